@@ -1,0 +1,90 @@
+"""Everything that may change a number."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from llmbench.errors import InputError
+
+PropertyValue = str | int | float | bool
+"""A value of an OpenVINO property, as JSON can hold it."""
+
+ENGINES = ("genai", "core", "scripted")
+ATTENTIONS = ("pa", "sdpa")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """One input of a run: (set, index, length, seed).
+
+    It has *text*, or it is synthetic and has *tokens*, the exact length asked for. Iteration k uses variant k.
+    """
+
+    set: str
+    index: int
+    text: str | None = None
+    tokens: int | None = None
+    seed: int = 42
+    is_permuted: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.text is None) == (self.tokens is None):
+            raise InputError(f"prompt {self.index} of {self.set} needs either a text or a length")
+        if self.tokens is not None and self.tokens < 1:
+            raise InputError(f"an input of {self.tokens} tokens was asked for; at least 1 is needed")
+
+    @property
+    def sha256(self) -> str:
+        """Hash over the whole set of variants: the text or the recipe they are made from."""
+        recipe = f"text:{self.text}" if self.text is not None else f"synthetic:{self.tokens}:{self.seed}"
+        kind = "rotated" if self.is_permuted else "same"
+        return hashlib.sha256(f"v1:{kind}:{recipe}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """One configuration to measure. Times are seconds."""
+
+    model: str
+    prompts: tuple[Prompt, ...]
+    engine: str = "genai"
+    device: str = "CPU"
+    attention: str = "pa"
+    properties: Mapping[str, PropertyValue] = field(default_factory=dict)
+    output_tokens: int = 128
+    iterations: int = 6
+    warmups: int = 1
+    launches: int = 1
+    batch_size: int = 1
+    seed: int = 42
+    apply_chat_template: bool = False
+    stop_at_eos: bool = False
+    threads: int | None = None
+    sockets: tuple[int, ...] = ()
+    foreign_cpu_limit: float = 0.05
+    is_verified: bool = True
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("output tokens", self.output_tokens, 1),
+            ("iterations", self.iterations, 1),
+            ("warm-ups", self.warmups, 0),
+            ("launches", self.launches, 1),
+            ("batch size", self.batch_size, 1),
+            ("threads", self.threads if self.threads is not None else 1, 1),
+        ):
+            if value < least:
+                raise InputError(f"{name}: {value} was asked for; at least {least} is needed")
+        if self.engine not in ENGINES:
+            raise InputError(f"engine {self.engine!r} is unknown", hint=f"choose one of {', '.join(ENGINES)}")
+        if self.attention not in ATTENTIONS:
+            raise InputError(
+                f"attention {self.attention!r} is unknown", hint=f"choose one of {', '.join(ATTENTIONS)}"
+            )
+        if not self.prompts:
+            raise InputError("no prompt was given", hint="use -p TEXT, -pf FILE.jsonl or --input-tokens N")
+
+    @property
+    def iterations_per_launch(self) -> int:
+        """Warm-up and measured iterations of one launch."""
+        return self.warmups + self.iterations

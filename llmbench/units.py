@@ -1,0 +1,89 @@
+"""Time and size types, conversions at the edge, display scaling, and which direction is better.
+
+Instants are integers of nanoseconds on one monotonic clock (``time.perf_counter_ns``); durations are
+float seconds; sizes are integer bytes. Milliseconds and MiB exist only where a person or a file reads them.
+"""
+
+import enum
+from typing import NewType
+
+Nanoseconds = NewType("Nanoseconds", int)
+"""An instant on the clock of ``time.perf_counter_ns``."""
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+NS_PER_US = 1_000
+BYTES_PER_MIB = 1 << 20
+
+
+class Direction(enum.Enum):
+    """Which way a metric is better."""
+
+    LOWER = "lower is better"
+    HIGHER = "higher is better"
+
+
+class Unit(enum.Enum):
+    """What a report shows; *scale* turns the value in code into the value shown."""
+
+    MILLISECONDS = "ms"
+    MILLISECONDS_PER_TOKEN = "ms/token"
+    SECONDS = "s"
+    TOKENS_PER_SECOND = "tokens/s"
+    MEBIBYTES = "MiB"
+
+    @property
+    def scale(self) -> float:
+        """Factor from seconds, tokens a second or bytes to the unit shown."""
+        return _SCALE[self]
+
+
+_SCALE = {
+    Unit.MILLISECONDS: 1e3,
+    Unit.MILLISECONDS_PER_TOKEN: 1e3,
+    Unit.SECONDS: 1.0,
+    Unit.TOKENS_PER_SECOND: 1.0,
+    Unit.MEBIBYTES: 1 / BYTES_PER_MIB,
+}
+
+
+def seconds_between(start_ns: int, end_ns: int) -> float:
+    """Seconds from one instant to a later one."""
+    return (end_ns - start_ns) / NS_PER_S
+
+
+def ns_from_ms(milliseconds: float) -> Nanoseconds:
+    """An engine's millisecond instant as nanoseconds."""
+    return Nanoseconds(round(milliseconds * NS_PER_MS))
+
+
+def ns_from_us(microseconds: float) -> int:
+    """An engine's microsecond duration as nanoseconds."""
+    return round(microseconds * NS_PER_US)
+
+
+def format_number(value: float | None) -> str:
+    """Three significant digits and more for large values; ``n/a`` for what does not exist."""
+    if value is None:
+        return "n/a"
+    magnitude = abs(value)
+    decimals = 0 if magnitude >= 1000 else 1 if magnitude >= 100 else 2 if magnitude >= 1 else 3
+    return f"{value:.{decimals}f}"
+
+
+def format_bytes(size: int) -> str:
+    """A size as a person reads it: ``94 MiB``, ``1.3 GiB``."""
+    mebibytes = size / BYTES_PER_MIB
+    if mebibytes >= 1024:
+        return f"{mebibytes / 1024:.1f} GiB"
+    return f"{mebibytes:.0f} MiB" if mebibytes >= 1 else f"{size} bytes"
+
+
+def format_duration(seconds: float) -> str:
+    """A wait as a person reads it: ``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
