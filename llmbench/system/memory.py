@@ -1,0 +1,77 @@
+"""This process's own memory, and the machine's, in bytes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from llmbench.errors import MachineError
+from llmbench.measurement import Memory
+
+_STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A phase whose memory is watched: load, or one request.
+
+    *is_reset* is false where the kernel did not let the high-water mark be reset; the peak then spans the whole
+    life of the process.
+    """
+
+    initial_bytes: int
+    initial_system_bytes: int
+    is_reset: bool
+
+    @classmethod
+    def start(cls) -> Self:
+        """Reset the high-water mark, and remember where the phase began."""
+        return cls(
+            is_reset=reset_peak(), initial_bytes=resident_bytes(), initial_system_bytes=system_used_bytes()
+        )
+
+    def stop(self) -> Memory:
+        """The phase's memory up to now; the phase may go on."""
+        return Memory(
+            initial_bytes=self.initial_bytes,
+            peak_bytes=peak_bytes(),
+            initial_system_bytes=self.initial_system_bytes,
+            system_bytes=system_used_bytes(),
+        )
+
+
+def reset_peak(path: Path = Path("/proc/self/clear_refs")) -> bool:
+    """Set the high-water mark back to what is resident now; false where the kernel does not permit it.
+
+    proc(5): 5 written to ``clear_refs`` resets ``VmHWM``.
+    """
+    try:
+        path.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak_bytes(status: Path = _STATUS) -> int:
+    """``VmHWM``: the most that was resident since the process began or `reset_peak` was called."""
+    return _field(status, "VmHWM")
+
+
+def resident_bytes(status: Path = _STATUS) -> int:
+    """``VmRSS``: what is resident now, memory-mapped weights that were touched included."""
+    return _field(status, "VmRSS")
+
+
+def system_used_bytes() -> int:
+    """What the whole machine has in use: total less available, so the page cache does not count."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return int(memory.total - memory.available)
+
+
+def _field(status: Path, name: str) -> int:
+    """A ``kB`` line of a ``status`` file in bytes; raises ``MachineError`` where there is none."""
+    for line in status.read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise MachineError(f"{status} has no {name}", hint="llmbench measures on Linux, with /proc mounted")
