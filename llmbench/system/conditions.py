@@ -10,17 +10,18 @@ from typing import Self
 
 from llmbench.measurement import Conditions
 
+_CLOCK_NOISE_S = 1e-3
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _BUSY = (0, 1, 2, 5, 6, 7)
-"""user, nice, system, irq, softirq, steal of proc(5); guest time is in user already, idle and iowait are not busy."""
+"""user, nice, system, irq, softirq and steal in proc(5); guest is part of user, idle and iowait not busy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """One reading of clocks and counters, taken outside the timed region.
 
-    Seconds, each from an origin of its own: *wall_s* and *asleep_s* (boot time less monotonic time, which grows
-    only in suspend), *own_s* of all threads of this process, *busy_s* summed over *cpus*.
+    Seconds, each from an origin of its own: *wall_s* and *asleep_s* (boot time less monotonic time, which
+    grows only in suspend), *own_s* of all threads of this process, *busy_s* summed over *cpus*.
     """
 
     cpus: frozenset[int]
@@ -33,7 +34,7 @@ class Probe:
 
     @classmethod
     def start(cls, cpus: Collection[int] | None = None, root: Path = Path("/")) -> Self:
-        """A reading now, over *cpus* (by default those this process may use), of kernel files below *root*."""
+        """A reading now over *cpus* (by default those this process may use), of files below *root*."""
         watched = frozenset(os.sched_getaffinity(0) if cpus is None else cpus)
         counters = _throttle_counters(root, watched)
         return cls(
@@ -47,21 +48,22 @@ class Probe:
         )
 
     def stop(self) -> Conditions:
-        """The conditions between this reading and now."""
+        """The conditions between this reading and now; below a millisecond two clocks differ by being read."""
         after = Probe.start(self.cpus, self.root)
         own_s = after.own_s - self.own_s
+        asleep_s = after.asleep_s - self.asleep_s
         return Conditions(
             wall_s=after.wall_s - self.wall_s,
             cpus=len(self.cpus),
             own_s=own_s,
             foreign_s=max(0.0, after.busy_s - self.busy_s - own_s),
-            suspended_s=max(0.0, after.asleep_s - self.asleep_s),
+            suspended_s=asleep_s if asleep_s > _CLOCK_NOISE_S else 0.0,
             throttle_events=after.throttle_events - self.throttle_events,
         )
 
 
 def busy_seconds(stat: bytes, cpus: Collection[int]) -> float:
-    """Seconds since boot in which *cpus* were not idle, from the text of ``/proc/stat``, in steps of a tick."""
+    """Seconds since boot in which *cpus* were busy, from the text of ``/proc/stat``, in steps of a tick."""
     ticks = 0
     for line in stat.splitlines():
         if not line.startswith(b"cpu"):

@@ -14,8 +14,8 @@ _STATUS = Path("/proc/self/status")
 class Phase:
     """A phase whose memory is watched: load, or one request.
 
-    *is_reset* is false where the kernel did not let the high-water mark be reset; the peak then spans the whole
-    life of the process.
+    *is_reset* is false where the kernel did not let the high-water mark be reset; the peak then spans the
+    whole life of the process.
     """
 
     initial_bytes: int

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llmbench.errors import InputError, MachineError
 from llmbench.run import Cpu, Topology
+from llmbench.system import kernel
 
 _CPUS = "devices/system/cpu"
 _NODES = "devices/system/node"
@@ -35,7 +36,7 @@ class Cache:
 
 
 def parse_list(text: str) -> tuple[int, ...]:
-    """Numbers of a list as the kernel writes it, ``0,2-3``, ascending; raises ``InputError`` for anything else."""
+    """Numbers of a list as the kernel writes it, ``0,2-3``, ascending; anything else is an ``InputError``."""
     numbers: set[int] = set()
     for part in filter(None, (p.strip() for p in text.split(","))):
         first, dash, last = part.partition("-")
@@ -64,9 +65,9 @@ def format_list(numbers: Collection[int]) -> str:
 def read(root: Path = Path("/sys"), allowed: Collection[int] | None = None) -> Topology:
     """The online CPUs below *root*, and which of them *allowed* (by default this process's affinity) leaves.
 
-    Sockets are numbered 0, 1, … in the order of their hardware numbers, which on some machines have gaps. A core
-    goes by the lowest CPU that sits on it, because hardware core numbers repeat on some machines. Raises
-    ``MachineError`` where the tree shows no CPU.
+    Sockets are numbered 0, 1, … in the order of their hardware numbers, which on some machines have gaps.
+    A core goes by the lowest CPU that sits on it, because hardware core numbers repeat on some machines.
+    Raises ``MachineError`` where the tree shows no CPU.
     """
     online = _online(root)
     packages = {number: _package(root, number) for number in online}
@@ -92,9 +93,9 @@ def read_nodes(root: Path = Path("/sys")) -> tuple[Node, ...]:
     return tuple(
         Node(
             number=number,
-            cpus=parse_list(_text(folder / f"node{number}/cpulist") or ""),
+            cpus=parse_list(kernel.read(folder / f"node{number}/cpulist") or ""),
             memory_bytes=_node_memory(folder / f"node{number}/meminfo"),
-            distances=tuple(int(d) for d in (_text(folder / f"node{number}/distance") or "").split()),
+            distances=tuple(int(d) for d in (kernel.read(folder / f"node{number}/distance") or "").split()),
         )
         for number in numbers
     )
@@ -113,19 +114,19 @@ def read_caches(root: Path = Path("/sys")) -> tuple[Cache, ...]:
 
 def _cache(folder: Path) -> Cache | None:
     """The cache of one index folder; ``None`` where level, size or sharers are not told."""
-    level, size, shared = (_text(folder / name) for name in ("level", "size", "shared_cpu_list"))
+    level, size, shared = (kernel.read(folder / name) for name in ("level", "size", "shared_cpu_list"))
     if not (level and size and shared):
         return None
     scale = _SCALE.get(size[-1:])
     size_bytes = int(size[:-1]) * scale if scale else int(size)
-    kind = _text(folder / "type") or "Unified"
+    kind = kernel.read(folder / "type") or "Unified"
     return Cache(level=int(level), kind=kind, size_bytes=size_bytes, cpus=parse_list(shared))
 
 
 def _online(root: Path) -> tuple[int, ...]:
     """Numbers of the online CPUs, ascending."""
     folder = root / _CPUS
-    told = _text(folder / "online")
+    told = kernel.read(folder / "online")
     if told is not None:
         online = parse_list(told)
     else:
@@ -138,27 +139,21 @@ def _online(root: Path) -> tuple[int, ...]:
 
 def _package(root: Path, number: int) -> int:
     """The hardware's number of the socket; 0 where the kernel does not know (missing, or -1)."""
-    return max(0, int(_text(root / _CPUS / f"cpu{number}/topology/physical_package_id") or 0))
+    return max(0, int(kernel.read(root / _CPUS / f"cpu{number}/topology/physical_package_id") or 0))
 
 
 def _core(root: Path, number: int, online: Collection[int]) -> int:
     """The lowest online CPU on the same core."""
     folder = root / _CPUS / f"cpu{number}/topology"
-    siblings = _text(folder / "core_cpus_list") or _text(folder / "thread_siblings_list") or str(number)
+    siblings = (
+        kernel.read(folder / "core_cpus_list") or kernel.read(folder / "thread_siblings_list") or str(number)
+    )
     return min((cpu for cpu in parse_list(siblings) if cpu in online), default=number)
 
 
 def _node_memory(path: Path) -> int | None:
     """``MemTotal`` of a node in bytes; ``None`` where the kernel does not tell."""
-    for line in (_text(path) or "").splitlines():
+    for line in (kernel.read(path) or "").splitlines():
         if "MemTotal:" in line:
             return int(line.split()[-2]) * 1024
     return None
-
-
-def _text(path: Path) -> str | None:
-    """What a small kernel file holds, stripped; ``None`` where it is missing or refuses to be read."""
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
