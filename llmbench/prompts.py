@@ -1,0 +1,287 @@
+"""Prompt files, synthetic prompts of an exact token count, and the variants of both.
+
+A prompt file is JSON lines, one ``{"prompt": "text"}`` a line; other keys are ignored. Nothing here knows a
+tokenizer: who wants token ids hands one in.
+"""
+
+import hashlib
+import json
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+
+from llmbench.config import Prompt
+from llmbench.errors import InputError
+from llmbench.units import format_bytes
+
+
+class _UnfitError(ValueError):
+    """A line or a text that is no prompt; says what was expected."""
+
+
+Encode = Callable[[str], tuple[int, ...]]
+"""A text to its token ids, special tokens included where the model's tokenizer adds them."""
+
+FOLDER = Path("prompts")
+"""Where a bare name is looked for first, relative to the working directory."""
+
+MAX_FILE_BYTES = 64 << 20
+MAX_REPORTED_LINES = 100
+DISTINCT_TOKENS = 16
+"""No two variants of a synthetic prompt begin with the same 16 tokens."""
+
+
+def read(name: str | Path) -> tuple[Prompt, ...]:
+    """The prompts of a file, or of a set known by its bare name, in the file's order.
+
+    Raises InputError that names every bad line at once; a file without a prompt is an error, too.
+    """
+    path = resolve(name)
+    texts: list[str] = []
+    bad: list[str] = []
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            texts.append(_text_of(line))
+        except _UnfitError as error:
+            bad.append(f"{path}:{number}: {error}")
+    if bad:
+        raise InputError(_listing(bad), hint='each line holds one prompt: {"prompt": "some text"}')
+    if not texts:
+        raise InputError(f"{path} holds no prompt", hint='write one a line: {"prompt": "some text"}')
+    return tuple(Prompt(set=path.stem, index=i, text=text) for i, text in enumerate(texts))
+
+
+def resolve(name: str | Path) -> Path:
+    """The file a name stands for: the path as given, then ``prompts/``, then the sets in the package.
+
+    ``.jsonl`` may be left out of a bare name. Raises InputError that lists the sets there are.
+    """
+    given = Path(name)
+    bare = (given.name, f"{given.name}.jsonl") if given.parent == Path() else ()
+    packaged = _packaged()
+    candidates = [given, *(folder / file for folder in (FOLDER, packaged) for file in bare)]
+    for path in candidates:
+        if _mode(path) and not _is_folder(path):
+            return path
+    what = "is a folder, not a prompt file" if _is_folder(given) else "was not found"
+    raise InputError(f"prompt file {str(name)!r} {what}", hint=f"there are: {_known_sets()}")
+
+
+def given(text: str) -> Prompt:
+    """The prompt typed on the command line. Raises InputError if it is empty or no valid Unicode."""
+    try:
+        return Prompt(set="text", index=0, text=_checked(text))
+    except _UnfitError as error:
+        raise InputError(f"the prompt cannot be used: {error}", hint='write -p "some text"') from None
+
+
+def select(prompts: Sequence[Prompt], indices: Iterable[int]) -> tuple[Prompt, ...]:
+    """The prompts with these indices, in the order asked, each once; all of them if none is asked.
+
+    Raises InputError on an index that the prompts do not have.
+    """
+    by_index = {prompt.index: prompt for prompt in prompts}
+    wanted = tuple(dict.fromkeys(indices))
+    unknown = [str(index) for index in wanted if index not in by_index]
+    if unknown:
+        raise InputError(
+            f"no prompt has the index {', '.join(unknown)}",
+            hint=f"the {len(by_index)} prompts have the indices {min(by_index)} to {max(by_index)}",
+        )
+    return tuple(by_index[index] for index in wanted) or tuple(prompts)
+
+
+def synthetic(lengths: Iterable[int], seed: int) -> tuple[Prompt, ...]:
+    """One prompt of exactly this many tokens for each length, cut from English prose."""
+    return tuple(
+        Prompt(set="synthetic", index=i, tokens=length, seed=seed) for i, length in enumerate(lengths)
+    )
+
+
+def token_ids(prompt: Prompt, variant: int, encode: Encode, *, bos_id: int | None = None) -> tuple[int, ...]:
+    """The token ids of a prompt's variant, the same in every launch; iteration k uses variant k.
+
+    A text's variant k is its ids rotated left by k places, so a text of n tokens has n variants before they
+    repeat; a synthetic prompt's is another window of the corpus. *bos_id* (``None``: the model has none)
+    stays in front and is counted; only a synthetic prompt of one token goes without it, or all its variants
+    would be the same. A prompt that is not permuted has variant 0 alone.
+
+    ``Prompt.sha256`` covers all of them: the text, or the length and the seed, and whether they are permuted.
+    It does not cover the tokenizer, nor the corpus, which changes with the version of llmbench only.
+    """
+    k = variant if prompt.is_permuted else 0
+    if prompt.text is None:
+        return _window(prompt, k, encode, bos_id)
+    head, body = _split_bos(encode(prompt.text), bos_id)
+    turn = k % len(body) if body else 0
+    return (*head, *body[turn:], *body[:turn])
+
+
+def corpus() -> str:
+    """The English prose that synthetic prompts are cut from (our own writing)."""
+    return (_packaged() / "corpus.txt").read_text(encoding="utf-8")
+
+
+def _window(prompt: Prompt, variant: int, encode: Encode, bos_id: int | None) -> tuple[int, ...]:
+    """Exactly ``prompt.tokens`` ids of the corpus, read as a ring."""
+    length = prompt.tokens or 1
+    _, ring = _split_bos(encode(corpus()), bos_id)
+    head = (bos_id,) if bos_id is not None and length > 1 else ()
+    starts = _starts(ring, length - len(head), prompt.seed)
+    start = starts[variant % len(starts)]
+    return (*head, *_cut(ring, start, length - len(head)))
+
+
+def _starts(ring: tuple[int, ...], length: int, seed: int) -> list[int]:
+    """Where the windows of the variants start, in order; no two begin alike.
+
+    The first variants, one for each different token of the corpus, do not even share their first token.
+    """
+
+    def rank(start: int) -> bytes:
+        return hashlib.sha256(f"{seed}:{length}:{start}".encode()).digest()
+
+    openings: dict[tuple[int, ...], int] = {}
+    first_tokens: dict[int, int] = {}
+    for start in sorted(range(len(ring)), key=rank):
+        if openings.setdefault(_cut(ring, start, min(length, DISTINCT_TOKENS)), start) == start:
+            first_tokens.setdefault(ring[start], start)
+    leading = list(first_tokens.values())
+    taken = set(leading)
+    return leading + [start for start in openings.values() if start not in taken]
+
+
+def _cut(ring: tuple[int, ...], start: int, length: int) -> tuple[int, ...]:
+    """*length* items from *start* on, going round as often as needed."""
+    turns = -(-(start + length) // len(ring))
+    return (ring * turns)[start : start + length] if turns > 1 else ring[start : start + length]
+
+
+def _split_bos(ids: tuple[int, ...], bos_id: int | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The beginning-of-sequence token, if it is in front, and the rest."""
+    cut = 1 if bos_id is not None and ids[:1] == (bos_id,) else 0
+    return ids[:cut], ids[cut:]
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The file's lines without a byte-order mark. Raises InputError if it cannot be read or is too large."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}", hint="check the path given to -pf"
+        ) from None
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(
+            f"{path} is larger than {format_bytes(MAX_FILE_BYTES)}, the most a prompt file may be",
+            hint="split it into several files",
+        )
+    return data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+
+
+def _text_of(line: bytes) -> str:
+    """The prompt of one line."""
+    entry = _parsed(line)
+    if not isinstance(entry, dict):
+        raise _UnfitError(f'expected {{"prompt": "text"}}, found {_kind(entry)}')
+    if "prompt" not in entry:
+        raise _UnfitError(f'expected the key "prompt", found {", ".join(map(repr, entry)) or "no key"}')
+    text: object = entry["prompt"]
+    if isinstance(text, list):
+        raise _UnfitError("expected one text; chats of several turns are not supported yet")
+    if not isinstance(text, str):
+        raise _UnfitError(f"expected a text as prompt, found {_kind(text)}")
+    return _checked(text)
+
+
+def _parsed(line: bytes) -> object:
+    """The JSON value of one line."""
+    try:
+        return json.loads(line.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise _UnfitError(f"not valid Unicode (byte {error.start + 1} is not UTF-8)") from None
+    except json.JSONDecodeError as error:
+        raise _UnfitError(f"expected JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise _UnfitError('expected {"prompt": "text"}, found JSON nested too deeply') from None
+    except _UnfitError:
+        raise
+    except ValueError:
+        # the only one left: an integer of more than 4300 digits
+        raise _UnfitError("expected a text as prompt, found a number too long to read") from None
+
+
+def _checked(text: str) -> str:
+    """The text, if a model can read it."""
+    if not text.strip():
+        raise _UnfitError("expected a prompt that is not empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _UnfitError(f"not valid Unicode (lone surrogate at character {error.start + 1})") from None
+    return text
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object, each of whose keys stands in it once."""
+    entry: dict[str, object] = {}
+    for key, value in pairs:
+        if key in entry:
+            raise _UnfitError(f"expected each key once, found {key!r} twice")
+        entry[key] = value
+    return entry
+
+
+def _refuse_constant(name: str) -> float:
+    """Never returns: JSON has no NaN and no infinity."""
+    raise _UnfitError(f"expected JSON: {name} is none")
+
+
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+}
+
+
+def _kind(value: object) -> str:
+    """What a JSON value is called in a message."""
+    return _KINDS.get(type(value), "null")
+
+
+def _listing(bad: list[str]) -> str:
+    """Every bad line on a line of its own, up to a hundred."""
+    more = len(bad) - MAX_REPORTED_LINES
+    rest = [f"and {more} more bad lines"] if more > 0 else []
+    return "\n".join([*bad[:MAX_REPORTED_LINES], *rest])
+
+
+def _mode(path: Path) -> int:
+    """The file type bits of what a path leads to; 0 where it leads to nothing, or is too long to exist."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def _is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(_mode(path))
+
+
+def _packaged() -> Path:
+    """The folder of the package's own data."""
+    return Path(str(resources.files("llmbench.data")))
+
+
+def _known_sets() -> str:
+    """Every set that a bare name finds, for a hint."""
+    local = sorted(str(path) for path in FOLDER.glob("*.jsonl"))
+    packaged = sorted(path.stem for path in _packaged().glob("*.jsonl"))
+    return ", ".join([*local, *(name for name in packaged if str(FOLDER / f"{name}.jsonl") not in local)])
