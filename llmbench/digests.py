@@ -1,0 +1,81 @@
+"""SHA-256 of files, remembered so that a large model is read once.
+
+The memory is a small file in the user's cache folder. A file is known by its device and inode, and trusted
+while its size and both of its kernel times are what they were; renaming its folder keeps it known.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from llmbench.errors import InputError
+
+_ENTRY_CAP = 4096
+_SETTLED_NS = 100_000_000
+"""A file changed this recently is not remembered: file times are too coarse to show a second change."""
+
+
+def cache_folder() -> Path:
+    """Where llmbench keeps what it can make again: below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "llmbench"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal, from memory if it has not changed; ``InputError`` if unreadable."""
+    try:
+        with path.open("rb") as file:
+            state = os.fstat(file.fileno())
+            key = f"{state.st_dev}:{state.st_ino}"
+            stamp = f"{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}"
+            known_stamp, known_sha256 = _remembered().get(key, ("", ""))
+            if known_stamp == stamp:
+                return known_sha256
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            after = os.fstat(file.fileno())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    changed_ns = max(after.st_mtime_ns, after.st_ctime_ns)
+    if (after.st_mtime_ns, after.st_ctime_ns) == (state.st_mtime_ns, state.st_ctime_ns) and (
+        time.time_ns() - changed_ns > _SETTLED_NS
+    ):
+        _remember(key, (stamp, digest))
+    return digest
+
+
+def combined_sha256(digests: Mapping[str, str]) -> str:
+    """One SHA-256 for a set of named files, whatever their order."""
+    lines = (f"{name}\0{digest}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _memory() -> Path:
+    """The file that remembers."""
+    return cache_folder() / "sha256.json"
+
+
+def _remembered() -> dict[str, tuple[str, str]]:
+    """What is remembered: identity to (stamp, digest); nothing where the file is missing or damaged."""
+    try:
+        return msgspec.json.decode(_memory().read_bytes(), type=dict[str, tuple[str, str]])
+    except (OSError, ValueError):
+        return {}
+
+
+def _remember(key: str, entry: tuple[str, str]) -> None:
+    """Add one entry; a cache folder that cannot be written only costs time."""
+    entries = _remembered()
+    entries.pop(key, None)
+    kept = dict([*entries.items(), (key, entry)][-_ENTRY_CAP:])
+    with contextlib.suppress(OSError):
+        _memory().parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".sha256.", dir=_memory().parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(kept))
+        Path(temporary).replace(_memory())

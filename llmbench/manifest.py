@@ -1,0 +1,154 @@
+"""The manifest beside a converted model: what it was made from, how, and the hash of every file."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from llmbench.errors import InputError, OutputError
+
+FILE_NAME = "llmbench_manifest.json"
+SCHEMA = 1
+SIZE_CAP_BYTES = 4 << 20
+
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What was converted. *revision* is a hub's commit, or the SHA-256 of a local source's content."""
+
+    kind: Literal["hub", "folder", "gguf"]
+    id: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How the weights are stored; ``None`` is what the exporter chose, or a fetched IR does not tell."""
+
+    weight_format: str | None
+    ratio: float | None = None
+    group_size: int | None = None
+    is_symmetric: bool | None = None
+    trusts_remote_code: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """One file of the model."""
+
+    sha256: Sha256
+    bytes: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Seconds each step of the conversion took; ``None`` for a step that did not happen."""
+
+    export_s: Seconds | None = None
+    verify_s: Seconds | None = None
+    hash_s: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything known about a converted model.
+
+    *agreement* is the share of next tokens, teacher-forced, on which the IR and its source agree; ``None``
+    with *agreement_note* saying why it was not measured. *created_at* is UTC in ISO 8601.
+    """
+
+    schema: int
+    created_at: str
+    source: Source
+    recipe: Recipe
+    versions: Mapping[str, str]
+    context_tokens: Annotated[int, msgspec.Meta(ge=1)] | None
+    files: Mapping[str, FileRecord]
+    agreement: Share | None = None
+    agreement_note: str | None = None
+    timings: Timings = field(default_factory=Timings)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of an IR folder; ``None`` where there is none. A damaged one is an ``InputError``."""
+    path = folder / FILE_NAME
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if len(raw) > SIZE_CAP_BYTES:
+        raise _damaged(path, f"it has {len(raw)} bytes; at most {SIZE_CAP_BYTES} are read")
+    try:
+        parsed = json.loads(raw, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+        schema = parsed.get("schema") if isinstance(parsed, dict) else None
+        if isinstance(schema, int) and schema != SCHEMA:
+            raise InputError(
+                f"{path} has schema {schema}; this llmbench reads {SCHEMA}",
+                hint="use the llmbench that converted the model, or convert it again with --overwrite",
+            )
+        manifest = msgspec.convert(parsed, Manifest)
+    except (ValueError, RecursionError) as error:  # msgspec's and json's errors are ValueErrors
+        raise _damaged(path, str(error)) from error
+    for name in manifest.files:
+        if Path(name).name != name or "\0" in name:
+            raise _damaged(path, f"{name!r} is not the name of a file in this folder")
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest into *folder* under a temporary name, sync, and rename."""
+    path = folder / FILE_NAME
+    content = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    temporary = folder / f".{FILE_NAME}.{os.getpid()}"
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside *folder* last through a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of a JSON file, refused where a key stands twice."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return dict(pairs)
+
+
+def _refuse_constant(name: str) -> float:
+    """Refuse NaN and the infinities, which JSON does not have."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    """The error for a manifest that cannot be trusted."""
+    return InputError(
+        f"{path} is damaged: {reason}",
+        hint="convert the model again with --overwrite, or remove the file to run without provenance",
+    )
