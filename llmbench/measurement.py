@@ -94,6 +94,7 @@ class Measurement:
     *start_ns* is the instant the token ids were handed to the engine, *end_ns* when its call returned; both on
     the clock of ``time.perf_counter_ns``. *infer_ns* are the engine's forward passes alone, first to last;
     empty where the backend cannot see them. *suspicions* are what the worker itself found wrong.
+    *has_token_times* is false where a report that was imported told the first and the last instant only.
     """
 
     launch: int
@@ -112,6 +113,7 @@ class Measurement:
     conditions: Conditions | None = None
     memory: Memory | None = None
     suspicions: tuple[str, ...] = ()
+    has_token_times: bool = True
 
     @property
     def longest(self) -> Sequence:
