@@ -11,6 +11,7 @@ from typing import Self
 from llmbench.measurement import Conditions
 
 _CLOCK_NOISE_S = 1e-3
+"""Two clocks are never read at the same instant."""
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _BUSY = (0, 1, 2, 5, 6, 7)
 """user, nice, system, irq, softirq and steal in proc(5); guest is part of user, idle and iowait not busy."""
@@ -48,7 +49,7 @@ class Probe:
         )
 
     def stop(self) -> Conditions:
-        """The conditions between this reading and now; below a millisecond two clocks differ by being read."""
+        """The conditions between this reading and now."""
         after = Probe.start(self.cpus, self.root)
         own_s = after.own_s - self.own_s
         asleep_s = after.asleep_s - self.asleep_s

@@ -1,0 +1,90 @@
+"""What a container or a job scheduler allows a process: CPU time and memory, by control groups 1 and 2."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from llmbench.system import kernel
+
+_MOUNT = "sys/fs/cgroup"
+_UNLIMITED = 1 << 60
+"""Version 1 writes "no limit" as the largest page-aligned number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the groups of a process allow and count; ``None`` is no limit, or a number that is not kept.
+
+    *cpus* is CPU time a second of wall time; *oom_kills* are processes of the group that the kernel ended for
+    want of memory.
+    """
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    memory_peak_bytes: int | None = None
+    oom_kills: int | None = None
+
+
+def read(root: Path = Path("/"), pid: int | str = "self") -> Limits:
+    """The limits of a process, the tightest of its group and the groups around it."""
+    told = kernel.read(root / f"proc/{pid}/cgroup") or ""
+    paths: dict[str, str] = {}
+    for line in told.splitlines():
+        _, controllers, path = line.split(":", 2)
+        paths.update(dict.fromkeys(controllers.split(","), path))
+    cpu = tuple(_groups(root, paths, "cpu"))
+    memory = tuple(_groups(root, paths, "memory"))
+    return Limits(
+        cpus=min((quota for quota in map(_quota, cpu) if quota is not None), default=None),
+        memory_bytes=min((limit for limit in map(_memory_limit, memory) if limit is not None), default=None),
+        memory_peak_bytes=_first_number(memory, "memory.peak", "memory.max_usage_in_bytes"),
+        oom_kills=_oom_kills(memory),
+    )
+
+
+def _groups(root: Path, paths: dict[str, str], controller: str) -> Iterator[Path]:
+    """Folders of a process's group and its ancestors, innermost first, as far as they are shown."""
+    mount = root / _MOUNT / controller if controller in paths else root / _MOUNT
+    path = PurePosixPath(paths.get(controller, paths.get("", "/")))
+    for group in (path, *path.parents):
+        folder = mount / group.relative_to("/")
+        if folder.is_dir():
+            yield folder
+
+
+def _quota(group: Path) -> float | None:
+    """CPUs' worth of time a group may use; ``None`` where it is not limited."""
+    told = kernel.read(group / "cpu.max")
+    if told is None:
+        quota, period = kernel.read(group / "cpu.cfs_quota_us"), kernel.read(group / "cpu.cfs_period_us")
+    else:
+        quota, period = told.split()
+    if quota is None or period is None or quota in ("max", "-1"):
+        return None
+    return int(quota) / int(period)
+
+
+def _memory_limit(group: Path) -> int | None:
+    """Bytes a group may hold; ``None`` where it is not limited."""
+    limit = _first_number((group,), "memory.max", "memory.limit_in_bytes")
+    return limit if limit is not None and limit < _UNLIMITED else None
+
+
+def _oom_kills(groups: tuple[Path, ...]) -> int | None:
+    """Kills counted by the innermost group that counts them."""
+    for group in groups:
+        for name in ("memory.events", "memory.oom_control"):
+            for line in (kernel.read(group / name) or "").splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return None
+
+
+def _first_number(groups: tuple[Path, ...], *names: str) -> int | None:
+    """The first of these files, innermost group first, that holds a number."""
+    for group in groups:
+        for name in names:
+            told = kernel.read(group / name)
+            if told is not None and told.isdecimal():
+                return int(told)
+    return None

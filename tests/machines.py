@@ -1,0 +1,52 @@
+"""Machines of ``tests/data/sysfs`` laid out as files."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+DATA = Path(__file__).parent / "data" / "sysfs"
+
+
+def _numbers(text: str) -> list[int]:
+    """Numbers of ``0-3,5``; written apart from the code under test on purpose."""
+    found: list[int] = []
+    for part in text.split(","):
+        low, _, high = part.partition("-")
+        found += range(int(low), int(high or low) + 1)
+    return found
+
+
+def _files(line: str) -> Iterator[tuple[str, str]]:
+    """Path and content of each file that ``cpu{0-3}/name=content`` stands for.
+
+    In the content, ``{}`` is the number in the path, and ``{+4}`` is that number plus four.
+    """
+    path, _, content = line.partition("=")
+    content = content.replace("\\n", "\n") + "\n"
+    group = re.search(r"\{(.*?)\}", path)
+    if not group:
+        yield path, content
+        return
+    for number in _numbers(group[1]):
+        yield (
+            path.replace(group[0], str(number)),
+            re.sub(r"\{([+-]?\d*)\}", lambda m, n=number: str(n + int(m[1] or 0)), content),
+        )
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    """Write *files* (path below *root* to content), and give *root*."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return root
+
+
+def lay_out(name: str, folder: Path) -> Path:
+    """The root folder, below *folder*, of the machine called *name*."""
+    root = folder / name
+    for line in (DATA / f"{name}.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            write(root, dict(_files(line)))
+    return root
