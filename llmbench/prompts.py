@@ -101,13 +101,21 @@ def synthetic(lengths: Iterable[int], seed: int) -> tuple[Prompt, ...]:
     )
 
 
-def token_ids(prompt: Prompt, variant: int, encode: Encode, *, bos_id: int | None = None) -> tuple[int, ...]:
+def token_ids(
+    prompt: Prompt,
+    variant: int,
+    encode: Encode,
+    *,
+    bos_id: int | None = None,
+    frame: tuple[int, int] = (0, 0),
+) -> tuple[int, ...]:
     """The token ids of a prompt's variant, the same in every launch; iteration k uses variant k.
 
     A text's variant k is its ids rotated left by k places, so a text of n tokens has n variants before they
     repeat; a synthetic prompt's is another window of the corpus. *bos_id* (``None``: the model has none)
     stays in front and is counted; only a synthetic prompt of one token goes without it, or all its variants
-    would be the same. A prompt that is not permuted has variant 0 alone.
+    would be the same. *frame* counts the tokens before and after a text's own that stay in place too: a chat
+    template's. A prompt that is not permuted has variant 0 alone.
 
     ``Prompt.sha256`` covers all of them: the text, or the length and the seed, and whether they are permuted.
     It does not cover the tokenizer, nor the corpus, which changes with the version of llmbench only.
@@ -115,9 +123,12 @@ def token_ids(prompt: Prompt, variant: int, encode: Encode, *, bos_id: int | Non
     k = variant if prompt.is_permuted else 0
     if prompt.text is None:
         return _window(prompt, k, encode, bos_id)
-    head, body = _split_bos(encode(prompt.text), bos_id)
+    ids = encode(prompt.text)
+    front = max(frame[0], len(_split_bos(ids, bos_id)[0]))
+    end = len(ids) - frame[1]
+    body = ids[front:end]
     turn = k % len(body) if body else 0
-    return (*head, *body[turn:], *body[:turn])
+    return (*ids[:front], *body[turn:], *body[:turn], *ids[end:])
 
 
 def corpus() -> str:

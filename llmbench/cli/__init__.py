@@ -1,0 +1,123 @@
+"""The command line: one file a subcommand, imported when it is called; `main` turns errors into exit codes."""
+
+import os
+import signal
+import sys
+import traceback
+from importlib import import_module
+from types import FrameType
+from typing import Any, NoReturn, cast
+
+import click
+
+from llmbench._version import __version__
+from llmbench.errors import ExitCode, LlmbenchError
+
+COMMANDS = {
+    "run": "Measure a model: first token, second token, and the later ones.",
+    "convert": "Turn a Hugging Face model or a GGUF file into OpenVINO IR, and verify it.",
+    "report": "Show, export and compare runs.",
+    "doctor": "Say what on this machine would spoil a measurement.",
+    "demo": "The whole path on a small real model; offline once fetched.",
+}
+
+
+class Interrupted(BaseException):
+    """SIGTERM arrived; a BaseException, so that nothing but `main` takes it for its own."""
+
+
+class Subcommands(click.Group):
+    """A group that imports a subcommand's module only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """The subcommands, in the order people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The subcommand's click object, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        return cast("click.Command", import_module(f"llmbench.cli.{cmd_name}").command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list of subcommands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _dashed(token: str) -> str:
+    """``--model_id`` is ``--model-id``."""
+    return token.replace("_", "-")
+
+
+@click.command(
+    cls=Subcommands,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": _dashed,
+        "max_content_width": 100,
+        "show_default": True,
+    },
+    epilog="Start with: llmbench demo",
+)
+@click.version_option(__version__, prog_name="llmbench")
+def cli() -> None:
+    """How long does a language model make a person wait, on this machine?
+
+    llmbench converts models to OpenVINO IR, runs them on one CPU socket or on two, times the first token, the
+    second and each later one, and compares runs so that a CI job can trust the verdict.
+    """
+
+
+def _on_sigterm(_number: int, _frame: FrameType | None) -> NoReturn:
+    """SIGTERM ends the run in order: workers are ended and what was measured is kept."""
+    raise Interrupted
+
+
+def _quiet_exit(code: int) -> NoReturn:
+    """Leave without a second error if standard output is closed."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
+
+
+def _say(error: LlmbenchError) -> int:
+    """Print one line on what was wrong and one on what to do; the error's exit code."""
+    click.echo(f"error: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+    return int(error.exit_code)
+
+
+def invoke(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        return int(cast("Any", cli.main(arguments, prog_name="llmbench", standalone_mode=False)) or 0)
+    except LlmbenchError as error:
+        return _say(error)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except Interrupted:
+        click.echo("terminated", err=True)
+        return ExitCode.TERMINATED
+    except BrokenPipeError:
+        return ExitCode.OK
+    except Exception:  # noqa: BLE001  the process boundary: a bug keeps its traceback and has its own code
+        traceback.print_exc()
+        click.echo("This is a bug in llmbench; please report it with the lines above.", err=True)
+        return ExitCode.BUG
+
+
+def main() -> NoReturn:
+    """The entry point of the command ``llmbench``."""
+    if not sys.platform.startswith("linux"):
+        click.echo("error: llmbench measures on Linux only", err=True)
+        sys.exit(ExitCode.MACHINE)
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    _quiet_exit(invoke(sys.argv[1:]))

@@ -1,0 +1,127 @@
+"""What the options of several subcommands share: parsing of multi-letter options, prompts, properties."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from llmbench import prompts
+from llmbench.config import Prompt
+from llmbench.errors import InputError
+
+DEFAULT_PROMPT = "What is OpenVINO?"
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|min|h)?")
+_SECONDS = {None: 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+class Command(click.Command):
+    """A command with multi-letter short options, such as ``-ic 16``.
+
+    click takes ``-rjx.json`` for ``-r jx.json``, and ``-n=2`` for the value "=2"; here a value follows a space or
+    an equals sign, and nothing sticks to a multi-letter option.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The arguments, equals signs split off and stuck values refused."""
+        return super().parse_args(ctx, _separate(self.params, args))
+
+
+def _separate(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
+    """Arguments with ``-n=2`` as two; raises UsageError on a value stuck to a multi-letter option."""
+    options = [param for param in params if isinstance(param, click.Option)]
+    takes_value = {name for option in options if not option.is_flag for name in option.opts}
+    short = {name for option in options for name in option.opts if not name.startswith("--")}
+    multi = [name for name in short if len(name) > 2]
+    result: list[str] = []
+    is_value = False
+    for arg in args:
+        name, equals, value = arg.partition("=")
+        if is_value or arg == "-" or not arg.startswith("-") or arg.startswith("--"):
+            result.append(arg)
+        elif equals and name in short:
+            result += [name, value]
+        else:
+            stuck = next((m for m in multi if arg.startswith(m) and arg not in short), None)
+            if stuck:
+                raise click.UsageError(f"{arg!r}: write a space after {stuck}: {stuck} {arg[len(stuck) :]}")
+            result.append(arg)
+        is_value = not is_value and arg in takes_value
+    return result
+
+
+class IntegerList(click.ParamType):
+    """``32,512,2048`` as a tuple of integers of at least *least*."""
+
+    name = "N,N"
+
+    def __init__(self, least: int = 1) -> None:
+        self._least = least
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """The integers, in the order given."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",") if part.strip()]
+        if not parts or not all(part.isdecimal() for part in parts):
+            self.fail(f"{value!r} is not a list of integers such as 32,512", param, ctx)
+        numbers = tuple(int(part) for part in parts)
+        if min(numbers) < self._least:
+            self.fail(f"{min(numbers)} is less than {self._least}", param, ctx)
+        return numbers
+
+
+class Duration(click.ParamType):
+    """``90s``, ``20m`` or ``2h`` as seconds; a bare number is seconds."""
+
+    name = "TIME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        if isinstance(value, float):
+            return value
+        found = _DURATION.fullmatch(str(value).strip())
+        if not found:
+            self.fail(f"{value!r} is not a duration such as 90s, 20m or 2h", param, ctx)
+        return float(found["number"]) * _SECONDS[found["unit"]]
+
+
+def find_prompts(
+    *,
+    text: str | None,
+    files: Sequence[str],
+    indices: tuple[int, ...],
+    lengths: tuple[int, ...],
+    seed: int,
+) -> tuple[Prompt, ...]:
+    """The prompts that the options ask for; without any, the field's own question."""
+    if sum((text is not None, bool(files), bool(lengths))) > 1:
+        raise InputError(
+            "-p, -pf and --input-tokens each name the prompts; more than one was given", hint="choose one"
+        )
+    if lengths:
+        found = prompts.synthetic(lengths, seed)
+    elif files:
+        found = tuple(prompt for file in files for prompt in prompts.read(file))
+    else:
+        found = (prompts.given(DEFAULT_PROMPT if text is None else text),)
+    return prompts.select(found, indices) if indices else found
+
+
+def check_output(path: Path | None, option: str) -> None:
+    """Refuse, before anything is measured, a report file that could not be written."""
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is not a folder"
+        raise InputError(f"{option} {path} {what}", hint="name a file in a folder that exists")
+    if not _is_writable(path):
+        raise InputError(f"{option} {path} cannot be written", hint="check its permissions")
+
+
+def _is_writable(path: Path) -> bool:
+    """Whether a file can be made beside *path* and renamed over it."""
+    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))

@@ -1,0 +1,78 @@
+"""What an engine must offer: two small Protocols, and the values that pass through them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from llmbench import measurement
+from llmbench.config import PropertyValue, RunConfig
+from llmbench.measurement import Conditions
+from llmbench.run import InForce
+from llmbench.units import Nanoseconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Token ids of each sequence of one request, and how many tokens to generate for each."""
+
+    input_ids: tuple[tuple[int, ...], ...]
+    output_tokens: int
+    stop_at_eos: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What an engine observed of one request; the clock is ``time.perf_counter_ns``.
+
+    *start_ns* is when the token ids were handed over, *end_ns* when the call returned. *infer_ns* are forward
+    passes, empty where the engine does not show them. *conditions* is told only by an engine without a machine.
+    """
+
+    start_ns: Nanoseconds
+    end_ns: Nanoseconds
+    sequences: tuple[measurement.Sequence, ...]
+    infer_ns: tuple[int, ...] = ()
+    conditions: Conditions | None = None
+    suspicions: tuple[str, ...] = ()
+
+
+class Session(Protocol):
+    """A loaded model."""
+
+    @property
+    def in_force(self) -> InForce:
+        """What the engine really uses, read back after loading."""
+
+    @property
+    def bos_id(self) -> int | None:
+        """The token that must stay in front of every input; ``None`` if the model has none."""
+
+    def encode(self, text: str, *, chat: bool) -> tuple[int, ...]:
+        """Token ids of a text, as a user's turn under the model's chat template where *chat* is set."""
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of some token ids."""
+
+    def generate(self, request: Request) -> Generation:
+        """One request, observed. Nothing but the engine's call happens between its two instants."""
+
+    def close(self) -> None:
+        """Let go of the model."""
+
+
+class Engine(Protocol):
+    """A way to load a model."""
+
+    def check(self, config: RunConfig) -> None:
+        """Refuse, before anything is loaded, what this engine or device cannot do.
+
+        Raises:
+            InputError: an unknown or badly typed property, or an option this engine does not have.
+            MachineError: no such device or package.
+        """
+
+    def open(self, config: RunConfig) -> Session:
+        """Load and compile the model."""
+
+
+Properties = Mapping[str, PropertyValue]

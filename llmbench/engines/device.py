@@ -1,0 +1,104 @@
+"""What OpenVINO says of a device and its properties, before and after a model is loaded."""
+
+import difflib
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from llmbench.config import PropertyValue, RunConfig
+from llmbench.errors import InputError, MachineError
+from llmbench.run import InForce
+
+# Accepted by Core and compile_model, though no device lists them.
+_CORE_PROPERTIES = ("CACHE_DIR", "CACHE_MODE", "ENABLE_MMAP", "FORCE_TBB_TERMINATE", "PERF_COUNT")
+_THREADS = "INFERENCE_NUM_THREADS"
+
+
+def import_openvino() -> Any:
+    """The openvino module, its telemetry barred: it would send an event and write under HOME on import."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import openvino
+
+    return openvino
+
+
+def _engine_words(error: Exception) -> str:
+    """The last line of an engine's message that says something: the others name its source files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [
+        line for line in lines if not line.startswith(("Exception from", "Please, check", "Failed to create"))
+    ]
+    return (said or lines or [type(error).__name__])[-1][:300]
+
+
+def check_device(device: str, properties: Mapping[str, PropertyValue]) -> None:
+    """Refuse an absent device, an unknown property, or a value the device does not take.
+
+    Raises:
+        MachineError: no such device.
+        InputError: a property's name or value.
+    """
+    openvino = import_openvino()
+    core = openvino.Core()
+    available = core.available_devices
+    if device.split(".")[0].split(":")[0] not in {name.split(".")[0] for name in available} | {"AUTO"}:
+        raise MachineError(
+            f"device {device} is not available (available: {', '.join(available) or 'none'})",
+            hint=f"use -d {available[0]}" if available else "install a driver for the device",
+        )
+    known = (*core.get_property(device, "SUPPORTED_PROPERTIES"), *_CORE_PROPERTIES)
+    for name, value in properties.items():
+        if name not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            raise InputError(
+                f"{device} has no property {name!r}",
+                hint=f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known))}",
+            )
+        try:
+            trial = openvino.Core()
+            trial.set_property(device, {name: value})
+            trial.get_property(device, name)  # a value is looked at only when the plug-in is made
+        except (RuntimeError, TypeError) as error:
+            raise InputError(
+                f"property {name} does not take {value!r}: {_engine_words(error)}",
+                hint="correct the value given with -lc",
+            ) from error
+
+
+def compile_properties(config: RunConfig) -> dict[str, PropertyValue]:
+    """The properties handed to the engine: those of ``-lc``, and ``--threads`` in its place."""
+    properties = dict(config.properties)
+    if config.threads is not None:
+        properties[_THREADS] = config.threads
+    return properties
+
+
+def _same(asked: PropertyValue, got: str) -> bool:
+    """Whether a value read back is the one asked for, spelled as the engine spells it."""
+    spellings = {str(asked).upper()}
+    if isinstance(asked, bool) or str(asked).upper() in {"YES", "NO", "TRUE", "FALSE"}:
+        is_on = str(asked).upper() in {"YES", "TRUE"}
+        spellings = {"YES", "TRUE"} if is_on else {"NO", "FALSE"}
+    return got.upper() in spellings or got.upper().split(".")[-1] in spellings
+
+
+def check_in_force(config: RunConfig, in_force: InForce) -> tuple[str, ...]:
+    """Sentences on each property that the engine changed in silence.
+
+    Raises:
+        MachineError: fewer threads than asked for.
+    """
+    changes = []
+    for name, asked in compile_properties(config).items():
+        got = in_force.properties.get(name)
+        if got is None or _same(asked, got):
+            continue
+        if name == _THREADS and got.isdigit() and int(got) < int(asked):
+            raise MachineError(
+                f"asked {asked} threads, got {got}",
+                hint="ask for no more than the CPUs this process may use (see nproc)",
+            )
+        changes.append(f"{name}: asked {asked}, in force {got}")
+    return tuple(changes)

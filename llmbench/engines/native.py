@@ -1,0 +1,73 @@
+"""What native code prints on the process's own standard output, caught."""
+
+import contextlib
+import ctypes
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from llmbench.run import InForce
+
+_SECTION = re.compile(r"^Model: (?P<name>.+)\n(?P<body>(?:  .+\n?)+)", re.MULTILINE)
+_PAIR = re.compile(r"^  (?P<key>[A-Za-z_]+): (?P<value>.*)$", re.MULTILINE)
+_SCHEDULER = re.compile(r"SchedulerConfig \{(?P<body>.*?)\}", re.DOTALL)
+_NO_LIMIT = 1 << 62
+
+
+@dataclass(slots=True)
+class Caught:
+    """Text that was printed while it was caught; empty until the block ends."""
+
+    text: str = ""
+
+
+@contextlib.contextmanager
+def caught_stdout() -> Iterator[Caught]:
+    """Descriptor 1 goes to a file while the block runs; then the text is kept, and passed on to descriptor 1."""
+    libc = ctypes.CDLL(None)
+    caught = Caught()
+    with tempfile.TemporaryFile() as file:
+        sys.stdout.flush()
+        libc.fflush(None)
+        saved = os.dup(1)
+        os.dup2(file.fileno(), 1)
+        try:
+            yield caught
+        finally:
+            libc.fflush(None)
+            os.dup2(saved, 1)
+            os.close(saved)
+            file.seek(0)
+            content = file.read()
+            caught.text = content.decode(errors="replace")
+            with contextlib.suppress(OSError):
+                os.write(1, content)
+
+
+def _pairs(body: str) -> dict[str, str]:
+    """``KEY: value`` lines as a dictionary."""
+    return {found["key"]: found["value"].strip() for found in _PAIR.finditer(body)}
+
+
+def read_in_force(log: str) -> InForce:
+    """What an engine log of level 2 says is in force for the language model (not its tokenizers).
+
+    The properties and the scheduler are printed at load only (seen with OpenVINO GenAI 2026.4).
+    """
+    models = [found for found in _SECTION.finditer(log) if "okenizer" not in found["name"]]
+    properties = _pairs(models[-1]["body"]) if models else {}
+    scheduler = _SCHEDULER.search(log)
+    limits = _pairs(scheduler["body"]) if scheduler else {}
+    limits = {
+        key: "no limit" if value.isdigit() and int(value) >= _NO_LIMIT else value
+        for key, value in limits.items()
+    }
+    name = models[-1]["name"] if models else ""
+    return InForce(
+        properties=properties,
+        scheduler=limits,
+        attention="paged attention" if "Paged" in name else "SDPA" if models else None,
+    )

@@ -1,0 +1,194 @@
+"""An engine without a model: latencies as told, on a clock of its own.
+
+The model is a script, ``"first=200ms,next=10ms"``. Keys: ``first``, ``second``, ``next`` (durations with a unit), ``noise`` and ``launch-noise`` (log-normal spread, ``1.5%``), ``per-token`` (added to the first token for each
+input token), ``foreign`` (CPU of others, a share), ``stop`` (tokens after which the sequence ends), ``context``
+(tokens the model takes), ``sleep`` (real time a request takes), and what must not break us: ``crash=SIGSEGV@3``, ``hang@3``,
+``nan@3`` at the third request. The whole tool runs on it in tests, files and processes included.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from llmbench import measurement
+from llmbench.config import RunConfig
+from llmbench.engines.base import Generation, Request
+from llmbench.errors import InputError
+from llmbench.measurement import Conditions, Finish
+from llmbench.run import InForce
+from llmbench.units import NS_PER_S, Nanoseconds
+
+_DURATIONS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+_KNOWN = {
+    "first",
+    "second",
+    "next",
+    "per-token",
+    "noise",
+    "launch-noise",
+    "foreign",
+    "stop",
+    "context",
+    "sleep",
+    "crash",
+    "hang",
+    "nan",
+}
+
+
+def _seconds(text: str) -> float:
+    """``200ms`` as seconds."""
+    for unit in ("ms", "us", "s"):
+        if text.endswith(unit):
+            return float(text.removesuffix(unit)) * _DURATIONS[unit]
+    raise ValueError(text)
+
+
+def _share(text: str) -> float:
+    """``1.5%`` as 0.015."""
+    return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """Told latencies in seconds, spreads as shares, and the request at which something breaks."""
+
+    first: float = 0.1
+    second: float | None = None
+    next: float = 0.01
+    per_token: float = 0.0
+    noise: float = 0.0
+    launch_noise: float = 0.0
+    foreign: float = 0.0
+    stop: int | None = None
+    context: int | None = None
+    sleep: float = 0.0
+    breaks: dict[int, str] = field(default_factory=dict)
+
+
+def read_script(text: str) -> Script:
+    """The script a model name spells out; InputError names the part that is wrong."""
+    values: dict[str, object] = {}
+    breaks: dict[int, str] = {}
+    for part in filter(None, text.split(",")):
+        key, _, value = part.partition("=")
+        key, _, at = key.partition("@")
+        value, _, at = (value.partition("@")) if not at else (value, "", at)
+        try:
+            if key not in _KNOWN:
+                raise ValueError(key)
+            if key in {"crash", "hang", "nan"}:
+                breaks[int(at)] = value or key
+            elif key in {"noise", "launch-noise", "foreign"}:
+                values[key.replace("-", "_")] = _share(value)
+            elif key in {"stop", "context"}:
+                values[key] = int(value)
+            else:
+                values[key.replace("-", "_")] = _seconds(value)
+        except ValueError as error:
+            raise InputError(
+                f"script part {part!r} is not understood",
+                hint="for example first=200ms,next=10ms,noise=1%,crash=SIGSEGV@3",
+            ) from error
+    return Script(**values, breaks=breaks)  # type: ignore[arg-type]
+
+
+class ScriptedSession:
+    """Answers at once with instants laid out as the script says."""
+
+    bos_id: int | None = None
+
+    def __init__(self, script: Script, config: RunConfig) -> None:
+        self.script = script
+        self.in_force = InForce(
+            properties={key: str(value) for key, value in config.properties.items()}, attention="none"
+        )
+        launch = int(os.environ.get("LLMBENCH_LAUNCH", "0"))
+        self._random = random.Random(f"{config.seed}:{launch}")  # noqa: S311  a seeded stream, not a secret
+        self._launch_factor = self._spread(script.launch_noise)
+        self._requests = 0
+
+    def _spread(self, share: float) -> float:
+        """A log-normal factor around 1."""
+        return self._random.lognormvariate(0.0, share) if share else 1.0
+
+    def encode(self, text: str, *, chat: bool) -> tuple[int, ...]:
+        """One token a word; a chat turn has two more."""
+        ids = tuple(sum(word.encode()) % 30_000 + 2 for word in text.split()) or (2,)
+        return (1, *ids, 1) if chat else ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The ids themselves, as words."""
+        return " ".join(f"t{token}" for token in token_ids)
+
+    def _break(self) -> None:
+        """Break as the script says, at the request it says."""
+        how = self.script.breaks.get(self._requests)
+        if how == "hang":
+            time.sleep(3600)
+        elif how and how != "nan":
+            os.kill(os.getpid(), signal.Signals[how])
+
+    def _layout(self, request: Request, start_ns: int) -> tuple[Nanoseconds, ...]:
+        """Instants of the tokens of one sequence."""
+        script = self.script
+        longest = max(len(ids) for ids in request.input_ids)
+        count = request.output_tokens
+        if script.stop is not None and request.stop_at_eos:
+            count = min(count, script.stop)
+        gaps = [script.first + script.per_token * longest]
+        gaps += [script.second if script.second is not None else script.next][: count - 1]
+        gaps += [script.next] * max(count - 2, 0)
+        factor = self._launch_factor * self._spread(script.noise)
+        at = start_ns
+        instants = []
+        for gap in gaps[:count]:
+            at += round(gap * factor * NS_PER_S)
+            instants.append(Nanoseconds(at))
+        return tuple(instants)
+
+    def generate(self, request: Request) -> Generation:
+        """One request as told; the clock of its instants is the script's."""
+        self._requests += 1
+        self._break()
+        time.sleep(self.script.sleep)
+        start_ns = Nanoseconds(time.perf_counter_ns())
+        at_ns = self._layout(request, start_ns)
+        is_stopped = len(at_ns) < request.output_tokens
+        sequences = tuple(
+            measurement.Sequence(
+                input_tokens=len(ids),
+                at_ns=at_ns,
+                token_ids=tuple((sum(ids) + step) % 997 for step in range(len(at_ns))),
+                finish=Finish.STOP if is_stopped else Finish.LENGTH,
+            )
+            for ids in request.input_ids
+        )
+        wall_s = (at_ns[-1] - start_ns) / NS_PER_S
+        return Generation(
+            start_ns=start_ns,
+            end_ns=at_ns[-1],
+            sequences=sequences,
+            conditions=Conditions(
+                wall_s=wall_s, cpus=1, own_s=wall_s, foreign_s=wall_s * self.script.foreign
+            ),
+            suspicions=("non-finite logits",) if self.script.breaks.get(self._requests) == "nan" else (),
+        )
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class ScriptedEngine:
+    """Loads a script in place of a model."""
+
+    def check(self, config: RunConfig) -> None:
+        """Refuse a script that cannot be read."""
+        read_script(config.model)
+
+    def open(self, config: RunConfig) -> ScriptedSession:
+        """A session that tells what the script says."""
+        return ScriptedSession(read_script(config.model), config)

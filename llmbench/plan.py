@@ -1,0 +1,46 @@
+"""Which launches a run makes and in which order, and which requests a launch makes."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from llmbench.config import RunConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLaunch:
+    """A launch to come: its number in the run, and the cell (an index into the configurations) it measures."""
+
+    index: int
+    cell: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRequest:
+    """A request to come: *prompt* is an index into the configuration's prompts."""
+
+    iteration: int
+    prompt: int
+    is_warmup: bool
+
+
+def launches(cells: tuple[RunConfig, ...], *, seed: int | None = None) -> tuple[PlannedLaunch, ...]:
+    """Every cell's launches in rounds, one of each cell a round; shuffled inside a round by *seed*.
+
+    Rounds keep a slow drift of the machine from falling on one cell. ``None`` keeps the order given.
+    """
+    shuffle = random.Random(seed).shuffle if seed is not None else None  # noqa: S311  an order, not a secret
+    order: list[int] = []
+    for turn in range(max(cell.launches for cell in cells)):
+        block = [index for index, cell in enumerate(cells) if turn < cell.launches]
+        if shuffle is not None:
+            shuffle(block)
+        order += block
+    return tuple(PlannedLaunch(index=index, cell=cell) for index, cell in enumerate(order))
+
+
+def requests(config: RunConfig) -> Iterator[PlannedRequest]:
+    """A launch's requests: each iteration is one pass over the prompts, warm-ups first."""
+    for iteration in range(config.iterations_per_launch):
+        for prompt in range(len(config.prompts)):
+            yield PlannedRequest(iteration=iteration, prompt=prompt, is_warmup=iteration < config.warmups)

@@ -1,0 +1,106 @@
+"""Measure and keep: what the runner yields goes to the run file before the next request begins."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from llmbench import ir, plan, runner, store
+from llmbench._version import __version__
+from llmbench.config import RunConfig
+from llmbench.errors import InputError
+from llmbench.run import Outcome, Provenance
+from llmbench.runner import Event, Limits
+from llmbench.store import Header, LaunchEnded, RunEnded, RunFile
+from llmbench.system import environment
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is measured: the path handed to the engine, and what is known of it."""
+
+    path: str
+    provenance: Provenance
+    context_tokens: int | None = None
+
+
+def find_subject(model: str, *, engine: str, is_verified: bool = True) -> Subject:
+    """The model at a path, checked file by file; under the scripted engine, the script itself.
+
+    Raises:
+        InputError: no model there, or files that are missing, truncated or not those that were converted.
+    """
+    if engine == "scripted":
+        return Subject(
+            path=model, provenance=Provenance(path=model, known=True, source="script", source_id=model)
+        )
+    found = ir.locate(model)
+    ir.check_files(found)
+    if is_verified:
+        ir.verify(found)
+    if engine == "core" and found.kind == "gguf":
+        raise InputError(
+            f"the core engine needs an IR; {found.path} is a GGUF file",
+            hint=f"llmbench convert --model-id {found.path} --output-dir models",
+        )
+    return Subject(path=str(found.path), provenance=ir.provenance(found), context_tokens=found.context_tokens)
+
+
+def check_lengths(config: RunConfig, context_tokens: int | None) -> None:
+    """Refuse, before loading, a synthetic input that the model's context does not hold."""
+    longest = max((prompt.tokens or 0) for prompt in config.prompts)
+    if context_tokens is not None and longest + config.output_tokens > context_tokens:
+        raise InputError(
+            f"{longest} input + {config.output_tokens} output tokens make {longest + config.output_tokens}; "
+            f"the model's context holds {context_tokens}",
+            hint="ask for fewer --input-tokens or a smaller -ic",
+        )
+
+
+def new_header(cells: tuple[RunConfig, ...], subject: Subject, *, name: str | None = None) -> Header:
+    """The header of a run about to begin: its id, its configuration, this machine."""
+    label = "scripted" if cells[0].engine == "scripted" else subject.path
+    return Header(
+        id=name or store.new_id(label),
+        started_at=store.utc_now(),
+        version=__version__,
+        cells=cells,
+        environment=environment.capture(),
+        provenance=subject.provenance,
+    )
+
+
+def run_file_path(header: Header, folder: Path) -> Path:
+    """Where a run is kept: ``<folder>/<id>.jsonl``."""
+    return folder / f"{store.slug(header.id) if '/' in header.id else header.id}.jsonl"
+
+
+def record(  # noqa: PLR0913
+    file: RunFile,
+    cells: tuple[RunConfig, ...],
+    planned: Sequence[plan.PlannedLaunch],
+    *,
+    limits: Limits,
+    context_tokens: int | None = None,
+    keep_going: bool = False,
+) -> Iterator[Event]:
+    """Each event after it is on the disk; a failed launch is the last one unless *keep_going*.
+
+    The next request begins when the next event is asked for.
+    """
+    for launch in planned:
+        events = runner.run_launch(cells[launch.cell], launch, limits=limits, context_tokens=context_tokens)
+        has_failed = False
+        for event in events:
+            file.append(event)
+            yield event
+            has_failed = isinstance(event, LaunchEnded) and event.outcome is Outcome.FAILED
+        if has_failed and not keep_going:
+            break
+    else:
+        file.append(RunEnded(ended_at=store.utc_now()))
+
+
+def planned_requests(cells: tuple[RunConfig, ...], planned: Sequence[plan.PlannedLaunch]) -> int:
+    """How many requests some launches make."""
+    counts = {index: sum(1 for _ in plan.requests(cell)) for index, cell in enumerate(cells)}
+    return sum(counts[launch.cell] for launch in planned)

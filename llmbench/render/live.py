@@ -1,0 +1,83 @@
+"""The live line of a run: what is measured now, the last latencies, and the time left. Drawn on events only."""
+
+import contextlib
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from llmbench import metrics
+from llmbench.config import RunConfig
+from llmbench.measurement import Measurement
+from llmbench.units import format_duration, format_number
+
+
+class LiveLine:
+    """A progress bar on standard error where that is a terminal; elsewhere nothing, for lines are printed.
+
+    It starts no thread and redraws when something was measured.
+    """
+
+    def __init__(self, total: int, *, is_shown: bool) -> None:
+        console = Console(stderr=True)
+        self._is_shown = is_shown and console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[last]}"),
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),
+        )
+        self._total = total
+        self._done = 0
+        self._requests_started = 0.0
+        self._task = self._progress.add_task("starting", total=total, last="")
+
+    def __enter__(self) -> Self:
+        if self._is_shown:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._progress.stop()
+
+    def say(self, phase: str) -> None:
+        """Name the phase that begins now."""
+        self._draw(description=phase)
+
+    def measured(self, measurement: Measurement, config: RunConfig) -> None:
+        """Count a request and show its latencies and the time left."""
+        now = time.monotonic()
+        if not self._done:
+            self._requests_started = now
+        self._done += 1
+        first, tpot = (metrics.METRICS[name].of(measurement) for name in ("first_token", "next_token"))
+        shown = [format_number(None if value is None else value * 1e3) for value in (first, tpot)]
+        left = ""
+        if self._done > 1:
+            each = (now - self._requests_started) / (self._done - 1)
+            left = f", {format_duration(each * (self._total - self._done))} left"
+        index = config.prompts[measurement.prompt].index
+        kind = "warm-up" if measurement.is_warmup else "iteration"
+        self._draw(
+            description=f"{kind} {measurement.iteration}, P{index}",
+            advance=1,
+            last=f"first {shown[0]} ms, next {shown[1]} ms{left}",
+        )
+
+    def _draw(self, *, description: str, advance: int = 0, last: str | None = None) -> None:
+        """Update the line and draw it once."""
+        if not self._is_shown:
+            return
+        fields = {} if last is None else {"last": last}
+        self._progress.update(self._task, description=description, advance=advance, **fields)
+        self._progress.refresh()

@@ -1,0 +1,231 @@
+"""The parent: places and starts workers, and yields what they measure as it comes. It prints and writes nothing.
+
+A worker begins a request only when the consumer of these events asks for the next one, so that what was
+measured can be on the disk first. The parent blocks on a pipe and never spins.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import msgspec
+
+from llmbench import plan
+from llmbench.config import RunConfig
+from llmbench.errors import LaunchError, error_from_code
+from llmbench.measurement import Measurement
+from llmbench.run import Failure, Outcome
+from llmbench.store import LaunchEnded, LaunchStarted, utc_now
+from llmbench.worker import Command, Loaded, Measure, Measured, Open, Refused, Reply
+
+_GRACE_S = 2.0
+_LOG_LINES = 20
+_LOG_BYTES = 64 << 10
+_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+
+Event = LaunchStarted | Measurement | LaunchEnded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long a phase may take in seconds; ``None`` is without end. *prefix* stands before the worker's command."""
+
+    load_s: float | None = None
+    request_s: float | None = None
+    prefix: Sequence[str] = ()
+
+
+class _WorkerLostError(Exception):
+    """The worker ended, or had to be ended, without an answer."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _environment(launch: int) -> dict[str, str]:
+    """The worker's environment: this one, offline, and the launch's number."""
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return {**os.environ, **offline, "LLMBENCH_LAUNCH": str(launch)}
+
+
+class Worker:
+    """A worker process in a group of its own, its two pipes, and the file its engine prints to."""
+
+    def __init__(self, launch: int, prefix: Sequence[str] = ()) -> None:
+        self.phase = "start"
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
+        commands_fd, self._commands_fd = os.pipe()
+        self._replies_fd, replies_fd = os.pipe()
+        self._buffer = b""
+        arguments = [str(commands_fd), str(replies_fd), str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                [*prefix, sys.executable, "-P", "-m", "llmbench.worker", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=(commands_fd, replies_fd),
+                start_new_session=True,
+                env=_environment(launch),
+            )
+        finally:
+            os.close(commands_fd)
+            os.close(replies_fd)
+
+    def ask(self, command: Command, *, phase: str, limit_s: float | None) -> Loaded | Measured:
+        """The worker's answer to a command.
+
+        Raises:
+            LlmbenchError: the worker refused it.
+            _WorkerLostError: it died or took longer than *limit_s* seconds.
+        """
+        self.phase = phase
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._commands_fd, msgspec.json.encode(command) + b"\n")
+        line = self._line(limit_s)
+        if not line:
+            raise _WorkerLostError(self._post_mortem())
+        reply = _decoder.decode(line)
+        if isinstance(reply, Refused):
+            raise error_from_code(reply.exit_code, reply.message, hint=reply.hint)
+        return reply
+
+    def _line(self, limit_s: float | None) -> bytes:
+        """The next line from the worker; empty if it is gone."""
+        deadline = None if limit_s is None else time.monotonic() + limit_s
+        while b"\n" not in self._buffer:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            if not select.select([self._replies_fd], [], [], left)[0]:
+                raise _WorkerLostError(self._hang(limit_s or 0.0))
+            chunk = os.read(self._replies_fd, 1 << 20)
+            if not chunk:
+                return b""
+            self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _hang(self, limit_s: float) -> Failure:
+        """End a worker that hangs; the log gets its stacks first."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGUSR1)
+            time.sleep(0.3)
+        self.end()
+        return Failure(
+            phase=self.phase,
+            message=f"no answer in {limit_s:g} s during {self.phase}; the worker was ended",
+            log=self._tail(),
+        )
+
+    def _post_mortem(self) -> Failure:
+        """Why a worker that closed its pipe is gone."""
+        try:
+            code = self._process.wait(timeout=_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.end()
+            code = self._process.wait()
+        name = signal.Signals(-code).name if code < 0 else None
+        how = f"was killed by {name}" if name else f"ended with exit code {code}"
+        return Failure(
+            phase=self.phase, message=f"the worker {how} during {self.phase}", signal=name, log=self._tail()
+        )
+
+    def _tail(self) -> tuple[str, ...]:
+        """The last lines the engine printed."""
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(size - _LOG_BYTES, 0))
+        return tuple(self._log.read().decode(errors="replace").splitlines()[-_LOG_LINES:])
+
+    def end(self) -> None:
+        """End the worker and its group: the pipe closes, then TERM, then KILL."""
+        for name in (signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is not None:
+                break
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, name)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_GRACE_S)
+
+    def close(self) -> None:
+        """Let the worker go: it ends when its pipe closes; one that does not is ended."""
+        with contextlib.suppress(OSError):
+            os.close(self._commands_fd)
+        if sys.exc_info()[0] is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_GRACE_S)
+        self.end()
+        os.close(self._replies_fd)
+        self._log.close()
+
+
+def run_launch(
+    config: RunConfig, planned: plan.PlannedLaunch, *, limits: Limits, context_tokens: int | None = None
+) -> Iterator[Event]:
+    """The events of one launch: started, each measurement, ended.
+
+    Raises LlmbenchError where the worker refuses the configuration before anything is measured.
+    """
+    worker = Worker(planned.index, limits.prefix)
+    with contextlib.closing(worker):
+        started_at = utc_now()
+        try:
+            yield from _converse(worker, config, planned, limits, context_tokens, started_at)
+        except _WorkerLostError as lost:
+            yield LaunchEnded(launch=planned.index, outcome=Outcome.FAILED, failure=lost.failure)
+
+
+def _converse(  # noqa: PLR0913, PLR0917  one conversation, taken out of run_launch for its length
+    worker: Worker,
+    config: RunConfig,
+    planned: plan.PlannedLaunch,
+    limits: Limits,
+    context_tokens: int | None,
+    started_at: str,
+) -> Iterator[Event]:
+    """Load, measure each request in turn, end."""
+    loaded = worker.ask(
+        Open(config=config, launch=planned.index, context_tokens=context_tokens),
+        phase="load",
+        limit_s=limits.load_s,
+    )
+    if not isinstance(loaded, Loaded):
+        raise LaunchError("the worker answered out of turn while loading")
+    yield LaunchStarted(
+        launch=planned.index,
+        cell=planned.cell,
+        started_at=started_at,
+        load_s=loaded.load_s,
+        load_memory=loaded.memory,
+        in_force=loaded.in_force,
+    )
+    for request in plan.requests(config):
+        name = "warm-up" if request.is_warmup else "iteration"
+        reply = worker.ask(
+            Measure(prompt=request.prompt, iteration=request.iteration, is_warmup=request.is_warmup),
+            phase=f"{name} {request.iteration}, prompt {request.prompt}",
+            limit_s=limits.request_s,
+        )
+        if not isinstance(reply, Measured):
+            raise LaunchError("the worker answered out of turn while measuring")
+        yield reply.measurement
+    yield LaunchEnded(launch=planned.index, outcome=Outcome.FINISHED)
+
+
+def run_launches(
+    cells: tuple[RunConfig, ...],
+    planned: Sequence[plan.PlannedLaunch],
+    *,
+    limits: Limits,
+    context_tokens: int | None = None,
+) -> Iterator[Event]:
+    """The events of launches, one after the other."""
+    for launch in planned:
+        yield from run_launch(cells[launch.cell], launch, limits=limits, context_tokens=context_tokens)

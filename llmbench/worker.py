@@ -1,0 +1,249 @@
+"""The child process: one launch. It loads the model and measures what its parent asks for, one request at a time.
+
+It speaks JSON lines over two descriptors of its own; 1 and 2 belong to the engine, which prints. The parent sends
+``Open``, then a ``Measure`` for each request, and closes its end when done; the next request begins only when
+the next ``Measure`` has come. SIGTERM keeps its default action, which ends even a native call at once.
+"""
+
+import ctypes
+import dataclasses
+import faulthandler
+import os
+import signal
+import sys
+import time
+from datetime import datetime
+from typing import IO
+
+import msgspec
+
+from llmbench import engines, prompts
+from llmbench.config import Prompt, RunConfig
+from llmbench.engines.base import Generation, Request, Session
+from llmbench.engines.device import check_in_force
+from llmbench.errors import ExitCode, InputError, LlmbenchError
+from llmbench.measurement import Measurement, Memory
+from llmbench.run import InForce
+from llmbench.system.conditions import Probe
+from llmbench.system.memory import Phase
+from llmbench.units import seconds_between
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Open(msgspec.Struct, tag="open"):
+    """Load the model of a configuration; *context_tokens* is what it takes, ``None`` if unknown."""
+
+    config: RunConfig
+    launch: int
+    context_tokens: int | None = None
+
+
+class Measure(msgspec.Struct, tag="measure"):
+    """Measure one request: *prompt* is an index into the configuration's prompts."""
+
+    prompt: int
+    iteration: int
+    is_warmup: bool
+
+
+class Loaded(msgspec.Struct, tag="loaded"):
+    """The model is loaded; *load_s* is read + compile, *input_tokens* the length of each prompt's first variant."""
+
+    load_s: float
+    memory: Memory
+    in_force: InForce
+    input_tokens: tuple[int, ...]
+
+
+class Measured(msgspec.Struct, tag="measured"):
+    """A request was measured."""
+
+    measurement: Measurement
+
+
+class Refused(msgspec.Struct, tag="refused"):
+    """A deliberate error, with its exit code and hint."""
+
+    exit_code: int
+    message: str
+    hint: str | None = None
+
+
+Command = Open | Measure
+Reply = Loaded | Measured | Refused
+
+
+def _local_now() -> str:
+    """The wall clock as llm_bench writes it: local, ISO 8601 with microseconds."""
+    return datetime.now().astimezone().replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def _frame(session: Session) -> tuple[int, int]:
+    """How many tokens a chat template puts before and after a user's text; they stay in place in every variant."""
+    one, other = session.encode("a", chat=True), session.encode("1 2", chat=True)
+    before = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+    backwards = zip(reversed(one), reversed(other), strict=False)
+    after = next((i for i, (a, b) in enumerate(backwards) if a != b), 0)
+    return before, after
+
+
+class Launch:
+    """A loaded model, and the requests made of it."""
+
+    def __init__(self, command: Open) -> None:
+        self.config = command.config
+        self.index = command.launch
+        engine = engines.find(self.config.engine)
+        engine.check(self.config)
+        phase = Phase.start()
+        start_ns = time.perf_counter_ns()
+        self.session = engine.open(self.config)
+        self.load_s = seconds_between(start_ns, time.perf_counter_ns())
+        self.memory = phase.stop()
+        changes = check_in_force(self.config, self.session.in_force)
+        self.in_force = dataclasses.replace(
+            self.session.in_force, notes=(*self.session.in_force.notes, *changes)
+        )
+        self._corpus_ids: tuple[int, ...] = ()
+        self._frame = _frame(self.session) if self.config.apply_chat_template else (0, 0)
+        self.input_tokens = tuple(len(self._token_ids(prompt, 0)) for prompt in self.config.prompts)
+        self._check_context(command.context_tokens)
+
+    def _check_context(self, context_tokens: int | None) -> None:
+        """Refuse what the model's context does not hold; the engine would not mind."""
+        longest = max(self.input_tokens)
+        asked = longest + self.config.output_tokens
+        if context_tokens is not None and asked > context_tokens:
+            raise InputError(
+                f"{longest} input + {self.config.output_tokens} output tokens make {asked}; "
+                f"the model's context holds {context_tokens}",
+                hint="take a shorter prompt or a smaller -ic",
+            )
+
+    def _token_ids(self, prompt: Prompt, variant: int) -> tuple[int, ...]:
+        """Token ids of one variant of a prompt."""
+        if prompt.text is None:
+            return prompts.token_ids(prompt, variant, self._encode_corpus, bos_id=self.session.bos_id)
+
+        def encode(text: str) -> tuple[int, ...]:
+            return self.session.encode(text, chat=self.config.apply_chat_template)
+
+        return prompts.token_ids(prompt, variant, encode, bos_id=self.session.bos_id, frame=self._frame)
+
+    def _encode_corpus(self, text: str) -> tuple[int, ...]:
+        """Token ids of the corpus, which is encoded once a launch."""
+        if not self._corpus_ids:
+            self._corpus_ids = self.session.encode(text, chat=False)
+        return self._corpus_ids
+
+    def _encode(self, command: Measure) -> tuple[tuple[int, ...], ...]:
+        """Token ids of each sequence of a request; the sequences of a batch are distinct variants."""
+        size = self.config.batch_size
+        prompt = self.config.prompts[command.prompt]
+        return tuple(self._token_ids(prompt, command.iteration * size + row) for row in range(size))
+
+    def measure(self, command: Measure) -> Measurement:
+        """One request, with what else happened on the machine meanwhile."""
+        tokenize_start = time.perf_counter_ns()
+        input_ids = self._encode(command)
+        has_text = self.config.prompts[command.prompt].text is not None
+        tokenize_ns = time.perf_counter_ns() - tokenize_start if has_text else None
+        request = Request(
+            input_ids=input_ids,
+            output_tokens=self.config.output_tokens,
+            stop_at_eos=self.config.stop_at_eos,
+        )
+        started_at = _local_now()
+        phase = Phase.start()
+        probe = Probe.start()
+        generation = self.session.generate(request)
+        conditions = generation.conditions or probe.stop()
+        memory = phase.stop()
+        ended_at = _local_now()
+        detokenize_start = time.perf_counter_ns()
+        sequences = tuple(
+            dataclasses.replace(sequence, text=self.session.decode(sequence.token_ids))
+            for sequence in generation.sequences
+        )
+        return Measurement(
+            launch=self.index,
+            iteration=command.iteration,
+            prompt=command.prompt,
+            is_warmup=command.is_warmup,
+            start_ns=generation.start_ns,
+            end_ns=generation.end_ns,
+            started_at=started_at,
+            ended_at=ended_at,
+            asked_tokens=self.config.output_tokens,
+            sequences=sequences,
+            infer_ns=generation.infer_ns,
+            tokenize_ns=tokenize_ns,
+            detokenize_ns=time.perf_counter_ns() - detokenize_start,
+            conditions=conditions,
+            memory=memory,
+            suspicions=(*generation.suspicions, *_clock_suspicions(generation)),
+        )
+
+
+def _clock_suspicions(generation: Generation) -> tuple[str, ...]:
+    """Token instants that lie outside the call they belong to: the engine's clock is not ours, then."""
+    slack_ns = 1_000_000
+    instants = [at for sequence in generation.sequences for at in sequence.at_ns]
+    if not instants:
+        return ("no token came out",)
+    if min(instants) < generation.start_ns - slack_ns or max(instants) > generation.end_ns + slack_ns:
+        return ("the engine's token times lie outside its call on our clock",)
+    return ()
+
+
+def _die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(int(ExitCode.BUG))
+
+
+def _send(replies: IO[bytes], reply: Reply) -> None:
+    """One line to the parent."""
+    replies.write(msgspec.json.encode(reply) + b"\n")
+    replies.flush()
+
+
+def _serve(commands: IO[bytes], replies: IO[bytes]) -> None:
+    """Answer commands until the parent closes its end."""
+    decoder = msgspec.json.Decoder(Command)
+    launch: Launch | None = None
+    for line in commands:
+        match decoder.decode(line):
+            case Open() as command:
+                launch = Launch(command)
+                _send(
+                    replies,
+                    Loaded(
+                        load_s=launch.load_s,
+                        memory=launch.memory,
+                        in_force=launch.in_force,
+                        input_tokens=launch.input_tokens,
+                    ),
+                )
+            case Measure() as command if launch is not None:
+                _send(replies, Measured(measurement=launch.measure(command)))
+
+
+def main() -> None:
+    """Serve one launch: ``python -m llmbench.worker COMMANDS_FD REPLIES_FD PARENT_PID``."""
+    commands_fd, replies_fd, parent = (int(argument) for argument in sys.argv[1:4])
+    _die_with_parent(parent)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    with os.fdopen(commands_fd, "rb") as commands, os.fdopen(replies_fd, "wb") as replies:
+        try:
+            _serve(commands, replies)
+        except LlmbenchError as error:
+            _send(replies, Refused(exit_code=int(error.exit_code), message=error.message, hint=error.hint))
+    sys.stdout.flush()
+    os._exit(0)  # the engine's own tear-down may hang or crash, and nothing is left to lose
+
+
+if __name__ == "__main__":
+    main()
