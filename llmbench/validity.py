@@ -1,0 +1,87 @@
+"""Which measurements count, and why not: covariates fixed in advance decide, never the latency itself."""
+
+from collections.abc import Iterable, Sequence
+
+from llmbench import measurement
+from llmbench.config import RunConfig
+from llmbench.measurement import Conditions, Finish, Measurement
+
+TICKS_ALLOWED_S = 0.02
+"""Two ticks of 10 ms on each CPU: CPU time is counted in ticks, and as much may be an error of counting."""
+
+SHORT_S = 0.3
+"""Below this length ticks say too little about one iteration, so it is judged over its launch."""
+
+
+def reasons(m: Measurement, config: RunConfig, launch_measurements: Sequence[Measurement]) -> tuple[str, ...]:
+    """Why a measurement does not count; empty if it does. *launch_measurements* are those of its launch."""
+    launch_share = _foreign_share(launch_measurements) if _is_short(m) else None
+    return _judge(m, config, launch_share)
+
+
+def judge_launch(
+    launch_measurements: Sequence[Measurement], config: RunConfig
+) -> tuple[tuple[str, ...], ...]:
+    """The reasons of each measurement of a launch, in their order."""
+    share = _foreign_share(launch_measurements)
+    return tuple(_judge(m, config, share) for m in launch_measurements)
+
+
+def _is_short(m: Measurement) -> bool:
+    """Whether an iteration is too short to be judged by its own ticks."""
+    return m.conditions is not None and m.conditions.wall_s < SHORT_S
+
+
+def _foreign_share(measurements: Iterable[Measurement]) -> float | None:
+    """The share of a launch's CPUs that others took, beyond the ticks allowed; ``None`` if nobody looked."""
+    seen = [m.conditions for m in measurements if m.conditions is not None]
+    offered = sum(c.wall_s * c.cpus for c in seen)
+    if not offered:
+        return None
+    allowed = TICKS_ALLOWED_S * max(c.cpus for c in seen)
+    return max(0.0, sum(c.foreign_s for c in seen) - allowed) / offered
+
+
+def _judge(m: Measurement, config: RunConfig, launch_share: float | None) -> tuple[str, ...]:
+    """Why one measurement does not count, in words."""
+    found = list(m.suspicions)
+    for sequence in m.sequences:
+        found += [why for why in _output_reasons(m, sequence, config) if why not in found]
+    if m.conditions is not None:
+        found += _condition_reasons(m.conditions, config, launch_share)
+    return tuple(found)
+
+
+def _condition_reasons(c: Conditions, config: RunConfig, launch_share: float | None) -> list[str]:
+    """What else happened on the machine that spoils a measurement."""
+    found = []
+    limit = config.foreign_cpu_limit
+    if c.wall_s < SHORT_S:
+        if launch_share is not None and launch_share > limit:
+            found.append(f"others took {launch_share:.0%} of the CPUs during the launch (limit {limit:.0%})")
+    elif c.foreign_s > limit * c.wall_s * c.cpus + TICKS_ALLOWED_S * c.cpus:
+        share = c.foreign_s / (c.wall_s * c.cpus)
+        found.append(f"others took {share:.0%} of the CPUs (limit {limit:.0%})")
+    if c.suspended_s > 0:
+        found.append(f"the machine was suspended for {c.suspended_s:.1f} s")
+    if c.throttle_events > 0:
+        found.append(f"the CPU throttled ({c.throttle_events} events)")
+    return found
+
+
+def _output_reasons(m: Measurement, sequence: measurement.Sequence, config: RunConfig) -> list[str]:
+    """What is wrong with the output of one sequence; an end that was asked for is fine at any length."""
+    count = sequence.output_tokens
+    if not count:
+        return ["no token came out"]
+    found = []
+    if sequence.at_ns[0] <= m.start_ns:
+        found.append("the first token came before the request began")
+    if count == m.asked_tokens:
+        return found
+    if sequence.finish is Finish.STOP and count < m.asked_tokens:
+        if not config.stop_at_eos:
+            found.append(f"the end of the text cut the output to {count} of {m.asked_tokens} tokens")
+    else:
+        found.append(f"{count} tokens came out, {m.asked_tokens} were asked for")
+    return found
