@@ -147,6 +147,19 @@ def test_unknown_socket_is_socket_0(tmp_path: Path) -> None:
     assert (0,) == topology.read(tmp_path).sockets
 
 
+def test_a_core_goes_by_a_cpu_that_is_shown(tmp_path: Path) -> None:
+    """A container that shows CPU 4 of the pair 0,4 has core 4, not one named after a CPU it does not have."""
+    machines.write(
+        tmp_path,
+        {
+            "devices/system/cpu/online": "4\n",
+            "devices/system/cpu/cpu4/topology/core_cpus_list": "0,4\n",
+        },
+    )
+
+    assert [4] == [cpu.core for cpu in topology.read(tmp_path).cpus]
+
+
 def test_no_cpu_at_all_is_an_error(tmp_path: Path) -> None:
     """Without /sys there is nothing to say, and the hint says where to look."""
     with pytest.raises(MachineError) as caught:
