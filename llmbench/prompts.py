@@ -79,19 +79,19 @@ def given(text: str) -> Prompt:
 
 
 def select(prompts: Sequence[Prompt], indices: Iterable[int]) -> tuple[Prompt, ...]:
-    """The prompts with these indices, in the order asked, each once; all of them if none is asked.
+    """The prompts at these places, counted from 0, in the order asked and each once; all if none is asked.
 
-    Raises InputError on an index that the prompts do not have.
+    Where several files were read the count goes on from one to the next. Raises InputError on a place beyond
+    the last.
     """
-    by_index = {prompt.index: prompt for prompt in prompts}
     wanted = tuple(dict.fromkeys(indices))
-    unknown = [str(index) for index in wanted if index not in by_index]
+    unknown = [str(index) for index in wanted if not 0 <= index < len(prompts)]
     if unknown:
         raise InputError(
-            f"no prompt has the index {', '.join(unknown)}",
-            hint=f"the {len(by_index)} prompts have the indices {min(by_index)} to {max(by_index)}",
+            f"there is no prompt {', '.join(unknown)}: there are {len(prompts)}",
+            hint=f"-pi takes 0 to {len(prompts) - 1}",
         )
-    return tuple(by_index[index] for index in wanted) or tuple(prompts)
+    return tuple(prompts[index] for index in wanted) or tuple(prompts)
 
 
 def synthetic(lengths: Iterable[int], seed: int) -> tuple[Prompt, ...]:
@@ -113,9 +113,9 @@ def token_ids(
 
     A text's variant k is its ids rotated left by k places, so a text of n tokens has n variants before they
     repeat; a synthetic prompt's is another window of the corpus. *bos_id* (``None``: the model has none)
-    stays in front and is counted; only a synthetic prompt of one token goes without it, or all its variants
-    would be the same. *frame* counts the tokens before and after a text's own that stay in place too: a chat
-    template's. A prompt that is not permuted has variant 0 alone.
+    stays in front and is counted where the tokenizer puts it there; only a synthetic prompt of one token goes
+    without, or all its variants would be the same. *frame* counts the tokens before and after a text's own
+    that stay in place, too: a chat template's. A prompt that is not permuted has variant 0 alone.
 
     ``Prompt.sha256`` covers all of them: the text, or the length and the seed, and whether they are permuted.
     It does not cover the tokenizer, nor the corpus, which changes with the version of llmbench only.
@@ -125,7 +125,7 @@ def token_ids(
         return _window(prompt, k, encode, bos_id)
     ids = encode(prompt.text)
     front = max(frame[0], len(_split_bos(ids, bos_id)[0]))
-    end = len(ids) - frame[1]
+    end = max(front, len(ids) - frame[1])
     body = ids[front:end]
     turn = k % len(body) if body else 0
     return (*ids[:front], *body[turn:], *body[:turn], *ids[end:])
@@ -139,8 +139,8 @@ def corpus() -> str:
 def _window(prompt: Prompt, variant: int, encode: Encode, bos_id: int | None) -> tuple[int, ...]:
     """Exactly ``prompt.tokens`` ids of the corpus, read as a ring."""
     length = prompt.tokens or 1
-    _, ring = _split_bos(encode(corpus()), bos_id)
-    head = (bos_id,) if bos_id is not None and length > 1 else ()
+    bos, ring = _split_bos(encode(corpus()), bos_id)
+    head = bos if length > 1 else ()
     starts = _starts(ring, length - len(head), prompt.seed)
     start = starts[variant % len(starts)]
     return (*head, *_cut(ring, start, length - len(head)))
@@ -249,7 +249,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse_constant(name: str) -> float:
     """Never returns: JSON has no NaN and no infinity."""
-    raise _UnfitError(f"expected JSON: {name} is none")
+    raise _UnfitError(f"expected JSON, which has no {name}")
 
 
 _KINDS = {

@@ -1,0 +1,325 @@
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from llmbench import prompts
+from llmbench.config import Prompt
+from llmbench.errors import ExitCode, InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+BOS = 1
+
+
+def encode_words(text: str) -> tuple[int, ...]:
+    """A tokenizer that adds nothing: one token a word, the same word the same token."""
+    return tuple(int.from_bytes(word.encode()) + 2 for word in text.split())
+
+
+def encode_with_bos(text: str) -> tuple[int, ...]:
+    return (BOS, *encode_words(text))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(content: bytes, folder: Path) -> str:
+    """What reading this file says."""
+    (folder / "prompts.jsonl").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        prompts.read("prompts.jsonl")
+    assert ExitCode.USAGE == caught.value.exit_code
+    return caught.value.message
+
+
+def test_reads_one_prompt_a_line(folder: Path) -> None:
+    """A byte-order mark, blank lines, Windows line ends, other keys and a missing last newline do no harm."""
+    content = (
+        '\ufeff{"prompt": "one"}\r\n\n  \n{"prompt": "zwei \\ud83d\\ude00", "id": 7}\n{"prompt": "三\\u0000"}'
+    )
+    (folder / "mine.jsonl").write_text(content, encoding="utf-8")
+
+    assert (
+        Prompt(set="mine", index=0, text="one"),
+        Prompt(set="mine", index=1, text="zwei 😀"),
+        Prompt(set="mine", index=2, text="三\0"),
+    ) == prompts.read("mine.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"{", "expected JSON: Expecting property name enclosed in double quotes at column 2"),
+        (b"[1]", 'expected {"prompt": "text"}, found a list'),
+        (b'"one"', 'expected {"prompt": "text"}, found a text'),
+        (b"null", 'expected {"prompt": "text"}, found null'),
+        (b"[" * 100_000, 'expected {"prompt": "text"}, found JSON nested too deeply'),
+        (b"{}", 'expected the key "prompt", found no key'),
+        (b'{"text": "a", "id": 1}', "expected the key \"prompt\", found 'text', 'id'"),
+        (b'{"prompt": 1}', "expected a text as prompt, found a number"),
+        (b'{"prompt": true}', "expected a text as prompt, found true or false"),
+        (b'{"prompt": null}', "expected a text as prompt, found null"),
+        (b'{"prompt": {}}', "expected a text as prompt, found an object"),
+        (b'{"prompt": NaN}', "expected JSON, which has no NaN"),
+        (b'{"prompt": ' + b"9" * 5000 + b"}", "expected a text as prompt, found a number too long to read"),
+        (b'{"prompt": ""}', "expected a prompt that is not empty"),
+        (b'{"prompt": " \\n"}', "expected a prompt that is not empty"),
+        (b'{"prompt": "a", "prompt": "b"}', "expected each key once, found 'prompt' twice"),
+        (b'{"prompt": "a\\ud800"}', "not valid Unicode (lone surrogate at character 2)"),
+        (b'{"prompt": "\xff"}', "not valid Unicode (byte 13 is not UTF-8)"),
+        (b'{"prompt": ["a", "b"]}', "expected one text; chats of several turns are not supported yet"),
+    ],
+)
+def test_bad_line_is_named(line: bytes, said: str, folder: Path) -> None:
+    """A line that is no prompt is named by file and number, with what was expected."""
+    assert f"prompts.jsonl:2: {said}" == refusal(b'{"prompt": "fine"}\n' + line, folder)
+
+
+def test_every_bad_line_is_reported_at_once(folder: Path) -> None:
+    """The numbers are those of the file, blank lines counted; good lines between them are not named."""
+    message = refusal(b'\n1\n{"prompt": "fine"}\n\n{}\n', folder)
+
+    assert (
+        'prompts.jsonl:2: expected {"prompt": "text"}, found a number\n'
+        'prompts.jsonl:5: expected the key "prompt", found no key'
+    ) == message
+
+
+def test_a_file_of_nothing_but_bad_lines_is_cut_short(folder: Path) -> None:
+    """A hundred bad lines are named, the rest are counted."""
+    lines = refusal(b"1\n" * 103, folder).splitlines()
+
+    assert 101 == len(lines)
+    assert lines[99].startswith("prompts.jsonl:100:")
+    assert "and 3 more bad lines" == lines[100]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
+def test_a_file_without_a_prompt_is_refused(content: bytes, folder: Path) -> None:
+    """Nothing to run is an error, not an empty run."""
+    assert "prompts.jsonl holds no prompt" == refusal(content, folder)
+
+
+def test_a_file_beyond_the_cap_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cap holds for what is read, whatever the size of the file is said to be."""
+    monkeypatch.setattr(prompts, "MAX_FILE_BYTES", 20)
+
+    (folder / "fits.jsonl").write_bytes(b'{"prompt": "1234567"}'[:-1])
+    assert "prompts.jsonl is larger than 20 bytes" in refusal(b'{"prompt": "1234567"}', folder)
+    with pytest.raises(InputError, match=r"fits\.jsonl:1: expected JSON"):
+        prompts.read("fits.jsonl")
+
+
+def test_a_file_that_cannot_be_read_says_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's own reason is passed on."""
+    (folder / "mine.jsonl").touch()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"^mine.jsonl cannot be read: Permission denied$"):
+        prompts.read("mine.jsonl")
+
+
+def test_a_missing_file_lists_the_sets_there_are(folder: Path) -> None:
+    """The hint holds the files of ./prompts and the sets in the package, each once."""
+    (folder / "prompts").mkdir()
+    (folder / "prompts" / "mine.jsonl").touch()
+    (folder / "prompts" / "short.jsonl").touch()
+
+    with pytest.raises(InputError, match=r"^prompt file 'none' was not found$") as caught:
+        prompts.read("none")
+
+    assert "there are: prompts/mine.jsonl, prompts/short.jsonl, demo, long, medium" == caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "prompts/none.jsonl/x"])
+def test_a_name_no_file_can_have_is_not_found(name: str, folder: Path) -> None:
+    """What the file system refuses is a missing file, never a traceback."""
+    with pytest.raises(InputError, match="was not found"):
+        prompts.resolve(name)
+
+
+def test_a_folder_is_no_prompt_file(folder: Path) -> None:
+    """A folder is named as one, but does not hide a set of its name."""
+    (folder / "mine").mkdir()
+    (folder / "short").mkdir()
+
+    with pytest.raises(InputError, match="prompt file 'mine' is a folder, not a prompt file"):
+        prompts.resolve("mine")
+    assert ROOT / "llmbench" / "data" / "short.jsonl" == prompts.resolve("short")
+
+
+def test_where_a_bare_name_is_looked_for(folder: Path) -> None:
+    """The package's set, unless ./prompts has one of that name, unless the path as given is a file."""
+    packaged = prompts.resolve("demo.jsonl")
+    (folder / "prompts").mkdir()
+    (folder / "prompts" / "demo.jsonl").touch()
+    local = prompts.resolve("demo")
+    (folder / "demo").touch()
+
+    assert ROOT / "llmbench" / "data" / "demo.jsonl" == packaged
+    assert Path("prompts/demo.jsonl") == local
+    assert Path("demo") == prompts.resolve("demo")
+
+
+def test_a_path_is_not_looked_for_elsewhere(folder: Path) -> None:
+    """Only a bare name finds a set."""
+    with pytest.raises(InputError):
+        prompts.resolve("./other/demo.jsonl")
+
+
+def test_a_given_text_is_checked_like_a_line() -> None:
+    """A shell can pass bytes that are no text."""
+    assert Prompt(set="text", index=0, text="Hello") == prompts.given("Hello")
+    with pytest.raises(InputError, match="not valid Unicode"):
+        prompts.given("caf\udce9")
+    with pytest.raises(InputError, match="not empty"):
+        prompts.given(" ")
+
+
+def test_selects_by_place_across_files() -> None:
+    """Two files of one prompt each are prompts 0 and 1; the order asked is kept, doubles are dropped."""
+    first, second = Prompt(set="a", index=0, text="x"), Prompt(set="b", index=0, text="y")
+
+    assert (second, first) == prompts.select((first, second), (1, 0, 1))
+    assert (first, second) == prompts.select((first, second), ())
+
+
+@pytest.mark.parametrize("index", [2, -1])
+def test_selecting_beyond_the_last_is_refused(index: int) -> None:
+    """The message says what there is."""
+    both = prompts.synthetic((4, 8), 42)
+
+    with pytest.raises(InputError, match=f"there is no prompt {index}: there are 2") as caught:
+        prompts.select(both, (0, index))
+    assert "-pi takes 0 to 1" == caught.value.hint
+
+
+def test_a_text_is_rotated() -> None:
+    """Variant 0 is the text as it is, variant k is rotated left by k, and n variants later it comes round."""
+    a, b, c = encode_words("a b c")
+    prompt = prompts.given("a b c")
+
+    assert [(a, b, c), (b, c, a), (c, a, b), (a, b, c)] == [
+        prompts.token_ids(prompt, k, encode_words) for k in range(4)
+    ]
+
+
+def test_the_first_token_stays_in_front_when_it_begins_a_sequence() -> None:
+    """Only if the tokenizer puts it there: a model may have such a token and not use it."""
+    a, b = encode_words("a b")
+    prompt = prompts.given("a b")
+
+    assert (BOS, b, a) == prompts.token_ids(prompt, 1, encode_with_bos, bos_id=BOS)
+    assert (b, a) == prompts.token_ids(prompt, 1, encode_words, bos_id=BOS)
+    assert (a, b, BOS) == prompts.token_ids(prompt, 1, encode_with_bos)
+
+
+def test_a_chat_template_stays_around_a_text() -> None:
+    """The frame's tokens keep their places and the text is rotated between them."""
+    a, b = encode_words("a b")
+
+    def encode_turn(text: str) -> tuple[int, ...]:
+        return (7, 8, *encode_words(text), 9)
+
+    assert (7, 8, b, a, 9) == prompts.token_ids(prompts.given("a b"), 1, encode_turn, frame=(2, 1))
+
+
+def test_a_frame_as_long_as_the_text_changes_nothing() -> None:
+    """Where the template has swallowed the text no token is lost or doubled."""
+    assert (5, 6) == prompts.token_ids(prompts.given("a"), 1, lambda _: (5, 6), frame=(2, 1))
+
+
+@pytest.mark.parametrize("prompt", [prompts.given("a b c"), *prompts.synthetic((8,), 42)])
+def test_a_prompt_that_is_not_permuted_has_one_variant(prompt: Prompt) -> None:
+    """Every iteration has variant 0."""
+    same = Prompt(set="x", index=0, text=prompt.text, tokens=prompt.tokens, is_permuted=False)
+
+    expected = prompts.token_ids(prompt, 0, encode_words)
+    assert [expected] * 3 == [prompts.token_ids(same, k, encode_words) for k in range(3)]
+
+
+@pytest.mark.parametrize("encode", [encode_words, encode_with_bos])
+@pytest.mark.parametrize("length", [1, 2, 32, 512, 5000])
+def test_a_synthetic_prompt_has_the_exact_length(length: int, encode: prompts.Encode) -> None:
+    """The token in front is counted; a length beyond the corpus goes round."""
+    (prompt,) = prompts.synthetic((length,), 42)
+
+    ids = prompts.token_ids(prompt, 3, encode, bos_id=BOS)
+
+    assert length == len(ids)
+    assert (encode is encode_with_bos and length > 1) == (ids[0] == BOS)
+    assert BOS not in ids[1:]
+
+
+@pytest.mark.parametrize("encode", [encode_words, encode_with_bos])
+@pytest.mark.parametrize("length", [1, 2, 32, 5000])
+def test_synthetic_variants_share_no_beginning(length: int, encode: prompts.Encode) -> None:
+    """A hundred variants begin with a hundred different tokens, so that no prefix can be found in a cache."""
+    (prompt,) = prompts.synthetic((length,), 42)
+
+    variants = [prompts.token_ids(prompt, k, encode, bos_id=BOS) for k in range(100)]
+
+    assert 100 == len({ids[1] if ids[0] == BOS else ids[0] for ids in variants})
+
+
+def test_synthetic_variants_stay_distinct_when_first_tokens_run_out() -> None:
+    """Of the corpus 'x y x x', each window of two words that differs is used once before they repeat."""
+    (prompt,) = prompts.synthetic((2,), 42)
+    ring = (5, 6, 5, 5)
+
+    variants = [prompts.token_ids(prompt, k, lambda _: ring) for k in range(6)]
+
+    assert {(5, 6), (6, 5), (5, 5)} == set(variants[:3])
+    assert variants[:3] == variants[3:]
+    assert {5, 6} == {ids[0] for ids in variants[:2]}
+
+
+def test_synthetic_prompts_are_the_same_in_every_launch() -> None:
+    """The window depends on length, seed and variant alone.
+
+    The order of places 0 to 9 is that of the SHA-256 of "42:3:0" to "42:3:9": 0, 3, 9, 6 ...
+    """
+    (prompt,) = prompts.synthetic((3,), 42)
+    (other_seed,) = prompts.synthetic((3,), 43)
+
+    def encode_letters(_: str) -> tuple[int, ...]:
+        return tuple(range(10))
+
+    assert [(0, 1, 2), (3, 4, 5), (9, 0, 1)] == [
+        prompts.token_ids(prompt, k, encode_letters) for k in range(3)
+    ]
+    assert prompts.token_ids(other_seed, 0, encode_letters) != (0, 1, 2)
+
+
+def test_a_synthetic_prompt_is_running_text() -> None:
+    """Its tokens follow one another in the corpus."""
+    (prompt,) = prompts.synthetic((64,), 42)
+    following = set(pairwise((*encode_words(prompts.corpus()), encode_words(prompts.corpus())[0])))
+
+    assert set(pairwise(prompts.token_ids(prompt, 5, encode_words))) <= following
+
+
+@pytest.mark.parametrize("name", ["demo", "long", "medium", "short"])
+def test_the_repository_and_the_package_hold_the_same_sets(name: str) -> None:
+    """One text, two places."""
+    ours = (ROOT / "prompts" / f"{name}.jsonl").read_bytes()
+
+    assert (ROOT / "llmbench" / "data" / f"{name}.jsonl").read_bytes() == ours
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "prompts").glob("*.jsonl")), ids=lambda path: path.stem)
+def test_our_own_sets_can_be_read(path: Path) -> None:
+    """Each line of prompts/ is a prompt, and no two of a set are the same."""
+    texts = [prompt.text for prompt in prompts.read(path)]
+
+    assert texts == [json.loads(line)["prompt"] for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len(set(texts)) == len(texts)
