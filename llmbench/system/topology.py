@@ -138,7 +138,7 @@ def _online(root: Path) -> tuple[int, ...]:
 
 
 def _package(root: Path, number: int) -> int:
-    """The hardware's number of the socket; 0 where there is none, and -1 where the kernel does not know it."""
+    """The hardware's number of the socket; 0 where there is none, -1 where the kernel does not know it."""
     return int(kernel.read(root / _CPUS / f"cpu{number}/topology/physical_package_id") or 0)
 
 
