@@ -6,7 +6,6 @@ In one ``raw_metrics`` object ``m_new_token_times`` are milliseconds on the cloc
 
 import os
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from llmbench.config import RunConfig
 from llmbench.engines.base import Generation, Request
 from llmbench.engines.device import check_device, compile_properties, import_openvino
 from llmbench.engines.native import caught_stdout, read_in_force
-from llmbench.errors import InputError
+from llmbench.engines.tokenizer import Tokenizer
 from llmbench.measurement import Finish
 from llmbench.run import InForce
 from llmbench.units import Nanoseconds, ns_from_ms, ns_from_us
@@ -66,23 +65,10 @@ class GenaiSession:
         with caught_stdout() as caught:
             self._pipeline = self._genai.LLMPipeline(config.model, config.device, **options)
         self.in_force: InForce = read_in_force(caught.text)
-        self._tokenizer = self._pipeline.get_tokenizer()
-        bos = self._tokenizer.get_bos_token_id()
-        self.bos_id: int | None = bos if bos >= 0 else None
-
-    def encode(self, text: str, *, chat: bool) -> tuple[int, ...]:
-        """Token ids of a text, as a user's turn under the model's chat template where *chat* is set."""
-        if chat:
-            if not self._tokenizer.chat_template:
-                raise InputError("this model has no chat template", hint="leave out --apply-chat-template")
-            turn = [{"role": "user", "content": text}]
-            text = self._tokenizer.apply_chat_template(turn, add_generation_prompt=True)
-        encoded = self._tokenizer.encode(text, add_special_tokens=not chat)
-        return tuple(int(token) for token in encoded.input_ids.data[0])
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of some token ids."""
-        return str(self._tokenizer.decode(list(token_ids)))
+        tokenizer = Tokenizer(self._pipeline.get_tokenizer())
+        self.bos_id = tokenizer.bos_id
+        self.encode = tokenizer.encode
+        self.decode = tokenizer.decode
 
     def _generation_config(self, request: Request) -> Any:
         """Greedy search for exactly so many tokens, or up to them where the end of text may stop it."""

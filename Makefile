@@ -1,0 +1,42 @@
+# Two commands: `make demo` measures a real model on this machine, `make test` runs the gate.
+# They need Python 3.11 or newer, and make; everything else goes into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint unit model aa bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: $(BIN)/python pyproject.toml
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.all: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[convert,dev]'
+	touch $@ $(VENV)/.base
+
+demo: $(VENV)/.base
+	$(BIN)/llmbench demo
+
+test: lint unit model
+
+lint: $(VENV)/.all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Two cores: unit tests side by side, real models one after the other so that they do not disturb each other.
+unit: $(VENV)/.all
+	$(BIN)/coverage erase
+	$(BIN)/pytest -m 'not model' -n 2 --cov --cov-report=
+
+model: $(VENV)/.all
+	$(BIN)/pytest -m model -p no:randomly --cov --cov-append --cov-report=
+	$(BIN)/coverage report --fail-under=95
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

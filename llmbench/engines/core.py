@@ -1,0 +1,202 @@
+"""Our own greedy loop over the stateful IR: exact times of each forward pass, exact properties.
+
+An IR made by optimum has inputs ``input_ids``, ``attention_mask``, ``position_ids`` and ``beam_idx``, keeps its KV
+cache as a state that ``reset_state`` clears, and computes logits for every position of a prompt. The last matrix
+multiplication needs the last position only: a slice before it is inserted, as GenAI does.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmbench import measurement
+from llmbench.config import RunConfig
+from llmbench.engines.base import Generation, Request
+from llmbench.engines.device import check_device, compile_properties, import_openvino
+from llmbench.engines.tokenizer import Tokenizer
+from llmbench.errors import InputError
+from llmbench.measurement import Finish
+from llmbench.run import InForce
+from llmbench.units import Nanoseconds
+
+_MODEL = "openvino_model.xml"
+_PASSED_THROUGH = {"Convert", "Add", "Multiply", "Divide", "Tanh", "Transpose"}
+_NOT_READ = {"SUPPORTED_PROPERTIES", "MODEL_NAME"}
+
+
+def slice_last_position(openvino: Any, model: Any) -> bool:
+    """Have the last matrix multiplication see the last position only; false where there is none to slice.
+
+    Its input has shape [batch, positions, hidden]; the operations between it and the result keep positions apart.
+    """
+    from openvino import opset13
+
+    node = model.output("logits").get_node().input_value(0).get_node()
+    while node.get_type_name() in _PASSED_THROUGH:
+        node = node.input_value(0).get_node()
+    if node.get_type_name() != "MatMul" or len(node.input_value(0).get_partial_shape()) != 3:
+        return False
+    ends = [np.array([value], dtype=np.int64) for value in (-1, np.iinfo(np.int64).max, 1, 1)]
+    sliced = opset13.slice(node.input_value(0), *(openvino.op.Constant(end) for end in ends))
+    node.input(0).replace_source_output(sliced.output(0))
+    model.validate_nodes_and_infer_types()
+    return True
+
+
+def _spelled(value: Any) -> str:
+    """A property's value as the engine's own log spells it: ``bf16``, ``LATENCY``, ``YES``."""
+    if isinstance(value, bool):
+        return "YES" if value else "NO"
+    if isinstance(value, (set, frozenset, list, tuple)):
+        return ",".join(sorted(_spelled(item) for item in value))
+    if hasattr(value, "get_type_name"):
+        return str(value.get_type_name())
+    return str(getattr(value, "name", value))
+
+
+def _read_back(compiled: Any) -> dict[str, str]:
+    """Every property of the compiled model that can be read."""
+    names = [name for name in compiled.get_property("SUPPORTED_PROPERTIES") if name not in _NOT_READ]
+    return {name: _spelled(compiled.get_property(name)) for name in names}
+
+
+class CoreSession:
+    """A compiled stateful IR and its one infer request."""
+
+    def __init__(self, config: RunConfig) -> None:
+        openvino = import_openvino()
+        core = openvino.Core()
+        model = core.read_model(Path(config.model) / _MODEL)
+        is_sliced = slice_last_position(openvino, model)
+        self._inputs = {name for port in model.inputs for name in port.get_names()}
+        self._check_inputs()
+        properties = {"PERFORMANCE_HINT": "LATENCY", **compile_properties(config)}
+        compiled = core.compile_model(model, config.device, properties)
+        self._request = compiled.create_infer_request()
+        self._tensor = openvino.Tensor
+        said = "the last position is sliced before the last MatMul" if is_sliced else "no last-position slice"
+        self.in_force = InForce(properties=_read_back(compiled), attention="SDPA", notes=(said,))
+        import openvino_genai
+
+        tokenizer = Tokenizer(openvino_genai.Tokenizer(config.model))
+        self.bos_id = tokenizer.bos_id
+        self.encode = tokenizer.encode
+        self.decode = tokenizer.decode
+        self._eos_id = tokenizer.eos_id
+
+    def _check_inputs(self) -> None:
+        """Refuse an IR that this loop cannot feed."""
+        unknown = self._inputs - {"input_ids", "attention_mask", "position_ids", "beam_idx"}
+        if unknown or "input_ids" not in self._inputs:
+            raise InputError(
+                f"the core engine cannot feed the inputs {', '.join(sorted(unknown)) or 'of this IR'}",
+                hint="use --engine genai",
+            )
+
+    def _set(self, name: str, values: np.ndarray[Any, Any]) -> None:
+        """Hand over one input, if the model has it."""
+        if name in self._inputs:
+            self._request.set_tensor(name, self._tensor(np.ascontiguousarray(values)))
+
+    def _infer(
+        self, ids: np.ndarray[Any, Any], mask: np.ndarray[Any, Any], positions: np.ndarray[Any, Any]
+    ) -> tuple[np.ndarray[Any, Any], float, int]:
+        """One forward pass: the greedy tokens [batch], the smallest of their logits, and nanoseconds inside."""
+        self._set("input_ids", ids)
+        self._set("attention_mask", mask)
+        self._set("position_ids", positions)
+        start_ns = time.perf_counter_ns()
+        self._request.start_async()
+        self._request.wait()
+        infer_ns = time.perf_counter_ns() - start_ns
+        logits = self._request.get_tensor("logits").data[:, -1, :]
+        tokens = logits.argmax(axis=-1)
+        chosen = logits[np.arange(len(tokens)), tokens]
+        return tokens, float(chosen.min()), infer_ns
+
+    def generate(self, request: Request) -> Generation:
+        """Greedy search; argmax of a row with NaN is NaN's place, so one look at the chosen logits is enough."""
+        ids, mask = _padded(request.input_ids)
+        self._request.reset_state()
+        self._set("beam_idx", np.arange(len(ids), dtype=np.int32))
+        columns: list[np.ndarray[Any, Any]] = []
+        at_ns: list[int] = []
+        infer_ns: list[int] = []
+        is_finite = True
+        lengths = mask.sum(axis=1, keepdims=True)
+        positions = np.maximum(mask.cumsum(axis=1) - 1, 0)
+        whole = np.pad(mask, ((0, 0), (0, request.output_tokens)), constant_values=1)
+        width = ids.shape[1]
+        start_ns = time.perf_counter_ns()
+        for step in range(request.output_tokens):
+            tokens, least, took_ns = self._infer(ids, whole[:, : width + step], positions)
+            at_ns.append(time.perf_counter_ns())
+            infer_ns.append(took_ns)
+            columns.append(tokens)
+            is_finite = is_finite and bool(np.isfinite(least))
+            if request.stop_at_eos and self._all_ended(columns):
+                break
+            ids, positions = tokens[:, None], lengths + step
+        end_ns = time.perf_counter_ns()
+        return Generation(
+            start_ns=Nanoseconds(start_ns),
+            end_ns=Nanoseconds(end_ns),
+            sequences=self._sequences(request, np.stack(columns, axis=1), at_ns),
+            infer_ns=tuple(infer_ns),
+            suspicions=() if is_finite else ("non-finite logits",),
+        )
+
+    def _all_ended(self, columns: list[np.ndarray[Any, Any]]) -> bool:
+        """Whether every sequence has had its end-of-text token."""
+        return bool((np.stack(columns, axis=1) == self._eos_id).any(axis=1).all())
+
+    def _sequences(
+        self, request: Request, tokens: np.ndarray[Any, Any], at_ns: list[int]
+    ) -> tuple[measurement.Sequence, ...]:
+        """Each sequence up to its end-of-text token where that may stop it."""
+        sequences = []
+        for given, row in zip(request.input_ids, tokens.tolist(), strict=True):
+            is_cut = request.stop_at_eos and self._eos_id in row
+            kept = row[: row.index(self._eos_id) + 1] if is_cut else row
+            sequences.append(
+                measurement.Sequence(
+                    input_tokens=len(given),
+                    at_ns=tuple(Nanoseconds(at) for at in at_ns[: len(kept)]),
+                    token_ids=tuple(kept),
+                    finish=Finish.STOP if is_cut else Finish.LENGTH,
+                )
+            )
+        return tuple(sequences)
+
+    def close(self) -> None:
+        """Let go of the compiled model."""
+        del self._request
+
+
+def _padded(
+    input_ids: tuple[tuple[int, ...], ...],
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Left-padded ids and their mask, both int64 of shape [batch, longest]."""
+    longest = max(map(len, input_ids))
+    ids = np.zeros((len(input_ids), longest), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, tokens in enumerate(input_ids):
+        ids[row, longest - len(tokens) :] = tokens
+        mask[row, longest - len(tokens) :] = 1
+    return ids, mask
+
+
+class CoreEngine:
+    """The bare engine: read, compile, infer."""
+
+    def check(self, config: RunConfig) -> None:
+        """Refuse what the device or this loop cannot do, before anything is loaded."""
+        if config.attention != "sdpa":
+            raise InputError("the core engine has no paged attention", hint="leave out --attention, or use genai")
+        check_device(config.device, compile_properties(config))
+
+    def open(self, config: RunConfig) -> CoreSession:
+        """Read and compile the model."""
+        return CoreSession(config)
