@@ -72,7 +72,7 @@ def test_a_noisy_launch_spoils_its_short_iterations(request_of: Build) -> None:
 
 
 def test_a_launch_is_judged_like_its_measurements(request_of: Build) -> None:
-    """Judging at once gives what one after the other gives: 0.1 s, by the launch's 3 %; 0.5 s, by its own 20 %."""
+    """At once as one by one: 0.1 s is judged by the launch's 3 %, 0.5 s by its own 20 %."""
     launch = [
         request_of([1, 2, 3, 4], conditions=quiet(wall_s=wall_s, foreign_s=0.2)) for wall_s in (0.1, 0.5, 9)
     ]
