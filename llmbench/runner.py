@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -166,66 +166,59 @@ class Worker:
         self._log.close()
 
 
-def run_launch(
-    config: RunConfig, planned: plan.PlannedLaunch, *, limits: Limits, context_tokens: int | None = None
-) -> Iterator[Event]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A launch to make: its place in the plan, its configuration, its limits, and the model's context."""
+
+    planned: plan.PlannedLaunch
+    config: RunConfig
+    limits: Limits
+    context_tokens: int | None = None
+
+
+def run_launch(task: Task) -> Generator[Event]:
     """The events of one launch: started, each measurement, ended.
 
     Raises LlmbenchError where the worker refuses the configuration before anything is measured.
     """
-    worker = Worker(planned.index, limits.prefix)
-    with contextlib.closing(worker):
-        started_at = utc_now()
+    with contextlib.closing(Worker(task.planned.index, task.limits.prefix)) as worker:
         try:
-            yield from _converse(worker, config, planned, limits, context_tokens, started_at)
+            yield _load(worker, task)
+            for request in plan.requests(task.config):
+                yield _measure(worker, task, request)
+            yield LaunchEnded(launch=task.planned.index, outcome=Outcome.FINISHED)
         except _WorkerLostError as lost:
-            yield LaunchEnded(launch=planned.index, outcome=Outcome.FAILED, failure=lost.failure)
+            yield LaunchEnded(launch=task.planned.index, outcome=Outcome.FAILED, failure=lost.failure)
 
 
-def _converse(  # noqa: PLR0913, PLR0917  one conversation, taken out of run_launch for its length
-    worker: Worker,
-    config: RunConfig,
-    planned: plan.PlannedLaunch,
-    limits: Limits,
-    context_tokens: int | None,
-    started_at: str,
-) -> Iterator[Event]:
-    """Load, measure each request in turn, end."""
+def _load(worker: Worker, task: Task) -> LaunchStarted:
+    """Have the worker load the model."""
+    started_at = utc_now()
     loaded = worker.ask(
-        Open(config=config, launch=planned.index, context_tokens=context_tokens),
+        Open(config=task.config, launch=task.planned.index, context_tokens=task.context_tokens),
         phase="load",
-        limit_s=limits.load_s,
+        limit_s=task.limits.load_s,
     )
     if not isinstance(loaded, Loaded):
         raise LaunchError("the worker answered out of turn while loading")
-    yield LaunchStarted(
-        launch=planned.index,
-        cell=planned.cell,
+    return LaunchStarted(
+        launch=task.planned.index,
+        cell=task.planned.cell,
         started_at=started_at,
         load_s=loaded.load_s,
         load_memory=loaded.memory,
         in_force=loaded.in_force,
     )
-    for request in plan.requests(config):
-        name = "warm-up" if request.is_warmup else "iteration"
-        reply = worker.ask(
-            Measure(prompt=request.prompt, iteration=request.iteration, is_warmup=request.is_warmup),
-            phase=f"{name} {request.iteration}, prompt {request.prompt}",
-            limit_s=limits.request_s,
-        )
-        if not isinstance(reply, Measured):
-            raise LaunchError("the worker answered out of turn while measuring")
-        yield reply.measurement
-    yield LaunchEnded(launch=planned.index, outcome=Outcome.FINISHED)
 
 
-def run_launches(
-    cells: tuple[RunConfig, ...],
-    planned: Sequence[plan.PlannedLaunch],
-    *,
-    limits: Limits,
-    context_tokens: int | None = None,
-) -> Iterator[Event]:
-    """The events of launches, one after the other."""
-    for launch in planned:
-        yield from run_launch(cells[launch.cell], launch, limits=limits, context_tokens=context_tokens)
+def _measure(worker: Worker, task: Task, request: plan.PlannedRequest) -> Measurement:
+    """Have the worker measure one request."""
+    name = "warm-up" if request.is_warmup else "iteration"
+    reply = worker.ask(
+        Measure(prompt=request.prompt, iteration=request.iteration, is_warmup=request.is_warmup),
+        phase=f"{name} {request.iteration}, prompt {request.prompt}",
+        limit_s=task.limits.request_s,
+    )
+    if not isinstance(reply, Measured):
+        raise LaunchError("the worker answered out of turn while measuring")
+    return reply.measurement

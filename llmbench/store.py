@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import jsonlines
 import msgspec
@@ -110,7 +110,7 @@ class RunFile:
         self.measurements = 0
 
     @classmethod
-    def create(cls, path: Path, header: Header, *, overwrite: bool = False) -> "RunFile":
+    def create(cls, path: Path, header: Header, *, overwrite: bool = False) -> Self:
         """A new file that holds the header.
 
         Raises:
@@ -155,23 +155,28 @@ class RunFile:
         before = os.fstat(self._descriptor).st_size
         try:
             written = os.write(self._descriptor, line)
-            if written < len(line):
-                raise OSError(28, "No space left on device")
             os.fsync(self._descriptor)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, before)
-            raise OutputError(
-                f"{error.strerror or error}; {self.measurements} measurements are safe in {self.path}",
-                hint="make room, then go on with --resume",
-            ) from error
+            raise self._unwritten(error.strerror or str(error)) from error
+        if written < len(line):
+            os.ftruncate(self._descriptor, before)
+            raise self._unwritten("No space left on device")
         self.measurements += isinstance(event, Measurement)
+
+    def _unwritten(self, why: str) -> OutputError:
+        """The error that says what is safe."""
+        return OutputError(
+            f"{why}; {self.measurements} measurements are safe in {self.path}",
+            hint="make room, then go on with --resume",
+        )
 
     def close(self) -> None:
         """Let go of the file and its lock."""
         os.close(self._descriptor)
 
-    def __enter__(self) -> "RunFile":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -288,6 +293,6 @@ def _assemble(path: Path, header: Header, events: Iterator[tuple[int, Header | E
 def is_run_file(path: Path) -> bool:
     """Whether the first line is a run file's header."""
     with contextlib.suppress(OSError, jsonlines.Error), jsonlines.open(path) as reader:
-        first = reader.read(type=dict, allow_none=True)
-        return bool(first) and first.get("event") == _NAMES[Header]
+        first: dict[str, object] = reader.read(type=dict)
+        return first.get("event") == _NAMES[Header]
     return False

@@ -27,7 +27,7 @@ class Unit(enum.Enum):
     """What a report shows; *scale* turns the value in code into the value shown."""
 
     MILLISECONDS = "ms"
-    MILLISECONDS_PER_TOKEN = "ms/token"
+    MILLISECONDS_PER_TOKEN = "ms/token"  # noqa: S105  a token of text
     SECONDS = "s"
     TOKENS_PER_SECOND = "tokens/s"
     MEBIBYTES = "MiB"

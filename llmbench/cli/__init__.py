@@ -100,12 +100,10 @@ def invoke(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        return ExitCode.INTERRUPTED
-    except Interrupted:
-        click.echo("terminated", err=True)
-        return ExitCode.TERMINATED
+    except (KeyboardInterrupt, click.Abort, Interrupted) as error:
+        is_term = isinstance(error, Interrupted)
+        click.echo("terminated" if is_term else "interrupted", err=True)
+        return ExitCode.TERMINATED if is_term else ExitCode.INTERRUPTED
     except BrokenPipeError:
         return ExitCode.OK
     except Exception:  # noqa: BLE001  the process boundary: a bug keeps its traceback and has its own code

@@ -63,7 +63,7 @@ class _View:
                 click.echo(text)
 
 
-def measure(  # noqa: PLR0913  a run needs all of these, and names them
+def measure(
     cells: tuple[RunConfig, ...],
     subject: Subject,
     outputs: Outputs,

@@ -51,7 +51,7 @@ def _separate(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
     return result
 
 
-class IntegerList(click.ParamType):
+class IntegerList(click.ParamType[tuple[int, ...]]):
     """``32,512,2048`` as a tuple of integers of at least *least*."""
 
     name = "N,N"
@@ -74,7 +74,7 @@ class IntegerList(click.ParamType):
         return numbers
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """``90s``, ``20m`` or ``2h`` as seconds; a bare number is seconds."""
 
     name = "TIME"

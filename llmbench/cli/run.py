@@ -190,7 +190,7 @@ def command(  # noqa: PLR0917
     framework: str,
     **options: Any,
 ) -> int:
-    """Measure how long a model makes a person wait.
+    r"""Measure how long a model makes a person wait.
 
     Each launch is a fresh process that loads the model, runs the warm-ups and then -n iterations over the
     prompts. Every measurement is on the disk before the next begins.

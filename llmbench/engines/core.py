@@ -194,7 +194,9 @@ class CoreEngine:
     def check(self, config: RunConfig) -> None:
         """Refuse what the device or this loop cannot do, before anything is loaded."""
         if config.attention != "sdpa":
-            raise InputError("the core engine has no paged attention", hint="leave out --attention, or use genai")
+            raise InputError(
+                "the core engine has no paged attention", hint="leave out --attention, or use genai"
+            )
         check_device(config.device, compile_properties(config))
 
     def open(self, config: RunConfig) -> CoreSession:

@@ -43,7 +43,8 @@ def check_device(device: str, properties: Mapping[str, PropertyValue]) -> None:
     openvino = import_openvino()
     core = openvino.Core()
     available = core.available_devices
-    if device.split(".")[0].split(":")[0] not in {name.split(".")[0] for name in available} | {"AUTO"}:
+    kind = device.partition(":")[0].partition(".")[0]
+    if kind not in {name.partition(".")[0] for name in available} | {"AUTO"}:
         raise MachineError(
             f"device {device} is not available (available: {', '.join(available) or 'none'})",
             hint=f"use -d {available[0]}" if available else "install a driver for the device",

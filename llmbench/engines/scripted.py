@@ -1,17 +1,20 @@
 """An engine without a model: latencies as told, on a clock of its own.
 
-The model is a script, ``"first=200ms,next=10ms"``. Keys: ``first``, ``second``, ``next`` (durations with a unit), ``noise`` and ``launch-noise`` (log-normal spread, ``1.5%``), ``per-token`` (added to the first token for each
-input token), ``foreign`` (CPU of others, a share), ``stop`` (tokens after which the sequence ends), ``context``
-(tokens the model takes), ``sleep`` (real time a request takes), and what must not break us: ``crash=SIGSEGV@3``, ``hang@3``,
-``nan@3`` at the third request. The whole tool runs on it in tests, files and processes included.
+The model is a script, ``"first=200ms,next=10ms"``. Its keys: ``first``, ``second``, ``next`` (durations with a
+unit), ``per-token`` (added to the first token for each input token), ``noise`` and ``launch-noise`` (log-normal
+spread, ``1.5%``), ``foreign`` (CPU of others, a share), ``stop`` (tokens after which the sequence ends),
+``sleep`` (real time a request takes), and what must not break us: ``crash=SIGSEGV@3``, ``hang@3``, ``nan@3`` at
+the third request. The whole tool runs on it in tests, files and processes included.
 """
 
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from llmbench import measurement
 from llmbench.config import RunConfig
@@ -22,21 +25,10 @@ from llmbench.run import InForce
 from llmbench.units import NS_PER_S, Nanoseconds
 
 _DURATIONS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-_KNOWN = {
-    "first",
-    "second",
-    "next",
-    "per-token",
-    "noise",
-    "launch-noise",
-    "foreign",
-    "stop",
-    "context",
-    "sleep",
-    "crash",
-    "hang",
-    "nan",
-}
+_KNOWN = {"first", "second", "next", "per-token", "noise", "launch-noise", "foreign", "stop", "sleep"}
+_PART = re.compile(
+    r"(?P<break>crash|hang|nan)(?:=(?P<how>\w+))?@(?P<at>\d+)|(?P<key>[a-z-]+)=(?P<value>[\w.%]+)"
+)
 
 
 def _seconds(text: str) -> float:
@@ -64,36 +56,38 @@ class Script:
     launch_noise: float = 0.0
     foreign: float = 0.0
     stop: int | None = None
-    context: int | None = None
     sleep: float = 0.0
     breaks: dict[int, str] = field(default_factory=dict)
 
 
+def _value(key: str, text: str) -> float:
+    """The value of one key in seconds, as a share, or as a count; raises ValueError."""
+    if key in {"noise", "launch-noise", "foreign"}:
+        return _share(text)
+    return int(text) if key == "stop" else _seconds(text)
+
+
 def read_script(text: str) -> Script:
     """The script a model name spells out; InputError names the part that is wrong."""
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     breaks: dict[int, str] = {}
     for part in filter(None, text.split(",")):
-        key, _, value = part.partition("=")
-        key, _, at = key.partition("@")
-        value, _, at = (value.partition("@")) if not at else (value, "", at)
+        found = _PART.fullmatch(part)
         try:
-            if key not in _KNOWN:
-                raise ValueError(key)
-            if key in {"crash", "hang", "nan"}:
-                breaks[int(at)] = value or key
-            elif key in {"noise", "launch-noise", "foreign"}:
-                values[key.replace("-", "_")] = _share(value)
-            elif key in {"stop", "context"}:
-                values[key] = int(value)
+            if found and found["break"]:
+                breaks[int(found["at"])] = found["how"] or found["break"]
+            elif found and found["key"] in _KNOWN:
+                values[found["key"].replace("-", "_")] = _value(found["key"], found["value"])
             else:
-                values[key.replace("-", "_")] = _seconds(value)
-        except ValueError as error:
+                found = None
+        except ValueError:
+            found = None
+        if found is None:
             raise InputError(
                 f"script part {part!r} is not understood",
                 hint="for example first=200ms,next=10ms,noise=1%,crash=SIGSEGV@3",
-            ) from error
-    return Script(**values, breaks=breaks)  # type: ignore[arg-type]
+            )
+    return Script(**values, breaks=breaks)
 
 
 class ScriptedSession:

@@ -66,8 +66,6 @@ def request_lines(measurement: Measurement, config: RunConfig) -> tuple[str, str
         f"Latency: {_ms(a_token, 4)}/token" if a_token is not None else "Latency: NA",
     ]
     other_text = f"{_ms(other)}/token" if other is not None else "NA"
-    return (
-        f"{prefix} {', '.join(parts)}",
-        f"{prefix} First token latency: {_ms(first)}, other tokens latency: {other_text}, "
-        f"len of input tokens: {m.input_tokens} * {m.batch_size}",
-    )
+    latencies = f"First token latency: {_ms(first)}, other tokens latency: {other_text}"
+    size = f"len of input tokens: {m.input_tokens} * {m.batch_size}"
+    return f"{prefix} {', '.join(parts)}", f"{prefix} {latencies}, {size}"

@@ -78,6 +78,7 @@ class LiveLine:
         """Update the line and draw it once."""
         if not self._is_shown:
             return
-        fields = {} if last is None else {"last": last}
-        self._progress.update(self._task, description=description, advance=advance, **fields)
+        self._progress.update(self._task, description=description, advance=advance)
+        if last is not None:
+            self._progress.update(self._task, last=last)
         self._progress.refresh()

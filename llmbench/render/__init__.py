@@ -1,0 +1,1 @@
+"""One file a rendering: each takes values and writes them; none computes a result or parses an argument."""
