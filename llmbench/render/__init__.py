@@ -1,1 +1,32 @@
-"""One file a rendering: each takes values and writes them; none computes a result or parses an argument."""
+"""Renderings of runs, reports and comparisons, one file a form; nothing here computes a result.
+
+Files are written whole: a reader sees the old one or the new one, never a part.
+"""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from llmbench.errors import OutputError
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write *text* as UTF-8 under a temporary name in the same folder, sync it, and rename it to *path*.
+
+    Raises OutputError if it cannot be written; what stood at *path* before stands there still.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with partial.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}; what stood there before is untouched",
+            hint="make room, or name a file in a folder that can be written",
+        ) from error

@@ -30,9 +30,7 @@ def test_a_quiet_request_counts(request_of: Build) -> None:
 
 @pytest.mark.parametrize(("foreign_s", "is_valid"), [(0.139, True), (0.141, False)])
 def test_foreign_cpu_above_five_percent_and_two_ticks(
-    request_of: Build,
-    foreign_s: float,
-    is_valid: bool,  # noqa: FBT001  a column of the table
+    request_of: Build, *, foreign_s: float, is_valid: bool
 ) -> None:
     """One second on 2 CPUs: 5 % is 0.10 s and two ticks a CPU 0.04 s, so 0.14 s is the limit."""
     got = judged(request_of([1, 2, 3, 4], conditions=quiet(foreign_s=foreign_s)))

@@ -1,0 +1,261 @@
+"""Runs times metrics: a row for each configuration and prompt, a summary for each metric, warnings as values."""
+
+import collections
+import dataclasses
+import re
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from llmbench import stats, validity
+from llmbench.config import Prompt, RunConfig
+from llmbench.measurement import Measurement
+from llmbench.metrics import LOAD, METRICS
+from llmbench.run import Launch, Outcome, Run
+from llmbench.stats import Summary
+
+CACHE_SHARE = 1 / 3
+"""A first token below this share of what the other lengths suggest may have been answered from a cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A measurement, where it was made, and why it does not count (empty if it does)."""
+
+    launch: Launch
+    config: RunConfig
+    measurement: Measurement
+    reasons: tuple[str, ...]
+
+    @property
+    def counts(self) -> bool:
+        """Whether summaries take it: measured in a launch that finished, and valid."""
+        return self.is_measured and not self.reasons
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it belongs to what was asked for: no warm-up, and its launch finished."""
+        return not self.measurement.is_warmup and self.launch.outcome is Outcome.FINISHED
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt it measured."""
+        return self.config.prompts[self.measurement.prompt]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What one prompt took under one configuration (*cell* is its index).
+
+    *input_tokens* and *output_tokens* are medians over the requests that count. *medians* has, by metric, the
+    median of each launch (by its index); *values* all values, launch after launch.
+    """
+
+    cell: int
+    config: RunConfig
+    prompt: Prompt
+    input_tokens: int
+    output_tokens: int
+    launches: int
+    measured: int
+    invalid: int
+    summaries: Mapping[str, Summary]
+    medians: Mapping[str, Mapping[int, float]] = field(repr=False)
+    values: Mapping[str, Sequence[float]] = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The summaries of one run. *load* has one a cell, ``None`` where no launch finished."""
+
+    run: Run
+    rows: tuple[Row, ...]
+    load: tuple[Summary | None, ...]
+    warnings: tuple[str, ...] = ()
+    is_valid: bool = True
+
+    @property
+    def distinctions(self) -> tuple[Mapping[str, str], ...]:
+        """For each cell what sets it apart from the others; empty where there is one."""
+        return distinguish(self.run.cells)
+
+
+def judge(run: Run) -> Iterator[Judged]:
+    """Every measurement of a run with its verdict, warm-ups and launches that did not finish included."""
+    for launch in run.launches:
+        config = run.config_of(launch)
+        verdicts = validity.judge_launch(launch.measurements, config)
+        for measurement, reasons in zip(launch.measurements, verdicts, strict=True):
+            yield Judged(launch=launch, config=config, measurement=measurement, reasons=reasons)
+
+
+def summarize(run: Run, names: Iterable[str] = METRICS) -> Report:
+    """The rows of a run over the measurements that count; *names* are the metrics wanted."""
+    names = tuple(names)
+    groups: dict[tuple[int, int], list[Judged]] = collections.defaultdict(list)
+    for judged in judge(run):
+        if judged.is_measured:
+            groups[judged.launch.cell, judged.measurement.prompt].append(judged)
+    rows = _with_cache_warnings(
+        [_row(group, names) for _, group in sorted(groups.items(), key=lambda g: g[0])]
+    )
+    measured = sum(row.measured for row in rows)
+    invalid = sum(row.invalid for row in rows)
+    return Report(
+        run=run,
+        rows=tuple(rows),
+        load=tuple(_load(run, cell) for cell in range(len(run.cells))),
+        warnings=tuple(dict.fromkeys(_run_warnings(run, measured, invalid))),
+        is_valid=invalid * 2 <= measured,
+    )
+
+
+def _row(group: Sequence[Judged], names: Iterable[str]) -> Row:
+    """The row of one cell and prompt from all its measured requests."""
+    first = group[0]
+    by_launch: dict[int, list[Measurement]] = {}
+    for judged in group:
+        if not judged.reasons:
+            by_launch.setdefault(judged.launch.index, []).append(judged.measurement)
+    values = {name: _values(name, by_launch) for name in names}
+    shown = [m for measurements in by_launch.values() for m in measurements]
+    invalid = [judged.reasons for judged in group if judged.reasons]
+    return Row(
+        cell=first.launch.cell,
+        config=first.config,
+        prompt=first.prompt,
+        input_tokens=_median_of([m.input_tokens for m in shown or [first.measurement]]),
+        output_tokens=_median_of([m.output_tokens for m in shown or [first.measurement]]),
+        launches=len(by_launch),
+        measured=len(group),
+        invalid=len(invalid),
+        summaries={name: _summary(found) for name, found in values.items() if found},
+        medians={
+            name: {launch: statistics.median(found[launch]) for launch in found}
+            for name, found in values.items()
+        },
+        values={
+            name: [v for found_here in found.values() for v in found_here] for name, found in values.items()
+        },
+        warnings=_invalid_warnings(invalid, len(group)),
+    )
+
+
+def _median_of(counts: Sequence[int]) -> int:
+    """A count that was seen, with as many above it as below."""
+    return statistics.median_low(counts)
+
+
+def _values(name: str, by_launch: Mapping[int, Sequence[Measurement]]) -> dict[int, list[float]]:
+    """The values of a metric that exist, by launch; a launch without any is left out."""
+    of = METRICS[name].of
+    found = {
+        launch: [value for value in map(of, measurements) if value is not None]
+        for launch, measurements in by_launch.items()
+    }
+    return {launch: values for launch, values in found.items() if values}
+
+
+def _summary(values: Mapping[int, Sequence[float]]) -> Summary:
+    """Over launches where there are several, else over the iterations of the one."""
+    if len(values) > 1:
+        return stats.summarize_launches([statistics.median(found) for found in values.values()])
+    return stats.summarize(next(iter(values.values())))
+
+
+def _load(run: Run, cell: int) -> Summary | None:
+    """The load time of a cell's launches that finished."""
+    found = (
+        LOAD.of(launch)
+        for launch in run.launches
+        if launch.cell == cell and launch.outcome is Outcome.FINISHED
+    )
+    values = [value for value in found if value is not None]
+    return stats.summarize_launches(values) if values else None
+
+
+def _invalid_warnings(invalid: Sequence[tuple[str, ...]], measured: int) -> tuple[str, ...]:
+    """How many requests do not count, and why, like reasons together."""
+    if not invalid:
+        return ()
+    kinds: dict[str, list[str]] = collections.defaultdict(list)
+    for reason in (reason for reasons in invalid for reason in reasons):
+        kinds[re.sub(r"\d[\d.]*", "#", reason)].append(reason)
+    shown = [f"{found[0]} ({len(found)}x)" for found in kinds.values()]
+    return (f"{len(invalid)} of {measured} requests do not count: {'; '.join(shown)}",)
+
+
+def _run_warnings(run: Run, measured: int, invalid: int) -> Iterator[str]:
+    """What a reader must know before believing a run, in the order of weight."""
+    if measured and invalid * 2 > measured:
+        yield f"INVALID: {invalid} of {measured} requests do not count"
+    for launch in run.launches:
+        yield from launch.in_force.notes
+        if launch.failure:
+            how = f" by {launch.failure.signal}" if launch.failure.signal else ""
+            yield f"launch {launch.index} failed{how} in {launch.failure.phase}: {launch.failure.message}"
+        elif launch.outcome is not Outcome.FINISHED:
+            yield f"launch {launch.index} was cut short and is left out"
+    if not run.is_complete:
+        yield "the run was cut short"
+    if run.source:
+        yield f"imported from {run.source}: one launch, validity unknown"
+    elif not run.provenance.known:
+        yield "provenance of the model unknown"
+    if not all(config.is_verified for config in run.cells):
+        yield "the model's files were not verified"
+    finished = collections.Counter(
+        launch.cell for launch in run.launches if launch.outcome is Outcome.FINISHED
+    )
+    if 1 in finished.values():
+        yield "one launch: its intervals say nothing about change from launch to launch"
+
+
+def _with_cache_warnings(rows: Sequence[Row]) -> list[Row]:
+    """The rows, with a warning on a first token far below the line through the other lengths of its cell."""
+    return [dataclasses.replace(row, warnings=(*row.warnings, *_cache_warning(row, rows))) for row in rows]
+
+
+def _cache_warning(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
+    """The warning, where there is a line and the row is far below it."""
+    points = {
+        other.input_tokens: other.summaries["first_token"].median
+        for other in rows
+        if other.cell == row.cell
+        and other.input_tokens != row.input_tokens
+        and "first_token" in other.summaries
+    }
+    if len(points) < 2 or "first_token" not in row.summaries:
+        return ()
+    slope, intercept = statistics.linear_regression(list(points), list(points.values()))
+    expected = intercept + slope * row.input_tokens
+    seen = row.summaries["first_token"].median
+    if seen >= expected * CACHE_SHARE:
+        return ()
+    shown = f"first token {seen * 1e3:.0f} ms where the other lengths suggest {expected * 1e3:.0f} ms"
+    return (f"{shown}: was it answered from a cache?",)
+
+
+def settings(config: RunConfig) -> dict[str, str]:
+    """A configuration as flat text by name, prompts left out; properties under their own names."""
+    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    properties = fields.pop("properties")
+    fields.pop("prompts")
+    flat = fields | dict(properties)
+    return {name: _as_text(value) for name, value in flat.items()}
+
+
+def _as_text(value: object) -> str:
+    """A setting as a person reads it."""
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    return "" if value is None else str(value)
+
+
+def distinguish(cells: Sequence[RunConfig]) -> tuple[Mapping[str, str], ...]:
+    """For each configuration the settings that are not the same in all."""
+    flat = [settings(config) for config in cells]
+    names = dict.fromkeys(name for found in flat for name in found)
+    varied = [name for name in names if len({found.get(name, "") for found in flat}) > 1]
+    return tuple({name: found.get(name, "") for name in varied} for found in flat)
