@@ -1,10 +1,14 @@
 """One request as it was observed: raw token events, nothing derived."""
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from llmbench.errors import LaunchError
 from llmbench.units import Nanoseconds
+
+WORKED_SHARE = 0.25
+"""A socket that was busy for less of the time did not do its part of a split."""
 
 
 class Finish(enum.Enum):
@@ -48,9 +52,7 @@ class Sequence:
     def events(self) -> tuple[TokenEvent, ...]:
         """The token events, first to last."""
         counts = self.counts or (1,) * len(self.at_ns)
-        return tuple(
-            TokenEvent(at_ns=at, count=count) for at, count in zip(self.at_ns, counts, strict=True)
-        )
+        return tuple(TokenEvent(at_ns=at, count=count) for at, count in zip(self.at_ns, counts, strict=True))
 
     @property
     def output_tokens(self) -> int:
@@ -75,10 +77,87 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SocketWork:
+    """What one socket did during a request; times are CPU seconds.
+
+    *cpus* are those of the socket that the worker may use, and *busy_s* what they did for anyone. *threads* are
+    the worker's threads last seen here, and *thread_s* their time. *expected_cpus* is how many CPUs the engine's
+    threads can fill.
+    """
+
+    socket: int
+    cpus: int
+    expected_cpus: int
+    busy_s: float
+    thread_s: float = 0.0
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where the worker's threads and pages really were during a request of *wall_s* seconds.
+
+    *own_s* is the CPU time of the whole worker. *migrations* counts moves between CPUs, ``None`` on a kernel that
+    does not. *pages* has the bytes on each NUMA node at the end, and is empty where they were not read.
+    """
+
+    wall_s: float
+    own_s: float
+    sockets: tuple[SocketWork, ...]
+    migrations: int | None = None
+    pages: Mapping[int, int] = field(default_factory=dict)
+
+    def share(self, work: SocketWork) -> float:
+        """How busy the worker kept a socket, at least, of what its threads could fill: 0.5 is half of the time.
+
+        Threads may move, so whose time it was is not known for each socket; what others took on all of them is
+        taken off each.
+        """
+        foreign_s = max(0.0, sum(s.busy_s for s in self.sockets) - self.own_s)
+        return max(0.0, work.busy_s - foreign_s) / (work.expected_cpus * self.wall_s)
+
+    @property
+    def worked(self) -> tuple[int, ...]:
+        """The sockets that worked: busy with the worker for at least a quarter of the time."""
+        return tuple(work.socket for work in self.sockets if self.share(work) >= WORKED_SHARE)
+
+
+def total_placement(placements: Iterable[Placement]) -> Placement | None:
+    """Several requests of one launch as one, with the pages of the last that read them; ``None`` of none.
+
+    A request shorter than a few ticks of the kernel's clock says little, all of them together say enough.
+    """
+    total: Placement | None = None
+    for one in placements:
+        total = one if total is None else _joined(total, one)
+    return total
+
+
+def _joined(first: Placement, second: Placement) -> Placement:
+    """Two requests of one launch, one after the other."""
+    moves = (first.migrations, second.migrations)
+    return Placement(
+        wall_s=first.wall_s + second.wall_s,
+        own_s=first.own_s + second.own_s,
+        sockets=tuple(
+            replace(
+                b,
+                busy_s=a.busy_s + b.busy_s,
+                thread_s=a.thread_s + b.thread_s,
+                threads=max(a.threads, b.threads),
+            )
+            for a, b in zip(first.sockets, second.sockets, strict=True)
+        ),
+        migrations=None if None in moves else sum(filter(None, moves)),
+        pages=second.pages or first.pages,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """The worker's own memory in bytes: ``VmRSS`` at the start and ``VmHWM``, reset before each phase.
 
-    *system_bytes* is what the whole machine had in use (total − available) when the phase ended.
+    *system_bytes* is what the whole machine had in use (total less available) when the phase ended.
     """
 
     initial_bytes: int
@@ -112,6 +191,7 @@ class Measurement:
     detokenize_ns: int | None = None
     conditions: Conditions | None = None
     memory: Memory | None = None
+    placement: Placement | None = None
     suspicions: tuple[str, ...] = ()
     has_token_times: bool = True
 

@@ -12,7 +12,7 @@ from llmbench.measurement import Conditions
 
 _CLOCK_NOISE_S = 1e-3
 """Two clocks are never read at the same instant."""
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _BUSY = (0, 1, 2, 5, 6, 7)
 """user, nice, system, irq, softirq and steal in proc(5); guest is part of user, idle and iowait not busy."""
 
@@ -41,7 +41,7 @@ class Probe:
         return cls(
             cpus=watched,
             root=root,
-            busy_s=busy_seconds((root / "proc/stat").read_bytes(), watched),
+            busy_s=sum(busy_by_cpu((root / "proc/stat").read_bytes(), watched).values()),
             throttle_events=sum(int(path.read_bytes()) for path in counters),
             asleep_s=time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC),
             own_s=time.process_time(),
@@ -63,16 +63,16 @@ class Probe:
         )
 
 
-def busy_seconds(stat: bytes, cpus: Collection[int]) -> float:
-    """Seconds since boot in which *cpus* were busy, from the text of ``/proc/stat``, in steps of a tick."""
-    ticks = 0
+def busy_by_cpu(stat: bytes, cpus: Collection[int]) -> dict[int, float]:
+    """Seconds since boot in which each of *cpus* was busy, from the text of ``/proc/stat``, in steps of a tick."""
+    found: dict[int, float] = {}
     for line in stat.splitlines():
         if not line.startswith(b"cpu"):
             break
         name, *fields = line.split()
         if name[3:].isdigit() and int(name[3:]) in cpus:
-            ticks += sum(int(fields[i]) for i in _BUSY if i < len(fields))
-    return ticks * _TICK_S
+            found[int(name[3:])] = sum(int(fields[i]) for i in _BUSY if i < len(fields)) * TICK_S
+    return found
 
 
 @functools.cache
