@@ -292,7 +292,7 @@ def _assemble(path: Path, header: Header, events: Iterator[tuple[int, Header | E
 
 def is_run_file(path: Path) -> bool:
     """Whether the first line is a run file's header."""
-    with contextlib.suppress(OSError, jsonlines.Error), jsonlines.open(path) as reader:
+    with contextlib.suppress(OSError, EOFError, UnicodeError, jsonlines.Error), jsonlines.open(path) as reader:
         first: dict[str, object] = reader.read(type=dict)
         return first.get("event") == _NAMES[Header]
     return False
