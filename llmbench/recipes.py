@@ -23,7 +23,7 @@ MAX_FILE_BYTES = 1 << 20
 _REPEATABLE = frozenset({"load_config", "prompt_file"})
 _PAIR = re.compile(r"\s*(?P<key>[A-Za-z_]\w*)\s*=(?P<value>.*)", re.DOTALL)
 _BETWEEN_PAIRS = re.compile(r",(?=\s*[A-Za-z_]\w*\s*=)")
-_AT_LINE = re.compile(r" \(at line (?P<line>\d+), column (?P<column>\d+)\)$")
+_AT_LINE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 
 
 def read_properties(text: str) -> dict[str, PropertyValue]:
@@ -153,11 +153,9 @@ def _parse_toml(text: str, path: Path) -> dict[str, object]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         at = _AT_LINE.search(str(error))
-        line, column = (f":{at['line']}", f" at column {at['column']}") if at else ("", "")
+        line = (at and at["line"]) or text.count("\n") + 1
         said = _AT_LINE.sub("", str(error))
-        raise InputError(
-            f"{path}{line}: not TOML: {said}{column}", hint="a line looks like num-iters = 6"
-        ) from None
+        raise InputError(f"{path}:{line}: not TOML: {said}", hint="a line looks like num-iters = 6") from None
     except (RecursionError, ValueError):
         raise InputError(
             f"{path}: not TOML that can be read: nested too deeply, or a number too long",
