@@ -81,8 +81,8 @@ class SocketWork:
     """What one socket did during a request; times are CPU seconds.
 
     *cpus* are those of the socket that the worker may use, and *busy_s* what they did for anyone. *threads* are
-    the worker's threads last seen here, and *thread_s* their time. *expected_cpus* is how many CPUs the engine's
-    threads can fill.
+    the worker's threads last seen here, *thread_s* is their time, and *still_s* that of the threads among them
+    that never moved, so surely spent here. *expected_cpus* is how many CPUs the engine's threads can fill.
     """
 
     socket: int
@@ -90,6 +90,7 @@ class SocketWork:
     expected_cpus: int
     busy_s: float
     thread_s: float = 0.0
+    still_s: float = 0.0
     threads: int = 0
 
 
@@ -110,11 +111,11 @@ class Placement:
     def share(self, work: SocketWork) -> float:
         """How busy the worker kept a socket, at least, of what its threads could fill: 0.5 is half of the time.
 
-        Threads may move, so whose time it was is not known for each socket; what others took on all of them is
-        taken off each.
+        Threads may move, so whose time it was is not known socket by socket: what others took on all of them is
+        taken off each, and threads that did not move make up for it.
         """
         foreign_s = max(0.0, sum(s.busy_s for s in self.sockets) - self.own_s)
-        return max(0.0, work.busy_s - foreign_s) / (work.expected_cpus * self.wall_s)
+        return max(work.busy_s - foreign_s, work.still_s) / (work.expected_cpus * self.wall_s)
 
     @property
     def worked(self) -> tuple[int, ...]:
@@ -144,6 +145,7 @@ def _joined(first: Placement, second: Placement) -> Placement:
                 b,
                 busy_s=a.busy_s + b.busy_s,
                 thread_s=a.thread_s + b.thread_s,
+                still_s=a.still_s + b.still_s,
                 threads=max(a.threads, b.threads),
             )
             for a, b in zip(first.sockets, second.sockets, strict=True)

@@ -92,6 +92,7 @@ class Watch:
             expected_cpus=expected,
             busy_s=sum(after.busy_s.get(n, 0.0) - self.busy_s.get(n, 0.0) for n in numbers),
             thread_s=sum(thread.cpu_s for thread in here),
+            still_s=sum(thread.cpu_s for thread in here if thread.migrations == 0),
             threads=len(here),
         )
 
