@@ -1,7 +1,8 @@
 """Which launches a run makes and in which order, and which requests a launch makes."""
 
+import collections
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llmbench.config import RunConfig
@@ -44,3 +45,20 @@ def requests(config: RunConfig) -> Iterator[PlannedRequest]:
     for iteration in range(config.iterations_per_launch):
         for prompt in range(len(config.prompts)):
             yield PlannedRequest(iteration=iteration, prompt=prompt, is_warmup=iteration < config.warmups)
+
+
+def remaining(
+    cells: tuple[RunConfig, ...], finished: Sequence[int], *, next_index: int, seed: int | None = None
+) -> tuple[PlannedLaunch, ...]:
+    """The launches still to make, numbered from *next_index*; *finished* has the cell of each finished launch."""
+    left = collections.Counter({index: cell.launches for index, cell in enumerate(cells)})
+    left.subtract(finished)
+    order = [launch.cell for launch in launches(cells, seed=seed)]
+    kept = []
+    for cell in reversed(order):
+        if left[cell] > 0:
+            left[cell] -= 1
+            kept.append(cell)
+    return tuple(
+        PlannedLaunch(index=next_index + offset, cell=cell) for offset, cell in enumerate(reversed(kept))
+    )

@@ -291,6 +291,11 @@ def _packaged() -> Path:
     return Path(str(resources.files("llmbench.data")))
 
 
+def packaged(name: str) -> Path:
+    """The file of a set that comes with the package."""
+    return _packaged() / f"{name}.jsonl"
+
+
 def _known_sets() -> str:
     """Every set that a bare name finds, for a hint."""
     local = sorted(str(path) for path in FOLDER.glob("*.jsonl"))

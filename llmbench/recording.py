@@ -8,7 +8,7 @@ from llmbench import ir, plan, runner, store
 from llmbench._version import __version__
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
-from llmbench.run import Outcome, Provenance
+from llmbench.run import Outcome, Provenance, Run
 from llmbench.runner import Event, Limits
 from llmbench.store import Header, LaunchEnded, RunEnded, RunFile
 from llmbench.system import environment
@@ -100,6 +100,31 @@ def record(
             break
     else:
         file.append(RunEnded(ended_at=store.utc_now()))
+
+
+def unfinished(run: Run) -> tuple[plan.PlannedLaunch, ...]:
+    """The launches that a run cut short has still to make; one that was begun is made again, whole."""
+    finished = [launch.cell for launch in run.launches if launch.outcome is Outcome.FINISHED]
+    next_index = max((launch.index for launch in run.launches), default=-1) + 1
+    return plan.remaining(run.cells, finished, next_index=next_index)
+
+
+def check_same(run: Run, subject: Subject) -> None:
+    """Refuse to go on with a run on another machine or another model: its launches could not be pooled."""
+    now = environment.capture()
+    then = run.environment
+    for what, before, after in (
+        ("the CPU", then.cpu_model, now.cpu_model),
+        ("the number of CPUs", len(then.topology.cpus), len(now.topology.cpus)),
+        ("the CPUs this process may use", then.topology.allowed, now.topology.allowed),
+        ("the model's content", run.provenance.content_sha256, subject.provenance.content_sha256),
+        ("the engine's version", then.versions.get("openvino"), now.versions.get("openvino")),
+        ("GenAI's version", then.versions.get("openvino-genai"), now.versions.get("openvino-genai")),
+    ):
+        if before != after:
+            raise InputError(
+                f"cannot resume: {what} was {before} and is {after}", hint="start a new run instead"
+            )
 
 
 def planned_requests(cells: tuple[RunConfig, ...], planned: Sequence[plan.PlannedLaunch]) -> int:

@@ -135,6 +135,22 @@ class RunFile:
         file.append(header)
         return file
 
+    @classmethod
+    def reopen(cls, path: Path) -> Self:
+        """A run file that was cut short, open to go on; a torn last line is cut off.
+
+        Raises:
+            InputError: it is not there, or another process writes to it.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        except OSError as error:
+            raise InputError(f"{path} cannot be opened: {error.strerror}") from error
+        file = cls(path, descriptor)
+        file._lock()
+        os.ftruncate(descriptor, path.read_bytes().rfind(b"\n") + 1)
+        return file
+
     def _lock(self) -> None:
         """Take the file for this process; it is free again when the descriptor closes."""
         try:
@@ -292,7 +308,10 @@ def _assemble(path: Path, header: Header, events: Iterator[tuple[int, Header | E
 
 def is_run_file(path: Path) -> bool:
     """Whether the first line is a run file's header."""
-    with contextlib.suppress(OSError, EOFError, UnicodeError, jsonlines.Error), jsonlines.open(path) as reader:
+    with (
+        contextlib.suppress(OSError, EOFError, UnicodeError, jsonlines.Error),
+        jsonlines.open(path) as reader,
+    ):
         first: dict[str, object] = reader.read(type=dict)
         return first.get("event") == _NAMES[Header]
     return False

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from llmbench import plan, recording, report, store, validity
+from llmbench import plan, recording, report, store
 from llmbench.config import RunConfig
 from llmbench.errors import ExitCode, worst
 from llmbench.measurement import Measurement
 from llmbench.recording import Subject
 from llmbench.render import lines
 from llmbench.render.live import LiveLine
+from llmbench.report import Report
 from llmbench.run import Outcome, Run
 from llmbench.runner import Event, Limits
 from llmbench.store import LaunchEnded, LaunchStarted, RunFile
@@ -63,64 +64,100 @@ class _View:
                 click.echo(text)
 
 
-def measure(
-    cells: tuple[RunConfig, ...],
-    subject: Subject,
-    outputs: Outputs,
-    *,
-    limits: Limits,
-    keep_going: bool = False,
-    is_strict: bool = False,
-    is_quiet: bool = False,
-) -> int:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """How a run goes: its limits, whether it goes on after a failed launch, what it says and what it fails on."""
+
+    limits: Limits
+    keep_going: bool = False
+    is_strict: bool = False
+    is_quiet: bool = False
+
+
+def measure(cells: tuple[RunConfig, ...], subject: Subject, outputs: Outputs, ways: Ways) -> int:
     """Measure some configurations, write everything, show the table; the exit code.
 
     What was measured stays in the run file whatever ends the run; a file without a measurement is removed.
     """
-    planned = plan.launches(cells)
     header = recording.new_header(cells, subject, name=outputs.name)
     path = recording.run_file_path(header, outputs.folder)
     with RunFile.create(path, header, overwrite=outputs.overwrite) as file:
-        events = recording.record(
-            file, cells, planned, limits=limits, context_tokens=subject.context_tokens, keep_going=keep_going
+        return _measure_into(file, cells, plan.launches(cells), subject, outputs, ways)
+
+
+def resume(path: Path, outputs: Outputs, ways: Ways) -> int:
+    """Go on with a run that was cut short, if configuration, machine and model are the same; the exit code."""
+    with RunFile.reopen(path) as file:
+        run = store.read(path)
+        if run.is_complete:
+            click.echo(f"{path} is complete; nothing is left to do", err=True)
+            return exit_code(show(run, outputs, path), ways)
+        config = run.cells[0]
+        subject = recording.find_subject(
+            run.provenance.path, engine=config.engine, is_verified=config.is_verified
         )
-        total = recording.planned_requests(cells, planned)
-        try:
-            with LiveLine(total, is_shown=not is_quiet) as live, contextlib.closing(events):
-                view = _View(live, cells, is_quiet=is_quiet)
-                live.say("loading the model")
-                for event in events:
-                    view.show(event)
-        except BaseException as error:
-            _leave(file, path, outputs, error)
-            raise
+        recording.check_same(run, subject)
+        for launch in run.launches:
+            if launch.outcome is Outcome.ABORTED:
+                file.append(LaunchEnded(launch=launch.index, outcome=Outcome.ABORTED))
+        return _measure_into(file, run.cells, recording.unfinished(run), subject, outputs, ways)
+
+
+def _measure_into(
+    file: RunFile,
+    cells: tuple[RunConfig, ...],
+    planned: Sequence[plan.PlannedLaunch],
+    subject: Subject,
+    outputs: Outputs,
+    ways: Ways,
+) -> int:
+    """Make the planned launches, each event on the disk before the next; then show and judge the whole run."""
+    events = recording.record(
+        file,
+        cells,
+        planned,
+        limits=ways.limits,
+        context_tokens=subject.context_tokens,
+        keep_going=ways.keep_going,
+    )
+    total = recording.planned_requests(cells, planned)
+    try:
+        with LiveLine(total, is_shown=not ways.is_quiet) as live, contextlib.closing(events):
+            view = _View(live, cells, is_quiet=ways.is_quiet)
+            live.say("loading the model")
+            for event in events:
+                view.show(event)
+    except BaseException as error:
+        _leave(file, outputs, error)
+        raise
+    return exit_code(show(store.read(file.path), outputs, file.path), ways)
+
+
+def _leave(file: RunFile, outputs: Outputs, error: BaseException) -> None:
+    """Remove a run file that holds no measurement; show what one that was cut short holds."""
+    path = file.path
     run = store.read(path)
-    show(run, outputs, path)
-    return exit_code(run, planned_launches=len(planned), is_strict=is_strict)
-
-
-def _leave(file: RunFile, path: Path, outputs: Outputs, error: BaseException) -> None:
-    """Remove a run file that holds nothing; show what one that was cut short holds."""
-    if file.measurements == 0:
+    kept = sum(len(launch.measurements) for launch in run.launches)
+    if kept == 0:
         with contextlib.suppress(OSError):
             path.unlink()
         return
     if isinstance(error, Exception):
         return
-    run = store.read(path)
-    click.echo(f"{file.measurements} measurements are kept in {path}", err=True)
+    click.echo(f"{kept} measurements are kept in {path}", err=True)
     click.echo(f"go on with: llmbench run --resume {path}", err=True)
     with contextlib.suppress(OSError):
         show(run, outputs, path)
 
 
-def show(run: Run, outputs: Outputs, path: Path) -> None:
-    """The table on standard output, the files that were asked for, and where everything is."""
+def show(run: Run, outputs: Outputs, path: Path) -> Report:
+    """The table on standard output, the files that were asked for, and where everything is; the report shown."""
     from rich.console import Console
 
     from llmbench.render import csv, json, screen
 
-    screen.render_report(report.summarize(run), Console())
+    summarized = report.summarize(run)
+    screen.render_report(summarized, Console())
     written = [path]
     if outputs.csv is not None:
         csv.write_llm_bench(run, outputs.csv)
@@ -130,25 +167,20 @@ def show(run: Run, outputs: Outputs, path: Path) -> None:
         written.append(outputs.json)
     for file in written:
         click.echo(f"written: {file}")
+    return summarized
 
 
-def exit_code(run: Run, *, planned_launches: int, is_strict: bool) -> ExitCode:
-    """5 where a launch failed or a row is missing; 3 with ``--strict`` where a measurement is invalid."""
-    finished = [launch for launch in run.launches if launch.outcome is Outcome.FINISHED]
-    valid_rows = set()
-    has_invalid = False
-    for launch in finished:
-        config = run.config_of(launch)
-        measured = [m for m in launch.measurements if not m.is_warmup]
-        for m in measured:
-            if validity.reasons(m, config, launch.measurements):
-                has_invalid = True
-            else:
-                valid_rows.add((launch.cell, m.prompt))
-    rows = {(index, prompt) for index, cell in enumerate(run.cells) for prompt in range(len(cell.prompts))}
+def exit_code(summarized: Report, ways: Ways) -> ExitCode:
+    """5 where a launch is missing or a row has nothing that counts; 3 with ``--strict`` where anything is invalid."""
+    run = summarized.run
+    finished = sum(launch.outcome is Outcome.FINISHED for launch in run.launches)
+    asked_rows = sum(len(cell.prompts) for cell in run.cells)
     codes = set()
-    if len(finished) < planned_launches or rows - valid_rows:
+    if finished < sum(cell.launches for cell in run.cells):
         codes.add(ExitCode.LAUNCH)
-    if has_invalid and is_strict:
+    if sum(row.launches > 0 for row in summarized.rows) < asked_rows:
+        click.echo("error: a row has no valid measurement", err=True)
+        codes.add(ExitCode.LAUNCH)
+    if ways.is_strict and any(row.invalid for row in summarized.rows):
         codes.add(ExitCode.STRICT)
     return worst(codes)

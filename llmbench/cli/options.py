@@ -125,3 +125,12 @@ def check_output(path: Path | None, option: str) -> None:
 def _is_writable(path: Path) -> bool:
     """Whether a file can be made beside *path* and renamed over it."""
     return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def check_folder(path: Path, option: str) -> None:
+    """Refuse, before anything is loaded, an output folder that could not be written."""
+    above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not above.is_dir():
+        raise InputError(f"{option} {path}: {above} is not a folder", hint="choose another folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"{option} {path}: {above} cannot be written", hint="choose another folder")

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from llmbench import plan, recipes, recording
-from llmbench.cli.measuring import Outputs, measure
-from llmbench.cli.options import Command, Duration, IntegerList, check_output, find_prompts
+from llmbench.cli.measuring import Outputs, Ways, measure
+from llmbench.cli.measuring import resume as go_on
+from llmbench.cli.options import Command, Duration, IntegerList, check_folder, check_output, find_prompts
 from llmbench.config import ATTENTIONS, ENGINES, PropertyValue, RunConfig
 from llmbench.errors import InputError
 from llmbench.runner import Limits
@@ -34,7 +36,7 @@ class _Asked:
     batch_size: int
     load_config: tuple[str, ...]
     engine: str
-    attention: str
+    attention: str | None
     threads: int | None
     seed: int
     apply_chat_template: bool
@@ -67,7 +69,7 @@ def _config(asked: _Asked, model: str) -> RunConfig:
         prompts=tuple(dataclasses.replace(prompt, is_permuted=is_permuted) for prompt in found),
         engine=asked.engine,
         device=asked.device.upper() if asked.engine != "scripted" else asked.device,
-        attention=asked.attention,
+        attention=asked.attention or ("sdpa" if asked.engine == "core" else "pa"),
         properties=_properties(asked.load_config),
         output_tokens=asked.infer_count,
         iterations=asked.num_iters,
@@ -91,7 +93,16 @@ def _recipe_defaults(ctx: click.Context, _param: click.Parameter, path: Path | N
     return path
 
 
-@click.command(cls=Command, short_help="Measure a model.")
+_EXAMPLES = """\b
+Examples:
+  llmbench run -m models/pytorch/dldt/INT8 -n 2
+  llmbench run -m models/pytorch/dldt/INT8 -p "What is openvino?" -n 2
+  llmbench run -m models/pytorch/dldt/INT8 -pf prompts/llama-2-7b-chat_l.jsonl -n 2
+  llmbench run -m models/pytorch/dldt/INT8 --input-tokens 32,512 -ic 64 --launches 5
+  llmbench run -m models/pytorch/dldt/INT8 -bs 1 -lc ov_distributed_config.json"""
+
+
+@click.command(cls=Command, short_help="Measure a model.", epilog=_EXAMPLES)
 @click.option(
     "-m", "--model", metavar="IR_DIR|FILE.gguf", help="IR folder, a parent of exactly one, or a GGUF file."
 )
@@ -175,7 +186,16 @@ def _recipe_defaults(ctx: click.Context, _param: click.Parameter, path: Path | N
 )
 @click.option("--quiet", is_flag=True, help="Only the table and the files.")
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and stop.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN.jsonl",
+    help="Go on with a run that was cut short; its configuration is taken from the file.",
+)
+@click.pass_context
 def command(  # noqa: PLR0917
+    ctx: click.Context,
+    /,
     output_dir: Path,
     name: str | None,
     report: Path | None,
@@ -188,40 +208,54 @@ def command(  # noqa: PLR0917
     dry_run: bool,
     recipe: Path | None,
     framework: str,
+    resume: Path | None,
     **options: Any,
 ) -> int:
-    r"""Measure how long a model makes a person wait.
+    """Measure how long a model makes a person wait.
 
     Each launch is a fresh process that loads the model, runs the warm-ups and then -n iterations over the
     prompts. Every measurement is on the disk before the next begins.
-
-    \b
-    llmbench run -m models/pytorch/dldt/INT8 -n 2
-    llmbench run -m models/pytorch/dldt/INT8 -p "What is openvino?" -n 2
-    llmbench run -m models/pytorch/dldt/INT8 -pf prompts/llama-2-7b-chat_l.jsonl -n 2
-    llmbench run -m models/pytorch/dldt/INT8 --input-tokens 32,512,2048 -ic 64 --launches 5
-    llmbench run -m models/pytorch/dldt/INT8 -bs 1 -lc ov_distributed_config.json
     """
     del (
         recipe,
         framework,
     )  # a recipe has become defaults; llm_bench's other frameworks are refused by the choice
+    check_output(report, "-r")
+    check_output(report_json, "-rj")
+    outputs = Outputs(folder=output_dir, name=name, csv=report, json=report_json, overwrite=overwrite)
+    ways = Ways(
+        limits=Limits(load_s=timeout, request_s=timeout),
+        keep_going=keep_going,
+        is_strict=strict,
+        is_quiet=quiet,
+    )
+    if resume is not None:
+        _check_resume(ctx)
+        return go_on(resume, outputs, ways)
     asked = _Asked(**options)
     if not asked.model:
         raise InputError("no model was given", hint="name an IR folder or a GGUF file with -m")
-    check_output(report, "-r")
-    check_output(report_json, "-rj")
+    check_folder(output_dir, "--output-dir")
     subject = recording.find_subject(asked.model, engine=asked.engine, is_verified=not asked.no_verify)
     config = _config(asked, subject.path)
     recording.check_lengths(config, subject.context_tokens)
-    outputs = Outputs(folder=output_dir, name=name, csv=report, json=report_json, overwrite=overwrite)
-    limits = Limits(load_s=timeout, request_s=timeout)
-    cells = (config,)
     if dry_run:
-        return _describe(cells)
-    return measure(
-        cells, subject, outputs, limits=limits, keep_going=keep_going, is_strict=strict, is_quiet=quiet
-    )
+        return _describe((config,))
+    return measure((config,), subject, outputs, ways)
+
+
+def _check_resume(ctx: click.Context) -> None:
+    """Refuse options that say what to measure: the run file has said so already."""
+    given = [
+        name
+        for name in _Asked.__dataclass_fields__
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise InputError(
+            f"--resume takes the configuration from the run file; {', '.join(given)} was given as well",
+            hint="leave it out, or start a new run",
+        )
 
 
 def _describe(cells: tuple[RunConfig, ...]) -> int:
@@ -229,12 +263,11 @@ def _describe(cells: tuple[RunConfig, ...]) -> int:
     planned = plan.launches(cells)
     for launch in planned:
         config = cells[launch.cell]
+        work = f"{config.warmups} warm-up + {config.iterations} measured iterations"
         click.echo(
             f"launch {launch.index + 1}: {config.model} on {config.device} with {config.engine}, "
-            f"{len(config.prompts)} prompts, {config.warmups} warm-up + {config.iterations} measured iterations, "
-            f"{config.output_tokens} output tokens"
+            f"prompts: {len(config.prompts)}, {work}, {config.output_tokens} output tokens"
         )
-    click.echo(
-        f"{recording.planned_requests(cells, planned)} requests in {len(planned)} launches; nothing was run"
-    )
+    requests = recording.planned_requests(cells, planned)
+    click.echo(f"requests: {requests}, launches: {len(planned)}; nothing was run")
     return 0

@@ -1,0 +1,74 @@
+"""``llmbench demo``: fetch, convert, run and report on a small real model."""
+
+import re
+from pathlib import Path
+
+import click
+
+from llmbench import convert, fetch, prompts, recording, store
+from llmbench.cli.measuring import Outputs, Ways, measure
+from llmbench.cli.options import Command, check_folder
+from llmbench.config import RunConfig
+from llmbench.runner import Limits
+
+_OUTPUT_TOKENS = 64
+_LIMIT_S = 300.0
+_SHOWN_CHARACTERS = 300
+
+
+def _model(folder: Path) -> Path:
+    """The demo model's IR, written on first use."""
+    path = fetch.demo_folder() / fetch.FILE_NAME
+    if not path.is_file():
+        click.echo(f"fetching {fetch.FILE_NAME} (94 MiB), once, into {path.parent}", err=True)
+    request = convert.Request(model_id=str(fetch.demo_model()), output_dir=folder)
+    converted = next(convert.convert(request, lambda line: click.echo(line, err=True)))
+    return converted.folder
+
+
+def _excerpt(text: str) -> str:
+    """The beginning of what the model wrote, on one line, without control characters."""
+    plain = re.sub(r"\s+", " ", click.unstyle(text)).strip()
+    plain = "".join(character for character in plain if character.isprintable())
+    return plain if len(plain) <= _SHOWN_CHARACTERS else f"{plain[:_SHOWN_CHARACTERS]}..."
+
+
+def _show_texts(path: Path) -> None:
+    """What the model wrote to each prompt in the warm-up, which has the prompts as they are."""
+    run = store.read(path)
+    config = run.cells[0]
+    click.echo("\nWhat the model wrote (a 135M model: fluent, not wise):")
+    for measurement in run.launches[0].measurements[: len(config.prompts)]:
+        prompt = config.prompts[measurement.prompt]
+        click.echo(f"  [P{prompt.index}] {_excerpt(prompt.text or '')}")
+        click.echo(f"    -> {_excerpt(measurement.sequences[0].text or '')}")
+
+
+@click.command(cls=Command, short_help="The whole path on a small real model.")
+@click.option("-n", "--num-iters", default=6, show_default=True, help="Measured iterations.")
+@click.option("--output-dir", type=click.Path(path_type=Path), default="reports", show_default=True)
+@click.option("--quiet", is_flag=True, help="Only the table, the texts and the files.")
+def command(num_iters: int, output_dir: Path, quiet: bool) -> int:
+    """Measure SmolLM2-135M on this machine: three prompts of different lengths.
+
+    The model (94 MiB, Apache-2.0) is fetched once and kept in the user's cache folder; after that it works
+    offline. A run file, a CSV and a JSON are left in the output folder.
+    """
+    check_folder(output_dir, "--output-dir")
+    folder = _model(fetch.demo_folder() / "models")
+    subject = recording.find_subject(str(folder), engine="genai")
+    config = RunConfig(
+        model=subject.path,
+        prompts=prompts.read(prompts.packaged("demo")),
+        iterations=num_iters,
+        output_tokens=_OUTPUT_TOKENS,
+        apply_chat_template=True,
+    )
+    name = store.new_id("demo")
+    outputs = Outputs(
+        folder=output_dir, name=name, csv=output_dir / f"{name}.csv", json=output_dir / f"{name}.json"
+    )
+    ways = Ways(limits=Limits(load_s=_LIMIT_S, request_s=_LIMIT_S), is_quiet=quiet)
+    code = measure((config,), subject, outputs, ways)
+    _show_texts(output_dir / f"{name}.jsonl")
+    return code
