@@ -82,7 +82,7 @@ def measure(cells: tuple[RunConfig, ...], subject: Subject, outputs: Outputs, wa
     header = recording.new_header(cells, subject, name=outputs.name)
     path = recording.run_file_path(header, outputs.folder)
     with RunFile.create(path, header, overwrite=outputs.overwrite) as file:
-        return _measure_into(file, cells, plan.launches(cells), subject, outputs, ways)
+        return _measure_into(file, cells, plan.launches(cells), subject=subject, outputs=outputs, ways=ways)
 
 
 def resume(path: Path, outputs: Outputs, ways: Ways) -> int:
@@ -100,13 +100,15 @@ def resume(path: Path, outputs: Outputs, ways: Ways) -> int:
         for launch in run.launches:
             if launch.outcome is Outcome.ABORTED:
                 file.append(LaunchEnded(launch=launch.index, outcome=Outcome.ABORTED))
-        return _measure_into(file, run.cells, recording.unfinished(run), subject, outputs, ways)
+        planned = recording.unfinished(run)
+        return _measure_into(file, run.cells, planned, subject=subject, outputs=outputs, ways=ways)
 
 
 def _measure_into(
     file: RunFile,
     cells: tuple[RunConfig, ...],
     planned: Sequence[plan.PlannedLaunch],
+    *,
     subject: Subject,
     outputs: Outputs,
     ways: Ways,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from llmbench.run import InForce
 
 _SECTION = re.compile(r"^Model: (?P<name>.+)\n(?P<body>(?:  .+\n?)+)", re.MULTILINE)
-_PAIR = re.compile(r"^  (?P<key>[A-Za-z_]+): (?P<value>.*)$", re.MULTILINE)
+_PAIR = re.compile(r"^  (?P<key>[A-Za-z_]+): ?(?P<value>.*)$", re.MULTILINE)
 _SCHEDULER = re.compile(r"SchedulerConfig \{(?P<body>.*?)\}", re.DOTALL)
 _NO_LIMIT = 1 << 62
 

@@ -143,7 +143,7 @@ def test_no_worker_is_left_when_the_consumer_stops() -> None:
 
 
 def test_the_worker_dies_with_its_parent(tmp_path: Path) -> None:
-    """kill -9 of the parent leaves no worker behind."""
+    """Kill -9 of the parent leaves no worker behind."""
     out = tmp_path / "reports"
     arguments = ["run", "-m", "first=1ms,sleep=50ms", "--engine", "scripted", "-n", "500"]
     parent = subprocess.Popen(

@@ -1,0 +1,68 @@
+import os
+import subprocess
+import sys
+
+from llmbench.engines.native import caught_stdout, read_in_force
+
+_LOG = """\
+Model: OV Tokenizer
+  NETWORK_NAME: tokenizer
+  INFERENCE_NUM_THREADS: 1
+EXECUTION_DEVICES:
+ CPU: A CPU
+SchedulerConfig {
+  max_num_batched_tokens: 18446744073709551615
+  max_num_seqs: 256
+  enable_prefix_caching: false
+ }
+Model: LLM with Paged Attention
+  NETWORK_NAME: Model0
+  NUM_STREAMS: 1
+  INFERENCE_NUM_THREADS: 2
+  MODEL_DISTRIBUTION_POLICY:
+EXECUTION_DEVICES:
+ CPU: A CPU
+"""
+
+
+def test_the_language_model_is_told_from_its_tokenizers() -> None:
+    """Only the language model's properties count, and an endless limit is called one."""
+    found = read_in_force(_LOG)
+
+    assert {
+        "NETWORK_NAME": "Model0",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": "2",
+        "MODEL_DISTRIBUTION_POLICY": "",
+    } == found.properties
+    assert {
+        "max_num_batched_tokens": "no limit",
+        "max_num_seqs": "256",
+        "enable_prefix_caching": "false",
+    } == found.scheduler
+    assert found.attention == "paged attention"
+
+
+def test_a_silent_engine_leaves_everything_open() -> None:
+    """Without a log nothing is claimed."""
+    found = read_in_force("")
+
+    assert found.properties == {}
+    assert found.attention is None
+
+
+def test_what_native_code_prints_is_caught_and_passed_on() -> None:
+    """Bytes written to descriptor 1 behind Python's back are caught, and still arrive."""
+    program = (
+        "import os\n"
+        "from llmbench.engines.native import caught_stdout\n"
+        "with caught_stdout() as caught:\n"
+        "    os.write(1, b'from below\\n')\n"
+        "assert caught.text == 'from below\\n', caught\n"
+        "print('after')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+    assert done.stdout == "from below\nafter\n"
+    assert caught_stdout is not None
+    assert os.get_inheritable(1)

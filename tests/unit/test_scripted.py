@@ -1,0 +1,66 @@
+import itertools
+
+import pytest
+
+from llmbench.config import Prompt, RunConfig
+from llmbench.engines.base import Generation, Request
+from llmbench.engines.scripted import ScriptedSession, read_script
+from llmbench.errors import InputError
+from llmbench.measurement import Finish
+
+
+def _session(script: str) -> ScriptedSession:
+    config = RunConfig(model=script, engine="scripted", prompts=(Prompt(set="s", index=0, text="x"),))
+    return ScriptedSession(read_script(script), config)
+
+
+def _gaps(generation: Generation) -> list[float]:
+    at = (generation.start_ns, *generation.sequences[0].at_ns)
+    return [(later - earlier) / 1e6 for earlier, later in itertools.pairwise(at)]
+
+
+def test_latencies_are_as_told() -> None:
+    """First, second and next are laid out to the nanosecond; the first grows with the input."""
+    session = _session("first=200ms,second=30ms,next=10ms,per-token=500us")
+    made = session.generate(Request(input_ids=((1, 2, 3, 4),), output_tokens=4))
+
+    assert [202.0, 30.0, 10.0, 10.0] == _gaps(made)
+
+
+def test_without_a_second_it_is_a_next() -> None:
+    """A script may leave the second token out; one output token has neither."""
+    session = _session("first=1s,next=10ms")
+
+    assert [1000.0, 10.0] == _gaps(session.generate(Request(input_ids=((1,),), output_tokens=2)))
+    assert [1000.0] == _gaps(session.generate(Request(input_ids=((1,),), output_tokens=1)))
+
+
+def test_the_end_of_text_stops_where_it_may() -> None:
+    """A told stop counts only when the end of text may stop a sequence."""
+    session = _session("first=1ms,next=1ms,stop=2")
+    cut = session.generate(Request(input_ids=((1,),), output_tokens=5, stop_at_eos=True)).sequences[0]
+    whole = session.generate(Request(input_ids=((1,),), output_tokens=5)).sequences[0]
+
+    assert (2, Finish.STOP) == (cut.output_tokens, cut.finish)
+    assert (5, Finish.LENGTH) == (whole.output_tokens, whole.finish)
+
+
+def test_noise_is_seeded_by_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two launches differ, the same launch repeats itself."""
+
+    def first_gap(launch: str) -> float:
+        monkeypatch.setenv("LLMBENCH_LAUNCH", launch)
+        request = Request(input_ids=((1,),), output_tokens=1)
+        return _gaps(_session("first=100ms,launch-noise=5%").generate(request))[0]
+
+    assert first_gap("0") == first_gap("0")
+    assert first_gap("0") != first_gap("1")
+
+
+@pytest.mark.parametrize(
+    "script", ["fist=1ms", "first=1", "first=fast", "crash=SIGSEGV", "crash@x", "first", "=1ms", "stop=1.5"]
+)
+def test_a_script_that_says_nothing_is_refused(script: str) -> None:
+    """The part that is not understood is named."""
+    with pytest.raises(InputError, match="is not understood"):
+        read_script(script)
