@@ -1,5 +1,6 @@
 """What the options of several subcommands share: parsing of multi-letter options, prompts, properties."""
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -105,7 +106,8 @@ def find_prompts(
     if lengths:
         found = prompts.synthetic(lengths, seed)
     elif files:
-        found = tuple(prompt for file in files for prompt in prompts.read(file))
+        every = (prompt for file in files for prompt in prompts.read(file))
+        found = tuple(dataclasses.replace(prompt, index=index) for index, prompt in enumerate(every))
     else:
         found = (prompts.given(DEFAULT_PROMPT if text is None else text),)
     return prompts.select(found, indices) if indices else found

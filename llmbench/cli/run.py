@@ -232,7 +232,7 @@ def command(  # noqa: PLR0917
     if resume is not None:
         _check_resume(ctx)
         return go_on(resume, outputs, ways)
-    asked = _Asked(**options)
+    asked = _Asked(**_without_recipe_prompts(ctx, options))
     if not asked.model:
         raise InputError("no model was given", hint="name an IR folder or a GGUF file with -m")
     check_folder(output_dir, "--output-dir")
@@ -242,6 +242,15 @@ def command(  # noqa: PLR0917
     if dry_run:
         return _describe((config,))
     return measure((config,), subject, outputs, ways)
+
+
+def _without_recipe_prompts(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """The options, those of a recipe that name prompts left out where the command line names some itself."""
+    ways = {"prompt": None, "prompt_file": (), "input_tokens": ()}
+    if not any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ways):
+        return options
+    recipe = {name for name in ways if ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP}
+    return options | {name: ways[name] for name in recipe}
 
 
 def _check_resume(ctx: click.Context) -> None:
