@@ -1,0 +1,117 @@
+"""What memory gives: a STREAM-like sum of two arrays, by one thread a core."""
+
+import os
+import threading
+import time
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from llmbench.run import Topology
+from llmbench.system.topology import Cache
+
+ARRAYS = 3
+_ELEMENT_BYTES = 8
+_CACHE_MULTIPLE = 4
+_LEAST_BYTES = 16 << 20
+_MEMORY_SHARE = 16
+_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bandwidth:
+    """Bytes a second between *cpus* and memory, the best of several windows, as STREAM reports it.
+
+    Counted are two reads and one write an element (``a = b + c``, the traffic of STREAM's add and triad) and not
+    the read that a write costs on most processors. *array_bytes* is one of the three arrays, all threads
+    together; *is_beyond_caches* is false where memory did not suffice to make it four times the last cache, so
+    that some of it may come from there.
+    """
+
+    bytes_per_s: float
+    cpus: tuple[int, ...]
+    array_bytes: int
+    is_beyond_caches: bool
+
+
+def measure(
+    topology: Topology,
+    caches: Sequence[Cache],
+    socket: int | None = None,
+    *,
+    window_s: float = 0.25,
+    windows: int = 3,
+) -> Bandwidth:
+    """The bandwidth of one socket, or of all that this process may use; it takes a second.
+
+    Each thread is held to a core and touches its part of the arrays first, so memory is near it.
+    """
+    cpus = _one_cpu_a_core(topology, socket)
+    wanted = _CACHE_MULTIPLE * _last_cache_bytes(caches, cpus)
+    array_bytes = min(max(wanted, _LEAST_BYTES * len(cpus)), _available_bytes() // _MEMORY_SHARE // ARRAYS)
+    elements = array_bytes // _ELEMENT_BYTES // len(cpus)
+    rates = _rates(cpus, elements, window_s=window_s, windows=windows)
+    return Bandwidth(
+        bytes_per_s=max(rates),
+        cpus=cpus,
+        array_bytes=elements * _ELEMENT_BYTES * len(cpus),
+        is_beyond_caches=array_bytes >= wanted,
+    )
+
+
+def _one_cpu_a_core(topology: Topology, socket: int | None) -> tuple[int, ...]:
+    """The first usable CPU of each core."""
+    cores: dict[int, int] = {}
+    allowed = set(topology.allowed)
+    for cpu in topology.cpus:
+        if cpu.number in allowed and socket in (None, cpu.socket):
+            cores.setdefault(cpu.core, cpu.number)
+    return tuple(cores.values())
+
+
+def _last_cache_bytes(caches: Sequence[Cache], cpus: Collection[int]) -> int:
+    """Size of the caches of the last level that some of *cpus* share; 0 where the kernel does not tell."""
+    near = [cache for cache in caches if set(cache.cpus) & set(cpus) and cache.kind != "Instruction"]
+    last = max((cache.level for cache in near), default=0)
+    return sum(cache.size_bytes for cache in near if cache.level == last)
+
+
+def _available_bytes() -> int:
+    """Memory that can be taken without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def _rates(cpus: Sequence[int], elements: int, *, window_s: float, windows: int) -> list[float]:
+    """Bytes a second of all threads together, window by window."""
+    barrier = threading.Barrier(len(cpus), timeout=_PATIENCE_S)
+
+    def work(cpu: int) -> list[float]:
+        try:
+            os.sched_setaffinity(0, {cpu})
+            return _add(elements, barrier, window_s=window_s, windows=windows)
+        except BaseException:
+            barrier.abort()
+            raise
+
+    with ThreadPoolExecutor(len(cpus)) as pool:
+        rates = list(pool.map(work, cpus))
+    return [sum(window) for window in zip(*rates, strict=True)]
+
+
+def _add(elements: int, barrier: threading.Barrier, *, window_s: float, windows: int) -> list[float]:
+    """Bytes a second of one thread, window by window; the threads begin each together."""
+    import numpy as np
+
+    total, left, right = (np.full(elements, value) for value in (0.0, 1.0, 2.0))
+    rates: list[float] = []
+    for _ in range(windows):
+        barrier.wait()
+        start = time.perf_counter()
+        passes, now = 0, start
+        while now - start < window_s:
+            np.add(left, right, out=total)
+            passes, now = passes + 1, time.perf_counter()
+        rates.append(passes * total.nbytes * ARRAYS / (now - start))
+    return rates
