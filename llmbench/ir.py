@@ -59,7 +59,7 @@ def locate(path: str | os.PathLike[str]) -> Model:
     if any(part.endswith(PARTIAL_SUFFIX) for part in folder.resolve().parts):
         raise InputError(f"{folder} is a conversion that was cut short", hint=_PARTIAL_REMEDY)
     manifest = read_manifest(folder)
-    context = manifest.context_tokens if manifest else _context_of_config(folder / "config.json")
+    context = manifest.context_tokens if manifest else context_of_config(folder / "config.json")
     return Model(path=folder, kind="ir", manifest=manifest, context_tokens=context)
 
 
@@ -238,7 +238,7 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def _context_of_config(path: Path) -> int | None:
+def context_of_config(path: Path) -> int | None:
     """The longest context that ``config.json`` tells, of a nested text model too; ``None`` if it does not."""
     try:
         config = json.loads(path.read_bytes())

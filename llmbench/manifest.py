@@ -32,11 +32,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How the weights are stored; ``None`` is what the exporter chose, or a fetched IR does not tell."""
+    """How the weights are stored; ``None`` is what does not apply, or what a fetched IR does not tell.
+
+    *may_shrink_groups* says that layers whose channels *group_size* does not divide have smaller groups.
+    """
 
     weight_format: str | None
     ratio: float | None = None
     group_size: int | None = None
+    may_shrink_groups: bool = False
     is_symmetric: bool | None = None
     trusts_remote_code: bool = False
 
@@ -63,7 +67,8 @@ class Manifest:
     """Everything known about a converted model.
 
     *agreement* is the share of next tokens, teacher-forced, on which the IR and its source agree; ``None``
-    with *agreement_note* saying why it was not measured. *created_at* is UTC in ISO 8601.
+    with *agreement_note* saying why it was not measured. *warnings* are what the verification found that a
+    person should know. *created_at* is UTC in ISO 8601.
     """
 
     schema: int
@@ -75,6 +80,7 @@ class Manifest:
     files: Mapping[str, FileRecord]
     agreement: Share | None = None
     agreement_note: str | None = None
+    warnings: tuple[str, ...] = ()
     timings: Timings = field(default_factory=Timings)
 
 

@@ -1,0 +1,149 @@
+"""``llmbench convert``: a Hugging Face model, a hub's model or a GGUF file to verified OpenVINO IR."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmbench.child import Progress, Report
+from llmbench.cli.options import Command
+from llmbench.convert import WEIGHT_FORMATS, Converted, Request, convert
+from llmbench.units import format_bytes, format_duration
+
+
+class WeightFormats(click.ParamType[tuple[str, ...]]):
+    """``int8`` or ``fp16,int8,int4`` as a tuple of weight formats."""
+
+    name = "FORMAT"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The formats, in the order given."""
+        if isinstance(value, tuple):
+            return value
+        found = tuple(part.strip().lower() for part in str(value).split(",") if part.strip())
+        unknown = [part for part in found if part not in WEIGHT_FORMATS]
+        if unknown or not found:
+            self.fail(
+                f"{', '.join(unknown) or value!r} is not one of {', '.join(WEIGHT_FORMATS)}", param, ctx
+            )
+        return found
+
+
+@click.command(cls=Command)
+@click.option(
+    "--model-id", required=True, metavar="ID|DIR|FILE.gguf", help="A hub's name, a folder, or a GGUF."
+)
+@click.option(
+    "--output-dir",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The model goes to pytorch/dldt/<FP32|FP16|INT8|INT4> below it.",
+)
+@click.option(
+    "--weight-format",
+    "weight_formats",
+    multiple=True,
+    type=WeightFormats(),
+    metavar="|".join(WEIGHT_FORMATS),
+    help="May be repeated, or separated by commas.  [default: fp16; a GGUF or an IR keeps its own]",
+)
+@click.option("--ratio", type=float, help="Share of the weights in int4, the others int8.  [default: 1.0]")
+@click.option("--group-size", type=int, help="Weights an int4 scale.  [default: 128, less where it must be]")
+@click.option(
+    "--sym/--asym", "is_symmetric", default=None, help="Integer weights around zero.  [default: asym]"
+)
+@click.option("--revision", help="Branch, tag or commit of a hub's model.")
+@click.option(
+    "--trust-remote-code",
+    "trusts_remote_code",
+    is_flag=True,
+    help="Run Python code that comes with the model; a hub's needs --revision COMMIT.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace another conversion that stands there.")
+def command(weight_formats: tuple[tuple[str, ...], ...], **options: Any) -> None:
+    """Turn a model into OpenVINO IR, verify it against its source, and leave a manifest beside it.
+
+    A GGUF file is read by the engine itself and keeps its weights. A hub's model that is an IR already is fetched.
+    """
+    asked = tuple(dict.fromkeys(name for group in weight_formats for name in group))
+    request = Request(weight_formats=asked, **options)
+    with _progress() as report:
+        for converted in convert(request, report):
+            click.echo("\n".join(describe(converted)))
+            for warning in converted.manifest.warnings:
+                click.echo(f"warning: {warning}", err=True)
+
+
+def describe(converted: Converted) -> tuple[str, ...]:
+    """A conversion in a few lines: where it is, what it is, how it was verified, and what that took."""
+    manifest = converted.manifest
+    size = sum(file.bytes for file in manifest.files.values())
+    context = f"{manifest.context_tokens} tokens" if manifest.context_tokens else "unknown"
+    if manifest.agreement is None:
+        agreement = manifest.agreement_note or "not measured"
+    else:
+        agreement = f"{manifest.agreement:.3f} of next tokens" + _in_brackets(manifest.agreement_note)
+    times = (
+        ("export", manifest.timings.export_s),
+        ("verification", manifest.timings.verify_s),
+        ("hashing", manifest.timings.hash_s),
+    )
+    state = "" if converted.is_new else " was there already, nothing was done"
+    return (
+        f"{converted.folder}{state}",
+        f"  weights    {manifest.recipe.weight_format}, {format_bytes(size)}; context {context}",
+        f"  agreement  {agreement}",
+        f"  took       {', '.join(f'{name} {_seconds(s)}' for name, s in times if s is not None)}",
+    )
+
+
+def _in_brackets(note: str | None) -> str:
+    """A note after a value."""
+    return f" ({note})" if note else ""
+
+
+def _seconds(seconds: float) -> str:
+    """A step's time; tenths where it is short."""
+    return f"{seconds:.1f} s" if seconds < 10 else format_duration(seconds)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Report]:
+    """Where progress goes: a live line on a terminal, a plain line a step elsewhere; standard error, both."""
+    if not sys.stderr.isatty():
+        yield _plain_report()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    bar = Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
+    with bar:
+        task = bar.add_task("", total=None)
+
+        def report(progress: Progress) -> None:
+            if progress.share is None:
+                bar.reset(task, description=progress.label, total=None)
+            else:
+                bar.update(task, description=progress.label, total=1.0, completed=progress.share)
+
+        yield report
+
+
+def _plain_report() -> Report:
+    """Print each step once, as it begins."""
+    last = ""
+
+    def report(progress: Progress) -> None:
+        nonlocal last
+        if progress.label != last:
+            click.echo(f"{progress.label} …", err=True)
+        last = progress.label
+
+    return report

@@ -1,0 +1,147 @@
+"""The exporting steps of ``convert``, each run in a child process: a Hugging Face folder or a GGUF file to an IR."""
+
+import importlib.util
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from llmbench.child import Report, run_step, serve
+from llmbench.errors import InputError, MachineError
+from llmbench.gguf_header import read_header
+from llmbench.manifest import Recipe
+
+TASK = "text-generation-with-past"
+PACKAGES = ("optimum", "torch", "transformers", "nncf")
+"""What the extra ``convert`` brings."""
+
+INSTALL = "pip install 'llmbench[convert]'"
+
+
+def check_extra() -> None:
+    """Raise a ``MachineError`` unless the packages of the extra ``convert`` are installed; imports none."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MachineError(
+            f"to convert a Hugging Face model takes {', '.join(missing)}, not installed here", hint=INSTALL
+        )
+
+
+class _Export(msgspec.Struct, tag=True):
+    """Export the Hugging Face *folder* into *target*; *options* are the exporter's own."""
+
+    folder: str
+    target: str
+    model_type: str
+    recipe: Recipe
+
+
+class _ReadGguf(msgspec.Struct, tag=True):
+    """Let the engine read the GGUF *source* under the name *link* and write its IR beside that."""
+
+    source: str
+    link: str
+
+
+def export(folder: Path, target: Path, *, model_type: str, recipe: Recipe, report: Report) -> None:
+    """Export a Hugging Face folder into *target*, with tokenizer and detokenizer."""
+    step = _Export(folder=str(folder), target=str(target), model_type=model_type, recipe=recipe)
+    run_step(__name__, step, type(None), folder=target, is_online=recipe.trusts_remote_code, report=report)
+
+
+def export_gguf(source: Path, target: Path, *, report: Report) -> None:
+    """Write the IR of a GGUF file, with tokenizer and detokenizer, into *target*."""
+    link = target / "model.gguf"  # the engine writes beside the name it is given
+    link.symlink_to(source.resolve())
+    step = _ReadGguf(source=str(source), link=str(link))
+    run_step(__name__, step, type(None), folder=target, is_online=False, report=report)
+    link.unlink()
+
+
+def _do(step: _Export | _ReadGguf) -> None:
+    """Do a step, in the child."""
+    if isinstance(step, _ReadGguf):
+        _read_gguf(step)
+    else:
+        _run_exporter(step)
+
+
+def _run_exporter(step: _Export) -> None:
+    """Run the exporter's own command in this process, once the model is known to be one it can take."""
+    _check_architecture(step.model_type)
+    from optimum.commands.optimum_cli import main
+
+    fixed = ["export", "openvino", "--model", step.folder, "--task", TASK, "--library", "transformers"]
+    sys.argv = ["optimum-cli", *fixed, *_options(step.recipe), step.target]
+    try:
+        main()
+    except ValueError as error:
+        if "group size" not in str(error):
+            raise
+        raise InputError(
+            f"--group-size {step.recipe.group_size} does not divide the model's channels",
+            hint="leave --group-size out, or choose 64 or 32",
+        ) from error
+
+
+def _options(recipe: Recipe) -> list[str]:
+    """The exporter's options for a recipe."""
+    options = ["--weight-format", str(recipe.weight_format)]
+    if recipe.weight_format == "int4":
+        options += ["--ratio", str(recipe.ratio), "--group-size", str(recipe.group_size)]
+    options += ["--group-size-fallback", "adjust"] if recipe.may_shrink_groups else []
+    options += ["--sym"] if recipe.is_symmetric else []
+    return options + (["--trust-remote-code"] if recipe.trusts_remote_code else [])
+
+
+def _check_architecture(model_type: str) -> None:
+    """Raise unless optimum-intel exports the architecture, and does so with the transformers installed here.
+
+    The exporter itself looks only after it has loaded the weights.
+    """
+    import optimum.exporters.openvino  # noqa: F401  (fills the table of architectures)
+    from optimum.exporters.tasks import TasksManager
+    from packaging.version import Version
+
+    table = TasksManager._LIBRARY_TO_SUPPORTED_MODEL_TYPES["transformers"]  # noqa: SLF001  (no public look-up)
+    tasks = table.get(model_type, {}).get("openvino", {})
+    if TASK not in tasks:
+        raise InputError(
+            f"optimum-intel {metadata.version('optimum-intel')} does not export the architecture "
+            f"{model_type!r} as a language model",
+            hint="take another model, or an IR that was made elsewhere",
+        )
+    config = getattr(tasks[TASK], "func", tasks[TASK])
+    least, most = (getattr(config, f"{end}_TRANSFORMERS_VERSION", None) for end in ("MIN", "MAX"))
+    installed = Version(Version(metadata.version("transformers")).base_version)
+    is_old = least is not None and installed < Version(str(least))
+    is_new = most is not None and installed > Version(str(most))
+    if is_old or is_new:
+        bounds = [f">={least}"] * (least is not None) + [f"<={most}"] * (most is not None)
+        raise MachineError(
+            f"the architecture {model_type!r} is exported with transformers {','.join(bounds)}; "
+            f"{installed} is installed",
+            hint=f"pip install 'transformers{','.join(bounds)}'",
+        )
+
+
+def _read_gguf(step: _ReadGguf) -> None:
+    """Open the GGUF with the engine, which writes the IR as it does so."""
+    from openvino_genai import LLMPipeline
+
+    try:
+        LLMPipeline(step.link, "CPU", enable_save_ov_model=True)
+    except (RuntimeError, IndexError, ValueError, KeyError) as error:  # whatever the C++ reader throws
+        header = read_header(Path(step.source))
+        types = ", ".join(sorted({tensor.type for tensor in header.tensors}))
+        architecture = header.metadata.get("general.architecture", "of unknown architecture")
+        raise InputError(
+            f"OpenVINO GenAI cannot read {step.source} ({architecture}; {types}): "
+            f"{' '.join(str(error).split())[-200:]}",
+            hint="take its Q4_0, Q4_1, Q8_0 or F16 file, or convert the Hugging Face model it was made from",
+        ) from error
+
+
+if __name__ == "__main__":
+    serve(_Export | _ReadGguf, _do)

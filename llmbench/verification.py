@@ -1,0 +1,234 @@
+"""Is the IR the model it was made from? The next tokens both choose, and the tokenizer's round trip.
+
+Both models read the same text (teacher forcing), so one early difference does not count again for every later
+token. The steps that need an engine run in child processes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from llmbench.child import Report, run_step, serve
+from llmbench.errors import LaunchError
+
+TEXTS = tuple(
+    " ".join(paragraph.split())
+    for paragraph in """
+The old lighthouse had not been lit for thirty years, but every evening the keeper's daughter climbed the
+narrow stairs, cleaned the glass, and looked out over the water until the last boats were home.
+
+Water boils at a lower temperature on a mountain because the air above it weighs less. That is why rice
+takes longer to cook in a village at four thousand metres than in a city by the sea.
+
+To measure how fast a program runs, start a clock, run it many times, and write down every result. The
+average alone tells little: look at the spread, and ask what else the machine was doing.
+
+When the committee met on Tuesday, nobody could remember who had proposed the new bridge. The mayor
+thought it was the engineer, the engineer thought it was the mayor, and the minutes of the meeting were
+lost.
+
+In the United States, the president is elected every four years. The capital of France is Paris, the
+largest planet in the solar system is Jupiter, and the chemical symbol for gold is Au.
+
+She opened the letter, read it twice, and put it back into its envelope. Then she walked to the kitchen,
+made a cup of tea, and sat down at the table to think about what she should say to her brother.
+""".strip().split("\n\n")
+)
+"""English of our own writing, about 230 words."""
+
+FIRST_POSITION = 4
+"""Choices before this position of a text are left out: hardly anything came before them."""
+
+EXPECTED = {"fp32": 0.99, "fp16": 0.95, "int8": 0.9, "int4": 0.6}
+"""The agreement below which a format is warned about."""
+
+LEAST = 0.3
+"""The agreement below which the IR is not the model."""
+
+PLAIN_TEXT = "It took 3 minutes and 14 seconds, or 194 in all."
+RICH_TEXT = "Café 7½ €: 😀🚀 日本語, 2026-04-01!"
+"""Accents, emoji, other scripts and digits."""
+
+
+Rows = Sequence[Sequence[int]]
+"""Token ids, one row a text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a verification found; *agreement* is ``None`` where *note* says why it was not measured."""
+
+    agreement: float | None
+    note: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Spelling(msgspec.Struct):
+    """What a tokenizer makes of the plain and the rich text, and of its own tokens."""
+
+    rows: list[list[int]]
+    texts: list[str]
+    has_template: bool
+
+
+class Reading(msgspec.Struct):
+    """What the source model makes of ``TEXTS``: its tokens, and the token it would choose after each of them."""
+
+    ids: list[list[int]]
+    choices: list[list[int]]
+    spelling: Spelling
+    dtype: str
+
+
+class _ReadSource(msgspec.Struct, tag=True):
+    folder: str
+    trusts_remote_code: bool
+
+
+class _ReadIr(msgspec.Struct, tag=True):
+    folder: str
+    ids: list[list[int]]
+
+
+class _Spell(msgspec.Struct, tag=True):
+    folder: str
+
+
+def read_source(folder: Path, *, trusts_remote_code: bool, scratch: Path, report: Report) -> Reading:
+    """Read ``TEXTS`` with the source model; temporary files go below *scratch*."""
+    step = _ReadSource(folder=str(folder), trusts_remote_code=trusts_remote_code)
+    return run_step(__name__, step, Reading, folder=scratch, is_online=trusts_remote_code, report=report)
+
+
+def compare(source: Reading, folder: Path, *, weight_format: str, report: Report) -> Findings:
+    """Compare the IR in *folder* with its source; a ``LaunchError`` if it is another model or cannot spell."""
+    step = _ReadIr(folder=str(folder), ids=source.ids)
+    chosen = run_step(__name__, step, list[list[int]], folder=folder, is_online=False, report=report)
+    agreement = agreement_of(source.choices, chosen)
+    if agreement < LEAST:
+        raise LaunchError(
+            f"the {weight_format} model agrees with its source on {agreement:.1%} of next tokens; "
+            f"at least {LEAST:.0%} are needed",
+            hint="what was written is not this model: try another weight format, and report it",
+        )
+    warnings = check_spelling(folder, source.spelling, report=report)
+    if agreement < EXPECTED[weight_format]:
+        low = f"agreement {agreement:.3f} is low for {weight_format}: {EXPECTED[weight_format]:g} is expected"
+        warnings = (low, *warnings)
+    note = None if source.dtype == "float32" else f"the source was read in {source.dtype}"
+    return Findings(agreement=agreement, note=note, warnings=warnings)
+
+
+def expected_spelling(*, has_template: bool) -> Spelling:
+    """What any tokenizer should do, where there is no source to ask."""
+    return Spelling(rows=[], texts=[PLAIN_TEXT, RICH_TEXT], has_template=has_template)
+
+
+def check_spelling(folder: Path, wanted: Spelling, *, report: Report) -> tuple[str, ...]:
+    """Warnings on an IR's tokenizer; a ``LaunchError`` if it cannot spell plain English as *wanted*."""
+    found = run_step(
+        __name__, _Spell(folder=str(folder)), Spelling, folder=folder, is_online=False, report=report
+    )
+    (plain, rich), (wanted_plain, wanted_rich) = found.texts, wanted.texts
+    if plain.strip() != wanted_plain.strip():
+        raise LaunchError(
+            f"the tokenizer's round trip turns {wanted_plain!r} into {plain!r}",
+            hint="the source's tokenizer, or its conversion, is broken: what the model says would be nonsense",
+        )
+    if wanted.has_template and not found.has_template:
+        raise LaunchError("the chat template was lost", hint="report it, with the model's name")
+    warnings = []
+    if rich.strip() != wanted_rich.strip():
+        warnings.append(f"the tokenizer's round trip turns {wanted_rich!r} into {rich!r}")
+    if wanted.rows and found.rows != wanted.rows:
+        warnings.append("the tokenizer IR cuts text into other tokens than its source")
+    return tuple(warnings)
+
+
+def agreement_of(one: Rows, other: Rows) -> float:
+    """The share of positions, past the first few of each text, at which both chose the same token."""
+    pairs = [
+        pair
+        for left, right in zip(one, other, strict=True)
+        for pair in zip(left[FIRST_POSITION:], right[FIRST_POSITION:], strict=True)
+    ]
+    return sum(left == right for left, right in pairs) / len(pairs)
+
+
+def _do(step: _ReadSource | _ReadIr | _Spell) -> object:
+    """Do a step, in the child."""
+    match step:
+        case _ReadSource():
+            return _read_source(step)
+        case _ReadIr():
+            return _read_ir(step)
+        case _Spell():
+            return _spell(step)
+
+
+def _read_source(step: _ReadSource) -> Reading:
+    """Read the texts in float32 where the memory allows it, else in the source's own type."""
+    import psutil
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    size = sum(file.stat().st_size for file in Path(step.folder).glob("*.safetensors"))
+    dtype = torch.float32 if psutil.virtual_memory().available > 2.5 * size else "auto"
+    trusts = step.trusts_remote_code
+    tokenizer = AutoTokenizer.from_pretrained(step.folder, trust_remote_code=trusts)
+    model = AutoModelForCausalLM.from_pretrained(
+        step.folder, trust_remote_code=trusts, dtype=dtype, use_safetensors=True
+    ).eval()
+    ids = [tokenizer(text)["input_ids"] for text in TEXTS]
+    with torch.inference_mode():
+        choices = [model(torch.tensor([row])).logits[0].argmax(-1).tolist() for row in ids]
+    rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (PLAIN_TEXT, RICH_TEXT)]
+    spelling = Spelling(
+        rows=rows,
+        texts=[tokenizer.decode(row, skip_special_tokens=True) for row in rows],
+        has_template=bool(tokenizer.chat_template),
+    )
+    name = str(model.dtype).removeprefix("torch.")
+    return Reading(ids=ids, choices=choices, spelling=spelling, dtype=name)
+
+
+def _read_ir(step: _ReadIr) -> list[list[int]]:
+    """The tokens that an IR chooses, computed as exactly as the engine can."""
+    import numpy as np
+    import openvino
+
+    model = openvino.Core().read_model(Path(step.folder) / "openvino_model.xml")
+    inference = openvino.compile_model(
+        model, "CPU", {"EXECUTION_MODE_HINT": "ACCURACY"}
+    ).create_infer_request()
+    names = [port.get_any_name() for port in model.inputs]
+    choices = []
+    for row in step.ids:
+        tokens = np.array([row], dtype=np.int64)
+        known = {
+            "input_ids": tokens,
+            "attention_mask": np.ones_like(tokens),
+            "position_ids": np.arange(len(row), dtype=np.int64)[None],
+            "beam_idx": np.zeros(1, dtype=np.int32),
+        }
+        inference.reset_state()
+        inference.infer({name: known.get(name, np.zeros_like(tokens)) for name in names})
+        choices.append(inference.get_tensor("logits").data[0].argmax(-1).tolist())
+    return choices
+
+
+def _spell(step: _Spell) -> Spelling:
+    """Take the two texts through the tokenizer and the detokenizer IR."""
+    from openvino_genai import Tokenizer
+
+    tokenizer = Tokenizer(step.folder)
+    encoded = [tokenizer.encode(text, add_special_tokens=False) for text in (PLAIN_TEXT, RICH_TEXT)]
+    rows = [tensors.input_ids.data[0].tolist() for tensors in encoded]
+    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
+    return Spelling(rows=rows, texts=texts, has_template=bool(tokenizer.chat_template))
+
+
+if __name__ == "__main__":
+    serve(_ReadSource | _ReadIr | _Spell, _do)
