@@ -72,7 +72,7 @@ def command(weight_formats: tuple[tuple[str, ...], ...], **options: Any) -> None
     """
     asked = tuple(dict.fromkeys(name for group in weight_formats for name in group))
     request = Request(weight_formats=asked, **options)
-    with _progress() as report:
+    with progress() as report:
         for converted in convert(request, report):
             click.echo("\n".join(describe(converted)))
             for warning in converted.manifest.warnings:
@@ -113,7 +113,7 @@ def _seconds(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Report]:
+def progress() -> Iterator[Report]:
     """Where progress goes: a live line on a terminal, a plain line a step elsewhere; standard error, both."""
     if not sys.stderr.isatty():
         yield _plain_report()

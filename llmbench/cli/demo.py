@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from llmbench import convert, fetch, prompts, recording, store
+from llmbench.cli.convert import progress
 from llmbench.cli.measuring import Outputs, Ways, measure
 from llmbench.cli.options import Command, check_folder
 from llmbench.config import RunConfig
@@ -22,7 +23,8 @@ def _model(folder: Path) -> Path:
     if not path.is_file():
         click.echo(f"fetching {fetch.FILE_NAME} (94 MiB), once, into {path.parent}", err=True)
     request = convert.Request(model_id=str(fetch.demo_model()), output_dir=folder)
-    converted = next(convert.convert(request, lambda line: click.echo(line, err=True)))
+    with progress() as report:
+        (converted,) = convert.convert(request, report)
     return converted.folder
 
 
