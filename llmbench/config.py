@@ -18,6 +18,7 @@ class Prompt:
     """One input of a run: (set, index, length, seed).
 
     It has *text*, or it is synthetic and has *tokens*, the exact length asked for. Iteration k uses variant k.
+    *recorded_sha256* is the hash that a report told, where neither text nor recipe is at hand.
     """
 
     set: str
@@ -26,6 +27,7 @@ class Prompt:
     tokens: int | None = None
     seed: int = 42
     is_permuted: bool = True
+    recorded_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.tokens is None):
@@ -36,6 +38,8 @@ class Prompt:
     @property
     def sha256(self) -> str:
         """Hash over the whole set of variants: the text or the recipe they are made from."""
+        if self.recorded_sha256 is not None:
+            return self.recorded_sha256
         recipe = f"text:{self.text}" if self.text is not None else f"synthetic:{self.tokens}:{self.seed}"
         kind = "rotated" if self.is_permuted else "same"
         return hashlib.sha256(f"v1:{kind}:{recipe}".encode()).hexdigest()

@@ -200,7 +200,7 @@ def _run_warnings(run: Run, measured: int, invalid: int) -> Iterator[str]:
     if not run.is_complete:
         yield "the run was cut short"
     if run.source:
-        yield f"imported from {run.source}: one launch, validity unknown"
+        yield f"imported from {run.source}"
     elif not run.provenance.known:
         yield "provenance of the model unknown"
     if not all(config.is_verified for config in run.cells):

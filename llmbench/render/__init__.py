@@ -14,8 +14,23 @@ from llmbench.errors import OutputError
 def write_atomically(path: Path, text: str) -> None:
     """Write *text* as UTF-8 under a temporary name in the same folder, sync it, and rename it to *path*.
 
-    Raises OutputError if it cannot be written; what stood at *path* before stands there still.
+    A device or a pipe is written to as it is. Raises OutputError if it cannot be written; a file that stood
+    at *path* before stands there still.
     """
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8", newline="")
+        else:
+            _replace(path, text)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}; a file that stood there is untouched",
+            hint="make room, or name a file in a folder that can be written",
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """The new file in place of the old; on an OSError the temporary one is gone."""
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with partial.open("x", encoding="utf-8", newline="") as file:
@@ -23,10 +38,7 @@ def write_atomically(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
+    except OSError:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}; what stood there before is untouched",
-            hint="make room, or name a file in a folder that can be written",
-        ) from error
+        raise

@@ -1,0 +1,196 @@
+"""JSON in two layouts: llm_bench's own, and our report. Neither ever holds NaN or infinity: they are ``null``."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+
+from llmbench import report, stats
+from llmbench.measurement import Measurement
+from llmbench.metrics import LOAD, METRICS, Metric
+from llmbench.render import llm_bench
+from llmbench.render.llm_bench import MemoryColumns, Record
+from llmbench.report import Report, Row
+from llmbench.run import Launch, Run
+from llmbench.stats import Summary
+from llmbench.units import Unit
+
+REPORT_SCHEMA = "llmbench.report/1"
+"""Changes when a reader of the old form would go wrong."""
+
+Value = str | int | float | bool | None | Sequence["Value"] | dict[str, "Value"]
+
+
+def llm_bench_json(run: Run) -> str:
+    """A run in llm_bench's layout; warm-ups are listed, and out of ``results_averaged``."""
+    records = llm_bench.records(run)
+    launch = llm_bench.first_launch(run)
+    averages = llm_bench.averages([record for record in records if record.iteration != 0])
+    batch_size = run.cells[0].batch_size
+    throughput = _throughput(averages.get("second_avg_latency"), batch_size)
+    content: dict[str, Value] = {
+        "metadata": {
+            "model": llm_bench.model_name(run, 0),
+            "framework": llm_bench.framework(run.cells[0]),
+            "device": run.cells[0].device.lower(),
+            "precision": run.provenance.weight_format or "",
+            "num_beams": 1,
+            "batch_size": batch_size,
+        },
+        "perfdata": {
+            "compile_time": launch.load_s if launch else None,
+            "results": [_record(record) for record in records],
+            **_load_memory(launch),
+            "results_averaged": {
+                **averages,
+                **({"second_token_throughput": throughput} if throughput else {}),
+            },
+        },
+    }
+    return dumps(content)
+
+
+def report_json(summarized: Report) -> str:
+    """A report with the definitions of its metrics; values in the units named there."""
+    run = summarized.run
+    content: dict[str, Value] = {
+        "schema": REPORT_SCHEMA,
+        "run": {
+            "id": run.id,
+            "started_at": run.started_at,
+            "llmbench": run.version,
+            "is_complete": run.is_complete,
+            "is_valid": summarized.is_valid,
+            "source": run.source,
+        },
+        "environment": dataclasses.asdict(run.environment),
+        "provenance": dataclasses.asdict(run.provenance),
+        "metrics": {metric.name: _definition(metric) for metric in (*METRICS.values(), LOAD)},
+        "cells": [
+            {
+                "settings": dict(report.settings(config)),
+                "load": None if load is None else _summary(load, LOAD.unit),
+            }
+            for config, load in zip(run.cells, summarized.load, strict=True)
+        ],
+        "rows": [_row(row) for row in summarized.rows],
+        "warnings": list(summarized.warnings),
+    }
+    return dumps(content)
+
+
+def dumps(content: Value) -> str:
+    """Indented JSON with a newline at its end; raises ValueError on NaN, which is a bug."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or ``None`` for what JSON cannot hold."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _definition(metric: Metric[Measurement] | Metric[Launch]) -> Value:
+    """What a metric is."""
+    return {
+        "title": metric.title,
+        "unit": metric.unit.value,
+        "direction": metric.direction.value,
+        "definition": metric.definition,
+    }
+
+
+def _row(row: Row) -> Value:
+    """One prompt under one configuration."""
+    return {
+        "cell": row.cell,
+        "prompt": {"set": row.prompt.set, "index": row.prompt.index, "sha256": row.prompt.sha256},
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "launches": row.launches,
+        "requests": row.measured,
+        "invalid": row.invalid,
+        "metrics": {name: _metric(row, name) for name in row.summaries},
+        "warnings": list(row.warnings),
+    }
+
+
+def _metric(row: Row, name: str) -> Value:
+    """A metric's summary, its percentiles where the data carry them, and the median of each launch."""
+    unit = METRICS[name].unit
+    percentiles = {
+        f"p{percent}": _shown(stats.percentile(row.values[name], percent), unit)
+        for percent in stats.PERCENTILE_NEEDS
+    }
+    launches: list[Value] = [
+        {"launch": launch, "median": _shown(median, unit)} for launch, median in row.medians[name].items()
+    ]
+    return _summary(row.summaries[name], unit) | percentiles | {"launches": launches}
+
+
+def _summary(summary: Summary, unit: Unit) -> dict[str, Value]:
+    """A summary in its unit."""
+    return {
+        "n": summary.n,
+        "median": _shown(summary.median, unit),
+        "low": _shown(summary.low, unit),
+        "high": _shown(summary.high, unit),
+        "warnings": list(summary.warnings),
+    }
+
+
+def _shown(value: float | None, unit: Unit) -> float | None:
+    """A value in its unit; ``None`` where it does not exist or is infinite."""
+    found = finite(value)
+    return None if found is None else round(found * unit.scale, 6)
+
+
+def _record(record: Record) -> Value:
+    """One request in llm_bench's names."""
+    throughput = _throughput(record.second_avg_latency, record.batch_size)
+    memory = {f"{name}_mem": _rounded(value) for name, value in dataclasses.asdict(record.memory).items()}
+    return {
+        "iteration": record.iteration,
+        "input_size": record.input_size,
+        "infer_count": record.infer_count,
+        "output_size": record.output_size,
+        "generation_time": _rounded(record.generation_time),
+        "latency": _rounded(record.latency),
+        "first_latency": _rounded(record.first_latency),
+        "second_avg_latency": _rounded(record.second_avg_latency),
+        "first_infer_latency": _rounded(record.first_infer_latency),
+        "second_infer_avg_latency": _rounded(record.second_infer_avg_latency),
+        "tokenization_time": _rounded(record.tokenization_time),
+        "detokenization_time": _rounded(record.detokenization_time),
+        "prompt_idx": record.prompt_idx,
+        "chat_idx": "",
+        "result_md5": list(record.result_md5),
+        "start": record.start,
+        "end": record.end,
+        **{name: value for name, value in memory.items() if value is not None},
+        **({"second_token_throughput": throughput} if throughput else {}),
+    }
+
+
+def _load_memory(launch: Launch | None) -> dict[str, Value]:
+    """Memory before generation under llm_bench's names; ``null`` where nobody looked."""
+    memory = launch.load_memory if launch else None
+    columns = MemoryColumns.of(memory)
+    scale = Unit.MEBIBYTES.scale
+    return {
+        "initial_sys_mem(MiB)": _rounded(memory.initial_system_bytes * scale if memory else None),
+        "initial_rss_mem(MiB)": _rounded(memory.initial_bytes * scale if memory else None),
+        "compile_max_rss_mem(MiB)": _rounded(columns.max_rss),
+        "compile_max_sys_mem(MiB)": _rounded(columns.max_sys),
+        "compile_max_increase_rss_mem(MiB)": _rounded(columns.max_increase_rss),
+        "compile_max_increase_sys_mem(MiB)": _rounded(columns.max_increase_sys),
+    }
+
+
+def _throughput(latency_ms: float | None, batch_size: int) -> float | None:
+    """Tokens a second of a whole batch from the time of one sequence's token."""
+    return round(batch_size * 1e3 / latency_ms, llm_bench.DIGITS) if latency_ms else None
+
+
+def _rounded(value: float | None) -> float | None:
+    """Five decimals, as llm_bench has them."""
+    return None if value is None else round(value, llm_bench.DIGITS)

@@ -1,0 +1,225 @@
+"""The rows of the tidy CSV: one a request, or one a prompt and metric, with the configuration in columns."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from llmbench import report, stats
+from llmbench.config import RunConfig
+from llmbench.measurement import Measurement
+from llmbench.metrics import LOAD, METRICS, Metric
+from llmbench.report import Judged, Report, Row
+from llmbench.run import Launch, Run
+from llmbench.stats import Summary
+from llmbench.units import Unit
+
+Cell = str | int | float | bool | None
+"""A value of a CSV file; ``None`` is an empty cell."""
+
+DIGITS = 6
+"""Decimals of a millisecond: a nanosecond."""
+
+_CELL_COLUMNS = (
+    "run",
+    "run_started_at",
+    "llmbench",
+    "cell",
+    "model",
+    "source",
+    "source_id",
+    "revision",
+    "weight_format",
+    "ir_sha256",
+    "cpu",
+    "kernel",
+    "openvino",
+    "openvino_genai",
+    "engine",
+    "device",
+    "attention",
+    "properties",
+    "threads",
+    "sockets",
+    "batch_size",
+    "asked_tokens",
+    "stop_at_eos",
+    "apply_chat_template",
+    "notes",
+    "prompt_set",
+    "prompt",
+    "prompt_sha256",
+)
+_SUFFIX = {
+    Unit.MILLISECONDS: "ms",
+    Unit.MILLISECONDS_PER_TOKEN: "ms",
+    Unit.TOKENS_PER_SECOND: "tokens_per_s",
+    Unit.MEBIBYTES: "MiB",
+    Unit.SECONDS: "s",
+}
+
+
+def column(name: str, unit: Unit) -> str:
+    """A metric's column: its name and its unit."""
+    return f"{name}_{_SUFFIX[unit]}"
+
+
+_METRIC_COLUMNS = {column(metric.name, metric.unit): metric for metric in METRICS.values()}
+COLUMNS = (
+    *_CELL_COLUMNS,
+    "launch",
+    "launch_outcome",
+    "load_ms",
+    "iteration",
+    "is_warmup",
+    "is_valid",
+    "reasons",
+    "input_tokens",
+    "output_tokens",
+    *_METRIC_COLUMNS,
+    "started_at",
+    "ended_at",
+)
+SUMMARY_COLUMNS = (
+    *_CELL_COLUMNS,
+    "input_tokens",
+    "output_tokens",
+    "launches",
+    "requests",
+    "invalid",
+    "metric",
+    "unit",
+    "n",
+    "median",
+    "low",
+    "high",
+    "p90",
+    "p95",
+    "p99",
+    "warnings",
+)
+
+
+def rows(run: Run) -> Iterator[dict[str, Cell]]:
+    """One row a request, warm-ups, invalid ones and cut launches included and marked."""
+    cells = [_cell_columns(run, cell) for cell in range(len(run.cells))]
+    for judged in report.judge(run):
+        yield cells[judged.launch.cell] | _prompt_columns(judged) | _request_columns(judged)
+
+
+def summary_rows(summarized: Report) -> Iterator[dict[str, Cell]]:
+    """One row a prompt and metric, the load time of each configuration at its end."""
+    run = summarized.run
+    for row in summarized.rows:
+        cell = _cell_columns(run, row.cell) | _prompt_columns(row)
+        for name, summary in row.summaries.items():
+            yield cell | _row_columns(row) | _summary_columns(METRICS[name], summary, row.values[name])
+    for cell_index, load in enumerate(summarized.load):
+        if load is not None:
+            yield _cell_columns(run, cell_index) | _summary_columns(LOAD, load, ())
+
+
+def _cell_columns(run: Run, cell: int) -> dict[str, Cell]:
+    """The configuration and where it ran, the same for all rows of a cell."""
+    config, origin, versions = run.cells[cell], run.provenance, run.environment.versions
+    notes = dict.fromkeys(
+        note for launch in run.launches if launch.cell == cell for note in launch.in_force.notes
+    )
+    return {
+        "run": run.id,
+        "run_started_at": run.started_at,
+        "llmbench": run.version,
+        "cell": cell,
+        "source": origin.source,
+        "source_id": origin.source_id,
+        "revision": origin.revision,
+        "weight_format": origin.weight_format,
+        "ir_sha256": origin.content_sha256,
+        "cpu": run.environment.cpu_model,
+        "kernel": run.environment.kernel,
+        "openvino": versions.get("openvino"),
+        "openvino_genai": versions.get("openvino-genai"),
+        "notes": "; ".join(notes),
+        **_config_columns(config),
+    }
+
+
+def _config_columns(config: RunConfig) -> dict[str, Cell]:
+    """What was asked for."""
+    return {
+        "model": config.model,
+        "engine": config.engine,
+        "device": config.device,
+        "attention": config.attention,
+        "properties": json.dumps(dict(config.properties), sort_keys=True),
+        "threads": config.threads,
+        "sockets": ",".join(str(socket) for socket in config.sockets),
+        "batch_size": config.batch_size,
+        "asked_tokens": config.output_tokens,
+        "stop_at_eos": config.stop_at_eos,
+        "apply_chat_template": config.apply_chat_template,
+    }
+
+
+def _prompt_columns(where: Judged | Row) -> dict[str, Cell]:
+    """Which prompt: its index and hash, never its text."""
+    return {
+        "prompt_set": where.prompt.set,
+        "prompt": where.prompt.index,
+        "prompt_sha256": where.prompt.sha256,
+    }
+
+
+def _request_columns(judged: Judged) -> dict[str, Cell]:
+    """One request: where it stands, whether it counts, and its metrics."""
+    m = judged.measurement
+    return {
+        "launch": judged.launch.index,
+        "launch_outcome": judged.launch.outcome.value,
+        "load_ms": _shown(LOAD.of(judged.launch), LOAD.unit),
+        "iteration": m.iteration,
+        "is_warmup": m.is_warmup,
+        "is_valid": not judged.reasons,
+        "reasons": "; ".join(judged.reasons),
+        "input_tokens": m.input_tokens,
+        "output_tokens": m.output_tokens,
+        **_metric_columns(m),
+        "started_at": m.started_at,
+        "ended_at": m.ended_at,
+    }
+
+
+def _metric_columns(m: Measurement) -> dict[str, Cell]:
+    """Every metric in the unit of its column."""
+    return {name: _shown(metric.of(m), metric.unit) for name, metric in _METRIC_COLUMNS.items()}
+
+
+def _row_columns(row: Row) -> dict[str, Cell]:
+    """What stands behind a summary."""
+    return {
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "launches": row.launches,
+        "requests": row.measured,
+        "invalid": row.invalid,
+        "warnings": "; ".join(row.warnings),
+    }
+
+
+def _summary_columns(
+    metric: Metric[Measurement] | Metric[Launch], summary: Summary, values: Sequence[float]
+) -> dict[str, Cell]:
+    """A metric's summary in its unit; an infinite bound is an empty cell."""
+    unit = metric.unit
+    low, high = (summary.low, summary.high) if summary.has_interval else (None, None)
+    shown = {"median": summary.median, "low": low, "high": high}
+    shown |= {f"p{percent}": stats.percentile(values, percent) for percent in stats.PERCENTILE_NEEDS}
+    return {
+        "metric": metric.name,
+        "unit": unit.value,
+        "n": summary.n,
+        **{name: _shown(value, unit) for name, value in shown.items()},
+    }
+
+
+def _shown(value: float | None, unit: Unit) -> float | None:
+    """A value in its unit, to the nanosecond."""
+    return None if value is None else round(value * unit.scale, DIGITS)
