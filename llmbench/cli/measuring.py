@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,8 +61,7 @@ class _View:
 
     def _say(self, *texts: str) -> None:
         if not self._is_quiet:
-            for text in texts:
-                click.echo(text)
+            say(*texts)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,14 +152,22 @@ def _leave(file: RunFile, outputs: Outputs, error: BaseException) -> None:
         show(run, outputs, path)
 
 
+def say(*texts: str) -> None:
+    """Lines on standard output; once its reader is gone, nowhere, and the run goes on."""
+    try:
+        for text in texts:
+            click.echo(text)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def show(run: Run, outputs: Outputs, path: Path) -> Report:
-    """The table on standard output, the files that were asked for, and where everything is; the report shown."""
+    """The files that were asked for, the table on standard output, and where everything is; the report shown."""
     from rich.console import Console
 
     from llmbench.render import csv, json, screen
 
     summarized = report.summarize(run)
-    screen.render_report(summarized, Console())
     written = [path]
     if outputs.csv is not None:
         csv.write_llm_bench(run, outputs.csv)
@@ -167,8 +175,9 @@ def show(run: Run, outputs: Outputs, path: Path) -> Report:
     if outputs.json is not None:
         json.write_llm_bench(run, outputs.json)
         written.append(outputs.json)
-    for file in written:
-        click.echo(f"written: {file}")
+    with contextlib.suppress(SystemExit):  # rich's answer to a closed standard output
+        screen.render_report(summarized, Console())
+    say(*(f"written: {file}" for file in written))
     return summarized
 
 
