@@ -80,9 +80,9 @@ def summary_csv(summarized: Report) -> str:
     return _text(tidy.SUMMARY_COLUMNS, tidy.summary_rows(summarized))
 
 
-def write(path: Path, text: str) -> None:
-    """A CSV file in place of the old one; raises OutputError."""
-    write_atomically(path, text)
+def write_llm_bench(run: Run, path: Path) -> None:
+    """A run in llm_bench's layout, in place of the file at *path*; raises OutputError."""
+    write_atomically(path, llm_bench_csv(run))
 
 
 def _text(columns: Iterable[str], rows: Iterable[Mapping[str, Cell]]) -> str:

@@ -4,11 +4,12 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from llmbench import report, stats
 from llmbench.measurement import Measurement
 from llmbench.metrics import LOAD, METRICS, Metric
-from llmbench.render import llm_bench
+from llmbench.render import llm_bench, write_atomically
 from llmbench.render.llm_bench import MemoryColumns, Record
 from llmbench.report import Report, Row
 from llmbench.run import Launch, Run
@@ -77,6 +78,11 @@ def report_json(summarized: Report) -> str:
         "warnings": list(summarized.warnings),
     }
     return dumps(content)
+
+
+def write_llm_bench(run: Run, path: Path) -> None:
+    """A run in llm_bench's layout, in place of the file at *path*; raises OutputError."""
+    write_atomically(path, llm_bench_json(run))
 
 
 def dumps(content: Value) -> str:

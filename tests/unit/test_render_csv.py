@@ -8,7 +8,6 @@ import pytest
 
 from llmbench import report
 from llmbench.config import Prompt, RunConfig
-from llmbench.errors import OutputError
 from llmbench.measurement import Measurement
 from llmbench.render.csv import (
     LLM_BENCH_COLUMNS,
@@ -16,7 +15,7 @@ from llmbench.render.csv import (
     neutral,
     summary_csv,
     tidy_csv,
-    write,
+    write_llm_bench,
 )
 from llmbench.run import Launch, Outcome, Run
 
@@ -213,32 +212,10 @@ def test_a_model_named_like_a_formula(request_of: Build, launch_of: BuildLaunch,
         assert not any(cell[:1] in {"=", "+", "-", "@"} for cell in cells_seen)
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
-    """The new text stands in place of the old, and nothing else is left in the folder."""
+def test_a_run_is_written_in_place_of_the_old_file(story_of: BuildRun, tmp_path: Path) -> None:
+    """What is written is what is rendered."""
     path = tmp_path / "out.csv"
-    path.write_text("old")
 
-    write(path, "new\n")
+    write_llm_bench(story_of(), path)
 
-    assert "new\n" == path.read_text()
-    assert [path] == list(tmp_path.iterdir())
-
-
-def test_a_file_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
-    """Exit 6, and no part of a file is left."""
-    path = tmp_path / "missing" / "out.csv"
-
-    with pytest.raises(OutputError, match="cannot be written: No such file or directory"):
-        write(path, "new\n")
-
-    assert [] == list(tmp_path.iterdir())
-
-
-def test_a_full_device_is_an_output_error_and_stays_a_device() -> None:
-    """A device is written to, never replaced by a file."""
-    path = Path("/dev/full")
-
-    with pytest.raises(OutputError, match="No space left on device"):
-        write(path, "new\n")
-
-    assert path.is_char_device()
+    assert llm_bench_csv(story_of()) == path.read_text()

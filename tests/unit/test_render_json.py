@@ -1,6 +1,7 @@
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from llmbench import report
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement
-from llmbench.render.json import dumps, finite, llm_bench_json, report_json
+from llmbench.render.json import dumps, finite, llm_bench_json, report_json, write_llm_bench
 from llmbench.run import Launch, Run
 
 Build = Callable[..., Measurement]
@@ -37,7 +38,7 @@ def test_report_layout(story_of: BuildRun, golden: Golden) -> None:
 
 
 def test_warm_ups_are_listed_and_out_of_the_averages(story_of: BuildRun) -> None:
-    """First tokens 100, 100, 102 and 400, 400, 408, 408: 1918 / 7 = 274; the warm-ups of 300 and 1200 are not in."""
+    """First tokens 100, 100, 102, 400, 400, 408, 408: 1918 / 7 = 274; the warm-ups of 300 and 1200 are out."""
     perfdata = strict(llm_bench_json(story_of()))["perfdata"]
 
     assert 12 == len(perfdata["results"])
@@ -100,3 +101,12 @@ def test_nan_never_reaches_a_file() -> None:
     assert finite(1.5) == 1.5
     with pytest.raises(ValueError, match="not JSON compliant"):
         dumps({"value": math.nan})
+
+
+def test_a_run_is_written_in_place_of_the_old_file(story_of: BuildRun, tmp_path: Path) -> None:
+    """What is written is what is rendered."""
+    path = tmp_path / "out.json"
+
+    write_llm_bench(story_of(), path)
+
+    assert llm_bench_json(story_of()) == path.read_text()

@@ -1,0 +1,179 @@
+"""The table of a report on a terminal: readable at 80 and at 40 columns, and without a terminal.
+
+A narrow screen drops whole columns, the least important first; numbers are never broken.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.segment import Segments
+from rich.table import Table
+from rich.text import Text
+
+from llmbench.metrics import METRICS
+from llmbench.render.text import counted, label, margin, number, plain
+from llmbench.report import Report, Row
+from llmbench.units import format_bytes
+
+_HEADS = {
+    "first_token": "first",
+    "second_token": "second",
+    "next_token": "next",
+    "tpot": "tpot",
+    "e2e": "end to end",
+    "decode_rate": "decode",
+}
+"""The metrics shown and their heads, in order."""
+
+_DROPPED_FIRST = ("decode_rate", "e2e", "tpot", "margin", "out", "second_token")
+_PADDING = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column as text: *key* names it, *head* has one line or two."""
+
+    key: str
+    head: str
+    cells: tuple[str, ...]
+    is_text: bool = False
+
+    @property
+    def width(self) -> int:
+        """Characters of its widest line."""
+        return max(len(line) for cell in (self.head, *self.cells) for line in cell.split("\n"))
+
+
+def render_report(report: Report, console: Console) -> None:
+    """Print a report: what was measured, its table, and what to mind."""
+    for line in _titles(report):
+        say(console, line, style="bold")
+    if not report.is_valid:
+        say(console, report.warnings[0], style="bold red")
+    columns = _fitting(report, console)
+    if report.rows:
+        print_table(columns, console)
+    else:
+        say(console, "nothing that counts was measured", style="bold red")
+    for line in _notes(report, [column.key for column in columns]):
+        say(console, line, style="dim")
+
+
+def say(console: Console, text: str, *, style: str = "") -> None:
+    """Print a line of text that may hold anything, in characters that the console has."""
+    shown = plain(text)
+    if console.options.ascii_only:
+        shown = shown.encode("ascii", "backslashreplace").decode()
+    console.print(Text(shown, style=style))
+
+
+def print_table(columns: Sequence[Column], console: Console, *, styles: Sequence[str] = ()) -> None:
+    """Print columns as they are, with a style a row; they are not wrapped, whatever the width."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False)
+    for column in columns:
+        justify: JustifyMethod = "left" if column.is_text else "right"
+        table.add_column(Text(column.head), justify=justify, no_wrap=True)
+    for index, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
+        table.add_row(*(Text(cell) for cell in cells), style=styles[index] if styles else "")
+    options = console.options.update(width=max(console.width, width(columns)))
+    console.print(Segments(console.render(table, options)), crop=False, end="")
+
+
+def width(columns: Sequence[Column]) -> int:
+    """Characters that columns take beside each other."""
+    return sum(column.width + _PADDING for column in columns) - _PADDING
+
+
+def sign(console: Console) -> str:
+    """The sign of a margin that the console can print."""
+    return "+-" if console.options.ascii_only else "±"
+
+
+def _titles(report: Report) -> Iterator[str]:
+    """What was measured and how often."""
+    run, config = report.run, report.run.cells[0]
+    parts = [config.model, config.engine, config.device, run.provenance.weight_format or ""]
+    yield ", ".join(part for part in parts if part)
+    finished = max((row.launches for row in report.rows), default=0)
+    counts = [
+        counted(finished, "launch", "launches"),
+        f"{counted(config.iterations, 'iteration')} after {counted(config.warmups, 'warm-up')}",
+        f"{counted(config.output_tokens, 'output token')}",
+    ]
+    if config.batch_size > 1:
+        counts.append(f"batch of {config.batch_size}")
+    yield ", ".join(counts)
+
+
+def _fitting(report: Report, console: Console) -> list[Column]:
+    """The columns that matter, as many as the console holds."""
+    dropped: set[str] = set()
+    columns = _columns(report, dropped, sign(console))
+    for key in _DROPPED_FIRST:
+        if width(columns) <= console.width:
+            break
+        dropped.add(key)
+        columns = _columns(report, dropped, sign(console))
+    return columns
+
+
+def _columns(report: Report, dropped: set[str], plus_minus: str) -> list[Column]:
+    """Prompt, what sets configurations apart, sizes, and the metrics that exist."""
+    rows = report.rows
+    columns = [Column(key="prompt", head="prompt", cells=tuple(map(label, rows)), is_text=True)]
+    for name in report.distinctions[0]:
+        cells = tuple(plain(report.distinctions[row.cell][name]) for row in rows)
+        columns.append(Column(key=name, head=plain(name), cells=cells, is_text=True))
+    columns.append(Column(key="in", head="in", cells=tuple(str(row.input_tokens) for row in rows)))
+    if len({row.output_tokens for row in rows}) > 1:
+        columns.append(Column(key="out", head="out", cells=tuple(str(row.output_tokens) for row in rows)))
+    shown = [name for name in _HEADS if any(name in row.summaries for row in rows)]
+    columns += [_metric_column(name, rows, "" if "margin" in dropped else plus_minus) for name in shown]
+    return [column for column in columns if column.key not in dropped]
+
+
+def _metric_column(name: str, rows: Sequence[Row], plus_minus: str) -> Column:
+    """A metric of every row with its margin, if one is wanted, the signs below each other."""
+    unit = METRICS[name].unit
+    values = [number(row.summaries[name].median if name in row.summaries else None, unit) for row in rows]
+    margins = [
+        margin(row.summaries[name], sign=plus_minus) if plus_minus and name in row.summaries else ""
+        for row in rows
+    ]
+    width = max((len(text) for text in margins), default=0)
+    cells = tuple(
+        f"{value} {text:<{width}}" if width else value for value, text in zip(values, margins, strict=True)
+    )
+    return Column(key=name, head=f"{_HEADS[name]}\n{unit.value}", cells=cells)
+
+
+def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
+    """Load and memory, what the interval is, what to mind, and the definitions of what is shown."""
+    yield from _load_and_memory(report)
+    summaries = [summary for row in report.rows for summary in row.summaries.values()]
+    if any(summary.has_interval for summary in summaries):
+        several = any(row.launches > 1 for row in report.rows)
+        over = "launches" if several else "the iterations of one launch"
+        yield f"margins: intervals at 95 % over {over}"
+    warnings = dict.fromkeys(warning for summary in summaries for warning in summary.warnings)
+    yield from (f"no margin: {warning}" for warning in warnings)
+    yield from (f"note: {warning}" for warning in report.warnings)
+    yield from (f"note: {label(row)}: {warning}" for row in report.rows for warning in row.warnings)
+    definitions = [f"{_HEADS[name]} = {METRICS[name].definition}" for name in _HEADS if name in shown]
+    if definitions:
+        yield f"s: token ids handed over, t1..tn: tokens available. {'; '.join(definitions)}"
+
+
+def _load_and_memory(report: Report) -> Iterator[str]:
+    """Load time and the highest memory, which are the same for all prompts."""
+    found = []
+    loads = [load.median for load in report.load if load is not None]
+    if loads:
+        found.append(f"load: {' / '.join(f'{seconds:.2f} s' for seconds in loads)}")
+    memory = [row.summaries["memory"].median for row in report.rows if "memory" in row.summaries]
+    if memory:
+        found.append(f"peak memory while generating: {format_bytes(round(max(memory)))}")
+    if found:
+        yield "; ".join(found)

@@ -1,0 +1,53 @@
+"""Pieces of text that every rendering shares: numbers with their intervals, and text that cannot do harm."""
+
+import unicodedata
+
+from llmbench.report import Row
+from llmbench.stats import Summary
+from llmbench.units import Unit, format_number
+
+
+def plain(text: str) -> str:
+    """Text without anything that steers a terminal: control and direction characters are shown as escapes."""
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        else character
+        for character in text
+    )
+
+
+def number(value: float | None, unit: Unit) -> str:
+    """A value in its unit, without the unit's name; ``n/a`` where it does not exist."""
+    return format_number(None if value is None else value * unit.scale)
+
+
+def margin(summary: Summary, *, sign: str = "±") -> str:
+    """``±3 %``: how far the interval reaches to its farther side; empty where there is none."""
+    if not summary.has_interval or not summary.median:
+        return ""
+    reach = max(summary.high - summary.median, summary.median - summary.low) / summary.median
+    return f"{sign}{share(reach)}"
+
+
+def share(value: float) -> str:
+    """A share as a percentage: a decimal below 10 %."""
+    percent = value * 100
+    return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"
+
+
+def change(ratio: float) -> str:
+    """A ratio as a change: ``+3.2 %``, ``-12 %``."""
+    percent = (ratio - 1) * 100
+    text = f"{percent:+.1f} %" if abs(percent) < 9.95 else f"{percent:+.0f} %"
+    return "0.0 %" if text in {"+0.0 %", "-0.0 %"} else text
+
+
+def label(row: Row) -> str:
+    """A prompt's short name, as in llm_bench's log."""
+    return f"P{row.prompt.index}"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """``1 launch``, ``2 launches``."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
