@@ -139,7 +139,7 @@ Examples:
 @click.option("-s", "--seed", default=42, help="For synthetic prompts.")
 @click.option("--engine", type=click.Choice(ENGINES), default="genai", help="What generates.")
 @click.option(
-    "--attention", type=click.Choice(ATTENTIONS), default="pa", help="Paged attention or SDPA (genai)."
+    "--attention", type=click.Choice(ATTENTIONS), help="Paged attention or SDPA.  [default: pa with genai]"
 )
 @click.option("--threads", type=int, help="INFERENCE_NUM_THREADS; getting fewer is an error.")
 @click.option("--apply-chat-template", is_flag=True, help="Hand prompts over as a user's turn.")
