@@ -29,7 +29,7 @@ _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _DISK_FULL_BYTES = 16 << 20
 _MAKE_ROOM = "free some space, or choose another --output-dir"
 _NO_SPACE = re.compile(r"No space left on device", re.IGNORECASE)
-_PERCENT = re.compile(r"^(?P<label>[^:━|]{3,60}?)[\s:.…]*(?:[━╸╺ ]+|\s)(?P<percent>\d{1,3})%")
+_PERCENT = re.compile(r"^(?P<label>\w[^:━|│]{2,60}?)[\s:.…]*(?:[━╸╺ ]+|\s)(?P<percent>\d{1,3})%")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -44,7 +44,7 @@ _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What is being done; *share* of it is done, from 0 to 1, ``None`` where nothing tells."""
+    """What is being done: a step that begins, or a part of it of which *share* is done, from 0 to 1."""
 
     label: str
     share: float | None = None
@@ -160,6 +160,7 @@ def _failure(code: int, tail: list[str], folder: Path) -> LlmbenchError:
 
 def serve(requests: Any, do: Callable[[Any], object]) -> None:
     """Be the child: read one of the *requests*, do it, and leave the answer in the descriptor given."""
+    descriptor = int(sys.argv[1])  # a step may put arguments of its own in its place
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
     # importing openvino sends a telemetry event and writes below the home folder unless this is absent
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -174,5 +175,5 @@ def serve(requests: Any, do: Callable[[Any], object]) -> None:
         traceback.print_exc()
         full = f"no space left on device: {error.filename}"
         told = _Told(code=int(OutputError.exit_code), message=full, hint=_MAKE_ROOM)
-    with os.fdopen(int(sys.argv[1]), "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(told))

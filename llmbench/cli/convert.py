@@ -3,12 +3,13 @@
 import contextlib
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from llmbench.child import Progress, Report
+from llmbench.child import Progress
 from llmbench.cli.options import Command
 from llmbench.convert import WEIGHT_FORMATS, Converted, Request, convert
 from llmbench.units import format_bytes, format_duration
@@ -72,11 +73,22 @@ def command(weight_formats: tuple[tuple[str, ...], ...], **options: Any) -> None
     """
     asked = tuple(dict.fromkeys(name for group in weight_formats for name in group))
     request = Request(weight_formats=asked, **options)
-    with progress() as report:
-        for converted in convert(request, report):
-            click.echo("\n".join(describe(converted)))
-            for warning in converted.manifest.warnings:
-                click.echo(f"warning: {warning}", err=True)
+    for converted in watch(request):
+        click.echo("\n".join(describe(converted)))
+        for warning in converted.manifest.warnings:
+            click.echo(f"warning: {warning}", err=True)
+
+
+def watch(request: Request) -> Iterator[Converted]:
+    """Each conversion that a request asks for; progress is on standard error while it is made."""
+    screen = _Live() if sys.stderr.isatty() else _Plain()
+    conversions = convert(request, screen.report)
+    while True:
+        with screen.shown():
+            converted = next(conversions, None)
+        if converted is None:
+            return
+        yield converted
 
 
 def describe(converted: Converted) -> tuple[str, ...]:
@@ -112,38 +124,44 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else format_duration(seconds)
 
 
-@contextlib.contextmanager
-def progress() -> Iterator[Report]:
-    """Where progress goes: a live line on a terminal, a plain line a step elsewhere; standard error, both."""
-    if not sys.stderr.isatty():
-        yield _plain_report()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
+class _Plain:
+    """Progress where there is no terminal: a line as each step begins."""
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    bar = Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
-    with bar:
-        task = bar.add_task("", total=None)
-
-        def report(progress: Progress) -> None:
-            if progress.share is None:
-                bar.reset(task, description=progress.label, total=None)
-            else:
-                bar.update(task, description=progress.label, total=1.0, completed=progress.share)
-
-        yield report
-
-
-def _plain_report() -> Report:
-    """Print each step once, as it begins."""
-    last = ""
-
-    def report(progress: Progress) -> None:
-        nonlocal last
-        if progress.label != last:
+    def report(self, progress: Progress) -> None:
+        """Print a step that begins."""
+        if progress.share is None:
             click.echo(f"{progress.label} …", err=True)
-        last = progress.label
 
-    return report
+    def shown(self) -> AbstractContextManager[object]:
+        """Nothing stays on the screen."""
+        return contextlib.nullcontext()
+
+
+class _Live:
+    """Progress on a terminal: one line that changes, gone where a result is printed."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        console = Console(stderr=True)
+        self._bar = Bar(
+            *columns, console=console, transient=True, refresh_per_second=4, redirect_stdout=False
+        )
+        self._task = self._bar.add_task("", total=None)
+        self._step = ""
+
+    def report(self, progress: Progress) -> None:
+        """Show a step that begins, or how far a part of it is."""
+        if progress.share is None:
+            self._step = progress.label
+            self._bar.reset(self._task, description=self._step, total=None)
+        else:
+            label = f"{self._step}: {progress.label.lower()}"
+            self._bar.update(self._task, description=label, total=1.0, completed=progress.share)
+
+    def shown(self) -> AbstractContextManager[object]:
+        """The line is on the screen while the block runs."""
+        return self._bar

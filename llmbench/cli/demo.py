@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from llmbench import convert, fetch, prompts, recording, store
-from llmbench.cli.convert import progress
+from llmbench.cli.convert import watch
 from llmbench.cli.measuring import Outputs, Ways, measure
 from llmbench.cli.options import Command, check_folder
 from llmbench.config import RunConfig
@@ -23,8 +23,7 @@ def _model(folder: Path) -> Path:
     if not path.is_file():
         click.echo(f"fetching {fetch.FILE_NAME} (94 MiB), once, into {path.parent}", err=True)
     request = convert.Request(model_id=str(fetch.demo_model()), output_dir=folder)
-    with progress() as report:
-        (converted,) = convert.convert(request, report)
+    (converted,) = watch(request)
     return converted.folder
 
 
