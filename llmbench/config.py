@@ -11,6 +11,8 @@ PropertyValue = str | int | float | bool
 
 ENGINES = ("genai", "core", "scripted")
 ATTENTIONS = ("pa", "sdpa")
+FOREIGN_CPU_LIMIT = 0.05
+"""The share of the CPUs others may take before a measurement does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class RunConfig:
     stop_at_eos: bool = False
     threads: int | None = None
     sockets: tuple[int, ...] = ()
-    foreign_cpu_limit: float = 0.05
+    foreign_cpu_limit: float = FOREIGN_CPU_LIMIT
     is_verified: bool = True
 
     def __post_init__(self) -> None:

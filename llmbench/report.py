@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmbench import stats, validity
-from llmbench.config import Prompt, RunConfig
+from llmbench.config import FOREIGN_CPU_LIMIT, Prompt, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.metrics import LOAD, METRICS
 from llmbench.run import Launch, Outcome, Run
@@ -203,6 +203,7 @@ def _run_warnings(run: Run, measured: int, invalid: int) -> Iterator[str]:
         yield f"imported from {run.source}"
     elif not run.provenance.known:
         yield "provenance of the model unknown"
+    yield from _lenience_warnings(run)
     if not all(config.is_verified for config in run.cells):
         yield "the model's files were not verified"
     finished = collections.Counter(
@@ -210,6 +211,19 @@ def _run_warnings(run: Run, measured: int, invalid: int) -> Iterator[str]:
     )
     if 1 in finished.values():
         yield "one launch: its intervals say nothing about change from launch to launch"
+
+
+def _lenience_warnings(run: Run) -> Iterator[str]:
+    """What others took of the CPUs, where the limit was raised above the usual one and they took more than that."""
+    usual = FOREIGN_CPU_LIMIT
+    for launch in run.launches:
+        limit = run.config_of(launch).foreign_cpu_limit
+        share = validity.foreign_share(launch.measurements)
+        if limit > usual and share is not None and share > usual:
+            yield (
+                f"launch {launch.index}: others took {share:.0%} of the CPUs; --foreign-cpu-limit {limit:g} "
+                "lets it count, so these latencies are too high"
+            )
 
 
 def _with_cache_warnings(rows: Sequence[Row]) -> list[Row]:

@@ -15,7 +15,7 @@ SHORT_S = 0.3
 
 def reasons(m: Measurement, config: RunConfig, launch_measurements: Sequence[Measurement]) -> tuple[str, ...]:
     """Why a measurement does not count; empty if it does. *launch_measurements* are those of its launch."""
-    launch_share = _foreign_share(launch_measurements) if _is_short(m) else None
+    launch_share = foreign_share(launch_measurements) if _is_short(m) else None
     return _judge(m, config, launch_share)
 
 
@@ -23,7 +23,7 @@ def judge_launch(
     launch_measurements: Sequence[Measurement], config: RunConfig
 ) -> tuple[tuple[str, ...], ...]:
     """The reasons of each measurement of a launch, in their order."""
-    share = _foreign_share(launch_measurements)
+    share = foreign_share(launch_measurements)
     return tuple(_judge(m, config, share) for m in launch_measurements)
 
 
@@ -32,7 +32,7 @@ def _is_short(m: Measurement) -> bool:
     return m.conditions is not None and m.conditions.wall_s < SHORT_S
 
 
-def _foreign_share(measurements: Iterable[Measurement]) -> float | None:
+def foreign_share(measurements: Iterable[Measurement]) -> float | None:
     """The share of a launch's CPUs that others took, beyond the ticks allowed; ``None`` if nobody looked."""
     seen = [m.conditions for m in measurements if m.conditions is not None]
     offered = sum(c.wall_s * c.cpus for c in seen)

@@ -67,7 +67,7 @@ def test_told_latencies_reach_the_table_exactly(llmbench: Run) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_its_exit_code(
-    llmbench: Run, tmp_path: Path, arguments: list[str], code: int, said: str
+    llmbench: Run, tmp_path: Path, *, arguments: list[str], code: int, said: str
 ) -> None:
     """What was wrong, where, and what to do; no traceback, and nothing is written."""
     done = llmbench("run", *arguments)
@@ -139,7 +139,7 @@ def test_an_interrupted_run_keeps_and_resumes(
     assert "llmbench run --resume reports/cut.jsonl" in err
     assert "written: reports/cut.jsonl" in out
     kept = sum(len(launch.measurements) for launch in store.read(path).launches)
-    assert kept >= 26
+    assert kept >= 25
 
     done = llmbench("run", "--resume", "reports/cut.jsonl", "--quiet")
     assert done.returncode == 0, done.stderr

@@ -259,3 +259,17 @@ def test_an_interval_that_is_unknown_is_infinite(launch_at: Callable[..., Launch
 
     assert (2, math.inf) == (first.n, first.high)
     assert ("needs 6 values for an interval at 95 %",) == first.warnings
+
+
+def test_a_raised_limit_counts_and_says_what_others_took(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun
+) -> None:
+    """Half of the CPUs less two ticks is 48 %: with the limit at 1 it counts, and the report says so."""
+    prompts = (Prompt(set="s", index=0, text="Hello"),)
+    config = RunConfig(model="m", prompts=prompts, output_tokens=4, foreign_cpu_limit=1.0)
+    noisy = request_of([300, 310, 320, 330], conditions=NOISY)
+
+    got = report.summarize(run_of([launch_of([noisy])], cells=(config,)))
+
+    assert (1, 0) == (got.rows[0].launches, got.rows[0].invalid)
+    assert any(w.startswith("launch 0: others took 48% of the CPUs") for w in got.warnings)

@@ -1,0 +1,119 @@
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from llmbench import store
+from llmbench.metrics import METRICS
+
+pytestmark = pytest.mark.model
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_the_seed_commands_run_as_written(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+    """One socket, a prompt, the long prompt file, and the two-socket properties: each as the walk has it."""
+    root = Path(__file__).parents[2]
+    (tmp_path / "prompts").symlink_to(root / "prompts")
+    (tmp_path / "model_configs").symlink_to(root / "model_configs")
+    for options in (
+        ("-n", "2"),
+        ("-p", "What is openvino?", "-n", "2"),
+        ("-pf", "prompts/llama-2-7b-chat_l.jsonl", "-n", "2"),
+        ("-bs", "1", "-lc", "ov_distributed_config.json", "-n", "2"),
+    ):
+        done = llmbench("run", "-m", str(demo_ir), *options, "-ic", "8", "--foreign-cpu-limit", "1")
+
+        assert done.returncode == 0, done.stderr
+        assert "nstream=1, nireq=1" in done.stdout
+        assert "prefix caching=off" in done.stdout
+
+
+def test_a_longer_input_takes_longer_to_the_first_token(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+    """Real latencies are in the order that physics has them, and every token is there."""
+    arguments = (
+        "--input-tokens",
+        "32,512",
+        "-ic",
+        "16",
+        "-n",
+        "3",
+        "--foreign-cpu-limit",
+        "1",
+        "--name",
+        "x",
+    )
+    done = llmbench("run", "-m", str(demo_ir), *arguments, "-r", "out.csv")
+
+    assert done.returncode == 0, done.stderr
+    measured = [
+        m for m in store.read(tmp_path / "reports/x.jsonl").launches[0].measurements if not m.is_warmup
+    ]
+    assert {32, 512} == {m.input_tokens for m in measured}
+    assert {16} == {m.output_tokens for m in measured}
+    first = METRICS["first_token"].of
+    short, long = ([first(m) or 0.0 for m in measured if m.input_tokens == n] for n in (32, 512))
+    assert max(short) < min(long)
+    for m in measured:
+        next_token = METRICS["next_token"].of(m)
+        assert next_token is not None
+        assert 0 < next_token < (first(m) or 0.0)
+    frame = pd.read_csv(tmp_path / "out.csv")
+    assert len(frame.columns) == 34
+    assert {"avg", "mini", "median"} < set(frame["iteration"].astype(str))
+
+
+def test_the_gguf_runs_without_a_conversion(llmbench: Run, demo_gguf: Path) -> None:
+    """A GGUF file is a model, too; nothing is written beside it."""
+    before = set(demo_gguf.parent.iterdir())
+    done = llmbench("run", "-m", str(demo_gguf), "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
+
+    assert done.returncode == 0, done.stderr
+    assert before == set(demo_gguf.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("-lc", "INFERENCE_NUM_THREAD=2"), 2, "did you mean INFERENCE_NUM_THREADS?"),
+        (("-lc", '{"MODEL_DISTRIBUTION_POLICY": "TENSOR"}'), 2, "does not take 'TENSOR'"),
+        (("-lc", "INFERENCE_NUM_THREADS=many"), 2, "INFERENCE_NUM_THREADS"),
+        (("-d", "GPU"), 4, "GPU is not available (available: CPU)"),
+        (("--threads", "9999"), 4, "asked 9999 threads, got"),
+        (("--input-tokens", "8190"), 2, "context holds 8192"),
+        (("--engine", "core", "--attention", "pa"), 2, "paged attention"),
+    ],
+)
+def test_what_the_machine_or_model_cannot_do_is_refused(
+    llmbench: Run, demo_ir: Path, tmp_path: Path, *, options: tuple[str, ...], code: int, said: str
+) -> None:
+    """One line, the exit code, and no run file."""
+    done = llmbench("run", "-m", str(demo_ir), *options)
+
+    assert code == done.returncode, done.stderr
+    assert said in done.stderr
+    assert list(tmp_path.rglob("*.jsonl")) == []
+
+
+@pytest.mark.parametrize("name", ["openvino_model.xml", "openvino_model.bin"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "flipped"])
+def test_a_damaged_ir_is_refused_by_name(
+    llmbench: Run, demo_ir: Path, tmp_path: Path, *, name: str, damage: str
+) -> None:
+    """The engine runs some of these happily; we name the file and stop before it is loaded."""
+    model = tmp_path / "model"
+    model.mkdir()
+    for file in demo_ir.iterdir():
+        if file.name != name:
+            (model / file.name).symlink_to(file)
+    content = bytearray((demo_ir / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    kept = {"missing": None, "empty": b"", "truncated": content[:-5000], "flipped": content}[damage]
+    if kept is not None:
+        (model / name).write_bytes(kept)
+    done = llmbench("run", "-m", str(model), "-n", "1")
+
+    assert done.returncode == 2, done.stderr
+    assert name in done.stderr
+    assert list(tmp_path.glob("reports/*")) == []
