@@ -47,8 +47,9 @@ class LiveLine:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):
-            self._progress.stop()
+        if self._is_shown:
+            with contextlib.suppress(OSError):
+                self._progress.stop()
 
     def say(self, phase: str) -> None:
         """Name the phase that begins now."""
