@@ -46,16 +46,18 @@ def measure(
 
     Each thread is held to a core and touches its part of the arrays first, so memory is near it.
     """
+    import psutil
+
     cpus = _one_cpu_a_core(topology, socket)
-    wanted = _CACHE_MULTIPLE * _last_cache_bytes(caches, cpus)
-    array_bytes = min(max(wanted, _LEAST_BYTES * len(cpus)), _available_bytes() // _MEMORY_SHARE // ARRAYS)
+    cache_bytes = _last_cache_bytes(caches, cpus)
+    array_bytes = _array_bytes(cache_bytes, len(cpus), int(psutil.virtual_memory().available))
     elements = array_bytes // _ELEMENT_BYTES // len(cpus)
     rates = _rates(cpus, elements, window_s=window_s, windows=windows)
     return Bandwidth(
         bytes_per_s=max(rates),
         cpus=cpus,
         array_bytes=elements * _ELEMENT_BYTES * len(cpus),
-        is_beyond_caches=array_bytes >= wanted,
+        is_beyond_caches=array_bytes >= _CACHE_MULTIPLE * cache_bytes,
     )
 
 
@@ -76,11 +78,10 @@ def _last_cache_bytes(caches: Sequence[Cache], cpus: Collection[int]) -> int:
     return sum(cache.size_bytes for cache in near if cache.level == last)
 
 
-def _available_bytes() -> int:
-    """Memory that can be taken without swapping."""
-    import psutil
-
-    return int(psutil.virtual_memory().available)
+def _array_bytes(cache_bytes: int, threads: int, available_bytes: int) -> int:
+    """Size of one array: beyond the caches, enough for each thread, and no more than memory bears."""
+    wanted = max(_CACHE_MULTIPLE * cache_bytes, _LEAST_BYTES * threads)
+    return min(wanted, available_bytes // _MEMORY_SHARE // ARRAYS)
 
 
 def _rates(cpus: Sequence[int], elements: int, *, window_s: float, windows: int) -> list[float]:

@@ -50,6 +50,15 @@ def cpu_model(root: Path = Path("/")) -> str:
     return platform.machine()
 
 
+def cpu_flags(root: Path = Path("/")) -> frozenset[str]:
+    """The features the kernel lists for the first CPU; empty where it lists none."""
+    for line in (kernel.read(root / "proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
 def memory_bytes(root: Path = Path("/")) -> int:
     """Memory of the machine in bytes, ``MemTotal``."""
     told = kernel.read(root / "proc/meminfo") or ""
@@ -82,6 +91,14 @@ def governor(root: Path = Path("/")) -> str | None:
     files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
     found = {text for text in map(kernel.read, files) if text}
     return "+".join(sorted(found)) or None
+
+
+def frequencies_mhz(root: Path = Path("/")) -> tuple[float, ...]:
+    """Clock of each CPU now, in MHz, as the governor or else ``/proc/cpuinfo`` tells; empty where neither does."""
+    files = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
+    found = tuple(int(text) / 1000 for text in map(kernel.read, files) if text)
+    told = kernel.read(root / "proc/cpuinfo") or ""
+    return found or tuple(float(mhz) for mhz in re.findall(r"^cpu MHz\s*: ([\d.]+)$", told, re.MULTILINE))
 
 
 def transparent_hugepages(root: Path = Path("/")) -> str | None:

@@ -30,10 +30,25 @@ def test_the_arrays_are_weighed_against_the_last_caches_in_reach() -> None:
     assert 64 == bandwidth._last_cache_bytes(caches, (0, 1))
 
 
-def test_memory_too_small_for_the_caches_is_said() -> None:
-    """A cache of a tebibyte cannot be left behind; the figure says that it may be the cache's."""
+@pytest.mark.parametrize(
+    ("cache_bytes", "available_bytes", "array_bytes"),
+    [
+        (100 << 20, 1 << 40, 400 << 20),
+        (1 << 20, 1 << 40, 32 << 20),
+        (100 << 20, 4800 << 20, 100 << 20),
+    ],
+)
+def test_arrays_are_four_times_the_caches_if_memory_bears_it(
+    cache_bytes: int, available_bytes: int, array_bytes: int
+) -> None:
+    """Two threads: four caches, at least 16 MiB a thread, and three arrays at most a sixteenth of memory."""
+    assert array_bytes == bandwidth._array_bytes(cache_bytes, 2, available_bytes)
+
+
+def test_a_rate_that_may_be_the_caches_is_said() -> None:
+    """A cache of a pebibyte cannot be left behind on any machine."""
     seen = topology.read()
-    huge = Cache(level=3, kind="Unified", size_bytes=1 << 40, cpus=seen.allowed)
+    huge = Cache(level=3, kind="Unified", size_bytes=1 << 50, cpus=seen.allowed)
     one = Topology(cpus=seen.cpus, allowed=seen.allowed[:1])
 
     assert not bandwidth.measure(one, (huge,), window_s=0.001, windows=1).is_beyond_caches

@@ -1,0 +1,310 @@
+"""What on this machine would spoil a measurement, or is worth knowing beside it: values, not text on a screen."""
+
+import enum
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmbench.run import Environment
+from llmbench.system import cgroup, environment, kernel, topology
+from llmbench.system.bandwidth import Bandwidth
+from llmbench.system.binding import MemoryNodes
+from llmbench.system.load import Load
+from llmbench.system.topology import Cache
+from llmbench.units import format_bytes
+
+FOREIGN_LIMIT = 0.05
+UNEVEN_SHARE = 0.85
+STEAL_LIMIT = 0.01
+_CPUS = "sys/devices/system/cpu"
+_TURBO_SWITCHES = (("intel_pstate/no_turbo", "0", "1"), ("cpufreq/boost", "1", "0"))
+_GOOD_CLOCKS = ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter")
+
+
+class Weight(enum.Enum):
+    """What a finding does to a measurement: it spoils it, or it is worth knowing."""
+
+    SPOILS = "spoils"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing found: what it is, what it does to a measurement, and what to type; ``None`` where nothing helps."""
+
+    check: str
+    weight: Weight
+    found: str
+    effect: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What was read of the machine; *load* is ``None`` where nobody watched."""
+
+    environment: Environment
+    memory: MemoryNodes
+    caches: tuple[Cache, ...]
+    limits: cgroup.Limits
+    load: Load | None = None
+    root: Path = Path("/")
+
+    @classmethod
+    def take(cls, root: Path = Path("/"), load: Load | None = None) -> "Survey":
+        """A survey of the kernel's files below *root*."""
+        return cls(
+            environment=environment.capture(root),
+            memory=MemoryNodes.read(root),
+            caches=topology.read_caches(root / "sys"),
+            limits=cgroup.read(root),
+            load=load,
+            root=root,
+        )
+
+    def text(self, path: str) -> str | None:
+        """A kernel file's text; ``None`` where it is missing."""
+        return kernel.read(self.root / path)
+
+
+def find(survey: Survey) -> tuple[Finding, ...]:
+    """Every finding, those that spoil a measurement first."""
+    found = [finding for check in _CHECKS for finding in check(survey)]
+    return tuple(sorted(found, key=lambda finding: finding.weight is not Weight.SPOILS))
+
+
+def settings(survey: Survey) -> dict[str, str | None]:
+    """How the machine is set, in a word each; ``None`` where the kernel does not tell or nothing limits."""
+    seen, limits = survey.environment, survey.limits
+    turbo = [told == on for name, on, _ in _TURBO_SWITCHES if (told := survey.text(f"{_CPUS}/{name}"))]
+    balancing = survey.text("proc/sys/kernel/numa_balancing")
+    return {
+        "governor": seen.governor,
+        "turbo": _on(turbo[0]) if turbo else None,
+        "huge pages": seen.transparent_hugepages,
+        "NUMA balancing": None if balancing is None else _on(balancing != "0"),
+        "SMT": _on(len(seen.topology.cpus) > seen.topology.cores),
+        "CPU quota": None if limits.cpus is None else f"{limits.cpus:g} CPUs",
+        "memory limit": None if limits.memory_bytes is None else format_bytes(limits.memory_bytes),
+    }
+
+
+def _on(is_on: bool) -> str:  # noqa: FBT001  a word for a truth
+    """``on`` or ``off``."""
+    return "on" if is_on else "off"
+
+
+def uneven(bandwidths: Sequence[Bandwidth]) -> Iterator[Finding]:
+    """A socket whose memory gives clearly less than another's."""
+    rates = [bandwidth.bytes_per_s for bandwidth in bandwidths]
+    if len(rates) > 1 and min(rates) < UNEVEN_SHARE * max(rates):
+        told = ", ".join(f"{rate / 1e9:.0f}" for rate in rates)
+        yield Finding(
+            check="uneven-memory",
+            weight=Weight.SPOILS,
+            found=f"the sockets' memory differs: {told} GB/s",
+            effect="two sockets that share a product wait for the slower one",
+            remedy="see whether each socket has the same memory modules: sudo dmidecode -t memory",
+        )
+
+
+def _load(survey: Survey) -> Iterator[Finding]:
+    if survey.load is not None and survey.load.foreign > FOREIGN_LIMIT:
+        busiest = ", ".join(survey.load.busiest)
+        elsewhere = (
+            ", or run on a quiet socket: --sockets 0" if len(survey.environment.topology.sockets) > 1 else ""
+        )
+        yield Finding(
+            check="load",
+            weight=Weight.SPOILS,
+            found=f"others use {survey.load.foreign:.0%} of the CPUs"
+            + (f" (busiest: {busiest})" if busiest else ""),
+            effect=f"a request beside more than {FOREIGN_LIMIT:.0%} of others' CPU time is invalid",
+            remedy=f"stop them (see top){elsewhere}",
+        )
+    if survey.load is not None and survey.load.steal > STEAL_LIMIT:
+        yield Finding(
+            check="steal",
+            weight=Weight.SPOILS,
+            found=f"the hypervisor takes {survey.load.steal:.1%} of the CPU time away",
+            effect="waits come and go with neighbours that cannot be seen from here",
+            remedy="use a dedicated host or an instance with CPUs of its own",
+        )
+
+
+def _governor(survey: Survey) -> Iterator[Finding]:
+    governor = survey.environment.governor
+    preference = survey.text(f"{_CPUS}/cpu0/cpufreq/energy_performance_preference")
+    if governor in (None, "performance") or preference == "performance":
+        return
+    yield Finding(
+        check="governor",
+        weight=Weight.SPOILS,
+        found=f"frequency governor {governor}" + (f" with preference {preference}" if preference else ""),
+        effect="the clock rises only after load has come: first tokens are slower and vary",
+        remedy="sudo cpupower frequency-set -g performance",
+    )
+
+
+def _turbo(survey: Survey) -> Iterator[Finding]:
+    for name, on, off in _TURBO_SWITCHES:
+        if survey.text(f"{_CPUS}/{name}") == on:
+            yield Finding(
+                check="turbo",
+                weight=Weight.NOTE,
+                found="turbo is on",
+                effect="the clock follows temperature and the number of busy cores, so launches differ a little",
+                remedy=f"to compare versions: echo {off} | sudo tee /{_CPUS}/{name}; "
+                "leave it on for the figures users will see",
+            )
+            return
+
+
+def _hugepages(survey: Survey) -> Iterator[Finding]:
+    if survey.environment.transparent_hugepages in ("madvise", "never"):
+        yield Finding(
+            check="hugepages",
+            weight=Weight.NOTE,
+            found=f"transparent huge pages: {survey.environment.transparent_hugepages}",
+            effect="weights may lie in small pages, whose addresses take longer to look up",
+            remedy="echo always | sudo tee /sys/kernel/mm/transparent_hugepage/enabled, in base and candidate alike",
+        )
+
+
+def _numa(survey: Survey) -> Iterator[Finding]:
+    with_cpus = [node for node in survey.memory.nodes if node.cpus]
+    if len(with_cpus) > 1 and survey.text("proc/sys/kernel/numa_balancing") == "1":
+        yield Finding(
+            check="numa-balancing",
+            weight=Weight.SPOILS,
+            found="NUMA balancing is on",
+            effect="the kernel unmaps pages to see who uses them, and moves them in the middle of tokens",
+            remedy="sudo sysctl kernel.numa_balancing=0",
+        )
+    for node in with_cpus:
+        if node.memory_bytes == 0:
+            yield Finding(
+                check="node-memory",
+                weight=Weight.SPOILS,
+                found=f"node {node.number} has CPUs and no memory",
+                effect="its cores fetch every weight from another node",
+                remedy=f"put memory modules into that socket, or leave it out: --numa-nodes without {node.number}",
+            )
+    if len(survey.memory.nodes) > 1 and survey.memory.numactl is None:
+        yield Finding(
+            check="numactl",
+            weight=Weight.NOTE,
+            found="numactl is not installed",
+            effect="--sockets holds threads, but memory may lie on the other socket",
+            remedy="sudo apt install numactl",
+        )
+
+
+def _limits(survey: Survey) -> Iterator[Finding]:
+    seen = survey.environment.topology
+    quota, limit = survey.limits.cpus, survey.limits.memory_bytes
+    if quota is not None and quota < len(seen.allowed):
+        yield Finding(
+            check="quota",
+            weight=Weight.SPOILS,
+            found=f"this container may use {quota:g} CPUs' worth of time on {len(seen.allowed)} CPUs",
+            effect="when it is used up, every thread stops until the next period: pauses inside tokens",
+            remedy="give it whole CPUs instead: docker run --cpuset-cpus=LIST, without --cpus",
+        )
+    if limit is not None and limit < survey.environment.memory_bytes:
+        yield Finding(
+            check="memory-limit",
+            weight=Weight.NOTE,
+            found=f"this container may hold {format_bytes(limit)} of memory",
+            effect="a launch that needs more is killed",
+            remedy="docker run --memory=SIZE",
+        )
+    if len(seen.allowed) < len(seen.cpus):
+        yield Finding(
+            check="affinity",
+            weight=Weight.NOTE,
+            found=f"this process may use {len(seen.allowed)} of {len(seen.cpus)} CPUs "
+            f"({topology.format_list(seen.allowed)})",
+            effect="figures are those of these CPUs, not of the machine",
+            remedy="widen the cpuset of the container or job, or call it without taskset",
+        )
+
+
+def _sockets(survey: Survey) -> Iterator[Finding]:
+    seen = survey.environment.topology
+    if len(seen.sockets) == 1:
+        yield Finding(
+            check="one-socket",
+            weight=Weight.NOTE,
+            found="one socket",
+            effect="tensor parallelism is accepted by the engine and splits nothing here",
+            remedy="measure it on a machine of two sockets",
+        )
+    if len(seen.cpus) > seen.cores:
+        yield Finding(
+            check="smt",
+            weight=Weight.NOTE,
+            found=f"SMT is on: {len(seen.cpus)} CPUs on {seen.cores} cores",
+            effect="others' work on the second thread of a core slows the first, though CPUs look idle",
+            remedy="echo off | sudo tee /sys/devices/system/cpu/smt/control",
+        )
+
+
+def _virtual(survey: Survey) -> Iterator[Finding]:
+    if "hypervisor" in environment.cpu_flags(survey.root):
+        yield Finding(
+            check="virtual",
+            weight=Weight.NOTE,
+            found="a virtual machine",
+            effect="clock, throttling and neighbours on the host are only partly visible: expect 10 % between launches",
+            remedy="take more launches, and compare with interleaved ones: llmbench ab",
+        )
+    clock = survey.text("sys/devices/system/clocksource/clocksource0/current_clocksource")
+    if clock is not None and clock not in _GOOD_CLOCKS:
+        yield Finding(
+            check="clock",
+            weight=Weight.NOTE,
+            found=f"the kernel's clock is {clock}",
+            effect="each reading of the time takes microseconds",
+            remedy="find out why the kernel gave up the processor's own clock: dmesg | grep -i clocksource",
+        )
+
+
+def _throttled(survey: Survey) -> Iterator[Finding]:
+    names = (survey.root / _CPUS).glob("cpu[0-9]*/thermal_throttle/package_throttle_count")
+    count = max((int(kernel.read(name) or 0) for name in names), default=0)
+    if count:
+        yield Finding(
+            check="throttled",
+            weight=Weight.NOTE,
+            found=f"a processor was throttled {count} times since boot",
+            effect="hot processors slow down in long runs; requests in which it happens are marked",
+            remedy="see to the cooling; watch: sudo turbostat",
+        )
+
+
+def _memory(survey: Survey) -> Iterator[Finding]:
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", survey.text("proc/meminfo") or "", re.MULTILINE)
+    if found and int(found[1]) * 1024 < survey.environment.memory_bytes // 10:
+        yield Finding(
+            check="memory",
+            weight=Weight.SPOILS,
+            found=f"{format_bytes(int(found[1]) * 1024)} of memory are available",
+            effect="weights may be swapped out or read from the disk again in the middle of a run",
+            remedy="end what holds it (see top, key M)",
+        )
+
+
+_CHECKS: tuple[Callable[[Survey], Iterator[Finding]], ...] = (
+    _load,
+    _governor,
+    _limits,
+    _numa,
+    _memory,
+    _turbo,
+    _hugepages,
+    _sockets,
+    _virtual,
+    _throttled,
+)

@@ -1,0 +1,109 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmbench.cli import doctor, invoke
+from llmbench.errors import ExitCode
+from llmbench.system.findings import Finding, Weight
+from tests import two_sockets
+
+SPOILT = Finding(check="a", weight=Weight.SPOILS, found="a fault", effect="it spoils", remedy="mend it")
+NOTE = Finding(check="b", weight=Weight.NOTE, found="a fact", effect="it matters little")
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    """The doctor's JSON of this machine."""
+    done = subprocess.run(
+        [sys.executable, "-m", "llmbench", "doctor", "--json"], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_json_has_everything_that_was_looked_at(told: dict[str, Any]) -> None:
+    """Topology, engine, devices, bandwidth and findings, each under its name, in base units."""
+    assert told["environment"]["topology"]["cpus"]
+    assert told["devices"]["CPU"]["FULL_DEVICE_NAME"]
+    assert told["bandwidth"]["all"]["bytes_per_s"] > 1e8
+    assert told["split"]["without"] >= 1
+    assert 0.0 <= told["load"]["foreign"] <= 1.0
+    assert {"check", "weight", "found", "effect", "remedy"} == set(told["findings"][0])
+
+
+def test_text_draws_the_machine_and_says_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
+    """Sockets and nodes, then findings with their remedy, then one line that counts."""
+    assert ExitCode.OK == invoke(["doctor", "--no-bandwidth"])
+    lines = capsys.readouterr().out.splitlines()
+
+    assert any(line.startswith("socket 0: cores ") for line in lines)
+    assert any(line.strip().startswith("node 0: ") for line in lines)
+    assert any("→" in line for line in lines)
+    assert "would spoil a measurement" in lines[-1]
+    assert all(len(line) <= 160 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("found", "strict", "code"),
+    [
+        ((NOTE, SPOILT), True, ExitCode.MACHINE),
+        ((NOTE, SPOILT), False, ExitCode.OK),
+        ((NOTE,), True, ExitCode.OK),
+        ((), True, ExitCode.OK),
+    ],
+)
+def test_strict_is_exit_4_when_something_spoils(
+    found: tuple[Finding, ...],
+    strict: bool,  # noqa: FBT001
+    code: ExitCode,
+) -> None:
+    """A job can stop before it measures; without --strict, or with notes alone, the doctor only tells."""
+    assert code == doctor.exit_code(found, strict=strict)
+
+
+def test_an_engine_that_does_not_start_is_a_finding(tmp_path: Path) -> None:
+    """The doctor is for broken machines: it names the fault, goes on, and is exit 4 with --strict."""
+    (tmp_path / "openvino.py").write_text(
+        "raise ImportError('libopenvino.so: cannot open shared object file')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "llmbench", "doctor", "--no-bandwidth", "--strict"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"},
+    )
+
+    assert ExitCode.MACHINE == done.returncode
+    assert "OpenVINO does not start: libopenvino.so: cannot open" in " ".join(done.stdout.split())
+
+
+def test_two_sockets_are_both_drawn_and_split_is_seen(tmp_path: Path) -> None:
+    """On the emulated pair: two sockets, two nodes, a bandwidth each, and a policy that adds threads."""
+    reason = two_sockets.unavailable()
+    if reason:
+        pytest.skip(reason)
+    command = two_sockets.command(sys.executable, "-m", "llmbench", "doctor", "--json")
+    seen = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert {0, 1} == {cpu["socket"] for cpu in seen["environment"]["topology"]["cpus"]}
+    assert {"all", "0", "1"} == set(seen["bandwidth"])
+    assert seen["split"]["with_policy"] == 2 * seen["split"]["without"]
+    assert "one-socket" not in {finding["check"] for finding in seen["findings"]}
+
+
+def test_sockets_that_are_not_split_are_found() -> None:
+    """Held to one of two sockets the policy adds nothing; the doctor names what may be used."""
+    reason = two_sockets.unavailable()
+    if reason:
+        pytest.skip(reason)
+    doctor_here = [sys.executable, "-m", "llmbench", "doctor", "--json", "--no-bandwidth"]
+    held = "import os, sys; os.sched_setaffinity(0, [0]); os.execv(sys.argv[1], sys.argv[1:])"
+    command = two_sockets.command(sys.executable, "-c", held, *doctor_here)
+    seen = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert {"no-split", "affinity"} <= {finding["check"] for finding in seen["findings"]}
