@@ -60,8 +60,13 @@ class _View:
                     click.echo(f"  | {click.unstyle(line)}", err=True)
 
     def _say(self, *texts: str) -> None:
-        if not self._is_quiet:
+        if self._is_quiet:
+            return
+        if not self._live.shares_screen:
             say(*texts)
+            return
+        for text in texts:
+            self._live.above(text)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ class LiveLine:
     def __init__(self, total: int, *, is_shown: bool) -> None:
         console = Console(stderr=True)
         self._is_shown = is_shown and console.is_terminal
+        self.shares_screen = self._is_shown and sys.stdout.isatty()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),
@@ -32,7 +33,6 @@ class LiveLine:
             console=console,
             auto_refresh=False,
             transient=True,
-            redirect_stdout=sys.stdout.isatty(),
         )
         self._total = total
         self._done = 0
@@ -50,6 +50,10 @@ class LiveLine:
         if self._is_shown:
             with contextlib.suppress(OSError):
                 self._progress.stop()
+
+    def above(self, text: str) -> None:
+        """Print a line of standard output above the live line; both are on the same screen."""
+        self._progress.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def say(self, phase: str) -> None:
         """Name the phase that begins now."""
