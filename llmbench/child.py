@@ -24,11 +24,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from llmbench.errors import LaunchError, LlmbenchError, OutputError, error_from_code
+from llmbench.units import format_bytes
 
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _DISK_FULL_BYTES = 16 << 20
 _MAKE_ROOM = "free some space, or choose another --output-dir"
-_NO_SPACE = re.compile(r"No space left on device", re.IGNORECASE)
+_NO_SPACE = re.compile(r"No space left on device|iostream error", re.IGNORECASE)
 _PERCENT = re.compile(r"^(?P<label>\w[^:━|│]{2,60}?)[\s:.…]*(?:[━╸╺ ]+|\s)(?P<percent>\d{1,3})%")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _QUIET = {
@@ -93,13 +94,13 @@ def run_step(
             tail = _converse(child, msgspec.json.encode(request), report)
         told.seek(0)
         raw = told.read()
+    if not raw:
+        raise _failure(child.returncode, tail, folder)
     shutil.rmtree(scratch, ignore_errors=True)
-    if raw:
-        reply = msgspec.json.decode(raw, type=_Told)
-        if reply.code is None:
-            return msgspec.convert(reply.result, answer)
+    reply = msgspec.json.decode(raw, type=_Told)
+    if reply.code is not None:
         raise error_from_code(reply.code, reply.message, hint=reply.hint)
-    raise _failure(child.returncode, tail, folder)
+    return msgspec.convert(reply.result, answer)
 
 
 @contextlib.contextmanager
@@ -148,8 +149,12 @@ def _lines(descriptor: int) -> Iterator[str]:
 
 def _failure(code: int, tail: list[str], folder: Path) -> LlmbenchError:
     """The error that a child's end tells, which could not report one itself."""
-    if any(_NO_SPACE.search(line) for line in tail) or shutil.disk_usage(folder).free < _DISK_FULL_BYTES:
-        return OutputError(f"no space left on device below {folder}", hint=_MAKE_ROOM)
+    free = shutil.disk_usage(folder).free
+    if any(_NO_SPACE.search(line) for line in tail) or free < _DISK_FULL_BYTES:
+        return OutputError(
+            f"the model could not be written below {folder}: {format_bytes(free)} are left there",
+            hint=_MAKE_ROOM,
+        )
     if code < 0:
         name = signal.Signals(-code).name
         hint = "was the memory enough? A smaller model, or swap, may help" if name == "SIGKILL" else None
@@ -173,7 +178,7 @@ def serve(requests: Any, do: Callable[[Any], object]) -> None:
         if error.errno != errno.ENOSPC:
             raise
         traceback.print_exc()
-        full = f"no space left on device: {error.filename}"
+        full = f"no space left on device to write {error.filename}"
         told = _Told(code=int(OutputError.exit_code), message=full, hint=_MAKE_ROOM)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(told))

@@ -76,13 +76,20 @@ def _run_exporter(step: _Export) -> None:
     sys.argv = ["optimum-cli", *fixed, *_options(step.recipe), step.target]
     try:
         main()
-    except ValueError as error:
-        if "group size" not in str(error):
-            raise
+    except _refusals(step.recipe) as error:
         raise InputError(
-            f"--group-size {step.recipe.group_size} does not divide the model's channels",
+            f"--group-size {step.recipe.group_size} does not divide the channels of every layer",
             hint="leave --group-size out, or choose 64 or 32",
         ) from error
+
+
+def _refusals(recipe: Recipe) -> tuple[type[Exception], ...]:
+    """The exceptions that say a group size does not fit; importing them takes a second, so only for int4."""
+    if recipe.weight_format != "int4":
+        return ()
+    from nncf.errors import InvalidGroupSizeError
+
+    return (InvalidGroupSizeError,)
 
 
 def _options(recipe: Recipe) -> list[str]:

@@ -88,8 +88,9 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _Cursor(content).header()
     except (ValueError, struct.error, RecursionError) as error:  # mmap refuses an empty file with ValueError
+        reason = f"it ends at byte {path.stat().st_size}" if isinstance(error, struct.error) else error
         raise InputError(
-            f"{path} is not a whole GGUF file: {error}", hint="fetch it again and compare its size"
+            f"{path} is not a whole GGUF file: {reason}", hint="fetch it again and compare its size"
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
@@ -140,7 +141,7 @@ class _Cursor:
         """Step over *size* bytes; the place where they began."""
         start, self.at = self.at, self.at + size
         if self.at > len(self.content):
-            raise ValueError(f"its head is cut short at byte {len(self.content)}")
+            raise ValueError(f"it ends at byte {len(self.content)}")
         return start
 
     def string(self) -> str:

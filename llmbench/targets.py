@@ -85,7 +85,7 @@ def partial_folder(target: Path) -> Iterator[Path]:
         try:
             yield partial
         except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
+            _remove(partial)
             raise
     finally:
         os.close(lock)
@@ -148,6 +148,14 @@ def _clear(partial: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def _remove(partial: Path) -> None:
+    """Remove what was being built, and the folders above it that hold nothing else."""
+    shutil.rmtree(partial, ignore_errors=True)
+    for parent in partial.parents[:2]:  # dldt and pytorch
+        with contextlib.suppress(OSError):
+            parent.rmdir()
 
 
 def _sync(file: Path) -> None:
