@@ -94,7 +94,8 @@ def sign(console: Console) -> str:
 def _titles(report: Report) -> Iterator[str]:
     """What was measured and how often."""
     run, config = report.run, report.run.cells[0]
-    parts = [config.model, config.engine, config.device, run.provenance.weight_format or ""]
+    engine = config.engine if run.version else ""
+    parts = [config.model, engine, config.device, run.provenance.weight_format or ""]
     yield ", ".join(part for part in parts if part)
     finished = max((row.launches for row in report.rows), default=0)
     counts = [

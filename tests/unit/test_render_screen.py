@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import re
 from collections.abc import Callable
@@ -64,7 +65,7 @@ def test_a_console_without_our_signs(story_of: BuildRun) -> None:
         Run(
             id="x",
             started_at="",
-            version="",
+            version="0.1.0",
             cells=(config,),
             environment=run.environment,
             provenance=run.provenance,
@@ -150,3 +151,9 @@ def test_output_tokens_are_a_column_where_they_differ(
     requests = [request_of([1, 2, 3, 4], prompt=0), request_of([1, 2, 3], prompt=1)]
 
     assert re.search(r"prompt +in +out", screen(run_of([launch_of(requests)], cells=cells)))
+
+
+def test_the_engine_of_a_foreign_report_is_not_made_up(story_of: BuildRun) -> None:
+    """A report of another tool does not tell its engine, so none is shown."""
+    assert "INT8, genai, CPU" in screen(story_of())
+    assert "INT8, CPU" in screen(dataclasses.replace(story_of(), version=""))
