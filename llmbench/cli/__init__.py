@@ -77,7 +77,8 @@ def _on_sigterm(_number: int, _frame: FrameType | None) -> NoReturn:
 def _quiet_exit(code: int) -> NoReturn:
     """Leave without a second error if standard output is closed."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where descriptor 1 was closed from the start
+            sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
