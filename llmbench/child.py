@@ -83,7 +83,7 @@ def run_step(
     environment = {**os.environ, **_QUIET, **({} if is_online else _OFFLINE), "TMPDIR": str(scratch)}
     with tempfile.TemporaryFile(dir=scratch) as told:
         child = subprocess.Popen(
-            [sys.executable, "-m", module, str(told.fileno())],
+            [sys.executable, "-P", "-m", module, str(told.fileno())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

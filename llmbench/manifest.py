@@ -107,7 +107,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (ValueError, RecursionError) as error:  # msgspec's and json's errors are ValueErrors
         raise _damaged(path, str(error)) from error
     for name in manifest.files:
-        if Path(name).name != name or "\0" in name:
+        if name in {"", ".."} or Path(name).name != name or "\0" in name:
             raise _damaged(path, f"{name!r} is not the name of a file in this folder")
     return manifest
 

@@ -1,26 +1,62 @@
-"""A real Hugging Face folder without a hub: a GGUF's weights beside a tokenizer built from its vocabulary.
+"""Hugging Face folders without a hub: a real model made from a GGUF, and a tiny one of random weights.
 
-transformers reads a GGUF's weights well but builds a broken tokenizer from it, so the tokenizer is made here.
+transformers reads a GGUF's weights well but builds a broken tokenizer from it, so the tokenizer is made here. The
+tiny model is for the speed of tests, not for proof.
 """
 
-import json
+import fcntl
 import shutil
 from pathlib import Path
 
 CONTROL_TOKEN = 3
 """``tokenizer.ggml.token_type`` of a token that is never text."""
 
+TINY_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+
 
 def build(gguf: Path, folder: Path) -> Path:
     """*folder*, holding the model of *gguf* as a hub would; made once, under a temporary name, and kept."""
-    if (folder / "config.json").exists():
-        return folder
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    _save_weights(gguf, partial)
-    _save_tokenizer(gguf, partial)
-    partial.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "config.json").exists():
+            partial = folder.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            _save_weights(gguf, partial)
+            _save_tokenizer(gguf, partial)
+            partial.rename(folder)
+    return folder
+
+
+def build_tiny(folder: Path) -> Path:
+    """*folder*, holding a Llama of two layers and random weights, and a tokenizer of single bytes."""
+    import torch
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    end = "</s>"
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(end, special=True, normalized=False)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, chat_template=TINY_TEMPLATE, eos_token=end, pad_token=end
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(alphabet) + 1,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        eos_token_id=len(alphabet),
+        pad_token_id=len(alphabet),
+    )
+    LlamaForCausalLM(config).save_pretrained(folder, safe_serialization=True)
     return folder
 
 
@@ -60,6 +96,3 @@ def _save_tokenizer(gguf: Path, folder: Path) -> None:
         clean_up_tokenization_spaces=False,
         **named,
     ).save_pretrained(folder)
-    config = json.loads((folder / "config.json").read_text())
-    config |= {key: tokens.index(named[key.removesuffix("_id")]) for key in ("bos_token_id", "eos_token_id")}
-    (folder / "config.json").write_text(json.dumps(config, indent=2))

@@ -1,0 +1,165 @@
+"""A step in a process of its own: its answer, its progress, and each way it can end."""
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from llmbench.child import Progress, run_step
+from llmbench.errors import InputError, LaunchError, OutputError
+
+RunBody = Callable[..., tuple[int, list[Progress]]]
+
+PREAMBLE = """
+import errno, os, signal, sys, time
+import msgspec
+from llmbench import child
+from llmbench.errors import InputError
+
+class Add(msgspec.Struct, tag=True):
+    left: int
+    right: int
+
+"""
+
+
+class Add(msgspec.Struct, tag=True):
+    """What the step is asked."""
+
+    left: int
+    right: int
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunBody:
+    """Runs a step whose body is given; the sum of 2 and 3 is its answer."""
+    seen: list[Progress] = []
+
+    def call(body: str, *, is_online: bool = False) -> tuple[int, list[Progress]]:
+        code = "def add(request):\n" + textwrap.indent(textwrap.dedent(body), "    ")
+        ending = "\nif __name__ == '__main__':\n    child.serve(Add, add)\n"
+        (tmp_path / "a_step.py").write_text(PREAMBLE + code + ending)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        work = tmp_path / "work"
+        work.mkdir()
+        result = run_step(
+            "a_step", Add(left=2, right=3), int, folder=work, is_online=is_online, report=seen.append
+        )
+        assert [] == list(work.iterdir())
+        return result, seen
+
+    return call
+
+
+def test_the_answer_comes_back(run: RunBody) -> None:
+    """Whatever is printed, the answer is the answer."""
+    assert 5 == run("print('{\"result\": 6}'); return request.left + request.right")[0]
+
+
+def test_arguments_may_be_replaced(run: RunBody) -> None:
+    """A step that sets sys.argv, as a library's own command needs, still answers."""
+    assert 5 == run("sys.argv = ['command', 'export']; return 5")[0]
+
+
+def test_percentages_are_progress(run: RunBody) -> None:
+    """Bars of tqdm and of rich, redrawn with a carriage return, with colours; tables are not."""
+    body = r"""
+    sys.stderr.write("Loading weights:  50%|#####     | 1/2\rLoading weights: 100%|##########| 2/2\n")
+    sys.stdout.write("\x1b[31mApplying Weight Compression\x1b[0m ━━━━━ 100% • 0:00:16\n")
+    sys.stdout.write("│ int8_asym, per-channel │ 100% (211 / 212) │\n")
+    return 5
+    """
+
+    seen = run(body)[1]
+
+    assert {
+        Progress(label="Loading weights", share=0.5),
+        Progress(label="Loading weights", share=1.0),
+        Progress(label="Applying Weight Compression", share=1.0),
+    } == set(seen)
+
+
+def test_a_deliberate_error_crosses_whole(run: RunBody) -> None:
+    """Kind, message and hint are the child's."""
+    with pytest.raises(InputError, match="no such layer") as caught:
+        run("raise InputError('no such layer', hint='take another')")
+
+    assert "take another" == caught.value.hint
+
+
+def test_a_crash_is_told_by_its_last_line(run: RunBody) -> None:
+    """What the library raised is what a person reads, in one line."""
+    with pytest.raises(LaunchError, match="the conversion failed: KeyError: 'rope_theta'"):
+        run("raise KeyError('rope_theta')")
+
+
+@pytest.mark.parametrize(("name", "hint"), [("SIGKILL", "memory"), ("SIGSEGV", None)])
+def test_a_signal_is_named(run: RunBody, name: str, hint: str | None) -> None:
+    """A process that was ended says by what; SIGKILL is most often a lack of memory."""
+    with pytest.raises(LaunchError, match=f"ended by {name}") as caught:
+        run(f"os.kill(os.getpid(), signal.{name})")
+
+    assert (hint is None) == (caught.value.hint is None)
+    assert hint is None or hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "raise OSError(errno.ENOSPC, 'No space left on device', 'openvino_model.bin')",
+        "raise RuntimeError('basic_ios::clear: iostream error')",
+    ],
+    ids=["python", "engine"],
+)
+def test_a_full_disk_is_an_output_error(run: RunBody, body: str) -> None:
+    """Told by Python or by the engine, a disk without room is exit 6."""
+    with pytest.raises(OutputError):
+        run(body)
+
+
+def test_another_system_error_is_a_crash(run: RunBody) -> None:
+    """Not every OSError is a full disk."""
+    with pytest.raises(LaunchError, match="PermissionError"):
+        run("raise PermissionError(errno.EACCES, 'Permission denied', 'x')")
+
+
+def test_a_child_that_ends_early_is_no_hang(run: RunBody) -> None:
+    """It may end before it read its request, and without a word."""
+    with pytest.raises(LaunchError, match="exit status 3"):
+        run("os._exit(3)")
+
+
+def test_a_child_is_offline_and_its_temporary_files_stay_inside(run: RunBody) -> None:
+    """The hub's client is told to stay off the network; TMPDIR lies in the folder that is built."""
+    body = """
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+    assert "/work/.tmp" in os.environ["TMPDIR"] and os.path.isdir(os.environ["TMPDIR"])
+    assert sys.modules["openvino_telemetry"] is None
+    return 5
+    """
+
+    assert 5 == run(body)[0]
+
+
+def test_a_child_may_be_online(run: RunBody) -> None:
+    """Only where it must fetch code that was asked for."""
+    assert 5 == run("return 5 if 'HF_HUB_OFFLINE' not in os.environ else 0", is_online=True)[0]
+
+
+def test_no_child_outlives_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception in the parent ends the child before it is passed on."""
+    code = "def add(request):\n    open('pid', 'w').write(str(os.getpid()))\n    print('a bar: 10%|', flush=True)\n"
+    ending = "    time.sleep(60)\nif __name__ == '__main__':\n    child.serve(Add, add)\n"
+    (tmp_path / "a_step.py").write_text(PREAMBLE + code + ending)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def interrupt(_progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_step("a_step", Add(left=2, right=3), int, folder=tmp_path, is_online=False, report=interrupt)
+
+    assert not Path("/proc", Path("pid").read_text()).exists()
