@@ -51,9 +51,10 @@ def locate(path: str | os.PathLike[str]) -> Model:
         place = place.parent
     if place.is_file():
         return _gguf_model(place)
-    if not place.is_dir():
+    if not place.is_dir() or not os.fspath(path):
         raise InputError(
-            f"there is no model at {place}", hint="make one with: llmbench convert --model-id ID"
+            f"there is no model at {os.fspath(path)!r}",
+            hint="make one with: llmbench convert --model-id ID --output-dir OUT",
         )
     folder = place if _holds_parts(place) else _only_ir_below(place)
     if any(part.endswith(PARTIAL_SUFFIX) for part in folder.resolve().parts):

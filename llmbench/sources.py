@@ -54,7 +54,7 @@ class LocalSource:
 def find_source(model_id: str, *, revision: str | None, trusts_remote_code: bool) -> LocalSource | HubModel:
     """What *model_id* names. A path wins over a hub's name; an ``InputError`` says why it is neither."""
     path = Path(model_id).expanduser()
-    if path.exists():
+    if model_id and path.exists():
         if revision is not None:
             raise InputError(
                 f"--revision is for models of a hub; {path} is on this disk", hint="leave it out"
@@ -66,7 +66,7 @@ def find_source(model_id: str, *, revision: str | None, trusts_remote_code: bool
         or model_id.endswith(".gguf")
     ):
         raise InputError(
-            f"there is no file or folder {model_id}",
+            f"there is no file or folder {model_id!r}",
             hint="give a Hugging Face folder, FILE.gguf, or a hub's name such as ORGANISATION/MODEL",
         )
     if trusts_remote_code and not _COMMIT.fullmatch(revision or ""):

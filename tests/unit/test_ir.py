@@ -123,10 +123,11 @@ def test_a_folder_without_an_ir_says_what_to_do(files: tuple[str, ...], hint: st
     assert hint in str(caught.value.hint)
 
 
-def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """A mistyped path is the message."""
-    with pytest.raises(InputError, match=r"there is no model at .*mistyped"):
-        ir.locate(tmp_path / "mistyped")
+@pytest.mark.parametrize("name", ["mistyped", ""])
+def test_a_path_that_is_not_there_is_named(name: str) -> None:
+    """A mistyped path is the message; an empty one, as an unset variable gives, is not this folder."""
+    with pytest.raises(InputError, match=f"there is no model at '{name}'"):
+        ir.locate(name)
 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:

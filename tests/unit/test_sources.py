@@ -1,0 +1,223 @@
+"""What --model-id names, judged before anything is loaded; hubs are in test_hub.py."""
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from llmbench import sources
+from llmbench.errors import InputError
+from llmbench.sources import LocalSource
+
+CONFIG = {"model_type": "llama", "max_position_embeddings": 512}
+
+
+def write_safetensors(path: Path, shapes: dict[str, list[int]]) -> None:
+    """A safetensors file of float32 zeros."""
+    head: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes.items():
+        size = 4
+        for length in shape:
+            size *= length
+        head[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    encoded = json.dumps(head).encode()
+    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + bytes(end))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Hugging Face folder of 10 weights."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place = tmp_path / "tiny"
+    place.mkdir()
+    (place / "config.json").write_text(json.dumps(CONFIG))
+    write_safetensors(place / "model.safetensors", {"a": [2, 3], "b": [4]})
+    return place
+
+
+def _find(model_id: Path | str, **changes: object) -> LocalSource:
+    """The source that a person would mean."""
+    options = {"revision": None, "trusts_remote_code": False} | changes
+    found = sources.find_source(str(model_id), **options)  # type: ignore[arg-type]
+    assert isinstance(found, LocalSource)
+    return found
+
+
+def test_a_folder_is_known_by_its_content(folder: Path) -> None:
+    """Kind, path, architecture, weights counted from the file's head: 2·3 + 4."""
+    found = _find(folder)
+
+    assert ("folder", str(folder), "llama", 10) == (
+        found.kind,
+        found.id,
+        found.model_type,
+        found.parameters,
+    )
+    assert 64 == len(found.revision)
+
+
+def test_the_revision_follows_the_weights_but_not_the_notes(folder: Path) -> None:
+    """Another weight is another source; a README is not."""
+    before = _find(folder).revision
+    (folder / "README.md").write_text("about")
+    assert before == _find(folder).revision
+
+    write_safetensors(folder / "model.safetensors", {"a": [2, 3], "c": [4]})
+    assert before != _find(folder).revision
+
+
+def test_code_of_the_model_is_refused_unless_trusted(folder: Path) -> None:
+    """auto_map means that loading the model runs its Python."""
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "auto_map": {"AutoModel": "m.M"}}))
+
+    with pytest.raises(InputError, match="auto_map") as caught:
+        _find(folder)
+
+    assert "--trust-remote-code" in str(caught.value.hint)
+    assert "folder" == _find(folder, trusts_remote_code=True).kind
+
+
+def test_pickled_weights_are_refused(folder: Path) -> None:
+    """A pytorch_model.bin alone is never read: reading it can run code."""
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+    with pytest.raises(InputError, match=r"only pytorch_model\.bin, .*; safetensors are needed"):
+        _find(folder)
+
+
+def test_a_folder_without_weights_says_so(folder: Path) -> None:
+    """Nothing to convert is not a crash later."""
+    (folder / "model.safetensors").unlink()
+
+    with pytest.raises(InputError, match="holds no weights"):
+        _find(folder)
+
+
+def test_shards_that_are_missing_are_listed(folder: Path) -> None:
+    """The index names what must be there."""
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    with pytest.raises(InputError, match=r"missing: model-2\.safetensors$"):
+        _find(folder)
+
+    write_safetensors(folder / "model-2.safetensors", {"b": [5]})
+    assert 15 == _find(folder).parameters
+
+
+@pytest.mark.parametrize("size", [0, 5, 60])
+def test_a_cut_head_of_the_weights_is_named(size: int, folder: Path) -> None:
+    """The file, not a traceback of the library."""
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+
+    with pytest.raises(InputError, match=r"model\.safetensors is not a whole safetensors file"):
+        _find(folder)
+
+
+def test_truncated_weights_are_named_with_both_sizes(folder: Path) -> None:
+    """A download that stopped is found before a minute of loading."""
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+
+    with pytest.raises(InputError, match=f"truncated at {len(whole) - 1} bytes; {len(whole)} are needed"):
+        _find(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{"])
+def test_a_damaged_configuration_is_named(content: str, folder: Path) -> None:
+    """config.json decides everything else."""
+    (folder / "config.json").write_text(content)
+
+    with pytest.raises(InputError, match=r"config\.json"):
+        _find(folder)
+
+
+def test_any_other_folder_is_no_model(tmp_path: Path) -> None:
+    """What is missing is told."""
+    with pytest.raises(InputError, match=r"it has no config\.json"):
+        _find(tmp_path)
+
+
+def test_an_ir_needs_no_conversion(folder: Path) -> None:
+    """It can be run as it is."""
+    (folder / "openvino_model.xml").write_text("<net></net>")
+
+    with pytest.raises(InputError, match="is an IR already"):
+        _find(folder)
+
+
+@pytest.mark.parametrize("name", ["./missing", "/missing", "missing.gguf", "a/b/c", "a b", ""])
+def test_what_is_neither_a_path_nor_a_name_is_refused_offline(name: str) -> None:
+    """No hub is asked for something that cannot be one of its names."""
+    with pytest.raises(InputError, match="there is no file or folder"):
+        _find(name)
+
+
+@pytest.mark.parametrize("revision", [None, "main", "0" * 39, "g" * 40])
+def test_trusted_code_must_be_pinned(revision: str | None) -> None:
+    """A name and a branch may hold other code tomorrow; 40 hexadecimal digits cannot."""
+    with pytest.raises(InputError, match="--trust-remote-code runs code") as caught:
+        _find("example/tiny", revision=revision, trusts_remote_code=True)
+
+    assert "--revision" in str(caught.value.hint)
+
+
+def test_a_revision_of_a_folder_is_a_mistake(folder: Path) -> None:
+    """Only a hub's model has revisions."""
+    with pytest.raises(InputError, match="--revision is for models of a hub"):
+        _find(folder, revision="main")
+
+
+def test_a_file_must_be_a_gguf(tmp_path: Path) -> None:
+    """Its magic decides."""
+    (tmp_path / "model.gguf").write_bytes(b"GGUF and more")
+    (tmp_path / "notes.txt").write_text("hello")
+
+    found = _find(tmp_path / "model.gguf")
+    assert ("gguf", "model.gguf", 64) == (found.kind, found.id, len(found.revision))
+    with pytest.raises(InputError, match=r"notes\.txt is not a GGUF file"):
+        _find(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize(
+    ("weight_format", "precision"),
+    [
+        ("F32", "fp32"),
+        ("F16", "fp16"),
+        ("BF16", "fp16"),
+        ("Q8_0", "int8"),
+        ("Q6_K", "int8"),
+        ("Q4_0", "int4"),
+        ("Q4_1", "int4"),
+        ("Q4_K", "int4"),
+        ("IQ4_NL", "int4"),
+        ("Q2_K", "int4"),
+    ],
+)
+def test_each_gguf_type_has_its_folder(weight_format: str, precision: str) -> None:
+    """By the bits of a weight; more than four do not fit INT4."""
+    assert precision == sources.precision_of_gguf(weight_format)
+
+
+def test_the_precision_of_an_ir_is_that_of_most_weights(tmp_path: Path) -> None:
+    """1,000 in u4 outweigh 500 in f16 and a scalar; integers of shapes do not count."""
+    xml = tmp_path / "openvino_model.xml"
+    constants = (("u4", "10, 100", 500), ("f16", "500", 1000), ("f32", "", 4), ("i64", "5000", 40000))
+    lines = [f'<data element_type="{t}" shape="{s}" offset="0" size="{b}" />' for t, s, b in constants]
+    xml.write_text("<net>" + "".join(lines) + "</net>")
+
+    assert "int4" == sources.precision_of_ir(xml)
+
+
+def test_an_ir_without_weights_has_no_precision(tmp_path: Path) -> None:
+    """An empty network is told, not filed away."""
+    (tmp_path / "openvino_model.xml").write_text("<net></net>")
+
+    with pytest.raises(InputError, match="holds no weights"):
+        sources.precision_of_ir(tmp_path / "openvino_model.xml")
