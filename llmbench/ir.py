@@ -53,7 +53,7 @@ def locate(path: str | os.PathLike[str]) -> Model:
         return _gguf_model(place)
     if not place.is_dir() or not os.fspath(path):
         raise InputError(
-            f"there is no model at {os.fspath(path)!r}",
+            f"there is no model at {place if os.fspath(path) else 'an empty path'}",
             hint="make one with: llmbench convert --model-id ID --output-dir OUT",
         )
     folder = place if _holds_parts(place) else _only_ir_below(place)
