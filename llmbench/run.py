@@ -89,13 +89,51 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Threads the CPU plug-in takes for one request, without and with the tensor-parallel policy.
+
+    The policy is accepted and reads back as set even where it does nothing. *parts* tells: over how many sockets it
+    splits a product. Threads alone do not, because the policy takes at most 32 a socket, so that with it a
+    machine of large sockets may use fewer than one socket has.
+    """
+
+    without: int
+    with_policy: int
+    parts: int
+
+    @property
+    def is_effective(self) -> bool:
+        """Whether the policy brings in another socket."""
+        return self.parts > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InForce:
-    """What the engine really uses, read back after loading; a key is missing where it does not say."""
+    """What the engine really uses, read back after loading; a key is missing where it does not say.
+
+    *split* is what the tensor-parallel policy does here, ``None`` where it was not asked for.
+    """
 
     properties: Mapping[str, str] = field(default_factory=dict)
     scheduler: Mapping[str, str] = field(default_factory=dict)
     attention: str | None = None
     notes: tuple[str, ...] = ()
+    split: Split | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Where a launch was held, as its worker found it before it loaded the model.
+
+    *cpus* are those it may use, on *sockets*; *memory* is its memory policy as the kernel writes it (``default``,
+    ``bind:0``), ``None`` on a kernel without NUMA. *pages* has its bytes on each NUMA node after loading.
+    """
+
+    cpus: tuple[int, ...] = ()
+    sockets: tuple[int, ...] = ()
+    memory: str | None = None
+    pages: Mapping[int, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +146,7 @@ class Launch:
     load_s: float | None = None
     load_memory: Memory | None = None
     in_force: InForce = field(default_factory=InForce)
+    held: Held = field(default_factory=Held)
     outcome: Outcome = Outcome.ABORTED
     failure: Failure | None = None
     measurements: tuple[Measurement, ...] = ()

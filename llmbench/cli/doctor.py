@@ -9,7 +9,7 @@ import msgspec
 
 from llmbench.engines import survey as engine
 from llmbench.errors import ExitCode
-from llmbench.run import Environment
+from llmbench.run import Environment, Split
 from llmbench.system import bandwidth, environment, findings, load, packages, topology
 from llmbench.system.bandwidth import Bandwidth
 from llmbench.system.findings import Finding, Survey, Weight
@@ -42,7 +42,7 @@ class Checkup:
     instructions: tuple[str, ...]
     frequency_mhz: tuple[float, ...]
     devices: Mapping[str, Mapping[str, str]]
-    split: engine.Split | None
+    split: Split | None
     bandwidth: Mapping[str, Bandwidth]
     findings: tuple[Finding, ...]
 
@@ -122,15 +122,15 @@ def _broken_engine(error: Exception) -> Finding:
     )
 
 
-def _no_split(seen: Survey, split: engine.Split | None) -> Iterator[Finding]:
+def _no_split(seen: Survey, split: Split | None) -> Iterator[Finding]:
     """Several sockets, and an engine that uses no more of them with the policy than without."""
     machine = seen.environment.topology
     if split is not None and len(machine.sockets) > 1 and not split.is_effective:
         yield Finding(
             check="no-split",
             weight=Weight.SPOILS,
-            found=f"{len(machine.sockets)} sockets, but the tensor-parallel policy adds no thread "
-            f"({split.without} with and without it)",
+            found=f"{len(machine.sockets)} sockets, but the tensor-parallel policy splits nothing "
+            f"({split.without} threads without it, {split.with_policy} with it)",
             effect="tensor parallelism would be accepted and do nothing",
             remedy=f"let the process use both sockets; it may use CPUs {topology.format_list(machine.allowed)}",
         )

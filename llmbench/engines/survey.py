@@ -1,10 +1,11 @@
 """What OpenVINO has to work with on this machine, told without a model of the user's."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from llmbench.config import PropertyValue
 from llmbench.engines.device import import_openvino
+from llmbench.run import Split
 
 SHOWN = (
     "FULL_DEVICE_NAME",
@@ -15,23 +16,19 @@ SHOWN = (
     "ENABLE_HYPER_THREADING",
     "ENABLE_CPU_PINNING",
 )
+_DECIDING = (
+    "PERFORMANCE_HINT",
+    "NUM_STREAMS",
+    "ENABLE_HYPER_THREADING",
+    "SCHEDULING_CORE_TYPE",
+    "PERFORMANCE_HINT_NUM_REQUESTS",
+)
+"""The properties that decide how many threads and streams there are."""
+
+POLICY = {"MODEL_DISTRIBUTION_POLICY": "TENSOR_PARALLEL"}
+"""The property that asks for a split."""
+
 _SIDE = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
-    """Threads the CPU plug-in takes for one request, without and with the tensor-parallel policy.
-
-    The policy is accepted and reads back as set even where it does nothing; only this number tells.
-    """
-
-    without: int
-    with_policy: int
-
-    @property
-    def is_effective(self) -> bool:
-        """Whether the policy brings in another socket."""
-        return self.with_policy > self.without
 
 
 def devices() -> dict[str, dict[str, str]]:
@@ -44,8 +41,11 @@ def devices() -> dict[str, dict[str, str]]:
     return found
 
 
-def split(properties: Mapping[str, str] | None = None) -> Split:
-    """Threads in force for a model of one product, in some hundredths of a second."""
+def split(properties: Mapping[str, PropertyValue] | None = None) -> Split:
+    """What the tensor-parallel policy does beside *properties*, seen on a model of one product, in 50 ms.
+
+    Asked for one thread, the plug-in takes one on each socket that it splits over. It splits a single stream only.
+    """
     import numpy as np
 
     openvino = import_openvino()
@@ -54,13 +54,17 @@ def split(properties: Mapping[str, str] | None = None) -> Split:
     rows = opset13.parameter([-1, _SIDE], np.float32)
     weights = opset13.constant(np.ones((_SIDE, _SIDE), np.float32))
     model = openvino.Model([opset13.matmul(rows, weights, False, False)], [rows])
-    asked = {"PERFORMANCE_HINT": "LATENCY", **(properties or {})}
+    deciding = {name: value for name, value in (properties or {}).items() if name in _DECIDING}
+    asked = {"PERFORMANCE_HINT": "LATENCY", **deciding}
 
-    def threads(**policy: str) -> int:
-        compiled = openvino.Core().compile_model(model, "CPU", {**asked, **policy})
-        return int(compiled.get_property("INFERENCE_NUM_THREADS"))
+    def compile_with(**more: PropertyValue) -> tuple[int, int]:
+        compiled = openvino.Core().compile_model(model, "CPU", {**asked, **more})
+        return compiled.get_property("INFERENCE_NUM_THREADS"), compiled.get_property("NUM_STREAMS")
 
-    return Split(without=threads(), with_policy=threads(MODEL_DISTRIBUTION_POLICY="TENSOR_PARALLEL"))
+    without, _ = compile_with()
+    with_policy, streams = compile_with(**POLICY)
+    parts, _ = compile_with(**POLICY, INFERENCE_NUM_THREADS=1)
+    return Split(without=without, with_policy=with_policy, parts=parts if streams == 1 else 1)
 
 
 def _text(value: Any) -> str:
