@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from llmbench.render import llm_bench, tidy, write_atomically
+from llmbench.comparison import Comparison
+from llmbench.render import llm_bench, records, tidy, write_atomically
 from llmbench.render.llm_bench import MemoryColumns, Record
 from llmbench.render.tidy import Cell
 from llmbench.report import Report
@@ -70,14 +71,19 @@ def llm_bench_csv(run: Run) -> str:
     return _text(LLM_BENCH_COLUMNS, rows)
 
 
-def tidy_csv(run: Run) -> str:
+def tidy_csv(*runs: Run) -> str:
     """A row a request, warm-ups and invalid ones included and marked."""
-    return _text(tidy.COLUMNS, tidy.rows(run))
+    return _text(tidy.COLUMNS, (row for run in runs for row in tidy.rows(run)))
 
 
-def summary_csv(summarized: Report) -> str:
+def summary_csv(*reports: Report) -> str:
     """A row for each prompt and metric."""
-    return _text(tidy.SUMMARY_COLUMNS, tidy.summary_rows(summarized))
+    return _text(tidy.SUMMARY_COLUMNS, (row for report in reports for row in tidy.summary_rows(report)))
+
+
+def comparison_csv(comparisons: Iterable[Comparison]) -> str:
+    """A row a change of every comparison, the means over prompts included."""
+    return _text(records.COLUMNS, (row for each in comparisons for row in records.records(each)))
 
 
 def write_llm_bench(run: Run, path: Path) -> None:

@@ -17,7 +17,7 @@ from llmbench.render.text import counted, label, margin, number, plain
 from llmbench.report import Report, Row
 from llmbench.units import format_bytes
 
-_HEADS = {
+HEADS = {
     "first_token": "first",
     "second_token": "second",
     "next_token": "next",
@@ -61,12 +61,15 @@ def render_report(report: Report, console: Console) -> None:
         say(console, line, style="dim")
 
 
-def say(console: Console, text: str, *, style: str = "") -> None:
-    """Print a line of text that may hold anything, in characters that the console has."""
+def say(console: Console, text: str, *, style: str = "", is_whole: bool = False) -> None:
+    """Print a line of text that may hold anything, in characters that the console has.
+
+    A line that *is_whole* is not wrapped, so that it can be copied.
+    """
     shown = plain(text)
     if console.options.ascii_only:
         shown = shown.encode("ascii", "backslashreplace").decode()
-    console.print(Text(shown, style=style))
+    console.print(Text(shown, style=style), soft_wrap=is_whole)
 
 
 def print_table(columns: Sequence[Column], console: Console, *, styles: Sequence[str] = ()) -> None:
@@ -130,7 +133,7 @@ def _columns(report: Report, dropped: set[str], plus_minus: str) -> list[Column]
     columns.append(Column(key="in", head="in", cells=tuple(str(row.input_tokens) for row in rows)))
     if len({row.output_tokens for row in rows}) > 1:
         columns.append(Column(key="out", head="out", cells=tuple(str(row.output_tokens) for row in rows)))
-    shown = [name for name in _HEADS if any(name in row.summaries for row in rows)]
+    shown = [name for name in HEADS if any(name in row.summaries for row in rows)]
     columns += [_metric_column(name, rows, "" if "margin" in dropped else plus_minus) for name in shown]
     return [column for column in columns if column.key not in dropped]
 
@@ -147,7 +150,7 @@ def _metric_column(name: str, rows: Sequence[Row], plus_minus: str) -> Column:
     cells = tuple(
         f"{value} {text:<{width}}" if width else value for value, text in zip(values, margins, strict=True)
     )
-    return Column(key=name, head=f"{_HEADS[name]}\n{unit.value}", cells=cells)
+    return Column(key=name, head=f"{HEADS[name]}\n{unit.value}", cells=cells)
 
 
 def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
@@ -162,7 +165,7 @@ def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
     yield from (f"no margin: {warning}" for warning in warnings)
     yield from (f"note: {warning}" for warning in report.warnings)
     yield from (f"note: {label(row)}: {warning}" for row in report.rows for warning in row.warnings)
-    definitions = [f"{_HEADS[name]} = {METRICS[name].definition}" for name in _HEADS if name in shown]
+    definitions = [f"{HEADS[name]} = {METRICS[name].definition}" for name in HEADS if name in shown]
     if definitions:
         yield f"s: token ids handed over, t1..tn: tokens available. {'; '.join(definitions)}"
 

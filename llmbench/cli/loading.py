@@ -1,0 +1,32 @@
+"""Reports and run files as runs, for every subcommand that reads them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from llmbench.run import Run
+
+_Function = TypeVar("_Function", bound=Callable[..., int])
+
+
+def salvage_option(function: _Function) -> _Function:
+    """``--salvage`` of a command that reads run files."""
+    return click.option("--salvage", is_flag=True, help="Read around damaged lines of a run file.")(function)
+
+
+def load(path: Path, *, salvage: bool = False) -> "Run":
+    """The run in a run file, in a CSV of either layout, or in llm_bench's CSV or JSON; warns on standard error.
+
+    Raises InputError if it cannot be read.
+    """
+    from llmbench import importers, store
+
+    if path.suffix == ".jsonl" or store.is_run_file(path):
+        run, warnings = store.read_with_warnings(path, salvage=salvage)
+        for warning in warnings:
+            click.echo(f"warning: {warning}", err=True)
+        return run
+    return importers.read(path)

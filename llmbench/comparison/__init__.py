@@ -1,0 +1,205 @@
+"""Base against candidate: rows paired, a ratio with its interval and a verdict for each, and what else changed.
+
+The replicate is the launch. A row's verdict stands on its own interval and threshold; the exit code asks fewer,
+stricter questions, so that many rows do not make many false alarms.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from llmbench import stats
+from llmbench.comparison import change, differences, pairing
+from llmbench.comparison.change import Change
+from llmbench.comparison.differences import Difference
+from llmbench.comparison.pairing import Couple
+from llmbench.comparison.rule import COMPARED, PRIMARY, Rule, Verdict
+from llmbench.report import Report, Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two rows of one prompt and their changes; *reasons* say why they are incomparable."""
+
+    base: Row
+    candidate: Row
+    changes: tuple[Change, ...]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """The geometric means over the prompts that both sides have, of the cell that *settings* set apart."""
+
+    prompts: int
+    settings: Mapping[str, str]
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One base and one candidate. *unpaired* has a sentence on every row without a partner."""
+
+    base: Report
+    candidate: Report
+    rule: Rule
+    pairs: tuple[Pair, ...]
+    means: tuple[Mean, ...]
+    unpaired: tuple[str, ...]
+    mismatches: tuple[Difference, ...]
+    changes: tuple[Difference, ...]
+    warnings: tuple[str, ...]
+    is_paired: bool = False
+
+    @property
+    def primary(self) -> tuple[Change, ...]:
+        """The means that are looked at first."""
+        return tuple(found for mean in self.means for found in mean.changes)
+
+    @property
+    def alarms(self) -> tuple[Change, ...]:
+        """The regressions that hold for the exit code, means first."""
+        single = (found for pair in self.pairs for found in pair.changes)
+        return tuple(found for found in (*self.primary, *single) if found.is_alarm)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The whole comparison in a word: an alarm, else what the primary means say together."""
+        said = {found.verdict for found in self.primary}
+        if self.alarms:
+            return Verdict.REGRESSED
+        if not said:
+            return Verdict.INCOMPARABLE
+        if said & {Verdict.REGRESSED, Verdict.INCONCLUSIVE}:
+            return Verdict.INCONCLUSIVE
+        return Verdict.IMPROVED if Verdict.IMPROVED in said else Verdict.UNCHANGED
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything was valid, compared and decided."""
+        return (
+            self.verdict not in {Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE}
+            and not self.unpaired
+            and not any(pair.reasons for pair in self.pairs)
+            and not any(row.invalid for report in (self.base, self.candidate) for row in report.rows)
+        )
+
+
+def compare(
+    base: Report, candidate: Report, rule: Rule | None = None, *, is_paired: bool = False
+) -> Comparison:
+    """The comparison of two reports; *is_paired* where launches of the same index were interleaved."""
+    rule = rule or Rule()
+    found = pairing.pair(base, candidate, rule.vary)
+    mismatches = tuple(
+        each for each in differences.mismatches(base.run, candidate.run) if each.name not in rule.vary
+    )
+    judge = _Judge(rule=rule, is_paired=is_paired, is_valid=base.is_valid and candidate.is_valid)
+    pairs = [judge.pair(_guarded(couple, mismatches)) for couple in found.couples]
+    return Comparison(
+        base=base,
+        candidate=candidate,
+        rule=rule,
+        pairs=_alarmed(pairs, rule),
+        means=_alarmed_means([judge.mean(group, base.distinctions) for group in _by_cell(pairs)], rule),
+        unpaired=found.unpaired,
+        mismatches=mismatches,
+        changes=differences.changes(base.run, candidate.run),
+        warnings=_warnings(base, candidate),
+        is_paired=is_paired,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judge:
+    """Turns couples into changes under a rule."""
+
+    rule: Rule
+    is_paired: bool
+    is_valid: bool
+
+    def pair(self, couple: Couple) -> Pair:
+        """The changes of every metric that both rows have."""
+        changes = () if couple.reasons else self._changes(COMPARED, [couple.base], [couple.candidate])
+        reasons = couple.reasons or (() if changes else ("a side has no valid request",))
+        return Pair(base=couple.base, candidate=couple.candidate, changes=changes, reasons=reasons)
+
+    def mean(self, group: Sequence[Pair], distinctions: Sequence[Mapping[str, str]]) -> Mean:
+        """The primary metrics' means over the prompts of one configuration."""
+        return Mean(
+            prompts=len(group),
+            settings=distinctions[group[0].base.cell],
+            changes=self._changes(PRIMARY, [pair.base for pair in group], [pair.candidate for pair in group]),
+        )
+
+    def _changes(
+        self, names: Sequence[str], base: Sequence[Row], candidate: Sequence[Row]
+    ) -> tuple[Change, ...]:
+        """The changes of the metrics that all rows of both sides have."""
+        found = []
+        for name in names:
+            before, after = change.sample(base, name), change.sample(candidate, name)
+            if before and after:
+                found.append(
+                    change.judge(
+                        name,
+                        before,
+                        after,
+                        threshold=self.rule.thresholds[name],
+                        is_paired=self.is_paired,
+                        is_valid=self.is_valid,
+                    )
+                )
+        return tuple(found)
+
+
+def _by_cell(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """The pairs that were compared, by the cells they belong to."""
+    groups: dict[tuple[int, int], list[Pair]] = {}
+    for pair in pairs:
+        if not pair.reasons:
+            groups.setdefault((pair.base.cell, pair.candidate.cell), []).append(pair)
+    return list(groups.values())
+
+
+def _guarded(couple: Couple, mismatches: Sequence[Difference]) -> Couple:
+    """The couple, incomparable where the runs differ in what must match."""
+    reasons = (f"{found.name}: {found.base} against {found.candidate}" for found in mismatches)
+    return dataclasses.replace(couple, reasons=(*reasons, *couple.reasons))
+
+
+def _alarmed(pairs: Sequence[Pair], rule: Rule) -> tuple[Pair, ...]:
+    """The pairs with the alarms of all their rows together: half the error, shared out after Holm."""
+    changes = [found for pair in pairs for found in pair.changes]
+    adjusted = stats.holm([change.p_value(found) for found in changes])
+    marked = iter(change.with_alarms(changes, adjusted, rule.error / 2))
+    return tuple(
+        dataclasses.replace(pair, changes=tuple(next(marked) for _ in pair.changes)) for pair in pairs
+    )
+
+
+def _alarmed_means(means: Sequence[Mean], rule: Rule) -> tuple[Mean, ...]:
+    """The means with their alarms: the other half of the error, shared out evenly."""
+    error = rule.error / 2 / max(1, len(means) * len(PRIMARY))
+    return tuple(
+        dataclasses.replace(
+            mean,
+            changes=tuple(
+                change.with_alarms(mean.changes, [change.p_value(found) for found in mean.changes], error)
+            ),
+        )
+        for mean in means
+    )
+
+
+def _warnings(base: Report, candidate: Report) -> tuple[str, ...]:
+    """What either side's reader must know, and what could not be checked."""
+    sides = (("base", base), ("candidate", candidate))
+    found = [f"{side}: {warning}" for side, report in sides for warning in report.warnings]
+    found += [
+        f"{side}: prompt {row.prompt.index}: {warning}"
+        for side, report in sides
+        for row in report.rows
+        for warning in row.warnings
+    ]
+    return (*differences.unknowns(base.run, candidate.run), *dict.fromkeys(found))

@@ -1,0 +1,124 @@
+"""One metric, base against candidate: ratio, interval, verdict, and what these data could have shown."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from llmbench import stats
+from llmbench.comparison.rule import Threshold, Verdict
+from llmbench.report import Row
+from llmbench.stats import Ratio
+
+NEEDED_BEYOND = 0.02
+"""The launches said to be needed would show a change of the threshold and this much more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A metric's change. *base* and *candidate* are centres in seconds, *threshold* a share of the base.
+
+    *smallest_visible* is the smallest change, as a share, that these data would have shown; *needed* the
+    launches a side that would show the threshold and 2 % more. Both are ``None`` where noise is unknown.
+    *is_alarm* marks a regression that holds for the exit code.
+    """
+
+    metric: str
+    base: float
+    candidate: float
+    launches: tuple[int, int]
+    ratio: Ratio
+    threshold: float
+    verdict: Verdict
+    smallest_visible: float | None = None
+    needed: int | None = None
+    is_alarm: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The logarithms of one side, by launch."""
+
+    logs: Mapping[int, float]
+
+    @property
+    def center(self) -> float:
+        """Their mean as seconds."""
+        return math.exp(statistics.fmean(self.logs.values()))
+
+
+def sample(rows: Sequence[Row], metric: str) -> Sample | None:
+    """By launch, the mean over *rows* of the logarithms of its medians; ``None`` if no launch has them all."""
+    medians = [row.medians.get(metric, {}) for row in rows]
+    launches = set.intersection(*({i for i, value in found.items() if value > 0} for found in medians))
+    logs = {i: statistics.fmean(math.log(found[i]) for found in medians) for i in sorted(launches)}
+    return Sample(logs=logs) if logs else None
+
+
+def judge(
+    metric: str,
+    base: Sample,
+    candidate: Sample,
+    *,
+    threshold: Threshold,
+    is_paired: bool = False,
+    is_valid: bool = True,
+) -> Change:
+    """The change of a metric; where either run is not valid it is inconclusive, whatever it seems."""
+    ratio, launches = _ratio(base, candidate, is_paired=is_paired)
+    share = threshold.of(base.center)
+    verdict = _verdict(ratio, share) if is_valid else Verdict.INCONCLUSIVE
+    needed = None
+    if verdict is Verdict.INCONCLUSIVE and ratio.spread is not None:
+        needed = stats.launches_needed(
+            share + NEEDED_BEYOND, threshold=share, spread=ratio.spread, is_paired=is_paired
+        )
+    return Change(
+        metric=metric,
+        base=base.center,
+        candidate=candidate.center,
+        launches=launches,
+        ratio=ratio,
+        threshold=share,
+        verdict=verdict,
+        smallest_visible=stats.smallest_visible(ratio),
+        needed=needed,
+    )
+
+
+def _ratio(base: Sample, candidate: Sample, *, is_paired: bool) -> tuple[Ratio, tuple[int, int]]:
+    """The ratio, and the launches of either side that it stands on."""
+    if is_paired:
+        both = sorted(base.logs.keys() & candidate.logs.keys())
+        if both:
+            pairs = [base.logs[i] for i in both], [candidate.logs[i] for i in both]
+            return stats.paired_ratio(*pairs), (len(both), len(both))
+    before, after = list(base.logs.values()), list(candidate.logs.values())
+    return stats.welch_ratio(before, after), (len(before), len(after))
+
+
+def _verdict(ratio: Ratio, threshold: float) -> Verdict:
+    """Regressed or improved: the interval excludes 1 and the ratio is beyond the threshold. All are better lower."""
+    if not ratio.has_interval:
+        return Verdict.INCONCLUSIVE
+    if ratio.low > 1 and ratio.ratio > 1 + threshold:
+        return Verdict.REGRESSED
+    if ratio.high < 1 and ratio.ratio < 1 - threshold:
+        return Verdict.IMPROVED
+    if ratio.low >= 1 - threshold and ratio.high <= 1 + threshold:
+        return Verdict.UNCHANGED
+    return Verdict.INCONCLUSIVE
+
+
+def with_alarms(changes: Sequence[Change], p_values: Sequence[float], error: float) -> list[Change]:
+    """The changes, regressions marked as alarms where their adjusted p-value is within *error*."""
+    return [
+        dataclasses.replace(change, is_alarm=change.verdict is Verdict.REGRESSED and p <= error)
+        for change, p in zip(changes, p_values, strict=True)
+    ]
+
+
+def p_value(change: Change) -> float:
+    """The two-sided p-value; 1 where nothing is known."""
+    return 1.0 if change.ratio.p is None else change.ratio.p

@@ -1,0 +1,126 @@
+"""What is not the same in two runs: what must match, and what changed between them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from llmbench.report import settings
+from llmbench.run import InForce, Outcome, Run
+
+_NO_CHANGE = frozenset({"model", "launches"})
+"""Settings that tell where or how often, not what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A thing by name, and what it is on either side; empty where a side does not have it."""
+
+    name: str
+    base: str
+    candidate: str
+
+
+def is_foreign(run: Run) -> bool:
+    """Whether a run comes from a report that tells neither machine nor settings, as llm_bench's do."""
+    return not run.version
+
+
+def mismatches(base: Run, candidate: Run) -> tuple[Difference, ...]:
+    """What must match and does not: the CPU model and the source model, where both sides tell them."""
+    pairs = (
+        ("cpu", base.environment.cpu_model, candidate.environment.cpu_model),
+        ("model", _source_model(base), _source_model(candidate)),
+    )
+    return tuple(
+        Difference(name=name, base=before, candidate=after)
+        for name, before, after in pairs
+        if before and after and before != after
+    )
+
+
+def unknowns(base: Run, candidate: Run) -> tuple[str, ...]:
+    """Sentences on what must match and was not told."""
+    found = []
+    for side, run in (("base", base), ("candidate", candidate)):
+        if not run.environment.cpu_model:
+            found.append(f"the CPU of the {side} is unknown, so it could not be checked")
+        if not _source_model(run) and not _is_scripted(run):
+            found.append(f"the source model of the {side} is unknown, so it could not be checked")
+    return tuple(found)
+
+
+def _is_scripted(run: Run) -> bool:
+    """Whether no model was measured, but a script."""
+    return any(config.engine == "scripted" for config in run.cells)
+
+
+def _source_model(run: Run) -> str:
+    """The model that was converted; a script is not a model but what a build does."""
+    return "" if _is_scripted(run) else run.provenance.source_id or ""
+
+
+def changes(base: Run, candidate: Run) -> tuple[Difference, ...]:
+    """Everything told by both sides that is not the same: software, settings, model files, machine."""
+    is_told = not (is_foreign(base) or is_foreign(candidate))
+    found = [*_between("", _told(base, is_whole=is_told), _told(candidate, is_whole=is_told))]
+    found += _between("", _files(base), _files(candidate))
+    if is_told:
+        found += _between("", dict(base.environment.versions), dict(candidate.environment.versions))
+        found += _between("", _machine(base), _machine(candidate))
+        found += _between("in force: ", _in_force(base), _in_force(candidate))
+    if base.source or candidate.source:
+        found = [difference for difference in found if difference.base and difference.candidate]
+    return tuple(found)
+
+
+def _between(prefix: str, base: Mapping[str, str], candidate: Mapping[str, str]) -> Iterator[Difference]:
+    """The names whose values differ, in the order of either side."""
+    for name in dict.fromkeys((*base, *candidate)):
+        before, after = base.get(name, ""), candidate.get(name, "")
+        if before != after:
+            yield Difference(name=f"{prefix}{name}", base=before, candidate=after)
+
+
+def _told(run: Run, *, is_whole: bool) -> dict[str, str]:
+    """The settings that are the same in all cells, or the few of them that every report tells."""
+    flat = [settings(config) for config in run.cells]
+    shared = {
+        name: value for name, value in flat[0].items() if all(found.get(name) == value for found in flat)
+    }
+    names = shared if is_whole else ("device", "batch_size")
+    return {name: shared[name] for name in names if name in shared and name not in _NO_CHANGE}
+
+
+def _files(run: Run) -> dict[str, str]:
+    """What the model files are."""
+    origin = run.provenance
+    return {
+        "weight format": origin.weight_format or "",
+        "source revision": origin.revision or "",
+        "IR hash": (origin.content_sha256 or "")[:12],
+    }
+
+
+def _machine(run: Run) -> dict[str, str]:
+    """What the machine was like."""
+    environment = run.environment
+    topology = environment.topology
+    return {
+        "kernel": environment.kernel,
+        "memory": str(environment.memory_bytes or ""),
+        "CPUs": f"{len(topology.allowed)} of {len(topology.cpus)}" if topology.cpus else "",
+        "governor": environment.governor or "",
+        "transparent hugepages": environment.transparent_hugepages or "",
+        **environment.variables,
+    }
+
+
+def _in_force(run: Run) -> dict[str, str]:
+    """What the engine used in the first launch that finished."""
+    launch = next((found for found in run.launches if found.outcome is Outcome.FINISHED), None)
+    found = launch.in_force if launch else InForce()
+    return {
+        **found.properties,
+        **found.scheduler,
+        "attention": found.attention or "",
+        "notes": "; ".join(found.notes),
+    }

@@ -1,0 +1,124 @@
+"""Which row of the base belongs to which row of the candidate; what has no partner says why."""
+
+import collections
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from llmbench.comparison.differences import is_foreign
+from llmbench.report import Report, Row, settings
+
+_WORDS = {
+    "input_tokens": "input tokens",
+    "asked_tokens": "asked output tokens",
+    "output_tokens": "output tokens",
+    "batch_size": "batch",
+    "generation": "way of generating",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Couple:
+    """Two rows of the same prompt; *reasons* say why they cannot be compared, empty if they can."""
+
+    base: Row
+    candidate: Row
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """The couples of two reports, in the base's order, and a sentence on every row without a partner."""
+
+    couples: tuple[Couple, ...]
+    unpaired: tuple[str, ...]
+
+
+def pair(base: Report, candidate: Report, vary: frozenset[str] = frozenset()) -> Pairing:
+    """Rows paired by prompt, then by what sets the cells of a sweep apart; *vary* lifts what must be the same."""
+    by_index = is_foreign(base.run) or is_foreign(candidate.run)
+    apart = _setting_names(base, candidate)
+    left = _by_prompt(base, by_index=by_index)
+    right = _by_prompt(candidate, by_index=by_index)
+    couples: list[Couple] = []
+    unpaired: list[str] = []
+    for prompt in dict.fromkeys((*left, *right)):
+        found, alone = _match(left.get(prompt, []), right.get(prompt, []), apart)
+        couples += [
+            Couple(base=one, candidate=other, reasons=_reasons(one, other, vary, by_index=by_index))
+            for one, other in found
+        ]
+        unpaired += alone
+    return Pairing(couples=tuple(couples), unpaired=tuple(unpaired))
+
+
+def _by_prompt(report: Report, *, by_index: bool) -> dict[str, list[Row]]:
+    """Rows by the hash of their prompt; by its index where one side tells no hash."""
+    groups: dict[str, list[Row]] = collections.defaultdict(list)
+    for row in report.rows:
+        groups[str(row.prompt.index) if by_index else row.prompt.sha256].append(row)
+    return groups
+
+
+def _setting_names(*reports: Report) -> tuple[str, ...]:
+    """The settings that set apart the cells of either report."""
+    return tuple(dict.fromkeys(name for report in reports for name in report.distinctions[0]))
+
+
+def _match(
+    left: Sequence[Row], right: Sequence[Row], apart: Sequence[str]
+) -> tuple[list[tuple[Row, Row]], list[str]]:
+    """Rows of one prompt: one on each side belong together, several by the settings that set them apart."""
+    if len(left) == len(right) == 1:
+        return [(left[0], right[0])], []
+    waiting = {_settings_of(row, apart): row for row in right}
+    found = []
+    alone = []
+    for row in left:
+        partner = waiting.pop(_settings_of(row, apart), None)
+        if partner is None:
+            alone.append(f"{describe(row, apart)} is in the base only")
+        else:
+            found.append((row, partner))
+    alone += [f"{describe(row, apart)} is in the candidate only" for row in waiting.values()]
+    return found, alone
+
+
+def _settings_of(row: Row, names: Sequence[str]) -> tuple[str, ...]:
+    """The values of some settings."""
+    flat = settings(row.config)
+    return tuple(flat.get(name, "") for name in names)
+
+
+def describe(row: Row, names: Sequence[str] = ()) -> str:
+    """A row in words: its prompt, its length, and the settings that set it apart."""
+    flat = settings(row.config)
+    apart = "".join(f", {name}={flat.get(name, '')}" for name in names)
+    return f"prompt {row.prompt.index} of {row.prompt.set} ({row.input_tokens} tokens in{apart})"
+
+
+def _reasons(base: Row, candidate: Row, vary: frozenset[str], *, by_index: bool) -> tuple[str, ...]:
+    """In what two rows of one prompt differ that must not differ."""
+    before, after = (_guarded(row, by_index=by_index) for row in (base, candidate))
+    lifted = vary | ({"asked_tokens"} if "output_tokens" in vary else set())
+    return tuple(
+        f"{_WORDS[name]}: {before[name]} against {after[name]}"
+        for name in before
+        if before[name] != after[name] and name not in lifted
+    )
+
+
+def _guarded(row: Row, *, by_index: bool) -> Mapping[str, object]:
+    """What must be the same for two rows to be compared; of a foreign report what it tells."""
+    told: dict[str, object] = {
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "batch_size": row.config.batch_size,
+    }
+    if by_index:
+        return told
+    config = row.config
+    way = [
+        "ends at its end token" if config.stop_at_eos else "exact length",
+        *(["chat template"] if config.apply_chat_template else []),
+    ]
+    return told | {"asked_tokens": config.output_tokens, "generation": ", ".join(way)}

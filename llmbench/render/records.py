@@ -1,0 +1,105 @@
+"""Comparisons as flat records, for machines: one a change, values in the metric's unit."""
+
+from collections.abc import Iterator, Mapping
+
+from llmbench.comparison import Comparison, Mean, Pair
+from llmbench.comparison.change import Change
+from llmbench.metrics import METRICS
+from llmbench.render.json import finite
+from llmbench.render.tidy import Cell
+
+DIGITS = 6
+
+COLUMNS = (
+    "base",
+    "candidate",
+    "scope",
+    "settings",
+    "prompt_set",
+    "prompt",
+    "prompt_sha256",
+    "input_tokens",
+    "output_tokens",
+    "metric",
+    "unit",
+    "base_value",
+    "candidate_value",
+    "ratio",
+    "low",
+    "high",
+    "p",
+    "threshold",
+    "base_launches",
+    "candidate_launches",
+    "verdict",
+    "is_alarm",
+    "smallest_visible",
+    "launches_needed",
+    "reasons",
+)
+
+
+def records(comparison: Comparison) -> Iterator[dict[str, Cell]]:
+    """The means over prompts, then each prompt's changes; what is incomparable has one record with its reasons."""
+    sides: dict[str, Cell] = {"base": comparison.base.run.id, "candidate": comparison.candidate.run.id}
+    for mean in comparison.means:
+        for found in mean.changes:
+            yield sides | _mean(mean) | _change(found)
+    for pair in comparison.pairs:
+        where = sides | _pair(comparison, pair)
+        if pair.reasons:
+            yield where | {"verdict": "incomparable", "is_alarm": False, "reasons": "; ".join(pair.reasons)}
+        for found in pair.changes:
+            yield where | _change(found)
+
+
+def _mean(mean: Mean) -> dict[str, Cell]:
+    """Where a mean stands."""
+    return {"scope": f"mean of {mean.prompts}", "settings": _text(mean.settings)}
+
+
+def _pair(comparison: Comparison, pair: Pair) -> dict[str, Cell]:
+    """Where a row stands."""
+    row = pair.base
+    return {
+        "scope": "prompt",
+        "settings": _text(comparison.base.distinctions[row.cell]),
+        "prompt_set": row.prompt.set,
+        "prompt": row.prompt.index,
+        "prompt_sha256": row.prompt.sha256,
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+    }
+
+
+def _text(settings: Mapping[str, str]) -> str:
+    """Settings on one line."""
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def _change(found: Change) -> dict[str, Cell]:
+    """A change in its metric's unit; shares are shares of 1."""
+    unit = METRICS[found.metric].unit
+    ratio = found.ratio
+    return {
+        "metric": found.metric,
+        "unit": unit.value,
+        "base_value": round(found.base * unit.scale, DIGITS),
+        "candidate_value": round(found.candidate * unit.scale, DIGITS),
+        "ratio": _rounded(ratio.ratio),
+        "low": _rounded(ratio.low) if ratio.has_interval else None,
+        "high": _rounded(finite(ratio.high)),
+        "p": None if ratio.p is None else float(f"{ratio.p:.4g}"),
+        "threshold": _rounded(found.threshold),
+        "base_launches": found.launches[0],
+        "candidate_launches": found.launches[1],
+        "verdict": found.verdict.value,
+        "is_alarm": found.is_alarm,
+        "smallest_visible": _rounded(found.smallest_visible),
+        "launches_needed": found.needed,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    """Six decimals."""
+    return None if value is None else round(value, DIGITS)

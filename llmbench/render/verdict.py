@@ -1,0 +1,204 @@
+"""A comparison in words, the same in every form: one sentence, and what to type next."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from llmbench.comparison import Comparison, Pair
+from llmbench.comparison.change import Change
+from llmbench.comparison.rule import Verdict
+from llmbench.config import RunConfig
+from llmbench.metrics import METRICS
+from llmbench.render.text import change, number, share
+
+LEAST_LAUNCHES = 5
+"""Launches a side to begin with, where nothing is known about noise."""
+
+_OPENINGS = {
+    Verdict.REGRESSED: "The candidate is slower",
+    Verdict.IMPROVED: "The candidate is faster",
+    Verdict.UNCHANGED: "Nothing changed beyond the thresholds",
+    Verdict.INCONCLUSIVE: "Undecided",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One change as text, for a table. *where* is a prompt, or the mean over several."""
+
+    where: str
+    metric: str
+    unit: str
+    base: str
+    candidate: str
+    change: str
+    interval: str
+    verdict: Verdict
+    is_alarm: bool
+
+
+def lines(comparison: Comparison) -> tuple[Line, ...]:
+    """Every change: the means over several prompts first, then prompt by prompt."""
+    found = [
+        _line(each, f"mean{_settings(mean.settings)}")
+        for mean in comparison.means
+        if mean.prompts > 1
+        for each in mean.changes
+    ]
+    found += [_line(each, label(comparison, pair)) for pair in comparison.pairs for each in pair.changes]
+    return tuple(found)
+
+
+def label(comparison: Comparison, pair: Pair) -> str:
+    """A pair's short name: its prompt, and what sets its configuration apart."""
+    return f"P{pair.base.prompt.index}{_settings(comparison.base.distinctions[pair.base.cell])}"
+
+
+def _settings(settings: Mapping[str, str]) -> str:
+    """What sets a configuration apart, in brackets; nothing where there is one."""
+    return f" [{', '.join(f'{name}={value}' for name, value in settings.items())}]" if settings else ""
+
+
+def _line(found: Change, where: str) -> Line:
+    """A change as text."""
+    unit = METRICS[found.metric].unit
+    return Line(
+        where=where,
+        metric=found.metric,
+        unit=unit.value,
+        base=number(found.base, unit),
+        candidate=number(found.candidate, unit),
+        change=change(found.ratio.ratio),
+        interval=interval(found),
+        verdict=found.verdict,
+        is_alarm=found.is_alarm,
+    )
+
+
+def interval(found: Change) -> str:
+    """``+8.1 to +16 %``; empty where nothing is known about noise."""
+    if not found.ratio.has_interval:
+        return ""
+    return f"{change(found.ratio.low).removesuffix(' %')} to {change(found.ratio.high)}"
+
+
+def verdict_word(line: Line) -> str:
+    """The verdict in a table: ``~`` where undecided, an exclamation mark where the exit code heeds it."""
+    if line.verdict is Verdict.INCONCLUSIVE:
+        return "~"
+    return f"{line.verdict.value}{' !' if line.is_alarm else ''}"
+
+
+def sentence(comparison: Comparison) -> str:
+    """The whole comparison in one plain sentence."""
+    verdict = comparison.verdict
+    if verdict is Verdict.INCOMPARABLE:
+        return f"Nothing can be compared: {_why_incomparable(comparison)}."
+    primary = [
+        f"{METRICS[found.metric].title} {_spoken(found)}{_settings(mean.settings)}"
+        for mean in comparison.means
+        for found in mean.changes
+    ]
+    told = "; ".join(primary)
+    if verdict is Verdict.REGRESSED and not any(found.is_alarm for found in comparison.primary):
+        told = f"{_worst(comparison)}; over all prompts {told}"
+    return f"{_OPENINGS[verdict]}: {told}."
+
+
+def _spoken(found: Change) -> str:
+    """A change in a sentence: how much, between what, and whether it is decided."""
+    reach = interval(found)
+    told = f"{change(found.ratio.ratio)} ({reach})" if reach else change(found.ratio.ratio)
+    return f"~ {told}" if found.verdict is Verdict.INCONCLUSIVE else told
+
+
+def _worst(comparison: Comparison) -> str:
+    """The largest alarm of a single row."""
+    where, found = max(
+        (
+            (label(comparison, pair), each)
+            for pair in comparison.pairs
+            for each in pair.changes
+            if each.is_alarm
+        ),
+        key=lambda item: item[1].ratio.ratio,
+    )
+    return f"{METRICS[found.metric].title} of {where} {_spoken(found)}"
+
+
+def _why_incomparable(comparison: Comparison) -> str:
+    """The first thing that stands in the way."""
+    for found in comparison.mismatches:
+        return f"the {found.name} differs ({found.base} against {found.candidate})"
+    for pair in comparison.pairs:
+        if pair.reasons:
+            return f"{label(comparison, pair)}: {'; '.join(pair.reasons)}"
+    return "the two have no prompt in common"
+
+
+def next_steps(comparison: Comparison) -> Iterator[str]:
+    """What these data could have shown, and what to type to know more; nothing where all is decided."""
+    waiting = [each for each in comparison.primary if each.verdict is Verdict.INCONCLUSIVE]
+    waiting = waiting or [
+        each for pair in comparison.pairs for each in pair.changes if each.verdict is Verdict.INCONCLUSIVE
+    ]
+    if comparison.verdict is Verdict.INCOMPARABLE or not waiting:
+        return
+    if not (comparison.base.is_valid and comparison.candidate.is_valid):
+        yield "a run is INVALID and convicts nobody: see what disturbs this machine with: llmbench doctor"
+        return
+    visible = [each.smallest_visible for each in waiting if each.smallest_visible is not None]
+    if visible:
+        yield f"these data show changes from {share(max(visible))} on"
+    launches = _launches_to_decide(waiting)
+    if launches is None:
+        yield "no reasonable number of launches would decide it; quieten the machine first: llmbench doctor"
+        return
+    yield f"to decide it, measure both sides with {launches} launches:"
+    yield f"  {run_command(comparison.candidate.run.cells[0], launches)}"
+
+
+def _launches_to_decide(waiting: Sequence[Change]) -> int | None:
+    """Launches a side that decide every change waiting: what is needed, and twice what there was.
+
+    ``None`` where it would take more than anyone measures.
+    """
+    known = [each for each in waiting if each.ratio.spread is not None]
+    if not known:
+        return LEAST_LAUNCHES
+    needed = [each.needed for each in known]
+    if None in needed:
+        return None
+    return max(2 * max(max(each.launches) for each in known), *(n for n in needed if n is not None))
+
+
+def run_command(config: RunConfig, launches: int) -> str:
+    """The command line that measures a configuration again with so many launches."""
+    parts = ["llmbench", "run", "-m", config.model, *_prompt_options(config)]
+    options: Sequence[tuple[str, object, object]] = (
+        ("--engine", config.engine, "genai"),
+        ("--attention", config.attention, "pa"),
+        ("-d", config.device, "CPU"),
+        ("-n", config.iterations, None),
+        ("-ic", config.output_tokens, None),
+        ("-bs", config.batch_size, 1),
+        ("--threads", config.threads, None),
+        ("--launches", launches, None),
+    )
+    for name, value, default in options:
+        if value is not None and value != default:
+            parts += [name, str(value)]
+    if config.properties:
+        parts += ["-lc", json.dumps(dict(config.properties))]
+    return shlex.join(parts)
+
+
+def _prompt_options(config: RunConfig) -> list[str]:
+    """The options that name the prompts, as far as the configuration tells them."""
+    first = config.prompts[0]
+    if first.recorded_sha256 is not None:
+        return ["-pf", first.set]
+    if first.tokens is not None:
+        return ["--input-tokens", ",".join(str(prompt.tokens) for prompt in config.prompts)]
+    return ["-p", first.text or ""] if first.set == "text" else ["-pf", first.set]
