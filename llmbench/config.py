@@ -1,6 +1,7 @@
 """Everything that may change a number."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -49,7 +50,12 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """One configuration to measure. Times are seconds."""
+    """One configuration to measure.
+
+    *scheduler* holds keys of GenAI's ``SchedulerConfig``, those of its parts behind a dot
+    (``cache_eviction_config.start_size``). *temperature*, *top_p* and *top_k* mean something only where *do_sample*
+    is set; *top_k* ``None`` is every token.
+    """
 
     model: str
     prompts: tuple[Prompt, ...]
@@ -65,6 +71,13 @@ class RunConfig:
     seed: int = 42
     apply_chat_template: bool = False
     stop_at_eos: bool = False
+    scheduler: Mapping[str, PropertyValue] = field(default_factory=dict)
+    num_beams: int = 1
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int | None = None
+    is_streamed: bool = False
     threads: int | None = None
     sockets: tuple[int, ...] = ()
     foreign_cpu_limit: float = FOREIGN_CPU_LIMIT
@@ -78,9 +91,12 @@ class RunConfig:
             ("launches", self.launches, 1),
             ("batch size", self.batch_size, 1),
             ("threads", self.threads if self.threads is not None else 1, 1),
+            ("beams", self.num_beams, 1),
+            ("top-k", self.top_k if self.top_k is not None else 1, 1),
         ):
             if value < least:
                 raise InputError(f"{name}: {value} was asked for; at least {least} is needed")
+        self._check_sampling()
         if self.engine not in ENGINES:
             raise InputError(f"engine {self.engine!r} is unknown", hint=f"choose one of {', '.join(ENGINES)}")
         if self.attention not in ATTENTIONS:
@@ -89,6 +105,29 @@ class RunConfig:
             )
         if not self.prompts:
             raise InputError("no prompt was given", hint="use -p TEXT, -pf FILE.jsonl or --input-tokens N")
+
+    def _check_sampling(self) -> None:
+        """Refuse what is no way to sample."""
+        if not 0 < self.temperature < math.inf:
+            raise InputError(f"temperature {self.temperature:g}: a positive number is needed")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top-p {self.top_p:g}: a share above 0 and up to 1 is needed")
+        if not self.do_sample and (self.temperature, self.top_p, self.top_k) != (1.0, 1.0, None):
+            raise InputError(
+                "temperature, top-p and top-k choose among sampled tokens; the search is greedy",
+                hint="add --do-sample, or leave them out",
+            )
+
+    @property
+    def way(self) -> str:
+        """How tokens are chosen, as a report says it: ``greedy``, ``4 beams``, ``sampled, temperature 0.8``."""
+        if self.num_beams > 1:
+            return f"{self.num_beams} beams"
+        if not self.do_sample:
+            return "greedy"
+        limits = f", top-p {self.top_p:g}" if self.top_p < 1 else ""
+        limits += f", top-k {self.top_k}" if self.top_k is not None else ""
+        return f"sampled, temperature {self.temperature:g}{limits}"
 
     @property
     def iterations_per_launch(self) -> int:

@@ -108,19 +108,34 @@ class Placement:
     migrations: int | None = None
     pages: Mapping[int, int] = field(default_factory=dict)
 
-    def share(self, work: SocketWork) -> float:
-        """How busy the worker kept a socket, at least, of what its threads could fill: 0.5 is half of the time.
+    def least_s(self, work: SocketWork) -> float:
+        """CPU seconds that the worker spent on a socket, at least.
 
         Threads may move, so whose time it was is not known socket by socket: what others took on all of them is
         taken off each, and threads that did not move make up for it.
         """
         foreign_s = max(0.0, sum(s.busy_s for s in self.sockets) - self.own_s)
-        return max(work.busy_s - foreign_s, work.still_s) / (work.expected_cpus * self.wall_s)
+        return max(work.busy_s - foreign_s, work.still_s)
+
+    def most_s(self, work: SocketWork) -> float:
+        """CPU seconds that the worker spent on a socket, at most: what the others' still threads leave."""
+        elsewhere_s = sum(s.still_s for s in self.sockets if s.socket != work.socket)
+        return max(0.0, min(work.busy_s, self.own_s - elsewhere_s))
+
+    def share(self, work: SocketWork) -> float:
+        """How busy the worker kept a socket, at least, of what its threads could fill: 0.5 is half of the time."""
+        return self.least_s(work) / (work.expected_cpus * self.wall_s)
 
     @property
     def worked(self) -> tuple[int, ...]:
         """The sockets that worked: busy with the worker for at least a quarter of the time."""
         return tuple(work.socket for work in self.sockets if self.share(work) >= WORKED_SHARE)
+
+    @property
+    def idle(self) -> tuple[int, ...]:
+        """The sockets that surely did not work; beside busy neighbours one may be neither here nor in *worked*."""
+        bars = {s.socket: WORKED_SHARE * s.expected_cpus * self.wall_s for s in self.sockets}
+        return tuple(s.socket for s in self.sockets if self.most_s(s) < bars[s.socket])
 
 
 def total_placement(placements: Iterable[Placement]) -> Placement | None:
@@ -128,30 +143,27 @@ def total_placement(placements: Iterable[Placement]) -> Placement | None:
 
     A request shorter than a few ticks of the kernel's clock says little, all of them together say enough.
     """
-    total: Placement | None = None
-    for one in placements:
-        total = one if total is None else _joined(total, one)
-    return total
-
-
-def _joined(first: Placement, second: Placement) -> Placement:
-    """Two requests of one launch, one after the other."""
-    moves = (first.migrations, second.migrations)
+    found = tuple(placements)
+    if not found:
+        return None
+    moves = [one.migrations for one in found if one.migrations is not None]
     return Placement(
-        wall_s=first.wall_s + second.wall_s,
-        own_s=first.own_s + second.own_s,
-        sockets=tuple(
-            replace(
-                b,
-                busy_s=a.busy_s + b.busy_s,
-                thread_s=a.thread_s + b.thread_s,
-                still_s=a.still_s + b.still_s,
-                threads=max(a.threads, b.threads),
-            )
-            for a, b in zip(first.sockets, second.sockets, strict=True)
-        ),
-        migrations=None if None in moves else sum(filter(None, moves)),
-        pages=second.pages or first.pages,
+        wall_s=sum(one.wall_s for one in found),
+        own_s=sum(one.own_s for one in found),
+        sockets=tuple(_joined(works) for works in zip(*(one.sockets for one in found), strict=True)),
+        migrations=sum(moves) if len(moves) == len(found) else None,
+        pages=next((one.pages for one in reversed(found) if one.pages), {}),
+    )
+
+
+def _joined(works: tuple[SocketWork, ...]) -> SocketWork:
+    """What a socket did in several requests."""
+    return replace(
+        works[-1],
+        busy_s=sum(work.busy_s for work in works),
+        thread_s=sum(work.thread_s for work in works),
+        still_s=sum(work.still_s for work in works),
+        threads=max(work.threads for work in works),
     )
 
 
@@ -174,7 +186,8 @@ class Measurement:
 
     *start_ns* is the instant the token ids were handed to the engine, *end_ns* when its call returned; both on
     the clock of ``time.perf_counter_ns``. *infer_ns* are the engine's forward passes alone, first to last;
-    empty where the backend cannot see them. *suspicions* are what the worker itself found wrong.
+    empty where the backend cannot see them. *callback_ns* are the instants at which a streamer was called; a call
+    is not a token. *suspicions* are what the worker itself found wrong.
     *has_token_times* is false where a report that was imported told the first and the last instant only.
     """
 
@@ -189,6 +202,7 @@ class Measurement:
     asked_tokens: int
     sequences: tuple[Sequence, ...]
     infer_ns: tuple[int, ...] = ()
+    callback_ns: tuple[Nanoseconds, ...] = ()
     tokenize_ns: int | None = None
     detokenize_ns: int | None = None
     conditions: Conditions | None = None

@@ -5,7 +5,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from llmbench.config import PropertyValue
@@ -20,28 +20,34 @@ FOLDER = Path("model_configs")
 
 MAX_FILE_BYTES = 1 << 20
 
-_REPEATABLE = frozenset({"load_config", "prompt_file"})
-_PAIR = re.compile(r"\s*(?P<key>[A-Za-z_]\w*)\s*=(?P<value>.*)", re.DOTALL)
-_BETWEEN_PAIRS = re.compile(r",(?=\s*[A-Za-z_]\w*\s*=)")
+_REPEATABLE = frozenset({"load_config", "cb_config", "prompt_file"})
+_TABLES = {"properties": "load_config", "scheduler": "cb_config"}
+"""Tables of a recipe, and the option that each becomes one more of."""
+
+_PAIR = re.compile(r"\s*(?P<key>[A-Za-z_][\w.]*)\s*=(?P<value>.*)", re.DOTALL)
+_BETWEEN_PAIRS = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
+_EXAMPLES = {"-lc": "PERFORMANCE_HINT=LATENCY", "--cb-config": "max_num_batched_tokens=256"}
 _AT_LINE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 
 
-def read_properties(text: str) -> dict[str, PropertyValue]:
-    """OpenVINO properties from JSON text, from a JSON file, or from ``KEY=VALUE[,KEY=VALUE]``.
+def read_properties(text: str, *, option: str = "-lc") -> dict[str, RunValue]:
+    """Properties from JSON text, from a JSON file, or from ``KEY=VALUE[,KEY=VALUE]``, as *option* was given.
 
     A file that is not found is looked for in ``model_configs/``, with and without ``.json``. The value of a pair
-    is read as JSON (``2``, ``true``, ``"2"``) and is text where it is none. Raises InputError that names the
-    place; whether the device knows a property is not looked at here.
+    is read as JSON (``2``, ``true``, ``"2"``) and is text where it is none. What stands in an object within the
+    object has both names, with a dot between (``--cb-config`` only); a list of values is a tuple. Raises InputError
+    that names the place; whether there is such a property is not looked at here.
     """
+    is_nested = option == "--cb-config"
     if text.lstrip().startswith("{"):
-        return _properties_of_json(text, "-lc")
+        return _properties_of_json(text, option, is_nested=is_nested)
     path = _find(text, ".json")
     if path is not None and path.suffix == ".toml":
-        raise InputError(f"-lc takes properties; {path} is a recipe", hint=f"use -c {path}")
+        raise InputError(f"{option} takes properties; {path} is a recipe", hint=f"use -c {path}")
     if path is not None:
-        return _properties_of_json(_text_of(path), str(path))
+        return _properties_of_json(_text_of(path), str(path), is_nested=is_nested)
     if "=" in text:
-        return _properties_of_pairs(text)
+        return _properties_of_pairs(text, option)
     raise _missing("properties file", text, ".json")
 
 
@@ -50,7 +56,8 @@ def read_run(name: str | Path, *, known: Collection[str]) -> dict[str, RunValue]
 
     Keys are the long option names of ``run``, with dashes or underscores; paths in it are relative to the working
     directory. A list stands for an option that takes several values. The table ``[properties]`` becomes one more
-    ``load_config``. A recipe that is not found is looked for in ``model_configs/``, with and without ``.toml``.
+    ``load_config``, ``[scheduler]`` one more ``cb_config``. A recipe that is not found is looked for in
+    ``model_configs/``, with and without ``.toml``.
     Raises InputError that names the line.
     """
     path = _find(str(name), ".toml")
@@ -58,7 +65,7 @@ def read_run(name: str | Path, *, known: Collection[str]) -> dict[str, RunValue]
         raise _missing("recipe", str(name), ".toml")
     text = _text_of(path)
     table = _parse_toml(text, path)
-    properties = table.pop("properties", None)
+    tables = {title: table.pop(title) for title in _TABLES if title in table}
     options: dict[str, RunValue] = {}
     for key, value in table.items():
         where = f"{path}:{_line_of_toml(text, key)}"
@@ -66,10 +73,11 @@ def read_run(name: str | Path, *, known: Collection[str]) -> dict[str, RunValue]
         if option in options:
             raise InputError(f"{where}: {key!r} stands here a second time", hint="keep one spelling of it")
         options[option] = _option_value(option, value, where)
-    if properties is not None:
-        given = options.get("load_config", ())
-        table_text = json.dumps(_properties_of_table(properties, text, path))
-        options["load_config"] = (*(given if isinstance(given, tuple) else (given,)), table_text)
+    for title, properties in tables.items():
+        option = _TABLES[title]
+        given = options.get(option, ())
+        table_text = json.dumps(_properties_of_table(title, properties, text, path))
+        options[option] = (*(given if isinstance(given, tuple) else (given,)), table_text)
     return options
 
 
@@ -80,20 +88,30 @@ def suggest(name: str, known: Collection[str]) -> str | None:
     return by_lower[near[0]] if near else None
 
 
-def _properties_of_json(text: str, source: str) -> dict[str, PropertyValue]:
+def _properties_of_json(text: str, source: str, *, is_nested: bool) -> dict[str, RunValue]:
     """The properties of a JSON object that stands in *source*."""
     entries = _parse_json(text, source)
     if not isinstance(entries, _Pairs):
         raise InputError(
             f'{source}: expected a JSON object such as {{"KEY": "value"}}, found {_kind(entries)}'
         )
-    found: dict[str, PropertyValue] = {}
-    for key, value in entries:
-        where = f"{source}:{_line_of_json(text, key, nth=1 if key in found else 0)}"
+    found: dict[str, RunValue] = {}
+    for key, value in _flat(entries) if is_nested else entries:
+        line = _line_of_json(text, key.rpartition(".")[2], nth=1 if key in found else 0)
+        where = f"{source}:{line}"
         if key in found:
             raise InputError(f"{where}: {key!r} stands here a second time", hint="keep one of the two")
-        found[key] = _scalar(value, key, where)
+        found[key] = _value(value, key, where)
     return found
+
+
+def _flat(entries: "_Pairs", prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every key of an object and of the objects in it, with their values."""
+    for key, value in entries:
+        if isinstance(value, _Pairs):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 class _Pairs(list[tuple[str, object]]):
@@ -116,35 +134,46 @@ def _parse_json(text: str, source: str) -> object:
         ) from None
 
 
-def _properties_of_pairs(text: str) -> dict[str, PropertyValue]:
+def _properties_of_pairs(text: str, option: str) -> dict[str, RunValue]:
     """The properties of ``KEY=VALUE[,KEY=VALUE]``; a comma that no key follows belongs to its value."""
-    found: dict[str, PropertyValue] = {}
+    found: dict[str, RunValue] = {}
     for part in _BETWEEN_PAIRS.split(text):
         pair = _PAIR.fullmatch(part)
         if pair is None:
             raise InputError(
-                f"-lc: expected KEY=VALUE, found {part!r}", hint="write -lc PERFORMANCE_HINT=LATENCY"
+                f"{option}: expected KEY=VALUE, found {part!r}", hint=f"write {option} {_EXAMPLES[option]}"
             )
         key, value = pair["key"], pair["value"].strip()
         if key in found:
-            raise InputError(f"-lc: {key!r} stands here a second time", hint="keep one of the two")
+            raise InputError(f"{option}: {key!r} stands here a second time", hint="keep one of the two")
         try:
-            found[key] = _scalar(
-                json.loads(value, object_pairs_hook=_Pairs, parse_constant=float), key, "-lc"
+            found[key] = _value(
+                json.loads(value, object_pairs_hook=_Pairs, parse_constant=float), key, option
             )
         except (ValueError, RecursionError):
-            found[key] = _scalar(value, key, "-lc")
+            found[key] = _scalar(value, key, option)
     return found
 
 
-def _properties_of_table(table: object, text: str, path: Path) -> dict[str, PropertyValue]:
-    """The properties of a recipe's table."""
+def _properties_of_table(name: str, table: object, text: str, path: Path) -> dict[str, RunValue]:
+    """The properties of a recipe's table of this name."""
     if not isinstance(table, Mapping):
         raise InputError(
-            f"{path}:{_line_of_toml(text, 'properties')}: expected a table, found {_kind(table)}",
-            hint="write [properties] on a line of its own, and KEY = VALUE below it",
+            f"{path}:{_line_of_toml(text, name)}: expected a table, found {_kind(table)}",
+            hint=f"write [{name}] on a line of its own, and KEY = VALUE below it",
         )
-    return {key: _scalar(value, key, f"{path}:{_line_of_toml(text, key)}") for key, value in table.items()}
+    entries = _flat(_pairs_of(table)) if name == "scheduler" else table.items()
+    return {
+        key: _value(value, key, f"{path}:{_line_of_toml(text, key.rpartition('.')[2])}")
+        for key, value in entries
+    }
+
+
+def _pairs_of(table: Mapping[str, object]) -> "_Pairs":
+    """A table and the tables in it as `_Pairs`."""
+    return _Pairs(
+        (key, _pairs_of(value) if isinstance(value, Mapping) else value) for key, value in table.items()
+    )
 
 
 def _parse_toml(text: str, path: Path) -> dict[str, object]:
@@ -169,12 +198,12 @@ def _option_name(key: str, known: Collection[str], where: str) -> str:
     allowed = sorted({*known} - {"recipe"})
     if option in allowed:
         return option
-    near = suggest(option, [*allowed, "properties"])
+    near = suggest(option, [*allowed, *_TABLES])
     dashed = [name.replace("_", "-") for name in allowed]
     hint = (
         f"did you mean {near.replace('_', '-')}?"
         if near
-        else f"there are {', '.join(dashed)} and [properties]"
+        else f"there are {', '.join(dashed)}, [properties] and [scheduler]"
     )
     raise InputError(f"{where}: there is no option {key!r}", hint=hint)
 
@@ -185,6 +214,15 @@ def _option_value(option: str, value: object, where: str) -> RunValue:
         return tuple(_scalar(item, option, where) for item in value)
     scalar = _scalar(value, option, where)
     return (scalar,) if option in _REPEATABLE else scalar
+
+
+def _value(value: object, key: str, where: str) -> RunValue:
+    """A scalar, or a list of at least one of them."""
+    if not isinstance(value, list) or isinstance(value, _Pairs):
+        return _scalar(value, key, where)
+    if not value:
+        raise InputError(f"{where}: {key} is an empty list", hint="list the values to sweep, or give one")
+    return tuple(_scalar(item, key, where) for item in value)
 
 
 def _scalar(value: object, key: str, where: str) -> PropertyValue:

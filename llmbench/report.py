@@ -252,11 +252,11 @@ def _cache_warning(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def settings(config: RunConfig) -> dict[str, str]:
-    """A configuration as flat text by name, prompts left out; properties under their own names."""
+    """A configuration as flat text by name, prompts left out; properties and scheduler under their own names."""
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    properties = fields.pop("properties")
+    properties, scheduler = fields.pop("properties"), fields.pop("scheduler")
     fields.pop("prompts")
-    flat = fields | dict(properties)
+    flat = fields | dict(properties) | dict(scheduler)
     return {name: _as_text(value) for name, value in flat.items()}
 
 

@@ -19,7 +19,8 @@ import msgspec
 
 from llmbench import engines, prompts
 from llmbench.config import Prompt, RunConfig
-from llmbench.engines.base import Generation, Request, Session
+from llmbench.engines.base import Request, Session
+from llmbench.engines.cross_check import suspicions
 from llmbench.engines.device import check_in_force
 from llmbench.errors import ExitCode, InputError, LlmbenchError
 from llmbench.measurement import Measurement, Memory
@@ -178,23 +179,13 @@ class Launch:
             asked_tokens=self.config.output_tokens,
             sequences=sequences,
             infer_ns=generation.infer_ns,
+            callback_ns=generation.callback_ns,
             tokenize_ns=tokenize_ns,
             detokenize_ns=time.perf_counter_ns() - detokenize_start,
             conditions=conditions,
             memory=memory,
-            suspicions=(*generation.suspicions, *_clock_suspicions(generation)),
+            suspicions=suspicions(generation),
         )
-
-
-def _clock_suspicions(generation: Generation) -> tuple[str, ...]:
-    """Token instants that lie outside the call they belong to: the engine's clock is not ours, then."""
-    slack_ns = 1_000_000
-    instants = [at for sequence in generation.sequences for at in sequence.at_ns]
-    if not instants:
-        return ("no token came out",)
-    if min(instants) < generation.start_ns - slack_ns or max(instants) > generation.end_ns + slack_ns:
-        return ("the engine's token times lie outside its call on our clock",)
-    return ()
 
 
 def _die_with_parent(parent: int) -> None:

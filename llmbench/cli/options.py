@@ -64,15 +64,49 @@ class IntegerList(click.ParamType[tuple[int, ...]]):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
         """The integers, in the order given."""
-        if isinstance(value, tuple):
-            return value
-        parts = [part.strip() for part in str(value).split(",") if part.strip()]
+        if value == ():
+            return ()
+        parts = _parts(value)
         if not parts or not all(part.isdecimal() for part in parts):
-            self.fail(f"{value!r} is not a list of integers such as 32,512", param, ctx)
+            self.fail(f"{_as_given(value)!r} is not a list of integers such as 32,512", param, ctx)
         numbers = tuple(int(part) for part in parts)
         if min(numbers) < self._least:
             self.fail(f"{min(numbers)} is less than {self._least}", param, ctx)
         return numbers
+
+
+class WordList(click.ParamType[tuple[str, ...]]):
+    """``pa,sdpa`` as a tuple of words, each one of *choices* where there are any."""
+
+    name = "A,B"
+
+    def __init__(self, choices: Sequence[str] = ()) -> None:
+        self._choices = choices
+        self.name = ",".join(choices) or self.name
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The words, in the order given."""
+        if value == ():
+            return ()
+        words = _parts(value)
+        wrong = [word for word in words if self._choices and word not in self._choices]
+        if wrong or not words:
+            allowed = ", ".join(self._choices) or "words with commas between"
+            self.fail(f"{(wrong or [_as_given(value)])[0]!r} is not one of {allowed}", param, ctx)
+        return tuple(words)
+
+
+def _parts(value: object) -> list[str]:
+    """What stands between commas; a recipe's list has its parts already."""
+    parts = value if isinstance(value, tuple) else str(value).split(",")
+    return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def _as_given(value: object) -> str:
+    """A value as a person wrote it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 class Duration(click.ParamType[float]):

@@ -1,7 +1,6 @@
 """``llmbench run``: from options to a configuration, then measure, keep, show."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,80 +8,14 @@ import click
 from click.core import ParameterSource
 
 from llmbench import plan, recipes, recording
+from llmbench.cli.configuration import Asked, configuration_options, configurations
 from llmbench.cli.measuring import Outputs, Ways, measure
 from llmbench.cli.measuring import resume as go_on
-from llmbench.cli.options import Command, Duration, IntegerList, check_folder, check_output, find_prompts
-from llmbench.config import ATTENTIONS, ENGINES, PropertyValue, RunConfig
+from llmbench.cli.options import Command, Duration, check_folder, check_output
+from llmbench.config import RunConfig
+from llmbench.engines.abilities import check_abilities
 from llmbench.errors import InputError
 from llmbench.runner import Limits
-
-_FRAMEWORKS = {"ov": "openvino"}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What the command line says, one field an option of the same name."""
-
-    model: str
-    device: str
-    prompt: str | None
-    prompt_file: tuple[str, ...]
-    prompt_index: tuple[int, ...]
-    input_tokens: tuple[int, ...]
-    num_iters: int
-    warmups: int
-    launches: int
-    infer_count: int
-    batch_size: int
-    load_config: tuple[str, ...]
-    engine: str
-    attention: str | None
-    threads: int | None
-    seed: int
-    apply_chat_template: bool
-    end_token_stopping: bool
-    disable_prompt_permutation: bool
-    no_verify: bool
-    foreign_cpu_limit: float
-
-
-def _properties(sources: tuple[str, ...]) -> Mapping[str, PropertyValue]:
-    """The properties of every ``-lc``, later ones over earlier ones."""
-    properties: dict[str, PropertyValue] = {}
-    for source in sources:
-        properties |= recipes.read_properties(source)
-    return properties
-
-
-def _config(asked: _Asked, model: str) -> RunConfig:
-    """The configuration that the command line asks for."""
-    found = find_prompts(
-        text=asked.prompt,
-        files=asked.prompt_file,
-        indices=asked.prompt_index,
-        lengths=asked.input_tokens,
-        seed=asked.seed,
-    )
-    is_permuted = not asked.disable_prompt_permutation
-    return RunConfig(
-        model=model,
-        prompts=tuple(dataclasses.replace(prompt, is_permuted=is_permuted) for prompt in found),
-        engine=asked.engine,
-        device=asked.device.upper() if asked.engine != "scripted" else asked.device,
-        attention=asked.attention or ("sdpa" if asked.engine == "core" else "pa"),
-        properties=_properties(asked.load_config),
-        output_tokens=asked.infer_count,
-        iterations=asked.num_iters,
-        warmups=asked.warmups,
-        launches=asked.launches,
-        batch_size=asked.batch_size,
-        seed=asked.seed,
-        apply_chat_template=asked.apply_chat_template,
-        stop_at_eos=asked.end_token_stopping,
-        threads=asked.threads,
-        foreign_cpu_limit=asked.foreign_cpu_limit,
-        is_verified=not asked.no_verify,
-    )
 
 
 def _recipe_defaults(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
@@ -103,54 +36,7 @@ Examples:
 
 
 @click.command(cls=Command, short_help="Measure a model.", epilog=_EXAMPLES)
-@click.option(
-    "-m", "--model", metavar="IR_DIR|FILE.gguf", help="IR folder, a parent of exactly one, or a GGUF file."
-)
-@click.option("-d", "--device", default="CPU", help="OpenVINO device.")
-@click.option("-p", "--prompt", metavar="TEXT", help="One prompt.  [default: What is OpenVINO?]")
-@click.option(
-    "-pf",
-    "--prompt-file",
-    multiple=True,
-    metavar="FILE.jsonl",
-    help='Lines of {"prompt": "text"}; repeatable.',
-)
-@click.option(
-    "-pi", "--prompt-index", type=IntegerList(least=0), default=(), help="Only these prompts of the file."
-)
-@click.option(
-    "--input-tokens", type=IntegerList(), default=(), help="Synthetic prompts of exactly so many tokens."
-)
-@click.option("-n", "--num-iters", default=6, help="Measured iterations in each launch.")
-@click.option("--warmups", default=1, help="Iterations before them; kept, flagged, never averaged in.")
-@click.option(
-    "--launches", default=1, help="Fresh processes; five or more make a comparison worth something."
-)
-@click.option("-ic", "--infer-count", default=128, help="Output tokens, exactly so many.")
-@click.option(
-    "-bs", "--batch-size", default=1, help="Sequences in a request; each is a distinct variant of the prompt."
-)
-@click.option(
-    "-lc", "--load-config", multiple=True, metavar="JSON|FILE|KEY=VALUE", help="OpenVINO properties."
-)
-@click.option(
-    "-f", "--framework", type=click.Choice(list(_FRAMEWORKS)), default="ov", help="As in llm_bench."
-)
-@click.option("-s", "--seed", default=42, help="For synthetic prompts.")
-@click.option("--engine", type=click.Choice(ENGINES), default="genai", help="What generates.")
-@click.option(
-    "--attention", type=click.Choice(ATTENTIONS), help="Paged attention or SDPA.  [default: pa with genai]"
-)
-@click.option("--threads", type=int, help="INFERENCE_NUM_THREADS; getting fewer is an error.")
-@click.option("--apply-chat-template", is_flag=True, help="Hand prompts over as a user's turn.")
-@click.option("--end-token-stopping", is_flag=True, help="Let the end of text stop a sequence early.")
-@click.option(
-    "--disable-prompt-permutation", is_flag=True, help="The same prompt each iteration, not a variant."
-)
-@click.option("--no-verify", is_flag=True, help="Do not hold the files against their manifest; recorded.")
-@click.option(
-    "--foreign-cpu-limit", default=0.05, help="CPU share of others that makes a measurement invalid."
-)
+@configuration_options
 @click.option(
     "-c",
     "--recipe",
@@ -207,7 +93,6 @@ def command(  # noqa: PLR0917
     quiet: bool,
     dry_run: bool,
     recipe: Path | None,
-    framework: str,
     resume: Path | None,
     **options: Any,
 ) -> int:
@@ -216,10 +101,7 @@ def command(  # noqa: PLR0917
     Each launch is a fresh process that loads the model, runs the warm-ups and then -n iterations over the
     prompts. Every measurement is on the disk before the next begins.
     """
-    del (
-        recipe,
-        framework,
-    )  # a recipe has become defaults; llm_bench's other frameworks are refused by the choice
+    del recipe  # it has become defaults
     check_output(report, "-r")
     check_output(report_json, "-rj")
     outputs = Outputs(folder=output_dir, name=name, csv=report, json=report_json, overwrite=overwrite)
@@ -232,16 +114,18 @@ def command(  # noqa: PLR0917
     if resume is not None:
         _check_resume(ctx)
         return go_on(resume, outputs, ways)
-    asked = _Asked(**_without_recipe_prompts(ctx, options))
+    asked = Asked(**_without_recipe_prompts(ctx, options))
     if not asked.model:
         raise InputError("no model was given", hint="name an IR folder or a GGUF file with -m")
     check_folder(output_dir, "--output-dir")
     subject = recording.find_subject(asked.model, engine=asked.engine, is_verified=not asked.no_verify)
-    config = _config(asked, subject.path)
-    recording.check_lengths(config, subject.context_tokens)
+    cells = configurations(asked, subject.path)
+    for config in cells:
+        check_abilities(config)
+        recording.check_lengths(config, subject.context_tokens)
     if dry_run:
-        return _describe((config,))
-    return measure((config,), subject, outputs, ways)
+        return _describe(cells)
+    return measure(cells, subject, outputs, ways)
 
 
 def _without_recipe_prompts(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
@@ -257,7 +141,7 @@ def _check_resume(ctx: click.Context) -> None:
     """Refuse options that say what to measure: the run file has said so already."""
     given = [
         name
-        for name in _Asked.__dataclass_fields__
+        for name in (field.name for field in dataclasses.fields(Asked))
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     ]
     if given:

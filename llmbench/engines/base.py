@@ -21,17 +21,33 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """The engine's own account of one request, in seconds and tokens; ``None`` where it gives none.
+
+    *first_token_s* is the wait for the first token, *gaps_s* all gaps after it together, *call_s* the whole call.
+    """
+
+    first_token_s: float | None = None
+    gaps_s: float | None = None
+    call_s: float | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """What an engine observed of one request; the clock is ``time.perf_counter_ns``.
 
     *start_ns* is when the token ids were handed over, *end_ns* when the call returned. *infer_ns* are forward
-    passes, empty where the engine does not show them. *conditions* is told only by an engine without a machine.
+    passes, empty where the engine does not show them. *callback_ns* are the instants at which a streamer was
+    called, which are not those of tokens. *conditions* is told only by an engine without a machine.
     """
 
     start_ns: Nanoseconds
     end_ns: Nanoseconds
     sequences: tuple[measurement.Sequence, ...]
     infer_ns: tuple[int, ...] = ()
+    callback_ns: tuple[Nanoseconds, ...] = ()
+    counters: Counters | None = None
     conditions: Conditions | None = None
     suspicions: tuple[str, ...] = ()
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from llmbench import measurement
 from llmbench.config import RunConfig
+from llmbench.engines.abilities import check_abilities
 from llmbench.engines.base import Generation, Request
 from llmbench.engines.device import check_device, compile_properties, import_openvino
 from llmbench.engines.tokenizer import Tokenizer
@@ -193,10 +194,7 @@ class CoreEngine:
 
     def check(self, config: RunConfig) -> None:
         """Refuse what the device or this loop cannot do, before anything is loaded."""
-        if config.attention != "sdpa":
-            raise InputError(
-                "the core engine has no paged attention", hint="leave out --attention, or use genai"
-            )
+        check_abilities(config)
         check_device(config.device, compile_properties(config))
 
     def open(self, config: RunConfig) -> CoreSession:

@@ -1,13 +1,14 @@
 """What OpenVINO says of a device and its properties, before and after a model is loaded."""
 
+import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmbench.config import PropertyValue, RunConfig
-from llmbench.errors import InputError, MachineError
+from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.run import InForce
 
 # Accepted by Core and compile_model, though no device lists them.
@@ -31,6 +32,18 @@ def _engine_words(error: Exception) -> str:
         line for line in lines if not line.startswith(("Exception from", "Please, check", "Failed to create"))
     ]
     return (said or lines or [type(error).__name__])[-1][:300]
+
+
+@contextlib.contextmanager
+def engine_failures(doing: str) -> Iterator[None]:
+    """Turn what the engine throws in the block into a LaunchError with its own last words."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LaunchError(
+            f"the engine failed while {doing}: {_engine_words(error)}",
+            hint="correct the options that it names, or report it with the run file",
+        ) from error
 
 
 def check_device(device: str, properties: Mapping[str, PropertyValue]) -> None:
@@ -102,4 +115,8 @@ def check_in_force(config: RunConfig, in_force: InForce) -> tuple[str, ...]:
                 hint="ask for no more than the CPUs this process may use (see nproc)",
             )
         changes.append(f"{name}: asked {asked}, in force {got}")
+    for name, asked in config.scheduler.items():
+        got = in_force.scheduler.get(name)
+        if got is not None and not _same(asked, got):
+            changes.append(f"scheduler's {name}: asked {asked}, in force {got}")
     return tuple(changes)

@@ -1,27 +1,26 @@
-"""OpenVINO GenAI's own pipeline, timed from the instants it keeps of each token.
-
-In one ``raw_metrics`` object ``m_new_token_times`` are milliseconds on the clock of ``time.perf_counter``;
-``token_infer_durations`` are microseconds (seen with GenAI 2026.4.1; a test holds both against our clock).
-"""
+"""OpenVINO GenAI's own pipeline, timed from the instants it keeps of each token."""
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from llmbench import measurement
 from llmbench.config import RunConfig
+from llmbench.engines.abilities import check_abilities
 from llmbench.engines.base import Generation, Request
-from llmbench.engines.device import check_device, compile_properties, import_openvino
+from llmbench.engines.device import check_device, compile_properties, engine_failures, import_openvino
 from llmbench.engines.native import caught_stdout, read_in_force
+from llmbench.engines.scheduler import build_scheduler, prefills_in_chunks
 from llmbench.engines.tokenizer import Tokenizer
-from llmbench.measurement import Finish
+from llmbench.engines.told import read_counters, read_sequences
 from llmbench.run import InForce
-from llmbench.units import Nanoseconds, ns_from_ms, ns_from_us
+from llmbench.units import Nanoseconds, ns_from_us
 
-_ALL_TOKENS_AT_ONCE = (1 << 63) - 1
 _ATTENTION = {"pa": "PA", "sdpa": "SDPA"}
+_NO_TOKEN = 1 << 30
+"""An id that no vocabulary has: where it stands for the end of text, a beam cannot end early."""
 
 
 def _import_genai() -> Any:
@@ -31,14 +30,6 @@ def _import_genai() -> Any:
     import openvino_genai
 
     return openvino_genai
-
-
-def _scheduler(genai: Any) -> Any:
-    """A scheduler that prefills a prompt in one step and remembers no prefix; both differ from its defaults."""
-    scheduler = genai.SchedulerConfig()
-    scheduler.enable_prefix_caching = False
-    scheduler.max_num_batched_tokens = _ALL_TOKENS_AT_ONCE
-    return scheduler
 
 
 def _inputs(genai: Any, input_ids: tuple[tuple[int, ...], ...]) -> Any:
@@ -53,80 +44,110 @@ def _inputs(genai: Any, input_ids: tuple[tuple[int, ...], ...]) -> Any:
     return genai.TokenizedInputs(openvino.Tensor(ids), openvino.Tensor(mask))
 
 
+def _notes(config: RunConfig) -> tuple[str, ...]:
+    """What a reader must know of the way tokens are made here."""
+    notes = []
+    if config.num_beams > 1:
+        notes.append(
+            f"beam search: a token's time is that of a step of all {config.num_beams} beams; "
+            "which text wins is known only after the last"
+        )
+    if config.scheduler.get("enable_prefix_caching"):
+        notes.append("prefix caching is on: a prompt that begins like an earlier one is answered faster")
+    return tuple(notes)
+
+
 class GenaiSession:
     """A loaded ``LLMPipeline``."""
 
     def __init__(self, config: RunConfig) -> None:
         self._genai = _import_genai()
+        self._config = config
         options: dict[str, Any] = dict(compile_properties(config))
         options["ATTENTION_BACKEND"] = _ATTENTION[config.attention]
         if config.attention == "pa":
-            options["scheduler_config"] = _scheduler(self._genai)
-        with caught_stdout() as caught:
+            options["scheduler_config"] = build_scheduler(self._genai, config.scheduler)
+        with caught_stdout() as caught, engine_failures("loading"):
             self._pipeline = self._genai.LLMPipeline(config.model, config.device, **options)
-        self.in_force: InForce = read_in_force(caught.text)
-        tokenizer = Tokenizer(self._pipeline.get_tokenizer())
+        self.in_force: InForce = read_in_force(caught.text, notes=_notes(config))
+        self._native_tokenizer = self._pipeline.get_tokenizer()
+        tokenizer = Tokenizer(self._native_tokenizer)
         self.bos_id = tokenizer.bos_id
         self.encode = tokenizer.encode
         self.decode = tokenizer.decode
 
     def _generation_config(self, request: Request) -> Any:
-        """Greedy search for exactly so many tokens, or up to them where the end of text may stop it."""
+        """How to choose tokens, for exactly so many of them, or up to them where the end of text may stop it."""
+        asked = self._config
         config = self._genai.GenerationConfig()
         config.max_new_tokens = request.output_tokens
         config.ignore_eos = not request.stop_at_eos
-        config.do_sample = False
         config.apply_chat_template = False
+        config.num_beams = asked.num_beams
+        if asked.num_beams > 1 and not request.stop_at_eos:
+            config.set_eos_token_id(_NO_TOKEN)  # beams end at an end of text even where it is ignored
+        config.do_sample = asked.do_sample
+        if asked.do_sample:
+            config.rng_seed = asked.seed
+            config.temperature = asked.temperature
+            config.top_p = asked.top_p
+            if asked.top_k is not None:
+                config.top_k = asked.top_k
         return config
+
+    def _streamer(self, seen: list[int]) -> tuple[Any, ...]:
+        """A streamer of text that notes when it is called; nothing where no streaming is asked for."""
+        if not self._config.is_streamed:
+            return ()
+
+        def note(_text: str, now: Callable[[], int] = time.perf_counter_ns) -> None:
+            seen.append(now())
+
+        return (self._genai.TextStreamer(self._native_tokenizer, note),)
 
     def generate(self, request: Request) -> Generation:
         """One request, observed through the pipeline's own raw metrics."""
         inputs = _inputs(self._genai, request.input_ids)
-        config = self._generation_config(request)
+        seen: list[int] = []
+        arguments = (inputs, self._generation_config(request), *self._streamer(seen))
         generate = self._pipeline.generate
-        start_ns = time.perf_counter_ns()
-        result = generate(inputs, config)
-        end_ns = time.perf_counter_ns()
-        raw = result.perf_metrics.raw_metrics
-        infer_ns = tuple(ns_from_us(duration) for duration in raw.token_infer_durations)
+        with engine_failures("generating"):
+            start_ns = time.perf_counter_ns()
+            result = generate(*arguments)
+            end_ns = time.perf_counter_ns()
+        sequences, doubts = read_sequences(request, result, is_search=self._config.num_beams > 1)
+        metrics = result.perf_metrics
         return Generation(
             start_ns=Nanoseconds(start_ns),
             end_ns=Nanoseconds(end_ns),
-            sequences=_sequences(request, result, raw),
-            infer_ns=infer_ns if any(infer_ns) else (),
+            sequences=sequences,
+            infer_ns=self._infer_ns(request, metrics.raw_metrics),
+            callback_ns=tuple(map(Nanoseconds, seen)),
+            counters=read_counters(metrics.raw_metrics, metrics.get_num_generated_tokens()),
+            suspicions=doubts,
         )
+
+    def _infer_ns(self, request: Request, raw: Any) -> tuple[int, ...]:
+        """The forward passes; none where the first told would be only a chunk's, or the engine tells only zeros."""
+        if prefills_in_chunks(self._config.scheduler, sum(map(len, request.input_ids))):
+            return ()
+        infer_ns = tuple(ns_from_us(duration) for duration in raw.token_infer_durations)
+        return infer_ns if any(infer_ns) else ()
 
     def close(self) -> None:
         """Let go of the pipeline."""
         del self._pipeline
 
 
-def _sequences(request: Request, result: Any, raw: Any) -> tuple[measurement.Sequence, ...]:
-    """Each sequence with the steps it lived through: a live one gets a token a step."""
-    instants = tuple(ns_from_ms(at) for at in raw.m_new_token_times)
-    sizes = tuple(int(size) for size in raw.m_batch_sizes)
-    is_single = len(request.input_ids) == 1
-    sequences = []
-    for ids, tokens, reason in zip(request.input_ids, result.tokens, result.finish_reasons, strict=True):
-        is_cut = "LENGTH" not in str(reason)
-        sequences.append(
-            measurement.Sequence(
-                input_tokens=len(ids),
-                at_ns=instants if is_single else instants[: len(tokens)],
-                counts=sizes if is_single and set(sizes) != {1} else (),
-                token_ids=tuple(int(token) for token in tokens),
-                finish=Finish.STOP if is_cut else Finish.LENGTH,
-            )
-        )
-    return tuple(sequences)
-
-
 class GenaiEngine:
     """OpenVINO GenAI's ``LLMPipeline``, with paged attention or SDPA."""
 
     def check(self, config: RunConfig) -> None:
-        """Refuse what the device cannot do, before anything is loaded."""
+        """Refuse what the pipeline or the device cannot do, before anything is loaded."""
+        check_abilities(config)
         check_device(config.device, compile_properties(config))
+        if config.scheduler:
+            build_scheduler(_import_genai(), config.scheduler)
 
     def open(self, config: RunConfig) -> GenaiSession:
         """Load and compile the model."""

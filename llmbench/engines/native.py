@@ -13,7 +13,7 @@ from llmbench.run import InForce
 
 _SECTION = re.compile(r"^Model: (?P<name>.+)\n(?P<body>(?:  .+\n?)+)", re.MULTILINE)
 _PAIR = re.compile(r"^  (?P<key>[A-Za-z_]+): ?(?P<value>.*)$", re.MULTILINE)
-_SCHEDULER = re.compile(r"SchedulerConfig \{(?P<body>.*?)\}", re.DOTALL)
+_SCHEDULER = "SchedulerConfig {"
 _NO_LIMIT = 1 << 62
 
 
@@ -52,22 +52,40 @@ def _pairs(body: str) -> dict[str, str]:
     return {found["key"]: found["value"].strip() for found in _PAIR.finditer(body)}
 
 
-def read_in_force(log: str) -> InForce:
-    """What an engine log of level 2 says is in force for the language model (not its tokenizers).
+def _scheduler(log: str) -> dict[str, str]:
+    """The scheduler's settings as printed, those of its parts behind a dot: ``cache_eviction_config.start_size``."""
+    found: dict[str, str] = {}
+    parts: list[str] = []
+    for line in log[log.find(_SCHEDULER) :].splitlines() if _SCHEDULER in log else ():
+        words = line.strip()
+        pair = _PAIR.match(f"  {words}")
+        if words.endswith("{"):
+            name = words.removesuffix("{").strip()
+            parts.append(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+        elif words == "}":
+            parts.pop()
+        elif pair:
+            found[".".join([*parts[1:], pair["key"]])] = pair["value"].strip()
+        if not parts:
+            break
+    return found
 
-    The properties and the scheduler are printed at load only (seen with OpenVINO GenAI 2026.4).
+
+def read_in_force(log: str, notes: tuple[str, ...] = ()) -> InForce:
+    """What an engine log of level 2 says is in force for the language model (not its tokenizers, nor a draft).
+
+    The properties and the scheduler are printed at load only (seen with OpenVINO GenAI 2026.4), the main model's
+    before those of a draft.
     """
     models = [found for found in _SECTION.finditer(log) if "okenizer" not in found["name"]]
-    properties = _pairs(models[-1]["body"]) if models else {}
-    scheduler = _SCHEDULER.search(log)
-    limits = _pairs(scheduler["body"]) if scheduler else {}
     limits = {
         key: "no limit" if value.isdigit() and int(value) >= _NO_LIMIT else value
-        for key, value in limits.items()
+        for key, value in _scheduler(log).items()
     }
-    name = models[-1]["name"] if models else ""
+    name = models[0]["name"] if models else ""
     return InForce(
-        properties=properties,
+        properties=_pairs(models[0]["body"]) if models else {},
         scheduler=limits,
         attention="paged attention" if "Paged" in name else "SDPA" if models else None,
+        notes=notes,
     )

@@ -18,6 +18,7 @@ from typing import Any
 
 from llmbench import measurement
 from llmbench.config import RunConfig
+from llmbench.engines.abilities import check_abilities
 from llmbench.engines.base import Generation, Request
 from llmbench.errors import InputError
 from llmbench.measurement import Conditions, Finish
@@ -180,7 +181,8 @@ class ScriptedEngine:
     """Loads a script in place of a model."""
 
     def check(self, config: RunConfig) -> None:
-        """Refuse a script that cannot be read."""
+        """Refuse a script that cannot be read, and what a script cannot play."""
+        check_abilities(config)
         read_script(config.model)
 
     def open(self, config: RunConfig) -> ScriptedSession:

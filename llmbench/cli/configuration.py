@@ -1,0 +1,271 @@
+"""The options that say what to measure, and the configurations they make: one, or the cells of a sweep.
+
+The command line and a recipe (RUN.toml) go the same way, so that a recipe means the same to every subcommand.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from llmbench import recipes
+from llmbench.cli.options import IntegerList, WordList, find_prompts
+from llmbench.config import ATTENTIONS, ENGINES, Prompt, PropertyValue, RunConfig
+from llmbench.errors import InputError
+
+_FRAMEWORKS = {"ov": "openvino"}
+_KV_PRECISION = "KV_CACHE_PRECISION"
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the options say, one field an option of the same name; several values make a sweep."""
+
+    model: str | None
+    device: str
+    prompt: str | None
+    prompt_file: tuple[str, ...]
+    prompt_index: tuple[int, ...]
+    input_tokens: tuple[int, ...]
+    num_iters: int
+    warmups: int
+    launches: int
+    infer_count: tuple[int, ...]
+    batch_size: tuple[int, ...]
+    load_config: tuple[str, ...]
+    cb_config: tuple[str, ...]
+    kv_cache_precision: tuple[str, ...]
+    framework: str
+    engine: str
+    attention: tuple[str, ...]
+    threads: tuple[int, ...]
+    seed: int
+    num_beams: int
+    do_sample: bool
+    temperature: float
+    top_p: float
+    top_k: int | None
+    streaming: bool
+    apply_chat_template: bool
+    end_token_stopping: bool
+    disable_prompt_permutation: bool
+    no_verify: bool
+    foreign_cpu_limit: float
+
+
+_OPTIONS = (
+    click.option(
+        "-m",
+        "--model",
+        metavar="IR_DIR|FILE.gguf",
+        help="IR folder, a parent of exactly one, or a GGUF file.",
+    ),
+    click.option("-d", "--device", default="CPU", help="OpenVINO device."),
+    click.option("-p", "--prompt", metavar="TEXT", help="One prompt.  [default: What is OpenVINO?]"),
+    click.option(
+        "-pf",
+        "--prompt-file",
+        multiple=True,
+        metavar="FILE.jsonl",
+        help='Lines of {"prompt": "text"}; repeatable.',
+    ),
+    click.option(
+        "-pi", "--prompt-index", type=IntegerList(least=0), default=(), help="Only these prompts of the file."
+    ),
+    click.option(
+        "--input-tokens", type=IntegerList(), default=(), help="Synthetic prompts of exactly so many tokens."
+    ),
+    click.option("-n", "--num-iters", default=6, help="Measured iterations in each launch."),
+    click.option("--warmups", default=1, help="Iterations before them; kept, flagged, never averaged in."),
+    click.option(
+        "--launches", default=1, help="Fresh processes; five or more make a comparison worth something."
+    ),
+    click.option(
+        "-ic",
+        "--infer-count",
+        type=IntegerList(least=0),
+        default="128",
+        help="Output tokens, exactly so many.  [sweep]",
+    ),
+    click.option(
+        "-bs",
+        "--batch-size",
+        type=IntegerList(least=0),
+        default="1",
+        help="Sequences in a request; each is a distinct variant of the prompt.  [sweep]",
+    ),
+    click.option(
+        "-lc",
+        "--load-config",
+        multiple=True,
+        metavar="JSON|FILE|KEY=VALUE",
+        help="OpenVINO properties; a list of values is swept.",
+    ),
+    click.option(
+        "--cb-config",
+        multiple=True,
+        metavar="JSON|FILE|KEY=VALUE",
+        help="GenAI's scheduler, such as max_num_batched_tokens=256; a list of values is swept.",
+    ),
+    click.option(
+        "--kv-cache-precision",
+        type=WordList(),
+        default=(),
+        help="KV_CACHE_PRECISION: u8, f16, bf16 ...  [sweep]",
+    ),
+    click.option(
+        "-f", "--framework", type=click.Choice(list(_FRAMEWORKS)), default="ov", help="As in llm_bench."
+    ),
+    click.option(
+        "-s", "--seed", default=42, help="For synthetic prompts, sampling, and the order of a sweep."
+    ),
+    click.option("--engine", type=click.Choice(ENGINES), default="genai", help="What generates."),
+    click.option(
+        "--attention",
+        type=WordList(ATTENTIONS),
+        default=(),
+        help="Paged attention or SDPA.  [default: pa with genai; sweep]",
+    ),
+    click.option(
+        "--threads",
+        type=IntegerList(least=0),
+        default=(),
+        help="INFERENCE_NUM_THREADS; getting fewer is an error.  [sweep]",
+    ),
+    click.option("--num-beams", default=1, help="Beam search with so many beams."),
+    click.option(
+        "--do-sample", is_flag=True, help="Sample tokens, by the seed; otherwise the likeliest is taken."
+    ),
+    click.option("--temperature", default=1.0, help="Of sampling."),
+    click.option("--top-p", default=1.0, help="Sample from the likeliest tokens that make up this share."),
+    click.option("--top-k", type=int, help="Sample from so many likeliest tokens."),
+    click.option(
+        "--streaming", is_flag=True, help="Stream the text; the callbacks are kept beside the tokens."
+    ),
+    click.option("--apply-chat-template", is_flag=True, help="Hand prompts over as a user's turn."),
+    click.option("--end-token-stopping", is_flag=True, help="Let the end of text stop a sequence early."),
+    click.option(
+        "--disable-prompt-permutation", is_flag=True, help="The same prompt each iteration, not a variant."
+    ),
+    click.option("--no-verify", is_flag=True, help="Do not hold the files against their manifest; recorded."),
+    click.option(
+        "--foreign-cpu-limit", default=0.05, help="CPU share of others that makes a measurement invalid."
+    ),
+)
+
+
+def configuration_options(command: _Command) -> _Command:
+    """Add every option that says what to measure; the command gets them by the names of `Asked`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_recipe(path: str | Path, **changes: Any) -> Asked:
+    """What a recipe asks for, options it does not name at their defaults; *changes* stand above it.
+
+    Raises InputError that names the line, or the option whose value is none.
+    """
+    names = {field.name for field in dataclasses.fields(Asked)}
+    command = configuration_options(click.Command("recipe"))
+    return _asked_of(command, {**recipes.read_run(path, known=names), **changes})
+
+
+def _asked_of(command: click.Command, defaults: Mapping[str, Any]) -> Asked:
+    """The options of a command at these defaults, as if nothing stood on the command line."""
+    context = command.make_context("recipe", [], default_map=dict(defaults))
+    return Asked(**context.params)
+
+
+def configurations(asked: Asked, model: str) -> tuple[RunConfig, ...]:
+    """The configuration asked for, or the cells of a sweep: the cross product of every list, in the order given."""
+    found = _prompts(asked)
+    swept = itertools.product(
+        asked.attention or ("pa" if asked.engine == "genai" else "sdpa",),
+        asked.threads or (None,),
+        _combinations(_properties(asked)),
+        _combinations(_read(asked.cb_config, "--cb-config")),
+        asked.batch_size,
+        asked.infer_count,
+    )
+    base = RunConfig(
+        model=model,
+        prompts=found,
+        engine=asked.engine,
+        device=asked.device.upper() if asked.engine != "scripted" else asked.device,
+        iterations=asked.num_iters,
+        warmups=asked.warmups,
+        launches=asked.launches,
+        seed=asked.seed,
+        num_beams=asked.num_beams,
+        do_sample=asked.do_sample,
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        top_k=asked.top_k,
+        is_streamed=asked.streaming,
+        apply_chat_template=asked.apply_chat_template,
+        stop_at_eos=asked.end_token_stopping,
+        foreign_cpu_limit=asked.foreign_cpu_limit,
+        is_verified=not asked.no_verify,
+    )
+    return tuple(
+        dataclasses.replace(
+            base,
+            attention=attention,
+            threads=threads,
+            properties=properties,
+            scheduler=scheduler,
+            batch_size=batch_size,
+            output_tokens=output_tokens,
+        )
+        for attention, threads, properties, scheduler, batch_size, output_tokens in swept
+    )
+
+
+def _prompts(asked: Asked) -> tuple[Prompt, ...]:
+    """The prompts asked for, permuted each iteration or not."""
+    found = find_prompts(
+        text=asked.prompt,
+        files=asked.prompt_file,
+        indices=asked.prompt_index,
+        lengths=asked.input_tokens,
+        seed=asked.seed,
+    )
+    is_permuted = not asked.disable_prompt_permutation
+    return tuple(dataclasses.replace(prompt, is_permuted=is_permuted) for prompt in found)
+
+
+def _read(sources: tuple[str, ...], option: str) -> dict[str, recipes.RunValue]:
+    """The properties of every source, later ones over earlier ones."""
+    properties: dict[str, recipes.RunValue] = {}
+    for source in sources:
+        properties |= recipes.read_properties(source, option=option)
+    return properties
+
+
+def _properties(asked: Asked) -> dict[str, recipes.RunValue]:
+    """The OpenVINO properties of ``-lc``, and that of ``--kv-cache-precision``."""
+    properties = _read(asked.load_config, "-lc")
+    if asked.kv_cache_precision:
+        if _KV_PRECISION in properties:
+            raise InputError(
+                f"{_KV_PRECISION} stands in -lc and --kv-cache-precision is given as well",
+                hint="keep one of them",
+            )
+        properties[_KV_PRECISION] = asked.kv_cache_precision
+    return properties
+
+
+def _combinations(properties: Mapping[str, recipes.RunValue]) -> list[dict[str, PropertyValue]]:
+    """Every combination of the values listed, the last key changing fastest."""
+    return [dict(zip(properties, values, strict=True)) for values in itertools.product(*_lists(properties))]
+
+
+def _lists(properties: Mapping[str, recipes.RunValue]) -> Iterator[tuple[PropertyValue, ...]]:
+    """The values of each key; a single one as a list of one."""
+    for value in properties.values():
+        yield value if isinstance(value, tuple) else (value,)

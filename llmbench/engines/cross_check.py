@@ -1,0 +1,112 @@
+"""Whether the clocks tell one story: the engine's counters, the callbacks it made, and our own clock."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from llmbench.engines.base import Generation
+from llmbench.units import seconds_between
+
+TOLERANCE = 0.02
+"""Two clocks may differ by this share of what they measured."""
+
+SLACK_S = 0.005
+"""... or by so much, whichever is more: SDPA starts its own clock 2.4 ms after our call."""
+
+OUTSIDE_NS = 1_000_000
+"""An instant may lie so far outside the call it belongs to."""
+
+REPEATED_TOKENS = 16
+"""An output of at least so many tokens that are all the same one is no text."""
+
+
+def suspicions(generation: Generation) -> tuple[str, ...]:
+    """What makes a measurement doubtful, each naming what said what; empty where all agree."""
+    if not any(sequence.at_ns for sequence in generation.sequences):
+        return ("no token came out",)
+    return (
+        *generation.suspicions,
+        *_outside(generation),
+        *_callbacks(generation),
+        *_disagreements(generation),
+        *_degenerate(generation),
+    )
+
+
+def _outside(generation: Generation) -> Iterator[str]:
+    """Token instants outside the call they belong to: the engine's clock is not ours, then."""
+    instants = [at for sequence in generation.sequences for at in sequence.at_ns]
+    if _is_outside(instants, generation):
+        yield "the engine's token times lie outside its call on our clock"
+
+
+def _is_outside(instants: Sequence[int], generation: Generation) -> bool:
+    """Whether an instant lies before or after the call."""
+    begin, end = generation.start_ns - OUTSIDE_NS, generation.end_ns + OUTSIDE_NS
+    return min(instants) < begin or max(instants) > end
+
+
+def _callbacks(generation: Generation) -> Iterator[str]:
+    """Callbacks that run backwards, lie outside the call, or come before a first token was there."""
+    seen = generation.callback_ns
+    if not seen:
+        return
+    if any(later < earlier for earlier, later in pairwise(seen)):
+        yield "the callbacks run backwards"
+    if _is_outside(seen, generation):
+        yield "callbacks lie outside the call on our clock"
+    first = min(sequence.at_ns[0] for sequence in generation.sequences if sequence.at_ns)
+    if seen[0] < first - OUTSIDE_NS:
+        early = seconds_between(seen[0], first)
+        yield f"the first callback came {early * 1e3:.1f} ms before the engine's first token"
+
+
+def _disagreements(generation: Generation) -> Iterator[str]:
+    """Where the engine's counters and the instants disagree on the first token, the gaps, the call or the tokens."""
+    told = generation.counters
+    last = max(sequence.at_ns[-1] for sequence in generation.sequences if sequence.at_ns)
+    first = min(sequence.at_ns[0] for sequence in generation.sequences if sequence.at_ns)
+    call_s = seconds_between(generation.start_ns, generation.end_ns)
+    e2e_s = seconds_between(generation.start_ns, last)
+    if not _agree(e2e_s, call_s):
+        yield f"the last token came after {_ms(e2e_s)}, the call took {_ms(call_s)}"
+    if told is None:
+        return
+    first_s = seconds_between(generation.start_ns, first)
+    if told.first_token_s is not None:
+        yield from _compare("first token", told.first_token_s, first_s)
+        if told.gaps_s is not None:
+            yield from _compare("first token and gaps together", told.first_token_s + told.gaps_s, e2e_s)
+    if told.call_s is not None:
+        yield from _compare("the whole call", told.call_s, call_s)
+    out = sum(sequence.output_tokens for sequence in generation.sequences)
+    if told.tokens is not None and told.tokens != out:
+        yield f"the engine counted {told.tokens} tokens, {out} came out"
+
+
+def _compare(what: str, engine_s: float, ours_s: float) -> Iterator[str]:
+    """One sentence where two clocks disagree; a factor of about a thousand is a unit taken for another."""
+    if _agree(engine_s, ours_s):
+        return
+    ratio = engine_s / ours_s if ours_s and engine_s else 1.0
+    is_unit = any(abs(ratio / factor - 1) < 0.2 for factor in (1e-6, 1e-3, 1e3, 1e6))
+    unit = ": has it changed its unit?" if is_unit else ""
+    yield f"{what}: the engine says {_ms(engine_s)}, our clock {_ms(ours_s)}{unit}"
+
+
+def _agree(one_s: float, other_s: float) -> bool:
+    """Whether two durations are the same within the tolerance."""
+    return abs(one_s - other_s) <= max(TOLERANCE * max(one_s, other_s), SLACK_S)
+
+
+def _ms(seconds: float) -> str:
+    """A duration as a sentence tells it."""
+    return f"{seconds * 1e3:.4g} ms"
+
+
+def _degenerate(generation: Generation) -> Iterator[str]:
+    """Sequences that are one token over and over: what broken weights give where no logits can be seen."""
+    for sequence in generation.sequences:
+        ids = sequence.token_ids
+        if len(ids) >= REPEATED_TOKENS and len(set(ids)) == 1:
+            yield f"degenerate output: token {ids[0]} and nothing else, {len(ids)} times"
+            return

@@ -1,0 +1,148 @@
+"""GenAI's scheduler from flat keys: each checked by name and type before anything is loaded.
+
+A key of a part stands behind a dot: ``cache_eviction_config.start_size``. Naming a key of a part switches it on.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmbench.config import PropertyValue
+from llmbench.errors import InputError
+
+ALL_TOKENS_AT_ONCE = (1 << 63) - 1
+_SIZES = ("start_size", "recent_size", "max_cache_size")
+_EVICTION = "cache_eviction_config"
+_SWITCHES = {_EVICTION: "use_cache_eviction", "sparse_attention_config": "use_sparse_attention"}
+
+
+def build_scheduler(genai: Any, asked: Mapping[str, PropertyValue]) -> Any:
+    """A ``SchedulerConfig`` that prefills a prompt in one step and remembers no prefix, but for what is asked.
+
+    Both differ from the pipeline's own defaults, under which a number is not comparable. Raises InputError on a key
+    that there is not, or a value that it does not take.
+    """
+    scheduler = genai.SchedulerConfig()
+    scheduler.enable_prefix_caching = False
+    scheduler.max_num_batched_tokens = ALL_TOKENS_AT_ONCE
+    _check_names(asked, [*_names(scheduler), *(f"{_EVICTION}.{name}" for name in _SIZES)])
+    if any(key in asked for key in _size_keys()):
+        scheduler.cache_eviction_config = _eviction(genai, scheduler.cache_eviction_config, asked)
+    for part, switch in _SWITCHES.items():
+        if switch not in asked and any(key.startswith(f"{part}.") for key in asked):
+            setattr(scheduler, switch, True)
+    for key, value in asked.items():
+        if key not in _size_keys():
+            _set(scheduler, key, value)
+    _check_steps(scheduler)
+    return scheduler
+
+
+def _size_keys() -> tuple[str, ...]:
+    """The keys of the eviction's sizes, which can be set only when it is made."""
+    return tuple(f"{_EVICTION}.{name}" for name in _SIZES)
+
+
+def _names(settings: Any, prefix: str = "") -> Iterator[str]:
+    """Every key of a settings object, those of its parts behind a dot."""
+    for name in dir(settings):
+        value = getattr(settings, name)
+        if name.startswith("_") or callable(value):
+            continue
+        if _is_part(value):
+            yield from _names(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _is_part(value: Any) -> bool:
+    """Whether a setting has settings of its own."""
+    return hasattr(value, "to_string") or type(value).__name__.endswith("Config")
+
+
+def _check_names(asked: Mapping[str, PropertyValue], known: list[str]) -> None:
+    """Refuse a key that the scheduler does not have."""
+    for key in asked:
+        if key not in known:
+            near = _near(key, known)
+            raise InputError(
+                f"the scheduler has no key {key!r}",
+                hint=f"did you mean {near}?" if near else f"it has {', '.join(sorted(known))}",
+            )
+
+
+def _near(key: str, known: list[str]) -> str | None:
+    """The key meant, as one may have left out the part that it belongs to; ``None`` if none is like it."""
+    short = {name.rpartition(".")[2]: name for name in reversed(known)}
+    last = key.rpartition(".")[2]
+    if last in short:
+        return short[last]
+    near = difflib.get_close_matches(key, known, n=1)
+    return near[0] if near else next(map(short.get, difflib.get_close_matches(last, short, n=1)), None)
+
+
+def _eviction(genai: Any, default: Any, asked: Mapping[str, PropertyValue]) -> Any:
+    """A cache eviction of these sizes."""
+    sizes = {}
+    for name in _SIZES:
+        value = asked.get(f"{_EVICTION}.{name}", getattr(default, f"get_{name}")())
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise _unfit(f"{_EVICTION}.{name}", value, "an integer")
+        sizes[name] = value
+    try:
+        return genai.CacheEvictionConfig(aggregation_mode=default.aggregation_mode, **sizes)
+    except (RuntimeError, TypeError) as error:
+        last = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+        raise InputError(
+            f"the scheduler does not take {_EVICTION}: {last}", hint="correct --cb-config"
+        ) from error
+
+
+def _set(settings: Any, key: str, value: PropertyValue) -> None:
+    """Set one key to a value of the type it has."""
+    target = settings
+    *parts, name = key.split(".")
+    for part in parts:
+        target = getattr(target, part)
+    default = getattr(target, name)
+    members = getattr(type(default), "__members__", None)
+    if members is not None:
+        if str(value).upper() not in members:
+            raise _unfit(key, value, f"one of {', '.join(members)}")
+        setattr(target, name, members[str(value).upper()])
+        return
+    kind = int if default is None else type(default)
+    fitting = isinstance(value, int | float) if kind is float else type(value) is kind
+    if isinstance(value, bool) is not (kind is bool) or not fitting:
+        raise _unfit(key, value, _KINDS.get(kind, kind.__name__))
+    try:
+        setattr(target, name, value)
+    except (TypeError, OverflowError) as error:
+        raise _unfit(key, value, f"{_KINDS[kind]} it can hold") from error
+
+
+_KINDS: dict[type, str] = {bool: "true or false", int: "an integer", float: "a number"}
+
+
+def _unfit(key: str, value: PropertyValue, expected: str) -> InputError:
+    """The error for a value that a key does not take."""
+    return InputError(
+        f"the scheduler's {key} does not take {value!r}; it takes {expected}", hint="correct --cb-config"
+    )
+
+
+def _check_steps(scheduler: Any) -> None:
+    """Refuse what the engine would refuse only at the first request."""
+    tokens, sequences = scheduler.max_num_batched_tokens, scheduler.max_num_seqs
+    if not scheduler.dynamic_split_fuse and tokens < sequences:
+        raise InputError(
+            f"without dynamic_split_fuse max_num_batched_tokens ({tokens}) must not be below "
+            f"max_num_seqs ({sequences})",
+            hint="set max_num_seqs as well",
+        )
+
+
+def prefills_in_chunks(asked: Mapping[str, PropertyValue], input_tokens: int) -> bool:
+    """Whether so many input tokens take more than one step; the first forward pass told is then the last chunk's."""
+    limit = asked.get("max_num_batched_tokens", ALL_TOKENS_AT_ONCE)
+    return isinstance(limit, int) and limit < input_tokens

@@ -1,0 +1,134 @@
+import itertools
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from llmbench.cli.configuration import Asked, configuration_options, configurations, read_recipe
+from llmbench.cli.options import Command
+from llmbench.config import RunConfig
+from llmbench.errors import InputError
+
+
+def _cells(*arguments: str) -> tuple[RunConfig, ...]:
+    asked: list[Asked] = []
+
+    @click.command(cls=Command)
+    @configuration_options
+    def command(**options: Any) -> None:
+        asked.append(Asked(**options))
+
+    command.main([*arguments], standalone_mode=False)
+    return configurations(asked[0], "m")
+
+
+def _only(*arguments: str) -> RunConfig:
+    (config,) = _cells(*arguments)
+    return config
+
+
+def test_the_defaults_are_one_plain_configuration() -> None:
+    """Without options: paged attention on the CPU, greedy, 128 tokens, six iterations after a warm-up."""
+    config = _only()
+
+    assert ("genai", "CPU", "pa", "greedy") == (config.engine, config.device, config.attention, config.way)
+    assert (128, 6, 1, 1, 1) == (
+        config.output_tokens,
+        config.iterations,
+        config.warmups,
+        config.launches,
+        config.batch_size,
+    )
+    assert ({}, {}, None) == (config.properties, config.scheduler, config.threads)
+
+
+def test_other_engines_have_no_paged_attention_unless_asked() -> None:
+    """The default follows the engine."""
+    assert "sdpa" == _only("--engine", "core").attention
+    assert "pa" == _only("--engine", "core", "--attention", "pa").attention
+
+
+def test_lists_make_the_cross_product_in_the_order_given() -> None:
+    """Each value of one option meets each of the others."""
+    cells = _cells("-ic", "8,16", "-bs", "1,2", "--attention", "pa,sdpa", "--threads", "1,2")
+    made = [(c.attention, c.threads, c.batch_size, c.output_tokens) for c in cells]
+
+    assert list(itertools.product(("pa", "sdpa"), (1, 2), (1, 2), (8, 16))) == made
+
+
+def test_a_property_with_a_list_of_values_is_swept() -> None:
+    """So is a precision of the KV cache, and a key of the scheduler."""
+    cells = _cells(
+        "-lc",
+        '{"DYNAMIC_QUANTIZATION_GROUP_SIZE": [0, 32], "NUM_STREAMS": 1}',
+        "--kv-cache-precision",
+        "u8,f16",
+        "--cb-config",
+        "max_num_batched_tokens=[256,512]",
+    )
+    made = [
+        (
+            c.properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"],
+            c.properties["KV_CACHE_PRECISION"],
+            c.scheduler["max_num_batched_tokens"],
+        )
+        for c in cells
+    ]
+
+    assert list(itertools.product((0, 32), ("u8", "f16"), (256, 512))) == made
+    assert {1} == {c.properties["NUM_STREAMS"] for c in cells}
+
+
+def test_a_precision_named_twice_is_refused() -> None:
+    """Two places for one value are one too many."""
+    with pytest.raises(InputError, match="KV_CACHE_PRECISION stands in -lc and --kv-cache-precision"):
+        _cells("-lc", "KV_CACHE_PRECISION=u8", "--kv-cache-precision", "f16")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way"),
+    [
+        (("--num-beams", "4"), "4 beams"),
+        (("--do-sample", "--temperature", "0.8"), "sampled, temperature 0.8"),
+        (
+            ("--do-sample", "--top-p", "0.9", "--top-k", "20"),
+            "sampled, temperature 1, top-p 0.9, top-k 20",
+        ),
+    ],
+)
+def test_the_way_of_generating_is_told_in_words(arguments: tuple[str, ...], way: str) -> None:
+    """A reader sees how tokens were chosen."""
+    assert way == _only(*arguments).way
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--temperature", "0.8"), "the search is greedy"),
+        (("--do-sample", "--temperature", "0"), "temperature 0"),
+        (("--do-sample", "--top-p", "1.5"), "top-p 1.5"),
+        (("--do-sample", "--top-k", "0"), "top-k: 0"),
+        (("--num-beams", "0"), "beams: 0"),
+        (("-ic", "8,0"), "output tokens: 0"),
+    ],
+)
+def test_what_is_no_way_to_generate_is_refused(arguments: tuple[str, ...], said: str) -> None:
+    """A value outside its range, or one that would do nothing."""
+    with pytest.raises(InputError, match=said):
+        _cells(*arguments)
+
+
+def test_a_recipe_asks_for_what_the_options_would(tmp_path: Path) -> None:
+    """Lists, tables and defaults are those of the command line; changes stand above the recipe."""
+    recipe = tmp_path / "run.toml"
+    recipe.write_text(
+        'model = "ir"\ninfer-count = [8, 16]\nattention = "sdpa"\nthreads = 2\n'
+        "[properties]\nNUM_STREAMS = 1\n"
+        "[scheduler]\nmax_num_seqs = 4\n[scheduler.cache_eviction_config]\nstart_size = 64\n"
+    )
+    cells = configurations(read_recipe(recipe, attention="pa"), "ir")
+
+    assert [8, 16] == [cell.output_tokens for cell in cells]
+    assert ("pa", 2, {"NUM_STREAMS": 1}) == (cells[0].attention, cells[0].threads, cells[0].properties)
+    assert {"max_num_seqs": 4, "cache_eviction_config.start_size": 64} == cells[0].scheduler
