@@ -12,6 +12,7 @@ PropertyValue = str | int | float | bool
 
 ENGINES = ("genai", "core", "scripted")
 ATTENTIONS = ("pa", "sdpa")
+POLICY, TENSOR_PARALLEL = "MODEL_DISTRIBUTION_POLICY", "TENSOR_PARALLEL"
 FOREIGN_CPU_LIMIT = 0.05
 """The share of the CPUs others may take before a measurement does not count."""
 
@@ -80,6 +81,10 @@ class RunConfig:
     is_streamed: bool = False
     threads: int | None = None
     sockets: tuple[int, ...] = ()
+    numa_nodes: tuple[int, ...] = ()
+    cores: tuple[int, ...] = ()
+    membind: tuple[int, ...] = ()
+    interleave: tuple[int, ...] = ()
     foreign_cpu_limit: float = FOREIGN_CPU_LIMIT
     is_verified: bool = True
 
@@ -128,6 +133,11 @@ class RunConfig:
         limits = f", top-p {self.top_p:g}" if self.top_p < 1 else ""
         limits += f", top-k {self.top_k}" if self.top_k is not None else ""
         return f"sampled, temperature {self.temperature:g}{limits}"
+
+    @property
+    def is_tensor_parallel(self) -> bool:
+        """Whether every product is to be split over the CPU's sockets."""
+        return TENSOR_PARALLEL in str(self.properties.get(POLICY, "")).upper()
 
     @property
     def iterations_per_launch(self) -> int:

@@ -43,7 +43,7 @@ class Sequence:
     def __post_init__(self) -> None:
         if self.counts and len(self.counts) != len(self.at_ns):
             raise LaunchError(f"{len(self.at_ns)} token events but {len(self.counts)} counts")
-        if any(later < earlier for earlier, later in zip(self.at_ns, self.at_ns[1:], strict=False)):
+        if sorted(self.at_ns) != list(self.at_ns):
             raise LaunchError(
                 "token times run backwards", hint="were two clocks mixed? Please report it with the run file."
             )
@@ -214,6 +214,8 @@ class Measurement:
     @property
     def longest(self) -> Sequence:
         """The sequence a person waits longest for: the last to end."""
+        if len(self.sequences) == 1:
+            return self.sequences[0]
         return max(self.sequences, key=lambda s: (s.at_ns[-1] if s.at_ns else 0, s.output_tokens))
 
     @property

@@ -13,6 +13,7 @@ from llmbench.system.topology import Node, format_list, parse_list, read_nodes
 
 _PIN = "import os, sys; os.sched_setaffinity(0, map(int, sys.argv[1].split(','))); os.execvp(sys.argv[2], sys.argv[2:])"
 """Runs a command on some CPUs only, as taskset does, which not every machine has."""
+_OPTIONS = {"bind": "--membind", "interleave": "--interleave"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +58,14 @@ class MemoryNodes:
 class Binding:
     """CPUs a process is held to, the nodes its memory is bound to (none: it is not), and how that is done.
 
-    *prefix* stands before the process's command. *warnings* say what is not as it could be.
+    *prefix* stands before the process's command. *memory* is the policy that it brings, as the kernel writes it
+    (``bind:0``, ``interleave:0-1``). *warnings* say what is not as it could be.
     """
 
     cpus: tuple[int, ...] = ()
     nodes: tuple[int, ...] = ()
     prefix: tuple[str, ...] = ()
+    memory: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -72,15 +75,18 @@ def bind(asked: Asked, topology: Topology, memory: MemoryNodes) -> Binding:
     Raises ``MachineError`` where the machine has less than was asked, or this process may use less.
     """
     cpus = _cpus(asked, topology)
-    nodes, policy, warnings = _memory(asked, topology, memory, cpus)
+    nodes, warnings = _memory(asked, topology, memory, cpus)
+    policy = ("interleave" if asked.interleave else "bind") if nodes else None
     if not cpus and not policy:
         return Binding()
     if memory.numactl:
         threads = (f"--physcpubind={format_list(cpus)}",) if cpus else ()
-        prefix = (memory.numactl, *threads, *policy, "--")
+        pages = (f"{_OPTIONS[policy]}={format_list(nodes)}",) if policy else ()
+        prefix = (memory.numactl, *threads, *pages, "--")
     else:
         prefix = (sys.executable, "-I", "-S", "-c", _PIN, ",".join(map(str, cpus)))
-    return Binding(cpus=cpus, nodes=nodes, prefix=prefix, warnings=warnings)
+    told = f"{policy}:{format_list(nodes)}" if policy else None
+    return Binding(cpus=cpus, nodes=nodes, prefix=prefix, memory=told, warnings=warnings)
 
 
 def _cpus(asked: Asked, topology: Topology) -> tuple[int, ...]:
@@ -132,20 +138,19 @@ def _check_known(what: str, asked: Sequence[int], known: Sequence[int]) -> None:
 
 def _memory(
     asked: Asked, topology: Topology, memory: MemoryNodes, cpus: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[str, ...], tuple[str, ...]]:
-    """Nodes the memory is bound to, the arguments that bind it, and warnings."""
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Nodes the memory is bound to, and warnings."""
     explicit = asked.membind or asked.interleave
     if explicit:
         _check_explicit(explicit, memory)
-        name = "membind" if asked.membind else "interleave"
-        return explicit, (f"--{name}={format_list(explicit)}",), ()
+        return explicit, ()
     local = tuple(sorted({c.node for c in topology.cpus if c.number in set(cpus) and c.node is not None}))
     if not cpus or len(memory.nodes) < 2:
-        return (), (), ()
+        return (), ()
     reason = _why_not(local, memory)
     if reason:
-        return (), (), (f"memory is not bound to node {format_list(local) or '(unknown)'}: {reason}",)
-    return local, (f"--membind={format_list(local)}",), ()
+        return (), (f"memory is not bound to node {format_list(local) or '(unknown)'}: {reason}",)
+    return local, ()
 
 
 def _why_not(local: tuple[int, ...], memory: MemoryNodes) -> str | None:

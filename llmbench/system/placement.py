@@ -129,6 +129,12 @@ def _migrations(told: str | None) -> int | None:
     return int(found[1]) if found else None
 
 
+def read_policy(root: Path = Path("/"), pid: int | str = "self") -> str | None:
+    """The memory policy of a process as the kernel writes it, ``default`` or ``bind:0-1``; ``None`` without NUMA."""
+    fields = (kernel.read(root / f"proc/{pid}/numa_maps") or "").split(maxsplit=2)
+    return fields[1] if len(fields) > 1 else None
+
+
 def read_pages(root: Path = Path("/"), pid: int | str = "self") -> dict[int, int]:
     """Bytes a process has on each NUMA node, mapped files included; empty on a kernel without NUMA.
 
