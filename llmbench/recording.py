@@ -4,13 +4,14 @@ import dataclasses
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from llmbench import ir, plan, runner, store
+from llmbench import events, ir, plan, runner, store
 from llmbench._version import __version__
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
+from llmbench.events import Header, LaunchEnded, RunEnded
 from llmbench.run import Outcome, Provenance, Run
+from llmbench.run_file import RunFile
 from llmbench.runner import Event, Limits
-from llmbench.store import Header, LaunchEnded, RunEnded, RunFile
 from llmbench.system import environment
 
 
@@ -61,7 +62,7 @@ def new_header(cells: tuple[RunConfig, ...], subject: Subject, *, name: str | No
     label = "scripted" if cells[0].engine == "scripted" else subject.path
     return Header(
         id=name or store.new_id(label),
-        started_at=store.utc_now(),
+        started_at=events.utc_now(),
         version=__version__,
         cells=cells,
         environment=environment.capture(),
@@ -99,7 +100,7 @@ def record(
         if has_failed and not keep_going:
             break
     else:
-        file.append(RunEnded(ended_at=store.utc_now()))
+        file.append(RunEnded(ended_at=events.utc_now()))
 
 
 def unfinished(run: Run) -> tuple[plan.PlannedLaunch, ...]:

@@ -21,9 +21,9 @@ import msgspec
 from llmbench import plan
 from llmbench.config import RunConfig
 from llmbench.errors import LaunchError, error_from_code
+from llmbench.events import LaunchEnded, LaunchStarted, utc_now
 from llmbench.measurement import Measurement
 from llmbench.run import Failure, Outcome
-from llmbench.store import LaunchEnded, LaunchStarted, utc_now
 from llmbench.worker import Command, Loaded, Measure, Measured, Open, Refused, Reply
 
 _GRACE_S = 2.0

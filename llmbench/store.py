@@ -1,93 +1,29 @@
-"""The run file: JSON lines, one flushed and synced line an event, readable when cut short.
-
-Line 1 is the header; then come launch started, measurement, launch ended, run ended. jsonlines reads
-them; writing is ours, because a line must be one ``write`` call.
-"""
+"""Run files, read back: names for them, and the run that one holds, whether it was cut short or damaged."""
 
 import contextlib
 import dataclasses
-import fcntl
-import os
+import io
 import re
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self, TypeVar
 
 import jsonlines
-import msgspec
 
-from llmbench.config import RunConfig
-from llmbench.errors import InputError, OutputError
-from llmbench.measurement import Measurement, Memory
-from llmbench.run import Environment, Failure, InForce, Launch, Outcome, Provenance, Run
+from llmbench import events
+from llmbench.errors import InputError
+from llmbench.events import BadLineError, Event, Header, LaunchEnded, LaunchStarted, RunEnded, decode
+from llmbench.measurement import Measurement
+from llmbench.redaction import redact
+from llmbench.run import Launch, Run
 
-SCHEMA = 1
-_MAX_LINE_BYTES = 256 << 20
-_T = TypeVar("_T")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """What was asked for and on what, known before the first launch."""
-
-    id: str
-    started_at: str
-    version: str
-    cells: tuple[RunConfig, ...]
-    environment: Environment
-    provenance: Provenance
-    schema: int = SCHEMA
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LaunchStarted:
-    """A worker loaded the model; *load_s* is read + compile."""
-
-    launch: int
-    cell: int
-    started_at: str
-    load_s: float | None = None
-    load_memory: Memory | None = None
-    in_force: InForce = dataclasses.field(default_factory=InForce)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LaunchEnded:
-    """A worker is gone, and how; *failure* says why where it failed."""
-
-    launch: int
-    outcome: Outcome
-    failure: Failure | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RunEnded:
-    """The last line of a run that was not cut short."""
-
-    ended_at: str
-
-
-Event = LaunchStarted | Measurement | LaunchEnded | RunEnded
-_NAMES: dict[type[Any], str] = {
-    Header: "run started",
-    LaunchStarted: "launch started",
-    Measurement: "measurement",
-    LaunchEnded: "launch ended",
-    RunEnded: "run ended",
-}
-_TYPES = {name: kind for kind, name in _NAMES.items()}
-
-
-def utc_now() -> str:
-    """The wall clock in UTC, ISO 8601 with microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+MAX_LINE_BYTES = 256 << 20
 
 
 def slug(text: str) -> str:
-    """A model's name as a part of a file name: letters, digits, dots and dashes, at most 60."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:60] or "model"
+    """A model's name as a part of a file name: letters, digits, dots and dashes, at most 60, and no secret."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", redact(text)).strip("-.")[:60] or "model"
 
 
 def new_id(model: str, *, now: datetime | None = None) -> str:
@@ -96,222 +32,167 @@ def new_id(model: str, *, now: datetime | None = None) -> str:
     return f"{moment}-{slug(Path(model).name)}-{secrets.token_hex(3)}"
 
 
-def encode(event: Header | Event) -> bytes:
-    """One line of the run file, its newline included."""
-    return msgspec.json.encode({"event": _NAMES[type(event)]} | msgspec.to_builtins(event)) + b"\n"
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a run file holds.
+
+    *warnings* has a sentence on each line that was left out, *unended* the launches whose end is not in the file.
+    """
+
+    run: Run
+    warnings: tuple[str, ...] = ()
+    unended: tuple[int, ...] = ()
 
 
-class RunFile:
-    """A run file open for append and locked for this process."""
+def read_contents(path: Path, *, salvage: bool = False) -> Contents:
+    """What a file holds; a torn last line is left out, and with *salvage* so is a damaged line before it.
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path = path
-        self._descriptor = descriptor
-        self.measurements = 0
-
-    @classmethod
-    def create(cls, path: Path, header: Header, *, overwrite: bool = False) -> Self:
-        """A new file that holds the header.
-
-        Raises:
-            InputError: it exists, or another process writes to it.
-            OutputError: it cannot be written.
-        """
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    Raises:
+        InputError: no run file, another schema, or a damaged line.
+    """
+    warnings: list[str] = []
+    assembly: _Assembly | None = None
+    for number, line, is_whole in _lines(path):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, flags if overwrite else flags | os.O_EXCL, 0o644)
-        except FileExistsError as error:
-            if path.is_file():
-                raise InputError(f"{path} exists", hint="choose another --name, or --overwrite") from error
-            raise InputError(f"{path.parent} is not a folder", hint="choose another --output-dir") from error
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be written: {error.strerror}", hint="choose another --output-dir"
-            ) from error
-        file = cls(path, descriptor)
-        file._lock()
-        os.ftruncate(descriptor, 0)
-        file.append(header)
-        return file
-
-    @classmethod
-    def reopen(cls, path: Path) -> Self:
-        """A run file that was cut short, open to go on; a torn last line is cut off.
-
-        Raises:
-            InputError: it is not there, or another process writes to it.
-        """
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        except OSError as error:
-            raise InputError(f"{path} cannot be opened: {error.strerror}") from error
-        file = cls(path, descriptor)
-        file._lock()
-        os.ftruncate(descriptor, path.read_bytes().rfind(b"\n") + 1)
-        return file
-
-    def _lock(self) -> None:
-        """Take the file for this process; it is free again when the descriptor closes."""
-        try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._descriptor)
-            raise InputError(
-                f"{self.path} is in use by another process", hint="wait for it, or choose another --name"
-            ) from error
-
-    def append(self, event: Header | Event) -> None:
-        """Write one event and wait until it is on the disk.
-
-        Raises:
-            OutputError: the disk is full or gone; what stood in the file before stands there still.
-        """
-        line = encode(event)
-        before = os.fstat(self._descriptor).st_size
-        try:
-            written = os.write(self._descriptor, line)
-            os.fsync(self._descriptor)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, before)
-            raise self._unwritten(error.strerror or str(error)) from error
-        if written < len(line):
-            os.ftruncate(self._descriptor, before)
-            raise self._unwritten("No space left on device")
-        self.measurements += isinstance(event, Measurement)
-
-    def _unwritten(self, why: str) -> OutputError:
-        """The error that says what is safe."""
-        return OutputError(
-            f"{why}; {self.measurements} measurements are safe in {self.path}",
-            hint="make room, then go on with --resume",
-        )
-
-    def close(self) -> None:
-        """Let go of the file and its lock."""
-        os.close(self._descriptor)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+            event = _first(path, line) if assembly is None else decode(line)
+            if assembly is None:
+                assembly = _Assembly(event, salvage=salvage)
+            else:
+                assembly.add(event)
+        except BadLineError as error:
+            if not is_whole:
+                warnings.append(f"{path.name}:{number}: incomplete last line ignored")
+            elif salvage and assembly is not None:
+                warnings.append(f"{path.name}:{number}: damaged line ignored ({error})")
+            else:
+                raise InputError(
+                    f"{path}:{number}: damaged line: {error}",
+                    hint="--salvage reads around it" if assembly else "this is no run file",
+                ) from error
+    if assembly is None:
+        raise InputError(f"{path} holds no run", hint="it was cut before its first line was whole")
+    return Contents(run=assembly.run(), warnings=tuple(warnings), unended=assembly.unended())
 
 
-def _refused(path: Path, number: int, why: str, *, hint: str | None = None) -> InputError:
-    """The error that names file and line."""
-    return InputError(f"{path}:{number}: {why}", hint=hint)
+def read_with_warnings(path: Path, *, salvage: bool = False) -> tuple[Run, tuple[str, ...]]:
+    """The run that a file holds, and a sentence on each line that was left out; see read_contents."""
+    contents = read_contents(path, salvage=salvage)
+    return contents.run, contents.warnings
+
+
+def read(path: Path, *, salvage: bool = False) -> Run:
+    """The run that a file holds; see read_contents."""
+    return read_contents(path, salvage=salvage).run
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
     """(number, line, whether it ends in a newline) of each line."""
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                yield number, line, line.endswith(b"\n")
+            number = 0
+            while line := file.readline(MAX_LINE_BYTES):
+                number += 1
+                is_whole = line.endswith(b"\n")
+                if len(line) == MAX_LINE_BYTES and not is_whole:
+                    raise InputError(f"{path}:{number}: a line of more than {MAX_LINE_BYTES >> 20} MiB")
+                yield number, line, is_whole
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _decode(kind: type[_T], line: bytes) -> _T:
-    """An event of that kind; raises msgspec's errors."""
-    return msgspec.json.decode(line, type=kind)
+def _first(path: Path, line: bytes) -> Event:
+    """The event of the first line, whose schema is looked at before anything else."""
+    schema = events.schema_of(line)
+    if schema != events.SCHEMA:
+        raise InputError(
+            f"{path}:1: schema {schema}; this llmbench reads {events.SCHEMA}",
+            hint="use the llmbench that wrote it",
+        )
+    return decode(line)
 
 
-class _Tag(msgspec.Struct):
-    """What every line has."""
+class _Assembly:
+    """A run as its lines come in; each is held against those before it."""
 
-    event: str
+    def __init__(self, header: Event, *, salvage: bool) -> None:
+        if not isinstance(header, Header):
+            raise BadLineError("a run file begins with its header")
+        self._header = header
+        self._salvage = salvage
+        self._launches: dict[int, Launch] = {}
+        self._measured: dict[int, list[Measurement]] = {}
+        self._ended: set[int] = set()
+        self._is_complete = False
 
-
-def _events(path: Path, *, salvage: bool, warnings: list[str]) -> Iterator[tuple[int, Header | Event]]:
-    """(line number, event) of each line that reads; *warnings* gets a sentence for each that does not."""
-    for number, line, is_whole in _lines(path):
-        try:
-            name = _decode(_Tag, line).event
-            yield number, _decode(_TYPES[name], line)
-        except KeyError:
-            raise _refused(path, number, f"unknown event {name!r}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if not is_whole:
-                warnings.append(f"{path.name}:{number}: incomplete last line ignored")
-            elif salvage and number > 1:
-                warnings.append(f"{path.name}:{number}: damaged line ignored")
-            else:
-                raise _refused(
-                    path, number, f"damaged line: {error}", hint="--salvage reads around it"
-                ) from error
-
-
-def read_with_warnings(path: Path, *, salvage: bool = False) -> tuple[Run, tuple[str, ...]]:
-    """The run that a file holds, and a sentence on each line that was left out.
-
-    Raises:
-        InputError: no run file, another schema, or a damaged line (unless *salvage* reads around it).
-    """
-    warnings: list[str] = []
-    events = _events(path, salvage=salvage, warnings=warnings)
-    first = next(events, None)
-    if first is None:
-        raise InputError(f"{path} holds no run", hint="it was cut before its first line was whole")
-    header = first[1]
-    if not isinstance(header, Header):
-        raise _refused(path, 1, "a run file begins with its header")
-    if header.schema != SCHEMA:
-        raise _refused(path, 1, f"schema {header.schema}; this llmbench reads {SCHEMA}")
-    run = _assemble(path, header, events)
-    return run, tuple(warnings)
-
-
-def read(path: Path, *, salvage: bool = False) -> Run:
-    """The run that a file holds; see read_with_warnings."""
-    return read_with_warnings(path, salvage=salvage)[0]
-
-
-def _assemble(path: Path, header: Header, events: Iterator[tuple[int, Header | Event]]) -> Run:
-    """A run from its events: a launch that never ended is aborted."""
-    launches: dict[int, Launch] = {}
-    measured: dict[int, list[Measurement]] = {}
-    is_complete = False
-    for number, event in events:
+    def add(self, event: Event) -> None:
+        """Take one event; raises BadLineError where it cannot stand here."""
         match event:
             case LaunchStarted():
-                fields = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
-                index = fields.pop("launch")
-                launches[index] = Launch(index=index, **fields)
-                measured[index] = []
+                self._start(event)
             case Measurement():
-                if event.launch not in measured:
-                    raise _refused(
-                        path, number, f"a measurement of launch {event.launch}, which never started"
-                    )
-                measured[event.launch].append(event)
+                self._measure(event)
             case LaunchEnded():
-                started = launches.get(event.launch) or Launch(
-                    index=event.launch, cell=0, started_at=header.started_at
+                launch = self._launches.get(event.launch) or self._unstarted(event.launch, event.cell)
+                self._launches[event.launch] = dataclasses.replace(
+                    launch, outcome=event.outcome, failure=event.failure
                 )
-                launches[event.launch] = dataclasses.replace(
-                    started, outcome=event.outcome, failure=event.failure
-                )
-                measured.setdefault(event.launch, [])
+                self._ended.add(event.launch)
             case RunEnded():
-                is_complete = True
+                self._is_complete = True
             case Header():
-                raise _refused(path, number, "a second header")
-    whole = tuple(
-        dataclasses.replace(launch, measurements=tuple(measured[index])) for index, launch in launches.items()
-    )
-    fields = {f.name: getattr(header, f.name) for f in dataclasses.fields(header) if f.name != "schema"}
-    return Run(**fields, launches=whole, is_complete=is_complete)
+                raise BadLineError("a second header")
+
+    def _start(self, event: LaunchStarted) -> None:
+        """A launch begins."""
+        if event.launch in self._launches:
+            raise BadLineError(f"launch {event.launch} started before")
+        self._check_cell(event.cell)
+        fields = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
+        index = fields.pop("launch")
+        self._launches[index] = Launch(index=index, **fields)
+
+    def _measure(self, m: Measurement) -> None:
+        """A request of a launch; where its start is lost, it is taken for one of the only configuration."""
+        if m.launch not in self._launches:
+            if not self._salvage or len(self._header.cells) > 1:
+                raise BadLineError(f"a measurement of launch {m.launch}, which never started")
+            self._unstarted(m.launch, 0)
+        config = self._header.cells[self._launches[m.launch].cell]
+        if m.prompt >= len(config.prompts):
+            raise BadLineError(f"a measurement of prompt {m.prompt}: there are {len(config.prompts)}")
+        self._measured.setdefault(m.launch, []).append(m)
+
+    def _unstarted(self, index: int, cell: int) -> Launch:
+        """A launch that failed before it was loaded, or whose first line is lost."""
+        self._check_cell(cell)
+        self._launches[index] = Launch(index=index, cell=cell, started_at=self._header.started_at)
+        return self._launches[index]
+
+    def _check_cell(self, cell: int) -> None:
+        """Refuse the number of a configuration that the header does not have."""
+        if not 0 <= cell < len(self._header.cells):
+            raise BadLineError(f"a launch of configuration {cell}: there are {len(self._header.cells)}")
+
+    def unended(self) -> tuple[int, ...]:
+        """The launches whose end has not come."""
+        return tuple(index for index in self._launches if index not in self._ended)
+
+    def run(self) -> Run:
+        """What has come so far; a launch that has not ended is aborted."""
+        launches = tuple(
+            dataclasses.replace(launch, measurements=tuple(self._measured.get(index, ())))
+            for index, launch in self._launches.items()
+        )
+        fields = {f.name: getattr(self._header, f.name) for f in dataclasses.fields(Header)}
+        del fields["schema"]
+        return Run(**fields, launches=launches, is_complete=self._is_complete)
 
 
 def is_run_file(path: Path) -> bool:
     """Whether the first line is a run file's header."""
-    with (
-        contextlib.suppress(OSError, EOFError, UnicodeError, jsonlines.Error),
-        jsonlines.open(path) as reader,
-    ):
-        first: dict[str, object] = reader.read(type=dict)
-        return first.get("event") == _NAMES[Header]
+    with contextlib.suppress(OSError, EOFError, UnicodeError, RecursionError, jsonlines.Error):
+        with path.open("rb") as file:
+            line = file.readline(MAX_LINE_BYTES)
+        first: dict[str, object] = jsonlines.Reader(io.BytesIO(line)).read(type=dict)
+        return first.get("event") == events.HEADER_NAME
     return False

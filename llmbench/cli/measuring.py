@@ -11,14 +11,15 @@ import click
 from llmbench import plan, recording, report, store
 from llmbench.config import RunConfig
 from llmbench.errors import ExitCode, worst
+from llmbench.events import LaunchEnded, LaunchStarted
 from llmbench.measurement import Measurement
 from llmbench.recording import Subject
 from llmbench.render import lines
 from llmbench.render.live import LiveLine
 from llmbench.report import Report
 from llmbench.run import Outcome, Run
+from llmbench.run_file import RunFile
 from llmbench.runner import Event, Limits
-from llmbench.store import LaunchEnded, LaunchStarted, RunFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llmbench._version import __version__
+from llmbench.redaction import SECRET_NAME
 from llmbench.run import Environment
 from llmbench.system import kernel, topology
 
@@ -20,7 +21,6 @@ PACKAGES = (
     "torch",
 )
 _ALLOWED = ("OMP_", "KMP_", "OPENVINO_", "ONEDNN_")
-_SECRET = re.compile("TOKEN|KEY|SECRET|PASS|AUTH", re.IGNORECASE)
 
 
 def capture(root: Path = Path("/")) -> Environment:
@@ -82,7 +82,7 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: environment[name]
         for name in sorted(environment)
-        if name.startswith(_ALLOWED) and not _SECRET.search(name)
+        if name.startswith(_ALLOWED) and not SECRET_NAME.search(name)
     }
 
 

@@ -12,10 +12,10 @@ import pytest
 from llmbench import plan
 from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError
+from llmbench.events import LaunchEnded, LaunchStarted
 from llmbench.measurement import Measurement
 from llmbench.run import Outcome
 from llmbench.runner import Limits, Task, run_launch
-from llmbench.store import LaunchEnded, LaunchStarted
 
 _PROMPTS = (Prompt(set="s", index=0, text="one two three"), Prompt(set="s", index=1, tokens=50))
 
