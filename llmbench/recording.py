@@ -1,10 +1,10 @@
 """Measure and keep: what the runner yields goes to the run file before the next request begins."""
 
 import dataclasses
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
-from llmbench import events, ir, plan, runner, store
+from llmbench import events, ir, place, plan, runner, store
 from llmbench._version import __version__
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
@@ -32,7 +32,7 @@ def find_subject(model: str, *, engine: str, is_verified: bool = True) -> Subjec
     """
     if engine == "scripted":
         return Subject(
-            path=model, provenance=Provenance(path=model, known=True, source="script", source_id=model)
+            path=model, provenance=Provenance(path=model, known=True, source="script", source_id="script")
         )
     found = ir.locate(model)
     ir.check_files(found)
@@ -78,19 +78,27 @@ def run_file_path(header: Header, folder: Path) -> Path:
 def record(
     file: RunFile,
     cells: tuple[RunConfig, ...],
-    planned: Sequence[plan.PlannedLaunch],
+    planned: Iterable[plan.PlannedLaunch],
     *,
     limits: Limits,
     context_tokens: int | None = None,
     keep_going: bool = False,
+    must_split: bool = False,
 ) -> Generator[Event]:
     """Each event after it is on the disk; a failed launch is the last one unless *keep_going*.
 
-    The next request begins when the next event is asked for.
+    The next request begins when the next event is asked for. With *must_split* a launch is refused where tensor
+    parallelism is asked for and splits nothing.
     """
+    places = [place.find(config) for config in cells]
     for launch in planned:
         task = runner.Task(
-            planned=launch, config=cells[launch.cell], limits=limits, context_tokens=context_tokens
+            planned=launch,
+            config=cells[launch.cell],
+            limits=limits,
+            context_tokens=context_tokens,
+            binding=places[launch.cell].binding,
+            must_split=must_split,
         )
         has_failed = False
         for event in runner.run_launch(task):
