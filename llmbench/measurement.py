@@ -122,20 +122,19 @@ class Placement:
         elsewhere_s = sum(s.still_s for s in self.sockets if s.socket != work.socket)
         return max(0.0, min(work.busy_s, self.own_s - elsewhere_s))
 
-    def share(self, work: SocketWork) -> float:
-        """How busy the worker kept a socket, at least, of what its threads could fill: 0.5 is half of the time."""
-        return self.least_s(work) / (work.expected_cpus * self.wall_s)
-
     @property
     def worked(self) -> tuple[int, ...]:
         """The sockets that worked: busy with the worker for at least a quarter of the time."""
-        return tuple(work.socket for work in self.sockets if self.share(work) >= WORKED_SHARE)
+        return tuple(s.socket for s in self.sockets if self.least_s(s) >= self._bar_s(s))
 
     @property
     def idle(self) -> tuple[int, ...]:
         """The sockets that surely did not work; beside busy neighbours one may be neither here nor in *worked*."""
-        bars = {s.socket: WORKED_SHARE * s.expected_cpus * self.wall_s for s in self.sockets}
-        return tuple(s.socket for s in self.sockets if self.most_s(s) < bars[s.socket])
+        return tuple(s.socket for s in self.sockets if self.most_s(s) < self._bar_s(s))
+
+    def _bar_s(self, work: SocketWork) -> float:
+        """CPU seconds from which on a socket has worked."""
+        return WORKED_SHARE * work.expected_cpus * self.wall_s
 
 
 def total_placement(placements: Iterable[Placement]) -> Placement | None:
@@ -231,6 +230,8 @@ class Measurement:
     @property
     def input_tokens(self) -> int:
         """Tokens of the longest input of the request."""
+        if len(self.sequences) == 1:
+            return self.sequences[0].input_tokens
         return max(s.input_tokens for s in self.sequences)
 
     @property

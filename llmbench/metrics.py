@@ -31,7 +31,8 @@ class Metric(Generic[_Source]):
 
 def _shown(m: Measurement) -> Sequence | None:
     """The sequence that ends last; ``None`` if no token came out."""
-    sequence = m.sequences[0] if len(m.sequences) == 1 else m.longest
+    sequences = m.sequences
+    sequence = sequences[0] if len(sequences) == 1 else m.longest
     return sequence if sequence.at_ns else None
 
 

@@ -93,12 +93,9 @@ def judge(run: Run) -> Iterator[Judged]:
 def summarize(run: Run, names: Iterable[str] = METRICS) -> Report:
     """The rows of a run over the measurements that count; *names* are the metrics wanted."""
     names = tuple(names)
-    groups: dict[tuple[int, int], list[Judged]] = collections.defaultdict(list)
-    for judged in judge(run):
-        if judged.is_measured:
-            groups[judged.launch.cell, judged.measurement.prompt].append(judged)
+    groups = sorted(_measured(run).items(), key=lambda group: group[0])
     rows = _with_cache_warnings(
-        [_row(group, names) for _, group in sorted(groups.items(), key=lambda g: g[0])]
+        [_row(run.cells[cell], (cell, prompt), group, names) for (cell, prompt), group in groups]
     )
     measured = sum(row.measured for row in rows)
     invalid = sum(row.invalid for row in rows)
@@ -111,22 +108,37 @@ def summarize(run: Run, names: Iterable[str] = METRICS) -> Report:
     )
 
 
-def _row(group: Sequence[Judged], names: Iterable[str]) -> Row:
-    """The row of one cell and prompt from all its measured requests."""
-    first = group[0]
+_Verdicts = list[tuple[Measurement, tuple[str, ...]]]
+"""Measurements, each with the reasons why it does not count."""
+
+
+def _measured(run: Run) -> dict[tuple[int, int], _Verdicts]:
+    """What was asked for, by cell and prompt: no warm-ups, and only launches that finished."""
+    groups: dict[tuple[int, int], _Verdicts] = collections.defaultdict(list)
+    for launch in run.launches:
+        if launch.outcome is Outcome.FINISHED:
+            verdicts = validity.judge_launch(launch.measurements, run.config_of(launch))
+            for judged in zip(launch.measurements, verdicts, strict=True):
+                if not judged[0].is_warmup:
+                    groups[launch.cell, judged[0].prompt].append(judged)
+    return groups
+
+
+def _row(config: RunConfig, key: tuple[int, int], group: _Verdicts, names: Iterable[str]) -> Row:
+    """The row of one cell and prompt (*key*) from all its measured requests."""
     by_launch: dict[int, list[Measurement]] = {}
-    for judged in group:
-        if not judged.reasons:
-            by_launch.setdefault(judged.launch.index, []).append(judged.measurement)
+    for m, reasons in group:
+        if not reasons:
+            by_launch.setdefault(m.launch, []).append(m)
     values = {name: _values(name, by_launch) for name in names}
-    shown = [m for measurements in by_launch.values() for m in measurements]
-    invalid = [judged.reasons for judged in group if judged.reasons]
+    shown = [m for measurements in by_launch.values() for m in measurements] or [group[0][0]]
+    invalid = [reasons for _, reasons in group if reasons]
     return Row(
-        cell=first.launch.cell,
-        config=first.config,
-        prompt=first.prompt,
-        input_tokens=_median_of([m.input_tokens for m in shown or [first.measurement]]),
-        output_tokens=_median_of([m.output_tokens for m in shown or [first.measurement]]),
+        cell=key[0],
+        config=config,
+        prompt=config.prompts[key[1]],
+        input_tokens=statistics.median_low([m.input_tokens for m in shown]),
+        output_tokens=statistics.median_low([m.output_tokens for m in shown]),
         launches=len(by_launch),
         measured=len(group),
         invalid=len(invalid),
@@ -135,16 +147,9 @@ def _row(group: Sequence[Judged], names: Iterable[str]) -> Row:
             name: {launch: statistics.median(found[launch]) for launch in found}
             for name, found in values.items()
         },
-        values={
-            name: [v for found_here in found.values() for v in found_here] for name, found in values.items()
-        },
+        values={name: [value for each in found.values() for value in each] for name, found in values.items()},
         warnings=_invalid_warnings(invalid, len(group)),
     )
-
-
-def _median_of(counts: Sequence[int]) -> int:
-    """A count that was seen, with as many above it as below."""
-    return statistics.median_low(counts)
 
 
 def _values(name: str, by_launch: Mapping[int, Sequence[Measurement]]) -> dict[int, list[float]]:

@@ -46,10 +46,17 @@ def _judge(m: Measurement, config: RunConfig, launch_share: float | None) -> tup
     """Why one measurement does not count, in words."""
     found = list(m.suspicions)
     for sequence in m.sequences:
-        found += [why for why in _output_reasons(m, sequence, config) if why not in found]
+        if not _is_whole(m, sequence):
+            found += [why for why in _output_reasons(m, sequence, config) if why not in found]
     if m.conditions is not None:
         found += _condition_reasons(m.conditions, config, launch_share)
     return tuple(found)
+
+
+def _is_whole(m: Measurement, sequence: measurement.Sequence) -> bool:
+    """Whether a sequence has just the tokens asked for, all of them after the request began."""
+    at = sequence.at_ns
+    return bool(at) and sequence.output_tokens == m.asked_tokens and at[0] > m.start_ns
 
 
 def _condition_reasons(c: Conditions, config: RunConfig, launch_share: float | None) -> list[str]:

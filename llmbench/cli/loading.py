@@ -1,6 +1,8 @@
 """Reports and run files as runs, for every subcommand that reads them."""
 
-from collections.abc import Callable
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +24,26 @@ def load(path: Path, *, salvage: bool = False) -> "Run":
 
     Raises InputError if it cannot be read.
     """
+    with _without_collections():
+        return _read(path, salvage=salvage)
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """No garbage collection while a run is read, nor of it later.
+
+    A run is a tree of many small objects and has no cycles; looking for some takes longer than reading it.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _read(path: Path, *, salvage: bool) -> "Run":
+    """The run, by what the file is."""
     from llmbench import importers, store
 
     if path.suffix == ".jsonl" or store.is_run_file(path):

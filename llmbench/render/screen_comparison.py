@@ -17,7 +17,7 @@ _STYLES = {
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.INCOMPARABLE: "yellow",
 }
-_DROPPED_FIRST = ("interval", "unit", "base", "candidate")
+_DROPPED_FIRST = ("unit", "interval", "base", "candidate")
 
 
 def render_comparison(comparison: Comparison, console: Console) -> None:
