@@ -1,6 +1,6 @@
 """What an engine must offer: two small Protocols, and the values that pass through them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,11 +13,16 @@ from llmbench.units import Nanoseconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Token ids of each sequence of one request, and how many tokens to generate for each."""
+    """Token ids of each sequence of one request, and how many tokens to generate for each.
+
+    An engine that sees tokens as they come calls *beat* with their count so far and the instant: with 0 when it
+    begins, then once a step. It is how a watchdog tells a slow generation from one that hangs.
+    """
 
     input_ids: tuple[tuple[int, ...], ...]
     output_tokens: int
     stop_at_eos: bool = False
+    beat: Callable[[int, int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,10 +130,13 @@ class CoreSession:
         positions = np.maximum(mask.cumsum(axis=1) - 1, 0)
         whole = np.pad(mask, ((0, 0), (0, request.output_tokens)), constant_values=1)
         width = ids.shape[1]
+        beat = request.beat or (lambda _tokens, _at_ns: None)
+        beat(0, time.perf_counter_ns())
         start_ns = time.perf_counter_ns()
         for step in range(request.output_tokens):
             tokens, least, took_ns = self._infer(ids, whole[:, : width + step], positions)
             at_ns.append(time.perf_counter_ns())
+            beat(step + 1, at_ns[-1])
             infer_ns.append(took_ns)
             columns.append(tokens)
             is_finite = is_finite and bool(np.isfinite(least))

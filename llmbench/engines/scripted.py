@@ -3,8 +3,9 @@
 The model is a script, ``"first=200ms,next=10ms"``. Its keys: ``first``, ``second``, ``next`` (durations with a
 unit), ``per-token`` (added to the first token for each input token), ``noise`` and ``launch-noise`` (log-normal
 spread, ``1.5%``), ``foreign`` (CPU of others, a share), ``stop`` (tokens after which the sequence ends),
-``sleep`` (real time a request takes), and what must not break us: ``crash=SIGSEGV@3``, ``hang@3``, ``nan@3`` at
-the third request. The whole tool runs on it in tests, files and processes included.
+``sleep`` (real time a request takes), and what must not break us: ``crash=SIGSEGV@3``, ``hang@3``, ``stall@3``
+(a hang after the first token) and ``nan@3`` at the third request. The whole tool runs on it in tests, files and
+processes included.
 """
 
 import os
@@ -28,7 +29,7 @@ from llmbench.units import NS_PER_S, Nanoseconds
 _DURATIONS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _KNOWN = {"first", "second", "next", "per-token", "noise", "launch-noise", "foreign", "stop", "sleep"}
 _PART = re.compile(
-    r"(?P<break>crash|hang|nan)(?:=(?P<how>\w+))?@(?P<at>\d+)|(?P<key>[a-z-]+)=(?P<value>[\w.%]+)"
+    r"(?P<break>crash|hang|stall|nan)(?:=(?P<how>\w+))?@(?P<at>\d+)|(?P<key>[a-z-]+)=(?P<value>[\w.%]+)"
 )
 
 
@@ -119,10 +120,12 @@ class ScriptedSession:
         """The ids themselves, as words."""
         return " ".join(f"t{token}" for token in token_ids)
 
-    def _break(self) -> None:
+    def _break(self, request: Request) -> None:
         """Break as the script says, at the request it says."""
         how = self.script.breaks.get(self._requests)
-        if how == "hang":
+        if how in {"hang", "stall"}:
+            if request.beat is not None:
+                request.beat(int(how == "stall"), time.perf_counter_ns())
             time.sleep(3600)
         elif how and how != "nan":
             os.kill(os.getpid(), signal.Signals[how])
@@ -148,7 +151,7 @@ class ScriptedSession:
     def generate(self, request: Request) -> Generation:
         """One request as told; the clock of its instants is the script's."""
         self._requests += 1
-        self._break()
+        self._break(request)
         time.sleep(self.script.sleep)
         start_ns = Nanoseconds(time.perf_counter_ns())
         at_ns = self._layout(request, start_ns)

@@ -15,12 +15,14 @@ _UNLIMITED = 1 << 60
 class Limits:
     """What the groups of a process allow and count; ``None`` is no limit, or a number that is not kept.
 
-    *cpus* is CPU time a second of wall time; *oom_kills* are processes of the group that the kernel ended for
+    *cpus* is CPU time a second of wall time; *memory_free_bytes* is what is left of the tightest limit, where
+    file pages that can be dropped count as free; *oom_kills* are processes of the group that the kernel ended for
     want of memory.
     """
 
     cpus: float | None = None
     memory_bytes: int | None = None
+    memory_free_bytes: int | None = None
     memory_peak_bytes: int | None = None
     oom_kills: int | None = None
 
@@ -37,6 +39,7 @@ def read(root: Path = Path("/"), pid: int | str = "self") -> Limits:
     return Limits(
         cpus=min((quota for quota in map(_quota, cpu) if quota is not None), default=None),
         memory_bytes=min((limit for limit in map(_memory_limit, memory) if limit is not None), default=None),
+        memory_free_bytes=min((free for free in map(_memory_free, memory) if free is not None), default=None),
         memory_peak_bytes=_first_number(memory, "memory.peak", "memory.max_usage_in_bytes"),
         oom_kills=_oom_kills(memory),
     )
@@ -68,6 +71,18 @@ def _memory_limit(group: Path) -> int | None:
     """Bytes a group may hold; ``None`` where it is not limited."""
     limit = _first_number((group,), "memory.max", "memory.limit_in_bytes")
     return limit if limit is not None and limit < _UNLIMITED else None
+
+
+def _memory_free(group: Path) -> int | None:
+    """Bytes a group may still take, its file pages counted as free; ``None`` where it is not limited."""
+    limit = _memory_limit(group)
+    used = _first_number((group,), "memory.current", "memory.usage_in_bytes")
+    if limit is None or used is None:
+        return None
+    counts = dict(line.split() for line in (kernel.read(group / "memory.stat") or "").splitlines())
+    prefix = "total_" if "total_active_file" in counts else ""
+    files = sum(int(counts.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+    return max(limit - max(used - files, 0), 0)
 
 
 def _oom_kills(groups: tuple[Path, ...]) -> int | None:
