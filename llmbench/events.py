@@ -16,7 +16,7 @@ from llmbench.config import RunConfig
 from llmbench.errors import LlmbenchError
 from llmbench.measurement import Measurement, Memory
 from llmbench.redaction import redact_tree
-from llmbench.run import Environment, Failure, InForce, Outcome, Provenance
+from llmbench.run import Environment, Failure, Held, InForce, Outcome, Provenance
 
 SCHEMA = 1
 _LAST_NS = 1 << 62
@@ -46,6 +46,7 @@ class LaunchStarted:
     load_s: float | None = None
     load_memory: Memory | None = None
     in_force: InForce = dataclasses.field(default_factory=InForce)
+    held: Held = dataclasses.field(default_factory=Held)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

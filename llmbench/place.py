@@ -9,7 +9,7 @@ from llmbench.errors import MachineError
 from llmbench.run import Held, Topology
 from llmbench.system import placement, topology
 from llmbench.system.binding import Asked, Binding, MemoryNodes, bind
-from llmbench.system.topology import format_list
+from llmbench.units import format_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +52,8 @@ def _sockets(machine: Topology, cpus: Collection[int]) -> tuple[int, ...]:
     return tuple(sorted({cpu.socket for cpu in machine.cpus if cpu.number in set(cpus)}))
 
 
-def look(*, root: Path = Path("/")) -> Held:
-    """Where this process is held, its pages left out."""
-    machine = topology.read(root / "sys")
+def look(machine: Topology, *, root: Path = Path("/")) -> Held:
+    """Where this process is held, its pages left out; *machine* is as this process sees it."""
     return Held(
         cpus=machine.allowed,
         sockets=_sockets(machine, machine.allowed),
@@ -74,6 +73,20 @@ def check(asked: Binding, got: Held) -> None:
             f"asked for memory {asked.memory}, got {got.memory}",
             hint="is numactl replaced by something that does not bind?",
         )
+
+
+def note_one_socket(config: RunConfig, machine: Topology, threads: int | None) -> tuple[str, ...]:
+    """A sentence where several sockets were asked for and the engine took threads that one of them holds."""
+    cores = [
+        len({cpu.core for cpu in machine.cpus if cpu.socket == socket and cpu.number in machine.allowed})
+        for socket in config.sockets
+    ]
+    if len(cores) < 2 or config.is_tensor_parallel or threads is None or threads > max(cores):
+        return ()
+    asked = f"sockets {format_list(config.sockets)} were asked for"
+    return (
+        f"{asked}, and the engine took threads of one ({threads}): add --tensor-parallel, or --threads {sum(cores)}",
+    )
 
 
 def warn_of_no_split(config: RunConfig, place: Place) -> str | None:

@@ -5,6 +5,7 @@ measured can be on the disk first. The parent blocks on a pipe and never spins.
 """
 
 import contextlib
+import dataclasses
 import os
 import select
 import signal
@@ -24,6 +25,7 @@ from llmbench.errors import LaunchError, error_from_code
 from llmbench.events import LaunchEnded, LaunchStarted, utc_now
 from llmbench.measurement import Measurement
 from llmbench.run import Failure, Outcome
+from llmbench.system.binding import Binding
 from llmbench.worker import Command, Loaded, Measure, Measured, Open, Refused, Reply
 
 _GRACE_S = 2.0
@@ -168,12 +170,17 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A launch to make: its place in the plan, its configuration, its limits, and the model's context."""
+    """A launch to make: its place in the plan and on the machine, its configuration, limits, and the model's context.
+
+    With *must_split* it is refused where tensor parallelism is asked for and the engine splits nothing.
+    """
 
     planned: plan.PlannedLaunch
     config: RunConfig
     limits: Limits
     context_tokens: int | None = None
+    binding: Binding = Binding()  # noqa: RUF009  it is frozen
+    must_split: bool = False
 
 
 def run_launch(task: Task) -> Generator[Event]:
@@ -181,7 +188,8 @@ def run_launch(task: Task) -> Generator[Event]:
 
     Raises LlmbenchError where the worker refuses the configuration before anything is measured.
     """
-    with contextlib.closing(Worker(task.planned.index, task.limits.prefix)) as worker:
+    prefix = (*task.limits.prefix, *task.binding.prefix)
+    with contextlib.closing(Worker(task.planned.index, prefix)) as worker:
         try:
             yield _load(worker, task)
             for request in plan.requests(task.config):
@@ -195,7 +203,13 @@ def _load(worker: Worker, task: Task) -> LaunchStarted:
     """Have the worker load the model."""
     started_at = utc_now()
     loaded = worker.ask(
-        Open(config=task.config, launch=task.planned.index, context_tokens=task.context_tokens),
+        Open(
+            config=task.config,
+            launch=task.planned.index,
+            context_tokens=task.context_tokens,
+            binding=task.binding,
+            must_split=task.must_split,
+        ),
         phase="load",
         limit_s=task.limits.load_s,
     )
@@ -208,6 +222,7 @@ def _load(worker: Worker, task: Task) -> LaunchStarted:
         load_s=loaded.load_s,
         load_memory=loaded.memory,
         in_force=loaded.in_force,
+        held=dataclasses.replace(loaded.held, warnings=(*task.binding.warnings, *loaded.held.warnings)),
     )
 
 

@@ -5,6 +5,7 @@ float seconds; sizes are integer bytes. Milliseconds and MiB exist only where a 
 """
 
 import enum
+from collections.abc import Collection
 from typing import NewType
 
 Nanoseconds = NewType("Nanoseconds", int)
@@ -77,6 +78,17 @@ def format_bytes(size: int) -> str:
     if mebibytes >= 1024:
         return f"{mebibytes / 1024:.1f} GiB"
     return f"{mebibytes:.0f} MiB" if mebibytes >= 1 else f"{size} bytes"
+
+
+def format_list(numbers: Collection[int]) -> str:
+    """The shortest list as the kernel writes it: ``0,2-3``."""
+    ranges: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
 
 
 def format_duration(seconds: float) -> str:

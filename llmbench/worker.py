@@ -17,14 +17,17 @@ from typing import IO
 
 import msgspec
 
-from llmbench import engines, prompts
+from llmbench import engines, place, prompts
 from llmbench.config import Prompt, RunConfig
+from llmbench.engines import survey
 from llmbench.engines.base import Request, Session
 from llmbench.engines.cross_check import suspicions
 from llmbench.engines.device import check_in_force
-from llmbench.errors import ExitCode, InputError, LlmbenchError
+from llmbench.errors import ExitCode, InputError, LlmbenchError, MachineError
 from llmbench.measurement import Measurement, Memory
-from llmbench.run import InForce
+from llmbench.run import Held, InForce, Split
+from llmbench.system import placement, topology
+from llmbench.system.binding import Binding
 from llmbench.system.conditions import Probe
 from llmbench.system.memory import Phase
 from llmbench.units import seconds_between
@@ -33,11 +36,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Open(msgspec.Struct, tag="open"):
-    """Load the model of a configuration; *context_tokens* is what it takes, ``None`` if unknown."""
+    """Load the model of a configuration; *context_tokens* is what it takes, ``None`` if unknown.
+
+    *binding* says where this process was put. With *must_split*, tensor parallelism that splits nothing is refused.
+    """
 
     config: RunConfig
     launch: int
     context_tokens: int | None = None
+    binding: Binding = Binding()
+    must_split: bool = False
 
 
 class Measure(msgspec.Struct, tag="measure"):
@@ -55,6 +63,7 @@ class Loaded(msgspec.Struct, tag="loaded"):
     memory: Memory
     in_force: InForce
     input_tokens: tuple[int, ...]
+    held: Held
 
 
 class Measured(msgspec.Struct, tag="measured"):
@@ -95,8 +104,12 @@ class Launch:
     def __init__(self, command: Open) -> None:
         self.config = command.config
         self.index = command.launch
+        self._topology = topology.read()
+        held = place.look(self._topology)
+        place.check(command.binding, held)
         engine = engines.find(self.config.engine)
         engine.check(self.config)
+        split = _split(self.config, must_split=command.must_split)
         phase = Phase.start()
         start_ns = time.perf_counter_ns()
         self.session = engine.open(self.config)
@@ -104,7 +117,12 @@ class Launch:
         self.memory = phase.stop()
         changes = check_in_force(self.config, self.session.in_force)
         self.in_force = dataclasses.replace(
-            self.session.in_force, notes=(*self.session.in_force.notes, *changes)
+            self.session.in_force, notes=(*self.session.in_force.notes, *changes), split=split
+        )
+        self.held = dataclasses.replace(
+            held,
+            pages=placement.read_pages(),
+            warnings=place.note_one_socket(self.config, self._topology, self._threads),
         )
         self._corpus_ids: tuple[int, ...] = ()
         self._frame = _frame(self.session) if self.config.apply_chat_template else (0, 0)
@@ -144,6 +162,17 @@ class Launch:
         prompt = self.config.prompts[command.prompt]
         return tuple(self._token_ids(prompt, command.iteration * size + row) for row in range(size))
 
+    @property
+    def _threads(self) -> int | None:
+        """The threads that the engine says it uses."""
+        told = self.in_force.properties.get("INFERENCE_NUM_THREADS", "")
+        return int(told) if told.isdecimal() and int(told) else None
+
+    def _is_last(self, command: Measure) -> bool:
+        """Whether no request comes after this one."""
+        last = (self.config.iterations_per_launch - 1, len(self.config.prompts) - 1)
+        return (command.iteration, command.prompt) == last
+
     def measure(self, command: Measure) -> Measurement:
         """One request, with what else happened on the machine meanwhile."""
         tokenize_start = time.perf_counter_ns()
@@ -156,11 +185,14 @@ class Launch:
             stop_at_eos=self.config.stop_at_eos,
         )
         started_at = _local_now()
+        watch = placement.Watch.start(self._topology, engine_threads=self._threads)
         phase = Phase.start()
         probe = Probe.start()
         generation = self.session.generate(request)
         conditions = generation.conditions or probe.stop()
         memory = phase.stop()
+        is_told = generation.conditions is not None
+        placed = None if is_told else watch.stop(with_pages=self._is_last(command))
         ended_at = _local_now()
         detokenize_start = time.perf_counter_ns()
         sequences = tuple(
@@ -184,8 +216,23 @@ class Launch:
             detokenize_ns=time.perf_counter_ns() - detokenize_start,
             conditions=conditions,
             memory=memory,
+            placement=placed,
             suspicions=suspicions(generation),
         )
+
+
+def _split(config: RunConfig, *, must_split: bool) -> Split | None:
+    """What tensor parallelism does here, ``None`` where it is not asked for; refused where it does nothing and must."""
+    if not config.is_tensor_parallel or config.engine == "scripted":
+        return None
+    split = survey.split(config.properties)
+    if must_split and not split.is_effective:
+        raise MachineError(
+            f"tensor parallelism was asked for, and the engine splits nothing ({split.without} threads without the "
+            f"policy, {split.with_policy} with it)",
+            hint="leave out --strict to measure all the same; the rows are marked as ineffective then",
+        )
+    return split
 
 
 def _die_with_parent(parent: int) -> None:
@@ -216,6 +263,7 @@ def _serve(commands: IO[bytes], replies: IO[bytes]) -> None:
                         memory=launch.memory,
                         in_force=launch.in_force,
                         input_tokens=launch.input_tokens,
+                        held=launch.held,
                     ),
                 )
             case Measure() as command if launch is not None:

@@ -15,7 +15,7 @@ from llmbench.system.bandwidth import Bandwidth
 from llmbench.system.findings import Finding, Survey, Weight
 from llmbench.system.load import Load
 from llmbench.system.topology import Cache, Node
-from llmbench.units import format_bytes
+from llmbench.units import format_bytes, format_list
 
 _INSTRUCTIONS = (
     "avx2",
@@ -132,7 +132,7 @@ def _no_split(seen: Survey, split: Split | None) -> Iterator[Finding]:
             found=f"{len(machine.sockets)} sockets, but the tensor-parallel policy splits nothing "
             f"({split.without} threads without it, {split.with_policy} with it)",
             effect="tensor parallelism would be accepted and do nothing",
-            remedy=f"let the process use both sockets; it may use CPUs {topology.format_list(machine.allowed)}",
+            remedy=f"let the process use both sockets; it may use CPUs {format_list(machine.allowed)}",
         )
 
 
@@ -164,7 +164,7 @@ def _machine_lines(checkup: Checkup) -> Iterator[str]:
         cpus = [cpu for cpu in machine.cpus if cpu.socket == socket]
         numbers = {cpu.number for cpu in cpus}
         cores = len({cpu.core for cpu in cpus})
-        yield f"socket {socket}: cores {cores}, CPUs {len(cpus)} ({topology.format_list(numbers)})"
+        yield f"socket {socket}: cores {cores}, CPUs {len(cpus)} ({format_list(numbers)})"
         yield from (f"  {text}" for text in _cache_lines(checkup.caches, numbers))
         yield from (f"  {_node_line(node)}" for node in checkup.nodes if numbers & set(node.cpus))
     yield from (_node_line(node) for node in checkup.nodes if not node.cpus)
@@ -190,7 +190,7 @@ def _cache_lines(caches: tuple[Cache, ...], cpus: set[int]) -> Iterator[str]:
 
 def _node_line(node: Node) -> str:
     """One NUMA node."""
-    cpus = topology.format_list(node.cpus) if node.cpus else "none, memory only"
+    cpus = format_list(node.cpus) if node.cpus else "none, memory only"
     memory = "unknown memory" if node.memory_bytes is None else format_bytes(node.memory_bytes)
     distances = " ".join(map(str, node.distances))
     return f"node {node.number}: {memory}, CPUs {cpus}" + (f", distances {distances}" if distances else "")

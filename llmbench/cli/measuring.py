@@ -41,7 +41,7 @@ class _View:
         self._cells = cells
         self._is_quiet = is_quiet
         self._config = cells[0]
-        self._is_first = True
+        self._cells_shown: set[int] = set()
 
     def show(self, event: Event) -> None:
         """One event, as lines on standard output and on the live line."""
@@ -49,9 +49,10 @@ class _View:
             case LaunchStarted():
                 self._config = self._cells[event.cell]
                 self._say(f"launch {event.launch + 1}: loaded in {event.load_s or 0:.2f} s")
-                if self._is_first:
+                if event.cell not in self._cells_shown:
                     self._say(*lines.in_force_lines(event.in_force, self._config))
-                self._is_first = False
+                    self._say(*lines.held_lines(event.held, event.in_force.split))
+                self._cells_shown.add(event.cell)
             case Measurement():
                 self._live.measured(event, self._config)
                 self._say(*lines.request_lines(event, self._config))

@@ -3,7 +3,8 @@
 from llmbench import metrics
 from llmbench.config import RunConfig
 from llmbench.measurement import Measurement
-from llmbench.run import InForce
+from llmbench.run import Held, InForce, Split
+from llmbench.units import format_list
 
 _IN_FORCE = (
     ("nstream", "NUM_STREAMS"),
@@ -35,6 +36,19 @@ def in_force_lines(in_force: InForce, config: RunConfig) -> tuple[str, ...]:
     asked = f"{ending} {config.output_tokens} output tokens; prompts {permuted}"
     lines = [", ".join(part) for part in (engine, way) if part]
     return (*(f"in force: {line}" for line in lines), *(f"NOTE: {note}" for note in in_force.notes), asked)
+
+
+def held_lines(held: Held, split: Split | None) -> tuple[str, ...]:
+    """Where a launch is held, and what tensor parallelism comes to there."""
+    found = []
+    if held.cpus:
+        policy = f"; memory policy {held.memory}" if held.memory else ""
+        found.append(f"held to: CPUs {format_list(held.cpus)} of socket {format_list(held.sockets)}{policy}")
+    if split is not None:
+        what = f"split over {split.parts} sockets" if split.is_effective else "NOTHING IS SPLIT"
+        threads = f"threads {split.without} without the policy, {split.with_policy} with it"
+        found.append(f"tensor parallelism: {threads}: {what}")
+    return (*found, *(f"NOTE: {warning}" for warning in held.warnings))
 
 
 def _iteration_label(measurement: Measurement, config: RunConfig) -> str:

@@ -12,7 +12,7 @@ from llmbench.system.bandwidth import Bandwidth
 from llmbench.system.binding import MemoryNodes
 from llmbench.system.load import Load
 from llmbench.system.topology import Cache
-from llmbench.units import format_bytes
+from llmbench.units import format_bytes, format_list
 
 FOREIGN_LIMIT = 0.05
 UNEVEN_SHARE = 0.85
@@ -225,7 +225,7 @@ def _limits(survey: Survey) -> Iterator[Finding]:
             check="affinity",
             weight=Weight.NOTE,
             found=f"this process may use {len(seen.allowed)} of {len(seen.cpus)} CPUs "
-            f"({topology.format_list(seen.allowed)})",
+            f"({format_list(seen.allowed)})",
             effect="figures are those of these CPUs, not of the machine",
             remedy="widen the cpuset of the container or job, or call it without taskset",
         )

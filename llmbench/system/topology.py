@@ -51,17 +51,6 @@ def parse_list(text: str) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
-def format_list(numbers: Collection[int]) -> str:
-    """The shortest list as the kernel writes it: ``0,2-3``."""
-    ranges: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
-
-
 def read(root: Path = Path("/sys"), allowed: Collection[int] | None = None) -> Topology:
     """The online CPUs below *root*, and which of them *allowed* (by default this process's affinity) leaves.
 

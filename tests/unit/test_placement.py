@@ -104,7 +104,8 @@ def test_both_sockets_worked() -> None:
     found = _placement(17.0, _work(0, 9.0), _work(1, 8.0))
 
     assert (0, 1) == found.worked
-    assert pytest.approx(0.8) == found.share(found.sockets[1])
+    assert pytest.approx(8.0) == found.least_s(found.sockets[1])
+    assert () == found.idle
 
 
 def test_one_socket_did_all_the_work() -> None:

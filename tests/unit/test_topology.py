@@ -6,6 +6,7 @@ import pytest
 from llmbench.errors import InputError, MachineError
 from llmbench.run import Cpu
 from llmbench.system import topology
+from llmbench.units import format_list
 from tests import machines
 
 Machine = Callable[[str], Path]
@@ -47,7 +48,7 @@ def test_what_is_no_list_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "0", "0-1", "0,2-3", "0-51,104-155"])
 def test_a_list_is_written_as_the_kernel_writes_it(text: str) -> None:
     """What is read and written again is the same text."""
-    assert text == topology.format_list(topology.parse_list(text))
+    assert text == format_list(topology.parse_list(text))
 
 
 @pytest.mark.parametrize(
