@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from llmbench.errors import InputError
 
@@ -12,6 +13,8 @@ PropertyValue = str | int | float | bool
 
 ENGINES = ("genai", "core", "scripted")
 ATTENTIONS = ("pa", "sdpa")
+ASSISTANT_TOKENS = 5
+"""Tokens guessed ahead in a step where nothing else is asked for, as in GenAI."""
 POLICY, TENSOR_PARALLEL = "MODEL_DISTRIBUTION_POLICY", "TENSOR_PARALLEL"
 FOREIGN_CPU_LIMIT = 0.05
 """The share of the CPUs others may take before a measurement does not count."""
@@ -55,7 +58,8 @@ class RunConfig:
 
     *scheduler* holds keys of GenAI's ``SchedulerConfig``, those of its parts behind a dot
     (``cache_eviction_config.start_size``). *temperature*, *top_p* and *top_k* mean something only where *do_sample*
-    is set; *top_k* ``None`` is every token.
+    is set; *top_k* ``None`` is every token. A *draft_model*, or a *max_ngram_size* (prompt lookup), guesses ahead:
+    *num_assistant_tokens* a step, or as many as it is sure of (*assistant_confidence_threshold*).
     """
 
     model: str
@@ -79,6 +83,11 @@ class RunConfig:
     top_p: float = 1.0
     top_k: int | None = None
     is_streamed: bool = False
+    draft_model: str | None = None
+    draft_device: str | None = None
+    num_assistant_tokens: int | None = None
+    assistant_confidence_threshold: float | None = None
+    max_ngram_size: int | None = None
     threads: int | None = None
     sockets: tuple[int, ...] = ()
     numa_nodes: tuple[int, ...] = ()
@@ -102,6 +111,7 @@ class RunConfig:
             if value < least:
                 raise InputError(f"{name}: {value} was asked for; at least {least} is needed")
         self._check_sampling()
+        self._check_speculation()
         if self.engine not in ENGINES:
             raise InputError(f"engine {self.engine!r} is unknown", hint=f"choose one of {', '.join(ENGINES)}")
         if self.attention not in ATTENTIONS:
@@ -123,16 +133,56 @@ class RunConfig:
                 hint="add --do-sample, or leave them out",
             )
 
+    def _check_speculation(self) -> None:
+        """Refuse what is no way to guess ahead."""
+        tokens, threshold = self.num_assistant_tokens, self.assistant_confidence_threshold
+        if self.draft_model is not None and self.max_ngram_size is not None:
+            raise InputError("a draft model and prompt lookup were both asked for", hint="choose one of them")
+        if not self.is_speculative and (tokens, threshold, self.draft_device) != (None, None, None):
+            raise InputError(
+                "assistant tokens, their confidence and a draft device belong to speculative decoding",
+                hint="add --draft-model IR_DIR, or --max-ngram-size N for prompt lookup",
+            )
+        if tokens is not None and threshold is not None:
+            raise InputError(
+                "a number of assistant tokens and a confidence threshold were both given",
+                hint="the one is fixed, the other grows with the draft's confidence; choose one",
+            )
+        if threshold is not None and not 0 < threshold < 1:
+            raise InputError(f"confidence threshold {threshold:g}: a share between 0 and 1 is needed")
+        if threshold is not None and self.draft_model is None:
+            raise InputError("prompt lookup has no confidence", hint="give --num-assistant-tokens instead")
+        for name, value in (("assistant tokens", tokens), ("n-gram size", self.max_ngram_size)):
+            if value is not None and value < 1:
+                raise InputError(f"{name}: {value} was asked for; at least 1 is needed")
+
+    @property
+    def is_speculative(self) -> bool:
+        """Whether something guesses ahead, so that a step may give several tokens."""
+        return self.draft_model is not None or self.max_ngram_size is not None
+
     @property
     def way(self) -> str:
-        """How tokens are chosen, as a report says it: ``greedy``, ``4 beams``, ``sampled, temperature 0.8``."""
+        """How tokens are chosen, as a report says it.
+
+        ``greedy``, ``4 beams``, ``sampled, temperature 0.8``, ``greedy, prompt lookup of 5 tokens``.
+        """
         if self.num_beams > 1:
             return f"{self.num_beams} beams"
-        if not self.do_sample:
+        if self.do_sample:
+            limits = f", top-p {self.top_p:g}" if self.top_p < 1 else ""
+            limits += f", top-k {self.top_k}" if self.top_k is not None else ""
+            return f"sampled, temperature {self.temperature:g}{limits}"
+        if not self.is_speculative:
             return "greedy"
-        limits = f", top-p {self.top_p:g}" if self.top_p < 1 else ""
-        limits += f", top-k {self.top_k}" if self.top_k is not None else ""
-        return f"sampled, temperature {self.temperature:g}{limits}"
+        kind = "prompt lookup" if self.draft_model is None else f"draft {PurePath(self.draft_model).name}"
+        sure = self.assistant_confidence_threshold
+        how = (
+            f"while surer than {sure:g}"
+            if sure is not None
+            else f"of {self.num_assistant_tokens or ASSISTANT_TOKENS} tokens"
+        )
+        return f"greedy, {kind} {how}"
 
     @property
     def is_tensor_parallel(self) -> bool:

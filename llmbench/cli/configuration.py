@@ -49,6 +49,11 @@ class Asked:
     temperature: float
     top_p: float
     top_k: int | None
+    draft_model: str | None
+    draft_device: str | None
+    num_assistant_tokens: int | None
+    assistant_confidence_threshold: float | None
+    max_ngram_size: int | None
     streaming: bool
     apply_chat_template: bool
     end_token_stopping: bool
@@ -144,6 +149,17 @@ _OPTIONS = (
     click.option("--top-p", default=1.0, help="Sample from the likeliest tokens that make up this share."),
     click.option("--top-k", type=int, help="Sample from so many likeliest tokens."),
     click.option(
+        "--draft-model", metavar="IR_DIR", help="Speculative decoding: a smaller model guesses ahead."
+    ),
+    click.option("--draft-device", help="Device of the draft model.  [default: that of the model]"),
+    click.option("--num-assistant-tokens", type=int, help="Tokens guessed in a step.  [default: 5]"),
+    click.option(
+        "--assistant-confidence-threshold", type=float, help="Guess on while the draft is so sure, instead."
+    ),
+    click.option(
+        "--max-ngram-size", type=int, help="Prompt lookup: guess from n-grams of the prompt, without a model."
+    ),
+    click.option(
         "--streaming", is_flag=True, help="Stream the text; the callbacks are kept beside the tokens."
     ),
     click.option("--apply-chat-template", is_flag=True, help="Hand prompts over as a user's turn."),
@@ -207,6 +223,11 @@ def configurations(asked: Asked, model: str) -> tuple[RunConfig, ...]:
         top_p=asked.top_p,
         top_k=asked.top_k,
         is_streamed=asked.streaming,
+        draft_model=asked.draft_model,
+        draft_device=asked.draft_device.upper() if asked.draft_device else None,
+        num_assistant_tokens=asked.num_assistant_tokens,
+        assistant_confidence_threshold=asked.assistant_confidence_threshold,
+        max_ngram_size=asked.max_ngram_size,
         apply_chat_template=asked.apply_chat_template,
         stop_at_eos=asked.end_token_stopping,
         foreign_cpu_limit=asked.foreign_cpu_limit,

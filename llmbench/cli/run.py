@@ -119,6 +119,9 @@ def command(  # noqa: PLR0917
         raise InputError("no model was given", hint="name an IR folder or a GGUF file with -m")
     check_folder(output_dir, "--output-dir")
     subject = recording.find_subject(asked.model, engine=asked.engine, is_verified=not asked.no_verify)
+    if asked.draft_model:
+        draft = recording.find_subject(asked.draft_model, engine="genai", is_verified=not asked.no_verify)
+        asked = dataclasses.replace(asked, draft_model=draft.path)
     cells = configurations(asked, subject.path)
     for config in cells:
         check_abilities(config)

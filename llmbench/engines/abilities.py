@@ -22,15 +22,23 @@ BATCH = Ability(name="batches", option="-bs", is_asked=lambda c: c.batch_size > 
 BEAMS = Ability(name="beam search", option="--num-beams", is_asked=lambda c: c.num_beams > 1)
 SAMPLING = Ability(name="sampling", option="--do-sample", is_asked=lambda c: c.do_sample)
 STREAMING = Ability(name="streaming", option="--streaming", is_asked=lambda c: c.is_streamed)
+DRAFT = Ability(
+    name="speculative decoding", option="--draft-model", is_asked=lambda c: c.draft_model is not None
+)
+LOOKUP = Ability(
+    name="prompt lookup", option="--max-ngram-size", is_asked=lambda c: c.max_ngram_size is not None
+)
 EARLY_END = Ability(
     name="an early end of text", option="--end-token-stopping", is_asked=lambda c: c.stop_at_eos
 )
 
-ABILITIES = (PAGED, SCHEDULER, BATCH, BEAMS, SAMPLING, STREAMING, EARLY_END)
+ABILITIES = (PAGED, SCHEDULER, BATCH, BEAMS, SAMPLING, DRAFT, LOOKUP, STREAMING, EARLY_END)
 """Every ability, in the order in which a lack of it is told."""
 
 CAN: dict[str, frozenset[Ability]] = {
-    "genai with pa": frozenset({PAGED, SCHEDULER, BATCH, BEAMS, SAMPLING, STREAMING, EARLY_END}),
+    "genai with pa": frozenset(
+        {PAGED, SCHEDULER, BATCH, BEAMS, SAMPLING, DRAFT, LOOKUP, STREAMING, EARLY_END}
+    ),
     "genai with sdpa": frozenset({BATCH, SAMPLING, STREAMING, EARLY_END}),
     "core": frozenset({BATCH, EARLY_END}),
     "scripted": frozenset({PAGED, BATCH, EARLY_END}),
@@ -41,7 +49,15 @@ SDPA could search with beams, but the forward passes it tells then are 40 % of t
 """
 
 _SPOKEN = {"genai with pa": "GenAI's paged attention", "genai with sdpa": "GenAI's SDPA"}
+_UNCOUNTED = "the engine counts tokens it threw away again, so its steps do not add up"
+_UNATTRIBUTED = "the engine does not tell how many tokens of a step each sequence got"
 _CLASHES: tuple[tuple[tuple[Ability, ...], str], ...] = (
+    ((BEAMS, DRAFT), "a draft is checked against one sequence, not against beams"),
+    ((BEAMS, LOOKUP), "a guess is checked against one sequence, not against beams"),
+    ((SAMPLING, DRAFT), _UNCOUNTED),
+    ((SAMPLING, LOOKUP), _UNCOUNTED),
+    ((BATCH, DRAFT), _UNATTRIBUTED),
+    ((BATCH, LOOKUP), _UNATTRIBUTED),
     ((BEAMS, SAMPLING), "beam search chooses by the sum of probabilities and does not sample"),
     ((BEAMS, STREAMING), "no token of a beam search is final before its end, so nothing can be streamed"),
     ((BATCH, STREAMING), "GenAI streams a single sequence only"),

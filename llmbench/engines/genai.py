@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from llmbench.config import RunConfig
+from llmbench.config import ASSISTANT_TOKENS, RunConfig
 from llmbench.engines.abilities import check_abilities
 from llmbench.engines.base import Generation, Request
 from llmbench.engines.device import check_device, compile_properties, engine_failures, import_openvino
@@ -57,6 +57,14 @@ def _notes(config: RunConfig) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _draft(genai: Any, config: RunConfig) -> Any:
+    """The draft model, under the same properties as the main one where it shares its device."""
+    device = config.draft_device or config.device
+    return genai.draft_model(
+        config.draft_model, device, **(compile_properties(config) if device == config.device else {})
+    )
+
+
 class GenaiSession:
     """A loaded ``LLMPipeline``."""
 
@@ -67,6 +75,10 @@ class GenaiSession:
         options["ATTENTION_BACKEND"] = _ATTENTION[config.attention]
         if config.attention == "pa":
             options["scheduler_config"] = build_scheduler(self._genai, config.scheduler)
+        if config.draft_model is not None:
+            options["draft_model"] = _draft(self._genai, config)
+        if config.max_ngram_size is not None:
+            options["prompt_lookup"] = True
         with caught_stdout() as caught, engine_failures("loading"):
             self._pipeline = self._genai.LLMPipeline(config.model, config.device, **options)
         self.in_force: InForce = read_in_force(caught.text, notes=_notes(config))
@@ -93,15 +105,23 @@ class GenaiSession:
             config.top_p = asked.top_p
             if asked.top_k is not None:
                 config.top_k = asked.top_k
+        if asked.assistant_confidence_threshold is not None:
+            config.assistant_confidence_threshold = asked.assistant_confidence_threshold
+        elif asked.is_speculative:
+            config.num_assistant_tokens = asked.num_assistant_tokens or ASSISTANT_TOKENS
+        if asked.max_ngram_size is not None:
+            config.max_ngram_size = asked.max_ngram_size
         return config
 
-    def _streamer(self, seen: list[int]) -> tuple[Any, ...]:
+    def _streamer(self, seen: list[int], beat: Callable[[int, int], None] | None) -> tuple[Any, ...]:
         """A streamer of text that notes when it is called; nothing where no streaming is asked for."""
         if not self._config.is_streamed:
             return ()
 
         def note(_text: str, now: Callable[[], int] = time.perf_counter_ns) -> None:
             seen.append(now())
+            if beat is not None:
+                beat(len(seen), seen[-1])
 
         return (self._genai.TextStreamer(self._native_tokenizer, note),)
 
@@ -109,7 +129,7 @@ class GenaiSession:
         """One request, observed through the pipeline's own raw metrics."""
         inputs = _inputs(self._genai, request.input_ids)
         seen: list[int] = []
-        arguments = (inputs, self._generation_config(request), *self._streamer(seen))
+        arguments = (inputs, self._generation_config(request), *self._streamer(seen, request.beat))
         generate = self._pipeline.generate
         with engine_failures("generating"):
             start_ns = time.perf_counter_ns()

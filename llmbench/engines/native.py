@@ -72,10 +72,10 @@ def _scheduler(log: str) -> dict[str, str]:
 
 
 def read_in_force(log: str, notes: tuple[str, ...] = ()) -> InForce:
-    """What an engine log of level 2 says is in force for the language model (not its tokenizers, nor a draft).
+    """What an engine log of level 2 says is in force for the language model (not its tokenizers).
 
     The properties and the scheduler are printed at load only (seen with OpenVINO GenAI 2026.4), the main model's
-    before those of a draft.
+    before those of a draft, which get ``draft`` before their names.
     """
     models = [found for found in _SECTION.finditer(log) if "okenizer" not in found["name"]]
     limits = {
@@ -83,8 +83,9 @@ def read_in_force(log: str, notes: tuple[str, ...] = ()) -> InForce:
         for key, value in _scheduler(log).items()
     }
     name = models[0]["name"] if models else ""
+    draft = {f"draft {key}": value for found in models[1:2] for key, value in _pairs(found["body"]).items()}
     return InForce(
-        properties=_pairs(models[0]["body"]) if models else {},
+        properties=(_pairs(models[0]["body"]) if models else {}) | draft,
         scheduler=limits,
         attention="paged attention" if "Paged" in name else "SDPA" if models else None,
         notes=notes,

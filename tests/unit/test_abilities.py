@@ -56,6 +56,15 @@ def test_a_lack_is_told_with_who_can(changes: dict[str, object], said: str, advi
     assert "scripted" not in str(error.hint)
 
 
+@pytest.mark.parametrize("guess", [{"draft_model": "d"}, {"max_ngram_size": 3}])
+@pytest.mark.parametrize("other", [{"num_beams": 2}, {"do_sample": True}, {"batch_size": 2}])
+def test_guessing_ahead_goes_with_one_greedy_sequence_only(
+    guess: dict[str, object], other: dict[str, object]
+) -> None:
+    """With beams the engine refuses, with sampling and batches its account of the steps is wrong."""
+    assert "do not go together" in _refusal(**guess, **other).message
+
+
 def test_what_no_engine_does_together_is_told_with_the_reason() -> None:
     """Two abilities of one engine may still exclude each other."""
     error = _refusal(num_beams=4, is_streamed=True)

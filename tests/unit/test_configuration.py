@@ -95,6 +95,15 @@ def test_a_precision_named_twice_is_refused() -> None:
             ("--do-sample", "--top-p", "0.9", "--top-k", "20"),
             "sampled, temperature 1, top-p 0.9, top-k 20",
         ),
+        (("--draft-model", "small/INT4"), "greedy, draft INT4 of 5 tokens"),
+        (
+            ("--draft-model", "d", "--assistant-confidence-threshold", "0.4"),
+            "greedy, draft d while surer than 0.4",
+        ),
+        (
+            ("--max-ngram-size", "3", "--num-assistant-tokens", "7"),
+            "greedy, prompt lookup of 7 tokens",
+        ),
     ],
 )
 def test_the_way_of_generating_is_told_in_words(arguments: tuple[str, ...], way: str) -> None:
@@ -111,6 +120,17 @@ def test_the_way_of_generating_is_told_in_words(arguments: tuple[str, ...], way:
         (("--do-sample", "--top-k", "0"), "top-k: 0"),
         (("--num-beams", "0"), "beams: 0"),
         (("-ic", "8,0"), "output tokens: 0"),
+        (("--draft-model", "d", "--max-ngram-size", "3"), "choose one|both asked for"),
+        (("--num-assistant-tokens", "3"), "belong to speculative decoding"),
+        (("--draft-device", "CPU"), "belong to speculative decoding"),
+        (
+            ("--draft-model=d", "--num-assistant-tokens=3", "--assistant-confidence-threshold=0.4"),
+            "both given",
+        ),
+        (("--draft-model=d", "--assistant-confidence-threshold=4"), "confidence threshold 4"),
+        (("--max-ngram-size=3", "--assistant-confidence-threshold=0.4"), "prompt lookup has no confidence"),
+        (("--max-ngram-size", "0"), "n-gram size: 0"),
+        (("--max-ngram-size=3", "--num-assistant-tokens=0"), "assistant tokens: 0"),
     ],
 )
 def test_what_is_no_way_to_generate_is_refused(arguments: tuple[str, ...], said: str) -> None:

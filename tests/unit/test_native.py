@@ -43,6 +43,31 @@ def test_the_language_model_is_told_from_its_tokenizers() -> None:
     assert found.attention == "paged attention"
 
 
+def test_a_draft_s_properties_are_kept_apart() -> None:
+    """The main model is told first; what belongs to the draft says so."""
+    draft = _LOG[_LOG.index("Model: LLM") :].replace("THREADS: 2", "THREADS: 1")
+    found = read_in_force(_LOG + draft)
+
+    assert ("2", "1") == tuple(
+        found.properties[name] for name in ("INFERENCE_NUM_THREADS", "draft INFERENCE_NUM_THREADS")
+    )
+
+
+def test_the_parts_of_a_scheduler_stand_behind_a_dot() -> None:
+    """A part's settings are nested in the log, its own parts too."""
+    log = (
+        "SchedulerConfig { \n  use_cache_eviction: true\nCacheEvictionConfig { \n  start_size: 32\n"
+        "KVCrushConfig { \n  budget: 0\n }\n }\n  max_num_seqs: 256\n }\nlater: 1\n"
+    )
+
+    assert {
+        "use_cache_eviction": "true",
+        "cache_eviction_config.start_size": "32",
+        "cache_eviction_config.kvcrush_config.budget": "0",
+        "max_num_seqs": "256",
+    } == read_in_force(log).scheduler
+
+
 def test_a_silent_engine_leaves_everything_open() -> None:
     """Without a log nothing is claimed."""
     found = read_in_force("")
