@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-REDACTED = "***"
+REDACTED = "[redacted]"
 """Stands where a secret stood."""
 
 SECRET_NAME = re.compile("TOKEN|KEY|SECRET|PASS|AUTH", re.IGNORECASE)
@@ -27,7 +27,7 @@ _SHAPES = tuple(
         r"(?i)(\bbearer\s{1,2})(?:(?=\S{0,60}\d)[\w.~+/=-]{8,}|[\w.~+/=-]{16,})",
         r"(?i)(\bauthorization"
         + _IS
-        + r"(?:(?:basic|bearer|token)\s{1,2})?)(?!\*|(?:basic|bearer|token)\b)"
+        + r"(?:(?:basic|bearer|token)\s{1,2})?)(?!\[red|(?:basic|bearer|token)\b)"
         + _VALUE,
         # the user's part of an address, and secrets in its query
         r"(?i)(\bhttps?://)[^\s/\"'<>]{1,500}(?=@)",
@@ -36,10 +36,10 @@ _SHAPES = tuple(
         # HF_TOKEN=..., "api_key": "...", password: ...
         r"(\b[A-Z0-9_]{0,60}(?:TOKEN|KEY|SECRET|PASS|PASSWORD|PASSWD|AUTH|CREDENTIALS?)"
         + _IS
-        + r")(?!\*)"
+        + r")(?!\[red)"
         + _VALUE,
-        r"(?i)(\b(?:api|access|auth|secret|private)[_-]?(?:key|token)" + _IS + r")(?!\*)" + _VALUE,
-        r"(?i)(\bpassw(?:or)?d" + _IS + r")(?!\*)" + _VALUE,
+        r"(?i)(\b(?:api|access|auth|secret|private)[_-]?(?:key|token)" + _IS + r")(?!\[red)" + _VALUE,
+        r"(?i)(\bpassw(?:or)?d" + _IS + r")(?!\[red)" + _VALUE,
     )
 )
 _SIGNS = (

@@ -58,7 +58,10 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where the model files came from; ``known`` is false for an IR without a manifest."""
+    """Where the model files came from; ``known`` is false for an IR without a manifest.
+
+    *stamp* is a hash over names, sizes and times of the files: what tells a changed model where content was not hashed.
+    """
 
     path: str
     known: bool = False
@@ -68,6 +71,7 @@ class Provenance:
     weight_format: str | None = None
     content_sha256: str | None = None
     context_tokens: int | None = None
+    stamp: str | None = None
 
 
 class Outcome(enum.Enum):

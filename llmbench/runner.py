@@ -7,6 +7,7 @@ measured can be on the disk first. The parent blocks on a pipe and never spins.
 import contextlib
 import dataclasses
 import os
+import re
 import select
 import signal
 import subprocess
@@ -23,14 +24,21 @@ from llmbench import plan
 from llmbench.config import RunConfig
 from llmbench.errors import LaunchError, error_from_code
 from llmbench.events import LaunchEnded, LaunchStarted, utc_now
+from llmbench.heartbeat import Heartbeat
 from llmbench.measurement import Measurement
+from llmbench.redaction import redact
 from llmbench.run import Failure, Outcome
 from llmbench.system.binding import Binding
+from llmbench.system.exhaustion import Kills
+from llmbench.units import seconds_between
 from llmbench.worker import Command, Loaded, Measure, Measured, Open, Refused, Reply
 
 _GRACE_S = 2.0
-_LOG_LINES = 20
+_STACK_S = 0.3
+_LOG_LINES = 40
 _LOG_BYTES = 64 << 10
+_OUT_OF_MEMORY = "out of memory: an allocation failed"
+_NO_MEMORY = re.compile(r"bad_alloc|MemoryError|Cannot allocate memory")
 _decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 Event = LaunchStarted | Measurement | LaunchEnded
@@ -38,7 +46,11 @@ Event = LaunchStarted | Measurement | LaunchEnded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long a phase may take in seconds; ``None`` is without end. *prefix* stands before the worker's command."""
+    """How long a phase may take in seconds; ``None`` is without end. *prefix* stands before the worker's command.
+
+    *load_s* is for loading; *request_s* for the first token and for each later one where the engine shows them as
+    they come, else for the whole request.
+    """
 
     load_s: float | None = None
     request_s: float | None = None
@@ -65,17 +77,21 @@ class Worker:
     def __init__(self, launch: int, prefix: Sequence[str] = ()) -> None:
         self.phase = "start"
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
+        self._heartbeat = Heartbeat.create()
+        self._kills = Kills.count()
         commands_fd, self._commands_fd = os.pipe()
         self._replies_fd, replies_fd = os.pipe()
+        os.set_blocking(self._commands_fd, False)
         self._buffer = b""
-        arguments = [str(commands_fd), str(replies_fd), str(os.getpid())]
+        inherited = (commands_fd, replies_fd, self._heartbeat.descriptor)
+        arguments = [*map(str, inherited), str(os.getpid())]
         try:
             self._process = subprocess.Popen(
                 [*prefix, sys.executable, "-P", "-m", "llmbench.worker", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                pass_fds=(commands_fd, replies_fd),
+                pass_fds=inherited,
                 start_new_session=True,
                 env=_environment(launch),
             )
@@ -88,11 +104,12 @@ class Worker:
 
         Raises:
             LlmbenchError: the worker refused it.
-            _WorkerLostError: it died or took longer than *limit_s* seconds.
+            _WorkerLostError: it died, or was silent for more than *limit_s* seconds.
         """
         self.phase = phase
+        self._heartbeat.clear()
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._commands_fd, msgspec.json.encode(command) + b"\n")
+            self._send(msgspec.json.encode(command) + b"\n", limit_s)
         line = self._line(limit_s)
         if not line:
             raise _WorkerLostError(self._post_mortem())
@@ -101,13 +118,24 @@ class Worker:
             raise error_from_code(reply.exit_code, reply.message, hint=reply.hint)
         return reply
 
+    def _send(self, line: bytes, limit_s: float | None) -> None:
+        """Write a command; one longer than a pipe holds waits until the worker reads."""
+        while line:
+            if not select.select([], [self._commands_fd], [], limit_s)[1]:
+                raise _WorkerLostError(self._hang(limit_s or 0.0))
+            line = line[os.write(self._commands_fd, line) :]
+
     def _line(self, limit_s: float | None) -> bytes:
         """The next line from the worker; empty if it is gone."""
-        deadline = None if limit_s is None else time.monotonic() + limit_s
+        asked_ns = time.perf_counter_ns()
         while b"\n" not in self._buffer:
-            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-            if not select.select([self._replies_fd], [], [], left)[0]:
-                raise _WorkerLostError(self._hang(limit_s or 0.0))
+            _, beat_ns = self._heartbeat.last() or (0, 0)
+            silent_s = seconds_between(max(asked_ns, beat_ns), time.perf_counter_ns())
+            if limit_s is not None and silent_s >= limit_s:
+                raise _WorkerLostError(self._hang(limit_s))
+            left_s = None if limit_s is None else limit_s - silent_s
+            if not select.select([self._replies_fd], [], [], left_s)[0]:
+                continue
             chunk = os.read(self._replies_fd, 1 << 20)
             if not chunk:
                 return b""
@@ -117,13 +145,21 @@ class Worker:
 
     def _hang(self, limit_s: float) -> Failure:
         """End a worker that hangs; the log gets its stacks first."""
+        beat = self._heartbeat.last()
+        missing = (
+            "no answer"
+            if beat is None
+            else f"no token after token {beat[0]}"
+            if beat[0]
+            else "no first token"
+        )
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGUSR1)
-            time.sleep(0.3)
+            time.sleep(_STACK_S)
         self.end()
         return Failure(
             phase=self.phase,
-            message=f"no answer in {limit_s:g} s during {self.phase}; the worker was ended",
+            message=f"{missing} in {limit_s:g} s during {self.phase}; the worker was ended",
             log=self._tail(),
         )
 
@@ -136,25 +172,33 @@ class Worker:
             code = self._process.wait()
         name = signal.Signals(-code).name if code < 0 else None
         how = f"was killed by {name}" if name else f"ended with exit code {code}"
+        log = self._tail()
+        want = self._kills.since() or next((_OUT_OF_MEMORY for line in log if _NO_MEMORY.search(line)), None)
+        why = f": {want}" if want else ""
         return Failure(
-            phase=self.phase, message=f"the worker {how} during {self.phase}", signal=name, log=self._tail()
+            phase=self.phase, message=f"the worker {how} during {self.phase}{why}", signal=name, log=log
         )
 
     def _tail(self) -> tuple[str, ...]:
-        """The last lines the engine printed."""
+        """The last lines the engine printed, without secrets."""
         size = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(size - _LOG_BYTES, 0))
-        return tuple(self._log.read().decode(errors="replace").splitlines()[-_LOG_LINES:])
+        lines = self._log.read().decode(errors="replace").splitlines()[-_LOG_LINES:]
+        return tuple(redact(line) for line in lines)
 
     def end(self) -> None:
-        """End the worker and its group: the pipe closes, then TERM, then KILL."""
-        for name in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.poll() is not None:
-                break
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, name)
+        """End the worker and whatever it started: TERM, then KILL to its group."""
+        if self._process.poll() is None:
+            self._signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=_GRACE_S)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        """A signal to the worker's group, if anyone is left in it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
 
     def close(self) -> None:
         """Let the worker go: it ends when its pipe closes; one that does not is ended."""
@@ -165,6 +209,7 @@ class Worker:
                 self._process.wait(timeout=_GRACE_S)
         self.end()
         os.close(self._replies_fd)
+        self._heartbeat.close()
         self._log.close()
 
 
@@ -196,7 +241,12 @@ def run_launch(task: Task) -> Generator[Event]:
                 yield _measure(worker, task, request)
             yield LaunchEnded(launch=task.planned.index, outcome=Outcome.FINISHED)
         except _WorkerLostError as lost:
-            yield LaunchEnded(launch=task.planned.index, outcome=Outcome.FAILED, failure=lost.failure)
+            yield LaunchEnded(
+                launch=task.planned.index,
+                outcome=Outcome.FAILED,
+                failure=lost.failure,
+                cell=task.planned.cell,
+            )
 
 
 def _load(worker: Worker, task: Task) -> LaunchStarted:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import IO
 
@@ -24,6 +25,7 @@ from llmbench.engines.base import Request, Session
 from llmbench.engines.cross_check import suspicions
 from llmbench.engines.device import check_in_force
 from llmbench.errors import ExitCode, InputError, LlmbenchError, MachineError
+from llmbench.heartbeat import Heartbeat
 from llmbench.measurement import Measurement, Memory
 from llmbench.run import Held, InForce, Split
 from llmbench.system import placement, topology
@@ -101,8 +103,9 @@ def _frame(session: Session) -> tuple[int, int]:
 class Launch:
     """A loaded model, and the requests made of it."""
 
-    def __init__(self, command: Open) -> None:
+    def __init__(self, command: Open, beat: Callable[[int, int], None]) -> None:
         self.config = command.config
+        self._beat = beat
         self.index = command.launch
         self._topology = topology.read()
         held = place.look(self._topology)
@@ -183,6 +186,7 @@ class Launch:
             input_ids=input_ids,
             output_tokens=self.config.output_tokens,
             stop_at_eos=self.config.stop_at_eos,
+            beat=self._beat,
         )
         started_at = _local_now()
         watch = placement.Watch.start(self._topology, engine_threads=self._threads)
@@ -248,14 +252,14 @@ def _send(replies: IO[bytes], reply: Reply) -> None:
     replies.flush()
 
 
-def _serve(commands: IO[bytes], replies: IO[bytes]) -> None:
+def _serve(commands: IO[bytes], replies: IO[bytes], beat: Callable[[int, int], None]) -> None:
     """Answer commands until the parent closes its end."""
     decoder = msgspec.json.Decoder(Command)
     launch: Launch | None = None
     for line in commands:
         match decoder.decode(line):
             case Open() as command:
-                launch = Launch(command)
+                launch = Launch(command, beat)
                 _send(
                     replies,
                     Loaded(
@@ -271,13 +275,13 @@ def _serve(commands: IO[bytes], replies: IO[bytes]) -> None:
 
 
 def main() -> None:
-    """Serve one launch: ``python -m llmbench.worker COMMANDS_FD REPLIES_FD PARENT_PID``."""
-    commands_fd, replies_fd, parent = (int(argument) for argument in sys.argv[1:4])
+    """Serve one launch: ``python -m llmbench.worker COMMANDS_FD REPLIES_FD HEARTBEAT_FD PARENT_PID``."""
+    commands_fd, replies_fd, heartbeat_fd, parent = (int(argument) for argument in sys.argv[1:5])
     _die_with_parent(parent)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     with os.fdopen(commands_fd, "rb") as commands, os.fdopen(replies_fd, "wb") as replies:
         try:
-            _serve(commands, replies)
+            _serve(commands, replies, Heartbeat(heartbeat_fd).beat)
         except LlmbenchError as error:
             _send(replies, Refused(exit_code=int(error.exit_code), message=error.message, hint=error.hint))
     sys.stdout.flush()

@@ -12,19 +12,19 @@ _TOKEN = "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567"  # joined, so that no scan
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        (f"/models/{_TOKEN}/INT8", "/models/***/INT8"),
-        (f"failed with {_TOKEN}.", "failed with ***."),
-        ("Authorization: Bearer abcdef0123456789", "Authorization: Bearer ***"),
-        ('{"authorization": "Basic dXNlcjpwYXNz"}', '{"authorization": "Basic ***"}'),
-        ("https://user:pa@ss@host.example/x", "https://***@host.example/x"),
-        ("https://justatoken@host.example/x", "https://***@host.example/x"),
-        ("redis://user:secret@host/0", "redis://user:***@host/0"),
-        ("https://host/x?a=1&access_token=abc&b=2", "https://host/x?a=1&access_token=***&b=2"),
-        ("HF_TOKEN=abc def", "HF_TOKEN=*** def"),
-        ("AWS_SECRET_ACCESS_KEY: abc", "AWS_SECRET_ACCESS_KEY: ***"),
-        ("'api_key': 'abc'", "'api_key': '***'"),
-        ("password=abc", "password=***"),
-        ("sk-proj-abcdefghijklmnopqrstuvwx", "***"),
+        (f"/models/{_TOKEN}/INT8", "/models/[redacted]/INT8"),
+        (f"failed with {_TOKEN}.", "failed with [redacted]."),
+        ("Authorization: Bearer abcdef0123456789", "Authorization: Bearer [redacted]"),
+        ('{"authorization": "Basic dXNlcjpwYXNz"}', '{"authorization": "Basic [redacted]"}'),
+        ("https://user:pa@ss@host.example/x", "https://[redacted]@host.example/x"),
+        ("https://justatoken@host.example/x", "https://[redacted]@host.example/x"),
+        ("redis://user:secret@host/0", "redis://user:[redacted]@host/0"),
+        ("https://host/x?a=1&access_token=abc&b=2", "https://host/x?a=1&access_token=[redacted]&b=2"),
+        ("HF_TOKEN=abc def", "HF_TOKEN=[redacted] def"),
+        ("AWS_SECRET_ACCESS_KEY: abc", "AWS_SECRET_ACCESS_KEY: [redacted]"),
+        ("'api_key': 'abc'", "'api_key': '[redacted]'"),
+        ("password=abc", "password=[redacted]"),
+        ("sk-proj-abcdefghijklmnopqrstuvwx", "[redacted]"),
     ],
 )
 def test_what_has_the_shape_of_a_secret_is_not_shown(text: str, shown: str) -> None:
@@ -63,7 +63,7 @@ def test_values_of_secret_variables_are_not_shown() -> None:
     }
 
     assert ["correct horse"] == secret_values(environment)
-    assert "it was ***, on / of /home/somebody" == redact(
+    assert "it was [redacted], on / of /home/somebody" == redact(
         "it was correct horse, on / of /home/somebody", environment
     )
 

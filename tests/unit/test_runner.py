@@ -110,7 +110,7 @@ def test_a_hang_is_ended_and_its_stack_is_kept() -> None:
 
     assert isinstance(last, LaunchEnded)
     assert last.failure is not None
-    assert "no answer in 1 s during warm-up 0, prompt 1" in last.failure.message
+    assert "no first token in 1 s during warm-up 0, prompt 1" in last.failure.message
     assert any("scripted.py" in line for line in last.failure.log)
     assert _children() == []
 
