@@ -69,7 +69,7 @@ def report_json(summarized: Report) -> str:
         "metrics": {metric.name: _definition(metric) for metric in (*METRICS.values(), LOAD)},
         "cells": [
             {
-                "settings": dict(report.settings(config)),
+                "settings": {name: value for name, value in report.settings(config).items() if value},
                 "load": None if load is None else _summary(load, LOAD.unit),
             }
             for config, load in zip(run.cells, summarized.load, strict=True)

@@ -104,9 +104,11 @@ def _titles(report: Report) -> Iterator[str]:
     counts = [
         counted(finished, "launch", "launches"),
         f"{counted(config.iterations, 'iteration')} after {counted(config.warmups, 'warm-up')}",
-        f"{counted(config.output_tokens, 'output token')}",
     ]
-    if config.batch_size > 1:
+    varied = report.distinctions[0]
+    if "output_tokens" not in varied:
+        counts.append(counted(config.output_tokens, "output token"))
+    if config.batch_size > 1 and "batch_size" not in varied:
         counts.append(f"batch of {config.batch_size}")
     yield ", ".join(counts)
 

@@ -1,5 +1,6 @@
 """A comparison in words, the same in every form: one sentence, and what to type next."""
 
+import dataclasses
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,33 @@ _OPENINGS = {
     Verdict.IMPROVED: "The candidate is faster",
     Verdict.UNCHANGED: "Nothing changed beyond the thresholds",
     Verdict.INCONCLUSIVE: "Undecided",
+}
+
+
+_OPTIONS = {
+    "engine": "--engine",
+    "device": "-d",
+    "attention": "--attention",
+    "output_tokens": "-ic",
+    "iterations": "-n",
+    "warmups": "--warmups",
+    "batch_size": "-bs",
+    "seed": "-s",
+    "num_beams": "--num-beams",
+    "temperature": "--temperature",
+    "top_p": "--top-p",
+    "top_k": "--top-k",
+    "draft_model": "--draft-model",
+    "num_assistant_tokens": "--num-assistant-tokens",
+    "max_ngram_size": "--max-ngram-size",
+    "threads": "--threads",
+}
+"""The settings that a command line is told by an option with a value."""
+
+_SWITCHES = {
+    "apply_chat_template": "--apply-chat-template",
+    "stop_at_eos": "--end-token-stopping",
+    "do_sample": "--do-sample",
 }
 
 
@@ -176,22 +204,15 @@ def _launches_to_decide(waiting: Sequence[Change]) -> int | None:
 def run_command(config: RunConfig, launches: int) -> str:
     """The command line that measures a configuration again with so many launches."""
     parts = ["llmbench", "run", "-m", config.model, *_prompt_options(config)]
-    options: Sequence[tuple[str, object, object]] = (
-        ("--engine", config.engine, "genai"),
-        ("--attention", config.attention, "pa"),
-        ("-d", config.device, "CPU"),
-        ("-n", config.iterations, None),
-        ("-ic", config.output_tokens, None),
-        ("-bs", config.batch_size, 1),
-        ("--threads", config.threads, None),
-        ("--launches", launches, None),
-    )
-    for name, value, default in options:
-        if value is not None and value != default:
-            parts += [name, str(value)]
-    if config.properties:
-        parts += ["-lc", json.dumps(dict(config.properties))]
-    return shlex.join(parts)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in _OPTIONS and value != field.default:
+            parts += [_OPTIONS[field.name], str(value)]
+        elif field.name in _SWITCHES and value:
+            parts.append(_SWITCHES[field.name])
+    for option, values in (("-lc", config.properties), ("--cb-config", config.scheduler)):
+        parts += [option, json.dumps(dict(values))] if values else []
+    return shlex.join([*parts, "--launches", str(launches)])
 
 
 def _prompt_options(config: RunConfig) -> list[str]:
