@@ -1,6 +1,5 @@
 """The exporting steps of ``convert``, each run in a child process: a Hugging Face folder or a GGUF file to an IR."""
 
-import importlib.util
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +12,7 @@ from llmbench.gguf_header import read_header
 from llmbench.manifest import Recipe
 
 TASK = "text-generation-with-past"
-PACKAGES = ("optimum", "torch", "transformers", "nncf")
+PACKAGES = ("optimum-intel", "torch", "transformers", "nncf")
 """What the extra ``convert`` brings."""
 
 INSTALL = "pip install 'llmbench[convert]'"
@@ -21,7 +20,7 @@ INSTALL = "pip install 'llmbench[convert]'"
 
 def check_extra() -> None:
     """Raise a ``MachineError`` unless the packages of the extra ``convert`` are installed; imports none."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    missing = [name for name in PACKAGES if next(iter(metadata.distributions(name=name)), None) is None]
     if missing:
         raise MachineError(
             f"to convert a Hugging Face model takes {', '.join(missing)}, not installed here", hint=INSTALL

@@ -1,6 +1,7 @@
 """Models of a hub: what a name and a revision stand for, and the files fetched of it."""
 
 import errno
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ DESCRIPTIONS = (".json", ".jinja", ".txt", ".model")
 """Endings of the files that describe a model: configuration, tokenizer, chat template."""
 
 WEIGHTS = ".safetensors"
+MAIN = "main"
+"""The branch that a hub shows first."""
+
 _PATIENCE_S = 30
 _REFUSALS = {401: "refuses", 403: "refuses", 429: "asks to wait with"}
 _Found = TypeVar("_Found")
@@ -27,9 +31,13 @@ class _UnreachableError(MachineError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubModel:
-    """A hub's model at one commit, and the files that are wanted of it."""
+    """A hub's model at one commit, and the files that are wanted of it.
+
+    *reference* is the branch, tag or commit that was asked for; *revision* the commit it stood for.
+    """
 
     id: str
+    reference: str
     revision: str
     files: tuple[str, ...]
 
@@ -55,7 +63,7 @@ def find_model(name: str, *, revision: str | None, with_code: bool) -> HubModel:
     names = sorted(file for file in listed if "/" not in file)
     if MODEL_XML in names:
         wanted = [file for file in names if file.startswith("openvino_") or file.endswith(DESCRIPTIONS)]
-        return HubModel(id=name, revision=commit, files=tuple(wanted))
+        return HubModel(id=name, reference=revision or MAIN, revision=commit, files=tuple(wanted))
     endings = (*DESCRIPTIONS, WEIGHTS, *((".py",) if with_code else ()))
     if not any(file.endswith(WEIGHTS) for file in names):
         gguf_files = [file for file in names if file.endswith(".gguf")]
@@ -63,21 +71,36 @@ def find_model(name: str, *, revision: str | None, with_code: bool) -> HubModel:
         raise InputError(
             f"{name} holds {holds}", hint="fetch one GGUF and give the file, or take a model with safetensors"
         )
-    return HubModel(id=name, revision=commit, files=tuple(file for file in names if file.endswith(endings)))
+    return HubModel(
+        id=name,
+        reference=revision or MAIN,
+        revision=commit,
+        files=tuple(file for file in names if file.endswith(endings)),
+    )
 
 
 def download(model: HubModel, *, target: Path | None = None) -> Path:
     """Fetch the files of *model* into the hub's own cache, or into *target*; the folder that holds them."""
-    hub = _hub()
-    folder = _asking_hub(
-        model.id,
-        lambda: hub.snapshot_download(
-            model.id, revision=model.revision, allow_patterns=list(model.files), local_dir=target
-        ),
-    )
     if target is not None:
-        shutil.rmtree(target / ".cache", ignore_errors=True)  # the client's notes on what it fetched
-    return Path(folder)
+        folder = _snapshot(model, model.revision, target)
+        shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes on what it fetched
+        return folder
+    # asked by its name, the client remembers what the name stood for, and finds it again when offline
+    folder = _snapshot(model, model.reference, None)
+    return folder if folder.name == model.revision else _snapshot(model, model.revision, None)
+
+
+def _snapshot(model: HubModel, revision: str, target: Path | None) -> Path:
+    """The folder with the files of *model* at *revision*, fetched now where they are not there."""
+    hub, wanted = _hub(), list(model.files)
+    return Path(
+        _asking_hub(
+            model.id,
+            lambda: hub.snapshot_download(
+                model.id, revision=revision, allow_patterns=wanted, local_dir=target
+            ),
+        )
+    )
 
 
 def _cached(name: str, revision: str | None, unreachable: MachineError) -> tuple[str, list[str]]:
@@ -92,6 +115,7 @@ def _cached(name: str, revision: str | None, unreachable: MachineError) -> tuple
 
 def _hub() -> Any:
     """The hub's client, which the extra ``convert`` brings."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         import huggingface_hub
     except ImportError as error:

@@ -27,6 +27,9 @@ _PRECISIONS = {
     "i4": "int4",
     "u4": "int4",
 }
+_VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json", "tokenization_*.py")
+"""Files one of which every tokenizer has; without any, transformers makes an empty one up."""
+
 _HEADER_CAP_BYTES = 100 << 20
 
 
@@ -88,6 +91,10 @@ def inspect_folder(
         raise InputError(
             f"{folder / 'config.json'} has an auto_map: the model runs Python code of its own",
             hint="read that code, then allow it with --trust-remote-code",
+        )
+    if not any(next(folder.glob(pattern), None) for pattern in _VOCABULARIES):
+        raise InputError(
+            f"{folder} holds no tokenizer", hint="fetch tokenizer.json or tokenizer.model beside it"
         )
     weights = _weight_files(folder)
     parameters = sum(_count_parameters(file) for file in weights)

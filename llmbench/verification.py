@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from llmbench.child import Report, run_step, serve
-from llmbench.errors import LaunchError
+from llmbench.errors import InputError, LaunchError
 
 TEXTS = tuple(
     " ".join(paragraph.split())
@@ -97,9 +97,19 @@ class _Spell(msgspec.Struct, tag=True):
 
 
 def read_source(folder: Path, *, trusts_remote_code: bool, scratch: Path, report: Report) -> Reading:
-    """Read ``TEXTS`` with the source model; temporary files go below *scratch*."""
+    """Read ``TEXTS`` with the source model; an ``InputError`` if its own tokenizer cannot spell.
+
+    Temporary files go below *scratch*.
+    """
     step = _ReadSource(folder=str(folder), trusts_remote_code=trusts_remote_code)
-    return run_step(__name__, step, Reading, folder=scratch, is_online=trusts_remote_code, report=report)
+    reading = run_step(__name__, step, Reading, folder=scratch, is_online=trusts_remote_code, report=report)
+    plain = reading.spelling.texts[0]
+    if plain.strip().casefold() != PLAIN_TEXT.casefold():
+        raise InputError(
+            f"the tokenizer of {folder} is broken: its round trip turns {PLAIN_TEXT!r} into {plain!r}",
+            hint="fetch the tokenizer's files again; a tokenizer made from a GGUF is often wrong",
+        )
+    return reading
 
 
 def compare(source: Reading, folder: Path, *, weight_format: str, report: Report) -> Findings:

@@ -43,7 +43,9 @@ class Hub:
                 return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
             siblings = [{"rfilename": file} for file in self.models[name]]
             return 200, {}, json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode()
-        content = self.models["/".join(parts[:2])][parts[4]]
+        content = self.models.get("/".join(parts[:2]), {}).get(parts[-1])
+        if content is None:
+            return 404, {"X-Error-Code": "EntryNotFound"}, b"{}"
         return 200, {"ETag": f'"{hash(content)}"', "X-Repo-Commit": COMMIT}, content
 
     def _kind(self) -> type[http.server.BaseHTTPRequestHandler]:
@@ -157,6 +159,7 @@ def test_code_of_a_model_is_not_fetched(hub: Hub, convert: Callable) -> None:
     config = {"model_type": "llama", "auto_map": {"AutoModel": "modeling.M"}}
     hub.models["example/tiny"] = {
         "config.json": json.dumps(config).encode(),
+        "tokenizer.json": b"{}",
         "modeling.py": b"raise SystemExit",
         "model.safetensors": b"\x02\0\0\0\0\0\0\0{}",
         "pytorch_model.bin": b"pickle",

@@ -34,6 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "tiny"
     place.mkdir()
     (place / "config.json").write_text(json.dumps(CONFIG))
+    (place / "tokenizer.json").write_text("{}")
     write_safetensors(place / "model.safetensors", {"a": [2, 3], "b": [4]})
     return place
 
@@ -126,6 +127,14 @@ def test_truncated_weights_are_named_with_both_sizes(folder: Path) -> None:
     path.write_bytes(whole[:-1])
 
     with pytest.raises(InputError, match=f"truncated at {len(whole) - 1} bytes; {len(whole)} are needed"):
+        _find(folder)
+
+
+def test_a_folder_without_a_tokenizer_says_so(folder: Path) -> None:
+    """Transformers would make up an empty one without a word."""
+    (folder / "tokenizer.json").unlink()
+
+    with pytest.raises(InputError, match="holds no tokenizer"):
         _find(folder)
 
 

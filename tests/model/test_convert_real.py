@@ -1,0 +1,113 @@
+"""A real model, converted: the weights are its source's, the text is English, and each format runs."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from llmbench import digests, ir, store, verification
+from llmbench.convert import Converted, Request, convert
+from llmbench.manifest import read_manifest
+from tests import hf_model
+
+pytestmark = [pytest.mark.model, pytest.mark.convert]
+FORMATS = ("fp16", "int8", "int4")
+QUESTION = "Why is the sky blue? Answer in plain English."
+COMMON = {"the", "a", "an", "is", "of", "and", "to", "for", "in", "that", "it", "on", "with", "as"}
+
+
+@pytest.fixture(scope="session")
+def real_folder(demo_gguf: Path) -> Path:
+    """A Hugging Face folder with a real model; kept in the user's cache, for it takes half a minute."""
+    return hf_model.build(demo_gguf, digests.cache_folder() / "tests" / "SmolLM2-135M-Instruct")
+
+
+@pytest.fixture(scope="session")
+def conversions(real_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Converted]:
+    """That model in each weight format."""
+    output = tmp_path_factory.mktemp("converted")
+    request = Request(model_id=str(real_folder), output_dir=output, weight_formats=FORMATS)
+    made = list(convert(request, lambda _progress: None))
+    return {str(converted.manifest.recipe.weight_format): converted for converted in made}
+
+
+@pytest.fixture
+def answer(llmbench: Callable[..., CompletedProcess[str]], tmp_path: Path) -> Callable[[Path], str]:
+    """What a model says to the question, 64 tokens through its own chat template, as ``run`` keeps it."""
+
+    def ask(folder: Path) -> str:
+        asked = ("-m", str(folder), "-p", QUESTION, "--apply-chat-template", "-ic", "64")
+        once = ("-n", "1", "--warmups", "0", "--foreign-cpu-limit", "1")
+        done = llmbench("run", *asked, *once, "--output-dir", ".", "--name", "answer")
+        assert 0 == done.returncode, done.stderr
+        run = store.read(tmp_path / "answer.jsonl")
+        return str(run.launches[0].measurements[0].sequences[0].text)
+
+    return ask
+
+
+def _check_english(text: str, common: int) -> None:
+    """Words between spaces, *common* of the commonest among them, no token's inner spelling."""
+    words = re.findall(r"[a-z]+", text.lower())
+    assert not re.search(r"[ĠĊ\ufffd]|<\|", text), text
+    assert len(words) > 25, text
+    assert text.count(" ") > 20, text
+    assert max(map(len, words)) < 25, text
+    assert len(COMMON & set(words)) >= common, text
+
+
+def test_each_format_agrees_as_it_should(conversions: dict[str, Converted]) -> None:
+    """No warning for a sound conversion, and coarser weights agree less."""
+    agreement = [conversions[name].manifest.agreement for name in FORMATS]
+
+    assert all(share is not None for share in agreement)
+    assert sorted(agreement, reverse=True) == agreement
+    assert all(share >= verification.EXPECTED[name] for share, name in zip(agreement, FORMATS, strict=True))
+    assert not any(conversions[name].manifest.warnings for name in FORMATS)
+
+
+def test_each_format_is_smaller_than_the_last(conversions: dict[str, Converted]) -> None:
+    """269 MB of bfloat16 become as much fp16, half as int8, a third as int4 with int8 ends."""
+    sizes = [conversions[name].manifest.files["openvino_model.bin"].bytes for name in FORMATS]
+
+    assert 269_000_000 == pytest.approx(sizes[0], rel=0.02)
+    assert 0.5 == pytest.approx(sizes[1] / sizes[0], abs=0.02)
+    assert 0.25 < sizes[2] / sizes[0] < 0.4
+
+
+@pytest.mark.parametrize(("name", "common"), [("fp16", 5), ("int8", 5), ("int4", 3)])
+def test_each_format_is_whole_and_answers(
+    name: str, common: int, conversions: dict[str, Converted], answer: Callable[[Path], str]
+) -> None:
+    """The files are the manifest's, and the answer is English, on the subject. int4 repeats itself more."""
+    model = ir.locate(conversions[name].folder)
+    ir.check_files(model)
+    ir.verify(model)
+    assert 8192 == model.context_tokens
+
+    text = answer(model.path)
+
+    assert "sky" in text.lower()
+    _check_english(text, common)
+
+
+def test_a_gguf_keeps_its_weights_and_its_template(
+    demo_ir: Path, demo_gguf: Path, answer: Callable[[Path], str]
+) -> None:
+    """Its own format, its context, no agreement claimed; nothing is written beside the file."""
+    manifest = read_manifest(demo_ir)
+
+    assert manifest is not None
+    assert ("INT4", "Q4_1", 8192) == (
+        demo_ir.name,
+        manifest.recipe.weight_format,
+        manifest.context_tokens,
+    )
+    assert manifest.agreement is None
+    assert "not measured" in str(manifest.agreement_note)
+    assert "im_start" in (demo_ir / "openvino_tokenizer.xml").read_text(encoding="utf-8")
+    assert not list(demo_gguf.parent.glob("openvino_*"))
+    ir.verify(ir.locate(demo_ir))
+    _check_english(answer(demo_ir), 5)
