@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 
 from llmbench.errors import InputError
@@ -18,6 +18,23 @@ ASSISTANT_TOKENS = 5
 POLICY, TENSOR_PARALLEL = "MODEL_DISTRIBUTION_POLICY", "TENSOR_PARALLEL"
 FOREIGN_CPU_LIMIT = 0.05
 """The share of the CPUs others may take before a measurement does not count."""
+
+
+GENERATION = (
+    "scheduler",
+    "num_beams",
+    "do_sample",
+    "temperature",
+    "top_p",
+    "top_k",
+    "is_streamed",
+    "draft_model",
+    "draft_device",
+    "num_assistant_tokens",
+    "assistant_confidence_threshold",
+    "max_ngram_size",
+)
+"""Fields of a configuration that say how tokens are made; plain greedy search leaves all at their defaults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +172,13 @@ class RunConfig:
         for name, value in (("assistant tokens", tokens), ("n-gram size", self.max_ngram_size)):
             if value is not None and value < 1:
                 raise InputError(f"{name}: {value} was asked for; at least 1 is needed")
+
+    @property
+    def generation(self) -> dict[str, object]:
+        """The fields named in `GENERATION` that are not at their defaults."""
+        defaults = {field.name: field for field in fields(self)}
+        found = {name: getattr(self, name) for name in GENERATION}
+        return {name: value for name, value in found.items() if value and value != defaults[name].default}
 
     @property
     def is_speculative(self) -> bool:

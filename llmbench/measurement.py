@@ -122,6 +122,10 @@ class Placement:
         elsewhere_s = sum(s.still_s for s in self.sockets if s.socket != work.socket)
         return max(0.0, min(work.busy_s, self.own_s - elsewhere_s))
 
+    def share(self, work: SocketWork) -> float:
+        """How busy the worker kept a socket, at least, of what its threads could fill: 0.5 is half of the time."""
+        return self.least_s(work) / (work.expected_cpus * self.wall_s)
+
     @property
     def worked(self) -> tuple[int, ...]:
         """The sockets that worked: busy with the worker for at least a quarter of the time."""
@@ -186,7 +190,8 @@ class Measurement:
     *start_ns* is the instant the token ids were handed to the engine, *end_ns* when its call returned; both on
     the clock of ``time.perf_counter_ns``. *infer_ns* are the engine's forward passes alone, first to last;
     empty where the backend cannot see them. *callback_ns* are the instants at which a streamer was called; a call
-    is not a token. *suspicions* are what the worker itself found wrong.
+    is not a token. *later_steps* counts the steps after the first where a step may give several tokens, and is
+    ``None`` where each gives one. *suspicions* are what the worker itself found wrong.
     *has_token_times* is false where a report that was imported told the first and the last instant only.
     """
 
@@ -207,6 +212,7 @@ class Measurement:
     conditions: Conditions | None = None
     memory: Memory | None = None
     placement: Placement | None = None
+    later_steps: int | None = None
     suspicions: tuple[str, ...] = ()
     has_token_times: bool = True
 

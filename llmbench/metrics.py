@@ -106,6 +106,23 @@ def _tokens_after(sequence: Sequence, instant_ns: int) -> int:
     return sum(sequence.counts[begin:]) if sequence.counts else len(sequence.at_ns) - begin
 
 
+def tokens_per_step(m: Measurement) -> float | None:
+    """Tokens a step after the first event, where a step may give several; ``None`` where each gives one.
+
+    One of them is the model's own, the others were guessed ahead and accepted.
+    """
+    sequence = _shown(m)
+    if sequence is None or not m.later_steps:
+        return None
+    first = sequence.counts[0] if sequence.counts else 1
+    return (sequence.output_tokens - first) / m.later_steps
+
+
+def first_callback(m: Measurement) -> float | None:
+    """Seconds until a streamer was first called with text; ``None`` where nothing was streamed."""
+    return (m.callback_ns[0] - m.start_ns) / NS_PER_S if m.callback_ns else None
+
+
 def first_infer(m: Measurement) -> float | None:
     """Seconds of the first forward pass; ``None`` where the backend shows none (prompt lookup says 0)."""
     return m.infer_ns[0] / NS_PER_S if any(m.infer_ns) else None
@@ -172,8 +189,17 @@ _ALL = (
     _latency("next_infer", "next inferences", "mean of the later forward passes", next_infer),
     _latency("tokenize", "tokenize", "text to token ids", tokenize),
     _latency("detokenize", "detokenize", "token ids to text", detokenize),
+    _latency("first_callback", "first callback", "first call of the streamer - s", first_callback),
     _rate("prefill_rate", "prefill rate", "input tokens / first_token", prefill_rate),
     _rate("decode_rate", "decode rate", "tokens of all sequences after t1 / (tn - t1)", decode_rate),
+    Metric(
+        name="tokens_per_step",
+        title="tokens a step",
+        unit=Unit.TOKENS_PER_STEP,
+        direction=Direction.HIGHER,
+        definition="tokens after t1 / steps after t1; one is the model's own, the others were guessed and accepted",
+        of=tokens_per_step,
+    ),
     Metric(
         name="memory",
         title="peak memory",

@@ -31,6 +31,7 @@ class Unit(enum.Enum):
     MILLISECONDS_PER_TOKEN = "ms/token"  # noqa: S105  a token of text
     SECONDS = "s"
     TOKENS_PER_SECOND = "tokens/s"
+    TOKENS_PER_STEP = "tokens/step"
     MEBIBYTES = "MiB"
 
     @property
@@ -44,6 +45,7 @@ _SCALE = {
     Unit.MILLISECONDS_PER_TOKEN: 1e3,
     Unit.SECONDS: 1.0,
     Unit.TOKENS_PER_SECOND: 1.0,
+    Unit.TOKENS_PER_STEP: 1.0,
     Unit.MEBIBYTES: 1 / BYTES_PER_MIB,
 }
 

@@ -216,6 +216,7 @@ class Launch:
             sequences=sequences,
             infer_ns=generation.infer_ns,
             callback_ns=generation.callback_ns,
+            later_steps=len(generation.sequences[0].at_ns) - 1 if self.config.is_speculative else None,
             tokenize_ns=tokenize_ns,
             detokenize_ns=time.perf_counter_ns() - detokenize_start,
             conditions=conditions,

@@ -118,6 +118,7 @@ def _guarded(row: Row, *, by_index: bool) -> Mapping[str, object]:
         return told
     config = row.config
     way = [
+        *([config.way] if config.generation else []),
         "ends at its end token" if config.stop_at_eos else "exact length",
         *(["chat template"] if config.apply_chat_template else []),
     ]

@@ -6,23 +6,33 @@ An instant is rebuilt for each metric that needs one; what lies between them is 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from llmbench.config import Prompt, PropertyValue, RunConfig
+from llmbench.config import GENERATION, Prompt, PropertyValue, RunConfig
 from llmbench.errors import InputError
 from llmbench.importers.table import Line, check_columns, measurement_of, ns
 from llmbench.measurement import Measurement, Memory
 from llmbench.run import Environment, InForce, Launch, Outcome, Provenance, Run, Topology
-from llmbench.units import BYTES_PER_MIB
+from llmbench.units import BYTES_PER_MIB, Nanoseconds
 
 COLUMNS = (
     *("run", "run_started_at", "llmbench", "cell", "model", "source", "source_id", "revision"),
     *("weight_format", "ir_sha256", "cpu", "kernel", "openvino", "openvino_genai", "engine", "device"),
     *("attention", "properties", "threads", "sockets", "batch_size", "asked_tokens", "stop_at_eos"),
-    *("apply_chat_template", "notes", "prompt_set", "prompt", "prompt_sha256", "launch", "launch_outcome"),
+    *(
+        "apply_chat_template",
+        "generation",
+        "notes",
+        "prompt_set",
+        "prompt",
+        "prompt_sha256",
+        "launch",
+        "launch_outcome",
+    ),
     *("load_ms", "iteration", "is_warmup", "is_valid", "reasons", "input_tokens", "output_tokens"),
     *("first_token_ms", "second_token_ms", "next_token_ms", "tpot_ms", "e2e_ms", "first_infer_ms"),
-    *("next_infer_ms", "tokenize_ms", "detokenize_ms", "prefill_rate_tokens_per_s"),
-    *("decode_rate_tokens_per_s", "memory_MiB", "started_at", "ended_at"),
+    *("next_infer_ms", "tokenize_ms", "detokenize_ms", "first_callback_ms", "prefill_rate_tokens_per_s"),
+    *("decode_rate_tokens_per_s", "tokens_per_step", "memory_MiB", "started_at", "ended_at"),
 )
 
 
@@ -110,9 +120,21 @@ def _config(lines: Sequence[Line]) -> RunConfig:
             stop_at_eos=first.is_true("stop_at_eos"),
             threads=first.count("threads") if first.cells["threads"] else None,
             sockets=tuple(int(part) for part in first.text("sockets").split(",") if part),
+            **_generation(first),
         )
     except ValueError:
         first.refuse("sockets", "numbers with commas were expected")
+
+
+def _generation(line: Line) -> dict[str, Any]:
+    """What else the row's configuration says of how tokens were made, a JSON object of its own fields."""
+    try:
+        found = json.loads(line.text("generation") or "{}")
+    except json.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict) or not found.keys() <= set(GENERATION):
+        line.refuse("generation", "a JSON object was expected")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
 def _properties(line: Line) -> Mapping[str, PropertyValue]:
@@ -198,6 +220,8 @@ def _request(line: Line, positions: Mapping[str, int]) -> Measurement:
         tokenize_ns=ns(line.amount("tokenize_ms")),
         detokenize_ns=ns(line.amount("detokenize_ms")),
         memory=None if memory is None else _memory(memory),
+        callback_ns=tuple(Nanoseconds(at) for at in [ns(line.amount("first_callback_ms"))] if at is not None),
+        later_steps=_later_steps(line, sum(counts[1:])),
         has_token_times=len(gaps) < 2 or line.number("second_token_ms") is not None,
         suspicions=reasons or (() if line.is_true("is_valid") else ("marked invalid",)),
     )
@@ -219,6 +243,12 @@ def _events(line: Line) -> tuple[list[float], list[int]]:
         return [first, e2e - first], [tokens - later, later]
     last = round((e2e - first - second) / following)
     return [first, second, e2e - first - second], [tokens - later, later - last, last]
+
+
+def _later_steps(line: Line, later_tokens: int) -> int | None:
+    """Steps after the first, where a step may have given several tokens."""
+    a_step = line.number("tokens_per_step")
+    return None if a_step is None else round(later_tokens / a_step)
 
 
 def _memory(peak_mebibytes: float) -> Memory:

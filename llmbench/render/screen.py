@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from llmbench.metrics import METRICS
+from llmbench.proof import Effect
+from llmbench.render import placement
 from llmbench.render.text import counted, label, margin, number, plain
 from llmbench.report import Report, Row
 from llmbench.units import format_bytes
@@ -24,6 +26,7 @@ HEADS = {
     "tpot": "tpot",
     "e2e": "end to end",
     "decode_rate": "decode",
+    "tokens_per_step": "a step",
 }
 """The metrics shown and their heads, in order."""
 
@@ -50,8 +53,8 @@ def render_report(report: Report, console: Console) -> None:
     """Print a report: what was measured, its table, and what to mind."""
     for line in _titles(report):
         say(console, line, style="bold")
-    if not report.is_valid:
-        say(console, report.warnings[0], style="bold red")
+    for alarm in report.alarms:
+        say(console, alarm, style="bold red")
     columns = _fitting(report, console)
     if report.rows:
         print_table(columns, console)
@@ -132,6 +135,9 @@ def _columns(report: Report, dropped: set[str], plus_minus: str) -> list[Column]
     for name in report.distinctions[0]:
         cells = tuple(plain(report.distinctions[row.cell][name]) for row in rows)
         columns.append(Column(key=name, head=plain(name), cells=cells, is_text=True))
+    if any(effect is Effect.INEFFECTIVE for effect in report.effects):
+        marks = tuple(effect.value if (effect := report.effects[row.cell]) else "" for row in rows)
+        columns.append(Column(key="tensor_parallel", head="tensor\nparallel", cells=marks, is_text=True))
     columns.append(Column(key="in", head="in", cells=tuple(str(row.input_tokens) for row in rows)))
     if len({row.output_tokens for row in rows}) > 1:
         columns.append(Column(key="out", head="out", cells=tuple(str(row.output_tokens) for row in rows)))
@@ -158,6 +164,7 @@ def _metric_column(name: str, rows: Sequence[Row], plus_minus: str) -> Column:
 def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
     """Load and memory, what the interval is, what to mind, and the definitions of what is shown."""
     yield from _load_and_memory(report)
+    yield from _placements(report)
     summaries = [summary for row in report.rows for summary in row.summaries.values()]
     if any(summary.has_interval for summary in summaries):
         several = any(row.launches > 1 for row in report.rows)
@@ -170,6 +177,14 @@ def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
     definitions = [f"{HEADS[name]} = {METRICS[name].definition}" for name in HEADS if name in shown]
     if definitions:
         yield f"s: token ids handed over, t1..tn: tokens available. {'; '.join(definitions)}"
+
+
+def _placements(report: Report) -> Iterator[str]:
+    """Which sockets worked, configuration by configuration, where there are several to choose from."""
+    for proof, apart in zip(report.proofs, report.distinctions, strict=True):
+        if proof is not None and len(proof.machine.sockets) > 1:
+            where = ", ".join(f"{name}={value}" for name, value in apart.items())
+            yield f"{where}: {placement.sentence(proof)}" if where else placement.sentence(proof)
 
 
 def _load_and_memory(report: Report) -> Iterator[str]:

@@ -43,6 +43,7 @@ _CELL_COLUMNS = (
     "asked_tokens",
     "stop_at_eos",
     "apply_chat_template",
+    "generation",
     "notes",
     "prompt_set",
     "prompt",
@@ -52,14 +53,15 @@ _SUFFIX = {
     Unit.MILLISECONDS: "ms",
     Unit.MILLISECONDS_PER_TOKEN: "ms",
     Unit.TOKENS_PER_SECOND: "tokens_per_s",
+    Unit.TOKENS_PER_STEP: "",
     Unit.MEBIBYTES: "MiB",
     Unit.SECONDS: "s",
 }
 
 
 def column(name: str, unit: Unit) -> str:
-    """A metric's column: its name and its unit."""
-    return f"{name}_{_SUFFIX[unit]}"
+    """A metric's column: its name and, where it does not say it, its unit."""
+    return f"{name}_{_SUFFIX[unit]}" if _SUFFIX[unit] else name
 
 
 _METRIC_COLUMNS = {column(metric.name, metric.unit): metric for metric in METRICS.values()}
@@ -156,6 +158,7 @@ def _config_columns(config: RunConfig) -> dict[str, Cell]:
         "asked_tokens": config.output_tokens,
         "stop_at_eos": config.stop_at_eos,
         "apply_chat_template": config.apply_chat_template,
+        "generation": json.dumps(config.generation, sort_keys=True, default=dict),
     }
 
 

@@ -17,6 +17,7 @@ from llmbench.render import csv as csv_render
 from llmbench.render import json as json_render
 from llmbench.render import tidy
 from llmbench.run import Launch, Outcome, Run
+from llmbench.units import Nanoseconds
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
@@ -350,6 +351,26 @@ def test_a_tidy_round_trip_changes_nothing(story_of: BuildRun, imported: Callabl
     text = csv_render.tidy_csv(story_of())
 
     assert text == csv_render.tidy_csv(imported(text.rstrip("\n")))
+
+
+def test_steps_callbacks_and_the_way_of_generating_come_back(
+    request_of: Build,
+    launch_of: BuildLaunch,
+    run_of: BuildRun,
+    imported: Callable[..., Run],
+) -> None:
+    """Four steps of 1, 6, 4 and 2 tokens are 4 tokens a step; the configuration says who guessed."""
+    m = request_of([100, 130, 160, 190], counts=(1, 6, 4, 2), asked_tokens=13, later_steps=3)
+    m = dataclasses.replace(m, callback_ns=(Nanoseconds(m.start_ns + 125_000_000),))
+    run = run_of([launch_of([m])])
+    changes = {"max_ngram_size": 3, "num_assistant_tokens": 5, "scheduler": {"max_num_seqs": 4}}
+    config = dataclasses.replace(run.cells[0], output_tokens=13, **changes)
+    after = imported(csv_render.tidy_csv(dataclasses.replace(run, cells=(config,))))
+    back = after.launches[0].measurements[0]
+
+    assert config.generation == after.cells[0].generation
+    assert 4.0 == METRICS["tokens_per_step"].of(back)
+    assert 0.125 == METRICS["first_callback"].of(back)
 
 
 @pytest.mark.parametrize("counts", [(1, 3, 2), (1, 1, 1)])

@@ -6,7 +6,7 @@ from llmbench import metrics
 from llmbench.measurement import Measurement, Memory
 from llmbench.metrics import LOAD, METRICS
 from llmbench.run import Launch
-from llmbench.units import Direction, Unit
+from llmbench.units import Direction, Unit, ns_from_ms
 
 Build = Callable[..., Measurement]
 
@@ -142,5 +142,23 @@ def test_rates_are_better_higher() -> None:
     higher = {name for name, metric in METRICS.items() if metric.direction is Direction.HIGHER}
     per_token = {n for n, metric in METRICS.items() if metric.unit is Unit.MILLISECONDS_PER_TOKEN}
 
-    assert {"prefill_rate", "decode_rate"} == higher
+    assert {"prefill_rate", "decode_rate", "tokens_per_step"} == higher
     assert {"next_token", "tpot"} == per_token
+
+
+def test_tokens_per_step_count_what_was_accepted(request_of: Build) -> None:
+    """Steps of 1, 6, 4 and 2 tokens: twelve after the first in three steps; without guessing there is none."""
+    of = METRICS["tokens_per_step"].of
+    guessed = request_of([100, 130, 160, 190], counts=(1, 6, 4, 2), later_steps=3)
+
+    assert 4.0 == of(guessed)
+    assert of(request_of([100, 130, 160])) is None
+    assert of(request_of([100], later_steps=0)) is None
+
+
+def test_the_first_callback_is_no_token(request_of: Build) -> None:
+    """A streamer is called when there is text to show, which may be later than the first token."""
+    streamed = request_of([100, 130], callback_ns=(ns_from_ms(1125), ns_from_ms(1131)))
+
+    assert 0.125 == METRICS["first_callback"].of(streamed)
+    assert METRICS["first_callback"].of(request_of([100, 130])) is None
