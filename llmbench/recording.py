@@ -1,18 +1,27 @@
 """Measure and keep: what the runner yields goes to the run file before the next request begins."""
 
 import dataclasses
+import hashlib
+import re
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 from llmbench import events, ir, place, plan, runner, store
 from llmbench._version import __version__
 from llmbench.config import RunConfig
-from llmbench.errors import InputError
+from llmbench.digests import cache_folder
+from llmbench.errors import InputError, LaunchError
 from llmbench.events import Header, LaunchEnded, RunEnded
-from llmbench.run import Outcome, Provenance, Run
+from llmbench.redaction import REDACTED, redact, redact_tree
+from llmbench.run import Launch, Outcome, Provenance, Run
 from llmbench.run_file import RunFile
 from llmbench.runner import Event, Limits
-from llmbench.system import environment
+from llmbench.store import Contents
+from llmbench.system import environment, exhaustion
+from llmbench.units import format_bytes
+
+_WRITTEN_TO = re.compile(r"(_DIR|_PATH|_FILE|_FOLDER)$|DUMP", re.IGNORECASE)
+"""Names of properties that hold a path the engine may write to; ``CACHE_DIR`` is the one that is known."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +52,52 @@ def find_subject(model: str, *, engine: str, is_verified: bool = True) -> Subjec
             f"the core engine needs an IR; {found.path} is a GGUF file",
             hint=f"llmbench convert --model-id {found.path} --output-dir models",
         )
-    return Subject(path=str(found.path), provenance=ir.provenance(found), context_tokens=found.context_tokens)
+    origin = dataclasses.replace(ir.provenance(found), stamp=_stamp(found.path))
+    return Subject(path=str(found.path), provenance=origin, context_tokens=found.context_tokens)
+
+
+def _stamp(model: Path) -> str:
+    """A hash over names, sizes and times of a model's files."""
+    files = sorted(file for file in model.iterdir() if file.is_file()) if model.is_dir() else [model]
+    states = [(file.name, file.stat()) for file in files]
+    lines = [f"{name}:{state.st_size}:{state.st_mtime_ns}\n" for name, state in states]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def check_memory(path: str) -> None:
+    """Refuse, before loading, weights that memory cannot hold: the engine would be killed, or swap for hours.
+
+    Raises:
+        LaunchError: the files of weights are larger than the memory available.
+    """
+    place = Path(path)
+    files = place.glob("*.bin") if place.is_dir() else [place]
+    needed = sum(file.stat().st_size for file in files if file.is_file())
+    available = exhaustion.available_bytes()
+    if available is not None and needed > available:
+        raise LaunchError(
+            f"out of memory before it is loaded: the weights of {path} take {format_bytes(needed)}; "
+            f"{format_bytes(available)} are available",
+            hint="take a smaller --weight-format, end what holds memory, or raise the container's limit",
+        )
+
+
+def check_paths(cells: Iterable[RunConfig], folder: Path) -> None:
+    """Refuse a property that would have the engine write outside the output folder and the cache folder.
+
+    Raises:
+        InputError: the property, where it leads, and where it may lead.
+    """
+    allowed = (folder.resolve(), cache_folder().resolve())
+    for name, value in {(name, value) for cell in cells for name, value in cell.properties.items()}:
+        if not _WRITTEN_TO.search(name) or not value:
+            continue
+        place = Path(str(value)).expanduser().resolve()
+        if not any(place.is_relative_to(root) for root in allowed):
+            raise InputError(
+                f"property {name} leads to {place}, outside {allowed[0]} and {allowed[1]}",
+                hint=f"write -lc {name}={folder / 'cache'}",
+            )
 
 
 def check_lengths(config: RunConfig, context_tokens: int | None) -> None:
@@ -72,7 +126,9 @@ def new_header(cells: tuple[RunConfig, ...], subject: Subject, *, name: str | No
 
 def run_file_path(header: Header, folder: Path) -> Path:
     """Where a run is kept: ``<folder>/<id>.jsonl``."""
-    return folder / f"{store.slug(header.id) if '/' in header.id else header.id}.jsonl"
+    name = header.id
+    is_plain = name.isprintable() and "/" not in name and not name.startswith(".") and name == redact(name)
+    return folder / f"{name if is_plain else store.slug(name)}.jsonl"
 
 
 def record(
@@ -91,6 +147,8 @@ def record(
     parallelism is asked for and splits nothing.
     """
     places = [place.find(config) for config in cells]
+    if cells[0].engine != "scripted":
+        check_memory(cells[0].model)
     for launch in planned:
         task = runner.Task(
             planned=launch,
@@ -111,29 +169,101 @@ def record(
         file.append(RunEnded(ended_at=events.utc_now()))
 
 
-def unfinished(run: Run) -> tuple[plan.PlannedLaunch, ...]:
-    """The launches that a run cut short has still to make; one that was begun is made again, whole."""
-    finished = [launch.cell for launch in run.launches if launch.outcome is Outcome.FINISHED]
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """A run that was cut short, ready to go on.
+
+    *cells* and *subject* are what it measures, *planned* the launches still to make. *aborted* are those to be marked
+    so: they were cut short, or have lost a line, and are made again whole.
+    """
+
+    run: Run
+    cells: tuple[RunConfig, ...]
+    subject: Subject
+    planned: tuple[plan.PlannedLaunch, ...]
+    aborted: tuple[int, ...]
+
+
+def find_resumption(contents: Contents, *, model: str | None = None) -> Resumption:
+    """What is left to do of a run; *model* is where its model is now, ``None`` where it was.
+
+    Raises:
+        InputError: the machine, the software or the model has changed, or a secret that the run needs was not kept.
+    """
+    run = contents.run
+    first = run.cells[0]
+    _check_unredacted(run, model)
+    path = model or run.provenance.path
+    subject = find_subject(path, engine=first.engine, is_verified=first.is_verified)
+    check_same(run, subject)
+    whole = [launch for launch in run.launches if _is_whole(run, launch)]
+    broken = {launch.index for launch in run.launches if launch.outcome is Outcome.FINISHED}
+    broken -= {launch.index for launch in whole}
     next_index = max((launch.index for launch in run.launches), default=-1) + 1
-    return plan.remaining(run.cells, finished, next_index=next_index)
+    cells = run.cells
+    if model is not None:
+        cells = tuple(dataclasses.replace(cell, model=subject.path) for cell in cells)
+    return Resumption(
+        run=run,
+        cells=cells,
+        subject=subject,
+        planned=plan.remaining(cells, [launch.cell for launch in whole], next_index=next_index),
+        aborted=tuple(sorted(broken.union(contents.unended))),
+    )
+
+
+def _is_whole(run: Run, launch: Launch) -> bool:
+    """Whether a launch finished and has every measurement that was planned."""
+    asked = {(request.iteration, request.prompt) for request in plan.requests(run.config_of(launch))}
+    made = {(m.iteration, m.prompt) for m in launch.measurements}
+    return launch.outcome is Outcome.FINISHED and made == asked
+
+
+def _check_unredacted(run: Run, model: str | None) -> None:
+    """Refuse a configuration in which a secret stood, which was not written down."""
+    if model is None and REDACTED in run.provenance.path:
+        raise InputError(
+            "the path of the model held a secret, which was not kept", hint="give it again with -m"
+        )
+    kept = [dataclasses.replace(cell, model="") for cell in run.cells]
+    if any(REDACTED in repr(cell) for cell in kept):
+        raise InputError(
+            "the configuration held a secret, which was not kept", hint="start a new run instead"
+        )
 
 
 def check_same(run: Run, subject: Subject) -> None:
     """Refuse to go on with a run on another machine or another model: its launches could not be pooled."""
-    now = environment.capture()
-    then = run.environment
-    for what, before, after in (
-        ("the CPU", then.cpu_model, now.cpu_model),
-        ("the number of CPUs", len(then.topology.cpus), len(now.topology.cpus)),
-        ("the CPUs this process may use", then.topology.allowed, now.topology.allowed),
-        ("the model's content", run.provenance.content_sha256, subject.provenance.content_sha256),
-        ("the engine's version", then.versions.get("openvino"), now.versions.get("openvino")),
-        ("GenAI's version", then.versions.get("openvino-genai"), now.versions.get("openvino-genai")),
-    ):
-        if before != after:
-            raise InputError(
-                f"cannot resume: {what} was {before} and is {after}", hint="start a new run instead"
-            )
+    now, then = environment.capture(), run.environment
+    compared = {
+        "llmbench": (run.version, __version__),
+        "the CPU": (then.cpu_model, now.cpu_model),
+        "the CPUs of the machine": (len(then.topology.cpus), len(now.topology.cpus)),
+        "the sockets of the machine": (len(then.topology.sockets), len(now.topology.sockets)),
+        "the CPUs this process may use": (then.topology.allowed, now.topology.allowed),
+        "the kernel": (then.kernel, now.kernel),
+        "the frequency governor": (then.governor, now.governor),
+        "the environment variables of the engine": (
+            redact_tree(dict(then.variables), ()),
+            redact_tree(dict(now.variables), ()),
+        ),
+        "the model's files": (_identity(run.provenance, run), _identity(subject.provenance, run)),
+        **{
+            f"the version of {name}": (then.versions.get(name), now.versions.get(name))
+            for name in ("openvino", "openvino-genai", "openvino-tokenizers", "python")
+        },
+    }
+    changed = [f"{what} ({a} then, {b} now)" for what, (a, b) in compared.items() if a != b]
+    if changed:
+        raise InputError(
+            f"cannot resume, for its launches could not be pooled; what changed: {'; '.join(changed)}",
+            hint="start a new run instead",
+        )
+
+
+def _identity(origin: Provenance, run: Run) -> str | None:
+    """What tells one model from another: the hash of its content where that was verified, else of sizes and times."""
+    return origin.content_sha256 if origin.content_sha256 and run.cells[0].is_verified else origin.stamp
 
 
 def planned_requests(cells: tuple[RunConfig, ...], planned: Sequence[plan.PlannedLaunch]) -> int:

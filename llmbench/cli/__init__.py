@@ -1,5 +1,7 @@
 """The command line: one file a subcommand, imported when it is called; `main` turns errors into exit codes."""
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -11,6 +13,7 @@ from typing import Any, NoReturn, cast
 import click
 
 from llmbench._version import __version__
+from llmbench.cli.messages import complain, shown
 from llmbench.errors import ExitCode, LlmbenchError
 
 COMMANDS = {
@@ -84,33 +87,46 @@ def _quiet_exit(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _say(error: LlmbenchError) -> int:
-    """Print one line on what was wrong and one on what to do; the error's exit code."""
-    click.echo(f"error: {error.message}", err=True)
-    if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
-    return int(error.exit_code)
+def _hold_standard_descriptors() -> None:
+    """Put the null device where descriptor 0, 1 or 2 was closed, or a file of ours would take its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def invoke(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
     try:
         return int(cast("Any", cli.main(arguments, prog_name="llmbench", standalone_mode=False)) or 0)
-    except LlmbenchError as error:
-        return _say(error)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
     except (KeyboardInterrupt, click.Abort, Interrupted) as error:
         is_term = isinstance(error, Interrupted)
         click.echo("terminated" if is_term else "interrupted", err=True)
         return ExitCode.TERMINATED if is_term else ExitCode.INTERRUPTED
     except BrokenPipeError:
         return ExitCode.OK
-    except Exception:  # noqa: BLE001  the process boundary: a bug keeps its traceback and has its own code
-        traceback.print_exc()
-        click.echo("This is a bug in llmbench; please report it with the lines above.", err=True)
-        return ExitCode.BUG
+    except Exception as error:  # noqa: BLE001  the process boundary
+        return _tell(error)
+
+
+def _tell(error: Exception) -> int:
+    """Say what went wrong, and return the exit code; a bug keeps its traceback and has a code of its own."""
+    match error:
+        case LlmbenchError():
+            complain(error.message, hint=error.hint)
+            return int(error.exit_code)
+        case click.ClickException():
+            context: click.Context | None = getattr(error, "ctx", None)
+            complain(error.format_message(), hint=f"{context.command_path} --help" if context else None)
+            return error.exit_code
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
+            where = f" for {error.filename}" if error.filename else ""
+            complain(f"{error.strerror}{where}", hint="make room, and try again")
+            return ExitCode.OUTPUT
+    click.echo(shown("".join(traceback.format_exception(error))), err=True)
+    click.echo("This is a bug in llmbench; please report it with the lines above.", err=True)
+    return ExitCode.BUG
 
 
 def main() -> NoReturn:
@@ -118,5 +134,9 @@ def main() -> NoReturn:
     if not sys.platform.startswith("linux"):
         click.echo("error: llmbench measures on Linux only", err=True)
         sys.exit(ExitCode.MACHINE)
+    _hold_standard_descriptors()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale without a character must not cost a measurement
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _on_sigterm)
     _quiet_exit(invoke(sys.argv[1:]))

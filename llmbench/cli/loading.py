@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from llmbench.cli.messages import warn
+
 if TYPE_CHECKING:
     from llmbench.run import Run
 
@@ -48,7 +50,6 @@ def _read(path: Path, *, salvage: bool) -> "Run":
 
     if path.suffix == ".jsonl" or store.is_run_file(path):
         run, warnings = store.read_with_warnings(path, salvage=salvage)
-        for warning in warnings:
-            click.echo(f"warning: {warning}", err=True)
+        warn(*warnings)
         return run
     return importers.read(path)

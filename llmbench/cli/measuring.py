@@ -2,13 +2,14 @@
 
 import contextlib
 import dataclasses
-import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from llmbench import plan, recording, report, store
+from llmbench.cli.messages import complain, say, shown, warn
 from llmbench.config import RunConfig
 from llmbench.errors import ExitCode, worst
 from llmbench.events import LaunchEnded, LaunchStarted
@@ -57,9 +58,9 @@ class _View:
                 self._live.measured(event, self._config)
                 self._say(*lines.request_lines(event, self._config))
             case LaunchEnded(failure=failure) if failure is not None:
-                click.echo(f"error: launch {event.launch + 1}: {failure.message}", err=True)
+                complain(f"launch {event.launch + 1}: {failure.message}")
                 for line in failure.log[-5:]:
-                    click.echo(f"  | {click.unstyle(line)}", err=True)
+                    click.echo(shown(f"  | {click.unstyle(line)}"), err=True)
 
     def _say(self, *texts: str) -> None:
         if self._is_quiet:
@@ -68,7 +69,7 @@ class _View:
             say(*texts)
             return
         for text in texts:
-            self._live.above(text)
+            self._live.above(shown(text))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,29 +87,41 @@ def measure(cells: tuple[RunConfig, ...], subject: Subject, outputs: Outputs, wa
 
     What was measured stays in the run file whatever ends the run; a file without a measurement is removed.
     """
+    recording.check_paths(cells, outputs.folder)
     header = recording.new_header(cells, subject, name=outputs.name)
     path = recording.run_file_path(header, outputs.folder)
     with RunFile.create(path, header, overwrite=outputs.overwrite) as file:
-        return _measure_into(file, cells, plan.launches(cells), subject=subject, outputs=outputs, ways=ways)
+        try:
+            return _measure_into(
+                file, cells, plan.launches(cells), subject=subject, outputs=outputs, ways=ways
+            )
+        except BaseException:
+            if _is_empty(store.read(path)):
+                path.unlink(missing_ok=True)
+            raise
 
 
-def resume(path: Path, outputs: Outputs, ways: Ways) -> int:
-    """Go on with a run that was cut short, if configuration, machine and model are the same; the exit code."""
+def resume(
+    path: Path, outputs: Outputs, ways: Ways, *, model: str | None = None, salvage: bool = False
+) -> int:
+    """Go on with a run that was cut short, if configuration, machine and model are the same; the exit code.
+
+    *model* is where its model is now, if it has moved; *salvage* reads around damaged lines.
+    """
     with RunFile.reopen(path) as file:
-        run = store.read(path)
-        if run.is_complete:
-            click.echo(f"{path} is complete; nothing is left to do", err=True)
-            return exit_code(show(run, outputs, path), ways)
-        config = run.cells[0]
-        subject = recording.find_subject(
-            run.provenance.path, engine=config.engine, is_verified=config.is_verified
+        contents = store.read_contents(path, salvage=salvage)
+        warn(*contents.warnings)
+        file.measurements = sum(len(launch.measurements) for launch in contents.run.launches)
+        if contents.run.is_complete and not salvage:
+            click.echo(shown(f"{path} is complete; nothing is left to do"), err=True)
+            return exit_code(show(contents.run, outputs, path), ways)
+        left = recording.find_resumption(contents, model=model)
+        recording.check_paths(left.cells, outputs.folder)
+        for launch in left.aborted:
+            file.append(LaunchEnded(launch=launch, outcome=Outcome.ABORTED))
+        return _measure_into(
+            file, left.cells, left.planned, subject=left.subject, outputs=outputs, ways=ways, salvage=salvage
         )
-        recording.check_same(run, subject)
-        for launch in run.launches:
-            if launch.outcome is Outcome.ABORTED:
-                file.append(LaunchEnded(launch=launch.index, outcome=Outcome.ABORTED))
-        planned = recording.unfinished(run)
-        return _measure_into(file, run.cells, planned, subject=subject, outputs=outputs, ways=ways)
 
 
 def _measure_into(
@@ -119,6 +132,7 @@ def _measure_into(
     subject: Subject,
     outputs: Outputs,
     ways: Ways,
+    salvage: bool = False,
 ) -> int:
     """Make the planned launches, each event on the disk before the next; then show and judge the whole run."""
     events = recording.record(
@@ -137,35 +151,27 @@ def _measure_into(
             for event in events:
                 view.show(event)
     except BaseException as error:
-        _leave(file, outputs, error)
+        _leave(file, outputs, error, salvage=salvage)
         raise
-    return exit_code(show(store.read(file.path), outputs, file.path), ways)
+    return exit_code(show(store.read(file.path, salvage=salvage), outputs, file.path), ways)
 
 
-def _leave(file: RunFile, outputs: Outputs, error: BaseException) -> None:
-    """Remove a run file that holds no measurement; show what one that was cut short holds."""
+def _leave(file: RunFile, outputs: Outputs, error: BaseException, *, salvage: bool) -> None:
+    """Show what a run that was interrupted holds, and how to go on with it."""
     path = file.path
-    run = store.read(path)
+    run = store.read(path, salvage=salvage)
+    if _is_empty(run) or isinstance(error, Exception):
+        return
     kept = sum(len(launch.measurements) for launch in run.launches)
-    if kept == 0:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        return
-    if isinstance(error, Exception):
-        return
-    click.echo(f"{kept} measurements are kept in {path}", err=True)
-    click.echo(f"go on with: llmbench run --resume {path}", err=True)
+    click.echo(shown(f"{kept} measurements are kept in {path}"), err=True)
+    click.echo(shown(f"go on with: llmbench run --resume {shlex.quote(str(path))}"), err=True)
     with contextlib.suppress(OSError):
         show(run, outputs, path)
 
 
-def say(*texts: str) -> None:
-    """Lines on standard output; once its reader is gone, nowhere, and the run goes on."""
-    try:
-        for text in texts:
-            click.echo(text)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _is_empty(run: Run) -> bool:
+    """Whether nothing is known of any launch."""
+    return not any(launch.measurements or launch.failure for launch in run.launches)
 
 
 def show(run: Run, outputs: Outputs, path: Path) -> Report:
@@ -197,7 +203,7 @@ def exit_code(summarized: Report, ways: Ways) -> ExitCode:
     if finished < sum(cell.launches for cell in run.cells):
         codes.add(ExitCode.LAUNCH)
     if sum(row.launches > 0 for row in summarized.rows) < asked_rows:
-        click.echo("error: a row has no valid measurement", err=True)
+        complain("a row has no valid measurement")
         codes.add(ExitCode.LAUNCH)
     if ways.is_strict and any(row.invalid for row in summarized.rows):
         codes.add(ExitCode.STRICT)

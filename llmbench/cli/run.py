@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from llmbench import plan, recipes, recording
 from llmbench.cli.configuration import Asked, configuration_options, configurations
+from llmbench.cli.loading import salvage_option
 from llmbench.cli.measuring import Outputs, Ways, measure
 from llmbench.cli.measuring import resume as go_on
 from llmbench.cli.options import Command, Duration, check_folder, check_output
@@ -65,7 +66,12 @@ Examples:
 )
 @click.option("--name", help="Name of the run and of its file.  [default: time, model, short id]")
 @click.option("--overwrite", is_flag=True, help="Replace a run file of that name.")
-@click.option("--timeout", type=Duration(), default="20m", help="For loading, and for each request.")
+@click.option(
+    "--timeout",
+    type=Duration(),
+    default="20m",
+    help="For loading, and for a request; for each token where the engine shows them.",
+)
 @click.option("--keep-going", is_flag=True, help="Go on with the next launch when one fails.")
 @click.option(
     "--strict", is_flag=True, help="Fail on what is only doubtful: invalid rows, an ineffective policy."
@@ -78,6 +84,7 @@ Examples:
     metavar="RUN.jsonl",
     help="Go on with a run that was cut short; its configuration is taken from the file.",
 )
+@salvage_option
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,
@@ -94,6 +101,7 @@ def command(  # noqa: PLR0917
     dry_run: bool,
     recipe: Path | None,
     resume: Path | None,
+    salvage: bool,
     **options: Any,
 ) -> int:
     """Measure how long a model makes a person wait.
@@ -113,7 +121,7 @@ def command(  # noqa: PLR0917
     )
     if resume is not None:
         _check_resume(ctx)
-        return go_on(resume, outputs, ways)
+        return go_on(resume, outputs, ways, model=options["model"], salvage=salvage)
     asked = Asked(**_without_recipe_prompts(ctx, options))
     if not asked.model:
         raise InputError("no model was given", hint="name an IR folder or a GGUF file with -m")
@@ -141,11 +149,11 @@ def _without_recipe_prompts(ctx: click.Context, options: dict[str, Any]) -> dict
 
 
 def _check_resume(ctx: click.Context) -> None:
-    """Refuse options that say what to measure: the run file has said so already."""
+    """Refuse options that say what to measure, which the run file has said; the model may have moved."""
     given = [
         name
         for name in (field.name for field in dataclasses.fields(Asked))
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name != "model" and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     ]
     if given:
         raise InputError(

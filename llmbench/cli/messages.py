@@ -1,0 +1,38 @@
+"""What is said to a person: without secrets, and without characters that steer a terminal."""
+
+import os
+
+import click
+
+from llmbench.redaction import redact
+
+
+def shown(text: str) -> str:
+    """The text as a screen may have it; its lines stay lines."""
+    from llmbench.render.text import plain
+
+    return "\n".join(plain(line) for line in redact(text).split("\n"))
+
+
+def say(*texts: str) -> None:
+    """Lines on standard output; once that takes no more, nowhere: no measurement is lost for it."""
+    try:
+        for text in texts:
+            click.echo(shown(text))
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):  # a reader such as head has seen what it wanted
+            warn(f"nothing more is printed: {error.strerror}")
+
+
+def warn(*texts: str) -> None:
+    """Warnings on standard error."""
+    for text in texts:
+        click.echo(shown(f"warning: {text}"), err=True)
+
+
+def complain(error: str, *, hint: str | None = None) -> None:
+    """What was wrong and what to do, a line each, on standard error."""
+    click.echo(shown(f"error: {error}"), err=True)
+    if hint:
+        click.echo(shown(f"hint: {hint}"), err=True)
