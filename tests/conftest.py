@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from llmbench.comparison import Comparison, compare
+from llmbench.comparison.rule import COMPARED
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Conditions, Measurement, Memory, Sequence
+from llmbench.report import summarize
 from llmbench.run import Cpu, Environment, InForce, Launch, Outcome, Provenance, Run, Topology
 from llmbench.units import NS_PER_MS, ns_from_ms
 
@@ -211,6 +214,35 @@ def story(factor: float = 1.0, *, launches: int = 2, noise: Values[float] = (1.0
 def story_of() -> Callable[..., Run]:
     """Builds a whole run: see story."""
     return story
+
+
+def compared(kind: str) -> Comparison:
+    """Two stories compared: *kind* is the verdict they come to."""
+    quiet = (1.0, 1.001, 0.999)
+    base, other = story(launches=3, noise=quiet), story(launches=3, noise=quiet)
+    newer = dataclasses.replace(
+        other,
+        environment=dataclasses.replace(ENVIRONMENT, versions={"openvino": "2026.5.0", "llmbench": "0.1.0"}),
+    )
+    stranger = dataclasses.replace(other, environment=dataclasses.replace(ENVIRONMENT, cpu_model="Other CPU"))
+    pairs = {
+        "regressed": (
+            base,
+            dataclasses.replace(newer, launches=story(1.2, launches=3, noise=quiet).launches),
+        ),
+        "improved": (base, story(0.8, launches=3, noise=quiet)),
+        "unchanged": (base, other),
+        "inconclusive": (story(launches=3), story(1.03, launches=3)),
+        "one launch": (story(launches=1), story(1.3, launches=1)),
+        "incomparable": (base, stranger),
+    }
+    return compare(*(summarize(run, COMPARED) for run in pairs[kind]))
+
+
+@pytest.fixture
+def comparison_of() -> Callable[[str], Comparison]:
+    """Compares two runs: see compared."""
+    return compared
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from llmbench.render.screen import HEADS
 from llmbench.render.text import plain
 from llmbench.render.verdict import Line, label, lines, next_steps, sentence
 
-MAX_ROWS = 1000
+MAX_ROWS = 500
 """Rows of one table; with cells of at most MAX_CELL characters a comment stays within 1 MB."""
 
 MAX_CELL = 100
-MAX_SENTENCE = 1000
+MAX_SENTENCE = 300
 _SPECIAL = re.compile(r"[\\`*_\[\]|~#@]")
 _MARKS = {
     Verdict.REGRESSED: "**regressed**",

@@ -1,0 +1,168 @@
+import csv
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Callable
+from xml.etree import ElementTree as ET
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from llmbench.comparison import Comparison
+from llmbench.comparison.differences import Difference
+from llmbench.render.comparison_json import comparison_json
+from llmbench.render.csv import comparison_csv
+from llmbench.render.junit import comparison_junit
+from llmbench.render.markdown import MAX_ROWS, comparison_markdown, escape
+from llmbench.render.screen_comparison import render_comparison
+
+Compare = Callable[[str], Comparison]
+Golden = Callable[[str, str], None]
+KINDS = ["regressed", "inconclusive", "incomparable"]
+
+
+def screen(comparison: Comparison, *, width: int = 100) -> str:
+    """What a console of that width shows."""
+    out = io.StringIO()
+    render_comparison(comparison, Console(file=out, width=width))
+    return out.getvalue()
+
+
+def parsed(text: str) -> ET.Element:
+    """Our own XML."""
+    return ET.fromstring(text)  # noqa: S314  written by the code under test
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_screen(comparison_of: Compare, golden: Golden, kind: str) -> None:
+    """The whole screen, as it was looked at once."""
+    golden(f"comparison.{kind}.txt", screen(comparison_of(kind)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_markdown(comparison_of: Compare, golden: Golden, kind: str) -> None:
+    """The whole comment, as it was looked at once."""
+    golden(f"comparison.{kind}.md", comparison_markdown([comparison_of(kind)]))
+
+
+def test_the_junit(comparison_of: Compare, golden: Golden) -> None:
+    """The whole file, as it was looked at once."""
+    golden("comparison.xml", comparison_junit([comparison_of(kind) for kind in KINDS]))
+
+
+def test_the_json(comparison_of: Compare, golden: Golden) -> None:
+    """The whole file, as it was looked at once."""
+    golden("comparison.json", comparison_json([comparison_of("inconclusive")]))
+
+
+def test_the_csv(comparison_of: Compare, golden: Golden) -> None:
+    """The whole file, as it was looked at once."""
+    golden("comparison.csv", comparison_csv([comparison_of(kind) for kind in KINDS]))
+
+
+@pytest.mark.parametrize("width", [100, 80, 40])
+def test_a_narrow_screen_drops_columns(comparison_of: Compare, width: int) -> None:
+    """Prompt, metric, change and verdict are there at every width, and no line of the table is longer."""
+    shown = screen(comparison_of("regressed"), width=width)
+    row = next(line for line in shown.splitlines() if line.startswith("P0 "))
+
+    assert re.match(r"P0 +first .*\+20 % .*regressed !$", row.rstrip())
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= width
+
+
+def test_the_command_to_type_is_not_broken(comparison_of: Compare) -> None:
+    """A command that can be copied stands on one line, however long."""
+    shown = screen(comparison_of("inconclusive"), width=40)
+
+    assert any(
+        line.startswith("  llmbench run") and line.endswith("--launches 6") for line in shown.splitlines()
+    )
+
+
+def test_unchanged_rows_are_folded(comparison_of: Compare) -> None:
+    """What moved stands in the open; what did not is inside a fold."""
+    before, _, folded = comparison_markdown([comparison_of("regressed")]).partition("<details>")
+
+    assert "**regressed**" in before
+    assert "unchanged" not in before
+    assert "7 unchanged</summary>" in folded
+
+
+def test_names_cannot_do_harm_in_markdown() -> None:
+    """No markup, mention, reference or cell of its own."""
+    assert "&#124;&#96;x&#96; &#42;&#42;b&#42;&#42; &#64;user &#35;12 &lt;img&gt; &#92;x1b" == escape(
+        "|`x` **b** @user #12 <img> \x1b"
+    )
+
+
+def test_a_comment_stays_within_a_megabyte(comparison_of: Compare) -> None:
+    """Thousands of rows and long names are cut, and how many were left out is said."""
+    found = comparison_of("regressed")
+    long = "x" * 10_000
+    many = dataclasses.replace(
+        found,
+        pairs=found.pairs * 1000,
+        changes=tuple(Difference(name=long, base=long, candidate=long) for _ in range(3000)),
+        warnings=(long,) * 3000,
+        unpaired=(long,) * 3000,
+    )
+
+    text = comparison_markdown([many])
+
+    assert len(text.encode()) < 1_000_000
+    assert f"{4000 + 1 - MAX_ROWS} more rows are left out." in text
+
+
+def test_a_job_sees_failures_and_what_was_skipped(comparison_of: Compare) -> None:
+    """Alarms fail; undecided and incomparable rows are skipped; a name with a control character is still XML."""
+    found = comparison_of("regressed")
+    found = dataclasses.replace(found, unpaired=("prompt 7 \x1b is in the base only",))
+
+    suites = parsed(comparison_junit([found, comparison_of("one launch"), comparison_of("incomparable")]))
+
+    assert [("13", "5", "1"), ("12", "0", "12"), ("2", "0", "2")] == [
+        (suite.get("tests"), suite.get("failures"), suite.get("skipped")) for suite in suites
+    ]
+
+
+def test_a_regression_within_doubt_does_not_fail_a_job(comparison_of: Compare) -> None:
+    """What the exit code does not heed is skipped, with its numbers."""
+    found = comparison_of("regressed")
+    calm = dataclasses.replace(
+        found,
+        means=(),
+        pairs=tuple(
+            dataclasses.replace(
+                pair, changes=tuple(dataclasses.replace(c, is_alarm=False) for c in pair.changes)
+            )
+            for pair in found.pairs
+        ),
+    )
+
+    (suite,) = parsed(comparison_junit([calm]))
+
+    assert ("0", "4") == (suite.get("failures"), suite.get("skipped"))
+
+
+def test_json_holds_no_infinity(comparison_of: Compare) -> None:
+    """One launch has no interval: null."""
+    content = json.loads(comparison_json([comparison_of("one launch")]))["comparisons"][0]
+
+    assert "inconclusive" == content["verdict"]
+    assert {(None, None, None)} == {(c["low"], c["high"], c["p"]) for c in content["changes"]}
+    assert content["rule"]["thresholds"]["first_token"] == {"share": 0.05, "ms": 0.0}
+
+
+def test_csv_has_a_row_a_change(comparison_of: Compare) -> None:
+    """Means and prompts of every comparison; pandas sees numbers."""
+    text = comparison_csv([comparison_of("regressed"), comparison_of("incomparable")])
+
+    table = pd.read_csv(io.StringIO(text))
+    rows = list(csv.DictReader(io.StringIO(text)))
+
+    assert 14 == len(rows)
+    assert pytest.approx(1.2) == table.ratio[0]
+    assert ["incomparable"] * 2 == [row["verdict"] for row in rows[-2:]]
+    assert rows[-1]["reasons"] == "cpu: Example CPU 9000 against Other CPU"
