@@ -76,7 +76,8 @@ class RunConfig:
     *scheduler* holds keys of GenAI's ``SchedulerConfig``, those of its parts behind a dot
     (``cache_eviction_config.start_size``). *temperature*, *top_p* and *top_k* mean something only where *do_sample*
     is set; *top_k* ``None`` is every token. A *draft_model*, or a *max_ngram_size* (prompt lookup), guesses ahead:
-    *num_assistant_tokens* a step, or as many as it is sure of (*assistant_confidence_threshold*).
+    *num_assistant_tokens* a step, or as many as it is sure of (*assistant_confidence_threshold*). *interpreter* is
+    the Python of another environment whose engine is measured, ``None`` this one.
     """
 
     model: str
@@ -113,6 +114,7 @@ class RunConfig:
     interleave: tuple[int, ...] = ()
     foreign_cpu_limit: float = FOREIGN_CPU_LIMIT
     is_verified: bool = True
+    interpreter: str | None = None
 
     def __post_init__(self) -> None:
         for name, value, least in (

@@ -6,7 +6,7 @@ Line 1 is the header; then come launch started, measurement, launch ended, run e
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,16 +33,19 @@ class Header:
     cells: tuple[RunConfig, ...]
     environment: Environment
     provenance: Provenance
+    origins: tuple[Provenance, ...] = ()
     schema: int = SCHEMA
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchStarted:
-    """A worker loaded the model; *load_s* is read + compile."""
+    """A worker loaded the model; *load_s* is read + compile. *block* and *versions* are those of a `Launch`."""
 
     launch: int
     cell: int
     started_at: str
+    block: int | None = None
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     load_s: float | None = None
     load_memory: Memory | None = None
     in_force: InForce = dataclasses.field(default_factory=InForce)

@@ -1,6 +1,7 @@
 """Which launches a run makes and in which order, and which requests a launch makes."""
 
 import collections
+import dataclasses
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,14 @@ from llmbench.config import RunConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLaunch:
-    """A launch to come: its number in the run, and the cell (an index into the configurations) it measures."""
+    """A launch to come: its number in the run, and the cell (an index into the configurations) it measures.
+
+    *block* is the round it belongs to, in which every cell has one launch.
+    """
 
     index: int
     cell: int
+    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +36,15 @@ def launches(cells: tuple[RunConfig, ...], *, seed: int | None = None) -> tuple[
     Rounds keep a slow drift of the machine from falling on one cell. ``None`` keeps the order given.
     """
     shuffle = random.Random(seed).shuffle if seed is not None else None  # noqa: S311  an order, not a secret
-    order: list[int] = []
+    order: list[tuple[int, int]] = []
     for turn in range(max(cell.launches for cell in cells)):
         block = [index for index, cell in enumerate(cells) if turn < cell.launches]
         if shuffle is not None:
             shuffle(block)
-        order += block
-    return tuple(PlannedLaunch(index=index, cell=cell) for index, cell in enumerate(order))
+        order += [(turn, cell) for cell in block]
+    return tuple(
+        PlannedLaunch(index=index, cell=cell, block=turn) for index, (turn, cell) in enumerate(order)
+    )
 
 
 def requests(config: RunConfig) -> Iterator[PlannedRequest]:
@@ -53,12 +60,11 @@ def remaining(
     """The launches still to make, numbered from *next_index*; *finished* has the cell of each finished launch."""
     left = collections.Counter({index: cell.launches for index, cell in enumerate(cells)})
     left.subtract(finished)
-    order = [launch.cell for launch in launches(cells, seed=seed)]
-    kept = []
-    for cell in reversed(order):
-        if left[cell] > 0:
-            left[cell] -= 1
-            kept.append(cell)
+    kept: list[PlannedLaunch] = []
+    for launch in reversed(launches(cells, seed=seed)):
+        if left[launch.cell] > 0:
+            left[launch.cell] -= 1
+            kept.append(launch)
     return tuple(
-        PlannedLaunch(index=next_index + offset, cell=cell) for offset, cell in enumerate(reversed(kept))
+        dataclasses.replace(launch, index=next_index + offset) for offset, launch in enumerate(reversed(kept))
     )

@@ -142,11 +142,17 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """One fresh process that loaded the model and ran its iterations. *load_s* is read + compile."""
+    """One fresh process that loaded the model and ran its iterations. *load_s* is read + compile.
+
+    *block* is the round of launches it was made in, one of each cell; ``None`` where that was not recorded.
+    *versions* are those of the software in the worker's own environment.
+    """
 
     index: int
     cell: int
     started_at: str
+    block: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
     load_s: float | None = None
     load_memory: Memory | None = None
     in_force: InForce = field(default_factory=InForce)
@@ -158,7 +164,10 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Configurations (the cells of a sweep; one where nothing varies), environment, and launches."""
+    """Configurations (the cells of a sweep; one where nothing varies), environment, and launches.
+
+    *origins* has the origin of each cell's model, and is empty where all measure that of *provenance*.
+    """
 
     id: str
     started_at: str
@@ -169,6 +178,7 @@ class Run:
     launches: tuple[Launch, ...] = ()
     is_complete: bool = False
     source: str | None = None
+    origins: tuple[Provenance, ...] = ()
 
     def config_of(self, launch: Launch) -> RunConfig:
         """The configuration a launch measured."""

@@ -25,6 +25,7 @@ from llmbench.config import RunConfig
 from llmbench.errors import LaunchError, error_from_code
 from llmbench.events import LaunchEnded, LaunchStarted, utc_now
 from llmbench.heartbeat import Heartbeat
+from llmbench.interpreter import worker_command
 from llmbench.measurement import Measurement
 from llmbench.redaction import redact
 from llmbench.run import Failure, Outcome
@@ -74,7 +75,7 @@ def _environment(launch: int) -> dict[str, str]:
 class Worker:
     """A worker process in a group of its own, its two pipes, and the file its engine prints to."""
 
-    def __init__(self, launch: int, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, launch: int, prefix: Sequence[str] = (), interpreter: str | None = None) -> None:
         self.phase = "start"
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
         self._heartbeat = Heartbeat.create()
@@ -87,7 +88,7 @@ class Worker:
         arguments = [*map(str, inherited), str(os.getpid())]
         try:
             self._process = subprocess.Popen(
-                [*prefix, sys.executable, "-P", "-m", "llmbench.worker", *arguments],
+                [*prefix, *worker_command(interpreter), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
@@ -234,7 +235,7 @@ def run_launch(task: Task) -> Generator[Event]:
     Raises LlmbenchError where the worker refuses the configuration before anything is measured.
     """
     prefix = (*task.limits.prefix, *task.binding.prefix)
-    with contextlib.closing(Worker(task.planned.index, prefix)) as worker:
+    with contextlib.closing(Worker(task.planned.index, prefix, task.config.interpreter)) as worker:
         try:
             yield _load(worker, task)
             for request in plan.requests(task.config):
@@ -269,6 +270,8 @@ def _load(worker: Worker, task: Task) -> LaunchStarted:
         launch=task.planned.index,
         cell=task.planned.cell,
         started_at=started_at,
+        block=task.planned.block,
+        versions=loaded.versions,
         load_s=loaded.load_s,
         load_memory=loaded.memory,
         in_force=loaded.in_force,

@@ -28,7 +28,7 @@ from llmbench.errors import ExitCode, InputError, LlmbenchError, MachineError
 from llmbench.heartbeat import Heartbeat
 from llmbench.measurement import Measurement, Memory
 from llmbench.run import Held, InForce, Split
-from llmbench.system import placement, topology
+from llmbench.system import environment, placement, topology
 from llmbench.system.binding import Binding
 from llmbench.system.conditions import Probe
 from llmbench.system.memory import Phase
@@ -59,13 +59,17 @@ class Measure(msgspec.Struct, tag="measure"):
 
 
 class Loaded(msgspec.Struct, tag="loaded"):
-    """The model is loaded; *load_s* is read + compile, *input_tokens* the length of each prompt's first variant."""
+    """The model is loaded; *load_s* is read + compile, *input_tokens* the length of each prompt's first variant.
+
+    *versions* are those of the worker's own environment, which may be another than its parent's.
+    """
 
     load_s: float
     memory: Memory
     in_force: InForce
     input_tokens: tuple[int, ...]
     held: Held
+    versions: dict[str, str] = {}
 
 
 class Measured(msgspec.Struct, tag="measured"):
@@ -269,6 +273,7 @@ def _serve(commands: IO[bytes], replies: IO[bytes], beat: Callable[[int, int], N
                         in_force=launch.in_force,
                         input_tokens=launch.input_tokens,
                         held=launch.held,
+                        versions=environment.versions(),
                     ),
                 )
             case Measure() as command if launch is not None:
