@@ -1,12 +1,13 @@
 """Which sockets worked, and whether tensor parallelism split anything: what was asked for against what was seen."""
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.config import RunConfig
 from llmbench.measurement import Measurement, Placement, total_placement
-from llmbench.run import Launch, Outcome, Run, Split
+from llmbench.run import Outcome, Run, Topology
+from llmbench.units import format_list
 
 LEAST_S = 0.3
 """Below this much time in all, the kernel's ticks say too little about who worked."""
@@ -24,15 +25,14 @@ class Effect(enum.Enum):
 class Proof:
     """Where the launches of one configuration ran, all their requests together.
 
-    *asked* are the sockets that were asked to work, empty where any may; *nodes* those of the machine. *loaded* has
-    the bytes on each node before the first request, of the launch that *placement* has the later ones of.
+    *asked* are the sockets that were asked to work, empty where any may. *loaded* has the bytes on each node before
+    the first request, of the launch whose bytes after the last one *placement* has. *machine* is where they ran.
     """
 
     placement: Placement
     asked: tuple[int, ...]
-    nodes: tuple[int, ...]
     loaded: Mapping[int, int]
-    split: Split | None
+    machine: Topology
 
     @property
     def is_told(self) -> bool:
@@ -50,11 +50,11 @@ class Proof:
         return self.is_told and set(self.asked) <= set(self.placement.worked)
 
 
-def effect(config: RunConfig, launches: Iterable[Launch]) -> Effect | None:
+def effect(run: Run, cell: int) -> Effect | None:
     """What came of the policy in a configuration's launches; ``None`` where it was not asked for."""
-    if not config.is_tensor_parallel:
+    if not run.cells[cell].is_tensor_parallel:
         return None
-    splits = [launch.in_force.split for launch in launches]
+    splits = [launch.in_force.split for launch in run.launches if launch.cell == cell]
     told = [split for split in splits if split is not None]
     if not told:
         return Effect.UNKNOWN
@@ -78,17 +78,17 @@ def shares(placement: Placement) -> tuple[float, ...]:
     return tuple(middle / total if total else 0.0 for middle in middles)
 
 
-def idle_reason(measurements: Sequence[Measurement], config: RunConfig) -> str | None:
-    """Why the requests of a launch do not count: a socket that was asked to work did not. ``None`` where all did."""
+def idle_reason(measurements: Sequence[Measurement], config: RunConfig) -> tuple[str, ...]:
+    """Why the requests of a launch do not count: a socket that was asked to work did not. Empty where all did."""
     placement = total_placement(m.placement for m in measurements if m.placement is not None)
     if placement is None or placement.wall_s < LEAST_S:
-        return None
+        return ()
     asked = asked_sockets(config, placement)
     idle = [socket for socket in asked if socket in placement.idle]
     if not idle:
-        return None
+        return ()
     what = "one socket did all the work" if len(idle) == len(asked) - 1 else "not every socket worked"
-    return f"{what}: {' / '.join(f'{share:.0%}' for share in shares(placement))} of the CPU time"
+    return (f"{what}: {' / '.join(f'{share:.0%}' for share in shares(placement))} of the CPU time",)
 
 
 def prove(run: Run, cell: int) -> Proof | None:
@@ -101,10 +101,31 @@ def prove(run: Run, cell: int) -> Proof | None:
     return Proof(
         placement=placement,
         asked=asked_sockets(run.cells[cell], placement),
-        nodes=run.environment.topology.nodes,
         loaded=launches[-1].held.pages,
-        split=launches[-1].in_force.split,
+        machine=run.environment.topology,
     )
+
+
+def describe_no_split(run: Run, cell: int) -> str | None:
+    """The sentence that must stand beside every figure made under a policy that split nothing; else ``None``."""
+    if effect(run, cell) is not Effect.INEFFECTIVE:
+        return None
+    found = [x for x in run.launches if x.cell == cell and x.in_force.split is not None]
+    held, split = found[0].held, found[0].in_force.split
+    parts = ["INEFFECTIVE: tensor parallelism split nothing"]
+    if held.sockets:
+        noun = "socket" if len(held.sockets) == 1 else "sockets"
+        where = f"{format_list(held.sockets)}, CPUs {format_list(held.cpus)}"
+        parts.append(f"{len(held.sockets)} {noun} seen ({where})")
+    if split is not None and split.without is not None:
+        parts.append(f"{split.without} threads without the policy and {split.with_policy} with it")
+    return f"{'; '.join(parts)}. Every row is marked tensor_parallel=ineffective"
+
+
+def mark(run: Run, cell: int) -> tuple[str, ...]:
+    """The mark that every row of a configuration carries where the policy is not seen to have split anything."""
+    found = effect(run, cell)
+    return () if found in (None, Effect.EFFECTIVE) else (f"tensor_parallel={found.value}",)
 
 
 def proofs(run: Run) -> tuple[Proof | None, ...]:

@@ -7,10 +7,11 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llmbench import stats, validity
+from llmbench import proof, stats, validity
 from llmbench.config import FOREIGN_CPU_LIMIT, Prompt, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.metrics import LOAD, METRICS
+from llmbench.proof import Effect, Proof
 from llmbench.run import Launch, Outcome, Run
 from llmbench.stats import Summary
 
@@ -67,11 +68,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The summaries of one run. *load* has one a cell, ``None`` where no launch finished."""
+    """The summaries of one run. *load* has one a cell, ``None`` where no launch finished.
+
+    *proofs* and *effects* have, for each cell, where it ran and what came of tensor parallelism; ``None`` where that is
+    not known or was not asked for. *alarms* are those of the *warnings* without which the figures mislead.
+    """
 
     run: Run
     rows: tuple[Row, ...]
     load: tuple[Summary | None, ...]
+    proofs: tuple[Proof | None, ...] = ()
+    effects: tuple[Effect | None, ...] = ()
+    alarms: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     is_valid: bool = True
 
@@ -94,16 +102,19 @@ def summarize(run: Run, names: Iterable[str] = METRICS) -> Report:
     """The rows of a run over the measurements that count; *names* are the metrics wanted."""
     names = tuple(names)
     groups = sorted(_measured(run).items(), key=lambda group: group[0])
-    rows = _with_cache_warnings(
-        [_row(run.cells[cell], (cell, prompt), group, names) for (cell, prompt), group in groups]
-    )
+    rows = _with_cache_warnings([_row(run, (cell, prompt), group, names) for (cell, prompt), group in groups])
     measured = sum(row.measured for row in rows)
     invalid = sum(row.invalid for row in rows)
+    cells = range(len(run.cells))
+    alarms = tuple(dict.fromkeys(_alarms(run, measured, invalid)))
     return Report(
         run=run,
         rows=tuple(rows),
-        load=tuple(_load(run, cell) for cell in range(len(run.cells))),
-        warnings=tuple(dict.fromkeys(_run_warnings(run, measured, invalid))),
+        load=tuple(_load(run, cell) for cell in cells),
+        proofs=proof.proofs(run),
+        effects=tuple(proof.effect(run, cell) for cell in cells),
+        alarms=alarms,
+        warnings=tuple(dict.fromkeys((*alarms, *_run_warnings(run)))),
         is_valid=invalid * 2 <= measured,
     )
 
@@ -124,8 +135,9 @@ def _measured(run: Run) -> dict[tuple[int, int], _Verdicts]:
     return groups
 
 
-def _row(config: RunConfig, key: tuple[int, int], group: _Verdicts, names: Iterable[str]) -> Row:
+def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Iterable[str]) -> Row:
     """The row of one cell and prompt (*key*) from all its measured requests."""
+    config = run.cells[key[0]]
     by_launch: dict[int, list[Measurement]] = {}
     for m, reasons in group:
         if not reasons:
@@ -148,7 +160,7 @@ def _row(config: RunConfig, key: tuple[int, int], group: _Verdicts, names: Itera
             for name, found in values.items()
         },
         values={name: [value for each in found.values() for value in each] for name, found in values.items()},
-        warnings=_invalid_warnings(invalid, len(group)),
+        warnings=(*proof.mark(run, key[0]), *_invalid_warnings(invalid, len(group))),
     )
 
 
@@ -191,12 +203,19 @@ def _invalid_warnings(invalid: Sequence[tuple[str, ...]], measured: int) -> tupl
     return (f"{len(invalid)} of {measured} requests do not count: {'; '.join(shown)}",)
 
 
-def _run_warnings(run: Run, measured: int, invalid: int) -> Iterator[str]:
-    """What a reader must know before believing a run, in the order of weight."""
+def _alarms(run: Run, measured: int, invalid: int) -> Iterator[str]:
+    """What a reader must see beside the figures."""
     if measured and invalid * 2 > measured:
         yield f"INVALID: {invalid} of {measured} requests do not count"
+    sentences = (proof.describe_no_split(run, cell) for cell in range(len(run.cells)))
+    yield from (sentence for sentence in sentences if sentence is not None)
+
+
+def _run_warnings(run: Run) -> Iterator[str]:
+    """What a reader must know before believing a run, in the order of weight."""
     for launch in run.launches:
         yield from launch.in_force.notes
+        yield from launch.held.warnings
         if launch.failure:
             how = f" by {launch.failure.signal}" if launch.failure.signal else ""
             yield f"launch {launch.index} failed{how} in {launch.failure.phase}: {launch.failure.message}"

@@ -98,11 +98,11 @@ class Split:
 
     The policy is accepted and reads back as set even where it does nothing. *parts* tells: over how many sockets it
     splits a product. Threads alone do not, because the policy takes at most 32 a socket, so that with it a
-    machine of large sockets may use fewer than one socket has.
+    machine of large sockets may use fewer than one socket has. Threads are ``None`` where a report told no more.
     """
 
-    without: int
-    with_policy: int
+    without: int | None
+    with_policy: int | None
     parts: int
 
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from llmbench import measurement
+from llmbench import measurement, proof
 from llmbench.config import RunConfig
 from llmbench.measurement import Conditions, Finish, Measurement
 
@@ -16,7 +16,8 @@ SHORT_S = 0.3
 def reasons(m: Measurement, config: RunConfig, launch_measurements: Sequence[Measurement]) -> tuple[str, ...]:
     """Why a measurement does not count; empty if it does. *launch_measurements* are those of its launch."""
     launch_share = foreign_share(launch_measurements) if _is_short(m) else None
-    return _judge(m, config, launch_share)
+    idle = proof.idle_reason(launch_measurements, config)
+    return (*_judge(m, config, launch_share), *idle)
 
 
 def judge_launch(
@@ -24,7 +25,8 @@ def judge_launch(
 ) -> tuple[tuple[str, ...], ...]:
     """The reasons of each measurement of a launch, in their order."""
     share = foreign_share(launch_measurements)
-    return tuple(_judge(m, config, share) for m in launch_measurements)
+    idle = proof.idle_reason(launch_measurements, config)
+    return tuple((*_judge(m, config, share), *idle) for m in launch_measurements)
 
 
 def _is_short(m: Measurement) -> bool:

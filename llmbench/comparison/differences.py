@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from llmbench.proof import effect
 from llmbench.report import settings
 from llmbench.run import InForce, Outcome, Run
 
@@ -118,7 +119,9 @@ def _in_force(run: Run) -> dict[str, str]:
     """What the engine used in the first launch that finished."""
     launch = next((found for found in run.launches if found.outcome is Outcome.FINISHED), None)
     found = launch.in_force if launch else InForce()
+    what = effect(run, launch.cell) if launch else None
     return {
+        "tensor_parallel": what.value if what else "",
         **found.properties,
         **found.scheduler,
         "attention": found.attention or "",

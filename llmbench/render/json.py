@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmbench import report, stats
-from llmbench.measurement import Measurement
+from llmbench.measurement import Measurement, SocketWork
 from llmbench.metrics import LOAD, METRICS, Metric
+from llmbench.proof import Proof, shares
 from llmbench.render import llm_bench, write_atomically
 from llmbench.render.llm_bench import MemoryColumns, Record
 from llmbench.report import Report, Row
@@ -35,7 +36,7 @@ def llm_bench_json(run: Run) -> str:
             "framework": llm_bench.framework(run.cells[0]),
             "device": run.cells[0].device.lower(),
             "precision": run.provenance.weight_format or "",
-            "num_beams": 1,
+            "num_beams": run.cells[0].num_beams,
             "batch_size": batch_size,
         },
         "perfdata": {
@@ -71,8 +72,12 @@ def report_json(summarized: Report) -> str:
             {
                 "settings": {name: value for name, value in report.settings(config).items() if value},
                 "load": None if load is None else _summary(load, LOAD.unit),
+                "tensor_parallel": effect.value if effect else None,
+                "placement": None if found is None else _placement(found),
             }
-            for config, load in zip(run.cells, summarized.load, strict=True)
+            for config, load, effect, found in zip(
+                run.cells, summarized.load, summarized.effects, summarized.proofs, strict=True
+            )
         ],
         "rows": [_row(row) for row in summarized.rows],
         "warnings": list(summarized.warnings),
@@ -102,6 +107,37 @@ def _definition(metric: Metric[Measurement] | Metric[Launch]) -> Value:
         "unit": metric.unit.value,
         "direction": metric.direction.value,
         "definition": metric.definition,
+    }
+
+
+def _placement(found: Proof) -> Value:
+    """Where a configuration ran: each socket's CPU time and share, pages by node in bytes, moves between CPUs."""
+    placement = found.placement
+    return {
+        "wall_s": round(placement.wall_s, 6),
+        "cpu_s": round(placement.own_s, 6),
+        "asked_sockets": list(found.asked),
+        "worked": list(placement.worked),
+        "idle": list(placement.idle),
+        "is_proved": found.is_proved,
+        "sockets": [
+            {"socket": work.socket, "share": round(share, 4), **_work(work)}
+            for work, share in zip(placement.sockets, shares(placement), strict=True)
+        ],
+        "pages_loaded_bytes": {str(node): size for node, size in found.loaded.items()},
+        "pages_bytes": {str(node): size for node, size in placement.pages.items()},
+        "migrations": placement.migrations,
+    }
+
+
+def _work(work: SocketWork) -> dict[str, Value]:
+    """What one socket did."""
+    return {
+        "cpus": work.cpus,
+        "expected_cpus": work.expected_cpus,
+        "threads": work.threads,
+        "busy_s": round(work.busy_s, 6),
+        "thread_s": round(work.thread_s, 6),
     }
 
 

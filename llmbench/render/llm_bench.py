@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmbench import report
+from llmbench import proof, report
 from llmbench.config import RunConfig
 from llmbench.measurement import Measurement, Memory
 from llmbench.metrics import METRICS
@@ -139,7 +139,8 @@ def model_name(run: Run, cell: int) -> str:
     parts = path.parts
     name = parts[parts.index("pytorch") - 1] if "pytorch" in parts[1:] else path.name
     apart = report.distinguish(run.cells)[cell]
-    return f"{name} [{', '.join(f'{key}={value}' for key, value in apart.items())}]" if apart else name
+    told = [*(f"{key}={value}" for key, value in apart.items()), *proof.mark(run, cell)]
+    return f"{name} [{', '.join(told)}]" if told else name
 
 
 def framework(config: RunConfig) -> str:
