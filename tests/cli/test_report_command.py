@@ -1,0 +1,199 @@
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmbench import report, store
+from llmbench.cli import invoke
+from llmbench.errors import ExitCode
+from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
+from llmbench.render.csv import LLM_BENCH_COLUMNS, llm_bench_csv
+from llmbench.render.json import llm_bench_json
+from llmbench.run import Run
+
+Write = Callable[..., Path]
+BuildRun = Callable[..., Run]
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Write:
+    """Writes a run as a run file."""
+
+    def write(run: Run, name: str = "run.jsonl") -> Path:
+        path = tmp_path / name
+        header = Header(
+            id=run.id,
+            started_at=run.started_at,
+            version=run.version,
+            cells=run.cells,
+            environment=run.environment,
+            provenance=run.provenance,
+        )
+        lines = [encode(header)]
+        for launch in run.launches:
+            started = LaunchStarted(
+                launch=launch.index,
+                cell=launch.cell,
+                started_at=launch.started_at,
+                load_s=launch.load_s,
+                load_memory=launch.load_memory,
+                in_force=launch.in_force,
+            )
+            lines += [encode(started), *map(encode, launch.measurements)]
+            lines.append(encode(LaunchEnded(launch=launch.index, outcome=launch.outcome)))
+        lines.append(encode(RunEnded(ended_at="2026-01-02T03:05:00+00:00")))
+        path.write_bytes(b"".join(lines))
+        return path
+
+    return write
+
+
+def test_a_run_file_comes_back_whole(run_file: Write, story_of: BuildRun) -> None:
+    """What the tests write is what the store reads, so that they test what a person has."""
+    assert report.summarize(story_of()).rows == report.summarize(store.read(run_file(story_of()))).rows
+
+
+def test_show(run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table on standard output; every run of several has its own."""
+    path = run_file(story_of())
+
+    assert ExitCode.OK == invoke(["report", "show", str(path), str(path)])
+
+    shown = capsys.readouterr().out
+    assert 2 == shown.count("2 launches, 2 iterations after 1 warm-up")
+    assert "101.0" in shown
+
+
+@pytest.mark.parametrize("render", [llm_bench_csv, llm_bench_json])
+def test_show_reads_other_reports(
+    tmp_path: Path, story_of: BuildRun, capsys: pytest.CaptureFixture[str], render: Callable[[Run], str]
+) -> None:
+    """llm_bench's CSV and JSON are shown like runs."""
+    path = tmp_path / "report.txt"
+    path.write_text(render(story_of()))
+
+    assert ExitCode.OK == invoke(["report", "show", str(path)])
+    assert "imported from llm_bench" in capsys.readouterr().out
+
+
+def test_csv_is_tidy_unless_asked_otherwise(
+    run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row a request on standard output; llm_bench's columns and the summary when asked for."""
+    path = str(run_file(story_of()))
+
+    def columns(*options: str) -> tuple[str, ...]:
+        assert ExitCode.OK == invoke(["report", "csv", path, *options])
+        return tuple(next(csv.reader(io.StringIO(capsys.readouterr().out))))
+
+    assert "first_token_ms" in columns()
+    assert LLM_BENCH_COLUMNS == columns("--layout", "llm-bench")
+    assert "median" in columns("--summary")
+
+
+def test_csv_of_several_runs_is_one_table(
+    run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One header, the rows of both."""
+    path = str(run_file(story_of()))
+
+    assert ExitCode.OK == invoke(["report", "csv", path, path])
+    assert 24 == len(list(csv.DictReader(io.StringIO(capsys.readouterr().out))))
+
+
+def test_the_llm_bench_layout_holds_one_run(
+    run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several runs, or a summary, have no place in it."""
+    path = str(run_file(story_of()))
+
+    assert ExitCode.USAGE == invoke(["report", "csv", "--layout", "llm-bench", path, path])
+    assert "the llm-bench layout holds one run" in capsys.readouterr().err
+    assert ExitCode.USAGE == invoke(["report", "csv", "--layout", "llm-bench", "--summary", path])
+
+
+def test_output_goes_to_a_file(
+    run_file: Write, story_of: BuildRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """-o replaces the file, and nothing but a word about it is said."""
+    out = tmp_path / "out.json"
+    out.write_text("old")
+
+    assert ExitCode.OK == invoke(["report", "json", str(run_file(story_of())), "-o", str(out)])
+    assert "llmbench.report/1" == json.loads(out.read_text())["schema"]
+    assert ("", f"written: {out}\n") == capsys.readouterr()
+
+
+def test_json_in_llm_benchs_layout(
+    run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its metadata and perfdata."""
+    assert ExitCode.OK == invoke(["report", "json", "--layout", "llm-bench", str(run_file(story_of()))])
+    assert {"metadata", "perfdata"} == set(json.loads(capsys.readouterr().out))
+
+
+def test_a_full_disk_is_exit_6(
+    run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A device that takes nothing."""
+    assert ExitCode.OUTPUT == invoke(["report", "csv", str(run_file(story_of())), "-o", "/dev/full"])
+    assert "No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["show", "csv", "json"])
+def test_a_run_without_a_row_is_exit_2(
+    run_file: Write, run_of: BuildRun, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Nothing that counts is empty input, never green."""
+    assert ExitCode.USAGE == invoke(["report", command, str(run_file(run_of([])))])
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("command", ["show", "csv", "json"])
+def test_a_missing_file_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """One line that names it."""
+    assert ExitCode.USAGE == invoke(["report", command, str(tmp_path / "none.jsonl")])
+    assert "none.jsonl cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+def test_a_damaged_line_is_read_around_when_asked(
+    run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error that names the line; --salvage warns instead."""
+    path = run_file(story_of())
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], b'{"event": broken}\n', *lines[3:]]))
+
+    assert ExitCode.USAGE == invoke(["report", "show", str(path)])
+    assert "run.jsonl:4: " in capsys.readouterr().err
+    assert ExitCode.OK == invoke(["report", "show", "--salvage", str(path)])
+    assert "warning: run.jsonl:4: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["show"], {"pandas", "openvino", "torch", "scipy.stats"}),
+        (["compare"], {"pandas", "openvino", "torch", "scipy.stats"}),
+    ],
+)
+def test_reports_import_no_engine_and_no_pandas(
+    run_file: Write, story_of: BuildRun, arguments: list[str], absent: set[str]
+) -> None:
+    """A report needs neither."""
+    path = str(run_file(story_of()))
+    paths = [path] * (2 if arguments == ["compare"] else 1)
+    code = (
+        "import sys; from llmbench.cli import invoke; "
+        f"code = invoke({['report', *arguments, *paths]!r}); "
+        f"sys.exit(code or ' '.join({absent!r} & set(sys.modules)) or None)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert ("", 0) == (done.stderr, done.returncode)
