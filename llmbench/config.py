@@ -20,6 +20,9 @@ FOREIGN_CPU_LIMIT = 0.05
 """The share of the CPUs others may take before a measurement does not count."""
 
 
+PLACES = ("sockets", "numa_nodes", "cores", "membind", "interleave")
+"""Fields of a configuration that say where its launches run, each a list of numbers."""
+
 GENERATION = (
     "scheduler",
     "num_beams",

@@ -8,17 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmbench.config import GENERATION, Prompt, PropertyValue, RunConfig
+from llmbench.config import GENERATION, PLACES, Prompt, PropertyValue, RunConfig
 from llmbench.errors import InputError
 from llmbench.importers.table import Line, check_columns, measurement_of, ns
 from llmbench.measurement import Measurement, Memory
-from llmbench.run import Environment, InForce, Launch, Outcome, Provenance, Run, Topology
+from llmbench.run import Environment, InForce, Launch, Outcome, Provenance, Run, Split, Topology
 from llmbench.units import BYTES_PER_MIB, Nanoseconds
 
 COLUMNS = (
     *("run", "run_started_at", "llmbench", "cell", "model", "source", "source_id", "revision"),
     *("weight_format", "ir_sha256", "cpu", "kernel", "openvino", "openvino_genai", "engine", "device"),
-    *("attention", "properties", "threads", "sockets", "batch_size", "asked_tokens", "stop_at_eos"),
+    *("attention", "properties", "threads", *PLACES, "tensor_parallel", "batch_size", "asked_tokens"),
+    "stop_at_eos",
     *(
         "apply_chat_template",
         "generation",
@@ -103,27 +104,36 @@ def _config(lines: Sequence[Line]) -> RunConfig:
     first = lines[0]
     iterations = {(line.is_true("is_warmup"), line.count("iteration")) for line in lines}
     warmups = sum(is_warmup for is_warmup, _ in iterations)
+    return RunConfig(
+        model=first.text("model"),
+        prompts=tuple(_prompts(lines).values()),
+        engine=first.text("engine"),
+        device=first.text("device"),
+        attention=first.text("attention"),
+        properties=_properties(first),
+        output_tokens=first.count("asked_tokens"),
+        iterations=max(1, len(iterations) - warmups),
+        warmups=warmups,
+        launches=len({line.cells["launch"] for line in lines}),
+        batch_size=first.count("batch_size"),
+        apply_chat_template=first.is_true("apply_chat_template"),
+        stop_at_eos=first.is_true("stop_at_eos"),
+        threads=first.count("threads") if first.cells["threads"] else None,
+        sockets=_numbers(first, "sockets"),
+        numa_nodes=_numbers(first, "numa_nodes"),
+        cores=_numbers(first, "cores"),
+        membind=_numbers(first, "membind"),
+        interleave=_numbers(first, "interleave"),
+        **_generation(first),
+    )
+
+
+def _numbers(line: Line, name: str) -> tuple[int, ...]:
+    """A list of numbers."""
     try:
-        return RunConfig(
-            model=first.text("model"),
-            prompts=tuple(_prompts(lines).values()),
-            engine=first.text("engine"),
-            device=first.text("device"),
-            attention=first.text("attention"),
-            properties=_properties(first),
-            output_tokens=first.count("asked_tokens"),
-            iterations=max(1, len(iterations) - warmups),
-            warmups=warmups,
-            launches=len({line.cells["launch"] for line in lines}),
-            batch_size=first.count("batch_size"),
-            apply_chat_template=first.is_true("apply_chat_template"),
-            stop_at_eos=first.is_true("stop_at_eos"),
-            threads=first.count("threads") if first.cells["threads"] else None,
-            sockets=tuple(int(part) for part in first.text("sockets").split(",") if part),
-            **_generation(first),
-        )
+        return tuple(int(part) for part in line.text(name).split(",") if part)
     except ValueError:
-        first.refuse("sockets", "numbers with commas were expected")
+        line.refuse(name, "numbers with commas were expected")
 
 
 def _generation(line: Line) -> dict[str, Any]:
@@ -191,10 +201,20 @@ def _launch(lines: Sequence[Line], prompts: Mapping[str, Prompt]) -> Launch:
         cell=first.count("cell"),
         started_at=first.text("started_at"),
         load_s=None if load_ms is None else load_ms / 1e3,
-        in_force=InForce(notes=notes),
+        in_force=InForce(notes=notes, split=_split(first)),
         outcome=outcome,
         measurements=tuple(_request(line, positions) for line in lines),
     )
+
+
+def _split(line: Line) -> Split | None:
+    """What the rows tell of tensor parallelism: whether it split anything, not over how many threads."""
+    told = line.text("tensor_parallel")
+    if told in ("", "unknown"):
+        return None
+    if told not in ("effective", "ineffective"):
+        line.refuse("tensor_parallel", "effective, ineffective or unknown was expected")
+    return Split(without=None, with_policy=None, parts=2 if told == "effective" else 1)
 
 
 def _request(line: Line, positions: Mapping[str, int]) -> Measurement:

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from llmbench import report, stats
-from llmbench.config import RunConfig
+from llmbench import proof, report, stats
+from llmbench.config import PLACES, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.metrics import LOAD, METRICS, Metric
 from llmbench.report import Judged, Report, Row
@@ -38,7 +38,8 @@ _CELL_COLUMNS = (
     "attention",
     "properties",
     "threads",
-    "sockets",
+    *PLACES,
+    "tensor_parallel",
     "batch_size",
     "asked_tokens",
     "stop_at_eos",
@@ -140,6 +141,7 @@ def _cell_columns(run: Run, cell: int) -> dict[str, Cell]:
         "openvino": versions.get("openvino"),
         "openvino_genai": versions.get("openvino-genai"),
         "notes": "; ".join(notes),
+        "tensor_parallel": effect.value if (effect := proof.effect(run, cell)) else None,
         **_config_columns(config),
     }
 
@@ -153,7 +155,7 @@ def _config_columns(config: RunConfig) -> dict[str, Cell]:
         "attention": config.attention,
         "properties": json.dumps(dict(config.properties), sort_keys=True),
         "threads": config.threads,
-        "sockets": ",".join(str(socket) for socket in config.sockets),
+        **{name: ",".join(map(str, getattr(config, name))) for name in PLACES},
         "batch_size": config.batch_size,
         "asked_tokens": config.output_tokens,
         "stop_at_eos": config.stop_at_eos,

@@ -1,13 +1,14 @@
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from llmbench import proof, report
+from llmbench import importers, proof, report
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement, Placement, SocketWork
 from llmbench.proof import Effect
-from llmbench.render import llm_bench, placement
+from llmbench.render import csv, llm_bench, placement
 from llmbench.run import Cpu, Environment, Held, InForce, Launch, Run, Split, Topology
 
 TENSOR_PARALLEL = {"MODEL_DISTRIBUTION_POLICY": "TENSOR_PARALLEL"}
@@ -161,3 +162,15 @@ def test_an_ineffective_policy_is_an_alarm_and_a_mark(ran: Callable[..., Run]) -
 def test_nobody_looked(ran: Callable[..., Run]) -> None:
     """A script or an imported report has no placement, and no proof."""
     assert proof.prove(ran(None), 0) is None
+
+
+def test_the_mark_and_the_place_survive_a_csv(ran: Callable[..., Run], tmp_path: Path) -> None:
+    """Written as a tidy CSV and read back, a run that split nothing is still marked, and its place is known."""
+    run = ran(None, split=ONE_SOCKET, properties=TENSOR_PARALLEL, cores=(0, 2), membind=(0,))
+    path = tmp_path / "run.csv"
+    path.write_text(csv.tidy_csv(run))
+    back = importers.read(path)
+
+    assert Effect.INEFFECTIVE is proof.effect(back, 0)
+    assert ((0, 2), (0,)) == (back.cells[0].cores, back.cells[0].membind)
+    assert report.summarize(back).alarms
