@@ -59,6 +59,7 @@ class Asked:
     end_token_stopping: bool
     disable_prompt_permutation: bool
     no_verify: bool
+    python: str | None
     foreign_cpu_limit: float
 
 
@@ -169,6 +170,11 @@ _OPTIONS = (
     ),
     click.option("--no-verify", is_flag=True, help="Do not hold the files against their manifest; recorded."),
     click.option(
+        "--python",
+        metavar="PATH",
+        help="The Python of another environment, to measure its engine; it needs msgspec and psutil as well.",
+    ),
+    click.option(
         "--foreign-cpu-limit", default=0.05, help="CPU share of others that makes a measurement invalid."
     ),
 )
@@ -187,13 +193,16 @@ def read_recipe(path: str | Path, **changes: Any) -> Asked:
     Raises InputError that names the line, or the option whose value is none.
     """
     names = {field.name for field in dataclasses.fields(Asked)}
+    return ask({**recipes.read_run(path, known=names), **changes})
+
+
+def ask(values: Mapping[str, Any]) -> Asked:
+    """What these values of options ask for, the other options at their defaults.
+
+    Raises InputError or click's UsageError on a value that is none.
+    """
     command = configuration_options(click.Command("recipe"))
-    return _asked_of(command, {**recipes.read_run(path, known=names), **changes})
-
-
-def _asked_of(command: click.Command, defaults: Mapping[str, Any]) -> Asked:
-    """The options of a command at these defaults, as if nothing stood on the command line."""
-    context = command.make_context("recipe", [], default_map=dict(defaults))
+    context = command.make_context("recipe", [], default_map=dict(values))
     return Asked(**context.params)
 
 
@@ -232,6 +241,7 @@ def configurations(asked: Asked, model: str) -> tuple[RunConfig, ...]:
         stop_at_eos=asked.end_token_stopping,
         foreign_cpu_limit=asked.foreign_cpu_limit,
         is_verified=not asked.no_verify,
+        interpreter=asked.python,
     )
     return tuple(
         dataclasses.replace(

@@ -8,13 +8,13 @@ import click
 from click.core import ParameterSource
 
 from llmbench import plan, recipes, recording
-from llmbench.cli.configuration import Asked, configuration_options, configurations
+from llmbench.cli.configuration import Asked, configuration_options
+from llmbench.cli.finding import find
 from llmbench.cli.loading import salvage_option
 from llmbench.cli.measuring import Outputs, Ways, measure
 from llmbench.cli.measuring import resume as go_on
 from llmbench.cli.options import Command, Duration, check_folder, check_output
 from llmbench.config import RunConfig
-from llmbench.engines.abilities import check_abilities
 from llmbench.errors import InputError
 from llmbench.runner import Limits
 
@@ -123,17 +123,8 @@ def command(  # noqa: PLR0917
         _check_resume(ctx)
         return go_on(resume, outputs, ways, model=options["model"], salvage=salvage)
     asked = Asked(**_without_recipe_prompts(ctx, options))
-    if not asked.model:
-        raise InputError("no model was given", hint="name an IR folder or a GGUF file with -m")
     check_folder(output_dir, "--output-dir")
-    subject = recording.find_subject(asked.model, engine=asked.engine, is_verified=not asked.no_verify)
-    if asked.draft_model:
-        draft = recording.find_subject(asked.draft_model, engine="genai", is_verified=not asked.no_verify)
-        asked = dataclasses.replace(asked, draft_model=draft.path)
-    cells = configurations(asked, subject.path)
-    for config in cells:
-        check_abilities(config)
-        recording.check_lengths(config, subject.context_tokens)
+    subject, cells = find(asked)
     if dry_run:
         return _describe(cells)
     return measure(cells, subject, outputs, ways)
