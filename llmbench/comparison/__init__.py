@@ -88,13 +88,22 @@ class Comparison:
 def compare(
     base: Report, candidate: Report, rule: Rule | None = None, *, is_paired: bool = False
 ) -> Comparison:
-    """The comparison of two reports; *is_paired* where launches of the same index were interleaved."""
+    """The comparison of two reports.
+
+    *is_paired* is true where their launches were made in turns; then those of the same block (where no block was
+    recorded, of the same index) belong together.
+    """
     rule = rule or Rule()
     found = pairing.pair(base, candidate, rule.vary)
     mismatches = tuple(
         each for each in differences.mismatches(base.run, candidate.run) if each.name not in rule.vary
     )
-    judge = _Judge(rule=rule, is_paired=is_paired, is_valid=base.is_valid and candidate.is_valid)
+    judge = _Judge(
+        rule=rule,
+        is_paired=is_paired,
+        is_valid=base.is_valid and candidate.is_valid,
+        blocks=(_blocks(base), _blocks(candidate)) if is_paired else ({}, {}),
+    )
     pairs = [judge.pair(_guarded(couple, mismatches)) for couple in found.couples]
     return Comparison(
         base=base,
@@ -117,6 +126,7 @@ class _Judge:
     rule: Rule
     is_paired: bool
     is_valid: bool
+    blocks: tuple[Mapping[int, int], Mapping[int, int]]
 
     def pair(self, couple: Couple) -> Pair:
         """The changes of every metric that both rows have."""
@@ -138,7 +148,8 @@ class _Judge:
         """The changes of the metrics that all rows of both sides have."""
         found = []
         for name in names:
-            before, after = change.sample(base, name), change.sample(candidate, name)
+            before = change.sample(base, name, self.blocks[0])
+            after = change.sample(candidate, name, self.blocks[1])
             if before and after:
                 found.append(
                     change.judge(
@@ -151,6 +162,11 @@ class _Judge:
                     )
                 )
         return tuple(found)
+
+
+def _blocks(report: Report) -> dict[int, int]:
+    """The block of each launch that has one."""
+    return {launch.index: launch.block for launch in report.run.launches if launch.block is not None}
 
 
 def _by_cell(pairs: Sequence[Pair]) -> list[list[Pair]]:

@@ -38,7 +38,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The logarithms of one side, by launch."""
+    """The logarithms of one side, by launch, or by the block that its launches were made in."""
 
     logs: Mapping[int, float]
 
@@ -48,11 +48,17 @@ class Sample:
         return math.exp(statistics.fmean(self.logs.values()))
 
 
-def sample(rows: Sequence[Row], metric: str) -> Sample | None:
-    """By launch, the mean over *rows* of the logarithms of its medians; ``None`` if no launch has them all."""
+def sample(rows: Sequence[Row], metric: str, blocks: Mapping[int, int] | None = None) -> Sample | None:
+    """By launch, the mean over *rows* of the logarithms of its medians; ``None`` if no launch has them all.
+
+    *blocks* has the block of each launch, where launches of both sides were made in turns.
+    """
     medians = [row.medians.get(metric, {}) for row in rows]
     launches = set.intersection(*({i for i, value in found.items() if value > 0} for found in medians))
-    logs = {i: statistics.fmean(math.log(found[i]) for found in medians) for i in sorted(launches)}
+    blocks = blocks or {}
+    logs = {
+        blocks.get(i, i): statistics.fmean(math.log(found[i]) for found in medians) for i in sorted(launches)
+    }
     return Sample(logs=logs) if logs else None
 
 

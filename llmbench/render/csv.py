@@ -121,7 +121,7 @@ def _llm_bench_row(run: Run, record: Record) -> dict[str, Cell]:
         "prompt_idx": record.prompt_idx,
         "1st_infer_latency(ms)": _or_na(record.first_infer_latency),
         "2nd_infer_avg_latency(ms)": _or_na(record.second_infer_avg_latency),
-        "num_beams": 1,
+        "num_beams": config.num_beams,
         "batch_size": record.batch_size,
         "tokenization_time": _rounded(record.tokenization_time),
         "detokenization_time": _rounded(record.detokenization_time),

@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -31,6 +32,36 @@ def stored(tmp_path: Path, story_of: BuildRun) -> Files:
 def compare(*arguments: str) -> int:
     """The exit code of a comparison."""
     return invoke(["report", "compare", *arguments])
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, str], str]:
+    """Measures a script in worker processes of its own; launches differ by 1.5 %, iterations by 1 %."""
+    folder = tmp_path_factory.mktemp("measured")
+
+    def run(seed: int, first: str) -> str:
+        script = f"first={first},next=10ms,launch-noise=1.5%,noise=1%"
+        options = ("-n", "2", "-ic", "8", "--launches", "3", "-p", "one two three", "--quiet")
+        place = ("--output-dir", str(folder), "--name", f"{first}-{seed}", "-s", str(seed))
+        assert ExitCode.OK == invoke(["run", "--engine", "scripted", "-m", script, *options, *place])
+        return str(folder / f"{first}-{seed}.jsonl")
+
+    return run
+
+
+def test_what_was_measured_twice_is_not_called_slower(
+    measured: Callable[[int, str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seven runs of the same script, twenty comparisons: at most one alarm; 30 % more is found."""
+    runs = [measured(seed, "100ms") for seed in range(1, 8)]
+    couples = list(itertools.combinations(runs, 2))[:20]
+
+    codes = [compare("--fail-on-regression", *couple) for couple in couples]
+
+    assert {ExitCode.OK, ExitCode.REGRESSION} >= set(codes)
+    assert codes.count(ExitCode.REGRESSION) <= 1
+    assert ExitCode.REGRESSION == compare("--fail-on-regression", runs[0], measured(9, "130ms"))
+    capsys.readouterr()
 
 
 def test_without_being_asked_nothing_fails(stored: Files, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,6 +101,32 @@ def test_pairs_use_the_launches_both_have() -> None:
     assert Verdict.INCONCLUSIVE is judge("tpot", base, candidate, threshold=THREE).verdict
 
 
+def test_pairs_are_made_by_block(story_of: BuildRun) -> None:
+    """Launches 0, 2, 4 of one side and 1, 3, 5 of the other, made in turns: blocks 0, 1, 2 belong together."""
+    drift = (1.0, 1.5, 2.0)
+
+    def side(factor: float, offset: int) -> Run:
+        run = story_of(factor, launches=3, noise=drift)
+        launches = tuple(
+            dataclasses.replace(
+                launch,
+                index=2 * launch.index + offset,
+                block=launch.index,
+                measurements=tuple(
+                    dataclasses.replace(m, launch=2 * m.launch + offset) for m in launch.measurements
+                ),
+            )
+            for launch in run.launches
+        )
+        return dataclasses.replace(run, launches=launches)
+
+    got = compared(side(1.0, 0), side(1.1, 1), is_paired=True)
+
+    assert (3, 3) == got.means[0].changes[0].launches
+    assert Verdict.REGRESSED is got.verdict
+    assert Verdict.INCONCLUSIVE is compared(side(1.0, 0), side(1.1, 1)).verdict
+
+
 def test_no_launch_in_common_is_not_paired() -> None:
     """Launches that were not interleaved after all are compared as independent ones."""
     got = judge(
