@@ -13,6 +13,7 @@ import click
 
 from llmbench import recipes
 from llmbench.cli.options import IntegerList, WordList, find_prompts
+from llmbench.cli.placing import PLACEMENT_OPTIONS, with_policy
 from llmbench.config import ATTENTIONS, ENGINES, Prompt, PropertyValue, RunConfig
 from llmbench.errors import InputError
 
@@ -61,6 +62,12 @@ class Asked:
     no_verify: bool
     python: str | None
     foreign_cpu_limit: float
+    sockets: tuple[int, ...]
+    numa_nodes: tuple[int, ...]
+    cores: tuple[int, ...]
+    membind: tuple[int, ...]
+    interleave: tuple[int, ...]
+    tensor_parallel: bool
 
 
 _OPTIONS = (
@@ -177,6 +184,7 @@ _OPTIONS = (
     click.option(
         "--foreign-cpu-limit", default=0.05, help="CPU share of others that makes a measurement invalid."
     ),
+    *PLACEMENT_OPTIONS,
 )
 
 
@@ -240,6 +248,11 @@ def configurations(asked: Asked, model: str) -> tuple[RunConfig, ...]:
         apply_chat_template=asked.apply_chat_template,
         stop_at_eos=asked.end_token_stopping,
         foreign_cpu_limit=asked.foreign_cpu_limit,
+        sockets=asked.sockets,
+        numa_nodes=asked.numa_nodes,
+        cores=asked.cores,
+        membind=asked.membind,
+        interleave=asked.interleave,
         is_verified=not asked.no_verify,
         interpreter=asked.python,
     )
@@ -288,7 +301,7 @@ def _properties(asked: Asked) -> dict[str, recipes.RunValue]:
                 hint="keep one of them",
             )
         properties[_KV_PRECISION] = asked.kv_cache_precision
-    return properties
+    return with_policy(properties) if asked.tensor_parallel else properties
 
 
 def _combinations(properties: Mapping[str, recipes.RunValue]) -> list[dict[str, PropertyValue]]:

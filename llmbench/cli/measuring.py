@@ -10,6 +10,7 @@ import click
 
 from llmbench import plan, recording, report, store
 from llmbench.cli.messages import complain, say, shown, warn
+from llmbench.cli.placing import check_places
 from llmbench.config import RunConfig
 from llmbench.errors import ExitCode, worst
 from llmbench.events import LaunchEnded, LaunchStarted
@@ -87,6 +88,7 @@ def measure(cells: tuple[RunConfig, ...], subject: Subject, outputs: Outputs, wa
 
     What was measured stays in the run file whatever ends the run; a file without a measurement is removed.
     """
+    check_places(cells, is_strict=ways.is_strict)
     recording.check_paths(cells, outputs.folder)
     header = recording.new_header(cells, subject, name=outputs.name)
     path = recording.run_file_path(header, outputs.folder)
@@ -116,6 +118,7 @@ def resume(
             click.echo(shown(f"{path} is complete; nothing is left to do"), err=True)
             return exit_code(show(contents.run, outputs, path), ways)
         left = recording.find_resumption(contents, model=model)
+        check_places(left.cells, is_strict=ways.is_strict)
         recording.check_paths(left.cells, outputs.folder)
         for launch in left.aborted:
             file.append(LaunchEnded(launch=launch, outcome=Outcome.ABORTED))
@@ -142,6 +145,7 @@ def _measure_into(
         limits=ways.limits,
         context_tokens=subject.context_tokens,
         keep_going=ways.keep_going,
+        must_split=ways.is_strict,
     )
     total = recording.planned_requests(cells, planned)
     try:

@@ -172,7 +172,7 @@ def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
         yield f"margins: intervals at 95 % over {over}"
     warnings = dict.fromkeys(warning for summary in summaries for warning in summary.warnings)
     yield from (f"no margin: {warning}" for warning in warnings)
-    yield from (f"note: {warning}" for warning in report.warnings)
+    yield from (f"note: {warning}" for warning in report.warnings if warning not in report.alarms)
     yield from (f"note: {label(row)}: {warning}" for row in report.rows for warning in row.warnings)
     definitions = [f"{HEADS[name]} = {METRICS[name].definition}" for name in HEADS if name in shown]
     if definitions:
