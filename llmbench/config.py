@@ -1,6 +1,7 @@
 """Everything that may change a number."""
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -45,7 +46,9 @@ class Prompt:
     """One input of a run: (set, index, length, seed).
 
     It has *text*, or it is synthetic and has *tokens*, the exact length asked for. Iteration k uses variant k.
-    *recorded_sha256* is the hash that a report told, where neither text nor recipe is at hand.
+    A turn of a chat has the texts of the user's *earlier* turns (none before the first), which is ``None`` where the
+    prompt is no chat; the turns of a chat share their index. *recorded_sha256* is the hash that a report told,
+    where neither text nor recipe is at hand.
     """
 
     set: str
@@ -54,6 +57,7 @@ class Prompt:
     tokens: int | None = None
     seed: int = 42
     is_permuted: bool = True
+    earlier: tuple[str, ...] | None = None
     recorded_sha256: str | None = None
 
     def __post_init__(self) -> None:
@@ -68,8 +72,20 @@ class Prompt:
         if self.recorded_sha256 is not None:
             return self.recorded_sha256
         recipe = f"text:{self.text}" if self.text is not None else f"synthetic:{self.tokens}:{self.seed}"
+        if self.earlier is not None:
+            recipe = f"chat:{json.dumps([*self.earlier, self.text])}"
         kind = "rotated" if self.is_permuted else "same"
         return hashlib.sha256(f"v1:{kind}:{recipe}".encode()).hexdigest()
+
+    @property
+    def turn(self) -> int | None:
+        """Which turn of a chat it is, counted from 0; ``None`` where it is no chat."""
+        return None if self.earlier is None else len(self.earlier)
+
+    @property
+    def label(self) -> str:
+        """Its short name, as in llm_bench's log: ``P0``, and ``P0 turn 2`` for the second turn of a chat."""
+        return f"P{self.index}" if self.turn is None else f"P{self.index} turn {self.turn + 1}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,15 @@
 """Prompt files, synthetic prompts of an exact token count, and the variants of both.
 
-A prompt file is JSON lines, one ``{"prompt": "text"}`` a line; other keys are ignored. Nothing here knows a
+A prompt file is JSON lines, one ``{"prompt": "text"}`` a line, or ``{"prompt": ["text", ...]}`` for a chat, whose turns
+are prompts of their own; other keys are ignored. Nothing here knows a
 tokenizer: who wants token ids hands one in.
 """
 
+import dataclasses
 import hashlib
 import json
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -38,20 +40,39 @@ def read(name: str | Path) -> tuple[Prompt, ...]:
     Raises InputError that names every bad line at once; a file without a prompt is an error, too.
     """
     path = resolve(name)
-    texts: list[str] = []
+    turns: list[tuple[str, ...] | str] = []
     bad: list[str] = []
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         try:
-            texts.append(_text_of(line))
+            turns.append(_prompt_of(line))
         except _UnfitError as error:
             bad.append(f"{path}:{number}: {error}")
     if bad:
         raise InputError(_listing(bad), hint='each line holds one prompt: {"prompt": "some text"}')
-    if not texts:
+    if not turns:
         raise InputError(f"{path} holds no prompt", hint='write one a line: {"prompt": "some text"}')
-    return tuple(Prompt(set=path.stem, index=i, text=text) for i, text in enumerate(texts))
+    return tuple(prompt for index, said in enumerate(turns) for prompt in _prompts_of(path.stem, index, said))
+
+
+def _prompts_of(name: str, index: int, said: tuple[str, ...] | str) -> Iterator[Prompt]:
+    """The prompt of a text, or one a turn of a chat."""
+    if isinstance(said, str):
+        yield Prompt(set=name, index=index, text=said)
+        return
+    for turn, text in enumerate(said):
+        yield Prompt(set=name, index=index, text=text, earlier=said[:turn])
+
+
+def join(sets: Iterable[Sequence[Prompt]]) -> tuple[Prompt, ...]:
+    """The prompts of several files as one list, counted on from one to the next; a chat's turns count as one."""
+    joined: list[Prompt] = []
+    offset = 0
+    for found in sets:
+        joined += [dataclasses.replace(prompt, index=prompt.index + offset) for prompt in found]
+        offset = joined[-1].index + 1
+    return tuple(joined)
 
 
 def resolve(name: str | Path) -> Path:
@@ -79,19 +100,19 @@ def given(text: str) -> Prompt:
 
 
 def select(prompts: Sequence[Prompt], indices: Iterable[int]) -> tuple[Prompt, ...]:
-    """The prompts at these places, counted from 0, in the order asked and each once; all if none is asked.
+    """The prompts of these indices, in the order asked and each once, chats whole; all if none is asked.
 
-    Where several files were read the count goes on from one to the next. Raises InputError on a place beyond
-    the last.
+    Raises InputError on an index that there is not.
     """
     wanted = tuple(dict.fromkeys(indices))
-    unknown = [str(index) for index in wanted if not 0 <= index < len(prompts)]
+    there = {prompt.index for prompt in prompts}
+    unknown = [str(index) for index in wanted if index not in there]
     if unknown:
         raise InputError(
-            f"there is no prompt {', '.join(unknown)}: there are {len(prompts)}",
-            hint=f"-pi takes 0 to {len(prompts) - 1}",
+            f"there is no prompt {', '.join(unknown)}: there are {len(there)}",
+            hint=f"-pi takes 0 to {max(there)}",
         )
-    return tuple(prompts[index] for index in wanted) or tuple(prompts)
+    return tuple(p for index in wanted for p in prompts if p.index == index) or tuple(prompts)
 
 
 def synthetic(lengths: Iterable[int], seed: int) -> tuple[Prompt, ...]:
@@ -194,8 +215,8 @@ def _lines(path: Path) -> list[bytes]:
     return data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
 
 
-def _text_of(line: bytes) -> str:
-    """The prompt of one line."""
+def _prompt_of(line: bytes) -> tuple[str, ...] | str:
+    """The text of one line, or the user's turns of a chat."""
     entry = _parsed(line)
     if not isinstance(entry, dict):
         raise _UnfitError(f'expected {{"prompt": "text"}}, found {_kind(entry)}')
@@ -203,7 +224,9 @@ def _text_of(line: bytes) -> str:
         raise _UnfitError(f'expected the key "prompt", found {", ".join(map(repr, entry)) or "no key"}')
     text: object = entry["prompt"]
     if isinstance(text, list):
-        raise _UnfitError("expected one text; chats of several turns are not supported yet")
+        if not text or not all(isinstance(turn, str) for turn in text):
+            raise _UnfitError("expected a chat as a list of at least one text, the user's turns")
+        return tuple(_checked(turn) for turn in text)
     if not isinstance(text, str):
         raise _UnfitError(f"expected a text as prompt, found {_kind(text)}")
     return _checked(text)

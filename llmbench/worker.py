@@ -18,14 +18,15 @@ from typing import IO
 
 import msgspec
 
-from llmbench import engines, place, prompts
-from llmbench.config import Prompt, RunConfig
+from llmbench import engines, place
+from llmbench.config import RunConfig
 from llmbench.engines import survey
-from llmbench.engines.base import Request, Session
+from llmbench.engines.base import Request
 from llmbench.engines.cross_check import suspicions
 from llmbench.engines.device import check_in_force
 from llmbench.errors import ExitCode, InputError, LlmbenchError, MachineError
 from llmbench.heartbeat import Heartbeat
+from llmbench.inputs import Inputs
 from llmbench.measurement import Measurement, Memory
 from llmbench.run import Held, InForce, Split
 from llmbench.system import environment, placement, topology
@@ -95,15 +96,6 @@ def _local_now() -> str:
     return datetime.now().astimezone().replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
-def _frame(session: Session) -> tuple[int, int]:
-    """How many tokens a chat template puts before and after a user's text; they stay in place in every variant."""
-    one, other = session.encode("a", chat=True), session.encode("1 2", chat=True)
-    before = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
-    backwards = zip(reversed(one), reversed(other), strict=False)
-    after = next((i for i, (a, b) in enumerate(backwards) if a != b), 0)
-    return before, after
-
-
 class Launch:
     """A loaded model, and the requests made of it."""
 
@@ -131,9 +123,8 @@ class Launch:
             pages=placement.read_pages(),
             warnings=place.note_one_socket(self.config, self._topology, self._threads),
         )
-        self._corpus_ids: tuple[int, ...] = ()
-        self._frame = _frame(self.session) if self.config.apply_chat_template else (0, 0)
-        self.input_tokens = tuple(len(self._token_ids(prompt, 0)) for prompt in self.config.prompts)
+        self._inputs = Inputs(self.config, self.session)
+        self.input_tokens = self._inputs.lengths
         self._check_context(command.context_tokens)
 
     def _check_context(self, context_tokens: int | None) -> None:
@@ -146,28 +137,6 @@ class Launch:
                 f"the model's context holds {context_tokens}",
                 hint="take a shorter prompt or a smaller -ic",
             )
-
-    def _token_ids(self, prompt: Prompt, variant: int) -> tuple[int, ...]:
-        """Token ids of one variant of a prompt."""
-        if prompt.text is None:
-            return prompts.token_ids(prompt, variant, self._encode_corpus, bos_id=self.session.bos_id)
-
-        def encode(text: str) -> tuple[int, ...]:
-            return self.session.encode(text, chat=self.config.apply_chat_template)
-
-        return prompts.token_ids(prompt, variant, encode, bos_id=self.session.bos_id, frame=self._frame)
-
-    def _encode_corpus(self, text: str) -> tuple[int, ...]:
-        """Token ids of the corpus, which is encoded once a launch."""
-        if not self._corpus_ids:
-            self._corpus_ids = self.session.encode(text, chat=False)
-        return self._corpus_ids
-
-    def _encode(self, command: Measure) -> tuple[tuple[int, ...], ...]:
-        """Token ids of each sequence of a request; the sequences of a batch are distinct variants."""
-        size = self.config.batch_size
-        prompt = self.config.prompts[command.prompt]
-        return tuple(self._token_ids(prompt, command.iteration * size + row) for row in range(size))
 
     @property
     def _threads(self) -> int | None:
@@ -183,7 +152,7 @@ class Launch:
     def measure(self, command: Measure) -> Measurement:
         """One request, with what else happened on the machine meanwhile."""
         tokenize_start = time.perf_counter_ns()
-        input_ids = self._encode(command)
+        input_ids = self._inputs.of(command.prompt, command.iteration)
         has_text = self.config.prompts[command.prompt].text is not None
         tokenize_ns = time.perf_counter_ns() - tokenize_start if has_text else None
         request = Request(
@@ -202,6 +171,7 @@ class Launch:
         is_told = generation.conditions is not None
         placed = None if is_told else watch.stop(with_pages=self._is_last(command))
         ended_at = _local_now()
+        self._inputs.remember(command.prompt, input_ids, [made.token_ids for made in generation.sequences])
         detokenize_start = time.perf_counter_ns()
         sequences = tuple(
             dataclasses.replace(sequence, text=self.session.decode(sequence.token_ids))

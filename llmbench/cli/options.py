@@ -1,6 +1,5 @@
 """What the options of several subcommands share: parsing of multi-letter options, prompts, properties."""
 
-import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -140,8 +139,7 @@ def find_prompts(
     if lengths:
         found = prompts.synthetic(lengths, seed)
     elif files:
-        every = (prompt for file in files for prompt in prompts.read(file))
-        found = tuple(dataclasses.replace(prompt, index=index) for index, prompt in enumerate(every))
+        found = prompts.join(prompts.read(file) for file in files)
     else:
         found = (prompts.given(DEFAULT_PROMPT if text is None else text),)
     return prompts.select(found, indices) if indices else found

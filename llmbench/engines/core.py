@@ -84,6 +84,7 @@ class CoreSession:
         tokenizer = Tokenizer(openvino_genai.Tokenizer(config.model))
         self.bos_id = tokenizer.bos_id
         self.encode = tokenizer.encode
+        self.go_on = tokenizer.go_on
         self.decode = tokenizer.decode
         self._eos_id = tokenizer.eos_id
 

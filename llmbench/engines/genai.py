@@ -86,6 +86,7 @@ class GenaiSession:
         tokenizer = Tokenizer(self._native_tokenizer)
         self.bos_id = tokenizer.bos_id
         self.encode = tokenizer.encode
+        self.go_on = tokenizer.go_on
         self.decode = tokenizer.decode
 
     def _generation_config(self, request: Request) -> Any:

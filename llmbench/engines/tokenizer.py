@@ -1,6 +1,6 @@
 """OpenVINO GenAI's tokenizer behind the words of a session; the core engine uses it too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmbench.errors import InputError
@@ -18,12 +18,39 @@ class Tokenizer:
     def encode(self, text: str, *, chat: bool) -> tuple[int, ...]:
         """Token ids of a text, as a user's turn under the model's chat template where *chat* is set."""
         if chat:
-            if not self._tokenizer.chat_template:
-                raise InputError("this model has no chat template", hint="leave out --apply-chat-template")
-            turn = [{"role": "user", "content": text}]
-            text = self._tokenizer.apply_chat_template(turn, add_generation_prompt=True)
+            text = self._templated([{"role": "user", "content": text}])
         encoded = self._tokenizer.encode(text, add_special_tokens=not chat)
         return tuple(int(token) for token in encoded.input_ids.data[0])
+
+    def go_on(self, said: Sequence[int], answer: Sequence[int], text: str) -> tuple[int, ...]:
+        """Token ids of a chat so far, its last answer, and the user's next turn under the chat template."""
+        ids = (*said, *answer)
+        if ids and ids[-1] == self.eos_id:
+            ids = ids[:-1]  # the template ends the answer itself
+        encoded = self._tokenizer.encode(self._between(text), add_special_tokens=False)
+        return (*ids, *(int(token) for token in encoded.input_ids.data[0]))
+
+    def _between(self, text: str) -> str:
+        """What the chat template puts after an answer, the user's next turn in it."""
+        opening = [{"role": "user", "content": "a"}]
+        chat = [*opening, {"role": "assistant", "content": "b"}, {"role": "user", "content": text}]
+        before = self._templated(opening) + "b"
+        whole = self._templated(chat)
+        if not whole.startswith(before):
+            raise InputError(
+                "this model's chat template rewrites earlier turns, so a chat cannot be carried on token by token",
+                hint="give prompts of one turn",
+            )
+        return whole.removeprefix(before)
+
+    def _templated(self, chat: Sequence[Mapping[str, str]]) -> str:
+        """A chat as text, up to where the model's next answer begins."""
+        if not self._tokenizer.chat_template:
+            raise InputError(
+                "this model has no chat template",
+                hint="leave out --apply-chat-template, and give prompts of one turn",
+            )
+        return str(self._tokenizer.apply_chat_template(list(chat), add_generation_prompt=True))
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of some token ids, special tokens left out."""

@@ -66,7 +66,7 @@ def _ms(seconds: float | None, digits: int = 2) -> str:
 def request_lines(measurement: Measurement, config: RunConfig) -> tuple[str, str]:
     """The two familiar lines of one request, in llm_bench's words and units."""
     m = measurement
-    prefix = f"[ INFO ] [{_iteration_label(m, config)}][P{config.prompts[m.prompt].index}]"
+    prefix = f"[ INFO ] [{_iteration_label(m, config)}][{config.prompts[m.prompt].label}]"
     first, other = metrics.METRICS["first_token"].of(m), metrics.METRICS["tpot"].of(m)
     e2e = metrics.METRICS["e2e"].of(m)
     a_token = e2e / m.output_tokens if e2e is not None and m.output_tokens else None

@@ -71,10 +71,10 @@ class LiveLine:
         if self._done > 1:
             each = (now - self._requests_started) / (self._done - 1)
             left = f", {format_duration(each * (self._total - self._done))} left"
-        index = config.prompts[measurement.prompt].index
+        label = config.prompts[measurement.prompt].label
         kind = "warm-up" if measurement.is_warmup else "iteration"
         self._draw(
-            description=f"{kind} {measurement.iteration}, P{index}",
+            description=f"{kind} {measurement.iteration}, {label}",
             advance=1,
             last=f"first {shown[0]} ms, next {shown[1]} ms{left}",
         )

@@ -45,7 +45,7 @@ def change(ratio: float) -> str:
 
 def label(row: Row) -> str:
     """A prompt's short name, as in llm_bench's log."""
-    return f"P{row.prompt.index}"
+    return row.prompt.label
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

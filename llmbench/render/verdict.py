@@ -80,7 +80,7 @@ def lines(comparison: Comparison) -> tuple[Line, ...]:
 
 def label(comparison: Comparison, pair: Pair) -> str:
     """A pair's short name: its prompt, and what sets its configuration apart."""
-    return f"P{pair.base.prompt.index}{_settings(comparison.base.distinctions[pair.base.cell])}"
+    return f"{pair.base.prompt.label}{_settings(comparison.base.distinctions[pair.base.cell])}"
 
 
 def _settings(settings: Mapping[str, str]) -> str:

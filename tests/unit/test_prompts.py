@@ -73,7 +73,9 @@ def test_reads_one_prompt_a_line(folder: Path) -> None:
         (b'{"prompt": "a", "prompt": "b"}', "expected each key once, found 'prompt' twice"),
         (b'{"prompt": "a\\ud800"}', "not valid Unicode (lone surrogate at character 2)"),
         (b'{"prompt": "\xff"}', "not valid Unicode (byte 13 is not UTF-8)"),
-        (b'{"prompt": ["a", "b"]}', "expected one text; chats of several turns are not supported yet"),
+        (b'{"prompt": []}', "expected a chat as a list of at least one text, the user's turns"),
+        (b'{"prompt": ["a", 1]}', "expected a chat as a list of at least one text, the user's turns"),
+        (b'{"prompt": ["a", " "]}', "expected a prompt that is not empty"),
     ],
 )
 def test_bad_line_is_named(line: bytes, said: str, folder: Path) -> None:
@@ -185,9 +187,32 @@ def test_a_given_text_is_checked_like_a_line() -> None:
         prompts.given(" ")
 
 
+def test_the_turns_of_a_chat_are_prompts_of_their_own(tmp_path: Path) -> None:
+    """They share an index, know what was said before, and have different hashes."""
+    file = tmp_path / "chat.jsonl"
+    file.write_text('{"prompt": "x"}\n{"prompt": ["a", "b", "c"]}\n')
+    single, *turns = prompts.read(file)
+
+    assert (None, "P0") == (single.turn, single.label)
+    assert [("a", ()), ("b", ("a",)), ("c", ("a", "b"))] == [(p.text, p.earlier) for p in turns]
+    assert ["P1 turn 1", "P1 turn 2", "P1 turn 3"] == [p.label for p in turns]
+    assert 4 == len({p.sha256 for p in (single, *turns)})
+    assert turns[0].sha256 != prompts.given("a").sha256
+
+
+def test_files_are_counted_on_and_chats_are_selected_whole(tmp_path: Path) -> None:
+    """A chat counts as one prompt, whatever its turns."""
+    for name, line in (("a", '{"prompt": ["x", "y"]}\n{"prompt": "z"}'), ("b", '{"prompt": ["v", "w"]}')):
+        (tmp_path / f"{name}.jsonl").write_text(line)
+    joined = prompts.join(prompts.read(tmp_path / f"{name}.jsonl") for name in "ab")
+
+    assert [0, 0, 1, 2, 2] == [prompt.index for prompt in joined]
+    assert ["v", "w", "x", "y"] == [prompt.text for prompt in prompts.select(joined, (2, 0))]
+
+
 def test_selects_by_place_across_files() -> None:
     """Two files of one prompt each are prompts 0 and 1; the order asked is kept, doubles are dropped."""
-    first, second = Prompt(set="a", index=0, text="x"), Prompt(set="b", index=0, text="y")
+    first, second = prompts.join([[Prompt(set=name, index=0, text="x")] for name in "ab"])
 
     assert (second, first) == prompts.select((first, second), (1, 0, 1))
     assert (first, second) == prompts.select((first, second), ())
