@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import convert, fetch
+from llmbench import convert, digests, fetch
+from llmbench.convert import Converted, Request
+from tests import hf_model
+
+FORMATS = ("fp16", "int8", "int4")
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +23,18 @@ def demo_ir(demo_gguf: Path) -> Path:
     request = convert.Request(model_id=str(demo_gguf), output_dir=fetch.demo_folder() / "models")
     (converted,) = convert.convert(request, lambda _progress: None)
     return converted.folder
+
+
+@pytest.fixture(scope="session")
+def real_folder(demo_gguf: Path) -> Path:
+    """A Hugging Face folder with a real model; kept in the user's cache, for it takes half a minute."""
+    return hf_model.build(demo_gguf, digests.cache_folder() / "tests" / "SmolLM2-135M-Instruct")
+
+
+@pytest.fixture(scope="session")
+def conversions(real_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Converted]:
+    """That model in each weight format."""
+    output = tmp_path_factory.mktemp("converted")
+    request = Request(model_id=str(real_folder), output_dir=output, weight_formats=FORMATS)
+    made = list(convert.convert(request, lambda _progress: None))
+    return {str(converted.manifest.recipe.weight_format): converted for converted in made}

@@ -3,38 +3,22 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 
-from llmbench import digests, ir, store, verification
-from llmbench.convert import Converted, Request, convert
+from llmbench import ir, store, verification
+from llmbench.convert import Converted
 from llmbench.manifest import read_manifest
-from tests import hf_model
+from tests.conftest import RunCommand
+from tests.model.conftest import FORMATS
 
 pytestmark = [pytest.mark.model, pytest.mark.convert]
-FORMATS = ("fp16", "int8", "int4")
 QUESTION = "Why is the sky blue? Answer in plain English."
 COMMON = {"the", "a", "an", "is", "of", "and", "to", "for", "in", "that", "it", "on", "with", "as"}
 
 
-@pytest.fixture(scope="session")
-def real_folder(demo_gguf: Path) -> Path:
-    """A Hugging Face folder with a real model; kept in the user's cache, for it takes half a minute."""
-    return hf_model.build(demo_gguf, digests.cache_folder() / "tests" / "SmolLM2-135M-Instruct")
-
-
-@pytest.fixture(scope="session")
-def conversions(real_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Converted]:
-    """That model in each weight format."""
-    output = tmp_path_factory.mktemp("converted")
-    request = Request(model_id=str(real_folder), output_dir=output, weight_formats=FORMATS)
-    made = list(convert(request, lambda _progress: None))
-    return {str(converted.manifest.recipe.weight_format): converted for converted in made}
-
-
 @pytest.fixture
-def answer(llmbench: Callable[..., CompletedProcess[str]], tmp_path: Path) -> Callable[[Path], str]:
+def answer(llmbench: RunCommand, tmp_path: Path) -> Callable[[Path], str]:
     """What a model says to the question, 64 tokens through its own chat template, as ``run`` keeps it."""
 
     def ask(folder: Path) -> str:
@@ -94,20 +78,27 @@ def test_each_format_is_whole_and_answers(
 
 
 def test_a_gguf_keeps_its_weights_and_its_template(
-    demo_ir: Path, demo_gguf: Path, answer: Callable[[Path], str]
+    demo_gguf: Path, answer: Callable[[Path], str], llmbench: RunCommand, tmp_path: Path
 ) -> None:
-    """Its own format, its context, no agreement claimed; nothing is written beside the file."""
-    manifest = read_manifest(demo_ir)
+    """Its own format and context, no agreement claimed, nothing written beside the file; then it runs."""
+    beside = sorted(demo_gguf.parent.iterdir())
 
+    done = llmbench("convert", "--model-id", str(demo_gguf), "--output-dir", "out")
+
+    assert 0 == done.returncode, done.stderr
+    assert "not measured" in done.stdout
+    assert beside == sorted(demo_gguf.parent.iterdir())
+    model = ir.locate(tmp_path / "out")
+    ir.check_files(model)
+    ir.verify(model)
+    manifest = read_manifest(model.path)
     assert manifest is not None
     assert ("INT4", "Q4_1", 8192) == (
-        demo_ir.name,
+        model.path.name,
         manifest.recipe.weight_format,
         manifest.context_tokens,
     )
     assert manifest.agreement is None
-    assert "not measured" in str(manifest.agreement_note)
-    assert "im_start" in (demo_ir / "openvino_tokenizer.xml").read_text(encoding="utf-8")
-    assert not list(demo_gguf.parent.glob("openvino_*"))
-    ir.verify(ir.locate(demo_ir))
-    _check_english(answer(demo_ir), 5)
+    assert "im_start" in (model.path / "openvino_tokenizer.xml").read_text(encoding="utf-8")
+    assert [] == [entry for entry in model.path.iterdir() if entry.is_symlink() or entry.is_dir()]
+    _check_english(answer(model.path), 5)

@@ -1,5 +1,6 @@
 """The head of a GGUF, against files that the gguf package itself writes."""
 
+import struct
 from pathlib import Path
 
 import gguf
@@ -70,6 +71,61 @@ def test_agrees_with_the_gguf_package(tmp_path: Path) -> None:
     theirs = [(t.name, t.tensor_type.name, t.data_offset + t.n_bytes) for t in gguf.GGUFReader(path).tensors]
 
     assert theirs == [(t.name, t.type, t.end) for t in read_header(path).tensors]
+
+
+def _string(text: str) -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def _array(kind: int, *items: bytes) -> bytes:
+    return struct.pack("<IQ", kind, len(items)) + b"".join(items)
+
+
+def _head(kind: int, value: bytes) -> bytes:
+    """A GGUF without tensors and with two keys: *value* of type *kind*, then the number 7."""
+    keys = _string("example.value") + struct.pack("<I", kind) + value
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + keys + _string("seven") + struct.pack("<II", 4, 7)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        _array(4, b"\1\0\0\0", b"\2\0\0\0"),
+        _array(8, _string("a"), _string("")),
+        _array(9, _array(0, b"x", b"y"), _array(8, _string("z"))),
+        _array(10),
+    ],
+    ids=["numbers", "strings", "nested", "empty"],
+)
+def test_what_follows_an_array_is_read_right(value: bytes, tmp_path: Path) -> None:
+    """Arrays of any kind are stepped over by exactly their length."""
+    path = tmp_path / "arrays.gguf"
+    path.write_bytes(_head(9, value))
+
+    header = read_header(path)
+
+    assert {"seven": 7} == header.metadata
+    assert header.weight_format is None
+
+
+@pytest.mark.parametrize(("kind", "value"), [(13, b""), (9, _array(13))], ids=["value", "array"])
+def test_an_unknown_type_of_value_is_told(kind: int, value: bytes, tmp_path: Path) -> None:
+    """Its length is unknown, so nothing after it can be read."""
+    path = tmp_path / "future.gguf"
+    path.write_bytes(_head(kind, value))
+
+    with pytest.raises(InputError, match="unknown type 13"):
+        read_header(path)
+
+
+def test_an_unknown_type_of_tensor_is_told(tmp_path: Path) -> None:
+    """A quantization of the future has a size that nobody here knows."""
+    tensor = _string("a") + struct.pack("<IQIQ", 1, 32, 999, 0)
+    path = tmp_path / "future.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + tensor)
+
+    with pytest.raises(InputError, match="unknown GGUF type 999"):
+        read_header(path).tensors  # noqa: B018  (a property that reads)
 
 
 @pytest.mark.parametrize("size", [0, 3, 4, 8, 20, 60, 120, 200])

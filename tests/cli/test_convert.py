@@ -1,0 +1,89 @@
+"""What ``convert`` shows; what it does is in tests/unit/test_convert.py and tests/model."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from llmbench.child import Progress
+from llmbench.cli import convert
+from llmbench.convert import Converted
+from llmbench.manifest import FileRecord, Manifest, Recipe, Source, Timings
+
+CONVERTED = Converted(
+    folder=Path("out/pytorch/dldt/INT8"),
+    is_new=True,
+    manifest=Manifest(
+        schema=1,
+        created_at="2026-01-02T03:04:05+00:00",
+        source=Source(kind="hub", id="example/tiny", revision="0" * 40),
+        recipe=Recipe(weight_format="int8", is_symmetric=False),
+        versions={},
+        context_tokens=8192,
+        files={"openvino_model.bin": FileRecord(sha256="ab" * 32, bytes=138 << 20)},
+        agreement=0.9427,
+        timings=Timings(export_s=80.2, verify_s=9.94, hash_s=0.12),
+    ),
+)
+
+
+def test_a_conversion_is_four_lines() -> None:
+    """Where it is, what it is, how far it agrees, and each step's time apart."""
+    assert (
+        "out/pytorch/dldt/INT8",
+        "  weights    int8, 138 MiB; context 8192 tokens",
+        "  agreement  0.943 of next tokens",
+        "  took       export 1 min 20 s, verification 9.9 s, hashing 0.1 s",
+    ) == convert.describe(CONVERTED)
+
+
+def test_what_is_unknown_is_said_so() -> None:
+    """No agreement, no context, no export: words, not zeros."""
+    manifest = dataclasses.replace(
+        CONVERTED.manifest,
+        agreement=None,
+        agreement_note="not measured: no source",
+        context_tokens=None,
+        timings=Timings(verify_s=1.0),
+    )
+
+    lines = convert.describe(dataclasses.replace(CONVERTED, manifest=manifest, is_new=False))
+
+    assert lines[0].endswith("was there already, nothing was done")
+    assert lines[1].endswith("context unknown")
+    assert "  agreement  not measured: no source" == lines[2]
+    assert "  took       verification 1.0 s" == lines[3]
+
+
+def test_a_source_read_in_another_type_is_said_so() -> None:
+    """A bfloat16 reading of the source blurs the agreement."""
+    manifest = dataclasses.replace(CONVERTED.manifest, agreement_note="the source was read in bfloat16")
+
+    lines = convert.describe(dataclasses.replace(CONVERTED, manifest=manifest))
+
+    assert "  agreement  0.943 of next tokens (the source was read in bfloat16)" == lines[2]
+
+
+def test_progress_without_a_terminal_is_a_line_a_step(capfd: pytest.CaptureFixture[str]) -> None:
+    """Percentages are for terminals; a log has the steps, on standard error."""
+    screen = convert._Plain()
+    with screen.shown():
+        screen.report(Progress(label="exporting int8"))
+        screen.report(Progress(label="Loading weights", share=0.5))
+
+    assert ("", "exporting int8 …\n") == tuple(capfd.readouterr())
+
+
+def test_progress_on_a_terminal_names_step_and_part(capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing of it goes to standard output, and it takes a new step after a finished part."""
+    screen = convert._Live()
+    with screen.shown():
+        screen.report(Progress(label="exporting int8"))
+        screen.report(Progress(label="Loading weights", share=1.0))
+        assert "exporting int8: loading weights" == screen._bar.tasks[0].description
+        assert screen._bar.finished
+        screen.report(Progress(label="hashing"))
+        assert "hashing" == screen._bar.tasks[0].description
+        assert not screen._bar.finished
+
+    assert "" == capfd.readouterr().out
