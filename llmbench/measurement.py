@@ -133,8 +133,15 @@ class Placement:
 
     @property
     def idle(self) -> tuple[int, ...]:
-        """The sockets that surely did not work; beside busy neighbours one may be neither here nor in *worked*."""
-        return tuple(s.socket for s in self.sockets if self.most_s(s) < self._bar_s(s))
+        """The sockets that surely did not work, though they had the time to.
+
+        Beside busy neighbours a socket may be neither here nor in *worked*.
+        """
+        return tuple(
+            s.socket
+            for s in self.sockets
+            if self.most_s(s) < self._bar_s(s) <= self.most_s(s) + s.cpus * self.wall_s - s.busy_s
+        )
 
     def _bar_s(self, work: SocketWork) -> float:
         """CPU seconds from which on a socket has worked."""

@@ -113,6 +113,16 @@ def test_one_socket_did_all_the_work() -> None:
     assert (0,) == _placement(12.0, _work(0, 10.0), _work(1, 2.0)).worked
 
 
+def test_a_socket_that_did_little_is_idle_only_where_it_had_the_time() -> None:
+    """Socket 1 worked for 2 s at most: of 10 s that were free it is idle; of 10 s that others filled, who knows."""
+    free = _placement(12.0, _work(0, 10.0), _work(1, 2.0))
+    filled = _placement(12.0, _work(0, 10.0, still_s=10.0), _work(1, 10.0))
+
+    assert (1,) == free.idle
+    assert () == filled.idle
+    assert (0,) == filled.worked
+
+
 def test_a_quarter_is_enough() -> None:
     """The limit itself counts as work."""
     assert (0, 1) == _placement(12.5, _work(0, 10.0), _work(1, 2.5)).worked
