@@ -1,0 +1,141 @@
+"""A run that is killed at any instant loses nothing that was finished, doubles nothing, and leaves nobody behind."""
+
+import collections
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from llmbench import plan, store
+from llmbench.run import Outcome, Run
+
+from .conftest import SCRIPTED, Marked
+
+KILLS = 100
+row_1 = pytest.mark.fault(1, "parent killed with -9 at any point")
+
+
+def _measurements(content: bytes) -> list[bytes]:
+    """The measurement lines that are whole."""
+    lines = content.split(b"\n")[:-1]
+    return [line for line in lines if b'"event":"measurement"' in line]
+
+
+def _assert_nothing_doubled(run: Run) -> None:
+    """Each finished launch has every request once; there are as many of each configuration as were asked for."""
+    finished = [launch for launch in run.launches if launch.outcome is Outcome.FINISHED]
+    assert {index: cell.launches for index, cell in enumerate(run.cells)} == collections.Counter(
+        launch.cell for launch in finished
+    )
+    for launch in finished:
+        asked = [(r.iteration, r.prompt) for r in plan.requests(run.config_of(launch))]
+        assert asked == [(m.iteration, m.prompt) for m in launch.measurements]
+    indices = [launch.index for launch in run.launches]
+    assert sorted(set(indices)) == indices == list(range(len(indices)))
+
+
+class _Victim:
+    """A run of three launches of ten requests that is killed again and again, and gone on with."""
+
+    def __init__(self, marked: Marked, seed: int) -> None:
+        self.marked = marked
+        self.path = marked.folder / "reports/victim.jsonl"
+        self.rng = random.Random(seed)
+        self.lasts_s = 0.5
+
+    def _command(self) -> list[str]:
+        if self.path.exists() and self.path.read_bytes().count(b"\n"):
+            return ["run", "--resume", "reports/victim.jsonl"]
+        script = "first=1ms,next=1ms,sleep=5ms"
+        options = ["-n", "4", "-ic", "4", "--launches", "3", "--name", "victim", "--overwrite"]
+        return ["run", "-m", script, *SCRIPTED, "--input-tokens", "3,4", *options]
+
+    def kill_once(self) -> None:
+        """Start or go on, kill at a random instant, and hold the file against what was printed and what it was."""
+        before = self.path.read_bytes() if self.path.exists() else b""
+        start = time.monotonic()
+        process = self.marked.start(*self._command())
+        try:
+            process.wait(timeout=self.rng.uniform(0, 1.2 * self.lasts_s))
+            self.lasts_s = time.monotonic() - start
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+        printed, _ = process.communicate()
+        after = self.path.read_bytes() if self.path.exists() else b""
+        told = printed.count("First token latency")
+        kept = _measurements(after)
+        assert len(kept) >= told + len(_measurements(before))
+        assert kept[: len(_measurements(before))] == _measurements(before)
+        if after.count(b"\n"):
+            store.read(self.path)
+        if process.returncode == 0:
+            run = store.read(self.path)
+            assert run.is_complete
+            _assert_nothing_doubled(run)
+            self.path.unlink()
+
+
+@row_1
+@pytest.mark.parametrize("seed", range(4))
+def test_row_01_nothing_is_lost_or_doubled_whenever_the_parent_is_killed(marked: Marked, seed: int) -> None:
+    """A hundred kills at random instants: every request that was told of is in the file, byte for byte, to the end."""
+    victim = _Victim(marked, seed)
+    for _ in range(KILLS // 4):
+        victim.kill_once()
+    marked.assert_gone()
+    if victim.path.exists() and victim.path.read_bytes().count(b"\n"):
+        process = marked.start("run", "--resume", "reports/victim.jsonl", "--quiet")
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+        _assert_nothing_doubled(store.read(victim.path))
+
+
+@row_1
+def test_row_01_the_worker_dies_with_its_parent_and_the_run_goes_on_where_it_stopped(marked: Marked) -> None:
+    """The kernel ends the worker; what was measured is shown, and resuming makes the cut launch again, whole."""
+    process = marked.start(
+        "run", "-m", "first=1ms,hang@8", *SCRIPTED, "-n", "9", "-ic", "4", "--name", "cut", "--timeout", "1h"
+    )
+    path = marked.folder / "reports/cut.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (path.exists() and len(_measurements(path.read_bytes())) == 7):
+        time.sleep(0.01)
+    assert len(marked.alive()) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    marked.assert_gone()
+
+    shown = marked.start("report", "show", "reports/cut.jsonl")
+    out, _ = shown.communicate()
+    assert "the run was cut short" in out
+    run = store.read(path)
+    assert [Outcome.ABORTED] == [launch.outcome for launch in run.launches]
+    assert 7 == len(run.launches[0].measurements)
+
+
+@row_1
+def test_row_01_a_run_is_resumed_only_where_its_launches_can_be_pooled(
+    marked: Marked, tmp_path: Path
+) -> None:
+    """Another CPU, kernel or version: refused with all that changed, and the file is left as it was."""
+    marked.start("run", "-m", "first=1ms", *SCRIPTED, "-n", "1", "--name", "cut").communicate()
+    path = tmp_path / "reports/cut.jsonl"
+    header, *rest = path.read_text().splitlines()
+    changed = json.loads(header)
+    changed["environment"]["cpu_model"] = "Another CPU"
+    changed["environment"]["versions"]["openvino"] = "1.0"
+    path.write_text("\n".join([json.dumps(changed), *rest[:2]]) + '\n{"event": "measu')
+    before = path.read_bytes()
+    process = marked.start("run", "--resume", "reports/cut.jsonl")
+    _, said = process.communicate()
+
+    assert process.returncode == 2
+    assert "the CPU (Another CPU then" in said
+    assert "openvino (1.0 then" in said
+    assert before == path.read_bytes()
