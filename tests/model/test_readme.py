@@ -1,0 +1,77 @@
+"""The README's shell blocks, run as a stranger would type them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmbench.convert import Converted
+
+_ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_GATE = ("make demo", "make test")
+_HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def _commands(name: str) -> list[str]:
+    """Every line of every shell block of a document."""
+    text = (_ROOT / name).read_text(encoding="utf-8")
+    return [line for block in _BLOCK.findall(text) for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A clone as far as the commands see it: prompts and configurations."""
+    for name in ("prompts", "model_configs"):
+        (tmp_path / name).symlink_to(_ROOT / name)
+    return tmp_path
+
+
+def _type(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command as a person types it, this environment's llmbench first."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        command,
+        shell=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def test_the_two_commands_are_the_makefiles() -> None:
+    """`make demo` and `make test` are targets; the gate itself runs the second, another test the demo."""
+    targets = set(re.findall(r"^(\w+):", (_ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert list(_GATE) == _commands("README.md")[:2]
+    assert {"demo", "test"} <= targets
+    assert "make test" in (_ROOT / ".ci/run").read_text()
+
+
+@pytest.mark.model
+@pytest.mark.convert
+def test_every_command_of_the_readme_runs_as_written(
+    workspace: Path, real_folder: Path, conversions: dict[str, Converted]
+) -> None:
+    """In order, in one folder; the hub's model is a folder here, for tests have no hub, and converted already.
+
+    A measurement counts whatever else this machine does: what is tested is the command.
+    """
+    (workspace / "models").symlink_to(conversions["int8"].folder.parents[2])
+    commands = [command for command in _commands("README.md") if command not in _GATE]
+
+    assert len(commands) > 8
+    for command in commands:
+        typed = command.replace(_HUB_NAME, str(real_folder))
+        typed += " --foreign-cpu-limit 1" if typed.startswith("llmbench run ") else ""
+        done = _type(typed, workspace)
+
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    for name in ("base.csv", "base.json", "tidy.csv", "base-report.json", "reports/base.jsonl"):
+        assert (workspace / name).stat().st_size > 0
