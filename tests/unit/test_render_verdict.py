@@ -7,7 +7,8 @@ import pytest
 from llmbench.comparison import Comparison
 from llmbench.comparison.rule import Verdict
 from llmbench.config import Prompt, RunConfig
-from llmbench.render.verdict import lines, next_steps, run_command, sentence, verdict_word
+from llmbench.render.commands import run_command
+from llmbench.render.verdict import lines, next_steps, sentence, verdict_word
 
 Compare = Callable[[str], Comparison]
 
