@@ -10,6 +10,9 @@ from llmbench.units import Nanoseconds
 WORKED_SHARE = 0.25
 """A socket that was busy for less of the time did not do its part of a split."""
 
+IDLE_SHARE = 0.05
+"""A socket with less of the worker's CPU time has none of its threads, whoever else kept it busy."""
+
 
 class Finish(enum.Enum):
     """Why a sequence ended."""
@@ -133,15 +136,18 @@ class Placement:
 
     @property
     def idle(self) -> tuple[int, ...]:
-        """The sockets that surely did not work, though they had the time to.
+        """The sockets that surely did not work.
 
-        Beside busy neighbours a socket may be neither here nor in *worked*.
+        They had the time to, or hardly any of the worker's time was theirs. Beside busy neighbours a socket may be
+        neither here nor in *worked*.
         """
-        return tuple(
-            s.socket
-            for s in self.sockets
-            if self.most_s(s) < self._bar_s(s) <= self.most_s(s) + s.cpus * self.wall_s - s.busy_s
-        )
+        return tuple(work.socket for work in self.sockets if self._is_idle(work))
+
+    def _is_idle(self, work: SocketWork) -> bool:
+        """Whether a socket did less than its part, and not for want of time that others took."""
+        most_s, bar_s = self.most_s(work), self._bar_s(work)
+        free_s = work.cpus * self.wall_s - work.busy_s
+        return most_s < bar_s and (most_s + free_s >= bar_s or most_s < IDLE_SHARE * self.own_s)
 
     def _bar_s(self, work: SocketWork) -> float:
         """CPU seconds from which on a socket has worked."""

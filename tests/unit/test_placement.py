@@ -114,12 +114,17 @@ def test_one_socket_did_all_the_work() -> None:
 
 
 def test_a_socket_that_did_little_is_idle_only_where_it_had_the_time() -> None:
-    """Socket 1 worked for 2 s at most: of 10 s that were free it is idle; of 10 s that others filled, who knows."""
+    """Socket 1 worked for 2 s at most: of 10 s that were free it is idle; of 10 s that others filled, who knows.
+
+    But where 9.6 of the worker's 10 s were surely spent on socket 0, socket 1 had no part, whoever filled it.
+    """
     free = _placement(12.0, _work(0, 10.0), _work(1, 2.0))
     filled = _placement(12.0, _work(0, 10.0, still_s=10.0), _work(1, 10.0))
+    foreign = _placement(10.0, _work(0, 10.0, still_s=9.6), _work(1, 10.0))
 
     assert (1,) == free.idle
     assert () == filled.idle
+    assert (1,) == foreign.idle
     assert (0,) == filled.worked
 
 
