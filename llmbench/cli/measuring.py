@@ -207,7 +207,10 @@ def exit_code(summarized: Report, ways: Ways) -> ExitCode:
     if finished < sum(cell.launches for cell in run.cells):
         codes.add(ExitCode.LAUNCH)
     if sum(row.launches > 0 for row in summarized.rows) < asked_rows:
-        complain("a row has no valid measurement")
+        complain(
+            "a row has no valid measurement, and its notes say why; busy neighbours (llmbench doctor) "
+            "can be let count with --foreign-cpu-limit 1"
+        )
         codes.add(ExitCode.LAUNCH)
     if ways.is_strict and any(row.invalid for row in summarized.rows):
         codes.add(ExitCode.STRICT)
