@@ -183,3 +183,12 @@ class Run:
     def config_of(self, launch: Launch) -> RunConfig:
         """The configuration a launch measured."""
         return self.cells[launch.cell]
+
+    def origin_of(self, cell: int) -> Provenance:
+        """Where the model of a cell came from."""
+        return self.origins[cell] if self.origins else self.provenance
+
+    def software_of(self, cell: int) -> Mapping[str, str]:
+        """Versions in the environment of a cell's workers; in that of their parent, where no launch told its own."""
+        told = (launch.versions for launch in self.launches if launch.cell == cell and launch.versions)
+        return next(told, self.environment.versions)

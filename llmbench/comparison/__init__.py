@@ -38,7 +38,11 @@ class Mean:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One base and one candidate. *unpaired* has a sentence on every row without a partner."""
+    """One base and one candidate.
+
+    *unpaired* has a sentence on every row without a partner. *remark* is what a reader must know with the verdict
+    itself, such as that the measuring stopped early.
+    """
 
     base: Report
     candidate: Report
@@ -50,6 +54,7 @@ class Comparison:
     changes: tuple[Difference, ...]
     warnings: tuple[str, ...]
     is_paired: bool = False
+    remark: str = ""
 
     @property
     def primary(self) -> tuple[Change, ...]:

@@ -65,7 +65,7 @@ def changes(base: Run, candidate: Run) -> tuple[Difference, ...]:
     found = [*_between("", _told(base, is_whole=is_told), _told(candidate, is_whole=is_told))]
     found += _between("", _files(base), _files(candidate))
     if is_told:
-        found += _between("", dict(base.environment.versions), dict(candidate.environment.versions))
+        found += _between("", dict(base.software_of(0)), dict(candidate.software_of(0)))
         found += _between("", _machine(base), _machine(candidate))
         found += _between("in force: ", _in_force(base), _in_force(candidate))
     if base.source or candidate.source:

@@ -122,7 +122,7 @@ def summary_rows(summarized: Report) -> Iterator[dict[str, Cell]]:
 
 def _cell_columns(run: Run, cell: int) -> dict[str, Cell]:
     """The configuration and where it ran, the same for all rows of a cell."""
-    config, origin, versions = run.cells[cell], run.provenance, run.environment.versions
+    config, origin, versions = run.cells[cell], run.origin_of(cell), run.software_of(cell)
     notes = dict.fromkeys(
         note for launch in run.launches if launch.cell == cell for note in launch.in_force.notes
     )

@@ -1,16 +1,13 @@
 """A comparison in words, the same in every form: one sentence, and what to type next."""
 
-import dataclasses
-import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.comparison import Comparison, Pair
 from llmbench.comparison.change import Change
 from llmbench.comparison.rule import Verdict
-from llmbench.config import RunConfig
 from llmbench.metrics import METRICS
+from llmbench.render.commands import ab_command, run_command
 from llmbench.render.text import change, number, share
 
 LEAST_LAUNCHES = 5
@@ -21,33 +18,6 @@ _OPENINGS = {
     Verdict.IMPROVED: "The candidate is faster",
     Verdict.UNCHANGED: "Nothing changed beyond the thresholds",
     Verdict.INCONCLUSIVE: "Undecided",
-}
-
-
-_OPTIONS = {
-    "engine": "--engine",
-    "device": "-d",
-    "attention": "--attention",
-    "output_tokens": "-ic",
-    "iterations": "-n",
-    "warmups": "--warmups",
-    "batch_size": "-bs",
-    "seed": "-s",
-    "num_beams": "--num-beams",
-    "temperature": "--temperature",
-    "top_p": "--top-p",
-    "top_k": "--top-k",
-    "draft_model": "--draft-model",
-    "num_assistant_tokens": "--num-assistant-tokens",
-    "max_ngram_size": "--max-ngram-size",
-    "threads": "--threads",
-}
-"""The settings that a command line is told by an option with a value."""
-
-_SWITCHES = {
-    "apply_chat_template": "--apply-chat-template",
-    "stop_at_eos": "--end-token-stopping",
-    "do_sample": "--do-sample",
 }
 
 
@@ -131,7 +101,7 @@ def sentence(comparison: Comparison) -> str:
     told = "; ".join(primary)
     if verdict is Verdict.REGRESSED and not any(found.is_alarm for found in comparison.primary):
         told = f"{_worst(comparison)}; over all prompts {told}"
-    return f"{_OPENINGS[verdict]}: {told}."
+    return f"{_OPENINGS[verdict]}: {told}.{f' {comparison.remark}.' if comparison.remark else ''}"
 
 
 def _spoken(found: Change) -> str:
@@ -183,6 +153,11 @@ def next_steps(comparison: Comparison) -> Iterator[str]:
     if launches is None:
         yield "no reasonable number of launches would decide it; quieten the machine first: llmbench doctor"
         return
+    if comparison.is_paired:
+        yield f"to decide it, measure {launches} blocks:"
+        again = ab_command(comparison.base.run.cells[0], comparison.candidate.run.cells[0], launches)
+        yield f"  {again or f'llmbench ab A.toml B.toml --blocks {launches}'}"
+        return
     yield f"to decide it, measure both sides with {launches} launches:"
     yield f"  {run_command(comparison.candidate.run.cells[0], launches)}"
 
@@ -199,27 +174,3 @@ def _launches_to_decide(waiting: Sequence[Change]) -> int | None:
     if None in needed:
         return None
     return max(2 * max(max(each.launches) for each in known), *(n for n in needed if n is not None))
-
-
-def run_command(config: RunConfig, launches: int) -> str:
-    """The command line that measures a configuration again with so many launches."""
-    parts = ["llmbench", "run", "-m", config.model, *_prompt_options(config)]
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name in _OPTIONS and value != field.default:
-            parts += [_OPTIONS[field.name], str(value)]
-        elif field.name in _SWITCHES and value:
-            parts.append(_SWITCHES[field.name])
-    for option, values in (("-lc", config.properties), ("--cb-config", config.scheduler)):
-        parts += [option, json.dumps(dict(values))] if values else []
-    return shlex.join([*parts, "--launches", str(launches)])
-
-
-def _prompt_options(config: RunConfig) -> list[str]:
-    """The options that name the prompts, as far as the configuration tells them."""
-    first = config.prompts[0]
-    if first.recorded_sha256 is not None:
-        return ["-pf", first.set]
-    if first.tokens is not None:
-        return ["--input-tokens", ",".join(str(prompt.tokens) for prompt in config.prompts)]
-    return ["-p", first.text or ""] if first.set == "text" else ["-pf", first.set]
