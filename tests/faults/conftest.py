@@ -13,6 +13,9 @@ import pytest
 from llmbench import ir
 from llmbench.digests import file_sha256
 from llmbench.manifest import SCHEMA, FileRecord, Manifest, Recipe, Source, write_manifest
+from tests.model.conftest import demo_gguf, demo_ir
+
+__all__ = ["demo_gguf", "demo_ir"]  # fixtures of a real model
 
 PATIENCE_S = 60.0
 SCRIPTED = ("--engine", "scripted")

@@ -45,7 +45,7 @@ class _Victim:
     def __init__(self, marked: Marked, seed: int) -> None:
         self.marked = marked
         self.path = marked.folder / "reports/victim.jsonl"
-        self.rng = random.Random(seed)
+        self.rng = random.Random(seed)  # noqa: S311  instants, not secrets
         self.lasts_s = 0.5
 
     def _command(self) -> list[str]:

@@ -346,16 +346,14 @@ def test_row_34_a_run_file_of_another_schema_is_refused(llmbench: Run, run_file:
     ],
 )
 def test_row_34_a_csv_whose_columns_are_not_ours_is_refused(
-    llmbench: Run, run_file: Path, tmp_path: Path, change: str | None, said: str
+    llmbench: Run, run_file: Path, tmp_path: Path, *, change: str | None, said: str
 ) -> None:
     """Exit 2 and the names of the columns."""
     assert run_file.exists()
     text = llmbench("report", "csv", "reports/real.jsonl").stdout
     head, *rows = text.splitlines()
-    if change:
-        lines = [change + head, *("0," + row for row in rows)]
-    else:
-        lines = [head.replace("e2e_ms,", "", 1), *rows]
+    doubled = [f"{change}{head}", *(f"0,{row}" for row in rows)]
+    lines = doubled if change else [head.replace("e2e_ms,", "", 1), *rows]
     (tmp_path / "x.csv").write_text("\n".join(lines))
     done = llmbench("report", "show", "x.csv")
 

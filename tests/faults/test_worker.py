@@ -1,0 +1,339 @@
+"""A worker that is interrupted, crashes, runs out of memory, or hangs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from llmbench import store
+from llmbench.run import Outcome
+from llmbench.system import cgroup, exhaustion
+from tests import machines
+
+from .conftest import SCRIPTED, Marked, wait_until
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+row_7 = pytest.mark.fault(7, "SIGINT, SIGTERM in a native generate (ignored for > 10 s by the engine)")
+row_8 = pytest.mark.fault(8, "worker dies by SIGSEGV, SIGBUS, SIGKILL")
+row_9 = pytest.mark.fault(9, "out of memory")
+row_10 = pytest.mark.fault(10, "hang")
+INTERRUPTS = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+@row_7
+@INTERRUPTS
+def test_row_07_an_interrupted_run_ends_at_once_with_what_it_has(
+    marked: Marked, number: signal.Signals, code: int
+) -> None:
+    """The worker, deep in a request that would last an hour, is ended; the table and the resume command are shown."""
+    process = marked.start(
+        "run", "-m", "first=1ms,hang@5", *SCRIPTED, "-n", "9", "-ic", "4", "--name", "my run", "-r", "out.csv"
+    )
+    wait_until(lambda: _lines(marked.folder / "reports/my run.jsonl") == 6, "four requests")
+    start = time.monotonic()
+    os.kill(process.pid, number)
+    out, said = process.communicate(timeout=60)
+
+    assert code == process.returncode
+    assert time.monotonic() - start < 30
+    assert "4 measurements are kept in reports/my run.jsonl" in said
+    assert "go on with: llmbench run --resume 'reports/my run.jsonl'" in said
+    assert "written: out.csv" in out
+    assert "Traceback" not in said
+    marked.assert_gone()
+
+
+@row_7
+@pytest.mark.model
+@INTERRUPTS
+def test_row_07_a_native_generate_is_interrupted(
+    marked: Marked, demo_ir: Path, number: signal.Signals, code: int
+) -> None:
+    """The engine ignores SIGINT for as long as it generates, minutes here; the run ends all the same, at once."""
+    process = marked.start(
+        *("run", "-m", str(demo_ir), "-p", "Hello", "-ic", "8000", "-n", "1", "--warmups", "0", "--name", "x")
+    )
+    path = marked.folder / "reports/x.jsonl"
+    wait_until(lambda: _lines(path) == 2, "the model to load")
+    time.sleep(1)
+    start = time.monotonic()
+    os.kill(process.pid, number)
+    process.communicate(timeout=60)
+
+    assert code == process.returncode
+    assert time.monotonic() - start < 30
+    marked.assert_gone()
+
+
+@row_8
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGBUS", "SIGKILL"])
+def test_row_08_a_crash_is_named_and_other_launches_go_on(llmbench: Run, tmp_path: Path, name: str) -> None:
+    """Exit 5; signal and phase are told, on the screen and in the file; with --keep-going the others are made."""
+    crash = ("run", "-m", f"first=1ms,crash={name}@3", *SCRIPTED, "-n", "3", "-ic", "4", "--launches", "2")
+    done = llmbench(*crash, "--name", "x", "--keep-going")
+    run = store.read(tmp_path / "reports/x.jsonl")
+
+    assert done.returncode == 5
+    for launch in (1, 2):
+        assert f"launch {launch}: the worker was killed by {name} during iteration 2, prompt 0" in done.stderr
+    assert [Outcome.FAILED] * 2 == [launch.outcome for launch in run.launches]
+    for launch in run.launches:
+        assert launch.failure is not None
+        assert (name, "iteration 2, prompt 0") == (launch.failure.signal, launch.failure.phase)
+        assert 2 == len(launch.measurements)
+    assert llmbench(*crash, "--name", "y").returncode == 5
+    assert 1 == len(store.read(tmp_path / "reports/y.jsonl").launches)
+
+
+@row_8
+def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench: Run) -> None:
+    """What a worker printed before it died stands in the run file; here a package that is broken."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if 'LLMBENCH_LAUNCH' in os.environ:\n"
+        "    print('a library says farewell', file=sys.stderr, flush=True)\n"
+        "    os._exit(9)\n"
+    )
+    done = llmbench("run", "-m", "first=1ms", *SCRIPTED, "--name", "x", PYTHONPATH=str(broken))
+    (launch,) = store.read(tmp_path / "reports/x.jsonl").launches
+
+    assert done.returncode == 5
+    assert "ended with exit code 9 during load" in done.stderr
+    assert launch.failure is not None
+    assert ("a library says farewell",) == launch.failure.log
+
+
+@row_10
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [("hang@3", "no first token in 1 s"), ("stall@3", "no token after token 1 in 1 s")],
+)
+def test_row_10_a_hang_is_ended_phase_by_phase_with_its_stack(
+    llmbench: Run, tmp_path: Path, script: str, said: str
+) -> None:
+    """Exit 5: what was waited for and how long is told, and where the worker stood is kept."""
+    done = llmbench(
+        *(
+            "run",
+            "-m",
+            f"first=1ms,{script}",
+            *SCRIPTED,
+            "-n",
+            "9",
+            "-ic",
+            "4",
+            "--timeout",
+            "1s",
+            "--name",
+            "x",
+        )
+    )
+    (launch,) = store.read(tmp_path / "reports/x.jsonl").launches
+
+    assert done.returncode == 5, done.stderr
+    assert f"{said} during iteration 2, prompt 0; the worker was ended" in done.stderr
+    assert launch.failure is not None
+    assert any("scripted.py" in line and "_break" in line for line in launch.failure.log)
+    assert 2 == len(launch.measurements)
+
+
+@row_10
+def test_row_10_a_load_that_hangs_is_ended(llmbench: Run, tmp_path: Path) -> None:
+    """The watchdog watches the loading too, the start of the interpreter included."""
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    (slow / "sitecustomize.py").write_text(
+        "import os, time\nif 'LLMBENCH_LAUNCH' in os.environ:\n    time.sleep(3600)\n"
+    )
+    done = llmbench("run", "-m", "first=1ms", *SCRIPTED, "--timeout", "1s", PYTHONPATH=str(slow))
+
+    assert done.returncode == 5
+    assert "no answer in 1 s during load" in done.stderr
+
+
+@row_10
+def test_row_10_a_slow_request_is_no_hang(llmbench: Run) -> None:
+    """The time allowed is for each wait, not for the run: ten requests of a fifth of it each are fine."""
+    done = llmbench(
+        *(
+            "run",
+            "-m",
+            "first=1ms,sleep=400ms",
+            *SCRIPTED,
+            "-n",
+            "6",
+            "-ic",
+            "4",
+            "--timeout",
+            "2s",
+            "--quiet",
+        )
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+@row_10
+@pytest.mark.model
+def test_row_10_a_native_call_that_lasts_too_long_is_ended_with_its_stack(
+    llmbench: Run, demo_ir: Path, tmp_path: Path
+) -> None:
+    """The engine does not tell its tokens, so the whole request is what is waited for; the stack names the call."""
+    done = llmbench(
+        *("run", "-m", str(demo_ir), "-p", "Hello", "-ic", "8000", "-n", "1", "--warmups", "0"),
+        *("--timeout", "15s", "--name", "x"),
+    )
+    (launch,) = store.read(tmp_path / "reports/x.jsonl").launches
+
+    assert done.returncode == 5, done.stderr
+    assert "no answer in 15 s during iteration 0, prompt 0" in done.stderr
+    assert launch.failure is not None
+    assert any("genai.py" in line for line in launch.failure.log)
+
+
+_GROUPS = Path("/sys/fs/cgroup/memory")
+needs_group = pytest.mark.skipif(
+    os.geteuid() != 0 or not (_GROUPS / "memory.limit_in_bytes").exists(),
+    reason="limiting memory takes root and control groups of version 1",
+)
+
+
+@pytest.fixture
+def small_memory() -> Iterator[Callable[[int], list[str]]]:
+    """Gives the words that start a command in a control group of so many MiB."""
+    own = next(
+        line.partition("memory:/")[2]
+        for line in Path("/proc/self/cgroup").read_text().splitlines()
+        if ":memory:" in line
+    )
+    folder = _GROUPS / own / f"llmbench-test-{os.getpid()}"
+    folder.mkdir()
+
+    def prefix(mebibytes: int) -> list[str]:
+        for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
+            (folder / name).write_text(str(mebibytes << 20))
+        return ["sh", "-c", f'echo $$ > {folder}/cgroup.procs && exec "$@"', "sh"]
+
+    yield prefix
+    wait_until(lambda: not (folder / "cgroup.procs").read_text(), "the group to empty")
+    folder.rmdir()
+
+
+@row_9
+@needs_group
+def test_row_09_a_worker_killed_for_want_of_memory_is_named(
+    small_memory: Callable[[int], list[str]], tmp_path: Path
+) -> None:
+    """A real limit, a real kill: exit 5, the group's peak against its limit, and what was measured is kept."""
+    done = subprocess.run(
+        [
+            *small_memory(120),
+            *(sys.executable, "-m", "llmbench", "run", "-m", "first=1ms,next=1us", *SCRIPTED, "--name", "x"),
+            *("-n", "1", "--warmups", "0", "-ic", "8", "-ic", "8,4000000", "--keep-going"),
+        ],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    small, large = store.read(tmp_path / "reports/x.jsonl").launches
+
+    assert done.returncode == 5, done.stderr
+    assert "was killed by SIGKILL during iteration 0, prompt 0: out of memory" in done.stderr
+    assert "MiB of 120 MiB" in done.stderr
+    assert [Outcome.FINISHED, Outcome.FAILED] == [small.outcome, large.outcome]
+    assert 1 == len(small.measurements)
+
+
+@row_9
+@pytest.mark.model
+@needs_group
+def test_row_09_a_model_that_does_not_fit_is_told_before_it_is_loaded(
+    small_memory: Callable[[int], list[str]], demo_ir: Path, tmp_path: Path
+) -> None:
+    """100 MiB of weights in a group of 90: refused with both sizes, exit 5, and nothing is written."""
+    done = subprocess.run(
+        [*small_memory(90), sys.executable, "-m", "llmbench", "run", "-m", str(demo_ir), "-n", "1"],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 5, done.stderr
+    assert "out of memory before it is loaded" in done.stderr
+    assert [] == list(tmp_path.rglob("*.jsonl"))
+
+
+@row_9
+def test_row_09_weights_beyond_the_memory_available_are_refused_before_loading(
+    llmbench: Run, ir_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A file of a TiB, which the disk does not really hold, is no match for any memory: exit 5, with both sizes."""
+    model = ir_of(known=False)
+    with (model / "openvino_model.bin").open("ab") as file:
+        file.truncate(1 << 40)
+    done = llmbench("run", "-m", str(model))
+
+    assert done.returncode == 5, done.stderr
+    assert "the weights of" in done.stderr
+    assert "1024.0 GiB" in done.stderr
+    assert [] == list(tmp_path.rglob("*.jsonl"))
+
+
+@row_9
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"proc/self/cgroup": "0::/job\n", "sys/fs/cgroup/job/memory.events": "oom 1\noom_kill {n}\n"},
+        {
+            "proc/self/cgroup": "4:memory:/job\n",
+            "sys/fs/cgroup/memory/job/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill {n}\n",
+        },
+        {"proc/self/cgroup": "0::/\n", "proc/vmstat": "nr_free_pages 7\noom_kill {n}\n"},
+    ],
+)
+def test_row_09_kills_are_counted_by_each_version_of_control_groups(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
+    """Version 2, version 1, and the machine's own counter: a count that grew is a kill, one that did not is none."""
+
+    def write(count: int) -> None:
+        machines.write(tmp_path, {name: text.format(n=count) for name, text in files.items()})
+
+    write(2)
+    before = exhaustion.Kills.count(tmp_path)
+    assert before.since() is None
+    write(3)
+    assert (before.since() or "").startswith("out of memory: the kernel ended a process")
+
+
+@row_9
+def test_row_09_memory_left_is_the_groups_or_the_machines(tmp_path: Path) -> None:
+    """1 GiB limit, 700 MiB used of which 300 MiB are pages of files: 624 MiB are left, though the machine has 8 GiB."""
+    machines.write(
+        tmp_path,
+        {
+            "proc/meminfo": "MemTotal: 16777216 kB\nMemAvailable: 8388608 kB\n",
+            "proc/self/cgroup": "0::/job\n",
+            "sys/fs/cgroup/job/memory.max": f"{1 << 30}\n",
+            "sys/fs/cgroup/job/memory.current": f"{700 << 20}\n",
+            "sys/fs/cgroup/job/memory.stat": f"anon 1\nactive_file {200 << 20}\ninactive_file {100 << 20}\n",
+        },
+    )
+
+    assert (1 << 30) - (400 << 20) == exhaustion.available_bytes(tmp_path)
+    assert (1 << 30) - (400 << 20) == cgroup.read(tmp_path).memory_free_bytes
+    (tmp_path / "sys/fs/cgroup/job/memory.max").write_text("max\n")
+    assert 8 << 30 == exhaustion.available_bytes(tmp_path)
