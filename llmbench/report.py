@@ -142,15 +142,16 @@ def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Iterable[str])
     for m, reasons in group:
         if not reasons:
             by_launch.setdefault(m.launch, []).append(m)
-    values = {name: _values(name, by_launch) for name in names}
+    values = _values(tuple(names), by_launch)
     shown = [m for measurements in by_launch.values() for m in measurements] or [group[0][0]]
+    sizes = list(zip(*((m.input_tokens, m.output_tokens) for m in shown), strict=True))
     invalid = [reasons for _, reasons in group if reasons]
     return Row(
         cell=key[0],
         config=config,
         prompt=config.prompts[key[1]],
-        input_tokens=statistics.median_low([m.input_tokens for m in shown]),
-        output_tokens=statistics.median_low([m.output_tokens for m in shown]),
+        input_tokens=statistics.median_low(sizes[0]),
+        output_tokens=statistics.median_low(sizes[1]),
         launches=len(by_launch),
         measured=len(group),
         invalid=len(invalid),
@@ -164,14 +165,26 @@ def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Iterable[str])
     )
 
 
-def _values(name: str, by_launch: Mapping[int, Sequence[Measurement]]) -> dict[int, list[float]]:
-    """The values of a metric that exist, by launch; a launch without any is left out."""
-    of = METRICS[name].of
-    found = {
-        launch: [value for value in map(of, measurements) if value is not None]
-        for launch, measurements in by_launch.items()
-    }
-    return {launch: values for launch, values in found.items() if values}
+def _values(
+    names: Sequence[str], by_launch: Mapping[int, Sequence[Measurement]]
+) -> dict[str, dict[int, list[float]]]:
+    """The values of each metric that exist, by launch; a launch without any is left out.
+
+    All metrics of one measurement are taken before the next, while it is in the processor's cache.
+    """
+    functions = [METRICS[name].of for name in names]
+    found: dict[str, dict[int, list[float]]] = {name: {} for name in names}
+    for launch, measurements in by_launch.items():
+        columns: list[list[float]] = [[] for _ in names]
+        for m in measurements:
+            for of, column in zip(functions, columns, strict=True):
+                value = of(m)
+                if value is not None:
+                    column.append(value)
+        for name, column in zip(names, columns, strict=True):
+            if column:
+                found[name][launch] = column
+    return found
 
 
 def _summary(values: Mapping[int, Sequence[float]]) -> Summary:

@@ -1,0 +1,100 @@
+"""The CPU time ``report compare`` takes on 100,000 measurements of 32 tokens: the aim is 2 s, without imports."""
+
+import itertools
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from llmbench.cli.loading import load
+from llmbench.comparison import compare
+from llmbench.comparison.rule import COMPARED
+from llmbench.config import Prompt, RunConfig
+from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
+from llmbench.measurement import Conditions, Measurement, Sequence
+from llmbench.report import summarize
+from llmbench.run import Outcome, Provenance
+from llmbench.system import environment
+from llmbench.units import Nanoseconds
+
+LAUNCHES, ITERATIONS, PROMPTS, TOKENS = 5, 1000, 10, 32
+CONFIG = RunConfig(
+    model="m",
+    prompts=tuple(Prompt(set="s", index=i, tokens=32 * (i + 1)) for i in range(PROMPTS)),
+    output_tokens=TOKENS,
+    iterations=ITERATIONS,
+    warmups=0,
+    launches=LAUNCHES,
+)
+
+
+def measurement(source: random.Random, launch: int, iteration: int, prompt: int) -> Measurement:
+    """A request of 50 ms and then 10 ms a token, with a noise of 1 %."""
+    at, instants = 10**9, []
+    for token in range(TOKENS):
+        at += round((10e6 if token else 50e6) * source.gauss(1, 0.01))
+        instants.append(Nanoseconds(at))
+    return Measurement(
+        launch=launch,
+        iteration=iteration,
+        prompt=prompt,
+        is_warmup=False,
+        start_ns=Nanoseconds(10**9),
+        end_ns=instants[-1],
+        started_at="2026-01-02T03:04:05.000006",
+        ended_at="2026-01-02T03:04:05.400006",
+        asked_tokens=TOKENS,
+        sequences=(
+            Sequence(input_tokens=32, at_ns=tuple(instants), token_ids=tuple(range(TOKENS)), text="text"),
+        ),
+        conditions=Conditions(wall_s=0.36, cpus=2, own_s=0.7, foreign_s=0.0),
+    )
+
+
+def write(path: Path, seed: int) -> None:
+    """A run file of 50,000 measurements."""
+    source = random.Random(seed)  # noqa: S311  a simulation, not a secret
+    provenance = Provenance(path="m", known=True, source="hub", source_id="example/m")
+    header = Header(
+        id=path.stem,
+        started_at="2026-01-02T03:04:00+00:00",
+        version="0",
+        cells=(CONFIG,),
+        environment=environment.capture(),
+        provenance=provenance,
+    )
+    with path.open("wb") as file:
+        file.write(encode(header))
+        for launch in range(LAUNCHES):
+            file.write(encode(LaunchStarted(launch=launch, cell=0, started_at="2026-01-02T03:04:00")))
+            for iteration in range(ITERATIONS):
+                for prompt in range(PROMPTS):
+                    file.write(encode(measurement(source, launch, iteration, prompt)))
+            file.write(encode(LaunchEnded(launch=launch, outcome=Outcome.FINISHED)))
+        file.write(encode(RunEnded(ended_at="2026-01-02T04:04:00+00:00")))
+
+
+def main() -> None:
+    """Write two runs, compare them, and print what each part took."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / name for name in ("base.jsonl", "candidate.jsonl")]
+        for seed, path in enumerate(paths):
+            write(path, seed)
+        compare(*(summarize(load(path), COMPARED) for path in paths))  # everything is imported now
+        instants = [time.process_time()]
+        runs = [load(path) for path in paths]
+        instants.append(time.process_time())
+        reports = [summarize(run, COMPARED) for run in runs]
+        instants.append(time.process_time())
+        comparison = compare(*reports)
+        instants.append(time.process_time())
+    parts = [after - before for before, after in itertools.pairwise(instants)]
+    print("read {:.2f} s, summarise {:.2f} s, compare {:.2f} s".format(*parts))
+    print(
+        f"in all {sum(parts):.2f} s: {comparison.verdict.value}; pandas imported: {'pandas' in sys.modules}"
+    )
+
+
+if __name__ == "__main__":
+    main()
