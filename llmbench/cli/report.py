@@ -8,6 +8,8 @@ import click
 
 from llmbench.cli.compare import compare
 from llmbench.cli.loading import load, salvage_option
+from llmbench.cli.report_history import history
+from llmbench.cli.report_html import as_html
 from llmbench.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
@@ -49,8 +51,9 @@ def _code(reports: "list[Report]") -> ExitCode:
 
 @command.command(short_help="The table of a run.")
 @click.argument("paths", type=_PATH, nargs=-1, required=True, metavar="PATH...")
+@click.option("--plot", is_flag=True, help="Plots of latency and of every token's gap below each table.")
 @salvage_option
-def show(paths: tuple[Path, ...], salvage: bool) -> int:
+def show(paths: tuple[Path, ...], plot: bool, salvage: bool) -> int:
     """Show the table of each run, its caveats below it."""
     from rich.console import Console
 
@@ -63,6 +66,10 @@ def show(paths: tuple[Path, ...], salvage: bool) -> int:
         if index:
             console.print()
         screen.render_report(report, console)
+        if plot:
+            from llmbench.render.plots import render_plots
+
+            render_plots(report, console)
     return _code(reports)
 
 
@@ -118,4 +125,5 @@ def as_json(path: Path, layout: str, output: Path | None, salvage: bool) -> int:
     return _code([report])
 
 
-command.add_command(compare)
+for subcommand in (as_html, compare, history):
+    command.add_command(subcommand)

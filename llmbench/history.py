@@ -1,0 +1,182 @@
+"""Runs over time: those of one machine and configuration in a line, each judged against the one before."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from llmbench import stats
+from llmbench.comparison import change
+from llmbench.comparison.change import Change, Sample
+from llmbench.comparison.rule import COMPARED, Rule
+from llmbench.config import Prompt
+from llmbench.report import Report, Row, settings
+from llmbench.stats import Summary
+
+_NOT_WHAT = frozenset(
+    ("model", "interpreter", "launches", "iterations", "warmups", "foreign_cpu_limit", "is_verified")
+)
+"""Settings that tell where files lie and how often something was measured, not what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What is the same in all runs of a line, by name: machine, model and settings; and the hashes of its prompts.
+
+    Versions, the kernel and the model's files are no part of it: they are what changes from release to release.
+    """
+
+    named: Mapping[str, str] = field(hash=False)
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One configuration (*cell*) of one run."""
+
+    report: Report
+    cell: int
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Its prompts."""
+        return tuple(row for row in self.report.rows if row.cell == self.cell)
+
+    @property
+    def is_green(self) -> bool:
+        """Whether it can stand as a baseline: whole, valid, and every prompt measured."""
+        rows = self.rows
+        prompts = len(self.report.run.cells[self.cell].prompts)
+        is_whole = len(rows) == prompts and all(row.launches for row in rows)
+        return self.report.run.is_complete and self.report.is_valid and is_whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The runs of one setup, oldest first."""
+
+    setup: Setup
+    entries: tuple[Entry, ...]
+
+    def last(self, count: int | None) -> "Line":
+        """The same line with its last *count* runs; ``None`` is all."""
+        return self if count is None else dataclasses.replace(self, entries=self.entries[-count:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """One prompt's metric in every run of a line; ``None`` where a run does not have it."""
+
+    prompt: Prompt
+    input_tokens: int
+    metric: str
+    points: tuple[Summary | None, ...]
+
+
+def lines(reports: Iterable[Report]) -> tuple[Line, ...]:
+    """The runs by what they measured, the line that was added to last first."""
+    found: list[tuple[Setup, list[Entry]]] = []
+    for report in sorted(reports, key=lambda report: report.run.started_at):
+        for cell in range(len(report.run.cells)):
+            setup = setup_of(report, cell)
+            entries = next((entries for known, entries in found if known == setup), None)
+            if entries is None:
+                entries = []
+                found.append((setup, entries))
+            entries.append(Entry(report=report, cell=cell))
+    made = [Line(setup=setup, entries=tuple(entries)) for setup, entries in found]
+    return tuple(sorted(made, key=lambda line: line.entries[-1].report.run.started_at, reverse=True))
+
+
+def setup_of(report: Report, cell: int) -> Setup:
+    """What a configuration of a run measured, and on what."""
+    run = report.run
+    config, origin, machine = run.cells[cell], run.provenance, run.environment
+    script = (
+        "script" if config.engine == "scripted" else ""
+    )  # what it says is not a model but what a build does
+    named = {
+        "model": script or origin.source_id or config.model,
+        "weight format": origin.weight_format or "",
+        "CPU": machine.cpu_model,
+        "CPUs": str(len(machine.topology.allowed) or ""),
+    }
+    named |= {name: value for name, value in settings(config).items() if name not in _NOT_WHAT}
+    return Setup(named=named, prompts=tuple(prompt.sha256 for prompt in config.prompts))
+
+
+def tracks(line: Line, names: Sequence[str]) -> tuple[Track, ...]:
+    """Every prompt's metrics over the runs of a line."""
+    by_prompt = [{row.prompt.sha256: row for row in entry.rows} for entry in line.entries]
+    found = []
+    for digest in dict.fromkeys(line.setup.prompts):
+        rows = [rows[digest] for rows in by_prompt if digest in rows]
+        for name in names:
+            points = tuple(rows[digest].summaries.get(name) if digest in rows else None for rows in by_prompt)
+            if any(points):
+                found.append(
+                    Track(
+                        prompt=rows[-1].prompt,
+                        input_tokens=rows[-1].input_tokens,
+                        metric=name,
+                        points=points,
+                    )
+                )
+    return tuple(found)
+
+
+def mean(entry: Entry, metric: str) -> Summary | None:
+    """The geometric mean over the prompts of a run, with its interval over launches; ``None`` if one lacks it."""
+    found = _sample(entry, metric)
+    return stats.summarize_launches([math.exp(log) for log in found.logs.values()]) if found else None
+
+
+def steps(line: Line, metric: str, rule: Rule | None = None) -> tuple[Change | None, ...]:
+    """For each run the change of the mean over prompts from the last green run before it.
+
+    ``None`` where there is none, or where the metric has no verdict. Nothing is corrected for how many runs there
+    are: a long line shows a false step now and then.
+    """
+    if metric not in COMPARED:
+        return (None,) * len(line.entries)
+    threshold = (rule or Rule()).thresholds[metric]
+    found: list[Change | None] = []
+    before: Sample | None = None
+    for entry in line.entries:
+        now = _sample(entry, metric)
+        found.append(
+            change.judge(metric, before, now, threshold=threshold, is_valid=entry.report.is_valid)
+            if before and now
+            else None
+        )
+        before = now if now and entry.is_green else before
+    return tuple(found)
+
+
+def baseline(candidate: Report, reports: Iterable[Report]) -> Report | None:
+    """The last green run before a candidate that measured the same on the same machine; ``None`` if there is none.
+
+    Every configuration of the candidate must be green in it.
+    """
+    wanted = [setup_of(candidate, cell) for cell in range(len(candidate.run.cells))]
+    before = [
+        report
+        for report in reports
+        if report.run.id != candidate.run.id and report.run.started_at < candidate.run.started_at
+    ]
+    fitting = [report for report in before if all(_is_green(report, setup) for setup in wanted)]
+    return max(fitting, key=lambda report: report.run.started_at, default=None)
+
+
+def _is_green(report: Report, setup: Setup) -> bool:
+    """Whether a run has a green configuration of that setup."""
+    return any(
+        setup_of(report, cell) == setup and Entry(report=report, cell=cell).is_green
+        for cell in range(len(report.run.cells))
+    )
+
+
+def _sample(entry: Entry, metric: str) -> Sample | None:
+    """A run's launches as a comparison takes them; ``None`` where it has no prompt."""
+    rows = entry.rows
+    return change.sample(rows, metric) if rows else None

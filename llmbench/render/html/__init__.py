@@ -1,0 +1,223 @@
+"""One self-contained HTML page for runs and comparisons: plots, and a table behind every number."""
+
+from collections.abc import Iterator, Sequence
+
+from llmbench.comparison import Comparison
+from llmbench.history import Line
+from llmbench.render.html import figures, numbers, places, requests, setup, timeline, verdicts
+from llmbench.render.html.document import (
+    Block,
+    Cell,
+    Figure,
+    Figures,
+    Head,
+    Notes,
+    Page,
+    Section,
+    Table,
+    Tiles,
+    render,
+)
+from llmbench.render.html.series import Series, all_series
+from llmbench.render.text import counted, label
+from llmbench.report import Report
+
+SERIES_DRAWN = 4
+"""Of more series than this, requests are not drawn one by one; the tables tell."""
+
+WARNINGS_SHOWN = 6
+"""Caveats that are shown at once."""
+
+
+def page(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()) -> str:
+    """The page of one report or more, comparisons among them first."""
+    series = all_series(reports)
+    return render(
+        Page(
+            title=_title(reports, comparisons),
+            lead=tuple(_lead(reports)),
+            badges=tuple(_badges(reports, comparisons)),
+            sections=(
+                *_verdicts(comparisons),
+                Section(name="numbers", title="The numbers", blocks=tuple(_numbers(series))),
+                Section(name="length", title="Against input length", blocks=tuple(_lengths(series))),
+                Section(name="gaps", title="Token by token", blocks=tuple(_gaps(series))),
+                Section(name="launches", title="Launch by launch", blocks=tuple(_launches(series))),
+                Section(name="memory", title="Load and memory", blocks=tuple(_memory(series))),
+                Section(name="placement", title="Placement", blocks=tuple(_placement(series))),
+                Section(
+                    name="setup", title="What was measured, and on what", blocks=tuple(setup.tables(reports))
+                ),
+                Section(name="requests", title="Every request", blocks=(numbers.requests(series),)),
+            ),
+        )
+    )
+
+
+def history_page(lines: Sequence[Line], names: Sequence[str]) -> str:
+    """The page of runs over time, a section a line."""
+    runs = {entry.report.run.id for line in lines for entry in line.entries}
+    return render(
+        Page(
+            title=f"History of {counted(len(runs), 'run')}",
+            lead=("Steps are from the last valid run before: ~ is undecided, an empty one unchanged.",),
+            badges=(),
+            sections=tuple(timeline.sections(lines, names)),
+        )
+    )
+
+
+def _title(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> str:
+    """The model, or what is compared."""
+    models = dict.fromkeys(_model(report) for report in reports)
+    what = next(iter(models)) if len(models) == 1 else counted(len(reports), "run")
+    if comparisons:
+        return f"{what}: {comparisons[0].verdict.value}" if len(comparisons) == 1 else f"{what}, compared"
+    return what
+
+
+def _model(report: Report) -> str:
+    """A model as people call it, with its weight format."""
+    origin = report.run.provenance
+    name = (origin.source_id or report.run.cells[0].model).rstrip("/")
+    name = name if len(name) <= 60 else name.rsplit("/", 1)[-1]
+    weights = origin.weight_format or ""
+    return name if weights.lower() in name.lower() else f"{name} {weights}"
+
+
+def _lead(reports: Sequence[Report]) -> Iterator[str]:
+    """How it was run, on what, and when."""
+    run, config = reports[0].run, reports[0].run.cells[0]
+    if len(reports) == 1:
+        ways = [
+            config.engine if run.version else "",
+            config.device,
+            counted(config.output_tokens, "output token"),
+        ]
+        finished = max((row.launches for row in reports[0].rows), default=0)
+        ways += [counted(finished, "launch", "launches")]
+        ways += [f"{counted(config.iterations, 'iteration')} after {counted(config.warmups, 'warm-up')}"]
+        if config.batch_size > 1:
+            ways.append(f"batch of {config.batch_size}")
+        yield ", ".join(part for part in ways if part)
+    machines = dict.fromkeys(report.run.environment.cpu_model for report in reports)
+    shown = [machine for machine in machines if machine]
+    engines = dict.fromkeys(report.run.environment.versions.get("openvino", "") for report in reports)
+    shown += [f"OpenVINO {version}" for version in engines if version]
+    dates = sorted({report.run.started_at[:10] for report in reports if report.run.started_at})
+    shown += [" to ".join(dict.fromkeys((dates[0], dates[-1])))] if dates else []
+    if shown:
+        yield ", ".join(shown)
+
+
+def _badges(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> Iterator[tuple[str, str]]:
+    """What one must see before anything else."""
+    for comparison in comparisons:
+        yield comparison.verdict.value, verdicts.TONES[comparison.verdict] or "good"
+    for report in reports:
+        name = f"{report.run.id}: " if len(reports) > 1 else ""
+        if not report.is_valid:
+            yield f"{name}INVALID", "bad"
+        if not report.run.is_complete:
+            yield f"{name}cut short", "warn"
+        if not any(row.launches for row in report.rows):
+            yield f"{name}nothing that counts was measured", "bad"
+
+
+def _verdicts(comparisons: Sequence[Comparison]) -> Iterator[Section]:
+    """A section a comparison."""
+    for index, comparison in enumerate(comparisons):
+        title = f"{comparison.candidate.run.id} against {comparison.base.run.id}"
+        yield Section(name=f"verdict{index}", title=title, blocks=tuple(verdicts.blocks(comparison)))
+
+
+def _numbers(series: Sequence[Series]) -> Iterator[Block]:
+    """What to take away, the table, what to mind, and what the words mean."""
+    if len(series) == 1:
+        tiles = numbers.tiles(series[0])
+        if tiles:
+            yield Tiles(tiles=tiles)
+    yield from _warnings(series)
+    yield numbers.main_table(series)
+    yield Notes(lines=(_margins(series),), tone="dim")
+    yield numbers.every_metric(series)
+    yield numbers.definitions(series)
+
+
+def _margins(series: Sequence[Series]) -> str:
+    """What stands behind the margins."""
+    several = any(row.launches > 1 for each in series for row in each.rows)
+    over = "launches (Student's t on logarithms)" if several else "the iterations of one launch"
+    return f"± is the farther end of the interval at 95 % over {over}; hover for both ends."
+
+
+def _warnings(series: Sequence[Series]) -> Iterator[Block]:
+    """Caveats of every run and of its rows, the gravest first; of many the later ones are folded."""
+    is_alone = len({each.report.run.id for each in series}) == 1
+    found: list[str] = []
+    for each in series:
+        prefix = "" if is_alone else f"{each.report.run.id}: "
+        found += [f"{prefix}{warning}" for warning in each.report.warnings]
+        found += [f"{prefix}{label(row)}: {warning}" for row in each.rows for warning in row.warnings]
+    lines = list(dict.fromkeys(found))
+    grave = [line for line in lines if "INVALID" in line]
+    rest = [line for line in lines if line not in grave]
+    yield Notes(lines=tuple(grave), tone="bad")
+    yield Notes(lines=tuple(rest[:WARNINGS_SHOWN]), tone="warn")
+    if rest[WARNINGS_SHOWN:]:
+        yield Table(
+            heads=(Head(text="", is_text=True),),
+            rows=tuple((Cell(text=line),) for line in rest[WARNINGS_SHOWN:]),
+            fold=f"{counted(len(rest) - WARNINGS_SHOWN, 'more caveat')}",
+        )
+
+
+def _lengths(series: Sequence[Series]) -> Iterator[Block]:
+    """Latency against input length."""
+    caption = "Bars: intervals at 95 %, cut where they leave the plot. Pale points: launches."
+    first = figures.against_length(series, ("first_token",), title="first token", caption=caption)
+    later = figures.against_length(
+        series, ("next_token", "second_token"), title="second and later tokens", caption=caption
+    )
+    yield from _drawn(first, later)
+
+
+def _drawn(*found: Figure | None) -> Iterator[Figures]:
+    """The figures that exist, if any."""
+    drawn = tuple(figure for figure in found if figure is not None)
+    if drawn:
+        yield Figures(figures=drawn)
+
+
+def _shown(*found: Table | None) -> Iterator[Table]:
+    """The tables that exist and have rows."""
+    yield from (table for table in found if table is not None and table.rows)
+
+
+def _gaps(series: Sequence[Series]) -> Iterator[Block]:
+    """The gap of every token, and its slope with the context."""
+    yield from _drawn(*figures.against_position(series))
+    yield from _shown(numbers.slopes(series), numbers.gaps(series))
+
+
+def _launches(series: Sequence[Series]) -> Iterator[Block]:
+    """Distributions by launch."""
+    drawn = requests.by_launch(series) if len(series) <= SERIES_DRAWN else ()
+    yield from _drawn(*drawn)
+    if drawn:
+        note = "Points: requests in the order they were made. Lines: medians of launches. Bands: intervals at 95 %."
+        yield Notes(lines=(note,), tone="dim")
+    yield from _shown(numbers.launches(series))
+
+
+def _memory(series: Sequence[Series]) -> Iterator[Block]:
+    """Memory against input length, and each launch."""
+    caption = "The worker's own high-water mark while it generates."
+    yield from _drawn(figures.against_length(series, ("memory",), title="peak memory", caption=caption))
+    yield from _shown(numbers.memory(series))
+
+
+def _placement(series: Sequence[Series]) -> Iterator[Block]:
+    """Where threads and pages were."""
+    yield from _drawn(places.figure(series))
+    yield from _shown(places.table(series))

@@ -1,0 +1,207 @@
+"""Plots of every measured request: launches side by side, runs in their colours."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from llmbench import report
+from llmbench.metrics import METRICS
+from llmbench.render.html.document import Figure, Value, label
+from llmbench.render.html.figures import rounded
+from llmbench.render.html.series import Series, fill, row_name
+from llmbench.report import Judged, Row
+
+PROMPTS_DRAWN = 6
+"""Prompts whose requests are drawn; the others stand in the tables."""
+
+METRICS_DRAWN = ("first_token", "next_token")
+_HALF = 0.38
+_Trace = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """The requests of one series for one prompt; *columns* has the place of each of its launches."""
+
+    series: Series
+    row: Row
+    judged: tuple[Judged, ...]
+    columns: Mapping[int, int]
+
+    @property
+    def places(self) -> Iterator[tuple[Judged, float]]:
+        """Each request and where it stands: in its launch's column, in the order of the iterations."""
+        iterations: dict[int, list[int]] = {}
+        for each in self.judged:
+            iterations.setdefault(each.launch.index, []).append(each.measurement.iteration)
+        for each in self.judged:
+            order = sorted(iterations[each.launch.index])
+            part = order.index(each.measurement.iteration) / (len(order) - 1) - 0.5 if len(order) > 1 else 0.0
+            yield each, self.columns[each.launch.index] + part * 0.6
+
+
+def by_launch(series: Sequence[Series]) -> tuple[Figure, ...]:
+    """Every measured request in the order it was made, launch by launch: a plot a prompt and metric."""
+    measured = {
+        each.index: tuple(judged for judged in report.judge(each.report.run) if judged.is_measured)
+        for each in series
+    }
+    prompts: dict[str, list[tuple[Series, Row]]] = {}
+    for each in series:
+        for row in each.rows:
+            prompts.setdefault(row.prompt.sha256, []).append((each, row))
+    return tuple(
+        _figure(name, groups)
+        for found in chosen(list(prompts.values()))
+        for groups in [_groups(found, measured)]
+        for name in METRICS_DRAWN
+        if any(name in group.row.summaries for group in groups)
+    )
+
+
+def chosen(prompts: Sequence[list[tuple[Series, Row]]]) -> list[list[tuple[Series, Row]]]:
+    """The prompts that are drawn: all, or of many those from the shortest to the longest input, evenly."""
+    ordered = sorted(prompts, key=lambda found: found[0][1].input_tokens)
+    if len(ordered) <= PROMPTS_DRAWN:
+        return ordered
+    step = (len(ordered) - 1) / (PROMPTS_DRAWN - 1)
+    return [ordered[round(position * step)] for position in range(PROMPTS_DRAWN)]
+
+
+def _groups(found: Sequence[tuple[Series, Row]], measured: Mapping[int, Sequence[Judged]]) -> list[_Group]:
+    """The requests of one prompt, the launches of each series to the right of those before."""
+    groups: list[_Group] = []
+    column = 0
+    for series, row in found:
+        judged = tuple(
+            each
+            for each in measured[series.index]
+            if each.launch.cell == row.cell and each.prompt.sha256 == row.prompt.sha256
+        )
+        launches = sorted({each.launch.index for each in judged})
+        columns = {launch: column + position for position, launch in enumerate(launches)}
+        groups.append(_Group(series=series, row=row, judged=judged, columns=columns))
+        column += len(launches)
+    return groups
+
+
+def _figure(name: str, groups: Sequence[_Group]) -> Figure:
+    """The requests of one prompt: those that count, those that do not, and the median of each launch."""
+    metric = METRICS[name]
+    counted = [value * metric.unit.scale for group in groups for value in group.row.values.get(name, ())]
+    return Figure(
+        title=f"{metric.title}, {row_name(groups[0].row)}",
+        caption="",
+        data=[
+            *(_counted(name, group) for group in groups),
+            _not_counted(name, groups),
+            *(_medians(name, group) for group in groups),
+        ],
+        layout={
+            "height": 240,
+            "xaxis": _launch_axis(groups),
+            "yaxis": {"title": {"text": metric.unit.value}, "range": _window(counted)},
+            "showlegend": len(groups) > 1 or any(each.reasons for group in groups for each in group.judged),
+            "shapes": [band for group in groups for band in _band(name, group)],
+        },
+    )
+
+
+def _counted(name: str, group: _Group) -> _Trace:
+    """The requests that count."""
+    found = [(each, place) for each, place in group.places if not each.reasons]
+    marker: _Trace = {"color": group.series.colour, "size": 7, "opacity": 0.8}
+    return _points(name, found, label(group.series.name or "counts"), marker)
+
+
+def _not_counted(name: str, groups: Sequence[_Group]) -> _Trace:
+    """The requests that do not, of all series."""
+    found = [(each, place) for group in groups for each, place in group.places if each.reasons]
+    marker: _Trace = {"color": "var:--bad", "size": 8, "symbol": "x-thin-open", "line": {"width": 2}}
+    return {**_points(name, found, "does not count", marker), "visible": bool(found)}
+
+
+def _points(name: str, found: Sequence[tuple[Judged, float]], title: str, marker: _Trace) -> _Trace:
+    """Requests at their places, with the reason why one does not count."""
+    metric = METRICS[name]
+    seen = [
+        (each, place, value)
+        for each, place in found
+        for value in [metric.of(each.measurement)]
+        if value is not None
+    ]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": title,
+        "x": [rounded(place) for _, place, _ in seen],
+        "y": [rounded(value * metric.unit.scale) for _, _, value in seen],
+        "text": ["<br>".join(_words(each)) for each, _, _ in seen],
+        "marker": marker,
+        "hovertemplate": f"%{{text}}<br>%{{y:.4g}} {metric.unit.value}<extra></extra>",
+    }
+
+
+def _words(judged: Judged) -> Iterator[str]:
+    """Which request, and why it does not count."""
+    yield f"launch {judged.launch.index}, iteration {judged.measurement.iteration}"
+    yield from map(label, judged.reasons)
+
+
+def _medians(name: str, group: _Group) -> _Trace:
+    """A short line at the median of each launch."""
+    x: list[Value] = []
+    y: list[Value] = []
+    for launch, median in group.row.medians.get(name, {}).items():
+        column = group.columns[launch]
+        value = rounded(median * METRICS[name].unit.scale)
+        x += [column - _HALF, column + _HALF, None]
+        y += [value, value, None]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "showlegend": False,
+        "x": x,
+        "y": y,
+        "line": {"color": "var:--ink", "width": 2},
+        "hovertemplate": f"launch median: %{{y:.4g}} {METRICS[name].unit.value}<extra></extra>",
+    }
+
+
+def _launch_axis(groups: Sequence[_Group]) -> dict[str, Value]:
+    """Launches by their numbers; of many every so many."""
+    launches = [launch for group in groups for launch in group.columns]
+    step = max(1, math.ceil(len(launches) / 12))
+    return {
+        "title": {"text": "launch"},
+        "tickvals": list(range(0, len(launches), step)),
+        "ticktext": [str(launch) for launch in launches[::step]],
+        "range": [-0.6, len(launches) - 0.4],
+        "showgrid": False,
+    }
+
+
+def _window(values: Sequence[float]) -> list[Value]:
+    """What the plot shows: the requests that count, with some air."""
+    margin = max((max(values) - min(values)) * 0.15, max(values) * 0.01)
+    return [rounded(max(0.0, min(values) - margin)), rounded(max(values) + margin)]
+
+
+def _band(name: str, group: _Group) -> list[Value]:
+    """The interval of a series behind its launches; nothing where it is infinite."""
+    summary = group.row.summaries.get(name)
+    if summary is None or not summary.has_interval:
+        return []
+    scale = METRICS[name].unit.scale
+    return [
+        {
+            "type": "rect",
+            "x0": min(group.columns.values()) - 0.5,
+            "x1": max(group.columns.values()) + 0.5,
+            "y0": rounded(summary.low * scale),
+            "y1": rounded(summary.high * scale),
+            "fillcolor": fill(group.series.index),
+            "line": {"width": 0},
+            "layer": "below",
+        }
+    ]

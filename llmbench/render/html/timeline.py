@@ -1,0 +1,153 @@
+"""Runs over time on a page: a plot for each metric of a line, and a table of its runs."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from llmbench import history
+from llmbench.comparison.change import Change
+from llmbench.comparison.rule import Verdict
+from llmbench.history import Line, Track
+from llmbench.metrics import METRICS
+from llmbench.render.html.document import Block, Cell, Figure, Figures, Head, Section, Table, Value, label
+from llmbench.render.html.figures import bars, rounded
+from llmbench.render.html.numbers import summary
+from llmbench.render.html.series import colour, dash
+from llmbench.render.screen_history import differing, step, titles
+from llmbench.render.text import number
+from llmbench.report import Report
+from llmbench.run import Run
+
+_TICKS = 4
+_LEAST_REACH = 8.0
+_TONES = {Verdict.REGRESSED: "bad", Verdict.IMPROVED: "good", Verdict.INCONCLUSIVE: "dim"}
+
+
+def sections(lines: Sequence[Line], names: Sequence[str]) -> Iterator[Section]:
+    """A section a line of runs."""
+    apart = differing(lines)
+    for index, line in enumerate(lines):
+        title, span = titles(line, apart)
+        yield Section(name=f"line{index}", title=f"{title}: {span}", blocks=tuple(_blocks(line, names)))
+
+
+def _blocks(line: Line, names: Sequence[str]) -> Iterator[Block]:
+    """The plots of a line of several runs, and its table."""
+    tracks = history.tracks(line, names)
+    runs = [entry.report.run for entry in line.entries]
+    if len(runs) > 1:
+        by_metric = [[track for track in tracks if track.metric == name] for name in names]
+        figures = tuple(_figure(found, runs) for found in by_metric if found)
+        if figures:
+            yield Figures(figures=figures)
+    yield _table(line, tracks, names)
+
+
+def _figure(tracks: Sequence[Track], runs: Sequence[Run]) -> Figure:
+    """One metric over the runs, a line a prompt, as changes from its oldest run: so prompts of all lengths fit."""
+    traces = [_trace(index, track, runs) for index, track in enumerate(tracks)]
+    known = [(point.median / _oldest(track) - 1) * 100 for track in tracks for point in track.points if point]
+    reach = max(max(known) - min(known), _LEAST_REACH)
+    margin = max(reach / 4, min(reach, _farthest(tracks)))
+    step = max(1, math.ceil(len(runs) / _TICKS))
+    return Figure(
+        title=METRICS[tracks[0].metric].title,
+        caption="Change from the oldest run. Bars: intervals at 95 %, cut where they leave the plot.",
+        data=traces,
+        layout={
+            "xaxis": {
+                "tickvals": list(range(0, len(runs), step)),
+                "ticktext": [run.started_at[:10] for run in runs[::step]],
+                "tickangle": 0,
+            },
+            "yaxis": {
+                "ticksuffix": " %",
+                "range": [rounded(min(known) - margin), rounded(max(known) + margin)],
+            },
+            "showlegend": len(tracks) > 1,
+        },
+    )
+
+
+def _farthest(tracks: Sequence[Track]) -> float:
+    """How far, in percent, the widest interval reaches from its centre."""
+    known = [point for track in tracks for point in track.points if point and point.has_interval]
+    return max(
+        (max(point.high / point.median - 1, 1 - point.low / point.median) * 100 for point in known), default=0
+    )
+
+
+def _oldest(track: Track) -> float:
+    """The first value of a track; 1 where it is 0 and nothing can be held against it."""
+    return next((point.median for point in track.points if point), 1.0) or 1.0
+
+
+def _trace(index: int, track: Track, runs: Sequence[Run]) -> dict[str, Value]:
+    """One prompt over the runs."""
+    unit = METRICS[track.metric].unit
+    oldest = _oldest(track)
+    found = [(place, point) for place, point in enumerate(track.points) if point is not None]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": label(f"{track.prompt.label}, {track.input_tokens} tokens in"),
+        "x": [place for place, _ in found],
+        "y": [rounded((point.median / oldest - 1) * 100) for _, point in found],
+        "error_y": bars([point for _, point in found], 100 / oldest) | {"color": colour(index)},
+        "text": [
+            f"{label(_which(runs[place]))}: {number(point.median, unit)} {unit.value}"
+            for place, point in found
+        ],
+        "line": {"color": colour(index), "dash": dash(index)},
+        "marker": {"color": colour(index), "size": 7},
+        "hovertemplate": "%{text} (%{y:+.1f} %)",
+    }
+
+
+def _which(run: Run) -> str:
+    """A run by its name, its time and the engine's version."""
+    version = run.environment.versions.get("openvino")
+    return ", ".join(part for part in (run.id, run.started_at[:16].replace("T", " "), version) if part)
+
+
+def _table(line: Line, tracks: Sequence[Track], names: Sequence[str]) -> Table:
+    """A row a run: every track, and the steps of the means over prompts."""
+    steps = {name: history.steps(line, name) for name in names}
+    heads = [Head(text=text, is_text=True) for text in ("started", "run", "openvino")]
+    for name in names:
+        metric = METRICS[name]
+        heads += [
+            Head(
+                text=f"{metric.title}, {track.prompt.label} ({track.input_tokens} in)", unit=metric.unit.value
+            )
+            for track in tracks
+            if track.metric == name
+        ]
+        if any(steps[name]):
+            heads.append(Head(text="step", unit=f"mean {metric.title}", is_text=True))
+    rows = []
+    for place, entry in enumerate(line.entries):
+        cells = _run_cells(entry.report)
+        for name in names:
+            cells += [
+                summary(track.points[place], METRICS[name].unit) for track in tracks if track.metric == name
+            ]
+            if any(steps[name]):
+                cells.append(_step(steps[name][place]))
+        rows.append(tuple(cells))
+    return Table(heads=tuple(heads), rows=tuple(rows))
+
+
+def _step(found: Change | None) -> Cell:
+    """The change from the last green run before."""
+    return Cell(text=step(found), tone=_TONES.get(found.verdict, "") if found else "")
+
+
+def _run_cells(report: Report) -> list[Cell]:
+    """When, which, and with what engine."""
+    run = report.run
+    is_sound = report.is_valid and run.is_complete
+    return [
+        Cell(text=run.started_at[:16].replace("T", " ")),
+        Cell(text=run.id, note="" if is_sound else "cut short" if report.is_valid else "INVALID"),
+        Cell(text=run.environment.versions.get("openvino", "")),
+    ]

@@ -1,0 +1,207 @@
+"""Comparisons on a page: the sentence, the ratios with their intervals as a plot and a table, and what changed."""
+
+from collections.abc import Iterator, Sequence
+
+from llmbench.comparison import Comparison
+from llmbench.comparison.change import Change
+from llmbench.comparison.rule import Verdict
+from llmbench.metrics import METRICS
+from llmbench.render.html.document import Block, Cell, Figure, Figures, Head, Notes, Table, Value, label
+from llmbench.render.html.figures import rounded
+from llmbench.render.text import share
+from llmbench.render.verdict import Line, interval, lines, next_steps, sentence, verdict_word
+from llmbench.render.verdict import label as pair_label
+
+TONES = {
+    Verdict.REGRESSED: "bad",
+    Verdict.IMPROVED: "good",
+    Verdict.UNCHANGED: "",
+    Verdict.INCONCLUSIVE: "warn",
+    Verdict.INCOMPARABLE: "warn",
+}
+MAX_PLOTTED = 60
+"""Rows of a plot; the table has all."""
+
+_COLOURS = {"bad": "var:--bad", "good": "var:--good", "warn": "var:--warn", "": "var:--dim"}
+_HIGHEST = 1.0
+"""A plot of changes ends at +100 %, wherever an interval goes."""
+
+
+def blocks(comparison: Comparison) -> Iterator[Block]:
+    """One comparison: what it says, what to do next, its plot and tables."""
+    tone = TONES[comparison.verdict] or "good"
+    yield Notes(lines=(sentence(comparison),), tone=tone)
+    for step in next_steps(comparison):
+        yield Notes(lines=(step.strip(),), is_code=step.startswith(" "), tone="dim")
+    yield Notes(lines=tuple(_not_compared(comparison)), tone="warn")
+    figure = ratios(comparison)
+    if figure is not None:
+        yield Figures(figures=(figure,))
+        yield _table(comparison)
+    yield _changed(comparison)
+    yield Notes(lines=comparison.warnings, tone="dim")
+    yield Notes(lines=(_rule(comparison),), tone="dim")
+
+
+def _not_compared(comparison: Comparison) -> Iterator[str]:
+    """What has no verdict, and why."""
+    for pair in comparison.pairs:
+        if pair.reasons:
+            yield f"not compared: {pair_label(comparison, pair)}: {'; '.join(pair.reasons)}"
+    yield from (f"not compared: {found}" for found in comparison.unpaired)
+
+
+def _changes(comparison: Comparison) -> list[tuple[Line, Change]]:
+    """Every change with its words, in the order of lines()."""
+    found = [each for mean in comparison.means if mean.prompts > 1 for each in mean.changes]
+    found += [each for pair in comparison.pairs for each in pair.changes]
+    return list(zip(lines(comparison), found, strict=True))
+
+
+def ratios(comparison: Comparison) -> Figure | None:
+    """The change of each row with its interval, the thresholds behind them; ``None`` where nothing is compared."""
+    found = _changes(comparison)[:MAX_PLOTTED]
+    if not found:
+        return None
+    names = [label(f"{line.where} {METRICS[line.metric].title}") for line, _ in found]
+    names = [f"{name}{' ' * names[:position].count(name)}" for position, name in enumerate(names)]
+    lowest, highest = _extent([change for _, change in found])
+    return Figure(
+        title=f"{comparison.candidate.run.id} against {comparison.base.run.id}",
+        caption="Change from the base with its interval at 95 %; right is slower. The pale bar is the threshold "
+        "within which a change does not matter.",
+        is_wide=True,
+        data=[_ratio_trace(tone, names, found) for tone in ("bad", "warn", "good", "")],
+        layout={
+            "height": 90 + 24 * len(found),
+            "xaxis": {"title": {"text": "change"}, "ticksuffix": " %", "range": [lowest, highest]},
+            "yaxis": {
+                "categoryorder": "array",
+                "categoryarray": names[::-1],
+                "range": [-0.7, len(names) - 0.3],
+            },
+            "shapes": [*_thresholds(found), _zero()],
+            "showlegend": False,
+        },
+    )
+
+
+def _extent(changes: Sequence[Change]) -> tuple[float, float]:
+    """What the plot shows, in percent: all ratios and thresholds, and of intervals not more than makes sense."""
+    reach = max(max(abs(each.ratio.ratio - 1), each.threshold) for each in changes)
+    for each in changes:
+        if each.ratio.has_interval:
+            reach = max(reach, min(_HIGHEST, max(each.ratio.high - 1, 1 - each.ratio.low)))
+    return rounded(-110 * min(reach, _HIGHEST)), rounded(110 * reach)
+
+
+def _ratio_trace(tone: str, names: Sequence[str], found: Sequence[tuple[Line, Change]]) -> dict[str, Value]:
+    """The rows of one tone."""
+    mine = [
+        (name, change)
+        for name, (line, change) in zip(names, found, strict=True)
+        if TONES[line.verdict] == tone
+    ]
+    ratios_found = [change.ratio for _, change in mine]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [rounded((ratio.ratio - 1) * 100) for ratio in ratios_found],
+        "y": [name for name, _ in mine],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [rounded((r.high - r.ratio) * 100) if r.has_interval else 0 for r in ratios_found],
+            "arrayminus": [rounded((r.ratio - r.low) * 100) if r.has_interval else 0 for r in ratios_found],
+            "color": _COLOURS[tone],
+        },
+        "marker": {"color": _COLOURS[tone], "size": 9},
+        "text": [interval(change) for _, change in mine],
+        "hovertemplate": "%{y}: %{x:+.2f} % (%{text})<extra></extra>",
+    }
+
+
+def _thresholds(found: Sequence[tuple[Line, Change]]) -> list[Value]:
+    """Behind each row the changes that do not matter."""
+    last = len(found) - 1
+    return [
+        {
+            "type": "rect",
+            "x0": rounded(-change.threshold * 100),
+            "x1": rounded(change.threshold * 100),
+            "y0": last - position - 0.32,
+            "y1": last - position + 0.32,
+            "fillcolor": "var:--f7",
+            "line": {"width": 0},
+            "layer": "below",
+        }
+        for position, (_, change) in enumerate(found)
+    ]
+
+
+def _zero() -> dict[str, Value]:
+    """The line of no change."""
+    line: dict[str, Value] = {"color": "var:--dim", "width": 1}
+    return {
+        "type": "line",
+        "x0": 0,
+        "x1": 0,
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "line": line,
+        "layer": "below",
+    }
+
+
+def _table(comparison: Comparison) -> Table:
+    """Every change in numbers."""
+    heads = [Head(text=name, is_text=True) for name in ("prompt", "metric", "unit")]
+    heads += [Head(text=name) for name in ("base", "candidate", "change", "at 95 %")]
+    heads += [Head(text="verdict", is_text=True), Head(text="threshold"), Head(text="launches")]
+    heads += [Head(text="smallest visible change")]
+    return Table(heads=tuple(heads), rows=tuple(_row(line, change) for line, change in _changes(comparison)))
+
+
+def _row(line: Line, change: Change) -> tuple[Cell, ...]:
+    """One change."""
+    tone = TONES[line.verdict]
+    visible = change.smallest_visible
+    return (
+        Cell(text=line.where),
+        Cell(text=METRICS[line.metric].title),
+        Cell(text=line.unit),
+        Cell(text=line.base),
+        Cell(text=line.candidate),
+        Cell(text=line.change, tone=tone),
+        Cell(text=line.interval or "unknown", tone="" if line.interval else "dim"),
+        Cell(text=verdict_word(line), tone=tone, title=line.verdict.value),
+        Cell(text=share(change.threshold)),
+        Cell(text=" + ".join(str(count) for count in change.launches)),
+        Cell(text="n/a", tone="dim") if visible is None else Cell(text=share(visible)),
+    )
+
+
+def _changed(comparison: Comparison) -> Table:
+    """What else is not the same on both sides."""
+    heads = tuple(Head(text=name, is_text=True) for name in ("what else changed", "base", "candidate"))
+    rows = tuple(
+        (
+            Cell(text=found.name, tone="name"),
+            Cell(text=found.base or "not set", tone="" if found.base else "dim"),
+            Cell(text=found.candidate or "not set", tone="" if found.candidate else "dim"),
+        )
+        for found in comparison.changes
+    )
+    return Table(
+        heads=heads, rows=rows or ((Cell(text="nothing that was recorded"), Cell(text=""), Cell(text="")),)
+    )
+
+
+def _rule(comparison: Comparison) -> str:
+    """How the verdict was reached."""
+    test = "launches paired" if comparison.is_paired else "launches independent (Welch)"
+    return (
+        f"The replicate is the launch; {test}. Regressed or improved: the interval excludes no change and the ratio is "
+        "beyond the threshold. Unchanged: the whole interval lies within it. ~ undecided, ! counts for the exit code."
+    )
