@@ -83,7 +83,7 @@ def run_step(
     environment = {**os.environ, **_QUIET, **({} if is_online else _OFFLINE), "TMPDIR": str(scratch)}
     with tempfile.TemporaryFile(dir=scratch) as told:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(told.fileno())],
+            [sys.executable, "-P", "-m", module, str(told.fileno()), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -165,8 +165,10 @@ def _failure(code: int, tail: list[str], folder: Path) -> LlmbenchError:
 
 def serve(requests: Any, do: Callable[[Any], object]) -> None:
     """Be the child: read one of the *requests*, do it, and leave the answer in the descriptor given."""
-    descriptor = int(sys.argv[1])  # a step may put arguments of its own in its place
+    descriptor, parent = (int(argument) for argument in sys.argv[1:3])
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the line above
+        sys.exit(1)
     # importing openvino sends a telemetry event and writes below the home folder unless this is absent
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=requests)

@@ -56,9 +56,9 @@ def locate(path: str | os.PathLike[str]) -> Model:
             f"there is no model at {place if os.fspath(path) else 'an empty path'}",
             hint="make one with: llmbench convert --model-id ID --output-dir OUT",
         )
+    if any(part.endswith(PARTIAL_SUFFIX) for part in place.resolve().parts):
+        raise InputError(f"{place} is a conversion that was cut short", hint=_PARTIAL_REMEDY)
     folder = place if _holds_parts(place) else _only_ir_below(place)
-    if any(part.endswith(PARTIAL_SUFFIX) for part in folder.resolve().parts):
-        raise InputError(f"{folder} is a conversion that was cut short", hint=_PARTIAL_REMEDY)
     manifest = read_manifest(folder)
     context = manifest.context_tokens if manifest else context_of_config(folder / "config.json")
     return Model(path=folder, kind="ir", manifest=manifest, context_tokens=context)
@@ -144,9 +144,10 @@ def _only_ir_below(parent: Path) -> Path:
     found: list[Path] = []
     partial: list[Path] = []
     for folder in _folders_below(parent):
-        if (folder / MODEL_XML).exists():
-            is_partial = any(part.endswith(PARTIAL_SUFFIX) for part in folder.relative_to(parent).parts)
-            (partial if is_partial else found).append(folder)
+        if folder.name.endswith(PARTIAL_SUFFIX):
+            partial.append(folder)
+        elif (folder / MODEL_XML).exists():
+            found.append(folder)
     if len(found) == 1:
         return found[0]
     if found:
@@ -160,12 +161,15 @@ def _only_ir_below(parent: Path) -> Path:
 
 
 def _folders_below(parent: Path) -> Iterator[Path]:
-    """*parent* and the folders below it, a few levels deep, in order of name; symlinks are not followed."""
+    """*parent* and the folders below it, a few levels deep, in order of name.
+
+    Symlinks are not followed, nor is what lies in a partial folder.
+    """
     for root, folders, _ in os.walk(parent):
         place = Path(root)
         yield place
         folders.sort()
-        if len(place.relative_to(parent).parts) >= _SEARCH_DEPTH:
+        if place.name.endswith(PARTIAL_SUFFIX) or len(place.relative_to(parent).parts) >= _SEARCH_DEPTH:
             folders.clear()
 
 

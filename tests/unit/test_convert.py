@@ -1,11 +1,16 @@
 """Conversions of a tiny model of random weights: everything but proof of the weights, which needs a real model."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from llmbench import convert, ir, verification
@@ -170,6 +175,39 @@ def _check_comparison(folder: Path) -> None:
     broken = verification.Spelling(rows=[], texts=["It took 3 Ġminutes", ""], has_template=True)
     with pytest.raises(LaunchError, match="Ġminutes"):
         verification.check_spelling(folder, broken, report=print)
+
+
+@pytest.mark.convert
+def test_a_killed_conversion_leaves_only_a_folder_marked_partial(tiny: Path, tmp_path: Path) -> None:
+    """Kill -9 in the middle of the export: the exporter dies too, and what is left is no model."""
+    fixed = ("--model-id", str(tiny), "--output-dir", str(tmp_path / "out"))
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "llmbench", "convert", *fixed],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        while "exporting" not in process.stderr.readline():
+            assert process.poll() is None
+        exporter = _wait_for(lambda: next(iter(psutil.Process(process.pid).children()), None))
+        process.kill()
+
+    _wait_for(lambda: not exporter.is_running() or exporter.status() == psutil.STATUS_ZOMBIE)
+    assert ["FP16.partial"] == [path.name for path in (tmp_path / "out" / "pytorch" / "dldt").iterdir()]
+    with pytest.raises(InputError, match="cut short"):
+        ir.locate(tmp_path / "out")
+
+
+def _wait_for(look: Callable[[], Any]) -> Any:
+    """What *look* finds, once it finds something."""
+    for _ in range(200):
+        found = look()
+        if found:
+            return found
+        time.sleep(0.05)
+    pytest.fail("waited ten seconds in vain")
 
 
 @pytest.mark.convert

@@ -139,10 +139,15 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
         ir.locate(path)
 
 
+@pytest.mark.parametrize("is_full", [True, False], ids=["full", "empty"])
 @pytest.mark.parametrize("below", [True, False], ids=["parent", "itself"])
-def test_a_partial_folder_is_refused(tmp_path: Path, *, below: bool) -> None:
-    """A conversion that was cut short is no model, whole as it may look."""
-    folder = make_ir(tmp_path / "pytorch" / "dldt" / "INT8.partial")
+def test_a_partial_folder_is_refused(tmp_path: Path, *, below: bool, is_full: bool) -> None:
+    """A conversion that was cut short is no model, whole as it may look or hardly begun."""
+    folder = tmp_path / "pytorch" / "dldt" / "INT8.partial"
+    if is_full:
+        make_ir(folder)
+    else:
+        folder.mkdir(parents=True)
 
     with pytest.raises(InputError, match="cut short") as caught:
         ir.locate(tmp_path if below else folder)
