@@ -22,7 +22,7 @@ import msgspec
 
 from llmbench import plan
 from llmbench.config import RunConfig
-from llmbench.errors import LaunchError, error_from_code
+from llmbench.errors import ExitCode, LaunchError, error_from_code
 from llmbench.events import LaunchEnded, LaunchStarted, utc_now
 from llmbench.heartbeat import Heartbeat
 from llmbench.interpreter import worker_command
@@ -105,7 +105,7 @@ class Worker:
 
         Raises:
             LlmbenchError: the worker refused it.
-            _WorkerLostError: it died, or was silent for more than *limit_s* seconds.
+            _WorkerLostError: it died, failed, or was silent for more than *limit_s* seconds.
         """
         self.phase = phase
         self._heartbeat.clear()
@@ -115,6 +115,10 @@ class Worker:
         if not line:
             raise _WorkerLostError(self._post_mortem())
         reply = _decoder.decode(line)
+        if isinstance(reply, Refused) and reply.exit_code == ExitCode.LAUNCH:
+            raise _WorkerLostError(
+                Failure(phase=phase, message=f"{reply.message} ({phase})", log=self._tail())
+            )
         if isinstance(reply, Refused):
             raise error_from_code(reply.exit_code, reply.message, hint=reply.hint)
         return reply

@@ -1,0 +1,224 @@
+"""Models whose files are damaged, and what a model cannot do."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmbench import ir, store
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+MakeIr = Callable[..., Path]
+
+row_11 = pytest.mark.fault(11, ".xml truncated, empty, not an IR")
+row_12 = pytest.mark.fault(12, ".bin truncated, empty, missing")
+row_13 = pytest.mark.fault(13, ".bin with a flipped bit, same size: the engine runs it happily")
+row_14 = pytest.mark.fault(14, "NaN weights: plausible timings")
+row_16 = pytest.mark.fault(16, "tokenizer files missing")
+row_20 = pytest.mark.fault(
+    20, "prompt + output beyond the model's context (the engine does not mind; a GGUF's from its metadata)"
+)
+
+
+def _assert_refused(done: subprocess.CompletedProcess[str], folder: Path, *said: str) -> None:
+    """Exit 2 with one error that names what is said, and nothing was run or written."""
+    assert done.returncode == 2, done.stderr
+    for part in said:
+        assert part in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [] == list(folder.glob("reports/*"))
+
+
+@row_11
+@pytest.mark.parametrize("known", [True, False], ids=["manifest", "no manifest"])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is empty"),
+        (b'<?xml version="1.0"?>\n<net name="x">\n<data', "truncated at"),
+        (b"GIF89a", "not an IR"),
+    ],
+    ids=["empty", "truncated", "not an IR"],
+)
+def test_row_11_a_damaged_network_is_named(
+    llmbench: Run, ir_of: MakeIr, tmp_path: Path, *, content: bytes, why: str, known: bool
+) -> None:
+    """The file and its size against the manifest; without one, what can be seen of the file itself."""
+    model = ir_of(known=known)
+    size = (model / ir.MODEL_XML).stat().st_size
+    (model / ir.MODEL_XML).write_bytes(content)
+    told = f"has {len(content)} bytes; the manifest says {size}" if known else why
+
+    _assert_refused(llmbench("run", "-m", str(model)), tmp_path, ir.MODEL_XML, told)
+
+
+@row_12
+@pytest.mark.parametrize("known", [True, False], ids=["manifest", "no manifest"])
+@pytest.mark.parametrize("content", [None, b"", b"short"], ids=["missing", "empty", "truncated"])
+def test_row_12_damaged_weights_are_named(
+    llmbench: Run, ir_of: MakeIr, tmp_path: Path, *, content: bytes | None, known: bool
+) -> None:
+    """The file, its size, and the size it should have."""
+    model = ir_of(known=known)
+    (model / "openvino_model.bin").unlink()
+    if content is not None:
+        (model / "openvino_model.bin").write_bytes(content)
+    told = "is missing" if content is None else "256"
+
+    _assert_refused(llmbench("run", "-m", str(model)), tmp_path, "openvino_model.bin", told)
+
+
+@row_13
+def test_row_13_a_flipped_bit_is_refused(llmbench: Run, ir_of: MakeIr, tmp_path: Path) -> None:
+    """Same size, same time, other content: the SHA-256 tells, also where it was known from before."""
+    model = ir_of()
+    weights = model / "openvino_model.bin"
+    ir.verify(ir.locate(model))
+    state = weights.stat()
+    content = bytearray(weights.read_bytes())
+    content[100] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+    _assert_refused(
+        llmbench("run", "-m", str(model)),
+        tmp_path,
+        "openvino_model.bin is not the file",
+        "SHA-256",
+        "--no-verify",
+    )
+
+
+_REALS = re.compile(r'element_type="f(?:16|32)" shape="[\d, ]*" offset="(\d+)" size="(\d+)"')
+
+
+def _copied(model: Path, target: Path) -> Path:
+    """A model's folder with links to all files but the weights, which are a copy."""
+    target.mkdir()
+    for file in model.iterdir():
+        if file.name == "openvino_model.bin":
+            shutil.copyfile(file, target / file.name)
+        else:
+            (target / file.name).symlink_to(file)
+    return target
+
+
+@row_13
+@pytest.mark.model
+def test_row_13_running_it_all_the_same_is_recorded(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+    """The engine does not notice a flipped bit; with --no-verify it is run, and the report says so ever after."""
+    model = _copied(demo_ir, tmp_path / "model")
+    with (model / "openvino_model.bin").open("r+b") as file:
+        file.seek(-1000, 2)
+        byte = file.read(1)[0]
+        file.seek(-1000, 2)
+        file.write(bytes([byte ^ 1]))
+    run = ("run", "-m", str(model), "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
+    assert llmbench(*run).returncode == 2
+    done = llmbench(*run, "--no-verify", "--name", "x")
+
+    assert done.returncode == 0, done.stderr
+    assert "the model's files were not verified" in done.stdout
+    assert not store.read(tmp_path / "reports/x.jsonl").cells[0].is_verified
+
+
+@row_14
+def test_row_14_non_finite_logits_are_invalid(llmbench: Run) -> None:
+    """One request of three: exit 0 and told, 3 with --strict; all of them: exit 5."""
+    some = ("run", "-m", "first=9ms,nan@3", "--engine", "scripted", "-n", "3", "-ic", "4")
+    every = ("run", "-m", "first=9ms,nan@2,nan@3", "--engine", "scripted", "-n", "2", "-ic", "4")
+
+    done = llmbench(*some)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 3 requests do not count: non-finite logits" in done.stdout
+    assert llmbench(*some, "--strict").returncode == 3
+    assert llmbench(*every).returncode == 5
+
+
+@row_14
+@pytest.mark.model
+@pytest.mark.parametrize(("engine", "why"), [("core", "non-finite logits"), ("genai", "degenerate output")])
+def test_row_14_weights_that_are_no_numbers_are_noticed(
+    llmbench: Run, demo_ir: Path, tmp_path: Path, *, engine: str, why: str
+) -> None:
+    """The timings of a model of NaNs are plausible; its logits show where they can be seen, its output where not."""
+    model = _copied(demo_ir, tmp_path / "model")
+    with (model / "openvino_model.bin").open("r+b") as file:
+        for offset, size in _REALS.findall((model / ir.MODEL_XML).read_text()):
+            if int(size) > 100:  # smaller ones are parts of shapes, not of layers
+                file.seek(int(offset))
+                file.write(b"\xff" * int(size))  # a NaN in each format
+    done = llmbench(
+        *("run", "-m", str(model), "--engine", engine, "-n", "1", "-ic", "32", "--no-verify"),
+        *("--foreign-cpu-limit", "1"),
+    )
+
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert why in done.stdout
+
+
+@row_16
+@pytest.mark.parametrize("known", [True, False], ids=["manifest", "no manifest"])
+def test_row_16_all_missing_tokenizer_files_are_listed_at_once(
+    llmbench: Run, ir_of: MakeIr, tmp_path: Path, *, known: bool
+) -> None:
+    """Every missing file in one message."""
+    model = ir_of(known=known)
+    missing = ["openvino_tokenizer.xml", "openvino_tokenizer.bin", "openvino_detokenizer.xml"]
+    for name in missing:
+        (model / name).unlink()
+
+    _assert_refused(llmbench("run", "-m", str(model)), tmp_path, *(f"{name} is missing" for name in missing))
+
+
+@row_20
+def test_row_20_a_synthetic_prompt_beyond_the_context_is_refused_before_loading(
+    llmbench: Run, ir_of: MakeIr, tmp_path: Path
+) -> None:
+    """The manifest's context, the input and the output are all told; just fitting is not refused for that."""
+    model = ir_of(context=100)
+    run = ("run", "-m", str(model), "--dry-run")
+    _assert_refused(
+        llmbench(*run, "--input-tokens", "90", "-ic", "11"),
+        tmp_path,
+        "90 input + 11 output tokens make 101; the model's context holds 100",
+    )
+    assert llmbench(*run, "--input-tokens", "90", "-ic", "10").returncode == 0
+
+
+@row_20
+def test_row_20_a_gguf_tells_its_context_in_its_metadata(llmbench: Run, tmp_path: Path) -> None:
+    """The same for a GGUF, whose head holds the number."""
+    import gguf
+    import numpy as np
+
+    path = tmp_path / "tiny.gguf"
+    writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_context_length(64)
+    writer.add_tensor("token_embd.weight", np.zeros((4, 4), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    done = llmbench("run", "-m", str(path), "--input-tokens", "60", "-ic", "5")
+    _assert_refused(done, tmp_path, "60 input + 5 output tokens make 65; the model's context holds 64")
+
+
+@row_20
+@pytest.mark.model
+def test_row_20_a_text_beyond_the_context_is_refused_by_its_tokens(
+    llmbench: Run, demo_ir: Path, tmp_path: Path
+) -> None:
+    """A text's tokens are known when the tokenizer is: nothing is measured, and the numbers are told."""
+    (tmp_path / "p.jsonl").write_text('{"prompt": "' + "word " * 8190 + '"}\n')
+    done = llmbench("run", "-m", str(demo_ir), "-pf", "p.jsonl", "-ic", "8")
+
+    assert done.returncode == 2, done.stderr
+    assert "input + 8 output tokens make" in done.stderr
+    assert "the model's context holds 8192" in done.stderr
+    assert [] == list(tmp_path.glob("reports/*"))
