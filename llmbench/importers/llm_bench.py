@@ -151,6 +151,7 @@ def _run(path: Path, kind: str, lines: Iterable[Line]) -> Run:
         output_tokens=max(1, *(_per_sequence(line, "output_size") for line in measured)),
         iterations=max(line.count("iteration") for line in measured),
         batch_size=max(1, first.count("batch_size", 1)),
+        num_beams=max(1, first.count("num_beams", 1)),
     )
     launch = Launch(
         index=0,

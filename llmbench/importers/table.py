@@ -94,21 +94,27 @@ class Line:
 
 def csv_lines(path: Path, text: str) -> tuple[list[str], Iterator[Line]]:
     """The columns, and the rows that hold anything; a row of another length than the header is refused."""
-    reader = csv.reader(io.StringIO(text, newline=""))
-    columns = next(reader)
+    rows = _csv_rows(path, text)
+    _, columns = next(rows)
 
     def lines() -> Iterator[Line]:
-        try:
-            for cells in reader:
-                where = f"{path}:{reader.line_num}"
-                if any(cells) and len(cells) != len(columns):
-                    raise InputError(f"{where}: {len(cells)} cells under {len(columns)} columns")
-                if any(cells):
-                    yield Line(where, dict(zip(columns, cells, strict=True)))
-        except csv.Error as error:
-            raise InputError(f"{path}:{reader.line_num}: {error}") from error
+        for where, cells in rows:
+            if any(cells) and len(cells) != len(columns):
+                raise InputError(f"{where}: {len(cells)} cells under {len(columns)} columns")
+            if any(cells):
+                yield Line(where, dict(zip(columns, cells, strict=True)))
 
     return columns, lines()
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, list[str]]]:
+    """(where it stands, its cells) of each row."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        for cells in reader:
+            yield f"{path}:{reader.line_num}", cells
+    except csv.Error as error:
+        raise InputError(f"{path}:{reader.line_num}: {error}") from error
 
 
 def check_columns(

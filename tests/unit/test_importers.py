@@ -158,6 +158,10 @@ def test_missing_token_times_make_a_row_invalid(imported: Callable[..., Run]) ->
         ({"output_size": "2.5"}, "report.csv:3: output_size is '2.5'; a whole number was expected"),
         ({"iteration": "many"}, "report.csv:3: iteration is 'many'"),
         ({"chat_idx": "1"}, "report.csv:3: chat_idx is '1'; a chat's turns"),
+        (
+            {"max_rss_mem(MiB)": 9, "max_sys_mem(MiB)": 9, "max_increase_rss_mem(MiB)": "much"},
+            "report.csv:3: max_increase_rss_mem(MiB) is 'much'; a number was expected",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_names_its_row(
@@ -177,6 +181,8 @@ def test_a_value_that_cannot_be_names_its_row(
         ([HEADER + ",start"], "doubled columns: 'start'"),
         ([HEADER.replace("prompt_idx,", "")], "missing columns: 'prompt_idx'"),
         ([HEADER, "1,2"], "report.csv:2: 2 cells under 34 columns"),
+        ([HEADER, "x" * 200_000], "report.csv:2: field larger than field limit"),
+        (["x" * 200_000], "report.csv:1: field larger than field limit"),
         ([HEADER], "holds no request beyond the warm-up"),
         ([HEADER, request_row(iteration=0)], "holds no request beyond the warm-up"),
         (["a,b", "1,2"], "is no report"),
@@ -216,6 +222,21 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=why):
             importers.read(path)
+
+
+def test_a_file_too_large_to_be_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its size and what is read at most are said; nothing of it is read."""
+    monkeypatch.setattr("llmbench.importers.table.MAX_BYTES", 1 << 20)
+    path = tmp_path / "large.csv"
+    path.write_bytes(b"x" * (3 << 20))
+
+    with pytest.raises(InputError, match="has 3 MiB; at most 1 MiB are read"):
+        importers.read(path)
+
+
+def test_beams_are_read(imported: Callable[..., Run]) -> None:
+    """Beam search is another way of generating, and must not be taken for greedy."""
+    assert 4 == imported(HEADER, request_row(num_beams=4)).cells[0].num_beams
 
 
 def test_an_llm_bench_json(imported: Callable[..., Run]) -> None:
@@ -371,6 +392,25 @@ def test_steps_callbacks_and_the_way_of_generating_come_back(
     assert config.generation == after.cells[0].generation
     assert 4.0 == METRICS["tokens_per_step"].of(back)
     assert 0.125 == METRICS["first_callback"].of(back)
+
+
+@pytest.mark.parametrize("at", [[], [100], [100, 112]])
+def test_few_tokens_come_back(
+    request_of: Build,
+    launch_of: BuildLaunch,
+    run_of: BuildRun,
+    imported: Callable[..., Run],
+    *,
+    at: list[float],
+) -> None:
+    """No token, one, and two: what did not exist does not exist again, and no token stays invalid."""
+    m = request_of(at)
+    run = imported(csv_render.tidy_csv(run_of([launch_of([m])])))
+
+    after = run.launches[0].measurements[0]
+    for name in ("first_token", "second_token", "next_token", "tpot", "e2e"):
+        assert METRICS[name].of(m) == METRICS[name].of(after)
+    assert (0 if at else 1) == report.summarize(run).rows[0].invalid
 
 
 @pytest.mark.parametrize("counts", [(1, 3, 2), (1, 1, 1)])
