@@ -14,6 +14,7 @@ PropertyValue = str | int | float | bool
 
 ENGINES = ("genai", "core", "scripted")
 ATTENTIONS = ("pa", "sdpa")
+LORA_MODES = ("auto", "dynamic", "static_rank", "static", "fuse")
 ASSISTANT_TOKENS = 5
 """Tokens guessed ahead in a step where nothing else is asked for, as in GenAI."""
 POLICY, TENSOR_PARALLEL = "MODEL_DISTRIBUTION_POLICY", "TENSOR_PARALLEL"
@@ -37,6 +38,9 @@ GENERATION = (
     "num_assistant_tokens",
     "assistant_confidence_threshold",
     "max_ngram_size",
+    "lora",
+    "lora_alphas",
+    "lora_mode",
 )
 """Fields of a configuration that say how tokens are made; plain greedy search leaves all at their defaults."""
 
@@ -95,8 +99,9 @@ class RunConfig:
     *scheduler* holds keys of GenAI's ``SchedulerConfig``, those of its parts behind a dot
     (``cache_eviction_config.start_size``). *temperature*, *top_p* and *top_k* mean something only where *do_sample*
     is set; *top_k* ``None`` is every token. A *draft_model*, or a *max_ngram_size* (prompt lookup), guesses ahead:
-    *num_assistant_tokens* a step, or as many as it is sure of (*assistant_confidence_threshold*). *interpreter* is
-    the Python of another environment whose engine is measured, ``None`` this one.
+    *num_assistant_tokens* a step, or as many as it is sure of (*assistant_confidence_threshold*). *lora* are
+    files of adapters, *lora_alphas* their weights in that order (none given: 1 each). *interpreter* is the Python of
+    another environment whose engine is measured, ``None`` this one.
     """
 
     model: str
@@ -125,6 +130,9 @@ class RunConfig:
     num_assistant_tokens: int | None = None
     assistant_confidence_threshold: float | None = None
     max_ngram_size: int | None = None
+    lora: tuple[str, ...] = ()
+    lora_alphas: tuple[float, ...] = ()
+    lora_mode: str = "auto"
     threads: int | None = None
     sockets: tuple[int, ...] = ()
     numa_nodes: tuple[int, ...] = ()
@@ -150,6 +158,7 @@ class RunConfig:
                 raise InputError(f"{name}: {value} was asked for; at least {least} is needed")
         self._check_sampling()
         self._check_speculation()
+        self._check_adapters()
         if self.engine not in ENGINES:
             raise InputError(f"engine {self.engine!r} is unknown", hint=f"choose one of {', '.join(ENGINES)}")
         if self.attention not in ATTENTIONS:
@@ -193,6 +202,20 @@ class RunConfig:
         for name, value in (("assistant tokens", tokens), ("n-gram size", self.max_ngram_size)):
             if value is not None and value < 1:
                 raise InputError(f"{name}: {value} was asked for; at least 1 is needed")
+
+    def _check_adapters(self) -> None:
+        """Refuse adapters that do not fit together."""
+        if self.lora_mode not in LORA_MODES:
+            raise InputError(
+                f"LoRA mode {self.lora_mode!r} is unknown", hint=f"choose one of {', '.join(LORA_MODES)}"
+            )
+        if self.lora_alphas and len(self.lora_alphas) != len(self.lora):
+            raise InputError(
+                f"{len(self.lora)} LoRA adapters but {len(self.lora_alphas)} alphas",
+                hint="give one --lora-alphas a --lora, or none",
+            )
+        if not self.lora and self.lora_mode != "auto":
+            raise InputError("a LoRA mode was given without an adapter", hint="add --lora FILE.safetensors")
 
     @property
     def generation(self) -> dict[str, object]:

@@ -20,7 +20,7 @@ FOLDER = Path("model_configs")
 
 MAX_FILE_BYTES = 1 << 20
 
-_REPEATABLE = frozenset({"load_config", "cb_config", "prompt_file"})
+_REPEATABLE = frozenset({"load_config", "cb_config", "prompt_file", "lora", "lora_alphas"})
 _TABLES = {"properties": "load_config", "scheduler": "cb_config"}
 """Tables of a recipe, and the option that each becomes one more of."""
 

@@ -14,7 +14,7 @@ import click
 from llmbench import recipes
 from llmbench.cli.options import IntegerList, WordList, find_prompts
 from llmbench.cli.placing import PLACEMENT_OPTIONS, with_policy
-from llmbench.config import ATTENTIONS, ENGINES, Prompt, PropertyValue, RunConfig
+from llmbench.config import ATTENTIONS, ENGINES, LORA_MODES, Prompt, PropertyValue, RunConfig
 from llmbench.errors import InputError
 
 _FRAMEWORKS = {"ov": "openvino"}
@@ -55,6 +55,9 @@ class Asked:
     num_assistant_tokens: int | None
     assistant_confidence_threshold: float | None
     max_ngram_size: int | None
+    lora: tuple[str, ...]
+    lora_alphas: tuple[float, ...]
+    lora_mode: str
     streaming: bool
     apply_chat_template: bool
     end_token_stopping: bool
@@ -167,6 +170,13 @@ _OPTIONS = (
     click.option(
         "--max-ngram-size", type=int, help="Prompt lookup: guess from n-grams of the prompt, without a model."
     ),
+    click.option("--lora", multiple=True, metavar="FILE.safetensors", help="A LoRA adapter; repeatable."),
+    click.option(
+        "--lora-alphas", multiple=True, type=float, help="Its weight; one an adapter.  [default: 1]"
+    ),
+    click.option(
+        "--lora-mode", type=click.Choice(LORA_MODES), default="auto", help="How adapters are applied."
+    ),
     click.option(
         "--streaming", is_flag=True, help="Stream the text; the callbacks are kept beside the tokens."
     ),
@@ -245,6 +255,9 @@ def configurations(asked: Asked, model: str) -> tuple[RunConfig, ...]:
         num_assistant_tokens=asked.num_assistant_tokens,
         assistant_confidence_threshold=asked.assistant_confidence_threshold,
         max_ngram_size=asked.max_ngram_size,
+        lora=asked.lora,
+        lora_alphas=asked.lora_alphas,
+        lora_mode=asked.lora_mode,
         apply_chat_template=asked.apply_chat_template,
         stop_at_eos=asked.end_token_stopping,
         foreign_cpu_limit=asked.foreign_cpu_limit,

@@ -28,18 +28,19 @@ DRAFT = Ability(
 LOOKUP = Ability(
     name="prompt lookup", option="--max-ngram-size", is_asked=lambda c: c.max_ngram_size is not None
 )
+ADAPTERS = Ability(name="LoRA adapters", option="--lora", is_asked=lambda c: bool(c.lora))
 EARLY_END = Ability(
     name="an early end of text", option="--end-token-stopping", is_asked=lambda c: c.stop_at_eos
 )
 
-ABILITIES = (PAGED, SCHEDULER, BATCH, BEAMS, SAMPLING, DRAFT, LOOKUP, STREAMING, EARLY_END)
+ABILITIES = (PAGED, SCHEDULER, BATCH, BEAMS, SAMPLING, DRAFT, LOOKUP, ADAPTERS, STREAMING, EARLY_END)
 """Every ability, in the order in which a lack of it is told."""
 
 CAN: dict[str, frozenset[Ability]] = {
     "genai with pa": frozenset(
-        {PAGED, SCHEDULER, BATCH, BEAMS, SAMPLING, DRAFT, LOOKUP, STREAMING, EARLY_END}
+        {PAGED, SCHEDULER, BATCH, BEAMS, SAMPLING, DRAFT, LOOKUP, ADAPTERS, STREAMING, EARLY_END}
     ),
-    "genai with sdpa": frozenset({BATCH, SAMPLING, STREAMING, EARLY_END}),
+    "genai with sdpa": frozenset({BATCH, SAMPLING, ADAPTERS, STREAMING, EARLY_END}),
     "core": frozenset({BATCH, EARLY_END}),
     "scripted": frozenset({PAGED, BATCH, EARLY_END}),
 }

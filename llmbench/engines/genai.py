@@ -9,9 +9,10 @@ import numpy as np
 
 from llmbench.config import ASSISTANT_TOKENS, RunConfig
 from llmbench.engines.abilities import check_abilities
+from llmbench.engines.adapters import build_adapters, check_adapters, digest_adapters, note_unused
 from llmbench.engines.base import Generation, Request
 from llmbench.engines.device import check_device, compile_properties, engine_failures, import_openvino
-from llmbench.engines.native import caught_stdout, read_in_force
+from llmbench.engines.native import caught_output, read_in_force
 from llmbench.engines.scheduler import build_scheduler, prefills_in_chunks
 from llmbench.engines.tokenizer import Tokenizer
 from llmbench.engines.told import read_counters, read_sequences
@@ -79,9 +80,12 @@ class GenaiSession:
             options["draft_model"] = _draft(self._genai, config)
         if config.max_ngram_size is not None:
             options["prompt_lookup"] = True
-        with caught_stdout() as caught, engine_failures("loading"):
+        if config.lora:
+            options["adapters"] = build_adapters(self._genai, config)
+        with caught_output() as said, caught_output(2) as warned, engine_failures("loading"):
             self._pipeline = self._genai.LLMPipeline(config.model, config.device, **options)
-        self.in_force: InForce = read_in_force(caught.text, notes=_notes(config))
+        notes = (*_notes(config), *note_unused(config, warned.text))
+        self.in_force: InForce = read_in_force(said.text, notes=notes, also=digest_adapters(config))
         self._native_tokenizer = self._pipeline.get_tokenizer()
         tokenizer = Tokenizer(self._native_tokenizer)
         self.bos_id = tokenizer.bos_id
@@ -167,6 +171,7 @@ class GenaiEngine:
         """Refuse what the pipeline or the device cannot do, before anything is loaded."""
         check_abilities(config)
         check_device(config.device, compile_properties(config))
+        check_adapters(config)
         if config.scheduler:
             build_scheduler(_import_genai(), config.scheduler)
 

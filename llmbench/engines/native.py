@@ -1,4 +1,4 @@
-"""What native code prints on the process's own standard output, caught."""
+"""What native code prints on the process's own output, caught."""
 
 import contextlib
 import ctypes
@@ -6,8 +6,9 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from llmbench.run import InForce
 
@@ -25,26 +26,26 @@ class Caught:
 
 
 @contextlib.contextmanager
-def caught_stdout() -> Iterator[Caught]:
-    """Descriptor 1 goes to a file while the block runs; then the text is kept, and passed on to descriptor 1."""
+def caught_output(descriptor: int = 1) -> Iterator[Caught]:
+    """A descriptor goes to a file while the block runs; then the text is kept, and passed on to the descriptor."""
     libc = ctypes.CDLL(None)
     caught = Caught()
     with tempfile.TemporaryFile() as file:
-        sys.stdout.flush()
+        (sys.stdout if descriptor == 1 else sys.stderr).flush()
         libc.fflush(None)
-        saved = os.dup(1)
-        os.dup2(file.fileno(), 1)
+        saved = os.dup(descriptor)
+        os.dup2(file.fileno(), descriptor)
         try:
             yield caught
         finally:
             libc.fflush(None)
-            os.dup2(saved, 1)
+            os.dup2(saved, descriptor)
             os.close(saved)
             file.seek(0)
             content = file.read()
             caught.text = content.decode(errors="replace")
             with contextlib.suppress(OSError):
-                os.write(1, content)
+                os.write(descriptor, content)
 
 
 def _pairs(body: str) -> dict[str, str]:
@@ -71,11 +72,13 @@ def _scheduler(log: str) -> dict[str, str]:
     return found
 
 
-def read_in_force(log: str, notes: tuple[str, ...] = ()) -> InForce:
+def read_in_force(
+    log: str, *, notes: tuple[str, ...] = (), also: Mapping[str, str] = MappingProxyType({})
+) -> InForce:
     """What an engine log of level 2 says is in force for the language model (not its tokenizers).
 
     The properties and the scheduler are printed at load only (seen with OpenVINO GenAI 2026.4), the main model's
-    before those of a draft, which get ``draft`` before their names.
+    before those of a draft, which get ``draft`` before their names. *also* is what else is known to be in force.
     """
     models = [found for found in _SECTION.finditer(log) if "okenizer" not in found["name"]]
     limits = {
@@ -85,7 +88,7 @@ def read_in_force(log: str, notes: tuple[str, ...] = ()) -> InForce:
     name = models[0]["name"] if models else ""
     draft = {f"draft {key}": value for found in models[1:2] for key, value in _pairs(found["body"]).items()}
     return InForce(
-        properties=(_pairs(models[0]["body"]) if models else {}) | draft,
+        properties=(_pairs(models[0]["body"]) if models else {}) | draft | dict(also),
         scheduler=limits,
         attention="paged attention" if "Paged" in name else "SDPA" if models else None,
         notes=notes,

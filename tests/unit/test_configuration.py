@@ -130,6 +130,8 @@ def test_the_way_of_generating_is_told_in_words(arguments: tuple[str, ...], way:
         (("--draft-model=d", "--assistant-confidence-threshold=4"), "confidence threshold 4"),
         (("--max-ngram-size=3", "--assistant-confidence-threshold=0.4"), "prompt lookup has no confidence"),
         (("--max-ngram-size", "0"), "n-gram size: 0"),
+        (("--lora", "a", "--lora-alphas", "1", "--lora-alphas", "2"), "1 LoRA adapters but 2 alphas"),
+        (("--lora-mode", "fuse"), "without an adapter"),
         (("--max-ngram-size=3", "--num-assistant-tokens=0"), "assistant tokens: 0"),
     ],
 )

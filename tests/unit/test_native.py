@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 
-from llmbench.engines.native import caught_stdout, read_in_force
+from llmbench.engines.native import caught_output, read_in_force
 
 _LOG = """\
 Model: OV Tokenizer
@@ -76,12 +76,27 @@ def test_a_silent_engine_leaves_everything_open() -> None:
     assert found.attention is None
 
 
+def test_warnings_are_caught_beside_it() -> None:
+    """Standard error is another descriptor, and arrives as such."""
+    program = (
+        "import os\n"
+        "from llmbench.engines.native import caught_output\n"
+        "with caught_output() as said, caught_output(2) as warned:\n"
+        "    os.write(1, b'said')\n"
+        "    os.write(2, b'warned')\n"
+        "assert (said.text, warned.text) == ('said', 'warned')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+    assert ("said", "warned") == (done.stdout, done.stderr)
+
+
 def test_what_native_code_prints_is_caught_and_passed_on() -> None:
     """Bytes written to descriptor 1 behind Python's back are caught, and still arrive."""
     program = (
         "import os\n"
-        "from llmbench.engines.native import caught_stdout\n"
-        "with caught_stdout() as caught:\n"
+        "from llmbench.engines.native import caught_output\n"
+        "with caught_output() as caught:\n"
         "    os.write(1, b'from below\\n')\n"
         "assert caught.text == 'from below\\n', caught\n"
         "print('after')\n"
@@ -89,5 +104,5 @@ def test_what_native_code_prints_is_caught_and_passed_on() -> None:
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
 
     assert done.stdout == "from below\nafter\n"
-    assert caught_stdout is not None
+    assert caught_output is not None
     assert os.get_inheritable(1)
