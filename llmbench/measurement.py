@@ -68,7 +68,9 @@ class Conditions:
     """What else happened on the machine during one request; decides validity, never the latency itself.
 
     CPU times are seconds summed over the CPUs the worker may use. *foreign_s* is the time those CPUs
-    were busy with anything but the worker, time stolen by a hypervisor included.
+    were busy with anything but the worker, time stolen by a hypervisor included. *stepped_s* is how far the wall
+    clock went otherwise than the monotonic one, as when a virtual machine is halted; *changes* are sentences on
+    settings of the CPUs that were other ones afterwards.
     """
 
     wall_s: float
@@ -77,6 +79,8 @@ class Conditions:
     foreign_s: float
     suspended_s: float = 0.0
     throttle_events: int = 0
+    stepped_s: float = 0.0
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,14 @@ from llmbench import events, ir, place, plan, runner, store
 from llmbench._version import __version__
 from llmbench.config import RunConfig
 from llmbench.digests import cache_folder
-from llmbench.errors import InputError, LaunchError
+from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.events import Header, LaunchEnded, RunEnded
 from llmbench.redaction import REDACTED, redact, redact_tree
 from llmbench.run import Launch, Outcome, Provenance, Run
 from llmbench.run_file import RunFile
 from llmbench.runner import Event, Limits
 from llmbench.store import Contents
-from llmbench.system import environment, exhaustion
+from llmbench.system import cgroup, environment, exhaustion
 from llmbench.units import format_bytes
 
 _WRITTEN_TO = re.compile(r"(_DIR|_PATH|_FILE|_FOLDER)$|DUMP", re.IGNORECASE)
@@ -79,6 +79,21 @@ def check_memory(path: str) -> None:
             f"out of memory before it is loaded: the weights of {path} take {format_bytes(needed)}; "
             f"{format_bytes(available)} are available",
             hint="take a smaller --weight-format, end what holds memory, or raise the container's limit",
+        )
+
+
+def check_quota(config: RunConfig, root: Path = Path("/")) -> None:
+    """Refuse more threads than the control group of this process gives CPU time to; they would be stopped in turn.
+
+    Raises:
+        MachineError: the threads that were asked for, and what the group gives.
+    """
+    asked = config.threads or config.properties.get("INFERENCE_NUM_THREADS")
+    quota = cgroup.read(root).cpus
+    if quota is not None and isinstance(asked, int) and asked > max(quota, 1):
+        raise MachineError(
+            f"asked {asked} threads, and this container may use {quota:g} CPUs' worth of time",
+            hint="give it whole CPUs (docker run --cpuset-cpus), or ask for fewer --threads",
         )
 
 
@@ -147,6 +162,8 @@ def record(
     parallelism is asked for and splits nothing.
     """
     places = [place.find(config) for config in cells]
+    for config in cells:
+        check_quota(config)
     if cells[0].engine != "scripted":
         check_memory(cells[0].model)
     for launch in planned:

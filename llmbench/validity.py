@@ -73,6 +73,9 @@ def _condition_reasons(c: Conditions, config: RunConfig, launch_share: float | N
         found.append(f"others took {share:.0%} of the CPUs (limit {limit:.0%})")
     if c.suspended_s > 0:
         found.append(f"the machine was suspended for {c.suspended_s:.1f} s")
+    if c.stepped_s:
+        found.append(f"the clock stepped by {c.stepped_s:+.1f} s")
+    found += c.changes
     if c.throttle_events > 0:
         found.append(f"the CPU throttled ({c.throttle_events} events)")
     return found

@@ -3,15 +3,19 @@
 import functools
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from llmbench.measurement import Conditions
+from llmbench.system import kernel
 
 _CLOCK_NOISE_S = 1e-3
 """Two clocks are never read at the same instant."""
+_STEP_S = 0.1
+"""Below this the wall clock is only being steered: time daemons slew by at most half a millisecond a second."""
+_TRIES = 3
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _BUSY = (0, 1, 2, 5, 6, 7)
 """user, nice, system, irq, softirq and steal in proc(5); guest is part of user, idle and iowait not busy."""
@@ -21,17 +25,20 @@ _BUSY = (0, 1, 2, 5, 6, 7)
 class Probe:
     """One reading of clocks and counters, taken outside the timed region.
 
-    Seconds, each from an origin of its own: *wall_s* and *asleep_s* (boot time less monotonic time, which
-    grows only in suspend), *own_s* of all threads of this process, *busy_s* summed over *cpus*.
+    Seconds, each from an origin of its own: *wall_s*, *asleep_s* (boot time less monotonic time, which grows only
+    in suspend) and *real_s* (the wall clock less monotonic time), *own_s* of all threads of this process, *busy_s*
+    summed over *cpus*. *settings* are the governors and the highest frequencies allowed.
     """
 
     cpus: frozenset[int]
     root: Path
     wall_s: float
     asleep_s: float
+    real_s: float
     own_s: float
     busy_s: float
     throttle_events: int
+    settings: Mapping[str, str]
 
     @classmethod
     def start(cls, cpus: Collection[int] | None = None, root: Path = Path("/")) -> Self:
@@ -43,7 +50,9 @@ class Probe:
             root=root,
             busy_s=sum(busy_by_cpu((root / "proc/stat").read_bytes(), watched).values()),
             throttle_events=sum(int(path.read_bytes()) for path in counters),
-            asleep_s=time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC),
+            settings=_settings(root, watched),
+            asleep_s=_ahead(time.CLOCK_BOOTTIME),
+            real_s=_ahead(time.CLOCK_REALTIME),
             own_s=time.process_time(),
             wall_s=time.perf_counter(),
         )
@@ -53,6 +62,7 @@ class Probe:
         after = Probe.start(self.cpus, self.root)
         own_s = after.own_s - self.own_s
         asleep_s = after.asleep_s - self.asleep_s
+        stepped_s = after.real_s - self.real_s - asleep_s
         return Conditions(
             wall_s=after.wall_s - self.wall_s,
             cpus=len(self.cpus),
@@ -60,7 +70,42 @@ class Probe:
             foreign_s=max(0.0, after.busy_s - self.busy_s - own_s),
             suspended_s=asleep_s if asleep_s > _CLOCK_NOISE_S else 0.0,
             throttle_events=after.throttle_events - self.throttle_events,
+            stepped_s=stepped_s if abs(stepped_s) > _STEP_S else 0.0,
+            changes=tuple(_changes(self.settings, after.settings)),
         )
+
+
+def _ahead(clock: int) -> float:
+    """Seconds by which a clock is ahead of the monotonic one; being halted between two readings only adds to it."""
+    return min(-time.clock_gettime(time.CLOCK_MONOTONIC) + time.clock_gettime(clock) for _ in range(_TRIES))
+
+
+def _settings(root: Path, cpus: frozenset[int]) -> dict[str, str]:
+    """Governors and highest frequencies of *cpus* by what they are called; empty in a virtual machine."""
+    found: dict[str, set[str]] = {}
+    for what, path in _setting_files(root, cpus):
+        found.setdefault(what, set()).add(kernel.read(path) or "unknown")
+    return {what: "+".join(sorted(told)) for what, told in found.items()}
+
+
+@functools.cache
+def _setting_files(root: Path, cpus: frozenset[int]) -> tuple[tuple[str, Path], ...]:
+    """What each file tells, and the file; the CPUs of one policy share its files."""
+    names = {"frequency governor": "scaling_governor", "highest frequency (kHz)": "scaling_max_freq"}
+    found: dict[tuple[str, Path], None] = {}
+    for cpu in sorted(cpus):
+        folder = root / f"sys/devices/system/cpu/cpu{cpu}/cpufreq"
+        for what, name in names.items():
+            if (folder / name).is_file():
+                found[what, (folder / name).resolve()] = None
+    return tuple(found)
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    """A sentence on each setting that is another one now."""
+    for what, then in before.items():
+        if after.get(what, then) != then:
+            yield f"the {what} changed from {then} to {after[what]}"
 
 
 def busy_by_cpu(stat: bytes, cpus: Collection[int]) -> dict[int, float]:
