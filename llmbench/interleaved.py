@@ -1,9 +1,13 @@
 """A run of two configurations whose launches were made in turns, as base and candidate."""
 
 import dataclasses
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from llmbench.comparison import Comparison, compare
-from llmbench.comparison.rule import COMPARED, Rule
+from llmbench.comparison.change import Change
+from llmbench.comparison.rule import COMPARED, Rule, Verdict
+from llmbench.config import RunConfig
 from llmbench.errors import InputError
 from llmbench.report import summarize
 from llmbench.run import Outcome, Run
@@ -63,9 +67,14 @@ def _varied(base: Run, candidate: Run) -> frozenset[str]:
         "input_tokens": is_other_model or is_other_turn,
         "output_tokens": before.output_tokens != after.output_tokens,
         "batch_size": before.batch_size != after.batch_size,
-        "generation": before.stop_at_eos != after.stop_at_eos or is_other_turn,
+        "generation": is_other_turn or _way(before) != _way(after),
     }
     return frozenset(name for name, differs in differences.items() if differs)
+
+
+def _way(config: RunConfig) -> tuple[object, ...]:
+    """How tokens are made, and when they end."""
+    return config.stop_at_eos, config.way, config.generation
 
 
 def finished_blocks(run: Run) -> int:
@@ -89,4 +98,52 @@ def is_narrow(comparison: Comparison, share: float) -> bool:
     return bool(found) and all(
         ratio.has_interval and max(ratio.high / ratio.ratio, ratio.ratio / ratio.low) <= 1 + share
         for ratio in found
+    )
+
+
+Flag = tuple[str | None, str]
+"""A row and a metric: the hash of a prompt, ``None`` for the mean over all."""
+
+
+def flags(comparison: Comparison) -> Iterator[tuple[Flag, Change]]:
+    """Every change with its row and metric."""
+    for mean in comparison.means:
+        yield from (((None, found.metric), found) for found in mean.changes)
+    for pair in comparison.pairs:
+        yield from (((pair.base.prompt.sha256, found.metric), found) for found in pair.changes)
+
+
+def flagged_prompts(comparison: Comparison) -> frozenset[str]:
+    """The prompts of the alarms; of the mean's, all of them."""
+    found = {prompt for (prompt, _), change in flags(comparison) if change.is_alarm}
+    every = frozenset(pair.base.prompt.sha256 for pair in comparison.pairs if pair.changes)
+    return every if None in found else frozenset(prompt for prompt in found if prompt)
+
+
+def settle(first: Comparison, again: Comparison) -> tuple[Comparison, Comparison]:
+    """Two comparisons of the same sides, the second on fresh launches, with the alarms of the first that held.
+
+    An alarm holds where the second calls the same row and metric regressed.
+    """
+    slower = {flag for flag, change in flags(again) if change.verdict is Verdict.REGRESSED}
+    held = {flag for flag, change in flags(first) if change.is_alarm and flag in slower}
+    blocks = max((change.launches[0] for _, change in flags(again)), default=0)
+    remark = f"{'Confirmed' if held else 'Not confirmed'} on {blocks} fresh blocks"
+    remark = f"{remark}. {again.remark}" if again.remark else remark
+    return _marked(first, held), dataclasses.replace(_marked(again, held), remark=remark)
+
+
+def _marked(comparison: Comparison, held: AbstractSet[Flag]) -> Comparison:
+    """The comparison with these alarms and no others."""
+
+    def mark(changes: tuple[Change, ...], prompt: str | None) -> tuple[Change, ...]:
+        return tuple(dataclasses.replace(found, is_alarm=(prompt, found.metric) in held) for found in changes)
+
+    return dataclasses.replace(
+        comparison,
+        means=tuple(dataclasses.replace(mean, changes=mark(mean.changes, None)) for mean in comparison.means),
+        pairs=tuple(
+            dataclasses.replace(pair, changes=mark(pair.changes, pair.base.prompt.sha256))
+            for pair in comparison.pairs
+        ),
     )
