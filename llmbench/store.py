@@ -85,6 +85,15 @@ def read(path: Path, *, salvage: bool = False) -> Run:
     return read_contents(path, salvage=salvage).run
 
 
+def read_header(path: Path) -> Run | None:
+    """What a run file's first line says, as a run without launches; ``None`` where it is no run file of ours."""
+    try:
+        _, line, _ = next(_lines(path))
+        return _Assembly(_first(path, line), salvage=False).run()
+    except (StopIteration, InputError, BadLineError):
+        return None
+
+
 def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
     """(number, line, whether it ends in a newline) of each line."""
     try:

@@ -18,6 +18,7 @@ from llmbench.errors import ExitCode, LlmbenchError
 
 COMMANDS = {
     "run": "Measure a model: first token, second token, and the later ones.",
+    "ab": "Compare two configurations, measured in turns; exit 1 where the second is slower.",
     "convert": "Turn a Hugging Face model or a GGUF file into OpenVINO IR, and verify it.",
     "report": "Show, export and compare runs.",
     "doctor": "Say what on this machine would spoil a measurement.",

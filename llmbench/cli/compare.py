@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,14 +13,48 @@ from llmbench.errors import ExitCode, worst
 if TYPE_CHECKING:
     from llmbench.comparison import Comparison
     from llmbench.comparison.rule import Rule
+    from llmbench.run import Run
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
+FORMS = ("md", "junit", "json", "csv")
+"""The files a comparison can be written to, by the names of their options."""
+
+_FILES = (
+    click.option("--md", type=_FILE, metavar="FILE", help="Markdown, for a pull request."),
+    click.option("--junit", type=_FILE, metavar="FILE", help="JUnit XML, for a job's test report."),
+    click.option("--json", type=_FILE, metavar="FILE", help="JSON, with the rule that was used."),
+    click.option("--csv", type=_FILE, metavar="FILE", help="CSV, a row a change."),
+)
+
+
+def comparison_options(command: _Command) -> _Command:
+    """Add the options that name files for a comparison, which `check_files` reads."""
+    for option in reversed(_FILES):
+        command = option(command)
+    return command
+
+
+def check_files(files: Mapping[str, Path | None]) -> dict[str, Path]:
+    """The files that were asked for, by form; refused, before anything is done, where one could not be written."""
+    for form, path in files.items():
+        check_output(path, f"--{form}")
+    return {form: path for form, path in files.items() if path is not None}
+
+
 @click.command(short_help="Base against candidates, with a verdict.")
-@click.argument("base", type=_PATH, metavar="BASE")
-@click.argument("candidates", type=_PATH, nargs=-1, required=True, metavar="CAND...")
+@click.argument("paths", type=_PATH, nargs=-1, required=True, metavar="[BASE] CAND...")
+@click.option(
+    "--baseline",
+    metavar="latest|NAME",
+    help="The base: the run of that name, or the last green one of the same machine and configuration.",
+)
+@click.option(
+    "--reports", type=_PATH, default="reports", show_default=True, help="Where --baseline looks for runs."
+)
 @click.option("--fail-on-regression", is_flag=True, help="Exit 1 where a candidate is slower.")
 @click.option("--strict", is_flag=True, help="Exit 3 where anything is undecided, invalid or not compared.")
 @click.option(
@@ -30,59 +64,60 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="What counts as a change; more than both where two are given. METRIC may be all.",
 )
 @click.option("--vary", multiple=True, metavar="FIELD", help="Compare although FIELD differs; never the CPU.")
-@click.option("--md", type=_FILE, metavar="FILE", help="Markdown, for a pull request.")
-@click.option("--junit", type=_FILE, metavar="FILE", help="JUnit XML, for a job's test report.")
-@click.option("--json", type=_FILE, metavar="FILE", help="JSON, with the rule that was used.")
-@click.option("--csv", type=_FILE, metavar="FILE", help="CSV, a row a change.")
+@comparison_options
 @salvage_option
 def compare(
     *,
-    base: Path,
-    candidates: tuple[Path, ...],
+    paths: tuple[Path, ...],
+    baseline: str | None,
+    reports: Path,
     fail_on_regression: bool,
     strict: bool,
     threshold: tuple[str, ...],
     vary: tuple[str, ...],
-    md: Path | None,
-    junit: Path | None,
-    json: Path | None,
-    csv: Path | None,
     salvage: bool,
+    **files: Path | None,
 ) -> int:
     """Compare candidates with a base, launch against launch.
 
-    A PATH is a run file (.jsonl), a CSV of either layout, or a CSV or JSON that llm_bench wrote. Without
-    --fail-on-regression and --strict the exit code is 0 whatever the verdict, and 2 where nothing can be compared.
+    A PATH is a run file (.jsonl), a CSV of either layout, or a CSV or JSON that llm_bench wrote. A run of two
+    configurations that were measured in turns, as by llmbench ab, stands alone. Without --fail-on-regression and
+    --strict the exit code is 0 whatever the verdict, and 2 where nothing can be compared.
     """
     from llmbench.comparison.rule import Rule, read_thresholds
 
-    files = {"--md": md, "--junit": junit, "--json": json, "--csv": csv}
-    for option, path in files.items():
-        check_output(path, option)
+    wanted = check_files(files)
     rule = Rule(
         thresholds=read_thresholds(threshold), vary=frozenset(name.replace("-", "_") for name in vary)
     )
-    comparisons = _compare_all(base, candidates, rule, salvage=salvage)
-    _show(comparisons)
-    _write(comparisons, {option: path for option, path in files.items() if path is not None})
-    return _exit_code(comparisons, fail_on_regression=fail_on_regression, strict=strict)
+    runs = [load(path, salvage=salvage) for path in paths]
+    comparisons = _compare_all(runs, rule, baseline=baseline, folder=reports)
+    show(comparisons)
+    write(comparisons, wanted)
+    return worst(
+        exit_code(each, fail_on_regression=fail_on_regression, strict=strict) for each in comparisons
+    )
 
 
 def _compare_all(
-    base: Path, candidates: Sequence[Path], rule: "Rule", *, salvage: bool
+    runs: "Sequence[Run]", rule: "Rule", *, baseline: str | None, folder: Path
 ) -> "list[Comparison]":
-    """Each candidate against the base."""
+    """Each candidate against its base: the baseline asked for, else the first run; a run alone against itself."""
+    from llmbench.cli.baseline import find
     from llmbench.comparison import compare as compare_reports
     from llmbench.comparison.rule import COMPARED
+    from llmbench.interleaved import compare_sides
     from llmbench.report import summarize
 
-    before = summarize(load(base, salvage=salvage), COMPARED)
-    return [
-        compare_reports(before, summarize(load(path, salvage=salvage), COMPARED), rule) for path in candidates
-    ]
+    if baseline is None and len(runs) == 1:
+        return [compare_sides(runs[0], rule)]
+    found = [summarize(run, COMPARED) for run in runs]
+    if baseline is not None:
+        return [compare_reports(find(baseline, each, folder), each, rule) for each in found]
+    return [compare_reports(found[0], each, rule) for each in found[1:]]
 
 
-def _show(comparisons: "Sequence[Comparison]") -> None:
+def show(comparisons: "Sequence[Comparison]") -> None:
     """The tables on standard output."""
     from rich.console import Console
 
@@ -95,8 +130,8 @@ def _show(comparisons: "Sequence[Comparison]") -> None:
         render_comparison(comparison, console)
 
 
-def _write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> None:
-    """The files that were asked for, each whole."""
+def write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> None:
+    """The files that `check_files` found asked for, each whole."""
     from llmbench.render import write_atomically
     from llmbench.render.comparison_json import comparison_json
     from llmbench.render.csv import comparison_csv
@@ -104,24 +139,23 @@ def _write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> No
     from llmbench.render.markdown import comparison_markdown
 
     forms: dict[str, Callable[[Sequence[Comparison]], str]] = {
-        "--md": comparison_markdown,
-        "--junit": comparison_junit,
-        "--json": comparison_json,
-        "--csv": comparison_csv,
+        "md": comparison_markdown,
+        "junit": comparison_junit,
+        "json": comparison_json,
+        "csv": comparison_csv,
     }
-    for option, path in files.items():
-        write_atomically(path, forms[option](comparisons))
+    for form, path in files.items():
+        write_atomically(path, forms[form](comparisons))
         click.echo(f"written: {path}", err=True)
 
 
-def _exit_code(comparisons: "Sequence[Comparison]", *, fail_on_regression: bool, strict: bool) -> ExitCode:
-    """2 where a candidate has no comparable row, else 1 and 3 where they were asked for."""
+def exit_code(comparison: "Comparison", *, fail_on_regression: bool, strict: bool) -> ExitCode:
+    """2 where there is no comparable row, else 1 and 3 where they were asked for."""
     codes = set()
-    for comparison in comparisons:
-        if not any(pair.changes for pair in comparison.pairs):
-            codes.add(ExitCode.USAGE)
-        if fail_on_regression and comparison.alarms:
-            codes.add(ExitCode.REGRESSION)
-        if strict and not comparison.is_clean:
-            codes.add(ExitCode.STRICT)
+    if not any(pair.changes for pair in comparison.pairs):
+        codes.add(ExitCode.USAGE)
+    if fail_on_regression and comparison.alarms:
+        codes.add(ExitCode.REGRESSION)
+    if strict and not comparison.is_clean:
+        codes.add(ExitCode.STRICT)
     return worst(codes)

@@ -35,7 +35,7 @@ class Outputs:
     overwrite: bool = False
 
 
-class _View:
+class View:
     """What a person sees while a run goes on."""
 
     def __init__(self, live: LiveLine, cells: Sequence[RunConfig], *, is_quiet: bool) -> None:
@@ -98,7 +98,7 @@ def measure(cells: tuple[RunConfig, ...], subject: Subject, outputs: Outputs, wa
                 file, cells, plan.launches(cells), subject=subject, outputs=outputs, ways=ways
             )
         except BaseException:
-            if _is_empty(store.read(path)):
+            if is_empty(store.read(path)):
                 path.unlink(missing_ok=True)
             raise
 
@@ -150,7 +150,7 @@ def _measure_into(
     total = recording.planned_requests(cells, planned)
     try:
         with LiveLine(total, is_shown=not ways.is_quiet) as live, contextlib.closing(events):
-            view = _View(live, cells, is_quiet=ways.is_quiet)
+            view = View(live, cells, is_quiet=ways.is_quiet)
             live.say("loading the model")
             for event in events:
                 view.show(event)
@@ -164,7 +164,7 @@ def _leave(file: RunFile, outputs: Outputs, error: BaseException, *, salvage: bo
     """Show what a run that was interrupted holds, and how to go on with it."""
     path = file.path
     run = store.read(path, salvage=salvage)
-    if _is_empty(run) or isinstance(error, Exception):
+    if is_empty(run) or isinstance(error, Exception):
         return
     kept = sum(len(launch.measurements) for launch in run.launches)
     click.echo(shown(f"{kept} measurements are kept in {path}"), err=True)
@@ -173,7 +173,7 @@ def _leave(file: RunFile, outputs: Outputs, error: BaseException, *, salvage: bo
         show(run, outputs, path)
 
 
-def _is_empty(run: Run) -> bool:
+def is_empty(run: Run) -> bool:
     """Whether nothing is known of any launch."""
     return not any(launch.measurements or launch.failure for launch in run.launches)
 

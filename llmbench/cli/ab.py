@@ -1,0 +1,194 @@
+"""``llmbench ab``: two configurations measured in turns, in fresh processes, and the verdict on the second."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmbench import store
+from llmbench.cli.blocks import LEAST_BLOCKS, Stop, describe, measure_blocks
+from llmbench.cli.compare import FORMS, check_files, comparison_options, exit_code, show, write
+from llmbench.cli.measuring import Outputs, Ways
+from llmbench.cli.messages import complain, say
+from llmbench.cli.options import Command, Duration, check_folder
+from llmbench.cli.sides import Side, read_sides, side_options
+from llmbench.comparison import Comparison
+from llmbench.comparison.rule import Rule, read_thresholds
+from llmbench.errors import ExitCode, worst
+from llmbench.interleaved import compare_sides, flagged_prompts, settle
+from llmbench.run import Outcome
+from llmbench.runner import Limits
+
+_SHARE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*%")
+
+
+class Share(click.ParamType[float]):
+    """``2%`` as 0.02; more than nothing, and less than the whole."""
+
+    name = "N%"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The share."""
+        if isinstance(value, float):
+            return value
+        found = _SHARE.fullmatch(str(value).strip())
+        if not found or not 0 < float(found["number"]) < 100:
+            self.fail(f"{value!r} is not a percentage such as 2%", param, ctx)
+        return float(found["number"]) / 100
+
+
+_EXAMPLES = """\b
+Examples:
+  llmbench ab before.toml after.toml
+  llmbench ab -m models/INT8 -m models/INT4 --input-tokens 32,512
+  llmbench ab -m models/INT8 --threads 16 --threads 32 --budget 20m --until 2%
+  llmbench ab bench.toml --python old/bin/python --python new/bin/python --confirm"""
+
+
+@click.command(
+    cls=Command, params=side_options(), short_help="Compare two configurations, in turns.", epilog=_EXAMPLES
+)
+@click.argument("recipes", nargs=-1, type=click.Path(path_type=Path), metavar="[A.toml] [B.toml]")
+@click.option(
+    "--blocks",
+    type=click.IntRange(min=2),
+    default=10,
+    help="Each has one fresh launch of A and one of B, in random order.",
+)
+@click.option("--budget", type=Duration(), help="Begin no block that would end after so long.")
+@click.option(
+    "--until",
+    type=Share(),
+    help=f"Stop when the intervals of both means are so narrow; not before {LEAST_BLOCKS} blocks.",
+)
+@click.option("--confirm", is_flag=True, help="Measure what seems slower again, before it counts.")
+@click.option(
+    "--threshold",
+    multiple=True,
+    metavar="METRIC=5%,2ms",
+    help="What counts as a change; more than both where two are given. METRIC may be all.",
+)
+@click.option("--strict", is_flag=True, help="Exit 3 where anything is undecided, invalid or not compared.")
+@comparison_options
+@click.option(
+    "--output-dir", type=click.Path(path_type=Path), default="reports", help="Where the run file goes."
+)
+@click.option("--name", help="Name of the run and of its file.  [default: time, model, short id]")
+@click.option("--overwrite", is_flag=True, help="Replace a run file of that name.")
+@click.option("--timeout", type=Duration(), default="20m", help="For loading, and for each request.")
+@click.option("--keep-going", is_flag=True, help="Go on with the next launch when one fails.")
+@click.option("--quiet", is_flag=True, help="Only the table and the files.")
+@click.option("--dry-run", is_flag=True, help="Say what would be measured, and stop.")
+@click.pass_context
+def command(  # noqa: PLR0917
+    ctx: click.Context,
+    /,
+    recipes: tuple[Path, ...],
+    blocks: int,
+    budget: float | None,
+    until: float | None,
+    confirm: bool,
+    threshold: tuple[str, ...],
+    strict: bool,
+    output_dir: Path,
+    name: str | None,
+    overwrite: bool,
+    timeout: float,
+    keep_going: bool,
+    quiet: bool,
+    dry_run: bool,
+    **options: Any,
+) -> int:
+    """Compare B with A: blocks of fresh launches in random order, and a verdict on pairs.
+
+    A and B are recipes (RUN.toml), or options: one that is given twice says first what A is, then what B is; given
+    once it is for both. The exit code is 1 where B is slower. The run file holds both sides; compare it again with
+    llmbench report compare FILE.
+    """
+    files = check_files({form: options.pop(form) for form in FORMS})
+    check_folder(output_dir, "--output-dir")
+    rule = Rule(thresholds=read_thresholds(threshold))
+    sides = read_sides(ctx, recipes, options, blocks=blocks)
+    say(*describe(sides))
+    if dry_run:
+        say(f"blocks: {blocks}, launches: {2 * blocks}; nothing was run")
+        return ExitCode.OK
+    trial = _Trial(
+        rule=rule,
+        outputs=Outputs(folder=output_dir, name=name, overwrite=overwrite),
+        ways=Ways(
+            limits=Limits(load_s=timeout, request_s=timeout),
+            keep_going=keep_going,
+            is_strict=strict,
+            is_quiet=quiet,
+        ),
+        stop=Stop(budget_s=budget, until=until),
+    )
+    comparisons = [trial.measure(sides)]
+    if confirm and comparisons[0].alarms:
+        comparisons = list(settle(comparisons[0], trial.measure_again(sides, comparisons[0])))
+        show(comparisons[1:])
+    write(comparisons, files)
+    return worst([*(_launch_code(each) for each in comparisons), _code(comparisons[-1], strict=strict)])
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Trial:
+    """How the two sides are measured and judged."""
+
+    rule: Rule
+    outputs: Outputs
+    ways: Ways
+    stop: Stop
+
+    def measure(self, sides: tuple[Side, Side]) -> Comparison:
+        """Measure the blocks, show what they say."""
+        comparison = self._compare(sides, self.outputs)
+        show([comparison])
+        return comparison
+
+    def measure_again(self, sides: tuple[Side, Side], found: Comparison) -> Comparison:
+        """The prompts that seem slower, on fresh launches, in a run file of their own."""
+        wanted = flagged_prompts(found)
+        base, candidate = (_narrowed(side, wanted) for side in sides)
+        say("", "measuring again what seems slower")
+        name = self.outputs.name
+        outputs = dataclasses.replace(self.outputs, name=f"{name}-confirm" if name else None)
+        return self._compare((base, candidate), outputs)
+
+    def _compare(self, sides: tuple[Side, Side], outputs: Outputs) -> Comparison:
+        """The comparison of what was measured; says where it is kept."""
+        path = measure_blocks(sides, outputs, self.ways, self.stop).path
+        say(f"written: {path}")
+        return compare_sides(store.read(path), self.rule)
+
+
+def _narrowed(side: Side, prompts: frozenset[str]) -> Side:
+    """The side with only the prompts of these hashes."""
+    kept = tuple(prompt for prompt in side.config.prompts if prompt.sha256 in prompts)
+    return dataclasses.replace(side, config=dataclasses.replace(side.config, prompts=kept))
+
+
+def _launch_code(comparison: Comparison) -> ExitCode:
+    """5 where a launch failed or was not made, or a row has nothing that counts."""
+    reports = (comparison.base, comparison.candidate)
+    is_whole = comparison.base.run.is_complete and all(
+        launch.outcome is Outcome.FINISHED for report in reports for launch in report.run.launches
+    )
+    prompts = len(comparison.base.run.cells[0].prompts)
+    has_rows = all(sum(row.launches > 0 for row in report.rows) == prompts for report in reports)
+    if not has_rows:
+        complain(
+            "a row has no valid measurement, and its notes say why; busy neighbours (llmbench doctor) "
+            "can be let count with --foreign-cpu-limit 1"
+        )
+    return ExitCode.OK if is_whole and has_rows else ExitCode.LAUNCH
+
+
+def _code(comparison: Comparison, *, strict: bool) -> ExitCode:
+    """What the comparison says; that nothing was comparable is a matter of its launches where one has no row."""
+    code = exit_code(comparison, fail_on_regression=True, strict=strict)
+    has_rows = comparison.base.rows and comparison.candidate.rows
+    return code if has_rows or code is not ExitCode.USAGE else ExitCode.LAUNCH

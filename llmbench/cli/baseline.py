@@ -1,0 +1,56 @@
+"""``--baseline``: the run in the reports folder that a candidate is compared with."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmbench import history, store
+from llmbench.cli.loading import load
+from llmbench.comparison.rule import COMPARED
+from llmbench.errors import InputError
+from llmbench.report import Report, summarize
+
+LATEST = "latest"
+
+
+def find(name: str, candidate: Report, folder: Path) -> Report:
+    """The run of that name in a folder; ``latest`` is the last that was whole and valid and measured the same.
+
+    The same is: on the same machine, in the same configuration, whatever the versions. Raises InputError where
+    there is none: a baseline that is missing never passes.
+    """
+    if name != LATEST:
+        path = folder / (name if name.endswith(".jsonl") else f"{name}.jsonl")
+        if not path.is_file():
+            raise InputError(
+                f"--baseline {name}: there is no {path}", hint="name a run by its --name, or say latest"
+            )
+        return summarize(load(path), COMPARED)
+    paths = _newest_first(folder)
+    for path in paths:
+        with contextlib.suppress(InputError):  # a damaged run is no baseline, and no reason to stop
+            found = history.baseline(candidate, _alike(candidate, path))
+            if found is not None:
+                return found
+    raise InputError(
+        f"--baseline latest: none of the runs in {folder} ({len(paths)}) is an earlier one, whole and valid, "
+        "of this machine and configuration",
+        hint="keep a run there first; llmbench report history shows what there is",
+    )
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """The run files of a folder by when they began."""
+    begun = [(run.started_at, path) for path in folder.glob("*.jsonl") if (run := store.read_header(path))]
+    return [path for _, path in sorted(begun, reverse=True)]
+
+
+def _alike(candidate: Report, path: Path) -> Iterator[Report]:
+    """The report of a run file, if its header promises all that the candidate measured; only then it is read whole."""
+    header = store.read_header(path)
+    if header is None:
+        return
+    told = Report(run=header, rows=(), load=())
+    setups = [history.setup_of(told, cell) for cell in range(len(header.cells))]
+    if all(history.setup_of(candidate, cell) in setups for cell in range(len(candidate.run.cells))):
+        yield summarize(load(path), COMPARED)

@@ -1,0 +1,145 @@
+"""Two sides measured in blocks: one fresh launch of each, in random order, so that drift falls on both."""
+
+import contextlib
+import dataclasses
+import itertools
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+
+import click
+
+from llmbench import plan, recording, store
+from llmbench.cli.measuring import Outputs, View, Ways, is_empty
+from llmbench.cli.messages import shown
+from llmbench.cli.placing import check_places
+from llmbench.cli.sides import Side
+from llmbench.config import RunConfig
+from llmbench.events import Header, LaunchEnded
+from llmbench.interleaved import SIDES, compare_sides, finished_blocks, is_narrow
+from llmbench.metrics import METRICS
+from llmbench.plan import PlannedLaunch
+from llmbench.render.live import LiveLine
+from llmbench.render.text import change
+from llmbench.report import distinguish
+from llmbench.run import Run
+from llmbench.run_file import RunFile
+
+LEAST_BLOCKS = 5
+"""Intervals from fewer blocks are narrow by chance too often to stop at."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """When to stop before the last block: after *budget_s* seconds, or when intervals reach at most *until* (a share).
+
+    ``None`` is never.
+    """
+
+    budget_s: float | None = None
+    until: float | None = None
+
+    def is_due(self, run: Run, elapsed_s: float, next_s: float) -> bool:
+        """Whether another block, which will take about *next_s* seconds, is too much or not needed."""
+        if self.budget_s is not None and elapsed_s + next_s > self.budget_s:
+            return True
+        if self.until is None or finished_blocks(run) < LEAST_BLOCKS:
+            return False
+        return is_narrow(compare_sides(run), self.until)
+
+
+def measure_blocks(sides: Sequence[Side], outputs: Outputs, ways: Ways, stop: Stop) -> RunFile:
+    """Measure the sides in as many blocks as their configurations have launches; the run file, closed.
+
+    What was measured stays in the file whatever ends it; a file without a measurement is removed.
+    """
+    cells = tuple(side.config for side in sides)
+    check_places(cells, is_strict=ways.is_strict)
+    recording.check_paths(cells, outputs.folder)
+    header = _header(sides, outputs.name)
+    path = recording.run_file_path(header, outputs.folder)
+    with RunFile.create(path, header, overwrite=outputs.overwrite) as file:
+        try:
+            _measure_into(file, sides, ways, stop)
+        except BaseException as error:
+            _leave(file, error)
+            raise
+    return file
+
+
+def _header(sides: Sequence[Side], name: str | None) -> Header:
+    """The header of the run, with both models where there are two."""
+    origins = tuple(side.subject.provenance for side in sides)
+    header = recording.new_header(tuple(side.config for side in sides), sides[0].subject, name=name)
+    return dataclasses.replace(header, origins=() if len(set(origins)) == 1 else origins)
+
+
+def _measure_into(file: RunFile, sides: Sequence[Side], ways: Ways, stop: Stop) -> None:
+    """Make the blocks, each event on the disk before the next, and tell of each block as it ends."""
+    cells = tuple(side.config for side in sides)
+    contexts = [side.subject.context_tokens for side in sides if side.subject.context_tokens is not None]
+    events = recording.record(
+        file,
+        cells,
+        _until_due(file, cells, stop),
+        limits=ways.limits,
+        context_tokens=min(contexts, default=None),
+        keep_going=ways.keep_going,
+        must_split=ways.is_strict,
+    )
+    total = recording.planned_requests(cells, plan.launches(cells))
+    with LiveLine(total, is_shown=not ways.is_quiet) as live, contextlib.closing(events):
+        view = View(live, cells, is_quiet=True)
+        live.say("loading the model")
+        told = 0
+        for event in events:
+            view.show(event)
+            if isinstance(event, LaunchEnded) and not ways.is_quiet:
+                told = _tell_block(file, told)
+
+
+def _until_due(file: RunFile, cells: tuple[RunConfig, ...], stop: Stop) -> Iterator[PlannedLaunch]:
+    """The launches of block after block, shuffled inside each, until it is time to stop."""
+    began = time.monotonic()
+    longest_s = 0.0
+    for _, block in itertools.groupby(plan.launches(cells, seed=cells[0].seed), key=lambda each: each.block):
+        block_began = time.monotonic()
+        if longest_s and stop.is_due(store.read(file.path), block_began - began, longest_s):
+            return
+        yield from block
+        longest_s = max(longest_s, time.monotonic() - block_began)
+
+
+def _tell_block(file: RunFile, told: int) -> int:
+    """A line on standard error for a block that has ended since *told* of them had; how many have."""
+    run = store.read(file.path)
+    made = finished_blocks(run)
+    if made > told:
+        last = max(launch.block or 0 for launch in run.launches)
+        launches = tuple(launch for launch in run.launches if launch.block == last)
+        found = compare_sides(dataclasses.replace(run, launches=launches)).primary
+        ratios = ", ".join(f"{METRICS[each.metric].title} {change(each.ratio.ratio)}" for each in found)
+        said = f"block {made} of {run.cells[0].launches}: {ratios or 'nothing that counts'}"
+        click.echo(shown(said), err=True)
+    return made
+
+
+def _leave(file: RunFile, error: BaseException) -> None:
+    """Remove a run file without a measurement; say of one that was interrupted how to go on."""
+    run = store.read(file.path)
+    if is_empty(run):
+        file.path.unlink(missing_ok=True)
+    elif not isinstance(error, Exception):
+        kept = sum(len(launch.measurements) for launch in run.launches)
+        path = shlex.quote(str(file.path))
+        click.echo(shown(f"{kept} measurements are kept in {file.path}"), err=True)
+        click.echo(shown(f"compare them with: llmbench report compare {path}"), err=True)
+        click.echo(shown(f"go on with: llmbench run --resume {path}"), err=True)
+
+
+def describe(sides: Sequence[Side]) -> Iterator[str]:
+    """What each side is, a line each: its model and what sets it apart."""
+    apart = distinguish([side.config for side in sides])
+    for name, side, settings in zip(SIDES, sides, apart, strict=True):
+        told = "".join(f", {key}={value or 'not set'}" for key, value in settings.items() if key != "model")
+        yield f"{name}: {side.config.model}{told}"

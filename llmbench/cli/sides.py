@@ -1,0 +1,135 @@
+"""The options of ``ab``: each says what to measure for both sides, or, given twice, first for A and then for B."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from llmbench import recipes
+from llmbench.cli.configuration import Asked, ask, configuration_options
+from llmbench.cli.finding import find
+from llmbench.config import RunConfig
+from llmbench.errors import InputError
+from llmbench.interleaved import SIDES
+from llmbench.recording import Subject
+
+_LEFT_OUT = frozenset({"launches"})
+"""Options of ``run`` that blocks make pointless."""
+
+_SHARED = frozenset({"prompt", "prompt_file", "prompt_index", "input_tokens", "disable_prompt_permutation"})
+"""Options that are the same for both sides, which are compared prompt by prompt."""
+
+_PROMPTS = ("prompt", "prompt_file", "input_tokens")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One of the two that are compared: its model, and the configuration to measure it in."""
+
+    subject: Subject
+    config: RunConfig
+
+
+def side_options() -> list[click.Parameter]:
+    """Every option of ``run`` that says what to measure; one with a value may be given for each side."""
+    return [
+        option if option.is_flag or option.name in _SHARED else _twofold(option)
+        for option in _options()
+        if option.name not in _LEFT_OUT
+    ]
+
+
+def _options() -> list[click.Option]:
+    """The options of ``run`` that say what to measure, as that command has them."""
+    params = configuration_options(click.Command("run")).params
+    return [param for param in reversed(params) if isinstance(param, click.Option)]
+
+
+def _twofold(option: click.Option) -> click.Option:
+    """The option, to be given once or twice."""
+    choices = option.type.choices if isinstance(option.type, click.Choice) else ()
+    default = option.default if isinstance(option.default, str | int | float) else None
+    told = "" if default is None else f"  [default: {default}]"
+    return click.Option(
+        option.opts + option.secondary_opts,
+        multiple=True,
+        type=str,
+        metavar=option.metavar or "|".join(choices) or option.type.name.upper(),
+        help=(option.help or "").replace("  [sweep]", "").replace("; sweep]", "]") + told,
+        show_default=False,
+    )
+
+
+def read_sides(
+    ctx: click.Context, files: tuple[Path, ...], options: Mapping[str, Any], *, blocks: int
+) -> tuple[Side, Side]:
+    """A and B: each from its recipe (one recipe is for both), what stands on the command line above it.
+
+    Raises:
+        InputError: more than two recipes or values, a side that is a sweep, sides that share no prompt.
+    """
+    if len(files) > len(SIDES):
+        raise InputError(f"{len(files)} recipes were given; A and B are two", hint="compare two at a time")
+    given = {
+        name: value
+        for name, value in options.items()
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    recipe_values = [_recipe(file) for file in files] or [{}]
+    base, candidate = (
+        _side(ctx, _values(recipe_values[min(number, len(files) - 1)], given, number, blocks), SIDES[number])
+        for number in range(len(SIDES))
+    )
+    prompts = ({prompt.sha256 for prompt in side.config.prompts} for side in (base, candidate))
+    if not set.intersection(*prompts):
+        raise InputError(
+            "A and B have no prompt in common, so nothing could be compared",
+            hint="give the prompts on the command line, where they are for both",
+        )
+    return base, candidate
+
+
+def _recipe(file: Path) -> dict[str, Any]:
+    """The options of a recipe."""
+    return {**recipes.read_run(file, known={field.name for field in dataclasses.fields(Asked)})}
+
+
+def _values(recipe: Mapping[str, Any], given: Mapping[str, Any], number: int, blocks: int) -> dict[str, Any]:
+    """The options of one side: its recipe's, those given above them; prompts that are given replace a recipe's."""
+    has_prompts = any(name in given for name in _PROMPTS)
+    values = {name: value for name, value in recipe.items() if not (has_prompts and name in _PROMPTS)}
+    values |= {name: _of_side(name, value, number) for name, value in given.items()}
+    return values | {"launches": blocks}
+
+
+def _side(ctx: click.Context, values: Mapping[str, Any], name: str) -> Side:
+    """The side that these values of options make."""
+    try:
+        asked = ask(values)
+    except click.UsageError as error:
+        error.ctx = ctx
+        raise
+    subject, cells = find(asked)
+    if len(cells) != 1:
+        raise InputError(
+            f"side {name} is a sweep of {len(cells)} configurations; ab compares one with one",
+            hint="give an option twice for a value a side, or sweep with llmbench run",
+        )
+    return Side(subject=subject, config=cells[0])
+
+
+def _of_side(name: str, value: Any, number: int) -> Any:
+    """What an option says for one side."""
+    if name in _SHARED or not isinstance(value, tuple):
+        return value
+    if len(value) > len(SIDES):
+        option = f"--{name.replace('_', '-')}"
+        raise InputError(
+            f"{option} was given {len(value)} times", hint="once for both sides, or twice: for A, then for B"
+        )
+    chosen = value[min(number, len(value) - 1)]
+    is_list = any(option.multiple for option in _options() if option.name == name)
+    return (chosen,) if is_list else chosen
