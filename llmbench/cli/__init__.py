@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "Measure a model: first token, second token, and the later ones.",
     "ab": "Compare two configurations, measured in turns; exit 1 where the second is slower.",
     "convert": "Turn a Hugging Face model or a GGUF file into OpenVINO IR, and verify it.",
+    "sockets": "One socket, the other, both, both with tensor parallelism: what a second socket brings.",
     "report": "Show, export and compare runs.",
     "doctor": "Say what on this machine would spoil a measurement.",
     "demo": "The whole path on a small real model; offline once fetched.",

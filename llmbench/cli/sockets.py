@@ -1,0 +1,207 @@
+"""``llmbench sockets``: one socket, the other, both, both with tensor parallelism; the speed-up and its proof."""
+
+import contextlib
+import dataclasses
+import itertools
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmbench import plan, recording, report, speedup, store
+from llmbench.cli.configuration import ask
+from llmbench.cli.finding import find
+from llmbench.cli.measuring import View, is_empty
+from llmbench.cli.messages import complain, say, shown
+from llmbench.cli.options import Command, Duration, IntegerList, check_folder
+from llmbench.cli.placing import NumberList
+from llmbench.config import RunConfig
+from llmbench.errors import ExitCode, InputError
+from llmbench.events import LaunchStarted
+from llmbench.plan import PlannedLaunch
+from llmbench.recording import Subject
+from llmbench.render.live import LiveLine
+from llmbench.report import Report
+from llmbench.run import Run
+from llmbench.run_file import RunFile
+from llmbench.runner import Limits
+from llmbench.speedup import Setup
+from llmbench.system import topology
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Ways:
+    """How the blocks are made: limits of each phase, seconds in all (``None`` is without end), and what is said."""
+
+    limits: Limits
+    budget_s: float | None
+    is_quiet: bool
+
+
+_EXAMPLES = """\b
+Examples:
+  llmbench sockets -m models/pytorch/dldt/INT8 --input-tokens 32,256,1024,2048 -bs 1
+  llmbench sockets -m models/pytorch/dldt/INT8 --blocks 10 --budget 30m --attention sdpa"""
+
+
+@click.command(cls=Command, short_help="What a second socket brings.", epilog=_EXAMPLES)
+@click.option("-m", "--model", metavar="IR_DIR|FILE.gguf", help="IR folder, a parent of one, or a GGUF file.")
+@click.option(
+    "--input-tokens", type=IntegerList(), default="32,256,1024", help="Synthetic prompts of so many tokens."
+)
+@click.option("-bs", "--batch-size", type=click.IntRange(min=1), default=1, help="Sequences in a request.")
+@click.option("-ic", "--infer-count", type=click.IntRange(min=1), default=64, help="Output tokens.")
+@click.option("-n", "--num-iters", default=3, help="Measured iterations in each launch.")
+@click.option("--warmups", default=1, help="Iterations before them; never averaged in.")
+@click.option(
+    "--blocks",
+    "--launches",
+    "launches",
+    default=5,
+    help="Blocks of one fresh launch of each setup, in random order.",
+)
+@click.option("--budget", type=Duration(), help="Begin no block that would end after this time.")
+@click.option("--sockets", type=NumberList(), default=(), help="Which sockets.  [default: all]")
+@click.option(
+    "-lc", "--load-config", multiple=True, metavar="JSON|FILE|KEY=VALUE", help="OpenVINO properties."
+)
+@click.option("--engine", default="genai", help="As for run.")
+@click.option("--attention", help="As for run.")
+@click.option("-s", "--seed", default=42, help="For the prompts and the order of launches.")
+@click.option("--no-verify", is_flag=True, help="Do not hold the files against their manifest; recorded.")
+@click.option("--foreign-cpu-limit", default=0.05, help="CPU share of others that makes a request invalid.")
+@click.option("--timeout", type=Duration(), default="20m", help="For loading, and for each request.")
+@click.option(
+    "--output-dir", type=click.Path(path_type=Path), default="reports", help="Where the run file goes."
+)
+@click.option("--name", help="Name of the run and of its file.")
+@click.option("--overwrite", is_flag=True, help="Replace a run file of that name.")
+@click.option("--quiet", is_flag=True, help="Only the tables and sentences.")
+@click.option("--json", "is_json", is_flag=True, help="Print the table as JSON.")
+def command(
+    *,
+    sockets: tuple[int, ...],
+    budget: float | None,
+    timeout: float,
+    output_dir: Path,
+    name: str | None,
+    overwrite: bool,
+    quiet: bool,
+    is_json: bool,
+    **options: Any,
+) -> int:
+    """Measure one socket, the other, both, and both with tensor parallelism.
+
+    Each block has a fresh launch of every one of them, in random order; speed-ups are paired by block. At the end
+    it says how much faster, from which input length on it pays, and which sockets worked.
+    """
+    check_folder(output_dir, "--output-dir")
+    subject, base = _base(options)
+    cells = speedup.configurations(base, topology.read(), sockets)
+    ways = _Ways(limits=Limits(load_s=timeout, request_s=timeout), budget_s=budget, is_quiet=quiet)
+    header = recording.new_header(cells, subject, name=name)
+    path = recording.run_file_path(header, output_dir)
+    recording.check_paths(cells, output_dir)
+    with RunFile.create(path, header, overwrite=overwrite) as file:
+        try:
+            _measure_into(file, cells, subject, ways)
+        except BaseException as error:
+            _leave(path, error)
+            raise
+    summarized = report.summarize(store.read(path))
+    _show(summarized, path, is_json=is_json)
+    return _exit_code(summarized)
+
+
+def _base(options: dict[str, Any]) -> tuple[Subject, RunConfig]:
+    """The model, and the configuration that all setups share."""
+    given = {key: value for key, value in options.items() if value is not None}
+    subject, cells = find(ask(given))
+    if len(cells) > 1:
+        raise InputError(
+            "sockets measures one configuration; these options make a sweep", hint="give one value each"
+        )
+    return subject, cells[0]
+
+
+def _measure_into(file: RunFile, cells: tuple[RunConfig, ...], subject: Subject, ways: _Ways) -> None:
+    """Make the blocks, each event on the disk before the next."""
+    planned = plan.launches(cells, seed=cells[0].seed)
+    events = recording.record(
+        file,
+        cells,
+        _within(planned, ways.budget_s),
+        limits=ways.limits,
+        context_tokens=subject.context_tokens,
+        must_split=True,
+    )
+    total = recording.planned_requests(cells, planned)
+    with LiveLine(total, is_shown=not ways.is_quiet) as live, contextlib.closing(events):
+        view = View(live, cells, is_quiet=True)
+        live.say("loading the model")
+        for event in events:
+            view.show(event)
+            if isinstance(event, LaunchStarted) and not ways.is_quiet and not live.shares_screen:
+                _tell(event, cells)
+
+
+def _within(planned: tuple[PlannedLaunch, ...], budget_s: float | None) -> Iterator[PlannedLaunch]:
+    """The launches, block by block, until one more block as long as the longest would not fit; one is always made."""
+    began, longest_s = time.monotonic(), 0.0
+    for _, block in itertools.groupby(planned, key=lambda launch: launch.block):
+        block_began = time.monotonic()
+        if longest_s and budget_s is not None and block_began - began + longest_s > budget_s:
+            return
+        yield from block
+        longest_s = max(longest_s, time.monotonic() - block_began)
+
+
+def _tell(event: LaunchStarted, cells: tuple[RunConfig, ...]) -> None:
+    """A line on standard error for a launch that begins."""
+    config = cells[event.cell]
+    setup = Setup(
+        cell=event.cell, kind=speedup.kind_of(config), sockets=config.sockets, threads=None, proof=None
+    )
+    block = "" if event.block is None else f"block {event.block + 1} of {config.launches}: "
+    click.echo(shown(f"{block}{setup.name}: loaded in {event.load_s or 0:.1f} s"), err=True)
+
+
+def _leave(path: Path, error: BaseException) -> None:
+    """Remove a run file without a measurement; say of one that was interrupted how to go on."""
+    run: Run = store.read(path)
+    if is_empty(run):
+        path.unlink(missing_ok=True)
+    elif not isinstance(error, Exception):
+        kept = sum(len(launch.measurements) for launch in run.launches)
+        click.echo(shown(f"{kept} measurements are kept in {path}"), err=True)
+        click.echo(shown(f"go on with: llmbench run --resume {shlex.quote(str(path))}"), err=True)
+
+
+def _show(summarized: Report, path: Path, *, is_json: bool) -> None:
+    """The tables and sentences, or the values, on standard output."""
+    table = speedup.tabulate(summarized)
+    if is_json:
+        import msgspec
+
+        say(msgspec.json.format(msgspec.json.encode(table)).decode())
+        return
+    from rich.console import Console
+
+    from llmbench.render.speedup import render_speedup
+
+    with contextlib.suppress(SystemExit):  # rich's answer to a closed standard output
+        render_speedup(table, summarized, Console())
+    say(f"written: {path}")
+
+
+def _exit_code(summarized: Report) -> ExitCode:
+    """5 where a launch failed, or a setup has a prompt without a request that counts; fewer blocks are fine."""
+    run = summarized.run
+    asked_rows = sum(len(cell.prompts) for cell in run.cells)
+    if sum(row.launches > 0 for row in summarized.rows) < asked_rows:
+        complain("a setup has no valid measurement, and the notes say why")
+        return ExitCode.LAUNCH
+    return ExitCode.OK if run.is_complete else ExitCode.LAUNCH

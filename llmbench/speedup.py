@@ -1,0 +1,280 @@
+"""What a second socket brings: one socket, the other, both, and both with tensor parallelism, measured in turns."""
+
+import dataclasses
+import enum
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from llmbench import proof, stats
+from llmbench.config import POLICY, TENSOR_PARALLEL, RunConfig
+from llmbench.errors import InputError, MachineError
+from llmbench.proof import Proof
+from llmbench.report import Report, Row
+from llmbench.run import Run, Topology
+from llmbench.stats import Ratio, Summary
+from llmbench.units import format_list
+
+LATENCIES = ("first_token", "second_token", "next_token")
+METRICS = (*LATENCIES, "memory")
+_THREADS = "INFERENCE_NUM_THREADS"
+
+
+class Kind(enum.Enum):
+    """How a configuration uses the sockets."""
+
+    ONE = "one socket"
+    BOTH = "both, no policy"
+    SPLIT = "both, tensor parallel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """One way to use the sockets: the cell of a run that measures it, and where its launches ran."""
+
+    cell: int
+    kind: Kind
+    sockets: tuple[int, ...]
+    threads: int | None
+    proof: Proof | None
+
+    @property
+    def name(self) -> str:
+        """What a table calls it."""
+        if self.kind is Kind.ONE:
+            return f"socket {self.sockets[0]} alone"
+        text = str(self.kind.value)
+        return text if len(self.sockets) == 2 else text.replace("both", "all")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A metric of one setup and prompt in seconds or bytes, over launches.
+
+    *gain* is how many times better than the faster socket alone, paired block by block: above 1 it is faster; of
+    memory it is how many times more. It is ``None`` for that socket itself.
+    """
+
+    summary: Summary
+    gain: Ratio | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One setup and prompt; *invalid* counts the requests that do not count, of *measured*."""
+
+    setup: Setup
+    input_tokens: int
+    entries: Mapping[str, Entry]
+    measured: int
+    invalid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speedup:
+    """The table of a run of setups. *base* is the socket that was faster alone, against which all are held.
+
+    *over_both* is, by metric and input length, how many times faster tensor parallelism is than all sockets without
+    it. *blocks* counts those with a launch of every setup.
+    """
+
+    setups: tuple[Setup, ...]
+    base: Setup
+    lines: tuple[Line, ...]
+    over_both: Mapping[str, Mapping[int, Ratio]]
+    blocks: int
+
+    @property
+    def split(self) -> Setup:
+        """The setup with tensor parallelism."""
+        return next(setup for setup in self.setups if setup.kind is Kind.SPLIT)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The input lengths, ascending."""
+        return tuple(sorted({line.input_tokens for line in self.lines}))
+
+    def gains(self, metric: str) -> dict[int, Ratio]:
+        """How many times faster tensor parallelism is than the faster socket alone, by input length."""
+        found = {
+            line.input_tokens: line.entries[metric].gain
+            for line in self.lines
+            if line.setup == self.split and metric in line.entries
+        }
+        return {length: gain for length, gain in sorted(found.items()) if gain is not None}
+
+    def efficiency(self, ratio: Ratio) -> float:
+        """The part of a perfect speed-up: 1 is a socket's whole work for each socket."""
+        return ratio.ratio / len(self.split.sockets)
+
+    def pays_from(self, metric: str) -> int | None:
+        """The shortest input from which on, at every longer one too, it is proved to be faster; ``None`` if none is."""
+        best = None
+        for length, gain in sorted(self.gains(metric).items(), reverse=True):
+            if not gain.has_interval or gain.low <= 1:
+                break
+            best = length
+        return best
+
+
+def configurations(
+    base: RunConfig, machine: Topology, sockets: tuple[int, ...] = ()
+) -> tuple[RunConfig, ...]:
+    """The cells to measure: each of *sockets* alone, all of them, and all of them with tensor parallelism.
+
+    By default they are all that this process may use. All without the policy are asked for a thread a core, because by
+    itself the engine then takes those of one socket.
+
+    Raises:
+        InputError: the base asks for a place, for threads or for the policy itself.
+        MachineError: there are fewer than two sockets.
+    """
+    if base.is_tensor_parallel or base.threads is not None or _THREADS in base.properties:
+        raise InputError(
+            "sockets sets threads and policy itself",
+            hint="leave out --threads, --tensor-parallel and their -lc",
+        )
+    cpus = [cpu for cpu in machine.cpus if cpu.number in set(machine.allowed)]
+    usable = tuple(sorted({cpu.socket for cpu in cpus}))
+    sockets = sockets or usable
+    if len(sockets) < 2:
+        raise MachineError(
+            f"two sockets are needed; this machine has {len(machine.sockets)}, and this process may use "
+            f"{len(usable)} (socket {format_list(usable)})",
+            hint=_where_to(machine),
+        )
+    cores = len({cpu.core for cpu in cpus if cpu.socket in sockets})
+    policy = {**base.properties, POLICY: TENSOR_PARALLEL}
+    return (
+        *(dataclasses.replace(base, sockets=(socket,)) for socket in sockets),
+        dataclasses.replace(base, sockets=sockets, threads=cores),
+        dataclasses.replace(base, sockets=sockets, properties=policy),
+    )
+
+
+def _where_to(machine: Topology) -> str:
+    """What to do where there is one socket to use."""
+    if len(machine.sockets) > 1:
+        return "widen the cpuset of the container or job, or name sockets it may use with --sockets"
+    return "run it on a machine of two sockets; llmbench profile says here what a second one could bring"
+
+
+def kind_of(config: RunConfig) -> Kind:
+    """How a configuration uses the sockets."""
+    if config.is_tensor_parallel:
+        return Kind.SPLIT
+    return Kind.ONE if len(config.sockets) == 1 else Kind.BOTH
+
+
+def tabulate(report: Report) -> Speedup:
+    """The table of a report whose cells are those of `configurations`."""
+    run = report.run
+    setups = tuple(_setup(run, cell) for cell in range(len(run.cells)))
+    blocks = {launch.index: launch.block for launch in run.launches if launch.block is not None}
+    rows = _Rows(rows={(row.cell, row.prompt.index): row for row in report.rows}, blocks=blocks)
+    base = _faster(rows, [setup for setup in setups if setup.kind is Kind.ONE])
+    both = next(setup for setup in setups if setup.kind is Kind.BOTH)
+    split = next(setup for setup in setups if setup.kind is Kind.SPLIT)
+    return Speedup(
+        setups=setups,
+        base=base,
+        lines=tuple(_line(rows, row, setups[row.cell], base) for row in _by_length(report.rows)),
+        over_both={name: rows.over(name, both, split) for name in LATENCIES},
+        blocks=_whole_blocks(run),
+    )
+
+
+def _setup(run: Run, cell: int) -> Setup:
+    """What a cell measures."""
+    told = [launch.in_force.properties.get(_THREADS, "") for launch in run.launches if launch.cell == cell]
+    threads = next((int(text) for text in told if text.isdecimal()), None)
+    config = run.cells[cell]
+    return Setup(
+        cell=cell,
+        kind=kind_of(config),
+        sockets=config.sockets,
+        threads=threads,
+        proof=proof.prove(run, cell),
+    )
+
+
+def _by_length(rows: Sequence[Row]) -> list[Row]:
+    """Rows by input length, and the setups of each in their order."""
+    return sorted(rows, key=lambda row: (row.input_tokens, row.prompt.index, row.cell))
+
+
+def _whole_blocks(run: Run) -> int:
+    """Blocks in which every cell has a launch."""
+    cells: dict[int | None, set[int]] = {}
+    for launch in run.launches:
+        cells.setdefault(launch.block, set()).add(launch.cell)
+    return sum(len(found) == len(run.cells) for block, found in cells.items() if block is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """The rows of a report by cell and prompt, and the block of each launch."""
+
+    rows: Mapping[tuple[int, int], Row]
+    blocks: Mapping[int, int]
+
+    def logs(self, metric: str, cell: int, prompt: int) -> dict[int, float]:
+        """The logarithms of launch medians by block."""
+        row = self.rows.get((cell, prompt))
+        medians = row.medians.get(metric, {}) if row else {}
+        return {
+            self.blocks[launch]: math.log(value)
+            for launch, value in medians.items()
+            if launch in self.blocks and value > 0
+        }
+
+    def ratio(self, metric: str, prompt: int, above: int, below: int) -> Ratio | None:
+        """A metric of cell *above* over that of cell *below*, paired by block; ``None`` where no block has both."""
+        upper, lower = self.logs(metric, above, prompt), self.logs(metric, below, prompt)
+        shared = sorted(upper.keys() & lower.keys())
+        if not shared:
+            return None
+        return stats.paired_ratio([lower[block] for block in shared], [upper[block] for block in shared])
+
+    def over(self, metric: str, slower: Setup, faster: Setup) -> dict[int, Ratio]:
+        """How many times faster one setup is than another, by input length."""
+        found = {
+            row.input_tokens: self.ratio(metric, prompt, slower.cell, faster.cell)
+            for (cell, prompt), row in sorted(self.rows.items())
+            if cell == faster.cell
+        }
+        return {length: ratio for length, ratio in found.items() if ratio is not None}
+
+
+def _line(rows: _Rows, row: Row, setup: Setup, base: Setup) -> Line:
+    """One row of the table."""
+    entries = {}
+    for name in METRICS:
+        if name in row.summaries:
+            above, below = (base, setup) if name in LATENCIES else (setup, base)
+            is_base = setup == base
+            gain = None if is_base else rows.ratio(name, row.prompt.index, above.cell, below.cell)
+            entries[name] = Entry(summary=row.summaries[name], gain=gain)
+    return Line(
+        setup=setup,
+        input_tokens=row.input_tokens,
+        entries=entries,
+        measured=row.measured,
+        invalid=row.invalid,
+    )
+
+
+def _faster(rows: _Rows, alone: Sequence[Setup]) -> Setup:
+    """The socket with the lower latencies alone: the geometric mean over prompts of first and next tokens."""
+
+    def mean(setup: Setup) -> float:
+        found = [
+            statistics.fmean(logs.values())
+            for cell, prompt in rows.rows
+            for name in ("first_token", "next_token")
+            if cell == setup.cell and (logs := rows.logs(name, cell, prompt))
+        ]
+        return statistics.fmean(found) if found else math.inf
+
+    return min(alone, key=mean)
