@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import ir
+from llmbench import events, ir
 from llmbench.digests import file_sha256
+from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded
 from llmbench.manifest import SCHEMA, FileRecord, Manifest, Recipe, Source, write_manifest
+from llmbench.run import Run as WholeRun
 from tests.model.conftest import demo_gguf, demo_ir
 
 __all__ = ["demo_gguf", "demo_ir"]  # fixtures of a real model
@@ -161,6 +163,28 @@ def ir_of(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+def write_run(run: WholeRun, path: Path) -> None:
+    """A run built by hand as a run file."""
+    lines: list[events.Event] = [
+        Header(
+            id=run.id,
+            started_at=run.started_at,
+            version=run.version,
+            cells=run.cells,
+            environment=run.environment,
+            provenance=run.provenance,
+        )
+    ]
+    for launch in run.launches:
+        lines.append(
+            LaunchStarted(launch=launch.index, cell=launch.cell, started_at=launch.started_at, load_s=1.0)
+        )
+        lines += launch.measurements
+        lines.append(LaunchEnded(launch=launch.index, outcome=launch.outcome))
+    lines.append(RunEnded(ended_at=run.started_at))
+    path.write_bytes(b"".join(events.encode(line) for line in lines))
 
 
 def files_below(*folders: Path) -> dict[Path, tuple[int, int]]:
