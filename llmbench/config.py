@@ -12,7 +12,7 @@ from llmbench.errors import InputError
 PropertyValue = str | int | float | bool
 """A value of an OpenVINO property, as JSON can hold it."""
 
-ENGINES = ("genai", "core", "scripted")
+ENGINES = ("genai", "core", "optimum", "torch", "scripted")
 ATTENTIONS = ("pa", "sdpa")
 LORA_MODES = ("auto", "dynamic", "static_rank", "static", "fuse")
 ASSISTANT_TOKENS = 5

@@ -6,7 +6,7 @@ import re
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
-from llmbench import events, ir, place, plan, runner, store
+from llmbench import events, ir, place, plan, runner, sources, store
 from llmbench._version import __version__
 from llmbench.config import RunConfig
 from llmbench.digests import cache_folder
@@ -43,6 +43,8 @@ def find_subject(model: str, *, engine: str, is_verified: bool = True) -> Subjec
         return Subject(
             path=model, provenance=Provenance(path=model, known=True, source="script", source_id="script")
         )
+    if engine == "torch":
+        return _published(Path(model).expanduser())
     found = ir.locate(model)
     ir.check_files(found)
     if is_verified:
@@ -54,6 +56,22 @@ def find_subject(model: str, *, engine: str, is_verified: bool = True) -> Subjec
         )
     origin = dataclasses.replace(ir.provenance(found), stamp=_stamp(found.path))
     return Subject(path=str(found.path), provenance=origin, context_tokens=found.context_tokens)
+
+
+def _published(folder: Path) -> Subject:
+    """A Hugging Face folder, as PyTorch runs it."""
+    source = sources.inspect_folder(folder, trusts_remote_code=False)
+    origin = Provenance(
+        path=str(folder),
+        known=True,
+        source=source.kind,
+        source_id=source.id,
+        revision=source.revision,
+        content_sha256=source.revision,
+        context_tokens=ir.context_of_config(folder / "config.json"),
+        stamp=_stamp(folder),
+    )
+    return Subject(path=str(folder), provenance=origin, context_tokens=origin.context_tokens)
 
 
 def _stamp(model: Path) -> str:

@@ -17,7 +17,7 @@ from llmbench.cli.placing import PLACEMENT_OPTIONS, with_policy
 from llmbench.config import ATTENTIONS, ENGINES, LORA_MODES, Prompt, PropertyValue, RunConfig
 from llmbench.errors import InputError
 
-_FRAMEWORKS = {"ov": "openvino"}
+_FRAMEWORKS = ("ov", "pt")
 _KV_PRECISION = "KV_CACHE_PRECISION"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -40,7 +40,6 @@ class Asked:
     load_config: tuple[str, ...]
     cb_config: tuple[str, ...]
     kv_cache_precision: tuple[str, ...]
-    framework: str
     engine: str
     attention: tuple[str, ...]
     threads: tuple[int, ...]
@@ -71,6 +70,12 @@ class Asked:
     membind: tuple[int, ...]
     interleave: tuple[int, ...]
     tensor_parallel: bool
+
+
+def _choose_engine(ctx: click.Context, _param: click.Parameter, framework: str) -> None:
+    """PyTorch's engine as the default where that framework is named."""
+    if framework == "pt":
+        ctx.default_map = {**(ctx.default_map or {}), "engine": "torch"}
 
 
 _OPTIONS = (
@@ -134,7 +139,14 @@ _OPTIONS = (
         help="KV_CACHE_PRECISION: u8, f16, bf16 ...  [sweep]",
     ),
     click.option(
-        "-f", "--framework", type=click.Choice(list(_FRAMEWORKS)), default="ov", help="As in llm_bench."
+        "-f",
+        "--framework",
+        type=click.Choice(_FRAMEWORKS),
+        default="ov",
+        is_eager=True,
+        expose_value=False,
+        callback=_choose_engine,
+        help="As in llm_bench; pt is --engine torch.",
     ),
     click.option(
         "-s", "--seed", default=42, help="For synthetic prompts, sampling, and the order of a sweep."

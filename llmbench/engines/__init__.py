@@ -5,7 +5,13 @@ from typing import cast
 
 from llmbench.engines.base import Engine
 
-_MODULES = {"genai": "GenaiEngine", "core": "CoreEngine", "scripted": "ScriptedEngine"}
+_MODULES = {
+    "genai": "GenaiEngine",
+    "core": "CoreEngine",
+    "optimum": "OptimumEngine",
+    "torch": "TorchEngine",
+    "scripted": "ScriptedEngine",
+}
 
 
 def find(name: str) -> Engine:

@@ -42,6 +42,8 @@ CAN: dict[str, frozenset[Ability]] = {
     ),
     "genai with sdpa": frozenset({BATCH, SAMPLING, ADAPTERS, STREAMING, EARLY_END}),
     "core": frozenset({BATCH, EARLY_END}),
+    "optimum": frozenset({BATCH, BEAMS, SAMPLING, EARLY_END}),
+    "torch": frozenset({BATCH, BEAMS, SAMPLING, EARLY_END}),
     "scripted": frozenset({PAGED, BATCH, EARLY_END}),
 }
 """What each way to run a model can do; GenAI has two, by the kind of attention.

@@ -15,7 +15,13 @@ from llmbench import measurement
 from llmbench.config import RunConfig
 from llmbench.engines.abilities import check_abilities
 from llmbench.engines.base import Generation, Request
-from llmbench.engines.device import check_device, compile_properties, import_openvino
+from llmbench.engines.device import (
+    check_device,
+    compile_properties,
+    engine_failures,
+    import_openvino,
+    read_back,
+)
 from llmbench.engines.tokenizer import Tokenizer
 from llmbench.errors import InputError
 from llmbench.measurement import Finish
@@ -24,7 +30,6 @@ from llmbench.units import Nanoseconds
 
 _MODEL = "openvino_model.xml"
 _PASSED_THROUGH = {"Convert", "Add", "Multiply", "Divide", "Tanh", "Transpose"}
-_NOT_READ = {"SUPPORTED_PROPERTIES", "MODEL_NAME"}
 
 
 def slice_last_position(openvino: Any, model: Any) -> bool:
@@ -46,23 +51,6 @@ def slice_last_position(openvino: Any, model: Any) -> bool:
     return True
 
 
-def _spelled(value: Any) -> str:
-    """A property's value as the engine's own log spells it: ``bf16``, ``LATENCY``, ``YES``."""
-    if isinstance(value, bool):
-        return "YES" if value else "NO"
-    if isinstance(value, (set, frozenset, list, tuple)):
-        return ",".join(sorted(_spelled(item) for item in value))
-    if hasattr(value, "get_type_name"):
-        return str(value.get_type_name())
-    return str(getattr(value, "name", value))
-
-
-def _read_back(compiled: Any) -> dict[str, str]:
-    """Every property of the compiled model that can be read."""
-    names = [name for name in compiled.get_property("SUPPORTED_PROPERTIES") if name not in _NOT_READ]
-    return {name: _spelled(compiled.get_property(name)) for name in names}
-
-
 class CoreSession:
     """A compiled stateful IR and its one infer request."""
 
@@ -74,11 +62,12 @@ class CoreSession:
         self._inputs = {name for port in model.inputs for name in port.get_names()}
         self._check_inputs()
         properties = {"PERFORMANCE_HINT": "LATENCY", **compile_properties(config)}
-        compiled = core.compile_model(model, config.device, properties)
+        with engine_failures("compiling"):
+            compiled = core.compile_model(model, config.device, properties)
         self._request = compiled.create_infer_request()
         self._tensor = openvino.Tensor
         said = "the last position is sliced before the last MatMul" if is_sliced else "no last-position slice"
-        self.in_force = InForce(properties=_read_back(compiled), attention="SDPA", notes=(said,))
+        self.in_force = InForce(properties=read_back(compiled), attention="SDPA", notes=(said,))
         import openvino_genai
 
         tokenizer = Tokenizer(openvino_genai.Tokenizer(config.model))
@@ -87,6 +76,11 @@ class CoreSession:
         self.go_on = tokenizer.go_on
         self.decode = tokenizer.decode
         self._eos_id = tokenizer.eos_id
+
+    @property
+    def request(self) -> Any:
+        """The infer request, for its counters and its compiled model."""
+        return self._request
 
     def _check_inputs(self) -> None:
         """Refuse an IR that this loop cannot feed."""

@@ -14,6 +14,7 @@ from llmbench.run import InForce
 # Accepted by Core and compile_model, though no device lists them.
 _CORE_PROPERTIES = ("CACHE_DIR", "CACHE_MODE", "ENABLE_MMAP", "FORCE_TBB_TERMINATE", "PERF_COUNT")
 _THREADS = "INFERENCE_NUM_THREADS"
+_NOT_READ = {"SUPPORTED_PROPERTIES", "MODEL_NAME"}
 
 
 def import_openvino() -> Any:
@@ -87,6 +88,23 @@ def compile_properties(config: RunConfig) -> dict[str, PropertyValue]:
     if config.threads is not None:
         properties[_THREADS] = config.threads
     return properties
+
+
+def _spelled(value: Any) -> str:
+    """A property's value as the engine's own log spells it: ``bf16``, ``LATENCY``, ``YES``."""
+    if isinstance(value, bool):
+        return "YES" if value else "NO"
+    if isinstance(value, (set, frozenset, list, tuple)):
+        return ",".join(sorted(_spelled(item) for item in value))
+    if hasattr(value, "get_type_name"):
+        return str(value.get_type_name())
+    return str(getattr(value, "name", value))
+
+
+def read_back(compiled: Any) -> dict[str, str]:
+    """Every property of the compiled model that can be read."""
+    names = [name for name in compiled.get_property("SUPPORTED_PROPERTIES") if name not in _NOT_READ]
+    return {name: _spelled(compiled.get_property(name)) for name in names}
 
 
 def _same(asked: PropertyValue, got: str) -> bool:

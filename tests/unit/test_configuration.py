@@ -49,6 +49,13 @@ def test_other_engines_have_no_paged_attention_unless_asked() -> None:
     assert "pa" == _only("--engine", "core", "--attention", "pa").attention
 
 
+def test_llm_bench_s_framework_names_an_engine() -> None:
+    """Pt is PyTorch's; an engine that is named itself stands above it."""
+    assert "genai" == _only("-f", "ov").engine
+    assert "torch" == _only("-f", "pt").engine
+    assert "core" == _only("-f", "pt", "--engine", "core").engine
+
+
 def test_lists_make_the_cross_product_in_the_order_given() -> None:
     """Each value of one option meets each of the others."""
     cells = _cells("-ic", "8,16", "-bs", "1,2", "--attention", "pa,sdpa", "--threads", "1,2")

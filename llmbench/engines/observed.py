@@ -1,0 +1,146 @@
+"""``generate`` of the transformers library, observed from outside: optimum's models and PyTorch's go through it.
+
+A stopping criterion is called when a token has been chosen, so its instants are those of tokens; a logits processor
+sees what they were chosen from. Neither changes anything, and no loop of the library is copied.
+"""
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llmbench import measurement
+from llmbench.config import RunConfig
+from llmbench.engines.base import Generation, Request
+from llmbench.engines.device import engine_failures
+from llmbench.engines.tokenizer import Tokenizer
+from llmbench.errors import MachineError
+from llmbench.measurement import Finish
+from llmbench.run import InForce
+from llmbench.units import Nanoseconds
+
+
+def check_packages(engine: str, *distributions: str) -> None:
+    """Raise a MachineError that names the packages which an engine needs and this environment lacks."""
+    missing = []
+    for name in distributions:
+        try:
+            importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        raise MachineError(
+            f"the {engine} engine needs packages that are not installed: {', '.join(missing)}",
+            hint="pip install 'llmbench[convert]'",
+        )
+
+
+class ObservedSession:
+    """A model with transformers' ``generate``, and the tokenizer that belongs to it."""
+
+    def __init__(self, model: Any, tokenizer: Tokenizer, config: RunConfig, in_force: InForce) -> None:
+        from transformers import GenerationConfig
+
+        self._model = model
+        self._config = config
+        self._eos_id = tokenizer.eos_id
+        self.in_force = in_force
+        self.bos_id = tokenizer.bos_id
+        self.encode = tokenizer.encode
+        self.go_on = tokenizer.go_on
+        self.decode = tokenizer.decode
+        model.generation_config = GenerationConfig()  # what a request leaves open would be taken from here
+
+    def _generation_config(self, request: Request) -> Any:
+        """How to choose tokens; without an end of text every sequence gets exactly the tokens asked for."""
+        from transformers import GenerationConfig
+
+        asked = self._config
+        eos_id = self._eos_id if request.stop_at_eos else None
+        choice: dict[str, Any] = {"do_sample": asked.do_sample, "num_beams": asked.num_beams}
+        if asked.do_sample:
+            choice |= {"temperature": asked.temperature, "top_p": asked.top_p, "top_k": asked.top_k or 0}
+        return GenerationConfig(
+            max_new_tokens=request.output_tokens,
+            eos_token_id=eos_id,
+            pad_token_id=self._eos_id or 0,
+            use_cache=True,
+            **choice,
+        )
+
+    def generate(self, request: Request) -> Generation:
+        """One request; the library's own call, and two observers in it."""
+        import torch
+        from transformers import LogitsProcessorList, StoppingCriteriaList
+
+        width = max(map(len, request.input_ids))
+        ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in request.input_ids])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in request.input_ids])
+        watch = Watch(request.beat)
+        options = {
+            "attention_mask": mask,
+            "generation_config": self._generation_config(request),
+            "logits_processor": LogitsProcessorList([watch.look]),
+            "stopping_criteria": StoppingCriteriaList([watch.note]),
+        }
+        if self._config.do_sample:
+            torch.manual_seed(self._config.seed)
+        with torch.inference_mode(), engine_failures("generating"):
+            start_ns = time.perf_counter_ns()
+            made = self._model.generate(ids, **options)
+            end_ns = time.perf_counter_ns()
+        return Generation(
+            start_ns=Nanoseconds(start_ns),
+            end_ns=Nanoseconds(end_ns),
+            sequences=self._sequences(request, made[:, width:].tolist(), watch.at_ns),
+            suspicions=() if watch.is_finite else ("non-finite logits",),
+        )
+
+    def _sequences(
+        self, request: Request, rows: Sequence[Sequence[int]], at_ns: Sequence[int]
+    ) -> tuple[measurement.Sequence, ...]:
+        """Each sequence up to its end-of-text token where that may stop it; under beam search, every step."""
+        sequences = []
+        for given, row in zip(request.input_ids, rows, strict=True):
+            is_cut = request.stop_at_eos and self._eos_id in row
+            kept = row[: row.index(self._eos_id) + 1] if is_cut and self._eos_id is not None else row
+            steps = len(at_ns) if self._config.num_beams > 1 else len(kept)
+            sequences.append(
+                measurement.Sequence(
+                    input_tokens=len(given),
+                    at_ns=tuple(map(Nanoseconds, at_ns[:steps])),
+                    token_ids=tuple(kept),
+                    finish=Finish.STOP if is_cut else Finish.LENGTH,
+                )
+            )
+        return tuple(sequences)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        del self._model
+
+
+class Watch:
+    """Notes when each token was chosen, and the highest of the logits it was chosen from."""
+
+    def __init__(self, beat: Callable[[int, int], None] | None) -> None:
+        self.at_ns: list[int] = []
+        self._highest: list[Any] = []
+        self._beat = beat
+
+    def look(self, _ids: Any, scores: Any) -> Any:
+        """A logits processor: keep the highest logit, which is NaN where one is, and change nothing."""
+        self._highest.append(scores.amax())
+        return scores
+
+    def note(self, ids: Any, _scores: Any, **_options: Any) -> Any:
+        """A stopping criterion that never stops: note the instant."""
+        self.at_ns.append(time.perf_counter_ns())
+        if self._beat is not None:
+            self._beat(len(self.at_ns), self.at_ns[-1])
+        return ids.new_zeros(ids.shape[0], dtype=bool)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every token was chosen from numbers."""
+        return all(bool(value.isfinite()) for value in self._highest)

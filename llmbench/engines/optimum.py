@@ -1,0 +1,65 @@
+"""optimum-intel's ``OVModelForCausalLM``: the IR under transformers' own generation loop.
+
+Needs the extra ``convert``. The tokenizer is the IR's own, so that every engine gets the same tokens.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from llmbench.config import RunConfig
+from llmbench.engines.abilities import check_abilities
+from llmbench.engines.device import (
+    check_device,
+    compile_properties,
+    engine_failures,
+    import_openvino,
+    read_back,
+)
+from llmbench.engines.observed import ObservedSession, check_packages
+from llmbench.engines.tokenizer import Tokenizer
+from llmbench.errors import InputError
+from llmbench.run import InForce
+
+
+def _load(config: RunConfig) -> Any:
+    """The model, compiled."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from optimum.intel import OVModelForCausalLM
+
+    return OVModelForCausalLM.from_pretrained(
+        config.model,
+        export=False,
+        local_files_only=True,
+        device=config.device,
+        ov_config={"PERFORMANCE_HINT": "LATENCY", **compile_properties(config)},
+    )
+
+
+class OptimumEngine:
+    """The IR through optimum-intel."""
+
+    def check(self, config: RunConfig) -> None:
+        """Refuse what this engine, its packages or the device cannot do, before anything is loaded."""
+        check_abilities(config)
+        check_packages("optimum", "optimum-intel", "transformers", "torch")
+        if not (Path(config.model) / "config.json").is_file():
+            raise InputError(
+                f"the optimum engine needs a config.json beside the IR; {config.model} has none",
+                hint="use --engine genai or core, or convert the Hugging Face model instead",
+            )
+        check_device(config.device, compile_properties(config))
+
+    def open(self, config: RunConfig) -> ObservedSession:
+        """Read and compile the model."""
+        import_openvino()
+        with engine_failures("loading"):
+            model = _load(config)
+        import openvino_genai
+
+        in_force = InForce(
+            properties=read_back(model.request.get_compiled_model()),
+            attention="SDPA",
+            notes=("logits are computed for every position of a prompt, as the IR has it",),
+        )
+        return ObservedSession(model, Tokenizer(openvino_genai.Tokenizer(config.model)), config, in_force)

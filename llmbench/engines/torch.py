@@ -1,0 +1,100 @@
+"""PyTorch on the CPU: the model as it was published, for reference. Needs the extra ``convert``."""
+
+import os
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from llmbench.config import RunConfig
+from llmbench.engines.abilities import check_abilities
+from llmbench.engines.device import engine_failures
+from llmbench.engines.observed import ObservedSession, check_packages
+from llmbench.engines.tokenizer import Tokenizer
+from llmbench.errors import InputError, MachineError
+from llmbench.run import InForce
+
+_DTYPES = ("float32", "bfloat16", "float16")
+_DTYPE = "DTYPE"
+
+
+class _HubTokenizer:
+    """A Hugging Face tokenizer behind the words of OpenVINO GenAI's."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.chat_template: str | None = tokenizer.chat_template
+
+    def get_bos_token_id(self) -> int:
+        """The token in front of a text; -1 if there is none."""
+        found = self._tokenizer.bos_token_id
+        return -1 if found is None else int(found)
+
+    def get_eos_token_id(self) -> int:
+        """The token at the end of a text; -1 if there is none."""
+        found = self._tokenizer.eos_token_id
+        return -1 if found is None else int(found)
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> Any:
+        """Token ids, where GenAI's tokenizer has them."""
+        ids = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        return SimpleNamespace(input_ids=SimpleNamespace(data=[ids]))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of some token ids."""
+        return str(self._tokenizer.decode(token_ids, skip_special_tokens=True))
+
+    def apply_chat_template(self, chat: Sequence[Mapping[str, str]], *, add_generation_prompt: bool) -> str:
+        """A chat as text."""
+        return str(
+            self._tokenizer.apply_chat_template(
+                list(chat), add_generation_prompt=add_generation_prompt, tokenize=False
+            )
+        )
+
+
+class TorchEngine:
+    """transformers' own model on the CPU; ``-lc DTYPE=float32`` chooses another type than the model's."""
+
+    def check(self, config: RunConfig) -> None:
+        """Refuse what this engine or its packages cannot do, before anything is loaded."""
+        check_abilities(config)
+        if config.device != "CPU":
+            raise MachineError(
+                f"device {config.device} is not available to the torch engine (available: CPU)",
+                hint="use -d CPU",
+            )
+        for name, value in config.properties.items():
+            if name != _DTYPE:
+                raise InputError(f"the torch engine has no property {name!r}", hint=f"it has {_DTYPE}")
+            if value not in _DTYPES:
+                raise InputError(
+                    f"property {name} does not take {value!r}", hint=f"it takes {', '.join(_DTYPES)}"
+                )
+        check_packages("torch", "torch", "transformers", "accelerate")
+
+    def open(self, config: RunConfig) -> ObservedSession:
+        """Read the model; nothing is compiled."""
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        with engine_failures("loading"):
+            model = AutoModelForCausalLM.from_pretrained(
+                config.model,
+                dtype=config.properties.get(_DTYPE, "auto"),
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+            ).eval()
+            native = AutoTokenizer.from_pretrained(
+                config.model, local_files_only=True, trust_remote_code=False
+            )
+        properties = {
+            _DTYPE: str(model.dtype).removeprefix("torch."),
+            "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
+        }
+        kind = getattr(model.config, "_attn_implementation", None)
+        in_force = InForce(properties=properties, attention=kind)
+        return ObservedSession(model, Tokenizer(_HubTokenizer(native)), config, in_force)
