@@ -116,7 +116,7 @@ def _llm_bench_row(run: Run, record: Record) -> dict[str, Cell]:
         "latency(ms)": _rounded(record.latency),
         "1st_latency(ms)": _or_na(record.first_latency),
         "2nd_avg_latency(ms)": _or_na(record.second_avg_latency),
-        "precision": run.provenance.weight_format or "",
+        "precision": run.origin_of(record.cell).weight_format or "",
         **_memory_columns("max", record.memory),
         "prompt_idx": record.prompt_idx,
         "1st_infer_latency(ms)": _or_na(record.first_infer_latency),

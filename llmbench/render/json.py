@@ -35,7 +35,7 @@ def llm_bench_json(run: Run) -> str:
             "model": llm_bench.model_name(run, 0),
             "framework": llm_bench.framework(run.cells[0]),
             "device": run.cells[0].device.lower(),
-            "precision": run.provenance.weight_format or "",
+            "precision": run.origin_of(0).weight_format or "",
             "num_beams": run.cells[0].num_beams,
             "batch_size": batch_size,
         },

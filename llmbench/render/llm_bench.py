@@ -134,10 +134,16 @@ def first_launch(run: Run) -> Launch | None:
 
 
 def model_name(run: Run, cell: int) -> str:
-    """The model as llm_bench names it, and what sets the configuration apart from the run's others."""
+    """The model by name, and what sets the configuration apart from the run's others.
+
+    The name is that of its source; where that is unknown, of its folder, above ``pytorch/dldt/INT8`` if it is there.
+    """
     path = Path(run.cells[cell].model)
     parts = path.parts
+    origin = run.origin_of(cell)
     name = parts[parts.index("pytorch") - 1] if "pytorch" in parts[1:] else path.name
+    if origin.known and origin.source_id and run.cells[cell].engine != "scripted":
+        name = Path(origin.source_id).name
     apart = report.distinguish(run.cells)[cell]
     told = [*(f"{key}={value}" for key, value in apart.items()), *proof.mark(run, cell)]
     return f"{name} [{', '.join(told)}]" if told else name
@@ -179,10 +185,10 @@ def _record(judged: Judged, offset: int) -> Record:
 
 
 def _infer_count(m: Measurement) -> int:
-    """Forward passes: those seen, or as many as there were token events."""
-    if m.infer_ns or not m.has_token_times:
+    """Forward passes: those seen, or as many as there were token events, or tokens where no events are known."""
+    if m.infer_ns:
         return len(m.infer_ns)
-    return len(m.longest.at_ns)
+    return len(m.longest.at_ns) if m.has_token_times else m.output_tokens
 
 
 def _summary(group: Sequence[Record], name: str, summarize: Callable[[Sequence[float]], float]) -> Record:

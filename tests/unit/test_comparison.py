@@ -435,6 +435,72 @@ def test_cells_of_a_sweep_are_paired_by_what_sets_them_apart(
     assert ["NUM_STREAMS"] == [found.name for found in got.changes]
 
 
+def without_invalid(run: Run) -> Run:
+    """A story whose every request counts."""
+    launches = tuple(
+        dataclasses.replace(
+            launch, measurements=tuple(dataclasses.replace(m, conditions=None) for m in launch.measurements)
+        )
+        for launch in run.launches
+    )
+    return dataclasses.replace(run, launches=launches)
+
+
+def test_clean_is_decided_whole_and_valid(story_of: BuildRun) -> None:
+    """A single invalid request on either side, or a row undecided, is not clean."""
+    dirty = story_of(launches=3, noise=QUIET)
+    clean = without_invalid(dirty)
+
+    assert compared(clean, clean).is_clean
+    assert not compared(dirty, clean).is_clean
+    assert not compared(clean, dirty).is_clean
+    assert not compared(without_invalid(story_of(launches=1)), clean).is_clean
+
+
+def test_a_mean_needs_a_quarter_of_the_error(story_of: BuildRun) -> None:
+    """+6 % with p = 0.018: regressed at 5 %, but no alarm at 1.25 %; without that noise it is one."""
+    noise = (1 - 0.019, 1.0, 1 + 0.019)
+    doubtful = compared(story_of(launches=3, noise=noise), story_of(1.06, launches=3, noise=noise))
+    sure = compared(story_of(launches=3, noise=QUIET), story_of(1.06, launches=3, noise=QUIET))
+
+    (first, _) = doubtful.means[0].changes
+    assert first.ratio.p is not None
+    assert 0.0125 < first.ratio.p < 0.025
+    assert Verdict.REGRESSED is first.verdict
+    assert (False, Verdict.INCONCLUSIVE) == (first.is_alarm, doubtful.verdict)
+    assert sure.means[0].changes[0].is_alarm
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_one_foreign_side_is_enough_to_pair_by_index(story_of: BuildRun, side: int) -> None:
+    """The hash that one side does not tell cannot be asked of the other; nor can settings."""
+    ours = edited(story_of(launches=2), threads=1)
+    foreign = dataclasses.replace(
+        edited(
+            story_of(launches=2),
+            prompts=(Prompt(set="llm_bench", index=0, tokens=1), Prompt(set="llm_bench", index=1, tokens=2)),
+        ),
+        version="",
+        source="llm_bench CSV a.csv",
+    )
+    sides = (foreign, ours) if side == 0 else (ours, foreign)
+
+    got = compared(*sides)
+
+    assert [(), ()] == [pair.reasons for pair in got.pairs]
+    assert () == got.changes
+
+
+def test_memory_that_was_changed_is_named(story_of: BuildRun) -> None:
+    """A machine with half of its memory gone is another machine."""
+    after = story_of()
+    after = dataclasses.replace(
+        after, environment=dataclasses.replace(after.environment, memory_bytes=12 << 30)
+    )
+
+    assert ["memory"] == [found.name for found in compared(story_of(), after).changes]
+
+
 def test_a_foreign_report_is_paired_by_index_and_never_decides(story_of: BuildRun) -> None:
     """llm_bench's reports tell no hash and one launch: paired by number and length, always undecided."""
     foreign = dataclasses.replace(story_of(launches=1), version="", source="llm_bench CSV a.csv")

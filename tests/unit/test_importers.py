@@ -99,10 +99,11 @@ def test_an_llm_bench_csv(imported: Callable[..., Run]) -> None:
         run.source,
         run.is_complete,
     )
-    assert ("tiny", "CPU", 24, 32) == (
+    assert ("tiny", "CPU", 24, 32, 32) == (
         run.cells[0].model,
         run.cells[0].device,
         run.cells[0].output_tokens,
+        run.cells[0].prompts[0].tokens,
         launch.measurements[0].input_tokens,
     )
 
@@ -141,10 +142,17 @@ def test_na_is_no_value(imported: Callable[..., Run]) -> None:
 
 
 def test_missing_token_times_make_a_row_invalid(imported: Callable[..., Run]) -> None:
-    """24 tokens without a first latency are kept, and do not count."""
-    got = report.summarize(imported(HEADER, request_row(first="NA", other="NA"), request_row(iteration=2)))
+    """24 tokens without a first latency, or without the others', are kept and do not count."""
+    got = report.summarize(
+        imported(
+            HEADER,
+            request_row(first="NA", other="NA"),
+            request_row(iteration=2, other="NA"),
+            *(request_row(iteration=i) for i in (3, 4, 5)),
+        )
+    )
 
-    assert (2, 1) == (got.rows[0].measured, got.rows[0].invalid)
+    assert (5, 2) == (got.rows[0].measured, got.rows[0].invalid)
 
 
 @pytest.mark.parametrize(
@@ -364,6 +372,9 @@ def test_our_tidy_layout_comes_back(story_of: BuildRun, imported: Callable[..., 
     assert before.environment.cpu_model == after.environment.cpu_model
     assert before.provenance.source_id == after.provenance.source_id
     assert {"NUM_STREAMS": 1} == after.cells[0].properties
+    assert (1, 2, 2) == (after.cells[0].warmups, after.cells[0].iterations, after.cells[0].launches)
+    assert [2.5, 3.5] == [launch.load_s for launch in after.launches]
+    assert after.is_complete
     assert "tidy CSV report.csv" == after.source
 
 
@@ -486,6 +497,8 @@ def edited(run: Run, /, **changes: str) -> str:
         ({"launch": "7", "launch_outcome": "gone"}, "launch_outcome is 'gone'; one of finished"),
         ({"cell": "1", "properties": "[1]"}, "properties is '[1]'; a JSON object was expected"),
         ({"cell": "1", "properties": "{"}, "properties is '{'; a JSON object was expected"),
+        ({"cell": "1", "generation": '{"speed": 1}'}, "generation is "),
+        ({"cell": "1", "generation": "[]"}, "generation is '[]'; a JSON object was expected"),
         ({"cell": "1", "sockets": "a"}, "sockets is 'a'; numbers with commas were expected"),
         ({"cell": "1", "engine": "magic"}, "engine 'magic' is unknown"),
     ],

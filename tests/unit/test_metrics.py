@@ -95,6 +95,11 @@ def test_decode_rate_counts_a_late_first_token(request_of: Build) -> None:
     assert pytest.approx(200) == metrics.decode_rate(request_of([100, 110, 120], [110, 120]))
 
 
+def test_decode_rate_lasts_until_the_last_token_of_all(request_of: Build) -> None:
+    """2 + 2 tokens after 100 ms, the last at 150: 4 / 0.05 = 80 tokens/s."""
+    assert pytest.approx(80) == metrics.decode_rate(request_of([100, 110, 120], [100, 125, 150]))
+
+
 def test_decode_rate_counts_tokens_not_events(request_of: Build) -> None:
     """Counts 1, 3, 2 with the last at 60 ms after the first: 5 / 0.06 tokens/s."""
     assert pytest.approx(5 / 0.06) == metrics.decode_rate(request_of([100, 130, 160], counts=(1, 3, 2)))

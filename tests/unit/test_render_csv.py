@@ -17,7 +17,8 @@ from llmbench.render.csv import (
     tidy_csv,
     write_llm_bench,
 )
-from llmbench.run import Launch, Outcome, Run
+from llmbench.render.llm_bench import model_name
+from llmbench.run import Launch, Outcome, Provenance, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
@@ -147,6 +148,37 @@ def test_cells_of_a_sweep_are_told_apart_by_the_model_column(
     }
 
 
+@pytest.mark.parametrize(
+    ("path", "origin", "name"),
+    [
+        ("models/tiny/pytorch/dldt/INT8", {}, "tiny"),
+        ("tiny/pytorch/dldt/INT8", {}, "tiny"),
+        ("pytorch/dldt/INT8", {}, "INT8"),
+        ("/x/tiny.gguf", {}, "tiny.gguf"),
+        ("models/pytorch/dldt/INT8", {"known": True, "source_id": "example/tiny"}, "tiny"),
+    ],
+)
+def test_a_model_is_named_after_its_source_or_its_folder(
+    run_of: BuildRun, *, path: str, origin: dict[str, object], name: str
+) -> None:
+    """The source where the manifest tells it, else the folder above the seed layout, else the last part."""
+    cells = (RunConfig(model=path, prompts=(Prompt(set="s", index=0, text="Hello"),)),)
+
+    assert name == model_name(run_of([], cells=cells, provenance=Provenance(path=path, **origin)), 0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "count"), [({"infer_ms": [9, 9]}, "2"), ({}, "4"), ({"has_token_times": False}, "4")]
+)
+def test_forward_passes_are_counted_as_far_as_they_are_known(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, *, fields: dict[str, object], count: str
+) -> None:
+    """Those seen; else the token events; else, of an imported report, the tokens."""
+    m = request_of([100, 110, 120, 130], **fields)
+
+    assert count == rows_of(llm_bench_csv(run_of([launch_of([m])])))[0]["infer_count"]
+
+
 def test_the_seed_layout_names_the_model(story_of: BuildRun) -> None:
     """In models/tiny/pytorch/dldt/INT8 the model is tiny, and its precision int8."""
     row = rows_of(llm_bench_csv(story_of()))[0]
@@ -204,7 +236,7 @@ def test_a_model_named_like_a_formula(request_of: Build, launch_of: BuildLaunch,
     """No cell of any layout starts with what a spreadsheet runs."""
     prompts = (Prompt(set="=cmd()", index=0, text="Hello"),)
     cells = (RunConfig(model="=HYPERLINK()", prompts=prompts, output_tokens=4),)
-    run = run_of([launch_of([request_of([1, 2, 3, 4])])], cells=cells)
+    run = run_of([launch_of([request_of([1, 2, 3, 4])])], cells=cells, provenance=Provenance(path="x"))
 
     for text in (llm_bench_csv(run), tidy_csv(run), summary_csv(report.summarize(run))):
         cells_seen = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
