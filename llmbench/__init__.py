@@ -1,5 +1,33 @@
-"""How long a language model makes a person wait, on this machine: LLM latency on OpenVINO."""
+"""How long a language model makes a person wait, on this machine: LLM latency on OpenVINO.
+
+>>> import llmbench
+>>> run = llmbench.measure(config)
+>>> llmbench.compare(llmbench.load("reports/base.jsonl"), run).verdict
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from llmbench._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from llmbench.api import compare, load, measure, to_pandas
+    from llmbench.config import Prompt, RunConfig
+
+_HOMES = {
+    "measure": "llmbench.api",
+    "load": "llmbench.api",
+    "compare": "llmbench.api",
+    "to_pandas": "llmbench.api",
+    "Prompt": "llmbench.config",
+    "RunConfig": "llmbench.config",
+}
+
+__all__ = ["Prompt", "RunConfig", "__version__", "compare", "load", "measure", "to_pandas"]
+
+
+def __getattr__(name: str) -> Any:
+    """The interface's names, imported when first used: ``llmbench --help`` needs none of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'llmbench' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

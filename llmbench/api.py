@@ -1,0 +1,110 @@
+"""The Python interface: measure, load, compare, and a run as a frame. What the command line does, without its words."""
+
+import contextlib
+import gc
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmbench import importers, plan, recording, store
+from llmbench.comparison import Comparison
+from llmbench.comparison import compare as compare_reports
+from llmbench.comparison.rule import COMPARED, Rule
+from llmbench.config import RunConfig
+from llmbench.report import summarize
+from llmbench.run import Run
+from llmbench.run_file import RunFile
+from llmbench.runner import Event, Limits
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LIMIT_S = 1200.0
+
+
+def measure(
+    *configs: RunConfig,
+    output_dir: str | Path = "reports",
+    name: str | None = None,
+    limit_s: float = _LIMIT_S,
+    on_event: Callable[[Event], None] | None = None,
+) -> Run:
+    """Measure configurations of one model in fresh processes, and return the run that was kept in *output_dir*.
+
+    *limit_s* is for loading and for each request. *on_event* sees each event once it is on the disk. A launch that
+    fails is in the run with its failure. Raises the errors of `llmbench.errors`.
+    """
+    first = configs[0]
+    subject = recording.find_subject(first.model, engine=first.engine, is_verified=first.is_verified)
+    for config in configs:
+        recording.check_lengths(config, subject.context_tokens)
+    folder = Path(output_dir)
+    recording.check_paths(configs, folder)
+    header = recording.new_header(configs, subject, name=name)
+    path = recording.run_file_path(header, folder)
+    with RunFile.create(path, header) as file:
+        events = recording.record(
+            file,
+            configs,
+            plan.launches(configs),
+            limits=Limits(load_s=limit_s, request_s=limit_s),
+            context_tokens=subject.context_tokens,
+        )
+        with contextlib.closing(events):
+            _hand_on(events, on_event)
+    return load(path)
+
+
+def _hand_on(events: Generator[Event], on_event: Callable[[Event], None] | None) -> None:
+    """Ask for each event, which begins the next request, and show it to who wants to see it."""
+    for event in events:
+        if on_event is not None:
+            on_event(event)
+
+
+def load(path: str | Path, *, salvage: bool = False) -> Run:
+    """The run in a run file, in a CSV of either layout, or in llm_bench's CSV or JSON.
+
+    *salvage* reads around damaged lines of a run file. Raises InputError if it cannot be read.
+    """
+    return load_with_warnings(path, salvage=salvage)[0]
+
+
+def load_with_warnings(path: str | Path, *, salvage: bool = False) -> tuple[Run, Sequence[str]]:
+    """The run in a file, and a sentence on each line of a run file that was left out."""
+    file = Path(path)
+    with _without_collections():
+        if file.suffix == ".jsonl" or store.is_run_file(file):
+            return store.read_with_warnings(file, salvage=salvage)
+        return importers.read(file), ()
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """No garbage collection while a run is read, nor of it later.
+
+    A run is a tree of many small objects and has no cycles; looking for some takes longer than reading it.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
+
+
+def compare(base: Run, candidate: Run, rule: Rule | None = None) -> Comparison:
+    """Base against candidate, launch against launch; *rule* has the thresholds and what may differ."""
+    chosen = rule or Rule()
+    return compare_reports(summarize(base, COMPARED), summarize(candidate, COMPARED), chosen)
+
+
+def to_pandas(run: Run) -> "pd.DataFrame":
+    """A row a request, warm-ups and invalid ones included and marked: the columns of the tidy CSV."""
+    import pandas as pd
+
+    from llmbench.render import tidy
+
+    return pd.DataFrame(tidy.rows(run), columns=list(tidy.COLUMNS))
