@@ -39,7 +39,7 @@ def test_a_slower_candidate_is_regressed(tmp_path: Path) -> None:
 
 
 def test_a_frame_has_a_row_a_request(tmp_path: Path) -> None:
-    """pandas sees every request, and which of them were warm-ups."""
+    """Every request is a row, and it says which of them were warm-ups."""
     frame = llmbench.to_pandas(llmbench.measure(_CONFIG, output_dir=tmp_path))
 
     assert len(frame) == 9
