@@ -6,6 +6,7 @@ import itertools
 import shlex
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import click
 
@@ -48,10 +49,13 @@ class Stop:
         return is_narrow(compare_sides(run), self.until)
 
 
-def measure_blocks(sides: Sequence[Side], outputs: Outputs, ways: Ways, stop: Stop) -> RunFile:
-    """Measure the sides in as many blocks as their configurations have launches; the run file, closed.
+def measure_blocks(
+    sides: Sequence[Side], outputs: Outputs, ways: Ways, stop: Stop, *, first_launch: int = 0
+) -> Path:
+    """Measure the sides in as many blocks as their configurations have launches; the run file.
 
-    What was measured stays in the file whatever ends it; a file without a measurement is removed.
+    Launches are numbered from *first_launch*, so that those of a second go are others than those of the first. What
+    was measured stays in the file whatever ends it; a file without a measurement is removed.
     """
     cells = tuple(side.config for side in sides)
     check_places(cells, is_strict=ways.is_strict)
@@ -60,11 +64,12 @@ def measure_blocks(sides: Sequence[Side], outputs: Outputs, ways: Ways, stop: St
     path = recording.run_file_path(header, outputs.folder)
     with RunFile.create(path, header, overwrite=outputs.overwrite) as file:
         try:
-            _measure_into(file, sides, ways, stop)
+            planned = _until_due(file, cells, stop, first_launch=first_launch)
+            _measure_into(file, sides, ways, planned)
         except BaseException as error:
-            _leave(file, error)
+            _leave(path, error)
             raise
-    return file
+    return path
 
 
 def _header(sides: Sequence[Side], name: str | None) -> Header:
@@ -74,14 +79,14 @@ def _header(sides: Sequence[Side], name: str | None) -> Header:
     return dataclasses.replace(header, origins=() if len(set(origins)) == 1 else origins)
 
 
-def _measure_into(file: RunFile, sides: Sequence[Side], ways: Ways, stop: Stop) -> None:
+def _measure_into(file: RunFile, sides: Sequence[Side], ways: Ways, planned: Iterator[PlannedLaunch]) -> None:
     """Make the blocks, each event on the disk before the next, and tell of each block as it ends."""
     cells = tuple(side.config for side in sides)
     contexts = [side.subject.context_tokens for side in sides if side.subject.context_tokens is not None]
     events = recording.record(
         file,
         cells,
-        _until_due(file, cells, stop),
+        planned,
         limits=ways.limits,
         context_tokens=min(contexts, default=None),
         keep_going=ways.keep_going,
@@ -98,15 +103,19 @@ def _measure_into(file: RunFile, sides: Sequence[Side], ways: Ways, stop: Stop) 
                 told = _tell_block(file, told)
 
 
-def _until_due(file: RunFile, cells: tuple[RunConfig, ...], stop: Stop) -> Iterator[PlannedLaunch]:
+def _until_due(
+    file: RunFile, cells: tuple[RunConfig, ...], stop: Stop, *, first_launch: int
+) -> Iterator[PlannedLaunch]:
     """The launches of block after block, shuffled inside each, until it is time to stop."""
     began = time.monotonic()
     longest_s = 0.0
-    for _, block in itertools.groupby(plan.launches(cells, seed=cells[0].seed), key=lambda each: each.block):
+    launches = plan.launches(cells, seed=cells[0].seed + first_launch)
+    for _, block in itertools.groupby(launches, key=lambda launch: launch.block):
         block_began = time.monotonic()
         if longest_s and stop.is_due(store.read(file.path), block_began - began, longest_s):
             return
-        yield from block
+        for launch in block:
+            yield dataclasses.replace(launch, index=first_launch + launch.index)
         longest_s = max(longest_s, time.monotonic() - block_began)
 
 
@@ -124,17 +133,17 @@ def _tell_block(file: RunFile, told: int) -> int:
     return made
 
 
-def _leave(file: RunFile, error: BaseException) -> None:
+def _leave(path: Path, error: BaseException) -> None:
     """Remove a run file without a measurement; say of one that was interrupted how to go on."""
-    run = store.read(file.path)
+    run = store.read(path)
     if is_empty(run):
-        file.path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     elif not isinstance(error, Exception):
         kept = sum(len(launch.measurements) for launch in run.launches)
-        path = shlex.quote(str(file.path))
-        click.echo(shown(f"{kept} measurements are kept in {file.path}"), err=True)
-        click.echo(shown(f"compare them with: llmbench report compare {path}"), err=True)
-        click.echo(shown(f"go on with: llmbench run --resume {path}"), err=True)
+        name = shlex.quote(str(path))
+        click.echo(shown(f"{kept} measurements are kept in {path}"), err=True)
+        click.echo(shown(f"compare them with: llmbench report compare {name}"), err=True)
+        click.echo(shown(f"go on with: llmbench run --resume {name}"), err=True)
 
 
 def describe(sides: Sequence[Side]) -> Iterator[str]:
