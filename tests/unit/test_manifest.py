@@ -91,24 +91,24 @@ def test_a_value_that_cannot_be_is_named(changes: dict[str, object], reason: str
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "reason"),
     [
-        b"",
-        b'{"schema": 1,',
-        b"[]",
-        b"\xff\xfe",
-        b'{"schema": 1, "schema": 1}',
-        b'{"schema": 1, "agreement": NaN}',
-        b"[" * 100_000,
-        b" " * (5 << 20),
+        (b"", ""),
+        (b'{"schema": 1,', ""),
+        (b"[]", ""),
+        (b"\xff\xfe", ""),
+        (b'{"schema": 1, "schema": 1}', "the key 'schema' stands twice"),
+        (b'{"schema": 1, "agreement": NaN}', "NaN is not JSON"),
+        (b"[" * 100_000, ""),
+        (b" " * (5 << 20), "it has 5242880 bytes"),
     ],
     ids=["empty", "cut", "list", "bytes", "twice", "nan", "deep", "large"],
 )
-def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(content: bytes, reason: str, tmp_path: Path) -> None:
     """Whatever stands in the file, the error is one line that names it."""
     (tmp_path / FILE_NAME).write_bytes(content)
 
-    with pytest.raises(InputError, match=f"{FILE_NAME} is damaged"):
+    with pytest.raises(InputError, match=f"{FILE_NAME} is damaged: .*{reason}"):
         read_manifest(tmp_path)
 
 

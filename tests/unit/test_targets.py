@@ -139,6 +139,7 @@ def test_what_a_kill_left_is_removed(tmp_path: Path) -> None:
     (stale / ".tmp").mkdir(parents=True)
     (stale / ".tmp" / "weights.bin").write_text("half")
     (stale / "model.gguf").symlink_to(outside)
+    (stale / "folder").symlink_to(tmp_path)
 
     with targets.partial_folder(tmp_path / "INT4") as partial:
         assert [] == targets.files_of(partial)
