@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,18 +72,20 @@ def run_step(
     folder: Path,
     is_online: bool,
     report: Report,
+    work: str = "conversion",
+    prefix: Sequence[str] = (),
 ) -> _Answer:
     """Run the step that *request* asks of *module* in a child process and return its *answer*.
 
-    *folder* is where the step writes, its temporary files included. Raises the error that the child reported, or
-    one that says how it ended.
+    *folder* is where the step writes, its temporary files included. *work* is what messages call it, *prefix* stands
+    before its command. Raises the error that the child reported, or one that says how it ended.
     """
     scratch = folder / ".tmp"
     scratch.mkdir(exist_ok=True)
     environment = {**os.environ, **_QUIET, **({} if is_online else _OFFLINE), "TMPDIR": str(scratch)}
     with tempfile.TemporaryFile(dir=scratch) as told:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(told.fileno()), str(os.getpid())],
+            [*prefix, sys.executable, "-P", "-m", module, str(told.fileno()), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -95,7 +97,7 @@ def run_step(
         told.seek(0)
         raw = told.read()
     if not raw:
-        raise _failure(child.returncode, tail, folder)
+        raise _failure(child.returncode, tail, folder, work)
     shutil.rmtree(scratch, ignore_errors=True)
     reply = msgspec.json.decode(raw, type=_Told)
     if reply.code is not None:
@@ -147,20 +149,20 @@ def _lines(descriptor: int) -> Iterator[str]:
         yield _COLOURS.sub("", rest.decode("utf-8", errors="replace")).strip()
 
 
-def _failure(code: int, tail: list[str], folder: Path) -> LlmbenchError:
+def _failure(code: int, tail: list[str], folder: Path, work: str) -> LlmbenchError:
     """The error that a child's end tells, which could not report one itself."""
     free = shutil.disk_usage(folder).free
     if any(_NO_SPACE.search(line) for line in tail) or free < _DISK_FULL_BYTES:
         return OutputError(
-            f"the model could not be written below {folder}: {format_bytes(free)} are left there",
+            f"the {work} could not write below {folder}: {format_bytes(free)} are left there",
             hint=_MAKE_ROOM,
         )
     if code < 0:
         name = signal.Signals(-code).name
         hint = "was the memory enough? A smaller model, or swap, may help" if name == "SIGKILL" else None
-        return LaunchError(f"the converting process was ended by {name}", hint=hint)
+        return LaunchError(f"the process of the {work} was ended by {name}", hint=hint)
     last = next((line for line in reversed(tail) if line), f"exit status {code}")
-    return LaunchError(f"the conversion failed: {last[:500]}")
+    return LaunchError(f"the {work} failed: {last[:500]}")
 
 
 def serve(requests: Any, do: Callable[[Any], object]) -> None:

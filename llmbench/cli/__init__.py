@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": "Turn a Hugging Face model or a GGUF file into OpenVINO IR, and verify it.",
     "sockets": "One socket, the other, both, both with tensor parallelism: what a second socket brings.",
     "report": "Show, export and compare runs.",
+    "profile": "Where the time of the first and of the next tokens goes, by operation.",
     "doctor": "Say what on this machine would spoil a measurement.",
     "demo": "The whole path on a small real model; offline once fetched.",
 }
