@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def command(  # noqa: PLR0917
         comparisons = list(settle(comparisons[0], trial.measure_again(sides, comparisons[0])))
         show(comparisons[1:])
     write(comparisons, files)
-    return worst([*(_launch_code(each) for each in comparisons), _code(comparisons[-1], strict=strict)])
+    return _exit_code(comparisons, strict=strict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,8 +188,8 @@ def _launch_code(comparison: Comparison) -> ExitCode:
     return ExitCode.OK if is_whole and has_rows else ExitCode.LAUNCH
 
 
-def _code(comparison: Comparison, *, strict: bool) -> ExitCode:
-    """What the comparison says; that nothing was comparable is a matter of its launches where one has no row."""
-    code = exit_code(comparison, fail_on_regression=True, strict=strict)
-    has_rows = comparison.base.rows and comparison.candidate.rows
-    return code if has_rows or code is not ExitCode.USAGE else ExitCode.LAUNCH
+def _exit_code(comparisons: Sequence[Comparison], *, strict: bool) -> ExitCode:
+    """What the last comparison says, and 5 where launches are to blame, also for there being nothing to compare."""
+    launches = worst(_launch_code(each) for each in comparisons)
+    verdict = exit_code(comparisons[-1], fail_on_regression=True, strict=strict)
+    return launches if launches and verdict is ExitCode.USAGE else worst([launches, verdict])
