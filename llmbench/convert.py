@@ -91,7 +91,7 @@ def convert(request: Request, report: Report) -> Iterator[Converted]:
             return
         exporter.check_extra()
         report(Progress(label=f"fetching {found.id}"))
-        folder = hub.download(found)
+        folder = hub.download(found, report=report)
         found = sources.inspect_folder(folder, trusts_remote_code=request.trusts_remote_code, hub_model=found)
     if found.kind == "gguf":
         yield _convert_gguf(request, found, report)
@@ -185,7 +185,7 @@ def _convert_gguf(request: Request, source: LocalSource, report: Report) -> Conv
 def _fetch_ir(request: Request, model: HubModel, report: Report) -> Converted:
     """Fetch an IR that a hub already holds, check it, and give it a manifest."""
     report(Progress(label=f"fetching {model.id}, which is an IR already"))
-    peek = hub.download(dataclasses.replace(model, files=(ir.MODEL_XML,)))
+    peek = hub.download(dataclasses.replace(model, files=(ir.MODEL_XML,)), report=report)
     precision = sources.precision_of_ir(peek / ir.MODEL_XML)
     _check_format(request, precision, f"{model.id} is an IR already, in {precision}")
     recipe, target = Recipe(weight_format=precision), targets.target_folder(request.output_dir, precision)
@@ -193,7 +193,7 @@ def _fetch_ir(request: Request, model: HubModel, report: Report) -> Converted:
     if standing is not None:
         return Converted(folder=target, manifest=standing, is_new=False)
     with targets.partial_folder(target) as partial:
-        hub.download(model, target=partial)
+        hub.download(model, target=partial, report=report)
         _check_whole(partial)
         findings, verify_s = _check_alone(partial, _SOURCE_IS_AWAY, has_template=False, report=report)
         context = ir.context_of_config(partial / "config.json")

@@ -1,6 +1,7 @@
 """Models of a hub: what a name and a revision stand for, and the files fetched of it."""
 
 import errno
+import io
 import os
 import shutil
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from llmbench.child import Progress, Report
 from llmbench.errors import InputError, MachineError, OutputError
 from llmbench.exporter import INSTALL
 from llmbench.ir import MODEL_XML
@@ -79,28 +81,48 @@ def find_model(name: str, *, revision: str | None, with_code: bool) -> HubModel:
     )
 
 
-def download(model: HubModel, *, target: Path | None = None) -> Path:
+def download(model: HubModel, *, target: Path | None = None, report: Report) -> Path:
     """Fetch the files of *model* into the hub's own cache, or into *target*; the folder that holds them."""
     if target is not None:
-        folder = _snapshot(model, model.revision, target)
+        folder = _snapshot(model, model.revision, target, report)
         shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes on what it fetched
         return folder
     # asked by its name, the client remembers what the name stood for, and finds it again when offline
-    folder = _snapshot(model, model.reference, None)
-    return folder if folder.name == model.revision else _snapshot(model, model.revision, None)
+    folder = _snapshot(model, model.reference, None, report)
+    return folder if folder.name == model.revision else _snapshot(model, model.revision, None, report)
 
 
-def _snapshot(model: HubModel, revision: str, target: Path | None) -> Path:
+def _snapshot(model: HubModel, revision: str, target: Path | None, report: Report) -> Path:
     """The folder with the files of *model* at *revision*, fetched now where they are not there."""
-    hub, wanted = _hub(), list(model.files)
+    hub, wanted, bar = _hub(), list(model.files), _bar(report)
     return Path(
         _asking_hub(
             model.id,
             lambda: hub.snapshot_download(
-                model.id, revision=revision, allow_patterns=wanted, local_dir=target
+                model.id, revision=revision, allow_patterns=wanted, local_dir=target, tqdm_class=bar
             ),
         )
     )
+
+
+def _bar(report: Report) -> Any:
+    """A progress bar as the hub's client takes one, which reports the bytes fetched and prints nothing."""
+    from tqdm.auto import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]  # the client carries no types
+        """The bytes of all files go through one bar; the others count files."""
+
+        def __init__(self, *values: Any, **options: Any) -> None:
+            options.pop("name", None)  # the client's own
+            super().__init__(*values, **{**options, "file": io.StringIO(), "disable": False})
+
+        def update(self, n: float | None = 1) -> None:
+            """Count *n* more bytes."""
+            super().update(n)
+            if self.unit == "B" and self.total:
+                report(Progress(label="fetching", share=min(self.n / self.total, 1.0)))
+
+    return Bar
 
 
 def _cached(name: str, revision: str | None, unreachable: MachineError) -> tuple[str, list[str]]:

@@ -272,6 +272,7 @@ def test_a_hub_s_model_is_fetched_and_converted_then_its_ir_fetched(
     converted = run(Path("example/tiny"), **environment)
 
     assert 0 == converted.returncode, converted.stderr
+    assert "%|" not in converted.stderr
     fp16 = tmp_path / "out" / "pytorch" / "dldt" / "FP16"
     assert pytest.approx(1, abs=0.02) == _manifest(fp16).agreement
     source = _manifest(fp16).source

@@ -2,6 +2,9 @@
 
 import http.server
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,3 +194,25 @@ def test_a_weight_format_cannot_be_asked_of_an_ir(hub: Hub, convert: Callable) -
 
     assert "example/tiny-ov is an IR already, in int8" in told
     assert not any(path.endswith(".bin") for path in hub.asked)
+
+
+def test_fetching_reports_its_share(hub: Hub, tmp_path: Path) -> None:
+    """Bytes of all files together, rising to one, and nothing printed by the client."""
+    code = f"""
+import sys
+from pathlib import Path
+from llmbench import hub
+model = hub.HubModel(id="example/tiny", reference="main", revision={COMMIT!r}, files=("a.txt", "b.txt"))
+print(sorted(file.name for file in hub.download(model, report=lambda p: print(p.share)).iterdir()))
+"""
+    hub.models["example/tiny"] = {"a.txt": bytes(30_000), "b.txt": bytes(10_000), "c.txt": bytes(5)}
+    environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True
+    )
+
+    *shares, files = done.stdout.splitlines()
+    assert "1.0" == shares[-1]
+    assert "['a.txt', 'b.txt']" == files
+    assert "%|" not in done.stderr
