@@ -1,9 +1,8 @@
 """Which launches a run makes and in which order, and which requests a launch makes."""
 
-import collections
 import dataclasses
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from llmbench.config import RunConfig
@@ -55,16 +54,15 @@ def requests(config: RunConfig) -> Iterator[PlannedRequest]:
 
 
 def remaining(
-    cells: tuple[RunConfig, ...], finished: Sequence[int], *, next_index: int, seed: int | None = None
+    cells: tuple[RunConfig, ...],
+    finished: Collection[tuple[int | None, int]],
+    *,
+    next_index: int,
+    seed: int | None = None,
 ) -> tuple[PlannedLaunch, ...]:
-    """The launches still to make, numbered from *next_index*; *finished* has the cell of each finished launch."""
-    left = collections.Counter({index: cell.launches for index, cell in enumerate(cells)})
-    left.subtract(finished)
-    kept: list[PlannedLaunch] = []
-    for launch in reversed(launches(cells, seed=seed)):
-        if left[launch.cell] > 0:
-            left[launch.cell] -= 1
-            kept.append(launch)
-    return tuple(
-        dataclasses.replace(launch, index=next_index + offset) for offset, launch in enumerate(reversed(kept))
-    )
+    """The launches still to make, numbered from *next_index*; *finished* has block and cell of each that is made.
+
+    Each goes into the block where it is missing, for launches of one block belong together.
+    """
+    left = [each for each in launches(cells, seed=seed) if (each.block, each.cell) not in finished]
+    return tuple(dataclasses.replace(each, index=next_index + offset) for offset, each in enumerate(left))

@@ -228,21 +228,27 @@ def find_resumption(contents: Contents, *, model: str | None = None) -> Resumpti
     run = contents.run
     first = run.cells[0]
     _check_unredacted(run, model)
-    path = model or run.provenance.path
-    subject = find_subject(path, engine=first.engine, is_verified=first.is_verified)
-    check_same(run, subject)
+    if model is not None and run.origins:
+        raise InputError("the run measures several models; -m names one", hint="put them where they were")
+    subjects = _subjects(run, model)
+    check_same(run, [subject.provenance for subject in subjects])
     whole = [launch for launch in run.launches if _is_whole(run, launch)]
     broken = {launch.index for launch in run.launches if launch.outcome is Outcome.FINISHED}
     broken -= {launch.index for launch in whole}
     next_index = max((launch.index for launch in run.launches), default=-1) + 1
     cells = run.cells
     if model is not None:
-        cells = tuple(dataclasses.replace(cell, model=subject.path) for cell in cells)
+        cells = tuple(dataclasses.replace(cell, model=subjects[0].path) for cell in cells)
     return Resumption(
         run=run,
         cells=cells,
-        subject=subject,
-        planned=plan.remaining(cells, [launch.cell for launch in whole], next_index=next_index),
+        subject=subjects[0],
+        planned=plan.remaining(
+            cells,
+            {(launch.block, launch.cell) for launch in whole},
+            next_index=next_index,
+            seed=first.seed if len(cells) > 1 else None,
+        ),
         aborted=tuple(sorted(broken.union(contents.unended))),
     )
 
@@ -267,8 +273,24 @@ def _check_unredacted(run: Run, model: str | None) -> None:
         )
 
 
-def check_same(run: Run, subject: Subject) -> None:
-    """Refuse to go on with a run on another machine or another model: its launches could not be pooled."""
+def _subjects(run: Run, model: str | None) -> list[Subject]:
+    """The models of a run as they are now, one a cell, or one for all."""
+    cells = range(len(run.cells)) if run.origins else range(1)
+    return [
+        find_subject(
+            model or run.origin_of(cell).path,
+            engine=run.cells[cell].engine,
+            is_verified=run.cells[cell].is_verified,
+        )
+        for cell in cells
+    ]
+
+
+def check_same(run: Run, origins: Sequence[Provenance]) -> None:
+    """Refuse to go on with a run on another machine or with other models: its launches could not be pooled.
+
+    *origins* are those of the models now, one a cell, or one for all.
+    """
     now, then = environment.capture(), run.environment
     compared = {
         "llmbench": (run.version, __version__),
@@ -282,7 +304,10 @@ def check_same(run: Run, subject: Subject) -> None:
             redact_tree(dict(then.variables), ()),
             redact_tree(dict(now.variables), ()),
         ),
-        "the model's files": (_identity(run.provenance, run), _identity(subject.provenance, run)),
+        "the model's files": (
+            [_identity(run.origin_of(cell), run) for cell in range(len(origins))],
+            [_identity(origin, run) for origin in origins],
+        ),
         **{
             f"the version of {name}": (then.versions.get(name), now.versions.get(name))
             for name in ("openvino", "openvino-genai", "openvino-tokenizers", "python")

@@ -39,10 +39,11 @@ def test_an_iteration_is_one_pass_over_the_prompts() -> None:
 
 
 def test_what_is_finished_is_not_made_again() -> None:
-    """Resuming makes what each cell still lacks, under new numbers."""
+    """Resuming makes what each cell still lacks, in the block where it is missing, under new numbers."""
     cells = (_CELL, dataclasses.replace(_CELL, launches=3))
 
-    left = plan.remaining(cells, [0, 1, 0], next_index=4)
+    left = plan.remaining(cells, {(0, 0), (1, 0), (1, 1)}, next_index=4)
 
-    assert [(4, 1), (5, 1)] == [(launch.index, launch.cell) for launch in left]
-    assert plan.remaining(cells, [0, 0, 1, 1, 1], next_index=5) == ()
+    assert [(4, 0, 1), (5, 2, 1)] == [(launch.index, launch.block, launch.cell) for launch in left]
+    everything = {(launch.block, launch.cell) for launch in plan.launches(cells)}
+    assert plan.remaining(cells, everything, next_index=5) == ()
