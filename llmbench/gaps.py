@@ -1,13 +1,13 @@
 """The gap before every output token by its position, and how latency grows with the context."""
 
 import collections
+import itertools
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmbench import report
 from llmbench.config import Prompt
-from llmbench.measurement import Measurement
 from llmbench.report import Judged
 from llmbench.run import Run
 from llmbench.units import NS_PER_S
@@ -65,111 +65,107 @@ class Slope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """The wait before one token of one request."""
+class _Waits:
+    """The waits of one request before the tokens that have these numbers, seconds a token."""
 
     place: _Place
     launch: int
-    token: int
-    context: int
-    seconds: float
+    input_tokens: int
+    tokens: Sequence[int]
+    seconds: Sequence[float]
 
 
 def profiles(run: Run) -> tuple[Profile, ...]:
     """The gaps of every prompt whose requests count and tell when each token came."""
-    groups: dict[_Place, list[_Seen]] = collections.defaultdict(list)
-    for seen in _all_seen(run):
-        groups[seen.place].append(seen)
+    groups: dict[_Place, list[_Waits]] = collections.defaultdict(list)
+    for waits in _all_waits(run):
+        groups[waits.place].append(waits)
     return tuple(_profile(run, groups[place]) for place in sorted(groups))
 
 
 def slopes(run: Run) -> tuple[Slope | None, ...]:
     """For each cell the slope of its gaps with the context; ``None`` where there are fewer than two contexts."""
-    cells: dict[int, list[_Seen]] = collections.defaultdict(list)
-    for seen in _all_seen(run):
-        if seen.token >= FIRST_STEADY:
-            cells[seen.place[0]].append(seen)
+    cells: dict[int, list[_Waits]] = collections.defaultdict(list)
+    for waits in _all_waits(run):
+        cells[waits.place[0]].append(waits)
     return tuple(_slope(cell, cells[cell]) for cell in range(len(run.cells)))
 
 
-def _all_seen(run: Run) -> Iterator[_Seen]:
-    """Every wait of the requests that count."""
+def _all_waits(run: Run) -> Iterator[_Waits]:
+    """The waits of every request that counts and has more than one event."""
     for judged in report.judge(run):
-        if judged.counts and judged.measurement.has_token_times:
-            yield from _seen(judged)
+        if judged.counts and judged.measurement.has_token_times and len(judged.measurement.longest.at_ns) > 1:
+            yield _waits(judged)
 
 
-def _seen(judged: Judged) -> Iterator[_Seen]:
+def _waits(judged: Judged) -> _Waits:
     """The waits of one request, of the sequence that ends last."""
-    m: Measurement = judged.measurement
-    longest = m.longest
-    done = 0
-    before_ns: int | None = None
-    for event in longest.events:
-        done += event.count
-        if before_ns is not None:
-            yield _Seen(
-                place=(judged.launch.cell, m.prompt),
-                launch=judged.launch.index,
-                token=done,
-                context=longest.input_tokens + done - 1,
-                seconds=(event.at_ns - before_ns) / NS_PER_S / event.count,
-            )
-        before_ns = event.at_ns
+    sequence = judged.measurement.longest
+    counts = sequence.counts or (1,) * len(sequence.at_ns)
+    between = zip(sequence.at_ns, sequence.at_ns[1:], counts[1:], strict=False)
+    return _Waits(
+        place=(judged.launch.cell, judged.measurement.prompt),
+        launch=judged.launch.index,
+        input_tokens=sequence.input_tokens,
+        tokens=tuple(itertools.accumulate(counts))[1:],
+        seconds=[(later - earlier) / NS_PER_S / count for earlier, later, count in between],
+    )
 
 
-def _profile(run: Run, seen: Sequence[_Seen]) -> Profile:
+def _profile(run: Run, requests: Sequence[_Waits]) -> Profile:
     """The gaps of one prompt by token."""
-    cell, prompt = seen[0].place
-    tokens: dict[int, list[_Seen]] = collections.defaultdict(list)
-    for each in seen:
-        tokens[each.token].append(each)
-    gaps = tuple(_gap(tokens[token]) for token in sorted(tokens))
+    cell, prompt = requests[0].place
+    input_tokens = statistics.median_low([waits.input_tokens for waits in requests])
+    found = _by_token(requests)
     return Profile(
         cell=cell,
         prompt=run.cells[cell].prompts[prompt],
-        input_tokens=gaps[0].context - gaps[0].token + 1,
-        gaps=gaps,
+        input_tokens=input_tokens,
+        gaps=tuple(_gap(token, input_tokens + token - 1, found[token]) for token in sorted(found)),
     )
 
 
-def _gap(seen: Sequence[_Seen]) -> Gap:
+def _by_token(requests: Iterable[_Waits]) -> dict[int, list[float]]:
+    """The waits before each token in all requests."""
+    found: dict[int, list[float]] = collections.defaultdict(list)
+    for waits in requests:
+        for token, seconds in zip(waits.tokens, waits.seconds, strict=True):
+            found[token].append(seconds)
+    return found
+
+
+def _gap(token: int, context: int, values: Sequence[float]) -> Gap:
     """One token's waits in all requests."""
-    values = [each.seconds for each in seen]
     low, median, high = (
-        statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+        statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
     )
-    return Gap(
-        token=seen[0].token,
-        context=statistics.median_low([each.context for each in seen]),
-        median=median,
-        low=low,
-        high=high,
-        n=len(values),
-    )
+    return Gap(token=token, context=context, median=median, low=low, high=high, n=len(values))
 
 
-def _slope(cell: int, seen: Sequence[_Seen]) -> Slope | None:
+def _slope(cell: int, requests: Sequence[_Waits]) -> Slope | None:
     """The slope of each launch that has at least two contexts."""
-    launches: dict[int, list[_Seen]] = collections.defaultdict(list)
-    for each in seen:
-        launches[each.launch].append(each)
-    found = {launch: _line(launches[launch]) for launch in sorted(launches)}
-    by_launch = {launch: slope for launch, slope in found.items() if slope is not None}
-    if not by_launch:
+    launches: dict[int, list[_Waits]] = collections.defaultdict(list)
+    for waits in requests:
+        launches[waits.launch].append(waits)
+    points = {launch: _points(launches[launch]) for launch in sorted(launches)}
+    points = {launch: found for launch, found in points.items() if len({x for x, _ in found}) > 1}
+    if not points:
         return None
-    contexts = [each.context for each in seen]
+    contexts = [context for found in points.values() for context, _ in found]
+    by_launch = {
+        launch: statistics.linear_regression(*zip(*points[launch], strict=True)).slope for launch in points
+    }
     return Slope(cell=cell, shortest=min(contexts), longest=max(contexts), by_launch=by_launch)
 
 
-def _line(seen: Iterable[_Seen]) -> float | None:
-    """The least-squares slope through the medians of like gaps; ``None`` for a single context."""
-    points: dict[tuple[_Place, int], list[float]] = collections.defaultdict(list)
-    contexts: dict[tuple[_Place, int], int] = {}
-    for each in seen:
-        points[each.place, each.token].append(each.seconds)
-        contexts[each.place, each.token] = each.context
-    if len(set(contexts.values())) < 2:
-        return None
-    medians = [statistics.median(points[key]) for key in contexts]
-    return statistics.linear_regression(list(contexts.values()), medians).slope
+def _points(requests: Iterable[_Waits]) -> list[tuple[int, float]]:
+    """Context and median wait of each steady token of each prompt of one launch."""
+    prompts: dict[int, list[_Waits]] = collections.defaultdict(list)
+    for waits in requests:
+        prompts[waits.place[1]].append(waits)
+    return [
+        (alike[0].input_tokens + token - 1, statistics.median(values))
+        for alike in prompts.values()
+        for token, values in _by_token(alike).items()
+        if token >= FIRST_STEADY
+    ]

@@ -14,12 +14,12 @@ from llmbench.report import Report, Row
 from llmbench.units import Unit
 
 WIDEST = 72
-NARROWEST = 20
+NARROWEST = 16
 HEIGHT = 12
 CELLS = 4
 """Configurations of a sweep that are drawn."""
 
-_AXIS_CHARACTERS = 16
+_AXIS_CHARACTERS = 24
 _TICK_CHARACTERS = 10
 _LEAST_SHARE = 0.1
 _ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 8)
@@ -127,7 +127,7 @@ def _draw(plot: _Plot, *, width: int) -> str:
     low, high = _ends(0.0 if plot.is_from_zero else min(values), max(values), HEIGHT)
     figure.set_y_limits(min_=low, max_=high)
     places = [place for each in plot.points for place in each.x]
-    _, last = _ends(0.0, max(places), figure.width // _TICK_CHARACTERS)
+    _, last = _ends(0.0, max(places), figure.width / _TICK_CHARACTERS)
     figure.set_x_limits(min_=0, max_=last)
     for each in plot.points:
         if each.mark is None:
@@ -137,7 +137,7 @@ def _draw(plot: _Plot, *, width: int) -> str:
     return "\n".join(line.rstrip(f" {_BLANK}") for line in text.splitlines())
 
 
-def _ends(low: float, high: float, steps: int) -> tuple[float, float]:
+def _ends(low: float, high: float, steps: float) -> tuple[float, float]:
     """An axis that holds both in so many steps of a round length, begins at a multiple of it, and has some width."""
     reach = max(high - low, high * _LEAST_SHARE) or 1.0
     low = max(0.0, (low + high - reach) / 2)

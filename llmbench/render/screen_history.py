@@ -19,7 +19,7 @@ CURVE = 40
 _LEVELS = "▁▂▃▄▅▆▇█"
 _ASCII_LEVELS = "_.-:=+*#"
 _HOLE = " "
-_DROPPED_FIRST = ("highest", "lowest", "unit", "openvino", "launches", "oldest")
+_DROPPED_FIRST = ("highest", "lowest", "unit", "openvino", "launches", "oldest", "started", "in")
 _TITLE = ("model", "weight format", "engine", "device", "CPU")
 
 
@@ -33,9 +33,12 @@ def render_history(lines: Sequence[Line], names: Sequence[str], console: Console
             say(console, text, style="bold")
         found = history.tracks(line, names)
         if found and len(line.entries) > 1:
-            _print_fitting(_curves(found, is_ascii=console.options.ascii_only), console)
+            print_table(_fitting(_curves(found, is_ascii=console.options.ascii_only), console), console)
             console.print()
-        _print_fitting(_runs(line, names, sign(console)), console)
+        runs = _fitting(_runs(line, names, sign(console)), console)
+        if width(runs) > console.width:
+            runs = _fitting(_runs(line, names, ""), console)
+        print_table(runs, console)
     if lines:
         say(console, _legend(lines), style="dim")
 
@@ -107,7 +110,10 @@ def _curves(tracks: Sequence[Track], *, is_ascii: bool) -> list[Column]:
 
 
 def _runs(line: Line, names: Sequence[str], plus_minus: str) -> list[Column]:
-    """A row a run: when, which, and the means over its prompts with the step from the run before."""
+    """A row a run: when, which, and the means over its prompts with the step from the run before.
+
+    Without a sign of the margin there is none.
+    """
     runs = [entry.report.run for entry in line.entries]
     columns = [
         _texts("started", [run.started_at[:16].replace("T", " ") for run in runs]),
@@ -145,7 +151,8 @@ def _mean(found: Summary | None, name: str, plus_minus: str) -> str:
     """A mean with its margin."""
     if found is None:
         return "n/a"
-    return f"{number(found.median, METRICS[name].unit)} {margin(found, sign=plus_minus)}".rstrip()
+    reach = margin(found, sign=plus_minus) if plus_minus else ""
+    return f"{number(found.median, METRICS[name].unit)} {reach}".rstrip()
 
 
 def step(found: Change | None) -> str:
@@ -161,13 +168,13 @@ def _texts(key: str, cells: Sequence[str]) -> Column:
     return Column(key=key, head=key, cells=tuple(cells), is_text=True)
 
 
-def _print_fitting(columns: list[Column], console: Console) -> None:
-    """Print the columns that the console holds."""
+def _fitting(columns: list[Column], console: Console) -> list[Column]:
+    """The columns that the console holds, the least important left out."""
     for key in _DROPPED_FIRST:
         if width(columns) <= console.width:
             break
         columns = [column for column in columns if column.key != key]
-    print_table(columns, console)
+    return columns
 
 
 def _legend(lines: Sequence[Line]) -> str:

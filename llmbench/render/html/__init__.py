@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.comparison import Comparison
 from llmbench.history import Line
-from llmbench.render.html import figures, numbers, places, requests, setup, timeline, verdicts
+from llmbench.metrics import METRICS
+from llmbench.render.html import details, figures, numbers, places, requests, setup, timeline, verdicts
 from llmbench.render.html.document import (
     Block,
     Cell,
@@ -18,9 +19,11 @@ from llmbench.render.html.document import (
     Tiles,
     render,
 )
-from llmbench.render.html.series import Series, all_series
+from llmbench.render.html.series import Series, all_series, key, latencies
 from llmbench.render.text import counted, label
 from llmbench.report import Report
+from llmbench.run import Outcome
+from llmbench.stats import Summary
 
 SERIES_DRAWN = 4
 """Of more series than this, requests are not drawn one by one; the tables tell."""
@@ -31,7 +34,7 @@ WARNINGS_SHOWN = 6
 
 def page(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()) -> str:
     """The page of one report or more, comparisons among them first."""
-    series = all_series(reports)
+    series = all_series(reports, _names(reports, comparisons))
     return render(
         Page(
             title=_title(reports, comparisons),
@@ -46,9 +49,11 @@ def page(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()) -> s
                 Section(name="memory", title="Load and memory", blocks=tuple(_memory(series))),
                 Section(name="placement", title="Placement", blocks=tuple(_placement(series))),
                 Section(
-                    name="setup", title="What was measured, and on what", blocks=tuple(setup.tables(reports))
+                    name="setup",
+                    title="What was measured, and on what",
+                    blocks=tuple(_shown(*setup.tables(reports))),
                 ),
-                Section(name="requests", title="Every request", blocks=(numbers.requests(series),)),
+                Section(name="requests", title="Every request", blocks=(details.requests(series),)),
             ),
         )
     )
@@ -76,6 +81,19 @@ def _title(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> str:
     return what
 
 
+def _names(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> list[str]:
+    """What each report is called: by its run, or by its part in the comparison; alone it needs no name."""
+    if len(reports) == 1:
+        return [""]
+    ids = [report.run.id for report in reports]
+    names = [
+        f"{name} ({number})" if ids.count(name) > 1 else name for number, name in enumerate(ids, start=1)
+    ]
+    if not comparisons:
+        return names
+    return ["base", *(["candidate"] if len(reports) == 2 else names[1:])]
+
+
 def _model(report: Report) -> str:
     """A model as people call it, with its weight format."""
     origin = report.run.provenance
@@ -94,8 +112,8 @@ def _lead(reports: Sequence[Report]) -> Iterator[str]:
             config.device,
             counted(config.output_tokens, "output token"),
         ]
-        finished = max((row.launches for row in reports[0].rows), default=0)
-        ways += [counted(finished, "launch", "launches")]
+        finished = [launch for launch in run.launches if launch.outcome is Outcome.FINISHED]
+        ways += [counted(len(finished), "launch", "launches")]
         ways += [f"{counted(config.iterations, 'iteration')} after {counted(config.warmups, 'warm-up')}"]
         if config.batch_size > 1:
             ways.append(f"batch of {config.batch_size}")
@@ -138,25 +156,28 @@ def _numbers(series: Sequence[Series]) -> Iterator[Block]:
         if tiles:
             yield Tiles(tiles=tiles)
     yield from _warnings(series)
-    yield numbers.main_table(series)
-    yield Notes(lines=(_margins(series),), tone="dim")
-    yield numbers.every_metric(series)
-    yield numbers.definitions(series)
+    yield from _shown(numbers.main_table(series))
+    summaries = [found for each in series for row in each.rows for found in row.summaries.values()]
+    if summaries:
+        yield Notes(lines=tuple(_margins(series, summaries)), tone="dim")
+        yield numbers.every_metric(series)
+        yield numbers.definitions(series)
 
 
-def _margins(series: Sequence[Series]) -> str:
-    """What stands behind the margins."""
-    several = any(row.launches > 1 for each in series for row in each.rows)
-    over = "launches (Student's t on logarithms)" if several else "the iterations of one launch"
-    return f"± is the farther end of the interval at 95 % over {over}; hover for both ends."
+def _margins(series: Sequence[Series], summaries: Sequence[Summary]) -> Iterator[str]:
+    """What stands behind the margins, and why there may be none."""
+    if any(found.has_interval for found in summaries):
+        several = any(row.launches > 1 for each in series for row in each.rows)
+        over = "launches (Student's t on logarithms)" if several else "the iterations of one launch"
+        yield f"± is the farther end of the interval at 95 % over {over}; hover for both ends."
+    yield from dict.fromkeys(f"no ±: {warning}" for found in summaries for warning in found.warnings)
 
 
 def _warnings(series: Sequence[Series]) -> Iterator[Block]:
     """Caveats of every run and of its rows, the gravest first; of many the later ones are folded."""
-    is_alone = len({each.report.run.id for each in series}) == 1
     found: list[str] = []
     for each in series:
-        prefix = "" if is_alone else f"{each.report.run.id}: "
+        prefix = f"{each.name}: " if each.name else ""
         found += [f"{prefix}{warning}" for warning in each.report.warnings]
         found += [f"{prefix}{label(row)}: {warning}" for row in each.rows for warning in row.warnings]
     lines = list(dict.fromkeys(found))
@@ -173,19 +194,29 @@ def _warnings(series: Sequence[Series]) -> Iterator[Block]:
 
 
 def _lengths(series: Sequence[Series]) -> Iterator[Block]:
-    """Latency against input length."""
+    """Latency against input length; of several series each metric by itself."""
     caption = "Bars: intervals at 95 %, cut where they leave the plot. Pale points: launches."
-    first = figures.against_length(series, ("first_token",), title="first token", caption=caption)
-    later = figures.against_length(
-        series, ("next_token", "second_token"), title="second and later tokens", caption=caption
-    )
-    yield from _drawn(first, later)
+    first, *later = latencies(series)
+    groups = [(first,), tuple(reversed(later))]
+    if len(series) > 1:
+        groups = [(name,) for name in latencies(series)]
+    found = [
+        figures.against_length(series, names, title=" and ".join(_titles(names)), caption=caption)
+        for names in groups
+    ]
+    yield from _drawn(series, *found)
 
 
-def _drawn(*found: Figure | None) -> Iterator[Figures]:
-    """The figures that exist, if any."""
+def _titles(names: Sequence[str]) -> Iterator[str]:
+    """Metrics as people call them."""
+    return (METRICS[name].title for name in names)
+
+
+def _drawn(series: Sequence[Series], *found: Figure | None) -> Iterator[Block]:
+    """The figures that exist, if any, below what their colours stand for."""
     drawn = tuple(figure for figure in found if figure is not None)
     if drawn:
+        yield from key(series)
         yield Figures(figures=drawn)
 
 
@@ -196,28 +227,30 @@ def _shown(*found: Table | None) -> Iterator[Table]:
 
 def _gaps(series: Sequence[Series]) -> Iterator[Block]:
     """The gap of every token, and its slope with the context."""
-    yield from _drawn(*figures.against_position(series))
-    yield from _shown(numbers.slopes(series), numbers.gaps(series))
+    yield from _drawn(series, *figures.against_position(series))
+    yield from _shown(details.slopes(series), details.gaps(series))
 
 
 def _launches(series: Sequence[Series]) -> Iterator[Block]:
     """Distributions by launch."""
     drawn = requests.by_launch(series) if len(series) <= SERIES_DRAWN else ()
-    yield from _drawn(*drawn)
+    yield from _drawn(series, *drawn)
     if drawn:
         note = "Points: requests in the order they were made. Lines: medians of launches. Bands: intervals at 95 %."
         yield Notes(lines=(note,), tone="dim")
-    yield from _shown(numbers.launches(series))
+    yield from _shown(details.launches(series))
 
 
 def _memory(series: Sequence[Series]) -> Iterator[Block]:
     """Memory against input length, and each launch."""
     caption = "The worker's own high-water mark while it generates."
-    yield from _drawn(figures.against_length(series, ("memory",), title="peak memory", caption=caption))
-    yield from _shown(numbers.memory(series))
+    yield from _drawn(
+        series, figures.against_length(series, ("memory",), title="peak memory", caption=caption)
+    )
+    yield from _shown(details.memory(series))
 
 
 def _placement(series: Sequence[Series]) -> Iterator[Block]:
     """Where threads and pages were."""
-    yield from _drawn(places.figure(series))
+    yield from _drawn(series, places.figure(series))
     yield from _shown(places.table(series))

@@ -51,16 +51,33 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What a colour and a line stand for; *mark* is ``solid``, ``dash``, ``dot``, or ``cross``."""
+
+    name: str
+    colour: str
+    mark: str = "solid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What the colours of the plots below stand for."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """A plot: traces and layout as Plotly has them, a title, and a sentence that says how to read it.
 
-    One that *is_wide* has a row of its own.
+    *key* tells what its own colours and lines stand for. One that *is_wide* has a row of its own.
     """
 
     title: str
     caption: str
     data: Sequence[Mapping[str, Value]]
     layout: Mapping[str, Value]
+    key: tuple[Entry, ...] = ()
     is_wide: bool = False
 
 
@@ -96,7 +113,7 @@ class Notes:
     is_code: bool = False
 
 
-Block = Table | Figures | Tiles | Notes
+Block = Table | Figures | Tiles | Notes | Key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

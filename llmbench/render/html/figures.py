@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from llmbench.gaps import FIRST_STEADY, Profile
 from llmbench.metrics import METRICS
-from llmbench.render.html.document import Figure, Value, label
+from llmbench.render.html.document import Entry, Figure, Value, label
 from llmbench.render.html.series import Series, colour, dash, fill
 from llmbench.stats import Summary
 from llmbench.units import Unit
@@ -45,6 +45,7 @@ def against_length(
     return Figure(
         title=title,
         caption=caption,
+        key=_metric_key(names, series[0].colour) if len(names) > 1 else (),
         data=traces,
         layout={
             "xaxis": _length_axis(lengths, is_wide=is_wide),
@@ -53,8 +54,16 @@ def against_length(
                 "type": "log" if is_steep else "linear",
                 "range": reach(lowest, highest, is_log=is_steep),
             },
-            "showlegend": len(traces) > 2,
         },
+    )
+
+
+def _metric_key(names: Sequence[str], own: str) -> tuple[Entry, ...]:
+    """Which line is which metric."""
+    marks = ("solid", "dash")
+    return tuple(
+        Entry(name=METRICS[name].title, colour=own, mark=mark)
+        for name, mark in zip(names, marks, strict=True)
     )
 
 
@@ -68,7 +77,6 @@ def _line(series: Series, name: str, dashed: int) -> Iterator[_Trace]:
         "type": "scatter",
         "mode": "lines+markers",
         "name": label(shown),
-        "legendgroup": label(shown),
         "x": lengths,
         "y": [rounded(row.summaries[name].median * scale) for row in rows],
         "error_y": bars([row.summaries[name] for row in rows], scale) | {"color": series.colour},
@@ -81,8 +89,6 @@ def _line(series: Series, name: str, dashed: int) -> Iterator[_Trace]:
         "type": "scatter",
         "mode": "markers",
         "name": "a launch",
-        "legendgroup": label(shown),
-        "showlegend": False,
         "x": [length for length, _ in points],
         "y": [rounded(value * scale) for _, value in points],
         "marker": {"color": series.colour, "size": 5, "opacity": 0.45},
@@ -160,6 +166,9 @@ def _gaps(title: str, lines: Sequence[tuple[str, int, Profile]], *, is_wide: boo
     return Figure(
         title=title,
         caption="Medians over the requests that count; the band holds the middle half of them.",
+        key=tuple(Entry(name=name, colour=colour(index), mark=dash(index)) for name, index, _ in lines)
+        if is_wide
+        else (),
         is_wide=is_wide,
         data=traces,
         layout={
@@ -168,7 +177,6 @@ def _gaps(title: str, lines: Sequence[tuple[str, int, Profile]], *, is_wide: boo
                 "title": {"text": "ms since the token before"},
                 "range": [rounded(max(0.0, low - margin)), rounded(high + margin)],
             },
-            "showlegend": len(lines) > 1,
         },
     )
 
@@ -188,14 +196,11 @@ def _gap_line(name: str, index: int, profile: Profile) -> Iterator[_Trace]:
             "fillcolor": fill(index),
             "line": {"width": 0},
             "hoverinfo": "skip",
-            "showlegend": False,
-            "legendgroup": str(index),
         }
     yield {
         "type": "scatter",
         "mode": "lines+markers" if len(tokens) <= MARKERS_UP_TO else "lines",
         "name": label(name),
-        "legendgroup": str(index),
         "x": tokens,
         "y": [rounded(gap.median * scale) for gap in profile.gaps],
         "customdata": [gap.context for gap in profile.gaps],

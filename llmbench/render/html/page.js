@@ -5,7 +5,7 @@
   const narrow = matchMedia("(max-width: 500px)");
   const style = getComputedStyle(document.documentElement);
 
-  // "var:--name" is the colour that the style sheet gives this name, in light or in dark
+  // what begins with "var:" is the colour that the style sheet gives the name after it, in light or in dark
   const themed = (value) => {
     if (typeof value === "string") {
       return value.startsWith("var:") ? style.getPropertyValue(value.slice(4)).trim() : value;
@@ -22,13 +22,13 @@
 
   const layout = (own) => themed({
     height: 300,
-    margin: { l: 48, r: 12, t: 30, b: 40 },
+    margin: { l: 48, r: 12, t: narrow.matches ? 8 : 30, b: 40 },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: "var:--grid", activecolor: "var:--dim" },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "system-ui, sans-serif", size: 12, color: "var:--ink" },
     hoverlabel: { bgcolor: "var:--card", bordercolor: "var:--grid", font: { color: "var:--ink" }, namelength: -1 },
-    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemwidth: 30 },
+    showlegend: false,
     hovermode: "closest",
     ...own,
     xaxis: axis(own.xaxis),

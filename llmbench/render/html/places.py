@@ -38,7 +38,6 @@ def figure(series: Sequence[Series]) -> Figure | None:
         ],
         layout={
             "yaxis": {"title": {"text": "% busy"}, "rangemode": "tozero"},
-            "showlegend": len(found) > 1,
             "shapes": [_threshold(WORKED_SHARE * 100)],
         },
     )

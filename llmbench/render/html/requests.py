@@ -6,16 +6,19 @@ from dataclasses import dataclass
 
 from llmbench import report
 from llmbench.metrics import METRICS
-from llmbench.render.html.document import Figure, Value, label
+from llmbench.render.html.document import Entry, Figure, Value, label
 from llmbench.render.html.figures import rounded
-from llmbench.render.html.series import Series, fill, row_name
+from llmbench.render.html.series import Series, fill, latencies, row_name
 from llmbench.report import Judged, Row
 
 PROMPTS_DRAWN = 6
 """Prompts whose requests are drawn; the others stand in the tables."""
 
-METRICS_DRAWN = ("first_token", "next_token")
+REQUESTS_DRAWN = 2000
+"""Points of a plot; of more requests every so many are drawn, and the plot says so."""
+
 _HALF = 0.38
+_TICKS = 12
 _Trace = Mapping[str, Value]
 
 
@@ -31,13 +34,14 @@ class _Group:
     @property
     def places(self) -> Iterator[tuple[Judged, float]]:
         """Each request and where it stands: in its launch's column, in the order of the iterations."""
-        iterations: dict[int, list[int]] = {}
+        launches: dict[int, list[Judged]] = {}
         for each in self.judged:
-            iterations.setdefault(each.launch.index, []).append(each.measurement.iteration)
-        for each in self.judged:
-            order = sorted(iterations[each.launch.index])
-            part = order.index(each.measurement.iteration) / (len(order) - 1) - 0.5 if len(order) > 1 else 0.0
-            yield each, self.columns[each.launch.index] + part * 0.6
+            launches.setdefault(each.launch.index, []).append(each)
+        for launch, found in launches.items():
+            ordered = sorted(found, key=lambda each: each.measurement.iteration)
+            for order, each in enumerate(ordered):
+                part = order / (len(ordered) - 1) - 0.5 if len(ordered) > 1 else 0.0
+                yield each, self.columns[launch] + part * 0.6
 
 
 def by_launch(series: Sequence[Series]) -> tuple[Figure, ...]:
@@ -54,8 +58,9 @@ def by_launch(series: Sequence[Series]) -> tuple[Figure, ...]:
         _figure(name, groups)
         for found in chosen(list(prompts.values()))
         for groups in [_groups(found, measured)]
-        for name in METRICS_DRAWN
-        if any(name in group.row.summaries for group in groups)
+        for name in latencies(series)
+        if name != "second_token"
+        if any(METRICS[name].of(each.measurement) is not None for group in groups for each in group.judged)
     )
 
 
@@ -76,7 +81,7 @@ def _groups(found: Sequence[tuple[Series, Row]], measured: Mapping[int, Sequence
         judged = tuple(
             each
             for each in measured[series.index]
-            if each.launch.cell == row.cell and each.prompt.sha256 == row.prompt.sha256
+            if each.launch.cell == row.cell and each.prompt == row.prompt
         )
         launches = sorted({each.launch.index for each in judged})
         columns = {launch: column + position for position, launch in enumerate(launches)}
@@ -89,36 +94,51 @@ def _figure(name: str, groups: Sequence[_Group]) -> Figure:
     """The requests of one prompt: those that count, those that do not, and the median of each launch."""
     metric = METRICS[name]
     counted = [value * metric.unit.scale for group in groups for value in group.row.values.get(name, ())]
+    counted = counted or [value for group in groups for value in _all_values(name, group)]
+    step = math.ceil(sum(len(group.judged) for group in groups) / REQUESTS_DRAWN)
     return Figure(
         title=f"{metric.title}, {row_name(groups[0].row)}",
-        caption="",
+        caption=f"One request of {step} is drawn." if step > 1 else "",
+        key=_key(groups),
         data=[
-            *(_counted(name, group) for group in groups),
-            _not_counted(name, groups),
+            *(_counted(name, group, step) for group in groups),
+            _not_counted(name, groups, step),
             *(_medians(name, group) for group in groups),
         ],
         layout={
             "height": 240,
             "xaxis": _launch_axis(groups),
             "yaxis": {"title": {"text": metric.unit.value}, "range": _window(counted)},
-            "showlegend": len(groups) > 1 or any(each.reasons for group in groups for each in group.judged),
             "shapes": [band for group in groups for band in _band(name, group)],
         },
     )
 
 
-def _counted(name: str, group: _Group) -> _Trace:
+def _key(groups: Sequence[_Group]) -> tuple[Entry, ...]:
+    """What a cross is, where there is one."""
+    if not any(each.reasons for group in groups for each in group.judged):
+        return ()
+    return (Entry(name="does not count", colour="var:--bad", mark="cross"),)
+
+
+def _all_values(name: str, group: _Group) -> Iterator[float]:
+    """The values of all requests, those that do not count included."""
+    found = (METRICS[name].of(each.measurement) for each in group.judged)
+    yield from (value * METRICS[name].unit.scale for value in found if value is not None)
+
+
+def _counted(name: str, group: _Group, step: int) -> _Trace:
     """The requests that count."""
     found = [(each, place) for each, place in group.places if not each.reasons]
     marker: _Trace = {"color": group.series.colour, "size": 7, "opacity": 0.8}
-    return _points(name, found, label(group.series.name or "counts"), marker)
+    return _points(name, found[::step], label(group.series.name or "counts"), marker)
 
 
-def _not_counted(name: str, groups: Sequence[_Group]) -> _Trace:
+def _not_counted(name: str, groups: Sequence[_Group], step: int) -> _Trace:
     """The requests that do not, of all series."""
     found = [(each, place) for group in groups for each, place in group.places if each.reasons]
     marker: _Trace = {"color": "var:--bad", "size": 8, "symbol": "x-thin-open", "line": {"width": 2}}
-    return {**_points(name, found, "does not count", marker), "visible": bool(found)}
+    return {**_points(name, found[::step], "does not count", marker), "visible": bool(found)}
 
 
 def _points(name: str, found: Sequence[tuple[Judged, float]], title: str, marker: _Trace) -> _Trace:
@@ -160,7 +180,6 @@ def _medians(name: str, group: _Group) -> _Trace:
     return {
         "type": "scatter",
         "mode": "lines",
-        "showlegend": False,
         "x": x,
         "y": y,
         "line": {"color": "var:--ink", "width": 2},
@@ -170,19 +189,25 @@ def _medians(name: str, group: _Group) -> _Trace:
 
 def _launch_axis(groups: Sequence[_Group]) -> dict[str, Value]:
     """Launches by their numbers; of many every so many."""
-    launches = [launch for group in groups for launch in group.columns]
-    step = max(1, math.ceil(len(launches) / 12))
+    total = sum(len(group.columns) for group in groups)
+    step = max(1, math.ceil(total / _TICKS))
+    ticks = [
+        (column, launch)
+        for group in groups
+        for position, (launch, column) in enumerate(group.columns.items())
+        if position % step == 0
+    ]
     return {
         "title": {"text": "launch"},
-        "tickvals": list(range(0, len(launches), step)),
-        "ticktext": [str(launch) for launch in launches[::step]],
-        "range": [-0.6, len(launches) - 0.4],
+        "tickvals": [column for column, _ in ticks],
+        "ticktext": [str(launch) for _, launch in ticks],
+        "range": [-0.6, total - 0.4],
         "showgrid": False,
     }
 
 
 def _window(values: Sequence[float]) -> list[Value]:
-    """What the plot shows: the requests that count, with some air."""
+    """What the plot shows: these values, with some air."""
     margin = max((max(values) - min(values)) * 0.15, max(values) * 0.01)
     return [rounded(max(0.0, min(values) - margin)), rounded(max(values) + margin)]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from llmbench import gaps
 from llmbench.gaps import Profile, Slope
+from llmbench.render.html.document import Entry, Key
 from llmbench.render.text import label
 from llmbench.report import Report, Row
 
@@ -16,7 +17,7 @@ _DASHES = ("solid", "dash", "dot")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One configuration (*cell*) of a report. *name* is empty where a page has one series only."""
+    """One configuration (*cell*) of a report. *name* is empty where a page has one only."""
 
     index: int
     name: str
@@ -30,6 +31,20 @@ class Series:
     def colour(self) -> str:
         """Its colour in plots."""
         return colour(self.index)
+
+
+def latencies(series: Sequence[Series]) -> tuple[str, ...]:
+    """The latencies that are drawn: of first, second and next tokens, or of all later ones where only they are told."""
+    told = {name for each in series for row in each.rows for name in row.summaries}
+    later = ("tpot",) if "tpot" in told and "next_token" not in told else ("second_token", "next_token")
+    return ("first_token", *later)
+
+
+def key(series: Sequence[Series]) -> tuple[Key, ...]:
+    """What the colours stand for, where a page has several series."""
+    if len(series) < 2:
+        return ()
+    return (Key(entries=tuple(Entry(name=s.name, colour=s.colour, mark=dash(s.index)) for s in series)),)
 
 
 def colour(index: int) -> str:
@@ -47,16 +62,16 @@ def dash(index: int) -> str:
     return _DASHES[index // COLOURS % len(_DASHES)]
 
 
-def all_series(reports: Sequence[Report]) -> tuple[Series, ...]:
-    """Every configuration of every report, in order."""
+def all_series(reports: Sequence[Report], names: Sequence[str]) -> tuple[Series, ...]:
+    """Every configuration of every report, in order; *names* has one a report."""
     found: list[Series] = []
-    for report in reports:
+    for report, name in zip(reports, names, strict=True):
         profiles, slopes = gaps.profiles(report.run), gaps.slopes(report.run)
         for cell in range(len(report.run.cells)):
             found.append(
                 Series(
                     index=len(found),
-                    name=_name(report, cell, is_alone=len(reports) == 1),
+                    name=_name(name, report, cell),
                     report=report,
                     cell=cell,
                     rows=tuple(row for row in report.rows if row.cell == cell),
@@ -67,11 +82,10 @@ def all_series(reports: Sequence[Report]) -> tuple[Series, ...]:
     return tuple(found)
 
 
-def _name(report: Report, cell: int, *, is_alone: bool) -> str:
-    """The run where there are several, and the settings that set a configuration apart."""
-    parts = [] if is_alone else [report.run.id]
-    parts += [f"{name}={value or 'default'}" for name, value in report.distinctions[cell].items()]
-    return ", ".join(parts)
+def _name(name: str, report: Report, cell: int) -> str:
+    """The report's name, and the settings that set a configuration apart."""
+    apart = [f"{setting}={value or 'default'}" for setting, value in report.distinctions[cell].items()]
+    return ", ".join(part for part in (name, *apart) if part)
 
 
 def row_name(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from llmbench.comparison.differences import is_foreign
 from llmbench.render.html.document import Cell, Head, Table
 from llmbench.render.text import counted
 from llmbench.report import Report, settings
@@ -11,15 +12,14 @@ from llmbench.units import format_bytes
 MAX_PROMPT = 200
 """Characters of a prompt that are shown."""
 
-_NOT_SET = Cell(text="", tone="dim")
-
 
 def tables(reports: Sequence[Report]) -> Iterator[Table]:
     """Model, machine and software; settings; what was in force; the prompts."""
     runs = [report.run for report in reports]
     yield _matrix(runs, [_told(run) for run in runs])
-    yield _matrix(runs, [_settings(run) for run in runs], fold="settings that were asked for")
-    yield _matrix(runs, [_in_force(run) for run in runs], fold="in force, as the engine said after loading")
+    told = [run for run in runs if not is_foreign(run)]
+    yield _matrix(told, [_settings(run) for run in told], fold="settings that were asked for")
+    yield _matrix(told, [_in_force(run) for run in told], fold="in force, as the engine said after loading")
     yield prompts(runs)
 
 

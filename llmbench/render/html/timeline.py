@@ -8,9 +8,20 @@ from llmbench.comparison.change import Change
 from llmbench.comparison.rule import Verdict
 from llmbench.history import Line, Track
 from llmbench.metrics import METRICS
-from llmbench.render.html.document import Block, Cell, Figure, Figures, Head, Section, Table, Value, label
+from llmbench.render.html.cells import summary
+from llmbench.render.html.document import (
+    Block,
+    Cell,
+    Entry,
+    Figure,
+    Figures,
+    Head,
+    Section,
+    Table,
+    Value,
+    label,
+)
 from llmbench.render.html.figures import bars, rounded
-from llmbench.render.html.numbers import summary
 from llmbench.render.html.series import colour, dash
 from llmbench.render.screen_history import differing, step, titles
 from llmbench.render.text import number
@@ -52,6 +63,10 @@ def _figure(tracks: Sequence[Track], runs: Sequence[Run]) -> Figure:
     return Figure(
         title=METRICS[tracks[0].metric].title,
         caption="Change from the oldest run. Bars: intervals at 95 %, cut where they leave the plot.",
+        key=tuple(
+            Entry(name=_name(track), colour=colour(index), mark=dash(index))
+            for index, track in enumerate(tracks)
+        ),
         data=traces,
         layout={
             "xaxis": {
@@ -63,7 +78,6 @@ def _figure(tracks: Sequence[Track], runs: Sequence[Run]) -> Figure:
                 "ticksuffix": " %",
                 "range": [rounded(min(known) - margin), rounded(max(known) + margin)],
             },
-            "showlegend": len(tracks) > 1,
         },
     )
 
@@ -89,7 +103,7 @@ def _trace(index: int, track: Track, runs: Sequence[Run]) -> dict[str, Value]:
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": label(f"{track.prompt.label}, {track.input_tokens} tokens in"),
+        "name": label(_name(track)),
         "x": [place for place, _ in found],
         "y": [rounded((point.median / oldest - 1) * 100) for _, point in found],
         "error_y": bars([point for _, point in found], 100 / oldest) | {"color": colour(index)},
@@ -101,6 +115,11 @@ def _trace(index: int, track: Track, runs: Sequence[Run]) -> dict[str, Value]:
         "marker": {"color": colour(index), "size": 7},
         "hovertemplate": "%{text} (%{y:+.1f} %)",
     }
+
+
+def _name(track: Track) -> str:
+    """A prompt with its length."""
+    return f"{track.prompt.label}, {track.input_tokens} tokens in"
 
 
 def _which(run: Run) -> str:

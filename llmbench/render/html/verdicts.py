@@ -67,7 +67,7 @@ def ratios(comparison: Comparison) -> Figure | None:
     names = [f"{name}{' ' * names[:position].count(name)}" for position, name in enumerate(names)]
     lowest, highest = _extent([change for _, change in found])
     return Figure(
-        title=f"{comparison.candidate.run.id} against {comparison.base.run.id}",
+        title="change of each metric",
         caption="Change from the base with its interval at 95 %; right is slower. The pale bar is the threshold "
         "within which a change does not matter.",
         is_wide=True,
@@ -81,7 +81,6 @@ def ratios(comparison: Comparison) -> Figure | None:
                 "range": [-0.7, len(names) - 0.3],
             },
             "shapes": [*_thresholds(found), _zero()],
-            "showlegend": False,
         },
     )
 
