@@ -182,8 +182,8 @@ def record(
     places = [place.find(config) for config in cells]
     for config in cells:
         check_quota(config)
-    if cells[0].engine != "scripted":
-        check_memory(cells[0].model)
+    for model in {config.model for config in cells if config.engine != "scripted"}:
+        check_memory(model)
     for launch in planned:
         task = runner.Task(
             planned=launch,

@@ -14,7 +14,7 @@ import pytest
 from llmbench import plan, store
 from llmbench.run import Outcome, Run
 
-from .conftest import SCRIPTED, Marked
+from .conftest import SCRIPTED, Marked, wait_until
 
 KILLS = 100
 row_1 = pytest.mark.fault(1, "parent killed with -9 at any point")
@@ -139,3 +139,38 @@ def test_row_01_a_run_is_resumed_only_where_its_launches_can_be_pooled(
     assert "the CPU (Another CPU then" in said
     assert "openvino (1.0 then" in said
     assert before == path.read_bytes()
+
+
+@row_1
+def test_row_01_an_interleaved_comparison_goes_on_in_the_blocks_it_lacks(marked: Marked) -> None:
+    """Launches of one block are compared with each other: after a kill and a resume each block has one of each."""
+    process = marked.start(
+        *(
+            "ab",
+            "-m",
+            "first=20ms,sleep=10ms",
+            "-m",
+            "first=21ms,sleep=10ms",
+            *SCRIPTED,
+            "-n",
+            "3",
+            "-ic",
+            "4",
+        ),
+        *("--blocks", "3", "--name", "pair"),
+    )
+    path = marked.folder / "reports/pair.jsonl"
+    wait_until(lambda: path.exists() and len(_measurements(path.read_bytes())) >= 10, "ten requests")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    resumed = marked.start("run", "--resume", "reports/pair.jsonl", "--quiet")
+    _, said = resumed.communicate()
+    run = store.read(path)
+
+    assert resumed.returncode == 0, said
+    _assert_nothing_doubled(run)
+    finished = [(x.block, x.cell) for x in run.launches if x.outcome is Outcome.FINISHED]
+    assert {(block, cell) for block in range(3) for cell in range(2)} == set(finished)
+    compared = marked.start("report", "compare", "reports/pair.jsonl")
+    compared.communicate()
+    assert compared.returncode == 0
