@@ -75,17 +75,20 @@ def check(asked: Binding, got: Held) -> None:
         )
 
 
-def note_one_socket(config: RunConfig, machine: Topology, threads: int | None) -> tuple[str, ...]:
-    """A sentence where several sockets were asked for and the engine took threads that one of them holds."""
+def check_threads(config: RunConfig, machine: Topology, threads: int | None) -> None:
+    """Raise ``MachineError`` where several sockets were asked for and the engine took threads that one of them holds.
+
+    That is what it does by itself under ``LATENCY``; *threads* is ``None`` where an engine does not say.
+    """
     cores = [
         len({cpu.core for cpu in machine.cpus if cpu.socket == socket and cpu.number in machine.allowed})
         for socket in config.sockets
     ]
     if len(cores) < 2 or config.is_tensor_parallel or threads is None or threads > max(cores):
-        return ()
-    asked = f"sockets {format_list(config.sockets)} were asked for"
-    return (
-        f"{asked}, and the engine took threads of one ({threads}): add --tensor-parallel, or --threads {sum(cores)}",
+        return
+    raise MachineError(
+        f"sockets {format_list(config.sockets)} were asked for, and the engine took threads of one ({threads})",
+        hint=f"add --tensor-parallel, or --threads {sum(cores)}",
     )
 
 

@@ -118,11 +118,8 @@ class Launch:
         self.in_force = dataclasses.replace(
             self.session.in_force, notes=(*self.session.in_force.notes, *changes), split=split
         )
-        self.held = dataclasses.replace(
-            held,
-            pages=placement.read_pages(),
-            warnings=place.note_one_socket(self.config, self._topology, self._threads),
-        )
+        place.check_threads(self.config, self._topology, self._threads)
+        self.held = dataclasses.replace(held, pages=placement.read_pages())
         self._inputs = Inputs(self.config, self.session)
         self.input_tokens = self._inputs.lengths
         self._check_context(command.context_tokens)

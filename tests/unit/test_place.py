@@ -59,16 +59,19 @@ def test_a_worker_in_its_place_is_fine() -> None:
     place.check(Binding(), Held(cpus=(3,)))
 
 
-def test_threads_of_one_socket_where_two_were_asked_for_are_noted() -> None:
-    """Four cores a socket: 4 threads fit on one, and the note says what to add; 5 do not."""
+def test_threads_of_one_socket_where_two_were_asked_for_are_refused() -> None:
+    """Four cores a socket: 4 threads fit on one, and the hint says what to add; 5 do not."""
     asked = _config(sockets=(0, 1))
 
-    (note,) = place.note_one_socket(asked, TWO, 4)
-    assert "sockets 0-1 were asked for, and the engine took threads of one (4)" in note
-    assert "--threads 8" in note
-    assert () == place.note_one_socket(asked, TWO, 5)
-    assert () == place.note_one_socket(_config(sockets=(0,)), TWO, 4)
-    assert () == place.note_one_socket(_config(sockets=(0, 1), properties=POLICY), TWO, 4)
+    with pytest.raises(
+        MachineError, match=r"sockets 0-1 were asked for, and the engine took threads of one \(4\)"
+    ) as got:
+        place.check_threads(asked, TWO, 4)
+    assert "--threads 8" in (got.value.hint or "")
+    place.check_threads(asked, TWO, 5)
+    place.check_threads(asked, TWO, None)
+    place.check_threads(_config(sockets=(0,)), TWO, 4)
+    place.check_threads(_config(sockets=(0, 1), properties=POLICY), TWO, 4)
 
 
 def test_the_warning_names_the_sockets_seen() -> None:
