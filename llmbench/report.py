@@ -49,7 +49,8 @@ class Row:
     """What one prompt took under one configuration (*cell* is its index).
 
     *input_tokens* and *output_tokens* are medians over the requests that count. *medians* has, by metric, the
-    median of each launch (by its index); *values* all values, launch after launch.
+    median of each launch (by its index); *values* all values, launch after launch. *marks* must stand beside the
+    figures wherever they are shown: ``tensor_parallel=ineffective``.
     """
 
     cell: int
@@ -63,6 +64,7 @@ class Row:
     summaries: Mapping[str, Summary]
     medians: Mapping[str, Mapping[int, float]] = field(repr=False)
     values: Mapping[str, Sequence[float]] = field(repr=False)
+    marks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -146,6 +148,7 @@ def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Iterable[str])
     shown = [m for measurements in by_launch.values() for m in measurements] or [group[0][0]]
     sizes = list(zip(*((m.input_tokens, m.output_tokens) for m in shown), strict=True))
     invalid = [reasons for _, reasons in group if reasons]
+    marks = proof.mark(run, key[0])
     return Row(
         cell=key[0],
         config=config,
@@ -161,7 +164,8 @@ def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Iterable[str])
             for name, found in values.items()
         },
         values={name: [value for each in found.values() for value in each] for name, found in values.items()},
-        warnings=(*proof.mark(run, key[0]), *_invalid_warnings(invalid, len(group))),
+        marks=marks,
+        warnings=(*marks, *_invalid_warnings(invalid, len(group))),
     )
 
 

@@ -26,6 +26,12 @@ class Pair:
     changes: tuple[Change, ...]
     reasons: tuple[str, ...] = ()
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What must stand beside the figures, with the side it concerns: ``candidate tensor_parallel=ineffective``."""
+        sides = (("base", self.base), ("candidate", self.candidate))
+        return tuple(f"{side} {mark}" for side, row in sides for mark in row.marks)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mean:

@@ -63,7 +63,7 @@ def _pair(comparison: Comparison, pair: Pair) -> dict[str, Cell]:
     row = pair.base
     return {
         "scope": "prompt",
-        "settings": _text(comparison.base.distinctions[row.cell]),
+        "settings": ", ".join(filter(None, (_text(comparison.base.distinctions[row.cell]), *pair.marks))),
         "prompt_set": row.prompt.set,
         "prompt": row.prompt.index,
         "prompt_sha256": row.prompt.sha256,

@@ -50,7 +50,8 @@ def lines(comparison: Comparison) -> tuple[Line, ...]:
 
 def label(comparison: Comparison, pair: Pair) -> str:
     """A pair's short name: its prompt, and what sets its configuration apart."""
-    return f"{pair.base.prompt.label}{_settings(comparison.base.distinctions[pair.base.cell])}"
+    marks = "".join(f" [{mark}]" for mark in pair.marks)
+    return f"{pair.base.prompt.label}{_settings(comparison.base.distinctions[pair.base.cell])}{marks}"
 
 
 def _settings(settings: Mapping[str, str]) -> str:

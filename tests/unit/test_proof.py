@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from llmbench import importers, proof, report
+from llmbench.comparison import compare
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement, Placement, SocketWork
 from llmbench.proof import Effect
-from llmbench.render import csv, llm_bench, placement
+from llmbench.render import csv, llm_bench, placement, records, verdict
 from llmbench.run import Cpu, Environment, Held, InForce, Launch, Run, Split, Topology
 
 TENSOR_PARALLEL = {"MODEL_DISTRIBUTION_POLICY": "TENSOR_PARALLEL"}
@@ -156,7 +157,7 @@ def test_an_ineffective_policy_is_an_alarm_and_a_mark(ran: Callable[..., Run]) -
     assert alarm == summarized.warnings[0]
     assert "INEFFECTIVE: tensor parallelism split nothing; 2 sockets seen (0-1, CPUs 0-1)" in alarm
     assert "1 threads without the policy and 1 with it" in alarm
-    assert "m [tensor_parallel=ineffective]" == llm_bench.model_name(run, 0)
+    assert llm_bench.model_name(run, 0).endswith(" [tensor_parallel=ineffective]")
 
 
 def test_nobody_looked(ran: Callable[..., Run]) -> None:
@@ -174,3 +175,19 @@ def test_the_mark_and_the_place_survive_a_csv(ran: Callable[..., Run], tmp_path:
     assert Effect.INEFFECTIVE is proof.effect(back, 0)
     assert ((0, 2), (0,)) == (back.cells[0].cores, back.cells[0].membind)
     assert report.summarize(back).alarms
+
+
+def test_a_comparison_marks_the_side_that_split_nothing(ran: Callable[..., Run]) -> None:
+    """In every row, on the screen as in the records for machines, and among what changed."""
+    plain = ran(None)
+    found = compare(
+        report.summarize(plain), report.summarize(ran(None, split=ONE_SOCKET, properties=TENSOR_PARALLEL))
+    )
+
+    mark = "candidate tensor_parallel=ineffective"
+    assert {f"P0 [{mark}]"} == {line.where for line in verdict.lines(found)}
+    rows = [record for record in records.records(found) if record["scope"] == "prompt"]
+    assert {mark} == {record["settings"] for record in rows}
+    assert ("in force: tensor_parallel", "", "ineffective") in [
+        (each.name, each.base, each.candidate) for each in found.changes
+    ]
