@@ -14,7 +14,7 @@ import msgspec
 
 from llmbench.config import RunConfig
 from llmbench.errors import LlmbenchError
-from llmbench.measurement import Measurement, Memory
+from llmbench.measurement import Measurement, Memory, Placement
 from llmbench.redaction import redact_tree
 from llmbench.run import Environment, Failure, Held, InForce, Outcome, Provenance
 
@@ -160,6 +160,16 @@ def _faults(event: Event) -> Iterator[str]:
             yield f"a load time of {load_s}"
 
 
+def _can_be(placement: Placement) -> bool:
+    """Whether a placement has CPUs to fill, and times that are none below zero or without end."""
+    seconds = [placement.wall_s, placement.own_s]
+    for work in placement.sockets:
+        seconds += (work.busy_s, work.thread_s, work.still_s)
+    return all(0 <= each < math.inf for each in seconds) and all(
+        s.expected_cpus > 0 for s in placement.sockets
+    )
+
+
 def _measurement_faults(m: Measurement) -> Iterator[str]:
     """Instants off the clock, counts that count nothing, and conditions of no CPU or a negative time."""
     if not m.sequences:
@@ -176,3 +186,5 @@ def _measurement_faults(m: Measurement) -> Iterator[str]:
     c = m.conditions
     if c is not None and (c.cpus < 1 or not all(0 <= s < math.inf for s in (c.wall_s, c.own_s, c.foreign_s))):
         yield "conditions of no CPU, or of a time that cannot be"
+    if m.placement is not None and not _can_be(m.placement):
+        yield "a placement on no CPU, or of a time that cannot be"

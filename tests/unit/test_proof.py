@@ -2,9 +2,10 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from llmbench import importers, proof, report
+from llmbench import events, importers, proof, report
 from llmbench.comparison import compare
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement, Placement, SocketWork
@@ -158,6 +159,20 @@ def test_an_ineffective_policy_is_an_alarm_and_a_mark(ran: Callable[..., Run]) -
     assert "INEFFECTIVE: tensor parallelism split nothing; 2 sockets seen (0-1, CPUs 0-1)" in alarm
     assert "1 threads without the policy and 1 with it" in alarm
     assert llm_bench.model_name(run, 0).endswith(" [tensor_parallel=ineffective]")
+
+
+@pytest.mark.parametrize("changes", [{"busy_s": -0.1}, {"expected_cpus": 0}])
+def test_a_placement_that_cannot_be_is_a_damaged_line(
+    request_of: Callable[..., Measurement], changes: dict[str, float]
+) -> None:
+    """A run file is input: a negative time or no CPU to fill is refused, not divided by."""
+    placed = _placed(9.0, 8.0)
+    broken = dataclasses.replace(placed, sockets=(dataclasses.replace(placed.sockets[0], **changes),))  # type: ignore[arg-type]
+    measured = dataclasses.replace(request_of([5.0, 6.0]), placement=broken)
+    line = msgspec.json.encode({"event": "measurement"} | msgspec.to_builtins(measured))
+
+    with pytest.raises(events.BadLineError):
+        events.decode(line)
 
 
 def test_nobody_looked(ran: Callable[..., Run]) -> None:
