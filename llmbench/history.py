@@ -43,6 +43,11 @@ class Entry:
         return tuple(row for row in self.report.rows if row.cell == self.cell)
 
     @property
+    def engine(self) -> str:
+        """The version of OpenVINO that was measured; empty where it is not told."""
+        return self.report.run.software_of(self.cell).get("openvino", "")
+
+    @property
     def is_green(self) -> bool:
         """Whether it can stand as a baseline: whole, valid, and every prompt measured."""
         rows = self.rows
@@ -91,7 +96,7 @@ def lines(reports: Iterable[Report]) -> tuple[Line, ...]:
 def setup_of(report: Report, cell: int) -> Setup:
     """What a configuration of a run measured, and on what."""
     run = report.run
-    config, origin, machine = run.cells[cell], run.provenance, run.environment
+    config, origin, machine = run.cells[cell], run.origin_of(cell), run.environment
     script = (
         "script" if config.engine == "scripted" else ""
     )  # what it says is not a model but what a build does

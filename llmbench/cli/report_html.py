@@ -9,11 +9,12 @@ import click
 from llmbench.cli.loading import load, salvage_option
 from llmbench.cli.messages import shown
 from llmbench.cli.options import check_output
-from llmbench.errors import ExitCode, InputError
+from llmbench.errors import ExitCode
 
 if TYPE_CHECKING:
     from llmbench.comparison import Comparison
     from llmbench.report import Report
+    from llmbench.run import Run
 
 _PATH = click.Path(path_type=Path)
 
@@ -27,7 +28,11 @@ _PATH = click.Path(path_type=Path)
     metavar="FILE",
     help="Write to FILE, replaced whole if it exists.  [default: the first PATH's name with .html, here]",
 )
-@click.option("--compare", is_flag=True, help="The first PATH is the base, the others are compared with it.")
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="The first PATH is the base, the others are compared with it; a run of llmbench ab stands alone.",
+)
 @salvage_option
 def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage: bool) -> int:
     """Write runs as one self-contained HTML page: plots, tables, caveats; it needs no network.
@@ -37,19 +42,25 @@ def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage
     from llmbench.render import html, write_atomically
     from llmbench.report import summarize
 
-    if compare and len(paths) < 2:
-        raise InputError("--compare needs two runs or more", hint="name the base first, then the candidates")
     target = output or Path(f"{paths[0].stem}.html")
     check_output(target, "-o")
-    reports = [summarize(load(path, salvage=salvage)) for path in paths]
-    write_atomically(target, html.page(reports, _comparisons(reports) if compare else ()))
+    runs = [load(path, salvage=salvage) for path in paths]
+    if compare:
+        reports, comparisons = _compared(runs)
+    else:
+        reports, comparisons = [summarize(run) for run in runs], []
+    write_atomically(target, html.page(reports, comparisons))
     click.echo(shown(f"written: {target}"), err=True)
     return ExitCode.OK if any(row.launches for report in reports for row in report.rows) else ExitCode.USAGE
 
 
-def _comparisons(reports: "Sequence[Report]") -> "tuple[Comparison, ...]":
-    """Each later run against the first."""
+def _compared(runs: "Sequence[Run]") -> "tuple[list[Report], list[Comparison]]":
+    """Every run's report and its comparison with the first; of a run alone those of its two sides."""
     from llmbench.comparison import compare
+    from llmbench.interleaved import compare_sides, split
+    from llmbench.report import summarize
 
-    base, *candidates = reports
-    return tuple(compare(base, candidate) for candidate in candidates)
+    if len(runs) == 1:
+        return [summarize(side) for side in split(runs[0])], [compare_sides(runs[0])]
+    base, *candidates = map(summarize, runs)
+    return [base, *candidates], [compare(base, each) for each in candidates]

@@ -118,7 +118,7 @@ def _runs(line: Line, names: Sequence[str], plus_minus: str) -> list[Column]:
     columns = [
         _texts("started", [run.started_at[:16].replace("T", " ") for run in runs]),
         _texts("run", [plain(run.id) for run in runs]),
-        _texts("openvino", [plain(run.environment.versions.get("openvino", "")) for run in runs]),
+        _texts("openvino", [plain(entry.engine) for entry in line.entries]),
         Column(
             key="launches",
             head="launches",

@@ -42,12 +42,28 @@ def test_a_comparison_on_a_page(llmbench: RunCommand, runs: Path, tmp_path: Path
     assert "The candidate is slower" in (tmp_path / "c.html").read_text(encoding="utf-8")
 
 
-def test_a_comparison_takes_two(llmbench: RunCommand, runs: Path) -> None:
-    """One run has nothing to be compared with."""
+def test_a_run_of_one_configuration_is_no_comparison(llmbench: RunCommand, runs: Path) -> None:
+    """Alone it has nothing to be compared with; it is said what to name."""
     done = llmbench("report", "html", "--compare", str(runs / "base.jsonl"))
 
     assert 2 == done.returncode
-    assert "error: --compare needs two runs or more\nhint: " in done.stderr
+    assert "hint: name a base and a candidate, or a run of llmbench ab" in done.stderr
+
+
+def test_a_run_of_two_sides_stands_alone(llmbench: RunCommand, tmp_path: Path) -> None:
+    """What ab measured in turns is base and candidate by itself, launches paired."""
+    measured = llmbench(
+        *("ab", "-m", "first=50ms,next=10ms,noise=1%", "-m", "first=50ms,next=12ms,noise=1%"),
+        *("--engine", "scripted", "-p", "Hello", "-ic", "4", "-n", "2", "--blocks", "3", "--name", "both"),
+    )
+    assert (tmp_path / "reports" / "both.jsonl").is_file(), measured.stderr
+
+    done = llmbench("report", "html", "--compare", "reports/both.jsonl", "-o", "both.html")
+
+    assert (0, "written: both.html\n") == (done.returncode, done.stderr)
+    text = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "The candidate is slower" in text
+    assert "launches paired" in text
 
 
 def test_a_page_that_cannot_be_written_is_refused(llmbench: RunCommand, runs: Path) -> None:

@@ -51,7 +51,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Sign:
     """What a colour and a line stand for; *mark* is ``solid``, ``dash``, ``dot``, or ``cross``."""
 
     name: str
@@ -63,7 +63,7 @@ class Entry:
 class Key:
     """What the colours of the plots below stand for."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[Sign, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class Figure:
     caption: str
     data: Sequence[Mapping[str, Value]]
     layout: Mapping[str, Value]
-    key: tuple[Entry, ...] = ()
+    key: tuple[Sign, ...] = ()
     is_wide: bool = False
 
 

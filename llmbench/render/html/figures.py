@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from llmbench.gaps import FIRST_STEADY, Profile
 from llmbench.metrics import METRICS
-from llmbench.render.html.document import Entry, Figure, Value, label
+from llmbench.render.html.document import Figure, Sign, Value, label
 from llmbench.render.html.series import Series, colour, dash, fill
 from llmbench.stats import Summary
 from llmbench.units import Unit
@@ -58,12 +58,11 @@ def against_length(
     )
 
 
-def _metric_key(names: Sequence[str], own: str) -> tuple[Entry, ...]:
+def _metric_key(names: Sequence[str], own: str) -> tuple[Sign, ...]:
     """Which line is which metric."""
     marks = ("solid", "dash")
     return tuple(
-        Entry(name=METRICS[name].title, colour=own, mark=mark)
-        for name, mark in zip(names, marks, strict=True)
+        Sign(name=METRICS[name].title, colour=own, mark=mark) for name, mark in zip(names, marks, strict=True)
     )
 
 
@@ -166,7 +165,7 @@ def _gaps(title: str, lines: Sequence[tuple[str, int, Profile]], *, is_wide: boo
     return Figure(
         title=title,
         caption="Medians over the requests that count; the band holds the middle half of them.",
-        key=tuple(Entry(name=name, colour=colour(index), mark=dash(index)) for name, index, _ in lines)
+        key=tuple(Sign(name=name, colour=colour(index), mark=dash(index)) for name, index, _ in lines)
         if is_wide
         else (),
         is_wide=is_wide,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from llmbench import report
 from llmbench.metrics import METRICS
-from llmbench.render.html.document import Entry, Figure, Value, label
+from llmbench.render.html.document import Figure, Sign, Value, label
 from llmbench.render.html.figures import rounded
 from llmbench.render.html.series import Series, fill, latencies, row_name
 from llmbench.report import Judged, Row
@@ -114,11 +114,11 @@ def _figure(name: str, groups: Sequence[_Group]) -> Figure:
     )
 
 
-def _key(groups: Sequence[_Group]) -> tuple[Entry, ...]:
+def _key(groups: Sequence[_Group]) -> tuple[Sign, ...]:
     """What a cross is, where there is one."""
     if not any(each.reasons for group in groups for each in group.judged):
         return ()
-    return (Entry(name="does not count", colour="var:--bad", mark="cross"),)
+    return (Sign(name="does not count", colour="var:--bad", mark="cross"),)
 
 
 def _all_values(name: str, group: _Group) -> Iterator[float]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from llmbench import gaps
 from llmbench.gaps import Profile, Slope
-from llmbench.render.html.document import Entry, Key
+from llmbench.render.html.document import Key, Sign
 from llmbench.render.text import label
 from llmbench.report import Report, Row
 
@@ -44,7 +44,7 @@ def key(series: Sequence[Series]) -> tuple[Key, ...]:
     """What the colours stand for, where a page has several series."""
     if len(series) < 2:
         return ()
-    return (Key(entries=tuple(Entry(name=s.name, colour=s.colour, mark=dash(s.index)) for s in series)),)
+    return (Key(entries=tuple(Sign(name=s.name, colour=s.colour, mark=dash(s.index)) for s in series)),)
 
 
 def colour(index: int) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from llmbench.comparison.differences import is_foreign
 from llmbench.render.html.document import Cell, Head, Table
 from llmbench.render.text import counted
-from llmbench.report import Report, settings
+from llmbench.report import Report, distinguish, settings
 from llmbench.run import Environment, InForce, Outcome, Run
 from llmbench.units import format_bytes
 
@@ -16,22 +16,36 @@ MAX_PROMPT = 200
 def tables(reports: Sequence[Report]) -> Iterator[Table]:
     """Model, machine and software; settings; what was in force; the prompts."""
     runs = [report.run for report in reports]
-    yield _matrix(runs, [_told(run) for run in runs])
+    subjects = [subject for run in runs for subject in _subjects(run)]
+    yield _matrix([name for name, _ in subjects], [told for _, told in subjects])
     told = [run for run in runs if not is_foreign(run)]
-    yield _matrix(told, [_settings(run) for run in told], fold="settings that were asked for")
-    yield _matrix(told, [_in_force(run) for run in told], fold="in force, as the engine said after loading")
+    names = [run.id for run in told]
+    yield _matrix(names, [_settings(run) for run in told], fold="settings that were asked for")
+    yield _matrix(names, [_in_force(run) for run in told], fold="in force, as the engine said after loading")
     yield prompts(runs)
 
 
-def _matrix(runs: Sequence[Run], columns: Sequence[Mapping[str, str]], *, fold: str = "") -> Table:
-    """Things by name, a column a run; what is empty in every run is left out."""
+def _subjects(run: Run) -> list[tuple[str, dict[str, str]]]:
+    """What was measured, by name; of each configuration where model or software are not the same in all."""
+    cells = [_told(run, cell) for cell in range(len(run.cells))]
+    if all(told == cells[0] for told in cells):
+        return [(run.id, cells[0])]
+    apart = distinguish(run.cells)
+    return [
+        (", ".join((run.id, *(f"{name}={value}" for name, value in apart[cell].items()))), told)
+        for cell, told in enumerate(cells)
+    ]
+
+
+def _matrix(subjects: Sequence[str], columns: Sequence[Mapping[str, str]], *, fold: str = "") -> Table:
+    """Things by name, a column a subject; what is empty in all of them is left out."""
     names = [
         name
         for name in dict.fromkeys(name for column in columns for name in column)
         if any(column.get(name) for column in columns)
     ]
     heads = [Head(text="", is_text=True)]
-    heads += [Head(text=run.id if len(runs) > 1 else "", is_text=True) for run in runs]
+    heads += [Head(text=name if len(subjects) > 1 else "", is_text=True) for name in subjects]
     rows = []
     for name in names:
         values = [column.get(name, "") for column in columns]
@@ -40,9 +54,9 @@ def _matrix(runs: Sequence[Run], columns: Sequence[Mapping[str, str]], *, fold: 
     return Table(heads=tuple(heads), rows=tuple(rows), fold=fold)
 
 
-def _told(run: Run) -> dict[str, str]:
-    """What one asks first."""
-    origin = run.provenance
+def _told(run: Run, cell: int) -> dict[str, str]:
+    """What one asks first of a configuration."""
+    origin = run.origin_of(cell)
     return {
         "run": run.id,
         "started": run.started_at[:19].replace("T", " ") + " UTC" if run.started_at else "",
@@ -51,9 +65,9 @@ def _told(run: Run) -> dict[str, str]:
         "revision": origin.revision or "",
         "weight format": origin.weight_format or "",
         "content": (origin.content_sha256 or "")[:16],
-        "files": run.cells[0].model,
+        "files": run.cells[cell].model,
         **_machine(run.environment),
-        **run.environment.versions,
+        **run.software_of(cell),
         **run.environment.variables,
         "measured by": f"llmbench {run.version}" if run.version else "",
         "imported from": run.source or "",

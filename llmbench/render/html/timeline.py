@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from llmbench import history
 from llmbench.comparison.change import Change
 from llmbench.comparison.rule import Verdict
-from llmbench.history import Line, Track
+from llmbench.history import Entry, Line, Track
 from llmbench.metrics import METRICS
 from llmbench.render.html.cells import summary
 from llmbench.render.html.document import (
     Block,
     Cell,
-    Entry,
     Figure,
     Figures,
     Head,
     Section,
+    Sign,
     Table,
     Value,
     label,
@@ -25,8 +25,6 @@ from llmbench.render.html.figures import bars, rounded
 from llmbench.render.html.series import colour, dash
 from llmbench.render.screen_history import differing, step, titles
 from llmbench.render.text import number
-from llmbench.report import Report
-from llmbench.run import Run
 
 _TICKS = 4
 _LEAST_REACH = 8.0
@@ -44,34 +42,33 @@ def sections(lines: Sequence[Line], names: Sequence[str]) -> Iterator[Section]:
 def _blocks(line: Line, names: Sequence[str]) -> Iterator[Block]:
     """The plots of a line of several runs, and its table."""
     tracks = history.tracks(line, names)
-    runs = [entry.report.run for entry in line.entries]
-    if len(runs) > 1:
+    if len(line.entries) > 1:
         by_metric = [[track for track in tracks if track.metric == name] for name in names]
-        figures = tuple(_figure(found, runs) for found in by_metric if found)
+        figures = tuple(_figure(found, line.entries) for found in by_metric if found)
         if figures:
             yield Figures(figures=figures)
     yield _table(line, tracks, names)
 
 
-def _figure(tracks: Sequence[Track], runs: Sequence[Run]) -> Figure:
+def _figure(tracks: Sequence[Track], entries: Sequence[Entry]) -> Figure:
     """One metric over the runs, a line a prompt, as changes from its oldest run: so prompts of all lengths fit."""
-    traces = [_trace(index, track, runs) for index, track in enumerate(tracks)]
+    traces = [_trace(index, track, entries) for index, track in enumerate(tracks)]
     known = [(point.median / _oldest(track) - 1) * 100 for track in tracks for point in track.points if point]
     reach = max(max(known) - min(known), _LEAST_REACH)
     margin = max(reach / 4, min(reach, _farthest(tracks)))
-    step = max(1, math.ceil(len(runs) / _TICKS))
+    step = max(1, math.ceil(len(entries) / _TICKS))
     return Figure(
         title=METRICS[tracks[0].metric].title,
         caption="Change from the oldest run. Bars: intervals at 95 %, cut where they leave the plot.",
         key=tuple(
-            Entry(name=_name(track), colour=colour(index), mark=dash(index))
+            Sign(name=_name(track), colour=colour(index), mark=dash(index))
             for index, track in enumerate(tracks)
         ),
         data=traces,
         layout={
             "xaxis": {
-                "tickvals": list(range(0, len(runs), step)),
-                "ticktext": [run.started_at[:10] for run in runs[::step]],
+                "tickvals": list(range(0, len(entries), step)),
+                "ticktext": [entry.report.run.started_at[:10] for entry in entries[::step]],
                 "tickangle": 0,
             },
             "yaxis": {
@@ -95,7 +92,7 @@ def _oldest(track: Track) -> float:
     return next((point.median for point in track.points if point), 1.0) or 1.0
 
 
-def _trace(index: int, track: Track, runs: Sequence[Run]) -> dict[str, Value]:
+def _trace(index: int, track: Track, entries: Sequence[Entry]) -> dict[str, Value]:
     """One prompt over the runs."""
     unit = METRICS[track.metric].unit
     oldest = _oldest(track)
@@ -108,7 +105,7 @@ def _trace(index: int, track: Track, runs: Sequence[Run]) -> dict[str, Value]:
         "y": [rounded((point.median / oldest - 1) * 100) for _, point in found],
         "error_y": bars([point for _, point in found], 100 / oldest) | {"color": colour(index)},
         "text": [
-            f"{label(_which(runs[place]))}: {number(point.median, unit)} {unit.value}"
+            f"{label(_which(entries[place]))}: {number(point.median, unit)} {unit.value}"
             for place, point in found
         ],
         "line": {"color": colour(index), "dash": dash(index)},
@@ -122,10 +119,10 @@ def _name(track: Track) -> str:
     return f"{track.prompt.label}, {track.input_tokens} tokens in"
 
 
-def _which(run: Run) -> str:
+def _which(entry: Entry) -> str:
     """A run by its name, its time and the engine's version."""
-    version = run.environment.versions.get("openvino")
-    return ", ".join(part for part in (run.id, run.started_at[:16].replace("T", " "), version) if part)
+    run = entry.report.run
+    return ", ".join(part for part in (run.id, run.started_at[:16].replace("T", " "), entry.engine) if part)
 
 
 def _table(line: Line, tracks: Sequence[Track], names: Sequence[str]) -> Table:
@@ -145,7 +142,7 @@ def _table(line: Line, tracks: Sequence[Track], names: Sequence[str]) -> Table:
             heads.append(Head(text="step", unit=f"mean {metric.title}", is_text=True))
     rows = []
     for place, entry in enumerate(line.entries):
-        cells = _run_cells(entry.report)
+        cells = _run_cells(entry)
         for name in names:
             cells += [
                 summary(track.points[place], METRICS[name].unit) for track in tracks if track.metric == name
@@ -161,12 +158,11 @@ def _step(found: Change | None) -> Cell:
     return Cell(text=step(found), tone=_TONES.get(found.verdict, "") if found else "")
 
 
-def _run_cells(report: Report) -> list[Cell]:
+def _run_cells(entry: Entry) -> list[Cell]:
     """When, which, and with what engine."""
-    run = report.run
-    is_sound = report.is_valid and run.is_complete
+    run, is_valid = entry.report.run, entry.report.is_valid
     return [
         Cell(text=run.started_at[:16].replace("T", " ")),
-        Cell(text=run.id, note="" if is_sound else "cut short" if report.is_valid else "INVALID"),
-        Cell(text=run.environment.versions.get("openvino", "")),
+        Cell(text=run.id, note="INVALID" if not is_valid else "" if run.is_complete else "cut short"),
+        Cell(text=entry.engine),
     ]
