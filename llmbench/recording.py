@@ -6,9 +6,10 @@ import re
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
-from llmbench import events, ir, place, plan, runner, sources, store
+from llmbench import events, ir, place, plan, runner, store
 from llmbench._version import __version__
 from llmbench.config import RunConfig
+from llmbench.convert import sources
 from llmbench.digests import cache_folder
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.events import Header, LaunchEnded, RunEnded

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from llmbench.child import Progress
+from llmbench.cli.messages import say, shown, warn
 from llmbench.cli.options import Command
 from llmbench.convert import WEIGHT_FORMATS, Converted, Request, convert
 from llmbench.units import format_bytes, format_duration
@@ -74,9 +75,8 @@ def command(weight_formats: tuple[tuple[str, ...], ...], **options: Any) -> None
     asked = tuple(dict.fromkeys(name for group in weight_formats for name in group))
     request = Request(weight_formats=asked, **options)
     for converted in watch(request):
-        click.echo("\n".join(describe(converted)))
-        for warning in converted.manifest.warnings:
-            click.echo(f"warning: {warning}", err=True)
+        say(*describe(converted))
+        warn(*converted.manifest.warnings)
 
 
 def watch(request: Request) -> Iterator[Converted]:
@@ -130,7 +130,7 @@ class _Plain:
     def report(self, progress: Progress) -> None:
         """Print a step that begins."""
         if progress.share is None:
-            click.echo(f"{progress.label} …", err=True)
+            click.echo(shown(f"{progress.label} …"), err=True)
 
     def shown(self) -> AbstractContextManager[object]:
         """Nothing stays on the screen."""

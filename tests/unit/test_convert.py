@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from llmbench import convert, ir, verification
-from llmbench.convert import Request
+from llmbench import convert, ir
+from llmbench.convert import Request, verification
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.manifest import Manifest, read_manifest
 from tests import hf_model

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import sources
+from llmbench.convert import sources
+from llmbench.convert.sources import LocalSource
 from llmbench.errors import InputError
-from llmbench.sources import LocalSource
 
 CONFIG = {"model_type": "llama", "max_position_embeddings": 512}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import targets
+from llmbench.convert import targets
 from llmbench.errors import InputError, OutputError
 from llmbench.manifest import Manifest, Recipe, Source, write_manifest
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmbench import verification
+from llmbench.convert import verification
 
 
 def test_agreement_is_the_share_of_equal_choices() -> None:

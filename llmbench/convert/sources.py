@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from llmbench.convert.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
 from llmbench.digests import combined_sha256, file_sha256
 from llmbench.errors import InputError
 from llmbench.gguf_header import is_gguf
-from llmbench.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
 from llmbench.ir import MODEL_XML
 from llmbench.manifest import Source
 

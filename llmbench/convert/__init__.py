@@ -10,15 +10,16 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from llmbench import exporter, hub, ir, sources, targets, verification
+from llmbench import ir
 from llmbench._version import __version__
 from llmbench.child import Progress, Report
+from llmbench.convert import exporter, hub, sources, targets, verification
+from llmbench.convert.hub import HubModel
+from llmbench.convert.sources import LocalSource
 from llmbench.digests import file_sha256
 from llmbench.errors import InputError, LaunchError
 from llmbench.gguf_header import read_header
-from llmbench.hub import HubModel
 from llmbench.manifest import SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
-from llmbench.sources import LocalSource
 
 WEIGHT_FORMATS = ("fp32", "fp16", "int8", "int4")
 DEFAULT_FORMATS = ("fp16",)

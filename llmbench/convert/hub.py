@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmbench.child import Progress, Report
+from llmbench.convert.exporter import INSTALL
 from llmbench.errors import InputError, MachineError, OutputError
-from llmbench.exporter import INSTALL
 from llmbench.ir import MODEL_XML
 from llmbench.manifest import Source
 
