@@ -1,5 +1,6 @@
 """``llmbench report compare``: base against candidates, and the exit code that a job can trust."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from llmbench.cli.loading import load, salvage_option
+from llmbench.cli.messages import shown
 from llmbench.cli.options import check_output
 from llmbench.errors import ExitCode, worst
 
@@ -91,7 +93,7 @@ def compare(
         thresholds=read_thresholds(threshold), vary=frozenset(name.replace("-", "_") for name in vary)
     )
     runs = [load(path, salvage=salvage) for path in paths]
-    comparisons = _compare_all(runs, rule, baseline=baseline, folder=reports)
+    comparisons = [annotate(each) for each in _compare_all(runs, rule, baseline=baseline, folder=reports)]
     show(comparisons)
     write(comparisons, wanted)
     return worst(
@@ -115,6 +117,18 @@ def _compare_all(
     if baseline is not None:
         return [compare_reports(find(baseline, each, folder), each, rule) for each in found]
     return [compare_reports(found[0], each, rule) for each in found[1:]]
+
+
+def annotate(comparison: "Comparison") -> "Comparison":
+    """The comparison with notes on the noise of the machine, where that was calibrated."""
+    from llmbench import calibration, noise
+    from llmbench.history import setup_of
+
+    known = calibration.load(setup_of(comparison.base, 0))
+    if known is None:
+        return comparison
+    notes = noise.footnotes(known, comparison)
+    return dataclasses.replace(comparison, warnings=(*notes, *comparison.warnings))
 
 
 def show(comparisons: "Sequence[Comparison]") -> None:
@@ -146,7 +160,7 @@ def write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> Non
     }
     for form, path in files.items():
         write_atomically(path, forms[form](comparisons))
-        click.echo(f"written: {path}", err=True)
+        click.echo(shown(f"written: {path}"), err=True)
 
 
 def exit_code(comparison: "Comparison", *, fail_on_regression: bool, strict: bool) -> ExitCode:

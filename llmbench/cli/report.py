@@ -8,6 +8,7 @@ import click
 
 from llmbench.cli.compare import compare
 from llmbench.cli.loading import load, salvage_option
+from llmbench.cli.messages import shown
 from llmbench.cli.report_history import history
 from llmbench.cli.report_html import as_html
 from llmbench.errors import ExitCode, InputError
@@ -41,7 +42,7 @@ def _deliver(text: str, output: Path | None) -> None:
     from llmbench.render import write_atomically
 
     write_atomically(output, text)
-    click.echo(f"written: {output}", err=True)
+    click.echo(shown(f"written: {output}"), err=True)
 
 
 def _code(reports: "list[Report]") -> ExitCode:

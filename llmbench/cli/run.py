@@ -13,6 +13,7 @@ from llmbench.cli.finding import find
 from llmbench.cli.loading import salvage_option
 from llmbench.cli.measuring import Outputs, Ways, measure
 from llmbench.cli.measuring import resume as go_on
+from llmbench.cli.messages import say
 from llmbench.cli.options import Command, Duration, check_folder, check_output
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
@@ -159,10 +160,10 @@ def _describe(cells: tuple[RunConfig, ...]) -> int:
     for launch in planned:
         config = cells[launch.cell]
         work = f"{config.warmups} warm-up + {config.iterations} measured iterations"
-        click.echo(
+        say(
             f"launch {launch.index + 1}: {config.model} on {config.device} with {config.engine}, "
             f"prompts: {len(config.prompts)}, {work}, {config.output_tokens} output tokens"
         )
     requests = recording.planned_requests(cells, planned)
-    click.echo(f"requests: {requests}, launches: {len(planned)}; nothing was run")
+    say(f"requests: {requests}, launches: {len(planned)}; nothing was run")
     return 0
