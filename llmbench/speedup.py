@@ -168,8 +168,15 @@ def kind_of(config: RunConfig) -> Kind:
 
 
 def tabulate(report: Report) -> Speedup:
-    """The table of a report whose cells are those of `configurations`."""
+    """The table of a report whose cells are those of `configurations`; InputError where they are not."""
     run = report.run
+    if {kind_of(config) for config in run.cells} != set(Kind) or not all(
+        config.sockets for config in run.cells
+    ):
+        raise InputError(
+            f"{run.id} does not hold one socket, both, and both with tensor parallelism",
+            hint="name a run of llmbench sockets",
+        )
     setups = tuple(_setup(run, cell) for cell in range(len(run.cells)))
     blocks = {launch.index: launch.block for launch in run.launches if launch.block is not None}
     rows = _Rows(rows={(row.cell, row.prompt.index): row for row in report.rows}, blocks=blocks)

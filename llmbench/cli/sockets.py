@@ -80,6 +80,12 @@ Examples:
 @click.option("--name", help="Name of the run and of its file.")
 @click.option("--overwrite", is_flag=True, help="Replace a run file of that name.")
 @click.option("--quiet", is_flag=True, help="Only the tables and sentences.")
+@click.option(
+    "--show",
+    type=click.Path(path_type=Path),
+    metavar="RUN.jsonl",
+    help="Measure nothing: print the table of a run that was made before.",
+)
 @click.option("--json", "is_json", is_flag=True, help="Print the table as JSON.")
 def command(
     *,
@@ -90,6 +96,7 @@ def command(
     name: str | None,
     overwrite: bool,
     quiet: bool,
+    show: Path | None,
     is_json: bool,
     **options: Any,
 ) -> int:
@@ -98,6 +105,10 @@ def command(
     Each block has a fresh launch of every one of them, in random order; speed-ups are paired by block. At the end
     it says how much faster, from which input length on it pays, and which sockets worked.
     """
+    if show is not None:
+        summarized = report.summarize(store.read(show))
+        _show(summarized, show, is_json=is_json)
+        return _exit_code(summarized)
     check_folder(output_dir, "--output-dir")
     subject, base = _base(options)
     cells = speedup.configurations(base, topology.read(), sockets)

@@ -10,7 +10,8 @@ from llmbench.units import format_list
 def sentence(proof: Proof) -> str:
     """Who worked, how the CPU time and the pages were shared, and how often threads moved."""
     placement = proof.placement
-    parts = [f"{_worked(proof)}: {percent(shares(placement))} of the CPU time"]
+    threads = " / ".join(str(work.threads) for work in placement.sockets)
+    parts = [f"{_worked(proof)}: {percent(shares(placement))} of the CPU time, {threads} threads"]
     nodes = proof.machine.nodes or tuple(sorted(placement.pages))
     if placement.pages and nodes:
         loaded = f" (after loading {by_node(proof.loaded, nodes)})" if proof.loaded else ""

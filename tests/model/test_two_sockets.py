@@ -223,6 +223,7 @@ def test_sockets_gives_its_whole_table(pair: Call, demo_ir: Path, tmp_path: Path
     assert "Tensor parallelism over 2 sockets: first token" in done.stdout
     assert "Against both sockets without the policy: first token" in done.stdout
     run = _run(tmp_path)
+    assert pair("sockets", "--show", "reports/x.jsonl").stdout == done.stdout
     assert [0, 0, 0, 0, 1, 1, 1, 1] == sorted(launch.block or 0 for launch in run.launches)
     assert [1, 1, 2, 2] == [_threads(run, cell) for cell in range(4)]
     assert [None, None, None, Effect.EFFECTIVE] == [proof.effect(run, cell) for cell in range(4)]

@@ -67,7 +67,7 @@ def test_both_sockets_worked(ran: Callable[..., Run]) -> None:
 
     assert report.summarize(run).rows[0].invalid == 0
     assert (
-        "both sockets worked: 53 % / 47 % of the CPU time; pages by node 75 % / 25 % "
+        "both sockets worked: 53 % / 47 % of the CPU time, 1 / 1 threads; pages by node 75 % / 25 % "
         "(after loading 50 % / 50 %); threads moved 3 times"
     ) == _sentence(run)
 
@@ -82,7 +82,9 @@ def test_one_socket_that_did_all_the_work_makes_the_rows_invalid(
 
     assert 1 == row.invalid
     assert "one socket did all the work: 95% / 5% of the CPU time" in row.warnings[-1]
-    assert _sentence(run).startswith("ONE SOCKET DID ALL THE WORK: 95 % / 5 % of the CPU time; pages")
+    assert _sentence(run).startswith(
+        "ONE SOCKET DID ALL THE WORK: 95 % / 5 % of the CPU time, 1 / 1 threads; pages"
+    )
 
 
 def test_one_socket_is_enough_where_nobody_asked_for_two(ran: Callable[..., Run]) -> None:

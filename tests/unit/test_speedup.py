@@ -173,6 +173,12 @@ def test_nothing_is_claimed_without_a_block_of_both(
     assert "nothing can be said" in next(rendered.sentences(dataclasses.replace(table, lines=kept)))
 
 
+def test_another_run_is_refused(run_of: Callable[..., Run]) -> None:
+    """A run of one configuration has no second socket to speak of."""
+    with pytest.raises(InputError, match="does not hold one socket, both, and both with"):
+        speedup.tabulate(report.summarize(run_of([], cells=(BASE,))))
+
+
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_the_table_fits_the_screen(
     measured: Callable[..., Speedup], run_of: Callable[..., Run], width: int
