@@ -16,7 +16,7 @@ from llmbench.render import html
 from llmbench.render.html import document, figures
 from llmbench.render.html.document import Cell, Head, Notes, Page, Section, Table
 from llmbench.report import Report, summarize
-from llmbench.run import Launch, Run
+from llmbench.run import Failure, Launch, Outcome, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
@@ -280,6 +280,90 @@ def test_a_comparison_has_its_ratios(story_of: BuildRun, page_of: Callable[..., 
     assert points.keys() == set(figure["layout"]["yaxis"]["categoryarray"])
     assert "+20 %" in page.column("change", of="verdict")
     assert ["base", "candidate"] * 2 == page.column("run", of="requests")
+
+
+def test_what_cannot_be_compared_says_why(story_of: BuildRun) -> None:
+    """Another CPU: no plot of changes, and the sentence names both."""
+    base = story_of()
+    environment = dataclasses.replace(base.environment, cpu_model="Example CPU 9001")
+    reports = [summarize(base), summarize(dataclasses.replace(base, id="later", environment=environment))]
+
+    text = html.page(reports, [compare(*reports)])
+
+    assert "not compared: P0: cpu: Example CPU 9000 against Example CPU 9001" in text
+    assert "change of each metric" not in text
+    assert '<span class="badge warn">incomparable</span>' in text
+
+
+def test_a_launch_that_failed_is_told(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """Its outcome says where and how; its requests are listed, and do not count."""
+    failed = launch_of(
+        [request_of([100, 110, 120, 130], launch=1)],
+        index=1,
+        outcome=Outcome.FAILED,
+        failure=Failure(phase="next tokens", message="it died", signal="SIGSEGV"),
+    )
+    page = page_of(run_of([launch_of([request_of([100, 110, 120, 130])]), failed], is_complete=False))
+
+    assert ["finished", "failed in next tokens: it died"] == page.column("outcome")
+    assert ["yes", "no: its launch failed"] == page.column("counts")
+
+
+def test_of_many_caveats_the_later_ones_are_folded(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun
+) -> None:
+    """Eight launches were cut short and one finished: six caveats are shown, the rest on request."""
+    launches = [launch_of(index=n, outcome=Outcome.ABORTED) for n in range(1, 9)]
+    run = run_of([launch_of([request_of([100, 110, 120, 130])]), *launches])
+
+    text = html.page([summarize(run)])
+
+    assert "<summary>3 more caveats</summary>" in text
+    assert (
+        text.index("launch 6 was cut short") < text.index("3 more caveats") < text.index("launch 7 was cut")
+    )
+
+
+def test_configurations_of_their_own_models_are_told_apart(
+    story_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """A run that measures two conversions has a column for each."""
+    run = story_of()
+    other = dataclasses.replace(run.cells[0], model="models/tiny/pytorch/dldt/INT4")
+    origins = (run.provenance, dataclasses.replace(run.provenance, weight_format="int4"))
+
+    page = page_of(dataclasses.replace(run, cells=(run.cells[0], other), origins=origins))
+
+    assert ["int8", "int4"] == next(
+        row[1:] for table in page.tables for row in table if row[0] == "weight format"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "busy_s", "own_s", "said"),
+    [(0.1, 0.1, 0.1, "too short to tell"), (1.0, 1.0, 0.3, "unclear")],
+)
+def test_a_placement_may_not_tell(
+    request_of: Build,
+    launch_of: BuildLaunch,
+    run_of: BuildRun,
+    page_of: Callable[..., Reader],
+    *,
+    wall_s: float,
+    busy_s: float,
+    own_s: float,
+    said: str,
+) -> None:
+    """Too few ticks; or neighbours so busy that the worker was neither surely here nor surely elsewhere."""
+    works = tuple(SocketWork(socket=n, cpus=1, expected_cpus=1, busy_s=busy_s) for n in range(2))
+    placement = Placement(wall_s=wall_s, own_s=own_s, sockets=works)
+
+    page = page_of(run_of([launch_of([request_of([100, 110, 120, 130], placement=placement)])]))
+
+    assert said == page.column("worked")[0]
+    assert "n/a" == page.column("pages")[0]
 
 
 def test_two_sockets_have_their_placement(
