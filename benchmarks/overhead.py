@@ -1,0 +1,170 @@
+"""What measuring costs: our sessions against bare calls, interleaved in one process; and our code between tokens.
+
+Aims: first token and tpot within 1 % of the bare call's, under 50 microseconds of our code a token, ``--help``
+without an engine. Run it on a quiet machine: ``python benchmarks/overhead.py IR_DIR [PAIRS]``.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmbench import engines
+from llmbench.config import Prompt, RunConfig
+from llmbench.engines.base import Request
+from llmbench.engines.core import slice_last_position
+from llmbench.engines.device import import_openvino
+from llmbench.heartbeat import Heartbeat
+from llmbench.system.conditions import Probe
+
+INPUT_TOKENS, OUTPUT_TOKENS, PAIRS, TOKENS = 256, 32, 20, 10_000
+Times = tuple[float, float]
+"""Seconds to the first token, and seconds a token after it."""
+
+
+def times(start_ns: int, at_ns: tuple[int, ...]) -> Times:
+    """First token and time per output token."""
+    return (at_ns[0] - start_ns) / 1e9, (at_ns[-1] - at_ns[0]) / 1e9 / (len(at_ns) - 1)
+
+
+def open_session(model: str, **changes: Any) -> Any:
+    """A loaded engine."""
+    config = RunConfig(model=model, prompts=(Prompt(set="s", index=0, text="x"),), **changes)
+    return engines.find(config.engine).open(config)
+
+
+def bare_genai(session: Any) -> Callable[[tuple[int, ...]], Times]:
+    """The pipeline of a session called directly, as a script of twenty lines would."""
+    openvino = import_openvino()
+    import openvino_genai as genai
+
+    config = genai.GenerationConfig(max_new_tokens=OUTPUT_TOKENS, ignore_eos=True, apply_chat_template=False)
+    pipeline = session._pipeline  # noqa: SLF001  the very pipeline that is measured
+
+    def call(ids: tuple[int, ...]) -> Times:
+        row = np.array([ids], dtype=np.int64)
+        inputs = genai.TokenizedInputs(openvino.Tensor(row), openvino.Tensor(np.ones_like(row)))
+        start_ns = time.perf_counter_ns()
+        result = pipeline.generate(inputs, config)
+        instants = result.perf_metrics.raw_metrics.m_new_token_times
+        return times(start_ns, tuple(round(at * 1e6) for at in instants))
+
+    return call
+
+
+def bare_core(model: str) -> Callable[[tuple[int, ...]], Times]:
+    """A loop over the compiled model and nothing else."""
+    openvino = import_openvino()
+    core = openvino.Core()
+    read = core.read_model(Path(model) / "openvino_model.xml")
+    slice_last_position(openvino, read)
+    request = core.compile_model(read, "CPU", {"PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
+
+    def call(ids: tuple[int, ...]) -> Times:
+        request.reset_state()
+        token, done, instants = np.array([ids], dtype=np.int64), 0, []
+        start_ns = time.perf_counter_ns()
+        for _ in range(OUTPUT_TOKENS):
+            width = done + token.shape[1]
+            request.infer(
+                {
+                    "input_ids": token,
+                    "attention_mask": np.ones((1, width), dtype=np.int64),
+                    "position_ids": np.arange(done, width, dtype=np.int64)[None],
+                    "beam_idx": np.zeros(1, dtype=np.int32),
+                }
+            )
+            done = width
+            token = request.get_tensor("logits").data[:, -1, :].argmax(axis=-1)[:, None]
+            instants.append(time.perf_counter_ns())
+        return times(start_ns, tuple(instants))
+
+    return call
+
+
+def of_session(session: Any) -> Callable[[tuple[int, ...]], Times]:
+    """One request through our own session."""
+
+    def call(ids: tuple[int, ...]) -> Times:
+        made = session.generate(Request(input_ids=(ids,), output_tokens=OUTPUT_TOKENS))
+        return times(made.start_ns, made.sequences[0].at_ns)
+
+    return call
+
+
+def ratios(name: str, session: Any, bare: Callable[[tuple[int, ...]], Times], pairs: int) -> str:
+    """Ours over the bare call, medians of ratios of neighbours; a quarter of the pairs on each side is shown, too."""
+    ours = of_session(session)
+    ids = session.encode("The sun rose over the hills and the river ran on to the sea. " * 60, chat=False)
+    found: list[Times] = []
+    probe = Probe.start()
+    for turn in range(pairs + 2):
+        given = ids[turn : turn + INPUT_TOKENS]
+        order = (ours, bare) if turn % 2 else (bare, ours)
+        one, other = (call(given) for call in order)
+        mine, theirs = (one, other) if turn % 2 else (other, one)
+        if turn > 1:
+            found.append((mine[0] / theirs[0], mine[1] / theirs[1]))
+    seen = probe.stop()
+    busy = seen.foreign_s / (seen.wall_s * seen.cpus)
+    columns = [statistics.quantiles(values, n=4) for values in zip(*found, strict=True)]
+    shown = ", ".join(
+        f"{what} {middle:.3f} ({low:.3f} to {high:.3f})"
+        for what, (low, middle, high) in zip(("first token", "tpot"), columns, strict=True)
+    )
+    return f"{name}: {shown}; others took {busy:.0%} of the CPUs"
+
+
+def between_tokens() -> str:
+    """Our code a token where the model takes no time: the scripted session, and the heartbeat beside it."""
+    session = open_session("first=1us,next=0us", engine="scripted")
+    start = time.perf_counter()
+    session.generate(Request(input_ids=((1, 2, 3),), output_tokens=TOKENS))
+    ours = (time.perf_counter() - start) / TOKENS
+    heartbeat = Heartbeat.create()
+    start = time.perf_counter()
+    for token in range(TOKENS):
+        heartbeat.beat(token, time.perf_counter_ns())
+    beat = (time.perf_counter() - start) / TOKENS
+    return f"between tokens: {ours * 1e6:.1f} us of the scripted session, {beat * 1e6:.1f} us a heartbeat (aim: 50)"
+
+
+def help_page() -> str:
+    """How long ``llmbench --help`` takes, and what it imports that it should not."""
+    program = (
+        "import sys; from llmbench.cli import invoke; invoke(['--help']);"
+        "heavy = ('openvino', 'openvino_genai', 'torch', 'transformers', 'optimum', 'pandas', 'scipy', 'numpy');"
+        "print('imported:', [name for name in heavy if name in sys.modules] or 'nothing heavy')"
+    )
+    found = []
+    for _ in range(5):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+        found.append(time.perf_counter() - start)
+    return f"--help: {statistics.median(found):.2f} s, {done.stdout.splitlines()[-1]}"
+
+
+def lines(model: str, pairs: int) -> Iterator[str]:
+    """Each figure as it is there."""
+    yield help_page()
+    yield between_tokens()
+    for attention in ("pa", "sdpa"):
+        session = open_session(model, attention=attention)
+        yield ratios(f"genai {attention} over a bare call", session, bare_genai(session), pairs)
+        session.close()
+    session = open_session(model, engine="core", attention="sdpa")
+    yield ratios("core over a bare loop", session, bare_core(model), pairs)
+
+
+if __name__ == "__main__":
+    if not 2 <= len(sys.argv) <= 3:
+        sys.exit(__doc__)
+    os.environ.setdefault("NO_COLOR", "1")
+    for line in lines(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else PAIRS):
+        print(line, file=sys.stderr, flush=True)
