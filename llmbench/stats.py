@@ -168,6 +168,15 @@ def _variance(values: Sequence[float]) -> float:
     return statistics.variance(values)
 
 
+def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:
+    """The standard deviation inside groups, each weighed by its degrees of freedom; ``None`` where there are none."""
+    freedom = sum(len(group) - 1 for group in groups)
+    if not freedom:
+        return None
+    squares = sum((len(group) - 1) * _variance(group) for group in groups if len(group) > 1)
+    return math.sqrt(squares / freedom)
+
+
 def _welch_freedom(shares: Sequence[float], sizes: Sequence[int]) -> float:
     """Degrees of freedom after Welch and Satterthwaite; all of them where nothing varies."""
     total = sum(shares)

@@ -19,6 +19,7 @@ from llmbench.errors import ExitCode, LlmbenchError
 COMMANDS = {
     "run": "Measure a model: first token, second token, and the later ones.",
     "ab": "Compare two configurations, measured in turns; exit 1 where the second is slower.",
+    "calibrate": "Measure one configuration against itself: what a gate on this machine is worth.",
     "convert": "Turn a Hugging Face model or a GGUF file into OpenVINO IR, and verify it.",
     "sockets": "One socket, the other, both, both with tensor parallelism: what a second socket brings.",
     "report": "Show, export and compare runs.",

@@ -10,7 +10,7 @@ import click
 
 from llmbench import store
 from llmbench.cli.blocks import LEAST_BLOCKS, Stop, describe, measure_blocks
-from llmbench.cli.compare import FORMS, check_files, comparison_options, exit_code, show, write
+from llmbench.cli.compare import FORMS, annotate, check_files, comparison_options, exit_code, show, write
 from llmbench.cli.measuring import Outputs, Ways
 from llmbench.cli.messages import complain, say
 from llmbench.cli.options import Command, Duration, check_folder
@@ -163,7 +163,7 @@ class _Trial:
         """The comparison of what was measured; says where it is kept."""
         path = measure_blocks(sides, outputs, self.ways, self.stop, first_launch=first_launch)
         say(f"written: {path}")
-        return compare_sides(store.read(path), self.rule)
+        return annotate(compare_sides(store.read(path), self.rule))
 
 
 def _narrowed(side: Side, prompts: frozenset[str]) -> Side:

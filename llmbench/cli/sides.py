@@ -42,6 +42,11 @@ def side_options() -> list[click.Parameter]:
     ]
 
 
+def single_options() -> list[click.Parameter]:
+    """Every option of ``run`` that says what to measure, for one configuration."""
+    return [option for option in _options() if option.name not in _LEFT_OUT]
+
+
 def _options() -> list[click.Option]:
     """The options of ``run`` that say what to measure, as that command has them."""
     params = configuration_options(click.Command("run")).params
@@ -73,14 +78,14 @@ def read_sides(
     """
     if len(files) > len(SIDES):
         raise InputError(f"{len(files)} recipes were given; A and B are two", hint="compare two at a time")
-    given = {
-        name: value
-        for name, value in options.items()
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
+    given = _given(ctx, options)
     recipe_values = [_recipe(file) for file in files] or [{}]
     base, candidate = (
-        _side(ctx, _values(recipe_values[min(number, len(files) - 1)], given, number, blocks), SIDES[number])
+        _side(
+            ctx,
+            _values(recipe_values[min(number, len(files) - 1)], given, number, blocks),
+            f"side {SIDES[number]}",
+        )
         for number in range(len(SIDES))
     )
     prompts = ({prompt.sha256 for prompt in side.config.prompts} for side in (base, candidate))
@@ -92,17 +97,39 @@ def read_sides(
     return base, candidate
 
 
+def read_side(ctx: click.Context, file: Path | None, options: Mapping[str, Any], *, launches: int) -> Side:
+    """The one configuration that a recipe and the command line say, to be measured in so many launches.
+
+    Raises InputError where it is a sweep.
+    """
+    values = {**_without_prompts(_recipe(file) if file else {}, _given(ctx, options)), **_given(ctx, options)}
+    return _side(ctx, values | {"launches": launches}, "this")
+
+
 def _recipe(file: Path) -> dict[str, Any]:
     """The options of a recipe."""
     return {**recipes.read_run(file, known={field.name for field in dataclasses.fields(Asked)})}
 
 
-def _values(recipe: Mapping[str, Any], given: Mapping[str, Any], number: int, blocks: int) -> dict[str, Any]:
-    """The options of one side: its recipe's, those given above them; prompts that are given replace a recipe's."""
+def _given(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that stand on the command line."""
+    return {
+        name: value
+        for name, value in options.items()
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+
+
+def _without_prompts(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's options, without its prompts where others are given."""
     has_prompts = any(name in given for name in _PROMPTS)
-    values = {name: value for name, value in recipe.items() if not (has_prompts and name in _PROMPTS)}
-    values |= {name: _of_side(name, value, number) for name, value in given.items()}
-    return values | {"launches": blocks}
+    return {name: value for name, value in recipe.items() if not (has_prompts and name in _PROMPTS)}
+
+
+def _values(recipe: Mapping[str, Any], given: Mapping[str, Any], number: int, blocks: int) -> dict[str, Any]:
+    """The options of one side: its recipe's, and those given above them."""
+    chosen = {name: _of_side(name, value, number) for name, value in given.items()}
+    return _without_prompts(recipe, given) | chosen | {"launches": blocks}
 
 
 def _side(ctx: click.Context, values: Mapping[str, Any], name: str) -> Side:
@@ -115,8 +142,8 @@ def _side(ctx: click.Context, values: Mapping[str, Any], name: str) -> Side:
     subject, cells = find(asked)
     if len(cells) != 1:
         raise InputError(
-            f"side {name} is a sweep of {len(cells)} configurations; ab compares one with one",
-            hint="give an option twice for a value a side, or sweep with llmbench run",
+            f"{name} is a sweep of {len(cells)} configurations, where one is wanted",
+            hint="give one value to each option; ab takes an option twice, for a value a side",
         )
     return Side(subject=subject, config=cells[0])
 

@@ -199,7 +199,7 @@ def _alarmed(pairs: Sequence[Pair], rule: Rule) -> tuple[Pair, ...]:
     """The pairs with the alarms of all their rows together: half the error, shared out after Holm."""
     changes = [found for pair in pairs for found in pair.changes]
     adjusted = stats.holm([change.p_value(found) for found in changes])
-    marked = iter(change.with_alarms(changes, adjusted, rule.error / 2))
+    marked = iter(change.with_alarms(changes, adjusted, rule.row_error))
     return tuple(
         dataclasses.replace(pair, changes=tuple(next(marked) for _ in pair.changes)) for pair in pairs
     )
@@ -207,7 +207,7 @@ def _alarmed(pairs: Sequence[Pair], rule: Rule) -> tuple[Pair, ...]:
 
 def _alarmed_means(means: Sequence[Mean], rule: Rule) -> tuple[Mean, ...]:
     """The means with their alarms: the other half of the error, shared out evenly."""
-    error = rule.error / 2 / max(1, len(means) * len(PRIMARY))
+    error = rule.mean_error(len(means))
     return tuple(
         dataclasses.replace(
             mean,

@@ -74,7 +74,7 @@ def judge(
     """The change of a metric; where either run is not valid it is inconclusive, whatever it seems."""
     ratio, launches = _ratio(base, candidate, is_paired=is_paired)
     share = threshold.of(base.center)
-    verdict = _verdict(ratio, share) if is_valid else Verdict.INCONCLUSIVE
+    verdict = decide(ratio, share) if is_valid else Verdict.INCONCLUSIVE
     needed = None
     if verdict is Verdict.INCONCLUSIVE and ratio.spread is not None:
         needed = stats.launches_needed(
@@ -104,7 +104,7 @@ def _ratio(base: Sample, candidate: Sample, *, is_paired: bool) -> tuple[Ratio, 
     return stats.welch_ratio(before, after), (len(before), len(after))
 
 
-def _verdict(ratio: Ratio, threshold: float) -> Verdict:
+def decide(ratio: Ratio, threshold: float) -> Verdict:
     """Regressed or improved: the interval excludes 1 and the ratio is beyond the threshold. All are better lower."""
     if not ratio.has_interval:
         return Verdict.INCONCLUSIVE

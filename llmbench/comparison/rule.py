@@ -63,6 +63,15 @@ class Rule:
             hint = "the CPU never varies" if name == "cpu" else f"choose among {', '.join(MAY_VARY)}"
             raise InputError(f"--vary {name} is not possible", hint=hint)
 
+    @property
+    def row_error(self) -> float:
+        """The error allowed to all single rows together."""
+        return self.error / 2
+
+    def mean_error(self, means: int) -> float:
+        """The error allowed to one primary metric's mean, where there are so many configurations."""
+        return self.error / 2 / max(1, means * len(PRIMARY))
+
 
 def read_thresholds(texts: Iterable[str]) -> dict[str, Threshold]:
     """The thresholds with those of ``first_token=5%,2ms`` in place; ``all=4%`` sets every one.

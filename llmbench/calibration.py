@@ -1,0 +1,160 @@
+"""How much latencies vary on a machine when nothing changes: what calibrating measured, and what follows from it.
+
+One calibration is a session of launches of the same configuration. Sessions are kept by machine, model and
+configuration, so that what changes from session to session is seen once there are several.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from llmbench import stats
+from llmbench.comparison.rule import COMPARED
+from llmbench.config import Prompt
+from llmbench.digests import cache_folder
+from llmbench.errors import InputError, OutputError
+from llmbench.history import Setup, setup_of
+from llmbench.metrics import METRICS
+from llmbench.redaction import redact
+from llmbench.report import Report, judge, summarize
+from llmbench.run import Run
+
+SCHEMA = 1
+_MOST_SESSIONS = 50
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One metric of one prompt over the launches of a session, in the order of the session's launches.
+
+    *logs* are the logarithms of launch medians in seconds; *iteration_sd* is how much the logarithms of single
+    iterations vary inside a launch, ``None`` where there was one iteration.
+    """
+
+    prompt: str
+    label: str
+    metric: str
+    logs: tuple[float, ...]
+    iteration_sd: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One calibration: its run, when and with which software it was made, and the block of each launch."""
+
+    run: str
+    started_at: str
+    software: Mapping[str, str]
+    blocks: tuple[int, ...]
+    series: tuple[Series, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The sessions of one machine, model and configuration, oldest first."""
+
+    named: Mapping[str, str]
+    prompts: tuple[str, ...]
+    sessions: tuple[Session, ...]
+    schema: int = SCHEMA
+
+
+def session_of(run: Run) -> Session:
+    """What the launches of a run say whose configurations are all the same; a launch without some value is left out.
+
+    Raises InputError where fewer than two launches have every value.
+    """
+    medians = _medians(summarize(run, COMPARED))
+    whole = set.intersection(*(set(found) for found in medians.values())) if medians else set()
+    launches = [launch for launch in run.launches if launch.index in whole]
+    if len(launches) < 2:
+        raise InputError(
+            f"{run.id} has {len(launches)} launches with valid measurements of everything; noise takes two",
+            hint="see what disturbs this machine with: llmbench doctor",
+        )
+    spreads = _iteration_spreads(run)
+    return Session(
+        run=run.id,
+        started_at=run.started_at,
+        software=dict(run.software_of(0)),
+        blocks=tuple(launch.index if launch.block is None else launch.block for launch in launches),
+        series=tuple(
+            Series(
+                prompt=prompt.sha256,
+                label=prompt.label,
+                metric=metric,
+                logs=tuple(math.log(found[launch.index]) for launch in launches),
+                iteration_sd=spreads.get((prompt.sha256, metric)),
+            )
+            for (prompt, metric), found in medians.items()
+        ),
+    )
+
+
+def _medians(report: Report) -> dict[tuple[Prompt, str], dict[int, float]]:
+    """Launch medians by prompt and metric, those of all configurations together; values of 0 are left out."""
+    found: dict[tuple[Prompt, str], dict[int, float]] = {}
+    for row in report.rows:
+        for metric, medians in row.medians.items():
+            above = {launch: value for launch, value in medians.items() if value > 0}
+            found.setdefault((row.prompt, metric), {}).update(above)
+    return {key: medians for key, medians in found.items() if medians}
+
+
+def _iteration_spreads(run: Run) -> dict[tuple[str, str], float]:
+    """How the logarithms of iterations vary inside a launch, by prompt and metric; pooled over launches."""
+    logs: dict[tuple[str, str], dict[int, list[float]]] = {}
+    for judged in judge(run):
+        if judged.counts:
+            for metric in COMPARED:
+                value = METRICS[metric].of(judged.measurement)
+                if value:
+                    by_launch = logs.setdefault((judged.prompt.sha256, metric), {})
+                    by_launch.setdefault(judged.launch.index, []).append(math.log(value))
+    spreads = {key: stats.pooled_deviation(list(by_launch.values())) for key, by_launch in logs.items()}
+    return {key: spread for key, spread in spreads.items() if spread is not None}
+
+
+def file_of(setup: Setup) -> Path:
+    """Where the calibration of a machine, model and configuration is kept."""
+    text = json.dumps([sorted(setup.named.items()), setup.prompts])
+    return cache_folder() / "calibrations" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+
+
+def load(setup: Setup) -> Calibration | None:
+    """What is kept of a machine, model and configuration; ``None`` if there is nothing, or nothing of this schema."""
+    try:
+        found = msgspec.json.decode(file_of(setup).read_bytes(), type=Calibration)
+    except (OSError, ValueError):
+        return None
+    return found if found.schema == SCHEMA and found.sessions else None
+
+
+def add(setup: Setup, session: Session) -> Calibration:
+    """Keep one more session; the calibration with it. Raises OutputError where it cannot be written."""
+    known = load(setup)
+    sessions = (*(known.sessions if known else ()), session)[-_MOST_SESSIONS:]
+    named = {name: redact(value) for name, value in setup.named.items()}
+    calibration = Calibration(named=named, prompts=setup.prompts, sessions=sessions)
+    path = file_of(setup)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".calibration.", delete=False) as file:
+            file.write(msgspec.json.encode(calibration))
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}", hint="make room, or set XDG_CACHE_HOME"
+        ) from error
+    return calibration
+
+
+def setup_of_run(run: Run) -> Setup:
+    """The machine, model and configuration that a run's first configuration stands for."""
+    return setup_of(Report(run=run, rows=(), load=()), 0)

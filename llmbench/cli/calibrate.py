@@ -1,0 +1,110 @@
+"""``llmbench calibrate``: one configuration against itself, and what a gate on this machine is worth."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmbench import calibration, gate, store
+from llmbench.cli.blocks import Stop, measure_blocks
+from llmbench.cli.measuring import Outputs, Ways
+from llmbench.cli.messages import complain, say
+from llmbench.cli.options import Command, Duration, check_folder
+from llmbench.cli.sides import read_side, single_options
+from llmbench.comparison.rule import Rule, Verdict, read_thresholds
+from llmbench.errors import ExitCode
+from llmbench.interleaved import compare_sides
+from llmbench.run import Outcome, Run
+from llmbench.runner import Limits
+
+_EXAMPLES = """\b
+Examples:
+  llmbench calibrate -m models/INT8 --input-tokens 32,512 -ic 64
+  llmbench calibrate bench.toml --launches 10 --threshold all=2%"""
+
+
+@click.command(
+    cls=Command, params=single_options(), short_help="The noise floor of this machine.", epilog=_EXAMPLES
+)
+@click.argument("recipe", required=False, type=click.Path(path_type=Path), metavar="[RUN.toml]")
+@click.option(
+    "--blocks", type=click.IntRange(min=2), default=10, help="Each has two fresh launches of the same."
+)
+@click.option(
+    "--launches",
+    type=click.IntRange(min=2),
+    default=5,
+    help="Launches a side of the gate that is judged.",
+)
+@click.option(
+    "--threshold",
+    multiple=True,
+    metavar="METRIC=5%,2ms",
+    help="What counts as a change for that gate. METRIC may be all.",
+)
+@click.option("--budget", type=Duration(), help="Begin no block that would end after so long.")
+@click.option(
+    "--output-dir", type=click.Path(path_type=Path), default="reports", help="Where the run file goes."
+)
+@click.option("--name", help="Name of the run and of its file.  [default: time, model, short id]")
+@click.option("--overwrite", is_flag=True, help="Replace a run file of that name.")
+@click.option("--timeout", type=Duration(), default="20m", help="For loading, and for each request.")
+@click.option("--keep-going", is_flag=True, help="Go on with the next launch when one fails.")
+@click.option("--quiet", is_flag=True, help="Only the table and the files.")
+@click.pass_context
+def command(  # noqa: PLR0917
+    ctx: click.Context,
+    /,
+    recipe: Path | None,
+    blocks: int,
+    launches: int,
+    threshold: tuple[str, ...],
+    budget: float | None,
+    output_dir: Path,
+    name: str | None,
+    overwrite: bool,
+    timeout: float,
+    keep_going: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Measure a configuration against itself: how much it varies when nothing changes.
+
+    Says how far launches and sessions differ, which change is visible, how many launches show 1, 2, 5 and 10 %, and
+    how often a gate of --launches a side would call an unchanged build slower. What is found is kept in the cache
+    folder, by machine, model and configuration; report compare puts it into its notes.
+    """
+    check_folder(output_dir, "--output-dir")
+    rule = Rule(thresholds=read_thresholds(threshold))
+    side = read_side(ctx, recipe, options, launches=blocks)
+    path = measure_blocks(
+        (side, side),
+        Outputs(folder=output_dir, name=name, overwrite=overwrite),
+        Ways(
+            limits=Limits(load_s=timeout, request_s=timeout),
+            keep_going=keep_going,
+            is_quiet=quiet,
+        ),
+        Stop(budget_s=budget),
+    )
+    run = store.read(path)
+    setup = calibration.setup_of_run(run)
+    found = calibration.add(setup, calibration.session_of(run))
+    _show(run, found, gate.false_alarms(found, launches, rule), rule)
+    say(f"written: {path}", f"kept: {calibration.file_of(setup)}")
+    is_whole = all(launch.outcome is Outcome.FINISHED for launch in run.launches)
+    return ExitCode.OK if is_whole else ExitCode.LAUNCH
+
+
+def _show(run: Run, found: calibration.Calibration, alarms: gate.FalseAlarms, rule: Rule) -> None:
+    """The table, and what the comparison of the two halves said."""
+    from rich.console import Console
+
+    from llmbench.render.screen_calibration import render_calibration
+    from llmbench.render.verdict import sentence
+
+    render_calibration(found, alarms, Console(), blocks=run.cells[0].launches)
+    trial = compare_sides(run, rule)
+    say(f"A against A: {sentence(trial)}")
+    if trial.verdict is Verdict.REGRESSED:
+        complain("this is a false alarm: nothing differs between the two")
