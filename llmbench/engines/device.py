@@ -63,7 +63,8 @@ def check_device(device: str, properties: Mapping[str, PropertyValue]) -> None:
             f"device {device} is not available (available: {', '.join(available) or 'none'})",
             hint=f"use -d {available[0]}" if available else "install a driver for the device",
         )
-    known = (*core.get_property(device, "SUPPORTED_PROPERTIES"), *_CORE_PROPERTIES)
+    supported = tuple(core.get_property(device, "SUPPORTED_PROPERTIES"))
+    known = (*supported, *_CORE_PROPERTIES)
     for name, value in properties.items():
         if name not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1)
@@ -73,8 +74,9 @@ def check_device(device: str, properties: Mapping[str, PropertyValue]) -> None:
             )
         try:
             trial = openvino.Core()
-            trial.set_property(device, {name: value})
-            trial.get_property(device, name)  # a value is looked at only when the plug-in is made
+            where = (device,) if name in supported else ()  # the core's own belong to no device
+            trial.set_property(*where, {name: value})
+            trial.get_property(*where, name)  # a value is looked at only when the plug-in is made
         except (RuntimeError, TypeError) as error:
             raise InputError(
                 f"property {name} does not take {value!r}: {_engine_words(error)}",

@@ -5,6 +5,8 @@ import sys
 import pytest
 
 from llmbench.engines import survey
+from llmbench.engines.device import check_device
+from llmbench.errors import InputError
 from llmbench.run import Split
 from llmbench.system import topology
 from tests import two_sockets
@@ -53,6 +55,14 @@ def test_one_socket_splits_nothing() -> None:
 
     assert not seen.is_effective
     assert seen.without == seen.with_policy
+
+
+def test_properties_of_the_core_are_no_devices() -> None:
+    """Reading weights into memory instead of mapping them is taken; a value it cannot have is still refused."""
+    check_device("CPU", {"ENABLE_MMAP": "NO", "PERF_COUNT": True})
+
+    with pytest.raises(InputError, match="ENABLE_MMAP does not take 'maybe'"):
+        check_device("CPU", {"ENABLE_MMAP": "maybe"})
 
 
 def test_large_sockets_split_though_they_use_fewer_threads() -> None:
