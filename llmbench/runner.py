@@ -32,7 +32,7 @@ from llmbench.run import Failure, Outcome
 from llmbench.system.binding import Binding
 from llmbench.system.exhaustion import Kills
 from llmbench.units import seconds_between
-from llmbench.worker import Command, Loaded, Measure, Measured, Open, Refused, Reply
+from llmbench.worker import Check, Checked, Command, Loaded, Measure, Measured, Open, Refused, Reply
 
 _GRACE_S = 2.0
 _STACK_S = 0.3
@@ -100,7 +100,7 @@ class Worker:
             os.close(commands_fd)
             os.close(replies_fd)
 
-    def ask(self, command: Command, *, phase: str, limit_s: float | None) -> Loaded | Measured:
+    def ask(self, command: Command, *, phase: str, limit_s: float | None) -> Loaded | Measured | Checked:
         """The worker's answer to a command.
 
         Raises:
@@ -231,6 +231,20 @@ class Task:
     context_tokens: int | None = None
     binding: Binding = Binding()  # noqa: RUF009  it is frozen
     must_split: bool = False
+
+
+def check(configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None:
+    """Have a worker look whether every configuration could be loaded, so that a sweep does not end in its middle.
+
+    Raises the error of the first that could not.
+    """
+    for interpreter in dict.fromkeys(config.interpreter for config in configs):
+        mine = tuple(config for config in configs if config.interpreter == interpreter)
+        with contextlib.closing(Worker(0, interpreter=interpreter)) as worker:
+            try:
+                worker.ask(Check(configs=mine), phase="check", limit_s=limit_s)
+            except _WorkerLostError as lost:
+                raise LaunchError(lost.failure.message) from lost
 
 
 def run_launch(task: Task) -> Generator[Event]:

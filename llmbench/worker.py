@@ -59,6 +59,16 @@ class Measure(msgspec.Struct, tag="measure"):
     is_warmup: bool
 
 
+class Check(msgspec.Struct, tag="check"):
+    """Say whether each of these configurations could be loaded here; nothing is."""
+
+    configs: tuple[RunConfig, ...]
+
+
+class Checked(msgspec.Struct, tag="checked"):
+    """They all could."""
+
+
 class Loaded(msgspec.Struct, tag="loaded"):
     """The model is loaded; *load_s* is read + compile, *input_tokens* the length of each prompt's first variant.
 
@@ -87,8 +97,8 @@ class Refused(msgspec.Struct, tag="refused"):
     hint: str | None = None
 
 
-Command = Open | Measure
-Reply = Loaded | Measured | Refused
+Command = Open | Measure | Check
+Reply = Loaded | Measured | Checked | Refused
 
 
 def _local_now() -> str:
@@ -243,6 +253,10 @@ def _serve(commands: IO[bytes], replies: IO[bytes], beat: Callable[[int, int], N
                         versions=environment.versions(),
                     ),
                 )
+            case Check() as command:
+                for config in command.configs:
+                    engines.find(config.engine).check(config)
+                _send(replies, Checked())
             case Measure() as command if launch is not None:
                 _send(replies, Measured(measurement=launch.measure(command)))
 

@@ -75,9 +75,13 @@ class View:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """How a run goes: its limits, whether it goes on after a failed launch, what it says and what it fails on."""
+    """How a run goes: its limits, whether it goes on after a failed launch, what it says and what it fails on.
+
+    *order_seed* shuffles the launches of a round; ``None`` keeps the order given.
+    """
 
     limits: Limits
+    order_seed: int | None = None
     keep_going: bool = False
     is_strict: bool = False
     is_quiet: bool = False
@@ -95,7 +99,12 @@ def measure(cells: tuple[RunConfig, ...], subject: Subject, outputs: Outputs, wa
     with RunFile.create(path, header, overwrite=outputs.overwrite) as file:
         try:
             return _measure_into(
-                file, cells, plan.launches(cells), subject=subject, outputs=outputs, ways=ways
+                file,
+                cells,
+                plan.launches(cells, seed=ways.order_seed),
+                subject=subject,
+                outputs=outputs,
+                ways=ways,
             )
         except BaseException:
             if is_empty(store.read(path)):

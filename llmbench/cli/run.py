@@ -7,9 +7,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from llmbench import plan, recipes, recording
+from llmbench import plan, recipes, recording, runner
 from llmbench.cli.configuration import Asked, configuration_options
 from llmbench.cli.finding import find
+from llmbench.cli.forecast import forecast
 from llmbench.cli.loading import salvage_option
 from llmbench.cli.measuring import Outputs, Ways, measure
 from llmbench.cli.measuring import resume as go_on
@@ -17,7 +18,10 @@ from llmbench.cli.messages import say
 from llmbench.cli.options import Command, Duration, check_folder, check_output
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
+from llmbench.recording import Subject
+from llmbench.report import distinguish
 from llmbench.runner import Limits
+from llmbench.units import format_duration
 
 
 def _recipe_defaults(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
@@ -73,6 +77,12 @@ Examples:
     default="20m",
     help="For loading, and for a request; for each token where the engine shows them.",
 )
+@click.option(
+    "--order",
+    type=click.Choice(("random", "given")),
+    default="random",
+    help="Order of a sweep's launches within a round: by the seed, or as listed.",
+)
 @click.option("--keep-going", is_flag=True, help="Go on with the next launch when one fails.")
 @click.option(
     "--strict", is_flag=True, help="Fail on what is only doubtful: invalid rows, an ineffective policy."
@@ -95,6 +105,7 @@ def command(  # noqa: PLR0917
     report: Path | None,
     report_json: Path | None,
     timeout: float,
+    order: str,
     keep_going: bool,
     overwrite: bool,
     strict: bool,
@@ -116,6 +127,7 @@ def command(  # noqa: PLR0917
     outputs = Outputs(folder=output_dir, name=name, csv=report, json=report_json, overwrite=overwrite)
     ways = Ways(
         limits=Limits(load_s=timeout, request_s=timeout),
+        order_seed=options["seed"] if order == "random" else None,
         keep_going=keep_going,
         is_strict=strict,
         is_quiet=quiet,
@@ -127,7 +139,9 @@ def command(  # noqa: PLR0917
     check_folder(output_dir, "--output-dir")
     subject, cells = find(asked)
     if dry_run:
-        return _describe(cells)
+        return _describe(cells, subject, output_dir, ways)
+    if len(cells) > 1:
+        runner.check(cells, limit_s=timeout)
     return measure(cells, subject, outputs, ways)
 
 
@@ -154,16 +168,21 @@ def _check_resume(ctx: click.Context) -> None:
         )
 
 
-def _describe(cells: tuple[RunConfig, ...]) -> int:
-    """Say what would be measured."""
-    planned = plan.launches(cells)
+def _describe(cells: tuple[RunConfig, ...], subject: Subject, folder: Path, ways: Ways) -> int:
+    """Say what would be measured, in which order, and how long it would take, about."""
+    planned = plan.launches(cells, seed=ways.order_seed)
+    distinctions = distinguish(cells)
     for launch in planned:
         config = cells[launch.cell]
         work = f"{config.warmups} warm-up + {config.iterations} measured iterations"
+        apart = "".join(f", {name}={value}" for name, value in distinctions[launch.cell].items())
         say(
             f"launch {launch.index + 1}: {config.model} on {config.device} with {config.engine}, "
-            f"prompts: {len(config.prompts)}, {work}, {config.output_tokens} output tokens"
+            f"prompts: {len(config.prompts)}, {work}, {config.output_tokens} output tokens{apart}"
         )
     requests = recording.planned_requests(cells, planned)
+    expected = forecast(cells, planned, subject, folder)
+    if expected is not None:
+        say(f"about {format_duration(expected.seconds)}, {expected.basis}")
     say(f"requests: {requests}, launches: {len(planned)}; nothing was run")
     return 0

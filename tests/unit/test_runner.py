@@ -15,7 +15,7 @@ from llmbench.errors import InputError
 from llmbench.events import LaunchEnded, LaunchStarted
 from llmbench.measurement import Measurement
 from llmbench.run import Outcome
-from llmbench.runner import Limits, Task, run_launch
+from llmbench.runner import Limits, Task, check, run_launch
 
 _PROMPTS = (Prompt(set="s", index=0, text="one two three"), Prompt(set="s", index=1, tokens=50))
 
@@ -161,3 +161,13 @@ def test_the_worker_dies_with_its_parent(tmp_path: Path) -> None:
     assert workers
     assert [] == [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
     assert gone or alive
+
+
+def test_configurations_are_checked_before_any_is_measured() -> None:
+    """The error is that of the first which could not be loaded."""
+    good = _task("first=1ms").config
+    check((good, good), limit_s=60)
+
+    with pytest.raises(InputError, match="'fist=1ms' is not understood"):
+        check((good, dataclasses.replace(good, model="fist=1ms")), limit_s=60)
+    assert _children() == []

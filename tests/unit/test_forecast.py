@@ -1,0 +1,86 @@
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmbench import plan
+from llmbench.cli.forecast import forecast
+from llmbench.config import Prompt, RunConfig
+from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
+from llmbench.recording import Subject
+from llmbench.run import Outcome, Provenance, Run
+
+BuildRun = Callable[..., Run]
+
+
+def _write(run: Run, path: Path) -> None:
+    """A run as its run file."""
+    header = Header(
+        id=run.id,
+        started_at=run.started_at,
+        version=run.version,
+        cells=run.cells,
+        environment=run.environment,
+        provenance=run.provenance,
+    )
+    lines = [encode(header)]
+    for launch in run.launches:
+        started = LaunchStarted(
+            launch=launch.index, cell=launch.cell, started_at=launch.started_at, load_s=launch.load_s
+        )
+        lines += [encode(started), *map(encode, launch.measurements)]
+        lines.append(encode(LaunchEnded(launch=launch.index, outcome=Outcome.FINISHED)))
+    path.write_bytes(b"".join([*lines, encode(RunEnded(ended_at=run.started_at))]))
+
+
+def _config(tokens: int, **changes: object) -> RunConfig:
+    config = RunConfig(
+        model="models/tiny/pytorch/dldt/INT8",
+        prompts=(Prompt(set="s", index=0, tokens=tokens),),
+        output_tokens=11,
+        iterations=1,
+    )
+    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+
+
+def test_an_earlier_run_of_the_model_tells_what_each_part_takes(story_of: BuildRun, tmp_path: Path) -> None:
+    """100 ms for 32 tokens in, 11.67 ms a token, loaded in 2.5 and 3.5 s, and another second and a half to start."""
+    run = story_of(noise=(1.0, 1.0, 1.0))
+    _write(run, tmp_path / "earlier.jsonl")
+    subject = Subject(path=run.provenance.path, provenance=run.provenance)
+    cells = (_config(32), _config(64, launches=2))
+    found = forecast(cells, plan.launches(cells), subject, tmp_path)
+
+    assert found is not None
+    request = 0.05 + 0.1 + 10 * 0.035 / 3
+    expected = (1.5 + 3.0 + 2 * request) + 2 * (1.5 + 3.0 + 2 * (request + 0.1))
+    assert pytest.approx(expected, rel=0.02) == found.seconds
+    assert "earlier.jsonl" in found.basis
+
+
+def test_another_model_s_run_tells_nothing(story_of: BuildRun, tmp_path: Path) -> None:
+    """Then the size of the weights tells a floor, and says that it is a guess."""
+    _write(story_of(), tmp_path / "earlier.jsonl")
+    (tmp_path / "damaged.jsonl").write_text("not a run\n")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "openvino_model.bin").write_bytes(bytes(10_000_000))
+    subject = Subject(path=str(model), provenance=Provenance(path=str(model)))
+    cells = (_config(100),)
+    found = forecast(cells, plan.launches(cells), subject, tmp_path)
+
+    assert found is not None
+    assert "a guess from 10 MiB" in found.basis
+    # a token takes 1 ms: 1.5 + 4 to start and load, and twice 0.05 + 1 + 100/10 + 10 of them
+    assert pytest.approx(1.504 + 2 * (0.05 + 0.021)) == found.seconds
+
+
+def test_a_script_takes_no_time_worth_telling(tmp_path: Path) -> None:
+    """Nor does a model that is not there."""
+    cells = (_config(100),)
+    script = Subject(path="first=1ms", provenance=Provenance(path="first=1ms", source="script"))
+    nothing = Subject(path=str(tmp_path), provenance=Provenance(path=str(tmp_path)))
+
+    assert forecast(cells, plan.launches(cells), script, tmp_path) is None
+    assert forecast(cells, plan.launches(cells), nothing, tmp_path) is None
