@@ -18,7 +18,7 @@ from llmbench import stats
 from llmbench.comparison.rule import COMPARED
 from llmbench.config import Prompt
 from llmbench.digests import cache_folder
-from llmbench.errors import InputError, OutputError
+from llmbench.errors import LaunchError, OutputError
 from llmbench.history import Setup, setup_of
 from llmbench.metrics import METRICS
 from llmbench.redaction import redact
@@ -68,14 +68,14 @@ class Calibration:
 def session_of(run: Run) -> Session:
     """What the launches of a run say whose configurations are all the same; a launch without some value is left out.
 
-    Raises InputError where fewer than two launches have every value.
+    Raises LaunchError where fewer than two launches have every value.
     """
     medians = _medians(summarize(run, COMPARED))
     whole = set.intersection(*(set(found) for found in medians.values())) if medians else set()
     launches = [launch for launch in run.launches if launch.index in whole]
     if len(launches) < 2:
-        raise InputError(
-            f"{run.id} has {len(launches)} launches with valid measurements of everything; noise takes two",
+        raise LaunchError(
+            f"launches of {run.id} with valid measurements of everything: {len(launches)}; noise takes two",
             hint="see what disturbs this machine with: llmbench doctor",
         )
     spreads = _iteration_spreads(run)

@@ -59,9 +59,18 @@ class Noise:
 
 
 def current(calibration: Calibration) -> tuple[Session, ...]:
-    """The sessions made with the software of the last: those that differ by nothing but time."""
+    """The sessions of the same figures and with the software of the last: those that differ by nothing but time."""
     last = calibration.sessions[-1]
-    return tuple(session for session in calibration.sessions if session.software == last.software)
+    return tuple(
+        session
+        for session in calibration.sessions
+        if session.software == last.software and _figures(session) == _figures(last)
+    )
+
+
+def _figures(session: Session) -> list[tuple[str, str]]:
+    """The prompts and metrics of a session."""
+    return [(series.prompt, series.metric) for series in session.series]
 
 
 def estimate(calibration: Calibration) -> tuple[Noise, ...]:
