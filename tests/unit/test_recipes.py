@@ -251,7 +251,10 @@ def test_the_properties_of_a_recipe_read_back(folder: Path) -> None:
         (
             "zzz = 1",
             "run.toml:1: there is no option 'zzz'",
-            "there are infer-count, input-tokens, load-config, model, num-iters, prompt-file, strict, [properties] and [scheduler]",
+            (
+                "there are infer-count, input-tokens, load-config, model, num-iters, prompt-file, strict, "
+                "[properties] and [scheduler]"
+            ),
         ),
         ("num-iters = 1\nnum_iters = 2", "run.toml:2: 'num_iters' stands here a second time", None),
         ("num-iters = 1\nnum-iters = 2", "run.toml:2: not TOML: Cannot overwrite a value", None),
