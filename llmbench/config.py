@@ -35,12 +35,14 @@ GENERATION = (
     "is_streamed",
     "draft_model",
     "draft_device",
+    "draft_scheduler",
     "num_assistant_tokens",
     "assistant_confidence_threshold",
     "max_ngram_size",
     "lora",
     "lora_alphas",
     "lora_mode",
+    "is_lora_idle",
 )
 """Fields of a configuration that say how tokens are made; plain greedy search leaves all at their defaults."""
 
@@ -100,8 +102,9 @@ class RunConfig:
     (``cache_eviction_config.start_size``). *temperature*, *top_p* and *top_k* mean something only where *do_sample*
     is set; *top_k* ``None`` is every token. A *draft_model*, or a *max_ngram_size* (prompt lookup), guesses ahead:
     *num_assistant_tokens* a step, or as many as it is sure of (*assistant_confidence_threshold*). *lora* are
-    files of adapters, *lora_alphas* their weights in that order (none given: 1 each). *interpreter* is the Python of
-    another environment whose engine is measured, ``None`` this one.
+    files of adapters, *lora_alphas* their weights in that order (none given: 1 each); with *is_lora_idle* they are
+    loaded and no request uses them. *interpreter* is the Python of another environment whose engine is measured,
+    ``None`` this one.
     """
 
     model: str
@@ -127,12 +130,14 @@ class RunConfig:
     is_streamed: bool = False
     draft_model: str | None = None
     draft_device: str | None = None
+    draft_scheduler: Mapping[str, PropertyValue] = field(default_factory=dict)
     num_assistant_tokens: int | None = None
     assistant_confidence_threshold: float | None = None
     max_ngram_size: int | None = None
     lora: tuple[str, ...] = ()
     lora_alphas: tuple[float, ...] = ()
     lora_mode: str = "auto"
+    is_lora_idle: bool = False
     threads: int | None = None
     sockets: tuple[int, ...] = ()
     numa_nodes: tuple[int, ...] = ()
@@ -185,7 +190,8 @@ class RunConfig:
         tokens, threshold = self.num_assistant_tokens, self.assistant_confidence_threshold
         if self.draft_model is not None and self.max_ngram_size is not None:
             raise InputError("a draft model and prompt lookup were both asked for", hint="choose one of them")
-        if not self.is_speculative and (tokens, threshold, self.draft_device) != (None, None, None):
+        draft = (self.draft_device, *self.draft_scheduler)
+        if not self.is_speculative and (tokens, threshold, *draft) != (None, None, None):
             raise InputError(
                 "assistant tokens, their confidence and a draft device belong to speculative decoding",
                 hint="add --draft-model IR_DIR, or --max-ngram-size N for prompt lookup",
@@ -214,7 +220,7 @@ class RunConfig:
                 f"{len(self.lora)} LoRA adapters but {len(self.lora_alphas)} alphas",
                 hint="give one --lora-alphas a --lora, or none",
             )
-        if not self.lora and self.lora_mode != "auto":
+        if not self.lora and (self.lora_mode != "auto" or self.is_lora_idle):
             raise InputError("a LoRA mode was given without an adapter", hint="add --lora FILE.safetensors")
 
     @property

@@ -20,13 +20,17 @@ FOLDER = Path("model_configs")
 
 MAX_FILE_BYTES = 1 << 20
 
-_REPEATABLE = frozenset({"load_config", "cb_config", "prompt_file", "lora", "lora_alphas"})
+_REPEATABLE = frozenset({"load_config", "cb_config", "draft_cb_config", "prompt_file", "lora", "lora_alphas"})
 _TABLES = {"properties": "load_config", "scheduler": "cb_config"}
 """Tables of a recipe, and the option that each becomes one more of."""
 
 _PAIR = re.compile(r"\s*(?P<key>[A-Za-z_][\w.]*)\s*=(?P<value>.*)", re.DOTALL)
 _BETWEEN_PAIRS = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
-_EXAMPLES = {"-lc": "PERFORMANCE_HINT=LATENCY", "--cb-config": "max_num_batched_tokens=256"}
+_EXAMPLES = {
+    "-lc": "PERFORMANCE_HINT=LATENCY",
+    "--cb-config": "max_num_batched_tokens=256",
+    "--draft-cb-config": "cache_size=1",
+}
 _AT_LINE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 
 
@@ -38,7 +42,7 @@ def read_properties(text: str, *, option: str = "-lc") -> dict[str, RunValue]:
     object has both names, with a dot between (``--cb-config`` only); a list of values is a tuple. Raises InputError
     that names the place; whether there is such a property is not looked at here.
     """
-    is_nested = option == "--cb-config"
+    is_nested = option in {"--cb-config", "--draft-cb-config"}
     if text.lstrip().startswith("{"):
         return _properties_of_json(text, option, is_nested=is_nested)
     path = _find(text, ".json")

@@ -296,6 +296,7 @@ def settings(config: RunConfig) -> dict[str, str]:
     """A configuration as flat text by name, prompts left out; properties and scheduler under their own names."""
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     properties, scheduler = fields.pop("properties"), fields.pop("scheduler")
+    fields |= {f"draft {name}": value for name, value in fields.pop("draft_scheduler").items()}
     fields.pop("prompts")
     flat = fields | dict(properties) | dict(scheduler)
     return {name: _as_text(value) for name, value in flat.items()}

@@ -51,12 +51,14 @@ class Asked:
     top_k: int | None
     draft_model: str | None
     draft_device: str | None
+    draft_cb_config: tuple[str, ...]
     num_assistant_tokens: int | None
     assistant_confidence_threshold: float | None
     max_ngram_size: int | None
     lora: tuple[str, ...]
     lora_alphas: tuple[float, ...]
     lora_mode: str
+    empty_lora: bool
     streaming: bool
     apply_chat_template: bool
     end_token_stopping: bool
@@ -72,10 +74,11 @@ class Asked:
     tensor_parallel: bool
 
 
-def _choose_engine(ctx: click.Context, _param: click.Parameter, framework: str) -> None:
-    """PyTorch's engine as the default where that framework is named."""
-    if framework == "pt":
-        ctx.default_map = {**(ctx.default_map or {}), "engine": "torch"}
+def _choose_engine(ctx: click.Context, _param: click.Parameter, given: str | bool) -> None:
+    """The engine that llm_bench's words name, as the default: ``-f pt`` is PyTorch's."""
+    named = {"pt": "torch", True: "optimum"}.get(given)
+    if named is not None:
+        ctx.default_map = {**(ctx.default_map or {}), "engine": named}
 
 
 _OPTIONS = (
@@ -149,6 +152,14 @@ _OPTIONS = (
         help="As in llm_bench; pt is --engine torch.",
     ),
     click.option(
+        "--optimum",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_choose_engine,
+        help="As in llm_bench; --engine optimum.",
+    ),
+    click.option(
         "-s", "--seed", default=42, help="For synthetic prompts, sampling, and the order of a sweep."
     ),
     click.option("--engine", type=click.Choice(ENGINES), default="genai", help="What generates."),
@@ -175,6 +186,9 @@ _OPTIONS = (
         "--draft-model", metavar="IR_DIR", help="Speculative decoding: a smaller model guesses ahead."
     ),
     click.option("--draft-device", help="Device of the draft model.  [default: that of the model]"),
+    click.option(
+        "--draft-cb-config", multiple=True, metavar="JSON|FILE|KEY=VALUE", help="The draft's scheduler."
+    ),
     click.option("--num-assistant-tokens", type=int, help="Tokens guessed in a step.  [default: 5]"),
     click.option(
         "--assistant-confidence-threshold", type=float, help="Guess on while the draft is so sure, instead."
@@ -189,6 +203,7 @@ _OPTIONS = (
     click.option(
         "--lora-mode", type=click.Choice(LORA_MODES), default="auto", help="How adapters are applied."
     ),
+    click.option("--empty-lora", is_flag=True, help="Load the adapters, and generate without them."),
     click.option(
         "--streaming", is_flag=True, help="Stream the text; the callbacks are kept beside the tokens."
     ),
@@ -264,12 +279,14 @@ def configurations(asked: Asked, model: str) -> tuple[RunConfig, ...]:
         is_streamed=asked.streaming,
         draft_model=asked.draft_model,
         draft_device=asked.draft_device.upper() if asked.draft_device else None,
+        draft_scheduler=_single(asked.draft_cb_config, "--draft-cb-config"),
         num_assistant_tokens=asked.num_assistant_tokens,
         assistant_confidence_threshold=asked.assistant_confidence_threshold,
         max_ngram_size=asked.max_ngram_size,
         lora=asked.lora,
         lora_alphas=asked.lora_alphas,
         lora_mode=asked.lora_mode,
+        is_lora_idle=asked.empty_lora,
         apply_chat_template=asked.apply_chat_template,
         stop_at_eos=asked.end_token_stopping,
         foreign_cpu_limit=asked.foreign_cpu_limit,
@@ -314,6 +331,14 @@ def _read(sources: tuple[str, ...], option: str) -> dict[str, recipes.RunValue]:
     for source in sources:
         properties |= recipes.read_properties(source, option=option)
     return properties
+
+
+def _single(sources: tuple[str, ...], option: str) -> dict[str, PropertyValue]:
+    """The properties of every source, none of which is swept."""
+    (found, *others) = _combinations(_read(sources, option))
+    if others:
+        raise InputError(f"{option} takes one value a key", hint="sweep --cb-config instead")
+    return found
 
 
 def _properties(asked: Asked) -> dict[str, recipes.RunValue]:

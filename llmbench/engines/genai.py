@@ -61,9 +61,10 @@ def _notes(config: RunConfig) -> tuple[str, ...]:
 def _draft(genai: Any, config: RunConfig) -> Any:
     """The draft model, under the same properties as the main one where it shares its device."""
     device = config.draft_device or config.device
-    return genai.draft_model(
-        config.draft_model, device, **(compile_properties(config) if device == config.device else {})
-    )
+    options: dict[str, Any] = dict(compile_properties(config)) if device == config.device else {}
+    if config.draft_scheduler:
+        options["scheduler_config"] = build_scheduler(genai, config.draft_scheduler)
+    return genai.draft_model(config.draft_model, device, **options)
 
 
 class GenaiSession:
@@ -116,6 +117,8 @@ class GenaiSession:
             config.num_assistant_tokens = asked.num_assistant_tokens or ASSISTANT_TOKENS
         if asked.max_ngram_size is not None:
             config.max_ngram_size = asked.max_ngram_size
+        if asked.is_lora_idle:
+            config.adapters = self._genai.AdapterConfig()
         return config
 
     def _streamer(self, seen: list[int], beat: Callable[[int, int], None] | None) -> tuple[Any, ...]:
@@ -172,8 +175,9 @@ class GenaiEngine:
         check_abilities(config)
         check_device(config.device, compile_properties(config))
         check_adapters(config)
-        if config.scheduler:
-            build_scheduler(_import_genai(), config.scheduler)
+        for scheduler in (config.scheduler, config.draft_scheduler):
+            if scheduler:
+                build_scheduler(_import_genai(), scheduler)
 
     def open(self, config: RunConfig) -> GenaiSession:
         """Load and compile the model."""

@@ -54,6 +54,7 @@ def test_llm_bench_s_framework_names_an_engine() -> None:
     assert "genai" == _only("-f", "ov").engine
     assert "torch" == _only("-f", "pt").engine
     assert "core" == _only("-f", "pt", "--engine", "core").engine
+    assert "optimum" == _only("--optimum").engine
 
 
 def test_lists_make_the_cross_product_in_the_order_given() -> None:
@@ -139,6 +140,9 @@ def test_the_way_of_generating_is_told_in_words(arguments: tuple[str, ...], way:
         (("--max-ngram-size", "0"), "n-gram size: 0"),
         (("--lora", "a", "--lora-alphas", "1", "--lora-alphas", "2"), "1 LoRA adapters but 2 alphas"),
         (("--lora-mode", "fuse"), "without an adapter"),
+        (("--empty-lora",), "without an adapter"),
+        (("--draft-cb-config", "cache_size=1"), "belong to speculative decoding"),
+        (("--draft-model=d", "--draft-cb-config", "cache_size=[1,2]"), "one value a key"),
         (("--max-ngram-size=3", "--num-assistant-tokens=0"), "assistant tokens: 0"),
     ],
 )
