@@ -8,7 +8,7 @@ from rich.console import Console
 from llmbench import report, speedup
 from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError, MachineError
-from llmbench.measurement import Conditions, Measurement
+from llmbench.measurement import Conditions, Measurement, Memory
 from llmbench.render import speedup as rendered
 from llmbench.run import Cpu, InForce, Launch, Run, Topology
 from llmbench.speedup import Kind, Speedup
@@ -49,7 +49,13 @@ def measured(
             for cell, name in enumerate(short):
                 scale = NOISE[block] * (1 + wobble * (block - 1) if name == "split" else 1)
                 requests = [
-                    _request(request_of, first[name] * scale, launch=len(launches), prompt=prompt)
+                    _request(
+                        request_of,
+                        first[name] * scale,
+                        launch=len(launches),
+                        prompt=prompt,
+                        memory=_memory(300 if name == "split" else 200),
+                    )
                     for prompt, first in enumerate((short, long))
                 ]
                 in_force = InForce(properties={"INFERENCE_NUM_THREADS": "4" if cell < 2 else "8"})
@@ -61,13 +67,18 @@ def measured(
     return build
 
 
-def _request(make: Callable[..., Measurement], first_ms: float, *, launch: int, prompt: int) -> Measurement:
+def _memory(peak_mib: int) -> Memory:
+    return Memory(initial_bytes=0, peak_bytes=peak_mib << 20, initial_system_bytes=0, system_bytes=0)
+
+
+def _request(
+    make: Callable[..., Measurement], first_ms: float, *, launch: int, prompt: int, memory: Memory
+) -> Measurement:
     """A first token after *first_ms*, and three more a tenth of that apart."""
     at = [first_ms * (1 + 0.1 * n) for n in range(4)]
     quiet = Conditions(wall_s=1.0, cpus=8, own_s=1.0, foreign_s=0.0)
-    return make(
-        at, input_tokens=(32, 1024)[prompt], launch=launch, prompt=prompt, iteration=0, conditions=quiet
-    )
+    where = {"launch": launch, "prompt": prompt, "iteration": 0, "input_tokens": (32, 1024)[prompt]}
+    return make(at, conditions=quiet, memory=memory, **where)
 
 
 def test_four_setups_of_two_sockets() -> None:
@@ -133,6 +144,15 @@ def test_it_pays_from_the_length_on_from_which_every_interval_is_above_one(
     assert 1024 == measured().pays_from("first_token")
     assert measured(wobble=0.6).pays_from("first_token") is None
     assert 32 == measured(short=LONG).pays_from("first_token")
+
+
+def test_memory_is_how_many_times_more(measured: Callable[..., Speedup]) -> None:
+    """300 MiB with the policy against 200 on one socket: 1.5 times, not a speed-up of 0.67."""
+    table = measured()
+    times = {line.setup.kind: line.entries["memory"].gain for line in table.lines}
+
+    assert times[Kind.SPLIT] is not None
+    assert pytest.approx(1.5) == times[Kind.SPLIT].ratio
 
 
 def test_the_sentence_says_how_much_where_and_from_when_on(measured: Callable[..., Speedup]) -> None:
