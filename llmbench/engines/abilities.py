@@ -44,7 +44,7 @@ CAN: dict[str, frozenset[Ability]] = {
     "core": frozenset({BATCH, EARLY_END}),
     "optimum": frozenset({BATCH, BEAMS, SAMPLING, EARLY_END}),
     "torch": frozenset({BATCH, BEAMS, SAMPLING, EARLY_END}),
-    "scripted": frozenset({PAGED, BATCH, EARLY_END}),
+    "scripted": frozenset({PAGED, BATCH, LOOKUP, EARLY_END}),
 }
 """What each way to run a model can do; GenAI has two, by the kind of attention.
 

@@ -1,11 +1,11 @@
 """An engine without a model: latencies as told, on a clock of its own.
 
 The model is a script, ``"first=200ms,next=10ms"``. Its keys: ``first``, ``second``, ``next`` (durations with a
-unit), ``per-token`` (added to the first token for each input token), ``noise`` and ``launch-noise`` (log-normal
-spread, ``1.5%``), ``foreign`` (CPU of others, a share), ``stop`` (tokens after which the sequence ends),
-``sleep`` (real time a request takes), and what must not break us: ``crash=SIGSEGV@3``, ``hang@3``, ``stall@3``
-(a hang after the first token) and ``nan@3`` at the third request. The whole tool runs on it in tests, files and
-processes included.
+unit), ``step`` (tokens that each event after the first gives, where something guesses ahead), ``per-token`` (added
+to the first token for each input token), ``noise`` and ``launch-noise`` (log-normal spread, ``1.5%``), ``foreign``
+(CPU of others, a share), ``stop`` (tokens after which the sequence ends), ``sleep`` (real time a request takes),
+and what must not break us: ``crash=SIGSEGV@3``, ``hang@3``, ``stall@3`` (after the first token), ``nan@3`` at the
+third request. The whole tool runs on it in tests, files and processes included.
 """
 
 import os
@@ -27,7 +27,7 @@ from llmbench.run import InForce
 from llmbench.units import NS_PER_S, Nanoseconds
 
 _DURATIONS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-_KNOWN = {"first", "second", "next", "per-token", "noise", "launch-noise", "foreign", "stop", "sleep"}
+_KNOWN = {"first", "second", "next", "per-token", "noise", "launch-noise", "foreign", "stop", "step", "sleep"}
 _PART = re.compile(
     r"(?P<break>crash|hang|stall|nan)(?:=(?P<how>\w+))?@(?P<at>\d+)|(?P<key>[a-z-]+)=(?P<value>[\w.%]+)"
 )
@@ -58,6 +58,7 @@ class Script:
     launch_noise: float = 0.0
     foreign: float = 0.0
     stop: int | None = None
+    step: int = 1
     sleep: float = 0.0
     breaks: dict[int, str] = field(default_factory=dict)
 
@@ -66,7 +67,7 @@ def _value(key: str, text: str) -> float:
     """The value of one key in seconds, as a share, or as a count; raises ValueError."""
     if key in {"noise", "launch-noise", "foreign"}:
         return _share(text)
-    return int(text) if key == "stop" else _seconds(text)
+    return int(text) if key in {"stop", "step"} else _seconds(text)
 
 
 def read_script(text: str) -> Script:
@@ -134,20 +135,26 @@ class ScriptedSession:
         elif how and how != "nan":
             os.kill(os.getpid(), signal.Signals[how])
 
-    def _layout(self, request: Request, start_ns: int) -> tuple[Nanoseconds, ...]:
-        """Instants of the tokens of one sequence."""
+    def _counts(self, request: Request) -> tuple[int, ...]:
+        """The tokens of each event of one sequence."""
         script = self.script
-        longest = max(len(ids) for ids in request.input_ids)
         count = request.output_tokens
         if script.stop is not None and request.stop_at_eos:
             count = min(count, script.stop)
+        whole, rest = divmod(count - 1, script.step)
+        return (1, *[script.step] * whole, *([rest] if rest else []))
+
+    def _layout(self, request: Request, start_ns: int, later: int) -> tuple[Nanoseconds, ...]:
+        """Instants of the events of one sequence, *later* of them after the first."""
+        script = self.script
+        longest = max(len(ids) for ids in request.input_ids)
         gaps = [script.first + script.per_token * longest]
-        gaps += [script.second if script.second is not None else script.next][: count - 1]
-        gaps += [script.next] * max(count - 2, 0)
+        gaps += [script.second if script.second is not None else script.next][:later]
+        gaps += [script.next] * max(later - 1, 0)
         factor = self._launch_factor * self._spread(script.noise)
         at = start_ns
         instants = []
-        for gap in gaps[:count]:
+        for gap in gaps:
             at += round(gap * factor * NS_PER_S)
             instants.append(Nanoseconds(at))
         return tuple(instants)
@@ -158,13 +165,15 @@ class ScriptedSession:
         self._break(request)
         time.sleep(self.script.sleep)
         start_ns = Nanoseconds(time.perf_counter_ns())
-        at_ns = self._layout(request, start_ns)
-        is_stopped = len(at_ns) < request.output_tokens
+        counts = self._counts(request)
+        at_ns = self._layout(request, start_ns, len(counts) - 1)
+        is_stopped = sum(counts) < request.output_tokens
         sequences = tuple(
             measurement.Sequence(
                 input_tokens=len(ids),
                 at_ns=at_ns,
-                token_ids=tuple((sum(ids) + step) % 997 for step in range(len(at_ns))),
+                counts=counts if self.script.step > 1 else (),
+                token_ids=tuple((sum(ids) + step) % 997 for step in range(sum(counts))),
                 finish=Finish.STOP if is_stopped else Finish.LENGTH,
             )
             for ids in request.input_ids

@@ -119,6 +119,7 @@ def _llm_bench_row(run: Run, record: Record) -> dict[str, Cell]:
         "precision": run.origin_of(record.cell).weight_format or "",
         **_memory_columns("max", record.memory),
         "prompt_idx": record.prompt_idx,
+        "chat_idx": record.chat_idx,
         "1st_infer_latency(ms)": _or_na(record.first_infer_latency),
         "2nd_infer_avg_latency(ms)": _or_na(record.second_infer_avg_latency),
         "num_beams": config.num_beams,

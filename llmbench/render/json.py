@@ -204,7 +204,7 @@ def _record(record: Record) -> Value:
         "tokenization_time": _rounded(record.tokenization_time),
         "detokenization_time": _rounded(record.detokenization_time),
         "prompt_idx": record.prompt_idx,
-        "chat_idx": "",
+        "chat_idx": "" if record.chat_idx is None else record.chat_idx,
         "result_md5": list(record.result_md5),
         "start": record.start,
         "end": record.end,

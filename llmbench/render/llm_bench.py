@@ -50,7 +50,7 @@ class Record:
     """One request, or one summary of a prompt's requests (*iteration* is then its name).
 
     Times are milliseconds, *generation_time* seconds; *latency* is per output token of one sequence. Sizes are
-    totals of the batch. ``None`` is what does not exist.
+    totals of the batch. *chat_idx* is a chat's turn. ``None`` is what does not exist.
     """
 
     cell: int
@@ -73,6 +73,7 @@ class Record:
     start: str
     end: str
     counts: bool
+    chat_idx: int | None = None
 
 
 _AVERAGED = (
@@ -112,10 +113,10 @@ def records(run: Run) -> tuple[Record, ...]:
 
 def summaries(found: Sequence[Record]) -> Iterator[Record]:
     """For each prompt its average, least and median over the requests that count, warm-ups out."""
-    groups: dict[tuple[int, int], list[Record]] = {}
+    groups: dict[tuple[int, int, int], list[Record]] = {}
     for record in found:
         if record.iteration != 0:
-            groups.setdefault((record.cell, record.prompt_idx), []).append(record)
+            groups.setdefault((record.cell, record.prompt_idx, record.chat_idx or 0), []).append(record)
     for _, group in sorted(groups.items(), key=lambda item: item[0]):
         for name, summarize in _SUMMARIES:
             yield _summary(group, name, summarize)
@@ -164,6 +165,7 @@ def _record(judged: Judged, offset: int) -> Record:
         cell=judged.launch.cell,
         iteration=0 if m.is_warmup else offset + m.iteration - judged.config.warmups + 1,
         prompt_idx=judged.prompt.index,
+        chat_idx=judged.prompt.turn,
         input_size=sum(sequence.input_tokens for sequence in m.sequences),
         infer_count=_infer_count(m),
         output_size=total,

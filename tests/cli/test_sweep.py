@@ -51,6 +51,17 @@ def test_the_table_shows_what_varies_and_nothing_else(llmbench: Run) -> None:
     assert 4 == sum(line.startswith("P0") for line in done.stdout.splitlines())
 
 
+def test_guessed_tokens_reach_the_table_exactly(llmbench: Run) -> None:
+    """A told first token of 100 ms, then steps of four tokens in 12 ms each: 3 ms a token, 4 tokens a step."""
+    script = ("-m", "first=100ms,next=12ms,step=4", "--engine", "scripted", "-ic", "13", "-n", "2")
+    done = llmbench("run", *script, "--max-ngram-size", "3", "--quiet")
+
+    assert 0 == done.returncode, done.stderr
+    (row,) = (line.split() for line in done.stdout.splitlines() if line.startswith("P0"))
+    assert {"100.0", "12.00", "3.00", "4.00"} <= set(row)
+    assert "tokens/step" in done.stdout
+
+
 def test_a_cell_that_cannot_run_is_found_before_the_first_does(llmbench: Run, tmp_path: Path) -> None:
     """A sweep does not end in its middle for what could be known at its start."""
     options = ("run", "-m", "fist=20ms", "--engine", "scripted", "-ic", "3,5")

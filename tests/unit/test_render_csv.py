@@ -110,6 +110,20 @@ def test_prompts_keep_their_own_index(request_of: Build, launch_of: BuildLaunch,
     assert {"2"} == {row["prompt_idx"] for row in rows_of(llm_bench_csv(run))}
 
 
+def test_the_turns_of_a_chat_are_told_apart(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun
+) -> None:
+    """They share the prompt's index; the turn stands beside it, and each has averages of its own."""
+    chat = tuple(Prompt(set="c", index=3, text=t, earlier=e) for t, e in (("a", ()), ("b", ("a",))))
+    measured = [request_of([first, first + 1], prompt=turn) for turn, first in enumerate((10, 20))]
+    cells = (RunConfig(model="m", prompts=chat, output_tokens=2),)
+    rows = rows_of(llm_bench_csv(run_of([launch_of(measured)], cells=cells)))
+
+    shown = [(row["prompt_idx"], row["chat_idx"], float(row["1st_latency(ms)"])) for row in rows]
+    turns = [("3", "0", 10.0), ("3", "1", 20.0)]
+    assert [*turns, *[turns[0]] * 3, *[turns[1]] * 3] == shown
+
+
 def test_launches_that_did_not_finish_are_out(story_of: BuildRun, run_of: BuildRun) -> None:
     """This layout cannot mark them, so it has only what counts; no launch at all is a header."""
     run = story_of()

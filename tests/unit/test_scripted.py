@@ -45,6 +45,16 @@ def test_the_end_of_text_stops_where_it_may() -> None:
     assert (5, Finish.LENGTH) == (whole.output_tokens, whole.finish)
 
 
+def test_a_step_gives_as_many_tokens_as_told() -> None:
+    """Ten tokens in steps of four: one, four, four, and the one that is left."""
+    session = _session("first=100ms,next=10ms,step=4")
+    made = session.generate(Request(input_ids=((1,),), output_tokens=10))
+
+    assert (1, 4, 4, 1) == made.sequences[0].counts
+    assert 10 == len(made.sequences[0].token_ids)
+    assert [100.0, 10.0, 10.0, 10.0] == _gaps(made)
+
+
 def test_noise_is_seeded_by_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two launches differ, the same launch repeats itself."""
 
