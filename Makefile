@@ -38,5 +38,9 @@ model: $(VENV)/.all
 	$(BIN)/pytest -m model -p no:randomly --cov --cov-append --cov-report=
 	$(BIN)/coverage report --fail-under=95
 
+# Nightly: twenty comparisons of a real model with itself, some twenty minutes on a quiet machine.
+aa: $(VENV)/.base
+	$(BIN)/python benchmarks/aa.py
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info
