@@ -66,7 +66,7 @@ class IntegerList(click.ParamType[tuple[int, ...]]):
         if value == ():
             return ()
         parts = _parts(value)
-        if not parts or not all(part.isdecimal() for part in parts):
+        if not parts or not all(part.isdecimal() and len(part) < 10 for part in parts):
             self.fail(f"{_as_given(value)!r} is not a list of integers such as 32,512", param, ctx)
         numbers = tuple(int(part) for part in parts)
         if min(numbers) < self._least:

@@ -7,6 +7,7 @@ them; the run has no version, then.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError
-from llmbench.importers.table import Line, check_columns, measurement_of, ns
+from llmbench.importers.table import MOST_PASSES, Line, check_columns, measurement_of, ns
 from llmbench.measurement import Measurement, Memory
 from llmbench.run import Environment, Launch, Outcome, Provenance, Run, Topology
 from llmbench.units import BYTES_PER_MIB
@@ -128,7 +129,7 @@ def _parse_json(path: Path, text: str) -> dict[str, Any]:
 
     try:
         content = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # json's own errors, and a number of thousands of digits
         raise InputError(f"{path} is damaged JSON: {error}") from error
     return content if isinstance(content, dict) else {}
 
@@ -199,7 +200,7 @@ def _llm_bench_request(line: Line, positions: Mapping[int, int]) -> Measurement:
     first, other = line.number("1st_latency(ms)"), line.number("2nd_avg_latency(ms)")
     gaps = [] if first is None else [first] if other is None or tokens < 2 else [first, other * (tokens - 1)]
     counts = [1, tokens - 1][: len(gaps)]
-    passes = line.count("infer_count", 0)
+    passes = line.count("infer_count", 0, most=MOST_PASSES)
     first_pass, other_pass = line.amount("1st_infer_latency(ms)"), line.amount("2nd_infer_avg_latency(ms)")
     return measurement_of(
         line,
@@ -236,9 +237,12 @@ def _memory(line: Line, phase: str) -> Memory | None:
 def _increase(line: Line, name: str) -> float:
     """How far a mark rose; memory may fall as well."""
     try:
-        return float(line.cells.get(name) or 0)
+        value = float(line.cells.get(name) or 0)
     except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
         line.refuse(name, "a number was expected")
+    return value
 
 
 def _bytes(mebibytes: float) -> int:

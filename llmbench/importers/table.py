@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,14 @@ from llmbench.measurement import Measurement
 from llmbench.units import NS_PER_MS, Nanoseconds, format_bytes
 
 MAX_BYTES = 256 << 20
+MOST_SEQUENCES = 1 << 16
+"""Sequences in a request beyond which a number is a slip."""
+
+MOST_PASSES = 1 << 20
+"""Forward passes of a request beyond which a number is a slip."""
+
+_TOO_LARGE = 1e15
+"""Milliseconds or MiB that nothing can have taken."""
 _NEUTRALISED = re.compile(r"'+[=+\-@\x00-\x1f\x7f]")
 
 
@@ -60,7 +67,7 @@ class Line:
             value = float(cell)
         except ValueError:
             self.refuse(name, "a number was expected")
-        if not math.isfinite(value) or value <= 0:
+        if not 0 < value < _TOO_LARGE:
             self.refuse(name, "a positive number was expected, or NA")
         return value
 
@@ -72,8 +79,8 @@ class Line:
             is_zero = False
         return None if is_zero else self.number(name)
 
-    def count(self, name: str, default: int | None = None) -> int:
-        """A whole number from 0."""
+    def count(self, name: str, default: int | None = None, *, most: int = 2**53) -> int:
+        """A whole number from 0, below *most*."""
         cell = (self.cells.get(name) or "").strip()
         if not cell and default is not None:
             return default
@@ -81,8 +88,8 @@ class Line:
             value = float(cell)
         except ValueError:
             value = -1.0
-        if not 0 <= value < 2**53 or value != int(value):
-            self.refuse(name, "a whole number was expected")
+        if not 0 <= value < most or value != int(value):
+            self.refuse(name, "a whole number was expected" + (f", below {most}" if most < 2**53 else ""))
         return int(value)
 
     def is_true(self, name: str) -> bool:
@@ -144,6 +151,8 @@ def measurement_of(
     **told: Any,
 ) -> Measurement:
     """A request that starts at 0, its events after *gaps_ms*; all sequences of a batch are alike."""
+    if any(gap < 0 for gap in gaps_ms) or any(count < 1 for count in counts):
+        raise InputError(f"{line.where}: its latencies do not go together with its number of tokens")
     instants = tuple(Nanoseconds(round(ms * NS_PER_MS)) for ms in accumulate(gaps_ms))
     sequence = measurement.Sequence(
         input_tokens=input_tokens,
@@ -155,7 +164,7 @@ def measurement_of(
         is_warmup=is_warmup,
         start_ns=Nanoseconds(0),
         end_ns=instants[-1] if instants else Nanoseconds(0),
-        sequences=(sequence,) * max(1, line.count("batch_size", 1)),
+        sequences=(sequence,) * max(1, line.count("batch_size", 1, most=MOST_SEQUENCES)),
         infer_ns=tuple(round(ms * NS_PER_MS) for ms in infer_ms),
         **told,
     )

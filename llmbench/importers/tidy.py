@@ -140,7 +140,7 @@ def _generation(line: Line) -> dict[str, Any]:
     """What else the row's configuration says of how tokens were made, a JSON object of its own fields."""
     try:
         found = json.loads(line.text("generation") or "{}")
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not found.keys() <= set(GENERATION):
         line.refuse("generation", "a JSON object was expected")
@@ -151,7 +151,7 @@ def _properties(line: Line) -> Mapping[str, PropertyValue]:
     """The properties of a row, which are a JSON object."""
     try:
         found = json.loads(line.text("properties") or "{}")
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(
         isinstance(value, str | int | float | bool) for value in found.values()

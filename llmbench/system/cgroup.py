@@ -32,8 +32,9 @@ def read(root: Path = Path("/"), pid: int | str = "self") -> Limits:
     told = kernel.read(root / f"proc/{pid}/cgroup") or ""
     paths: dict[str, str] = {}
     for line in told.splitlines():
-        _, controllers, path = line.split(":", 2)
-        paths.update(dict.fromkeys(controllers.split(","), path))
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if path.startswith("/"):
+            paths.update(dict.fromkeys(controllers.split(","), path))
     cpu = tuple(_groups(root, paths, "cpu"))
     memory = tuple(_groups(root, paths, "memory"))
     return Limits(
@@ -57,14 +58,11 @@ def _groups(root: Path, paths: dict[str, str], controller: str) -> Iterator[Path
 
 def _quota(group: Path) -> float | None:
     """CPUs' worth of time a group may use; ``None`` where it is not limited."""
-    told = kernel.read(group / "cpu.max")
-    if told is None:
-        quota, period = kernel.read(group / "cpu.cfs_quota_us"), kernel.read(group / "cpu.cfs_period_us")
-    else:
-        quota, period = told.split()
-    if quota is None or period is None or quota in ("max", "-1"):
-        return None
-    return int(quota) / int(period)
+    told: list[str | None] = [*(kernel.read(group / "cpu.max") or "").split()]
+    if len(told) != 2:
+        told = [kernel.read(group / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    quota, period = map(kernel.number, told)
+    return quota / period if quota and period and quota > 0 and period > 0 else None
 
 
 def _memory_limit(group: Path) -> int | None:
@@ -79,9 +77,9 @@ def _memory_free(group: Path) -> int | None:
     used = _first_number((group,), "memory.current", "memory.usage_in_bytes")
     if limit is None or used is None:
         return None
-    counts = dict(line.split() for line in (kernel.read(group / "memory.stat") or "").splitlines())
+    counts = _counts(group / "memory.stat")
     prefix = "total_" if "total_active_file" in counts else ""
-    files = sum(int(counts.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+    files = sum(counts.get(f"{prefix}{kind}_file", 0) for kind in ("active", "inactive"))
     return max(limit - max(used - files, 0), 0)
 
 
@@ -89,17 +87,24 @@ def _oom_kills(groups: tuple[Path, ...]) -> int | None:
     """Kills counted by the innermost group that counts them."""
     for group in groups:
         for name in ("memory.events", "memory.oom_control"):
-            for line in (kernel.read(group / name) or "").splitlines():
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
+            kills = _counts(group / name).get("oom_kill")
+            if kills is not None:
+                return kills
     return None
+
+
+def _counts(path: Path) -> dict[str, int]:
+    """The numbers of a file that has a name and a number a line."""
+    pairs = (line.partition(" ") for line in (kernel.read(path) or "").splitlines())
+    found = ((name, kernel.number(told)) for name, _, told in pairs)
+    return {name: count for name, count in found if count is not None}
 
 
 def _first_number(groups: tuple[Path, ...], *names: str) -> int | None:
     """The first of these files, innermost group first, that holds a number."""
     for group in groups:
         for name in names:
-            told = kernel.read(group / name)
-            if told is not None and told.isdecimal():
-                return int(told)
+            told = kernel.number(kernel.read(group / name))
+            if told is not None and told >= 0:
+                return told
     return None

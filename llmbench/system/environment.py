@@ -111,4 +111,5 @@ def transparent_hugepages(root: Path = Path("/")) -> str | None:
 def load_average(root: Path = Path("/")) -> float | None:
     """Runnable processes, averaged over the last minute."""
     told = kernel.read(root / "proc/loadavg")
-    return float(told.split()[0]) if told else None
+    found = re.match(r"\d{1,6}\.\d{1,6}", told or "")
+    return float(found[0]) if found else None

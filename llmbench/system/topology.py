@@ -1,6 +1,7 @@
 """Sockets, nodes and cores of the machine, read from the text of sysfs."""
 
 import os
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,8 @@ def parse_list(text: str) -> tuple[int, ...]:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(f"{text.strip()!r} is no list of numbers", hint="write it like 0,2-3")
-        low, high = int(first), int(last or first)
-        if high < low or high >= _MOST:
+        low, high = kernel.number(first), kernel.number(last or first)
+        if low is None or high is None or high < low or high >= _MOST:
             raise InputError(
                 f"{part!r} is no range of CPU numbers", hint=f"lowest first, below {_MOST}, like 0-27"
             )
@@ -84,7 +85,7 @@ def read_nodes(root: Path = Path("/sys")) -> tuple[Node, ...]:
             number=number,
             cpus=parse_list(kernel.read(folder / f"node{number}/cpulist") or ""),
             memory_bytes=_node_memory(folder / f"node{number}/meminfo"),
-            distances=tuple(int(d) for d in (kernel.read(folder / f"node{number}/distance") or "").split()),
+            distances=_distances(kernel.read(folder / f"node{number}/distance") or ""),
         )
         for number in numbers
     )
@@ -106,10 +107,13 @@ def _cache(folder: Path) -> Cache | None:
     level, size, shared = (kernel.read(folder / name) for name in ("level", "size", "shared_cpu_list"))
     if not (level and size and shared):
         return None
-    scale = _SCALE.get(size[-1:])
-    size_bytes = int(size[:-1]) * scale if scale else int(size)
+    number, depth = kernel.number(size.rstrip("".join(_SCALE))), kernel.number(level)
+    if number is None or depth is None:
+        return None
     kind = kernel.read(folder / "type") or "Unified"
-    return Cache(level=int(level), kind=kind, size_bytes=size_bytes, cpus=parse_list(shared))
+    return Cache(
+        level=depth, kind=kind, size_bytes=number * _SCALE.get(size[-1:], 1), cpus=parse_list(shared)
+    )
 
 
 def _online(root: Path) -> tuple[int, ...]:
@@ -128,7 +132,7 @@ def _online(root: Path) -> tuple[int, ...]:
 
 def _package(root: Path, number: int) -> int:
     """The hardware's number of the socket; 0 where there is none, -1 where the kernel does not know it."""
-    return int(kernel.read(root / _CPUS / f"cpu{number}/topology/physical_package_id") or 0)
+    return kernel.number(kernel.read(root / _CPUS / f"cpu{number}/topology/physical_package_id")) or 0
 
 
 def _core(root: Path, number: int, online: Collection[int]) -> int:
@@ -140,9 +144,16 @@ def _core(root: Path, number: int, online: Collection[int]) -> int:
     return min((cpu for cpu in parse_list(siblings) if cpu in online), default=number)
 
 
+def _distances(told: str) -> tuple[int, ...]:
+    """The distance to each node; empty where the kernel does not tell."""
+    found = [kernel.number(part) for part in told.split()]
+    return tuple(part for part in found if part is not None) if None not in found else ()
+
+
 def _node_memory(path: Path) -> int | None:
     """``MemTotal`` of a node in bytes; ``None`` where the kernel does not tell."""
     for line in (kernel.read(path) or "").splitlines():
-        if "MemTotal:" in line:
-            return int(line.split()[-2]) * 1024
+        found = re.search(r"MemTotal:\s+(\d{1,19}) kB", line)
+        if found:
+            return int(found[1]) * 1024
     return None

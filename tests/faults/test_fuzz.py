@@ -1,0 +1,341 @@
+"""Any bytes in place of any file that is read: a deliberate error or a value, never a traceback, a hang or a flood.
+
+Examples that failed are kept below ``.hypothesis`` and tried first the next time.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from llmbench import importers, prompts, recipes, report, store
+from llmbench.errors import LlmbenchError
+from llmbench.manifest import FILE_NAME, read_manifest
+from llmbench.run import Run
+from llmbench.system import cgroup, environment, topology
+from tests.conftest import story
+
+from .conftest import write_run
+
+untrusted = pytest.mark.security(
+    7, "input is not trusted: capped, no duplicate keys, no NaN, nothing steers a reader"
+)
+row_2 = pytest.mark.fault(2, "torn last line / damaged middle line of a run file")
+row_17 = pytest.mark.fault(17, "prompt file: bad line N, no prompt, BOM, empty prompt, wrong type")
+row_24 = pytest.mark.fault(24, "NaN, infinite, negative or zero latency in a file")
+
+bounded = settings(
+    max_examples=int(os.environ.get("LLMBENCH_FUZZ_EXAMPLES", "50")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+_MOST_SECONDS = 10.0
+_MOST_BYTES = 256 << 20
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
+odd_texts = st.sampled_from(
+    [
+        "",
+        "NaN",
+        "Infinity",
+        "1e999",
+        "-1",
+        "[" * 2000,
+        '{"a":' * 2000,
+        "9" * 5000,
+        "\x00",
+        "\ud800",
+        "null",
+        "{}",
+    ]
+)
+
+
+@contextlib.contextmanager
+def _bounds() -> Iterator[None]:
+    """Fail where reading a few bytes takes seconds, or more memory than there may be: then it is a MemoryError."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + _MOST_BYTES, limits[1]))
+    start = time.monotonic()
+    try:
+        with contextlib.suppress(LlmbenchError):
+            yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert time.monotonic() - start < _MOST_SECONDS
+
+
+def _use(run: Run) -> None:
+    """What every command does with a run that could be read."""
+    summarized = report.summarize(run)
+    assert summarized.run is run
+
+
+@st.composite
+def damaged(draw: st.DrawFn, original: bytes) -> bytes:
+    """Bytes with some parts cut out, replaced or doubled."""
+    content = bytearray(original)
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(content)))
+        end = min(len(content), start + draw(st.integers(0, 40)))
+        new = draw(st.binary(max_size=20) | odd_texts.map(lambda text: text.encode(errors="surrogatepass")))
+        content[start:end] = new
+    return bytes(content)
+
+
+def _run_file_lines() -> list[str]:
+    """The lines of a good run file."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.jsonl"
+        write_run(story(launches=1), path)
+        return path.read_text().splitlines()
+
+
+LINES = _run_file_lines()
+
+
+@row_2
+@untrusted
+@bounded
+@given(content=damaged("\n".join(LINES).encode() + b"\n"), salvage=st.booleans())
+def test_row_02_no_damage_to_a_run_file_breaks_its_reader(
+    tmp_path: Path, content: bytes, *, salvage: bool
+) -> None:
+    """Read, or refused; and what could be read can be summarised."""
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(content)
+    with _bounds():
+        _use(store.read(path, salvage=salvage))
+    assert store.is_run_file(path) in {True, False}
+
+
+@st.composite
+def altered_events(draw: st.DrawFn) -> str:
+    """A run file of which one value, however deep, is another one."""
+    number = draw(st.integers(0, len(LINES) - 1))
+    event = json.loads(LINES[number])
+    place: object = event
+    while isinstance(place, dict | list) and place:
+        key = draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        inner = place[key]  # type: ignore[index]
+        if not isinstance(inner, dict | list) or not inner or draw(st.integers(0, 3)) == 0:
+            place[key] = draw(values)  # type: ignore[index]
+            break
+        place = inner
+    return "\n".join([*LINES[:number], json.dumps(event), *LINES[number + 1 :], ""])
+
+
+@row_2
+@row_24
+@untrusted
+@bounded
+@given(text=altered_events())
+def test_row_24_no_value_in_a_run_file_breaks_its_reader(tmp_path: Path, text: str) -> None:
+    """Any JSON in the place of any value: the wrong type, a number beyond all bounds, nothing."""
+    path = tmp_path / "x.jsonl"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    with _bounds():
+        _use(store.read(path, salvage=True))
+
+
+@row_17
+@untrusted
+@bounded
+@given(content=st.binary() | damaged(b'{"prompt": "one"}\n{"prompt": "two", "other": [1, {"a": null}]}\n'))
+@example(content=b'{"prompt":' + b"[" * 100_000)
+@example(content=b'{"prompt": ' + b"9" * 10_000 + b"}")
+def test_row_17_nothing_breaks_the_reader_of_prompts(tmp_path: Path, content: bytes) -> None:
+    """Prompts, or every bad line."""
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(content)
+    with _bounds():
+        assert prompts.read(path)
+
+
+@row_17
+@untrusted
+@bounded
+@given(
+    lines=st.lists(st.dictionaries(st.sampled_from(["prompt", "Prompt", "x"]), values) | values, max_size=4)
+)
+def test_row_17_no_json_breaks_the_reader_of_prompts(tmp_path: Path, lines: list[object]) -> None:
+    """Lines that are JSON, and of any shape."""
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8", errors="surrogatepass")
+    with _bounds():
+        assert prompts.read(path)
+
+
+def _reports() -> dict[str, bytes]:
+    """A good report of each kind that can be read."""
+    from llmbench.render import csv
+    from llmbench.render import json as json_reports
+
+    run = story(launches=1)
+    return {
+        "tidy": csv.tidy_csv(run).encode(),
+        "llm_bench": csv.llm_bench_csv(run).encode(),
+        "json": json_reports.llm_bench_json(run).encode(),
+    }
+
+
+REPORTS = _reports()
+
+
+@row_24
+@untrusted
+@pytest.mark.parametrize("kind", REPORTS)
+@bounded
+@given(data=st.data())
+def test_row_24_no_damage_to_a_report_breaks_its_reader(
+    tmp_path: Path, data: st.DataObject, kind: str
+) -> None:
+    """CSV of both layouts and JSON: a run that can be summarised, or a refusal."""
+    path = tmp_path / "report"
+    path.write_bytes(data.draw(damaged(REPORTS[kind]) | st.binary(max_size=200)))
+    with _bounds():
+        _use(importers.read(path))
+
+
+@row_24
+@untrusted
+@pytest.mark.parametrize("kind", ["tidy", "llm_bench"])
+@bounded
+@given(data=st.data())
+def test_row_24_no_cell_breaks_the_reader_of_a_report(tmp_path: Path, data: st.DataObject, kind: str) -> None:
+    """Any text in the place of any cell."""
+    rows = [line.split(",") for line in REPORTS[kind].decode().splitlines()]
+    row = data.draw(st.integers(1, len(rows) - 1))
+    column = data.draw(st.integers(0, len(rows[row]) - 1))
+    cells = st.text(max_size=20) | odd_texts | st.floats().map(str) | st.integers().map(str)
+    rows[row][column] = data.draw(cells)
+    path = tmp_path / "report.csv"
+    path.write_text("\n".join(map(",".join, rows)), encoding="utf-8", errors="surrogatepass")
+    with _bounds():
+        _use(importers.read(path))
+
+
+@untrusted
+@bounded
+@given(content=st.binary() | damaged(b'model = "m"\nnum-iters = 3\n[properties]\nNUM_STREAMS = 1\n'))
+@example(content=b"a = " + b"[" * 10_000)
+@example(content=b"seed = " + b"9" * 10_000)
+def test_nothing_breaks_the_reader_of_recipes(tmp_path: Path, content: bytes) -> None:
+    """Options, or an error that names the line."""
+    path = tmp_path / "r.toml"
+    path.write_bytes(content)
+    with _bounds():
+        assert isinstance(recipes.read_run(path, known=("model", "num_iters", "seed")), dict)
+
+
+@untrusted
+@bounded
+@given(
+    text=st.text()
+    | values.map(json.dumps)
+    | damaged(b'{"A": 1, "B": {"C": [1, 2]}}').map(lambda content: content.decode(errors="replace"))
+)
+@example(text='{"a":' * 50_000)
+@example(text="A=" + "9" * 10_000)
+@example(text="A=1," * 10_000)
+def test_nothing_breaks_the_reader_of_properties(text: str) -> None:
+    """Properties, or an error, of whatever is given to -lc."""
+    with _bounds():
+        assert isinstance(recipes.read_properties(text), dict)
+
+
+@untrusted
+@bounded
+@given(text=st.text() | st.from_regex(r"[0-9,\- ]{0,30}", fullmatch=True) | odd_texts)
+@example(text="0-99999999999")
+@example(text="0-65535," * 1000)
+def test_nothing_breaks_the_reader_of_lists_of_cpus(text: str) -> None:
+    """Numbers in order, each once, or an error; a range beyond all machines is no flood of memory."""
+    with _bounds():
+        numbers = topology.parse_list(text)
+        assert list(numbers) == sorted(set(numbers))
+
+
+_KERNEL_FILES = (
+    "proc/cpuinfo",
+    "proc/meminfo",
+    "proc/loadavg",
+    "proc/self/cgroup",
+    "sys/devices/system/cpu/online",
+    "sys/devices/system/cpu/cpu0/topology/physical_package_id",
+    "sys/devices/system/cpu/cpu0/topology/core_cpus_list",
+    "sys/devices/system/node/node0/cpulist",
+    "sys/devices/system/node/node0/meminfo",
+    "sys/devices/system/node/node0/distance",
+    "sys/fs/cgroup/memory.max",
+    "sys/fs/cgroup/cpu.max",
+    "sys/fs/cgroup/memory.stat",
+    "sys/fs/cgroup/memory.events",
+    "sys/kernel/mm/transparent_hugepage/enabled",
+)
+_KERNEL_TEXTS = (
+    "0-1",
+    "0",
+    "max",
+    "100000 100000",
+    "0::/",
+    "MemTotal: 1 kB",
+    "10 20",
+    "always [madvise] never",
+    "-1",
+)
+
+
+@untrusted
+@bounded
+@given(
+    files=st.dictionaries(
+        st.sampled_from(_KERNEL_FILES),
+        st.sampled_from(_KERNEL_TEXTS) | st.text(alphabet=st.characters(codec="utf-8"), max_size=30),
+    )
+)
+def test_nothing_breaks_the_readers_of_the_kernels_files(
+    tmp_path_factory: pytest.TempPathFactory, files: dict[str, str]
+) -> None:
+    """Whatever a container shows of /proc and /sys: a description, or an error."""
+    root = tmp_path_factory.mktemp("root")
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text + "\n", encoding="utf-8")
+    for read in (environment.capture, topology.read_nodes, cgroup.read):
+        with _bounds():
+            read(root / "sys" if read is topology.read_nodes else root)
+
+
+def _manifest(make: Callable[..., Path]) -> bytes:
+    return (make() / FILE_NAME).read_bytes()
+
+
+@untrusted
+@bounded
+@given(data=st.data())
+def test_nothing_breaks_the_reader_of_a_manifest(
+    tmp_path_factory: pytest.TempPathFactory, ir_of: Callable[..., Path], data: st.DataObject
+) -> None:
+    """A manifest, or an error that says that it is damaged."""
+    folder = tmp_path_factory.mktemp("folder")
+    original = _manifest(lambda: ir_of(name=str(folder / "model")))
+    content = data.draw(
+        damaged(original) | st.binary(max_size=200) | values.map(lambda v: json.dumps(v).encode())
+    )
+    (folder / FILE_NAME).write_bytes(content)
+    with _bounds():
+        assert read_manifest(folder)
