@@ -12,7 +12,7 @@ from llmbench import plan, recording, report, store
 from llmbench.cli.messages import complain, say, shown, warn
 from llmbench.cli.placing import check_places
 from llmbench.config import RunConfig
-from llmbench.errors import ExitCode, worst
+from llmbench.errors import ExitCode, OutputError, worst
 from llmbench.events import LaunchEnded, LaunchStarted
 from llmbench.measurement import Measurement
 from llmbench.recording import Subject
@@ -188,22 +188,30 @@ def is_empty(run: Run) -> bool:
 
 
 def show(run: Run, outputs: Outputs, path: Path) -> Report:
-    """The files that were asked for, the table on standard output, and where everything is; the report shown."""
+    """The table on standard output, the files that were asked for, and where everything is; the report shown.
+
+    Raises OutputError where a file could not be written; the table is shown and the others are written all the same.
+    """
     from rich.console import Console
 
     from llmbench.render import csv, json, screen
 
     summarized = report.summarize(run)
-    written = [path]
-    if outputs.csv is not None:
-        csv.write_llm_bench(run, outputs.csv)
-        written.append(outputs.csv)
-    if outputs.json is not None:
-        json.write_llm_bench(run, outputs.json)
-        written.append(outputs.json)
-    with contextlib.suppress(SystemExit):  # rich's answer to a closed standard output
+    with contextlib.suppress(
+        SystemExit, OSError
+    ):  # rich's answer to a closed standard output, and a full one's
         screen.render_report(summarized, Console())
+    written, errors = [path], []
+    for file, write in ((outputs.csv, csv.write_llm_bench), (outputs.json, json.write_llm_bench)):
+        try:
+            if file is not None:
+                write(run, file)
+                written.append(file)
+        except OutputError as error:
+            errors.append(error)
     say(*(f"written: {file}" for file in written))
+    if errors:
+        raise errors[0]
     return summarized
 
 

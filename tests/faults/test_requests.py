@@ -179,7 +179,7 @@ def test_row_22_an_end_at_the_first_token_leaves_no_later_metric(llmbench: Run, 
 
 @row_22
 def test_row_22_an_end_that_nobody_asked_for_does_not_count(llmbench: Run, tmp_path: Path) -> None:
-    """A request that ended early without leave is marked with both counts; with no other there is no row: exit 5."""
+    """A request that ended early without leave is marked with both counts; a report in which none counts is exit 2."""
     llmbench(*FAST, "--name", "x")
     path = tmp_path / "reports/x.jsonl"
     cut = []

@@ -174,6 +174,8 @@ def test_row_03_dev_full_as_a_report_is_exit_6(llmbench: Run, tmp_path: Path, op
 
     assert done.returncode == 6, done.stderr
     assert "/dev/full cannot be written: No space left on device" in done.stderr
+    assert "20.00" in done.stdout
+    assert "written: reports/kept.jsonl" in done.stdout
     assert store.read(tmp_path / "reports/kept.jsonl").is_complete
 
 
