@@ -1,0 +1,55 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmbench import store
+from llmbench.run import Run as Measured
+from llmbench.validity import foreign_share
+
+pytestmark = pytest.mark.model
+Run = Callable[..., subprocess.CompletedProcess[str]]
+SMALL = ("-n", "2", "-ic", "8", "--foreign-cpu-limit", "1", "--name", "x", "--quiet")
+
+
+def taken(run: Measured) -> float:
+    """The share of the CPUs that others took while it was measured, on average over launches."""
+    shares = [foreign_share(launch.measurements) or 0.0 for launch in run.launches]
+    return sum(shares) / len(shares)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two CPUs")
+def test_one_thread_instead_of_two_is_slower(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+    """Half of the threads: regressed, exit 1. Among busy neighbours two wait for each other, so that says nothing."""
+    threads = ("--threads", "2", "--threads", "1", "--input-tokens", "256", "--blocks", "6")
+    done = llmbench("ab", "-m", str(demo_ir), *threads, *SMALL)
+
+    assert done.returncode in {0, 1}, done.stderr
+    run = store.read(tmp_path / "reports/x.jsonl")
+    if (share := taken(run)) > 0.2:
+        pytest.skip(f"others took {share:.0%} of the CPUs")
+    assert done.returncode == 1, done.stdout
+    assert "The candidate is slower: first token +" in done.stdout
+    assert "changed: threads: 2 -> 1" in done.stdout
+
+
+def test_the_engine_of_another_environment_is_measured(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+    """An environment of its own that sees these packages: its worker loads the model and tells its versions."""
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "other")], check=True, timeout=60
+    )
+    (library,) = (tmp_path / "other").glob("lib/python*/site-packages")
+    (library / "these.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
+    recipe = f'model = "{demo_ir}"\ninput-tokens = [16]\n'
+    (tmp_path / "a.toml").write_text(recipe)
+    (tmp_path / "b.toml").write_text(f'{recipe}python = "{tmp_path / "other/bin/python"}"\n')
+    done = llmbench("ab", "a.toml", "b.toml", "--blocks", "2", *SMALL)
+
+    assert done.returncode in {0, 1}, done.stderr
+    run = store.read(tmp_path / "reports/x.jsonl")
+    assert run.is_complete
+    assert [None, str(tmp_path / "other/bin/python")] == [cell.interpreter for cell in run.cells]
+    assert run.software_of(0)["openvino"] == run.software_of(1)["openvino"]
