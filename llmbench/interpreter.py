@@ -36,7 +36,7 @@ runpy.run_module("llmbench.worker", run_name="__main__", alter_sys=True)
 
 _PROBE = """
 import importlib.metadata, json, sys
-found = {distribution.metadata["Name"].lower() for distribution in importlib.metadata.distributions()}
+found = {(distribution.metadata["Name"] or "").lower() for distribution in importlib.metadata.distributions()}
 print(json.dumps({"version": list(sys.version_info[:2]), "packages": sorted(found)}))
 """
 

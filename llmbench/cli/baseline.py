@@ -52,5 +52,6 @@ def _alike(candidate: Report, path: Path) -> Iterator[Report]:
         return
     told = Report(run=header, rows=(), load=())
     setups = [history.setup_of(told, cell) for cell in range(len(header.cells))]
-    if all(history.setup_of(candidate, cell) in setups for cell in range(len(candidate.run.cells))):
+    wanted = [history.setup_of(candidate, cell) for cell in range(len(candidate.run.cells))]
+    if len(setups) == len(wanted) and all(setup in setups for setup in wanted):
         yield summarize(load(path), COMPARED)

@@ -34,7 +34,8 @@ LEAST_BLOCKS = 5
 class Stop:
     """When to stop before the last block: after *budget_s* seconds, or when intervals reach at most *until* (a share).
 
-    ``None`` is never.
+    ``None`` is never. To stop at a width costs little: of intervals that may stop from five blocks on, 5 to 8 % miss
+    the truth where 5 % should, and the thresholds of the rule come on top.
     """
 
     budget_s: float | None = None
@@ -60,6 +61,9 @@ def measure_blocks(
     cells = tuple(side.config for side in sides)
     check_places(cells, is_strict=ways.is_strict)
     recording.check_paths(cells, outputs.folder)
+    for config in cells:
+        if config.engine != "scripted":
+            recording.check_memory(config.model)
     header = _header(sides, outputs.name)
     path = recording.run_file_path(header, outputs.folder)
     with RunFile.create(path, header, overwrite=outputs.overwrite) as file:

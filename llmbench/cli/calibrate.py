@@ -1,5 +1,6 @@
 """``llmbench calibrate``: one configuration against itself, and what a gate on this machine is worth."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ def _show(run: Run, found: calibration.Calibration, alarms: gate.FalseAlarms, ru
     from llmbench.render.screen_calibration import render_calibration
     from llmbench.render.verdict import sentence
 
-    render_calibration(found, alarms, Console(), blocks=run.cells[0].launches)
+    with contextlib.suppress(SystemExit, OSError):  # rich's answers to a closed standard output
+        render_calibration(found, alarms, Console(), blocks=run.cells[0].launches)
     trial = compare_sides(run, rule)
     say(f"A against A: {sentence(trial)}")
     if trial.verdict is Verdict.REGRESSED:

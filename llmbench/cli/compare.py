@@ -1,5 +1,6 @@
 """``llmbench report compare``: base against candidates, and the exit code that a job can trust."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -132,16 +133,17 @@ def annotate(comparison: "Comparison") -> "Comparison":
 
 
 def show(comparisons: "Sequence[Comparison]") -> None:
-    """The tables on standard output."""
+    """The tables on standard output; once its reader is gone, nowhere: files and exit code are what counts."""
     from rich.console import Console
 
     from llmbench.render.screen_comparison import render_comparison
 
     console = Console()
-    for index, comparison in enumerate(comparisons):
-        if index:
-            console.print()
-        render_comparison(comparison, console)
+    with contextlib.suppress(SystemExit, OSError):  # rich's answers to a closed standard output
+        for index, comparison in enumerate(comparisons):
+            if index:
+                console.print()
+            render_comparison(comparison, console)
 
 
 def write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> None:
