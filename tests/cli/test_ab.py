@@ -279,3 +279,23 @@ def test_an_interrupted_trial_is_kept_compared_and_resumed(tmp_path: Path, llmbe
     finished = [(each.block, each.cell) for each in run.launches if each.outcome is Outcome.FINISHED]
     assert {(block, cell) for block in range(6) for cell in (0, 1)} == set(finished)
     assert "Stopped early" not in llmbench("report", "compare", "reports/x.jsonl").stdout
+
+
+def test_a_closed_standard_output_hides_no_regression(tmp_path: Path) -> None:
+    """Its reader is gone before anything is printed: the files are written, and the exit code is the verdict's."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "llmbench", "ab", *OPTIONS, "-m", "first=20ms", "-m", "first=30ms"]
+    done = subprocess.run(
+        [*command, "--blocks", "2", "--md", "x.md"],
+        check=False,
+        cwd=tmp_path,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
+    os.close(writer)
+
+    assert done.returncode == 1, done.stderr
+    assert "regressed" in (tmp_path / "x.md").read_text()

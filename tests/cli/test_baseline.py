@@ -81,6 +81,18 @@ def test_each_candidate_has_its_own_baseline(measure: Run, llmbench: Run) -> Non
     assert "base: b1, candidate: b2" in done.stdout
 
 
+def test_a_trial_is_no_baseline_of_a_run(measure: Run, llmbench: Run) -> None:
+    """What ab and calibrate leave in the folder holds two configurations, and a run of one is compared with a run."""
+    options = ("--engine", "scripted", "-m", SCRIPT, "-p", "one two", "-n", "1", "-ic", "4", "--blocks", "2")
+    assert measure("old").returncode == 0
+    assert llmbench("ab", *options, "--name", "trial").returncode == 0
+    assert measure("candidate").returncode == 0
+
+    done = llmbench("report", "compare", "--baseline", "latest", "reports/candidate.jsonl")
+
+    assert "old" == base_of(done)
+
+
 @pytest.mark.parametrize(
     ("baseline", "said"),
     [("latest", "none of the runs in reports (1)"), ("v1", "there is no reports/v1.jsonl")],
