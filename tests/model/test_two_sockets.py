@@ -106,7 +106,7 @@ def test_threads_of_both_sockets_work_under_either_attention(
     pair: Call, demo_ir: Path, tmp_path: Path, attention: str
 ) -> None:
     """The CPU time of the worker's threads is shared by both sockets, whatever else runs there."""
-    done = pair(*_arguments(demo_ir, "--tensor-parallel", "--attention", attention, "-ic", "32"))
+    done = pair(*_arguments(demo_ir, "--tensor-parallel", "--attention", attention, "-n", "1", "-ic", "24"))
 
     assert done.returncode == 0, done.stderr
     found = proof.prove(_run(tmp_path), 0)
@@ -208,12 +208,12 @@ def test_strict_refuses_before_loading(llmbench: Call, demo_ir: Path, tmp_path: 
     assert list(tmp_path.glob("reports/*")) == []
 
 
-SHORT = ("--input-tokens", "16,64", "-n", "1", "-ic", "6", "--blocks", "2", "--foreign-cpu-limit", "1")
+SHORT = ("-n", "1", "--warmups", "0", "-ic", "5", "--blocks", "2", "--foreign-cpu-limit", "1")
 
 
 def test_sockets_gives_its_whole_table(pair: Call, demo_ir: Path, tmp_path: Path) -> None:
     """Four setups, two lengths, two blocks: every latency and memory, their speed-ups, the proof and the sentence."""
-    done = pair("sockets", "-m", str(demo_ir), *SHORT, "--name", "x")
+    done = pair("sockets", "-m", str(demo_ir), "--input-tokens", "16,64", *SHORT, "--name", "x")
 
     assert done.returncode == 0, done.stderr
     for title in ("first token, ms", "second token, ms", "next tokens, ms/token", "peak memory, MiB"):
@@ -237,7 +237,19 @@ def _threads(run: Run, cell: int) -> int:
 
 def test_sockets_stops_within_its_budget(pair: Call, demo_ir: Path, tmp_path: Path) -> None:
     """A budget too small for two blocks makes one, whole, and says that one has no interval."""
-    done = pair("sockets", "-m", str(demo_ir), *SHORT, "--budget", "1s", "--name", "x", "--json")
+    done = pair(
+        "sockets",
+        "-m",
+        str(demo_ir),
+        "--input-tokens",
+        "8",
+        *SHORT,
+        "--budget",
+        "1s",
+        "--name",
+        "x",
+        "--json",
+    )
 
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
