@@ -68,11 +68,17 @@ def check(asked: Binding, got: Held) -> None:
             f"asked for CPUs {format_list(asked.cpus)}, got {format_list(got.cpus) or 'none'}",
             hint="does a job scheduler or container move processes to CPUs of its own?",
         )
-    if asked.memory and got.memory is not None and not got.memory.startswith(asked.memory):
+    if asked.memory and got.memory is not None and _policy(got.memory) != _policy(asked.memory):
         raise MachineError(
             f"asked for memory {asked.memory}, got {got.memory}",
             hint="is numactl replaced by something that does not bind?",
         )
+
+
+def _policy(told: str) -> tuple[str, str]:
+    """A memory policy's kind and nodes, without the flags that some kernels write: ``bind=static:0-1``."""
+    kind, _, nodes = told.partition(":")
+    return kind.partition("=")[0], nodes
 
 
 def check_threads(config: RunConfig, machine: Topology, threads: int | None) -> None:

@@ -44,6 +44,7 @@ def test_a_socket_too_many_is_refused() -> None:
         (Binding(cpus=(0, 1)), Held(cpus=(0,)), "asked for CPUs 0-1, got 0"),
         (Binding(cpus=(0, 1)), Held(cpus=(0, 1, 2)), "asked for CPUs 0-1, got 0-2"),
         (Binding(memory="bind:1"), Held(memory="default"), "asked for memory bind:1, got default"),
+        (Binding(memory="bind:1"), Held(memory="bind:1-2"), "asked for memory bind:1, got bind:1-2"),
     ],
 )
 def test_asked_and_got_are_compared(asked: Binding, got: Held, said: str) -> None:
@@ -56,6 +57,7 @@ def test_a_worker_in_its_place_is_fine() -> None:
     """The same CPUs and memory; or a kernel that does not tell its policy."""
     place.check(Binding(cpus=(1,), memory="bind:0"), Held(cpus=(1,), memory="bind:0"))
     place.check(Binding(memory="bind:0"), Held(memory=None))
+    place.check(Binding(memory="bind:0"), Held(memory="bind=static:0"))
     place.check(Binding(), Held(cpus=(3,)))
 
 
