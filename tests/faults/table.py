@@ -15,12 +15,12 @@ PAGE = ROOT / "docs/faults.md"
 _HEAD = """# Faults
 
 What must not break llmbench, and the tests that hold it to that; made from the tests' own markers by
-`python tests/faults/table.py > docs/faults.md`. After every case each line that was recorded still reads, nothing outside the
-output folder and the cache has changed, and the message says what, where, and what to do.
+`python tests/faults/table.py > docs/faults.md`. After every case each line that was recorded still reads, nothing
+outside the output folder and the cache has changed, and the message says what, where, and what to do.
 
-Tests marked *model* run a real model, those marked *convert* need the extra `convert`. Where a sentence says *injected*, the test
-machine cannot do it (throttle, change its governor, suspend), so counters or clocks are changed instead. Every other row is
-done for real: processes are killed, disks are full, memory is limited, networks are absent.
+Tests marked *model* run a real model, those marked *convert* need the extra `convert`. Where a sentence says
+*injected*, machines that run tests cannot do it (throttle, change their governor, suspend), so counters or clocks are
+changed instead. All else is done for real: processes are killed, disks are full, memory is limited.
 """
 
 

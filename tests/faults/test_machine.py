@@ -235,7 +235,7 @@ def _machine(root: Path) -> Path:
 def test_row_31_what_changes_on_a_cpu_makes_a_request_invalid(
     tmp_path: Path, request_of: Callable[..., Measurement], *, file: str, text: str, reason: str
 ) -> None:
-    """Counters before and after, injected: this machine cannot throttle. What stays the same is no reason."""
+    """Counters before and after, injected: a virtual machine cannot throttle. What stays the same is no reason."""
     root = _machine(tmp_path)
     probe = Probe.start([0, 1], root)
     same = probe.stop()
@@ -286,7 +286,7 @@ def test_row_32_a_clock_that_goes_another_way_makes_a_request_invalid(
     seconds: float,
     reasons: tuple[str, ...],
 ) -> None:
-    """Clocks that jump, injected: this machine cannot be suspended. Steering the clock gently is no reason."""
+    """Clocks that jump, injected: a test cannot suspend its machine. Steering the clock gently is no reason."""
     real = time.clock_gettime
     probe = Probe.start()
     monkeypatch.setattr(
