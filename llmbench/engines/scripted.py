@@ -67,6 +67,8 @@ def _value(key: str, text: str) -> float:
     """The value of one key in seconds, as a share, or as a count; raises ValueError."""
     if key in {"noise", "launch-noise", "foreign"}:
         return _share(text)
+    if key == "step" and int(text) < 1:
+        raise ValueError(text)
     return int(text) if key in {"stop", "step"} else _seconds(text)
 
 

@@ -68,7 +68,8 @@ def test_noise_is_seeded_by_launch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["fist=1ms", "first=1", "first=fast", "crash=SIGSEGV", "crash@x", "first", "=1ms", "stop=1.5"]
+    "script",
+    ["fist=1ms", "first=1", "first=fast", "crash=SIGSEGV", "crash@x", "first", "=1ms", "stop=1.5", "step=0"],
 )
 def test_a_script_that_says_nothing_is_refused(script: str) -> None:
     """The part that is not understood is named."""
