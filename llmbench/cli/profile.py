@@ -116,7 +116,9 @@ def _sums(found: Profile) -> Iterator[str]:
     for name, phase in (("first token", found.first), ("next tokens", found.next)):
         told = f"{format_number(phase.sum_s * 1e3)} of {format_number(phase.wall_s * 1e3)} ms"
         share = phase.sum_s / phase.wall_s
-        doubt = "" if phase.is_whole else "; NOT WITHIN A TENTH: the rest is in no operation, and is not split"
+        doubt = (
+            "" if phase.is_whole else "; NOT WITHIN A TENTH: the rest is in no operation, and is not split"
+        )
         yield f"{name}: operations take {told} of wall time ({share:.0%}){doubt}"
 
 

@@ -42,7 +42,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunBody:
         ending = "\nif __name__ == '__main__':\n    child.serve(Add, add)\n"
         (tmp_path / "a_step.py").write_text(PREAMBLE + code + ending)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        work = tmp_path / "work"
+        work = tmp_path / "build"
         work.mkdir()
         result = run_step(
             "a_step", Add(left=2, right=3), int, folder=work, is_online=is_online, report=seen.append
@@ -135,7 +135,7 @@ def test_a_child_is_offline_and_its_temporary_files_stay_inside(run: RunBody) ->
     """The hub's client is told to stay off the network; TMPDIR lies in the folder that is built."""
     body = """
     assert os.environ["HF_HUB_OFFLINE"] == "1"
-    assert "/work/.tmp" in os.environ["TMPDIR"] and os.path.isdir(os.environ["TMPDIR"])
+    assert "/build/.tmp" in os.environ["TMPDIR"] and os.path.isdir(os.environ["TMPDIR"])
     assert sys.modules["openvino_telemetry"] is None
     return 5
     """
