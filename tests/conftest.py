@@ -21,6 +21,12 @@ from llmbench.units import NS_PER_MS, ns_from_ms
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(autouse=True)
+def _online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the hub may be asked is for a test to say, not for this environment or for a test before it."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+
+
 @pytest.fixture
 def llmbench(tmp_path: Path) -> RunCommand:
     """Runs the command in a process of its own, in an empty folder, without a terminal or colours."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import difflib
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,7 +19,6 @@ _NOT_READ = {"SUPPORTED_PROPERTIES", "MODEL_NAME"}
 def import_openvino() -> Any:
     """The openvino module, its telemetry barred: it would send an event and write under HOME on import."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import openvino
 
     return openvino
