@@ -373,3 +373,35 @@ def test_row_02_a_launch_whose_start_is_lost_is_salvaged(run_file: Path) -> None
         store.read(run_file)
     contents = store.read_contents(run_file, salvage=True)
     assert [4, 4] == [len(launch.measurements) for launch in contents.run.launches]
+
+
+@row_2
+@pytest.mark.parametrize("cut", [1, 30], ids=["its newline", "its end"])
+def test_row_02_resume_goes_on_after_a_torn_last_line(llmbench: Run, run_file: Path, cut: int) -> None:
+    """What is torn is cut off and what lacks its newline gets it: every line reads afterwards, none is doubled."""
+    lines = run_file.read_bytes().splitlines(keepends=True)
+    whole, last = b"".join(lines[:10]), lines[10]
+    run_file.write_bytes(whole + last[:-cut])
+    done = llmbench("run", "--resume", "reports/real.jsonl", "--quiet")
+
+    assert done.returncode == 0, done.stderr
+    assert run_file.read_bytes().startswith(whole + (last if cut == 1 else b""))
+    contents = store.read_contents(run_file)
+    assert () == contents.warnings
+    assert contents.run.is_complete
+    assert 2 == sum(launch.outcome is Outcome.FINISHED for launch in contents.run.launches)
+
+
+@row_2
+@pytest.mark.parametrize(("key", "value"), [("prompt", 7), ("prompt", -1), ("launch", 9)])
+def test_row_02_a_request_of_nothing_that_was_asked_for_is_damage(
+    llmbench: Run, run_file: Path, *, key: str, value: int
+) -> None:
+    """A prompt or a launch that the run does not have: exit 2 and the line, and no traceback later on."""
+    lines = run_file.read_text().splitlines()
+    lines[3] = json.dumps(json.loads(lines[3]) | {key: value})
+    run_file.write_text("\n".join(lines) + "\n")
+    done = llmbench("report", "show", "reports/real.jsonl")
+
+    assert done.returncode == 2, done.stdout
+    assert "real.jsonl:4: damaged line" in done.stderr
