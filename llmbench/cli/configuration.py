@@ -253,7 +253,6 @@ def ask(values: Mapping[str, Any]) -> Asked:
 
 def configurations(asked: Asked, model: str) -> tuple[RunConfig, ...]:
     """The configuration asked for, or the cells of a sweep: the cross product of every list, in the order given."""
-    found = _prompts(asked)
     swept = itertools.product(
         asked.attention or ("pa" if asked.engine == "genai" else "sdpa",),
         asked.threads or (None,),
@@ -262,9 +261,26 @@ def configurations(asked: Asked, model: str) -> tuple[RunConfig, ...]:
         asked.batch_size,
         asked.infer_count,
     )
-    base = RunConfig(
+    base = _base(asked, model)
+    return tuple(
+        dataclasses.replace(
+            base,
+            attention=attention,
+            threads=threads,
+            properties=properties,
+            scheduler=scheduler,
+            batch_size=batch_size,
+            output_tokens=output_tokens,
+        )
+        for attention, threads, properties, scheduler, batch_size, output_tokens in swept
+    )
+
+
+def _base(asked: Asked, model: str) -> RunConfig:
+    """What every cell of a sweep has in common."""
+    return RunConfig(
         model=model,
-        prompts=found,
+        prompts=_prompts(asked),
         engine=asked.engine,
         device=asked.device.upper() if asked.engine != "scripted" else asked.device,
         iterations=asked.num_iters,
@@ -297,18 +313,6 @@ def configurations(asked: Asked, model: str) -> tuple[RunConfig, ...]:
         interleave=asked.interleave,
         is_verified=not asked.no_verify,
         interpreter=asked.python,
-    )
-    return tuple(
-        dataclasses.replace(
-            base,
-            attention=attention,
-            threads=threads,
-            properties=properties,
-            scheduler=scheduler,
-            batch_size=batch_size,
-            output_tokens=output_tokens,
-        )
-        for attention, threads, properties, scheduler, batch_size, output_tokens in swept
     )
 
 

@@ -255,19 +255,24 @@ def test_a_property_does_not_have_the_engine_write_elsewhere(
 
 @places
 def test_two_users_do_not_meet_in_the_temporary_folder(llmbench: Run, tmp_path: Path) -> None:
-    """No name is fixed: while a run goes on nothing of it can be seen in the temporary folder."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
+    """No name is fixed: two runs use no name in common (Python tries a random one), and none is left behind."""
     marked = Marked(tmp_path)
-    process = marked.start(
-        *FAST[:2], "first=1ms,sleep=50ms", *SCRIPTED, "-n", "20", "-ic", "4", TMPDIR=str(folder)
-    )
-    seen: set[Path] = set()
-    while process.poll() is None:
-        seen |= set(folder.rglob("*"))
-    process.communicate()
+    users = {}
+    for user in ("one", "other"):
+        folder = tmp_path / user
+        folder.mkdir()
+        users[folder] = marked.start(
+            *FAST[:2], "first=1ms,sleep=50ms", *SCRIPTED, "-n", "20", "-ic", "4", TMPDIR=str(folder)
+        )
+    seen: dict[Path, set[str]] = {folder: set() for folder in users}
+    while any(process.poll() is None for process in users.values()):
+        for folder, names in seen.items():
+            names.update(found.name for found in folder.rglob("*"))
+    for process in users.values():
+        process.communicate()
 
-    assert set() == seen
+    assert set() == set.intersection(*seen.values())
+    assert [] == [left for folder in users for left in folder.rglob("*")]
 
 
 # 4. secrets
