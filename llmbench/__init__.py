@@ -2,6 +2,7 @@
 
 >>> import llmbench
 >>> run = llmbench.measure(config)
+>>> run.to_pandas()["first_token_ms"].describe()
 >>> llmbench.compare(llmbench.load("reports/base.jsonl"), run).verdict
 """
 
@@ -11,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 from llmbench._version import __version__
 
 if TYPE_CHECKING:
-    from llmbench.api import compare, load, measure, to_pandas
+    from llmbench.api import Run, compare, load, measure
     from llmbench.config import Prompt, RunConfig
 
 _HOMES = {
+    "Run": "llmbench.api",
     "measure": "llmbench.api",
     "load": "llmbench.api",
     "compare": "llmbench.api",
-    "to_pandas": "llmbench.api",
     "Prompt": "llmbench.config",
     "RunConfig": "llmbench.config",
 }
 
-__all__ = ["Prompt", "RunConfig", "__version__", "compare", "load", "measure", "to_pandas"]
+__all__ = ["Prompt", "Run", "RunConfig", "__version__", "compare", "load", "measure"]
 
 
 def __getattr__(name: str) -> Any:

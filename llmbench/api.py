@@ -1,8 +1,10 @@
 """The Python interface: measure, load, compare, and a run as a frame. What the command line does, without its words."""
 
 import contextlib
+import dataclasses
 import gc
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from llmbench.comparison import compare as compare_reports
 from llmbench.comparison.rule import COMPARED, Rule
 from llmbench.config import RunConfig
 from llmbench.report import summarize
-from llmbench.run import Run
+from llmbench.run import Run as Record
 from llmbench.run_file import RunFile
 from llmbench.runner import Event, Limits
 
@@ -20,6 +22,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LIMIT_S = 1200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Record):
+    """A run that can be had as a frame."""
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A row a request, warm-ups and invalid ones included and marked: the columns of the tidy CSV."""
+        import pandas as pd
+
+        from llmbench.render import tidy
+
+        return pd.DataFrame(tidy.rows(self), columns=list(tidy.COLUMNS))
 
 
 def measure(
@@ -75,8 +90,10 @@ def load_with_warnings(path: str | Path, *, salvage: bool = False) -> tuple[Run,
     file = Path(path)
     with _without_collections():
         if file.suffix == ".jsonl" or store.is_run_file(file):
-            return store.read_with_warnings(file, salvage=salvage)
-        return importers.read(file), ()
+            record, warnings = store.read_with_warnings(file, salvage=salvage)
+        else:
+            record, warnings = importers.read(file), ()
+        return Run(**{each.name: getattr(record, each.name) for each in dataclasses.fields(record)}), warnings
 
 
 @contextlib.contextmanager
@@ -95,16 +112,7 @@ def _without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def compare(base: Run, candidate: Run, rule: Rule | None = None) -> Comparison:
+def compare(base: Record, candidate: Record, rule: Rule | None = None) -> Comparison:
     """Base against candidate, launch against launch; *rule* has the thresholds and what may differ."""
     chosen = rule or Rule()
     return compare_reports(summarize(base, COMPARED), summarize(candidate, COMPARED), chosen)
-
-
-def to_pandas(run: Run) -> "pd.DataFrame":
-    """A row a request, warm-ups and invalid ones included and marked: the columns of the tidy CSV."""
-    import pandas as pd
-
-    from llmbench.render import tidy
-
-    return pd.DataFrame(tidy.rows(run), columns=list(tidy.COLUMNS))

@@ -40,7 +40,7 @@ def test_a_slower_candidate_is_regressed(tmp_path: Path) -> None:
 
 def test_a_frame_has_a_row_a_request(tmp_path: Path) -> None:
     """Every request is a row, and it says which of them were warm-ups."""
-    frame = llmbench.to_pandas(llmbench.measure(_CONFIG, output_dir=tmp_path))
+    frame = llmbench.measure(_CONFIG, output_dir=tmp_path).to_pandas()
 
     assert len(frame) == 9
     assert 3 == frame["is_warmup"].sum()
