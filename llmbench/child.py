@@ -75,7 +75,7 @@ def run_step(
     work: str = "conversion",
     prefix: Sequence[str] = (),
 ) -> _Answer:
-    """Run the step that *request* asks of *module* in a child process and return its *answer*.
+    """Run the step that *request* asks of *module* in a child process (`step`) and return its *answer*.
 
     *folder* is where the step writes, its temporary files included. *work* is what messages call it, *prefix* stands
     before its command. Raises the error that the child reported, or one that says how it ended.
@@ -85,7 +85,16 @@ def run_step(
     environment = {**os.environ, **_QUIET, **({} if is_online else _OFFLINE), "TMPDIR": str(scratch)}
     with tempfile.TemporaryFile(dir=scratch) as told:
         child = subprocess.Popen(
-            [*prefix, sys.executable, "-P", "-m", module, str(told.fileno()), str(os.getpid())],
+            [
+                *prefix,
+                sys.executable,
+                "-P",
+                "-m",
+                "llmbench.step",
+                module,
+                str(told.fileno()),
+                str(os.getpid()),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""SHA-256 of files, remembered so that a large model is read once.
+"""SHA-256 of files, and whatever else is to be known of one, remembered so that a large model is read once.
 
 The memory is a small file in the user's cache folder. A file is known by its device and inode, and trusted
 while its size and both of its kernel times are what they were; renaming its folder keeps it known.
@@ -9,7 +9,8 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from io import BufferedReader
 from pathlib import Path
 
 import msgspec
@@ -29,15 +30,23 @@ def cache_folder() -> Path:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file in hexadecimal, from memory if it has not changed; ``InputError`` if unreadable."""
+    return recall("sha256", path, lambda file: hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def recall(what: str, path: Path, find: Callable[[BufferedReader], str], *, also: str = "") -> str:
+    """What *find* says of a file, from memory if the file has not changed; ``InputError`` if unreadable.
+
+    *what* names the memory. Where the answer depends on more than the file, *also* says on what.
+    """
     try:
         with path.open("rb") as file:
             state = os.fstat(file.fileno())
             key = f"{state.st_dev}:{state.st_ino}"
-            stamp = f"{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}"
-            known_stamp, known_sha256 = _remembered().get(key, ("", ""))
+            stamp = f"{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}{also and ':'}{also}"
+            known_stamp, known = _remembered(what).get(key, ("", ""))
             if known_stamp == stamp:
-                return known_sha256
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+                return known
+            found = find(file)
             after = os.fstat(file.fileno())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
@@ -45,8 +54,8 @@ def file_sha256(path: Path) -> str:
     if (after.st_mtime_ns, after.st_ctime_ns) == (state.st_mtime_ns, state.st_ctime_ns) and (
         time.time_ns() - changed_ns > _SETTLED_NS
     ):
-        _remember(key, (stamp, digest))
-    return digest
+        _remember(what, key, (stamp, found))
+    return found
 
 
 def combined_sha256(digests: Mapping[str, str]) -> str:
@@ -55,27 +64,27 @@ def combined_sha256(digests: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _memory() -> Path:
+def _memory(what: str) -> Path:
     """The file that remembers."""
-    return cache_folder() / "sha256.json"
+    return cache_folder() / f"{what}.json"
 
 
-def _remembered() -> dict[str, tuple[str, str]]:
-    """What is remembered: identity to (stamp, digest); nothing where the file is missing or damaged."""
+def _remembered(what: str) -> dict[str, tuple[str, str]]:
+    """What is remembered: identity to (stamp, answer); nothing where the file is missing or damaged."""
     try:
-        return msgspec.json.decode(_memory().read_bytes(), type=dict[str, tuple[str, str]])
+        return msgspec.json.decode(_memory(what).read_bytes(), type=dict[str, tuple[str, str]])
     except (OSError, ValueError):
         return {}
 
 
-def _remember(key: str, entry: tuple[str, str]) -> None:
+def _remember(what: str, key: str, entry: tuple[str, str]) -> None:
     """Add one entry; a cache folder that cannot be written only costs time."""
-    entries = _remembered()
+    entries = _remembered(what)
     entries.pop(key, None)
     kept = dict([*entries.items(), (key, entry)][-_ENTRY_CAP:])
     with contextlib.suppress(OSError):
-        _memory().parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".sha256.", dir=_memory().parent)
+        _memory(what).parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{what}.", dir=_memory(what).parent)
         with os.fdopen(handle, "wb") as file:
             file.write(msgspec.json.encode(kept))
-        Path(temporary).replace(_memory())
+        Path(temporary).replace(_memory(what))

@@ -118,7 +118,7 @@ def profile(config: RunConfig) -> Profile:
     prefix = place.find(config).binding.prefix
     with tempfile.TemporaryDirectory(prefix="llmbench-") as folder:
         return child.run_step(
-            "llmbench.profile",
+            __name__,
             Asked(config=config),
             Profile,
             folder=Path(folder),
@@ -129,7 +129,11 @@ def profile(config: RunConfig) -> Profile:
         )
 
 
-def _profile(asked: Asked) -> Profile:
+REQUESTS = Asked
+"""What the child can be asked."""
+
+
+def do(asked: Asked) -> Profile:
     """Load the model with counters, run it, and read them."""
     config = dataclasses.replace(asked.config, properties={**asked.config.properties, "PERF_COUNT": True})
     engine = core.CoreEngine()
@@ -225,7 +229,3 @@ def _most_first(found: Mapping[str, float]) -> dict[str, float]:
     """Without what took no time, longest first."""
     ordered = sorted(found.items(), key=lambda item: -item[1])
     return {name: seconds for name, seconds in ordered if seconds > 0}
-
-
-if __name__ == "__main__":
-    child.serve(Asked, _profile)

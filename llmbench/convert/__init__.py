@@ -14,6 +14,7 @@ from llmbench import ir
 from llmbench._version import __version__
 from llmbench.child import Progress, Report
 from llmbench.convert import exporter, hub, sources, targets, verification
+from llmbench.convert.asked import WEIGHT_FORMATS, Request, check_format, recipe_of
 from llmbench.convert.hub import HubModel
 from llmbench.convert.sources import LocalSource
 from llmbench.digests import file_sha256
@@ -21,10 +22,9 @@ from llmbench.errors import InputError, LaunchError
 from llmbench.gguf_header import read_header
 from llmbench.manifest import SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
 
-WEIGHT_FORMATS = ("fp32", "fp16", "int8", "int4")
+__all__ = ["WEIGHT_FORMATS", "Converted", "Request", "convert"]
+
 DEFAULT_FORMATS = ("fp16",)
-DEFAULT_RATIO = 1.0
-DEFAULT_GROUP_SIZE = 128
 _BYTES_PER_WEIGHT = {"fp32": 4.0, "fp16": 2.0, "int8": 1.1, "int4": 0.7}
 _PACKAGES = (
     "openvino",
@@ -35,39 +35,6 @@ _PACKAGES = (
     "torch",
     "nncf",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What to convert and how; ``None`` and an empty tuple leave the choice to llmbench."""
-
-    model_id: str
-    output_dir: Path
-    weight_formats: tuple[str, ...] = ()
-    ratio: float | None = None
-    group_size: int | None = None
-    is_symmetric: bool | None = None
-    revision: str | None = None
-    trusts_remote_code: bool = False
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        for name in self.weight_formats:
-            if name not in WEIGHT_FORMATS:
-                raise InputError(
-                    f"weight format {name!r} is unknown", hint=f"choose from {', '.join(WEIGHT_FORMATS)}"
-                )
-        if self.ratio is not None and not 0 <= self.ratio <= 1:
-            raise InputError(f"--ratio {self.ratio:g} is not a share from 0 to 1")
-        if self.group_size is not None and self.group_size != -1 and self.group_size < 1:
-            raise InputError(f"--group-size {self.group_size} is neither positive nor -1 (a whole channel)")
-        if (self.ratio, self.group_size) != (None, None) and "int4" not in self.weight_formats:
-            raise InputError(
-                "--ratio and --group-size are for int4 weights",
-                hint="add --weight-format int4, or leave them out",
-            )
-        if self.is_symmetric is not None and not {"int8", "int4"} & set(self.weight_formats):
-            raise InputError("--sym and --asym are for int8 and int4 weights", hint="leave them out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +72,7 @@ def _convert_folder(request: Request, source: LocalSource, report: Report) -> It
     """Convert a Hugging Face folder to each weight format that does not stand already."""
     pending: list[tuple[Recipe, Path]] = []
     for weight_format in request.weight_formats or DEFAULT_FORMATS:
-        recipe = _recipe(request, weight_format)
+        recipe = recipe_of(request, weight_format)
         target = targets.target_folder(request.output_dir, weight_format)
         standing = targets.standing(target, source.origin, recipe, overwrite=request.overwrite)
         if standing is None:
@@ -161,7 +128,7 @@ def _convert_gguf(request: Request, source: LocalSource, report: Report) -> Conv
     header = read_header(source.path)
     own = str(header.weight_format)
     precision = sources.precision_of_gguf(own)
-    _check_format(request, precision, f"{source.path} keeps its own weights, {own}")
+    check_format(request, precision, f"{source.path} keeps its own weights, {own}")
     recipe, target = Recipe(weight_format=own), targets.target_folder(request.output_dir, precision)
     standing = targets.standing(target, source.origin, recipe, overwrite=request.overwrite)
     if standing is not None:
@@ -188,7 +155,7 @@ def _fetch_ir(request: Request, model: HubModel, report: Report) -> Converted:
     report(Progress(label=f"fetching {model.id}, which is an IR already"))
     peek = hub.download(dataclasses.replace(model, files=(ir.MODEL_XML,)), report=report)
     precision = sources.precision_of_ir(peek / ir.MODEL_XML)
-    _check_format(request, precision, f"{model.id} is an IR already, in {precision}")
+    check_format(request, precision, f"{model.id} is an IR already, in {precision}")
     recipe, target = Recipe(weight_format=precision), targets.target_folder(request.output_dir, precision)
     standing = targets.standing(target, model.origin, recipe, overwrite=request.overwrite)
     if standing is not None:
@@ -217,31 +184,6 @@ def _check_alone(
     warnings = verification.check_spelling(partial, wanted, report=report)
     findings = verification.Findings(agreement=None, note=note, warnings=warnings)
     return findings, time.perf_counter() - start
-
-
-def _recipe(request: Request, weight_format: str) -> Recipe:
-    """The recipe of one weight format, every default spelt out so that it can be repeated."""
-    recipe = Recipe(weight_format=weight_format, trusts_remote_code=request.trusts_remote_code)
-    if weight_format in {"fp32", "fp16"}:
-        return recipe
-    recipe = dataclasses.replace(recipe, is_symmetric=bool(request.is_symmetric))
-    if weight_format == "int8":
-        return recipe
-    return dataclasses.replace(
-        recipe,
-        ratio=DEFAULT_RATIO if request.ratio is None else request.ratio,
-        group_size=DEFAULT_GROUP_SIZE if request.group_size is None else request.group_size,
-        may_shrink_groups=request.group_size is None,
-    )
-
-
-def _check_format(request: Request, precision: str, what: str) -> None:
-    """Refuse a weight format other than the one the source has."""
-    if set(request.weight_formats) - {precision}:
-        raise InputError(
-            f"{what}; --weight-format {','.join(request.weight_formats)} cannot change that",
-            hint="leave --weight-format out, or give the Hugging Face model",
-        )
 
 
 def _needed_bytes(source: LocalSource, recipes: list[Recipe]) -> int:

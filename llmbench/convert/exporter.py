@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmbench.child import Report, run_step, serve
+from llmbench.child import Report, run_step
 from llmbench.errors import InputError, MachineError
 from llmbench.gguf_header import read_header
 from llmbench.manifest import Recipe
@@ -58,7 +58,11 @@ def export_gguf(source: Path, target: Path, *, report: Report) -> None:
     link.unlink()
 
 
-def _do(step: _Export | _ReadGguf) -> None:
+REQUESTS = _Export | _ReadGguf
+"""What the child can be asked."""
+
+
+def do(step: _Export | _ReadGguf) -> None:
     """Do a step, in the child."""
     if isinstance(step, _ReadGguf):
         _read_gguf(step)
@@ -147,7 +151,3 @@ def _read_gguf(step: _ReadGguf) -> None:
             f"{' '.join(str(error).split())[-200:]}",
             hint="take its Q4_0, Q4_1, Q8_0 or F16 file, or convert the Hugging Face model it was made from",
         ) from error
-
-
-if __name__ == "__main__":
-    serve(_Export | _ReadGguf, _do)

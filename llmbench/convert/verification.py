@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmbench.child import Report, run_step, serve
+from llmbench.child import Report, run_step
 from llmbench.errors import InputError, LaunchError
 
 TEXTS = tuple(
@@ -167,7 +167,11 @@ def agreement_of(one: Rows, other: Rows) -> float:
     return sum(left == right for left, right in pairs) / len(pairs)
 
 
-def _do(step: _ReadSource | _ReadIr | _Spell) -> object:
+REQUESTS = _ReadSource | _ReadIr | _Spell
+"""What the child can be asked."""
+
+
+def do(step: _ReadSource | _ReadIr | _Spell) -> object:
     """Do a step, in the child."""
     match step:
         case _ReadSource():
@@ -238,7 +242,3 @@ def _spell(step: _Spell) -> Spelling:
     rows = [tensors.input_ids.data[0].tolist() for tensors in encoded]
     texts = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
     return Spelling(rows=rows, texts=texts, has_template=bool(tokenizer.chat_template))
-
-
-if __name__ == "__main__":
-    serve(_ReadSource | _ReadIr | _Spell, _do)

@@ -39,13 +39,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunBody:
 
     def call(body: str, *, is_online: bool = False) -> tuple[int, list[Progress]]:
         code = "def add(request):\n" + textwrap.indent(textwrap.dedent(body), "    ")
-        ending = "\nif __name__ == '__main__':\n    child.serve(Add, add)\n"
-        (tmp_path / "a_step.py").write_text(PREAMBLE + code + ending)
+        ending = "\nREQUESTS = Add\ndo = add\n"
+        (tmp_path / "a_step").mkdir()
+        (tmp_path / "a_step" / "__init__.py").write_text("from a_step import inner")
+        (tmp_path / "a_step" / "inner.py").write_text(PREAMBLE + code + ending)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         work = tmp_path / "build"
         work.mkdir()
         result = run_step(
-            "a_step", Add(left=2, right=3), int, folder=work, is_online=is_online, report=seen.append
+            "a_step.inner", Add(left=2, right=3), int, folder=work, is_online=is_online, report=seen.append
         )
         assert [] == list(work.iterdir())
         return result, seen
@@ -56,6 +58,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunBody:
 def test_the_answer_comes_back(run: RunBody) -> None:
     """Whatever is printed, the answer is the answer."""
     assert 5 == run("print('{\"result\": 6}'); return request.left + request.right")[0]
+
+
+def test_a_step_s_module_is_imported_once(run: RunBody) -> None:
+    """Its package imports it, too: run by its own name it would stand there twice, and Python would warn."""
+    body = "return sum(hasattr(module, 'REQUESTS') for module in sys.modules.values())"
+
+    assert 1 == run(body)[0]
 
 
 def test_arguments_may_be_replaced(run: RunBody) -> None:
@@ -151,7 +160,7 @@ def test_a_child_may_be_online(run: RunBody) -> None:
 def test_no_child_outlives_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception in the parent ends the child before it is passed on."""
     code = "def add(request):\n    open('pid', 'w').write(str(os.getpid()))\n    print('a bar: 10%|', flush=True)\n"
-    ending = "    time.sleep(60)\nif __name__ == '__main__':\n    child.serve(Add, add)\n"
+    ending = "    time.sleep(60)\nREQUESTS = Add\ndo = add\n"
     (tmp_path / "a_step.py").write_text(PREAMBLE + code + ending)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
