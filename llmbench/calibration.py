@@ -22,8 +22,9 @@ from llmbench.errors import LaunchError, OutputError
 from llmbench.history import Setup, setup_of
 from llmbench.metrics import METRICS
 from llmbench.redaction import redact
-from llmbench.report import Report, judge, summarize
+from llmbench.report import Report, summarize
 from llmbench.run import Run
+from llmbench.validity import judge
 
 SCHEMA = 1
 _MOST_SESSIONS = 50

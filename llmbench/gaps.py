@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llmbench import report
+from llmbench import validity
 from llmbench.config import Prompt
-from llmbench.report import Judged
 from llmbench.run import Run
 from llmbench.units import NS_PER_S
+from llmbench.validity import Judged
 
 FIRST_STEADY = 3
 """The first token of a slope: the second is slower after a long input, and has a metric of its own."""
@@ -93,7 +93,7 @@ def slopes(run: Run) -> tuple[Slope | None, ...]:
 
 def _all_waits(run: Run) -> Iterator[_Waits]:
     """The waits of every request that counts and has more than one event."""
-    for judged in report.judge(run):
+    for judged in validity.judge(run):
         if judged.counts and judged.measurement.has_token_times and len(judged.measurement.longest.at_ns) > 1:
             yield _waits(judged)
 

@@ -2,46 +2,20 @@
 
 import collections
 import dataclasses
-import re
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llmbench import proof, stats, validity
-from llmbench.config import FOREIGN_CPU_LIMIT, Prompt, RunConfig
+from llmbench import caveats, proof, stats, validity
+from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.metrics import LOAD, METRICS
 from llmbench.proof import Effect, Proof
-from llmbench.run import Launch, Outcome, Run
+from llmbench.run import Outcome, Run
 from llmbench.stats import Summary
 
 CACHE_SHARE = 1 / 3
 """A first token below this share of what the other lengths suggest may have been answered from a cache."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """A measurement, where it was made, and why it does not count (empty if it does)."""
-
-    launch: Launch
-    config: RunConfig
-    measurement: Measurement
-    reasons: tuple[str, ...]
-
-    @property
-    def counts(self) -> bool:
-        """Whether summaries take it: measured in a launch that finished, and valid."""
-        return self.is_measured and not self.reasons
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether it belongs to what was asked for: no warm-up, and its launch finished."""
-        return not self.measurement.is_warmup and self.launch.outcome is Outcome.FINISHED
-
-    @property
-    def prompt(self) -> Prompt:
-        """The prompt it measured."""
-        return self.config.prompts[self.measurement.prompt]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,15 +65,6 @@ class Report:
         return distinguish(self.run.cells)
 
 
-def judge(run: Run) -> Iterator[Judged]:
-    """Every measurement of a run with its verdict, warm-ups and launches that did not finish included."""
-    for launch in run.launches:
-        config = run.config_of(launch)
-        verdicts = validity.judge_launch(launch.measurements, config)
-        for measurement, reasons in zip(launch.measurements, verdicts, strict=True):
-            yield Judged(launch=launch, config=config, measurement=measurement, reasons=reasons)
-
-
 def summarize(run: Run, names: Iterable[str] = METRICS) -> Report:
     """The rows of a run over the measurements that count; *names* are the metrics wanted."""
     names = tuple(names)
@@ -108,7 +73,7 @@ def summarize(run: Run, names: Iterable[str] = METRICS) -> Report:
     measured = sum(row.measured for row in rows)
     invalid = sum(row.invalid for row in rows)
     cells = range(len(run.cells))
-    alarms = tuple(dict.fromkeys(_alarms(run, measured, invalid)))
+    alarms = tuple(dict.fromkeys(caveats.alarms(run, measured, invalid)))
     return Report(
         run=run,
         rows=tuple(rows),
@@ -116,7 +81,7 @@ def summarize(run: Run, names: Iterable[str] = METRICS) -> Report:
         proofs=proof.proofs(run),
         effects=tuple(proof.effect(run, cell) for cell in cells),
         alarms=alarms,
-        warnings=tuple(dict.fromkeys((*alarms, *_run_warnings(run)))),
+        warnings=tuple(dict.fromkeys((*alarms, *caveats.of_run(run)))),
         is_valid=invalid * 2 <= measured,
     )
 
@@ -165,7 +130,7 @@ def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Iterable[str])
         },
         values={name: [value for each in found.values() for value in each] for name, found in values.items()},
         marks=marks,
-        warnings=(*marks, *_invalid_warnings(invalid, len(group))),
+        warnings=(*marks, *caveats.of_invalid(invalid, len(group))),
     )
 
 
@@ -207,64 +172,6 @@ def _load(run: Run, cell: int) -> Summary | None:
     )
     values = [value for value in found if value is not None]
     return stats.summarize_launches(values) if values else None
-
-
-def _invalid_warnings(invalid: Sequence[tuple[str, ...]], measured: int) -> tuple[str, ...]:
-    """How many requests do not count, and why, like reasons together."""
-    if not invalid:
-        return ()
-    kinds: dict[str, list[str]] = collections.defaultdict(list)
-    for reason in (reason for reasons in invalid for reason in reasons):
-        kinds[re.sub(r"\d[\d.]*", "#", reason)].append(reason)
-    shown = [f"{found[0]} ({len(found)}x)" for found in kinds.values()]
-    return (f"{len(invalid)} of {measured} requests do not count: {'; '.join(shown)}",)
-
-
-def _alarms(run: Run, measured: int, invalid: int) -> Iterator[str]:
-    """What a reader must see beside the figures."""
-    if measured and invalid * 2 > measured:
-        yield f"INVALID: {invalid} of {measured} requests do not count"
-    sentences = (proof.describe_no_split(run, cell) for cell in range(len(run.cells)))
-    yield from (sentence for sentence in sentences if sentence is not None)
-
-
-def _run_warnings(run: Run) -> Iterator[str]:
-    """What a reader must know before believing a run, in the order of weight."""
-    for launch in run.launches:
-        yield from launch.in_force.notes
-        yield from launch.held.warnings
-        if launch.failure:
-            how = f" by {launch.failure.signal}" if launch.failure.signal else ""
-            yield f"launch {launch.index} failed{how} in {launch.failure.phase}: {launch.failure.message}"
-        elif launch.outcome is not Outcome.FINISHED:
-            yield f"launch {launch.index} was cut short and is left out"
-    if not run.is_complete:
-        yield "the run was cut short"
-    if run.source:
-        yield f"imported from {run.source}"
-    elif not run.provenance.known:
-        yield "provenance of the model unknown"
-    yield from _lenience_warnings(run)
-    if not all(config.is_verified for config in run.cells):
-        yield "the model's files were not verified"
-    finished = collections.Counter(
-        launch.cell for launch in run.launches if launch.outcome is Outcome.FINISHED
-    )
-    if 1 in finished.values():
-        yield "one launch: its intervals say nothing about change from launch to launch"
-
-
-def _lenience_warnings(run: Run) -> Iterator[str]:
-    """What others took of the CPUs, where the limit was raised above the usual one and they took more than that."""
-    usual = FOREIGN_CPU_LIMIT
-    for launch in run.launches:
-        limit = run.config_of(launch).foreign_cpu_limit
-        share = validity.foreign_share(launch.measurements)
-        if limit > usual and share is not None and share > usual:
-            yield (
-                f"launch {launch.index}: others took {share:.0%} of the CPUs; --foreign-cpu-limit {limit:g} "
-                "lets it count, so these latencies are too high"
-            )
 
 
 def _with_cache_warnings(rows: Sequence[Row]) -> list[Row]:

@@ -148,7 +148,7 @@ def _ratio(difference: float, error: float, freedom: float, *, spread: float, co
     """A ratio from a difference of logarithms and its standard error; exact where nothing varies."""
     if abs(difference) < _ROUNDING:
         difference = 0.0
-    p = 2 * _t_cdf(freedom, -abs(difference) / error) if error else float(difference == 0)
+    p = 2 * t_cdf(freedom, -abs(difference) / error) if error else float(difference == 0)
     margin = _t_quantile(freedom, confidence) * error
     return Ratio(
         ratio=math.exp(difference),
@@ -238,7 +238,7 @@ def _t_quantile(freedom: float, confidence: float) -> float:
     return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
-def _t_cdf(freedom: float, t: float) -> float:
+def t_cdf(freedom: float, t: float) -> float:
     """The chance that Student's t is at most *t*."""
     from scipy.special import stdtr
 

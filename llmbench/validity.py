@@ -1,16 +1,52 @@
 """Which measurements count, and why not: covariates fixed in advance decide, never the latency itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from llmbench import measurement, proof
-from llmbench.config import RunConfig
+from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Conditions, Finish, Measurement
+from llmbench.run import Launch, Outcome, Run
 
 TICKS_ALLOWED_S = 0.02
 """Two ticks of 10 ms on each CPU: CPU time is counted in ticks, and as much may be an error of counting."""
 
 SHORT_S = 0.3
 """Below this length ticks say too little about one iteration, so it is judged over its launch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A measurement, where it was made, and why it does not count (empty if it does)."""
+
+    launch: Launch
+    config: RunConfig
+    measurement: Measurement
+    reasons: tuple[str, ...]
+
+    @property
+    def counts(self) -> bool:
+        """Whether summaries take it: measured in a launch that finished, and valid."""
+        return self.is_measured and not self.reasons
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it belongs to what was asked for: no warm-up, and its launch finished."""
+        return not self.measurement.is_warmup and self.launch.outcome is Outcome.FINISHED
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt it measured."""
+        return self.config.prompts[self.measurement.prompt]
+
+
+def judge(run: Run) -> Iterator[Judged]:
+    """Every measurement of a run with its verdict, warm-ups and launches that did not finish included."""
+    for launch in run.launches:
+        config = run.config_of(launch)
+        verdicts = judge_launch(launch.measurements, config)
+        for m, found in zip(launch.measurements, verdicts, strict=True):
+            yield Judged(launch=launch, config=config, measurement=m, reasons=found)
 
 
 def reasons(m: Measurement, config: RunConfig, launch_measurements: Sequence[Measurement]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from llmbench.errors import InputError
 from llmbench.metrics import METRICS
+from llmbench.thresholds import default_share
 
 COMPARED = ("first_token", "second_token", "next_token", "tpot", "e2e")
 """The metrics that have a verdict; all are better lower."""
@@ -44,7 +45,7 @@ class Threshold:
 
 def _default_thresholds() -> dict[str, Threshold]:
     """5 % for the first token, 3 % for the others."""
-    return {name: Threshold(share=0.05 if name == "first_token" else 0.03) for name in COMPARED}
+    return {name: Threshold(share=default_share(name)) for name in COMPARED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmbench import proof, report
+from llmbench import proof, report, validity
 from llmbench.config import RunConfig
 from llmbench.measurement import Measurement, Memory
 from llmbench.metrics import METRICS
-from llmbench.report import Judged
 from llmbench.run import Launch, Outcome, Run
 from llmbench.units import BYTES_PER_MIB
+from llmbench.validity import Judged
 
 DIGITS = 5
 """Decimals of every value."""
@@ -106,7 +106,7 @@ def records(run: Run) -> tuple[Record, ...]:
             past[launch.cell] = offsets[launch.index] + run.config_of(launch).iterations
     return tuple(
         _record(judged, offsets[judged.launch.index])
-        for judged in report.judge(run)
+        for judged in validity.judge(run)
         if judged.launch.index in offsets
     )
 

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from llmbench import proof, report, stats
+from llmbench import proof, stats, validity
 from llmbench.config import PLACES, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.metrics import LOAD, METRICS, Metric
-from llmbench.report import Judged, Report, Row
+from llmbench.report import Report, Row
 from llmbench.run import Launch, Run
 from llmbench.stats import Summary
 from llmbench.units import Unit
+from llmbench.validity import Judged
 
 Cell = str | int | float | bool | None
 """A value of a CSV file; ``None`` is an empty cell."""
@@ -104,7 +105,7 @@ SUMMARY_COLUMNS = (
 def rows(run: Run) -> Iterator[dict[str, Cell]]:
     """One row a request, warm-ups, invalid ones and cut launches included and marked."""
     cells = [_cell_columns(run, cell) for cell in range(len(run.cells))]
-    for judged in report.judge(run):
+    for judged in validity.judge(run):
         yield cells[judged.launch.cell] | _prompt_columns(judged) | _request_columns(judged)
 
 

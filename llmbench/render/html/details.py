@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-from llmbench import report
+from llmbench import validity
 from llmbench.metrics import METRICS
 from llmbench.render.html import cells
 from llmbench.render.html.document import Cell, Head, Table
 from llmbench.render.html.numbers import MAIN
 from llmbench.render.html.series import Series
 from llmbench.render.text import counted, label
-from llmbench.report import Judged
 from llmbench.run import Launch, Outcome
 from llmbench.units import Unit, format_bytes
+from llmbench.validity import Judged
 
 
 def slopes(series: Sequence[Series]) -> Table | None:
@@ -133,7 +133,7 @@ def requests(series: Sequence[Series]) -> Table:
     found = [
         (each, judged)
         for each in series
-        for judged in report.judge(each.report.run)
+        for judged in validity.judge(each.report.run)
         if judged.launch.cell == each.cell
     ]
     rows = ((*cells.series_cells(series, each), *_request_cells(judged, names)) for each, judged in found)

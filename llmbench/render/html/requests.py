@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench import report
+from llmbench import validity
 from llmbench.metrics import METRICS
 from llmbench.render.html.document import Figure, Sign, Value, label
 from llmbench.render.html.figures import rounded
 from llmbench.render.html.series import Series, fill, latencies, row_name
-from llmbench.report import Judged, Row
+from llmbench.report import Row
+from llmbench.validity import Judged
 
 PROMPTS_DRAWN = 6
 """Prompts whose requests are drawn; the others stand in the tables."""
@@ -47,7 +48,7 @@ class _Group:
 def by_launch(series: Sequence[Series]) -> tuple[Figure, ...]:
     """Every measured request in the order it was made, launch by launch: a plot a prompt and metric."""
     measured = {
-        each.index: tuple(judged for judged in report.judge(each.report.run) if judged.is_measured)
+        each.index: tuple(judged for judged in validity.judge(each.report.run) if judged.is_measured)
         for each in series
     }
     prompts: dict[str, list[tuple[Series, Row]]] = {}

@@ -1,0 +1,67 @@
+"""What a reader must know before believing a run, as sentences."""
+
+import collections
+import re
+from collections.abc import Iterator, Sequence
+
+from llmbench import proof, validity
+from llmbench.config import FOREIGN_CPU_LIMIT
+from llmbench.run import Outcome, Run
+
+
+def of_invalid(invalid: Sequence[tuple[str, ...]], measured: int) -> tuple[str, ...]:
+    """How many requests do not count, and why, like reasons together."""
+    if not invalid:
+        return ()
+    kinds: dict[str, list[str]] = collections.defaultdict(list)
+    for reason in (reason for reasons in invalid for reason in reasons):
+        kinds[re.sub(r"\d[\d.]*", "#", reason)].append(reason)
+    shown = [f"{found[0]} ({len(found)}x)" for found in kinds.values()]
+    return (f"{len(invalid)} of {measured} requests do not count: {'; '.join(shown)}",)
+
+
+def alarms(run: Run, measured: int, invalid: int) -> Iterator[str]:
+    """What a reader must see beside the figures."""
+    if measured and invalid * 2 > measured:
+        yield f"INVALID: {invalid} of {measured} requests do not count"
+    sentences = (proof.describe_no_split(run, cell) for cell in range(len(run.cells)))
+    yield from (sentence for sentence in sentences if sentence is not None)
+
+
+def of_run(run: Run) -> Iterator[str]:
+    """What a reader must know before believing a run, in the order of weight."""
+    for launch in run.launches:
+        yield from launch.in_force.notes
+        yield from launch.held.warnings
+        if launch.failure:
+            how = f" by {launch.failure.signal}" if launch.failure.signal else ""
+            yield f"launch {launch.index} failed{how} in {launch.failure.phase}: {launch.failure.message}"
+        elif launch.outcome is not Outcome.FINISHED:
+            yield f"launch {launch.index} was cut short and is left out"
+    if not run.is_complete:
+        yield "the run was cut short"
+    if run.source:
+        yield f"imported from {run.source}"
+    elif not run.provenance.known:
+        yield "provenance of the model unknown"
+    yield from _lenience_warnings(run)
+    if not all(config.is_verified for config in run.cells):
+        yield "the model's files were not verified"
+    finished = collections.Counter(
+        launch.cell for launch in run.launches if launch.outcome is Outcome.FINISHED
+    )
+    if 1 in finished.values():
+        yield "one launch: its intervals say nothing about change from launch to launch"
+
+
+def _lenience_warnings(run: Run) -> Iterator[str]:
+    """What others took of the CPUs, where the limit was raised above the usual one and they took more than that."""
+    usual = FOREIGN_CPU_LIMIT
+    for launch in run.launches:
+        limit = run.config_of(launch).foreign_cpu_limit
+        share = validity.foreign_share(launch.measurements)
+        if limit > usual and share is not None and share > usual:
+            yield (
+                f"launch {launch.index}: others took {share:.0%} of the CPUs; --foreign-cpu-limit {limit:g} "
+                "lets it count, so these latencies are too high"
+            )
