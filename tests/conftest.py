@@ -1,13 +1,16 @@
 """What every test may use: the command itself, runs built by hand, and golden files."""
 
+import contextlib
 import dataclasses
 import os
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from collections.abc import Sequence as Values
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from llmbench.comparison import Comparison, compare
@@ -19,6 +22,34 @@ from llmbench.run import Cpu, Environment, InForce, Launch, Outcome, Provenance,
 from llmbench.units import NS_PER_MS, ns_from_ms
 
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
+
+hypothesis.settings.register_profile(
+    "gate",
+    deadline=None,  # how long an example takes says how busy the machine is
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("gate")
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Discard what a process was writing of its coverage when a test killed it, before all is combined."""
+    result = yield
+    if not hasattr(session.config, "workerinput"):
+        for path in session.config.rootpath.glob(".coverage.*"):
+            if not _is_database(path):
+                path.unlink(missing_ok=True)
+    return result
+
+
+def _is_database(path: Path) -> bool:
+    """Whether a file is one that SQLite can read to its end."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as file:
+            return [("ok",)] == file.execute("pragma quick_check").fetchall()
+    except sqlite3.Error:
+        return False
 
 
 @pytest.fixture(autouse=True)

@@ -93,13 +93,8 @@ def browse(tmp_path: Path) -> Browse:
 
 def _addresses(log: Path) -> frozenset[str]:
     """Every address in the browser's log of its network."""
-    text = log.read_text(encoding="utf-8")
-    events = json.loads(text if text.rstrip().endswith("}") else f"{text.rstrip().rstrip(',')}]}}")["events"]
-    return frozenset(
-        event["params"]["url"]
-        for event in events
-        if "url" in event.get("params", {}) and event["params"]["url"]
-    )
+    text = log.read_text(encoding="utf-8", errors="replace")  # its last line may be cut
+    return frozenset(json.loads(found) for found in re.findall(r'"url":("(?:[^"\\]|\\.)+")', text))
 
 
 def is_local(address: str) -> bool:

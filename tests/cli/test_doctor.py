@@ -102,7 +102,8 @@ def test_sockets_that_are_not_split_are_found() -> None:
     if reason:
         pytest.skip(reason)
     doctor_here = [sys.executable, "-m", "llmbench", "doctor", "--json", "--no-bandwidth"]
-    held = "import os, sys; os.sched_setaffinity(0, [0]); os.execv(sys.argv[1], sys.argv[1:])"
+    cpu = min(os.sched_getaffinity(0))
+    held = f"import os, sys; os.sched_setaffinity(0, [{cpu}]); os.execv(sys.argv[1], sys.argv[1:])"
     command = two_sockets.command(sys.executable, "-c", held, *doctor_here)
     seen = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,20 +15,11 @@ from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded
 from llmbench.manifest import SCHEMA, FileRecord, Manifest, Recipe, Source, write_manifest
 from llmbench.run import Run as WholeRun
 from tests.model.conftest import demo_gguf, demo_ir
+from tests.waiting import wait_until
 
 __all__ = ["demo_gguf", "demo_ir"]  # fixtures of a real model
 
-PATIENCE_S = 60.0
 SCRIPTED = ("--engine", "scripted")
-
-
-def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    """Wait for something that must come; a test that waits in vain says for what."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE_S:g} s in vain: {what}")
-        time.sleep(0.01)
 
 
 class Marked:

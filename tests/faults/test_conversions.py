@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Marked, needs_mounts, wait_until
+from tests.waiting import wait_until
+
+from .conftest import Marked, needs_mounts
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Disk = Callable[..., Path]

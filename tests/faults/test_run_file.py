@@ -14,8 +14,9 @@ import pytest
 from llmbench import store
 from llmbench.errors import InputError
 from llmbench.run import Outcome
+from tests.waiting import wait_until
 
-from .conftest import SCRIPTED, Marked, fill, needs_mounts, wait_until
+from .conftest import SCRIPTED, Marked, fill, needs_mounts
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Disk = Callable[..., Path]
@@ -219,6 +220,7 @@ def test_row_03_a_short_write_is_cut_back(tmp_path: Path) -> None:
         check=False,
         cwd=tmp_path,
         preexec_fn=limit,
+        env={name: value for name, value in os.environ.items() if not name.startswith("COV")},
         capture_output=True,
         text=True,
     )

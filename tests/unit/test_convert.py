@@ -5,10 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -19,6 +17,7 @@ from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.manifest import Manifest, read_manifest
 from tests import hf_model
 from tests.unit.test_hub import COMMIT, Hub
+from tests.waiting import is_gone, wait_until
 
 Done = subprocess.CompletedProcess[str]
 
@@ -191,23 +190,15 @@ def test_a_killed_conversion_leaves_only_a_folder_marked_partial(tiny: Path, tmp
         assert process.stderr is not None
         while "exporting" not in process.stderr.readline():
             assert process.poll() is None
-        exporter = _wait_for(lambda: next(iter(psutil.Process(process.pid).children()), None))
+        convert = psutil.Process(process.pid)
+        wait_until(lambda: bool(convert.children()), "the exporter to begin")
+        (exporter,) = convert.children()
         process.kill()
 
-    _wait_for(lambda: not exporter.is_running() or exporter.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: is_gone(exporter), "the exporter to end")
     assert ["FP16.partial"] == [path.name for path in (tmp_path / "out" / "pytorch" / "dldt").iterdir()]
     with pytest.raises(InputError, match="cut short"):
         ir.locate(tmp_path / "out")
-
-
-def _wait_for(look: Callable[[], Any]) -> Any:
-    """What *look* finds, once it finds something."""
-    for _ in range(200):
-        found = look()
-        if found:
-            return found
-        time.sleep(0.05)
-    pytest.fail("waited ten seconds in vain")
 
 
 @pytest.mark.convert

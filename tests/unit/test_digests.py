@@ -59,9 +59,14 @@ def test_a_flipped_bit_is_seen_even_with_its_time_put_back(tmp_path: Path) -> No
 
 
 def test_a_file_changed_just_now_is_not_remembered(tmp_path: Path, cache: Path) -> None:
-    """Its times may not tell the next change: the kernel's clock ticks in milliseconds."""
+    """Its times may not tell the next change: the kernel's clock ticks in milliseconds.
+
+    The change lies an hour ahead, so that it is recent however slowly this test runs.
+    """
     path = tmp_path / "model.bin"
     path.write_bytes(b"weights")
+    ahead_ns = time.time_ns() + 3_600_000_000_000
+    os.utime(path, ns=(ahead_ns, ahead_ns))
 
     digests.file_sha256(path)
 

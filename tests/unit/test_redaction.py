@@ -91,9 +91,9 @@ def test_hostile_text_costs_linear_time(unit: str) -> None:
 
     def seconds(size: int) -> float:
         text = "://token" + unit * (size // len(unit))
-        start = time.perf_counter()
+        start = time.thread_time()
         redact(text, {})
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     seconds(1000)
     short = min(seconds(8_000) for _ in range(3))

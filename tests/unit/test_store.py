@@ -223,10 +223,9 @@ def test_a_slug_is_a_plain_file_name(text: str) -> None:
 
 @settings(max_examples=200)
 @given(st.binary(max_size=400))
-def test_no_content_breaks_the_reader(content: bytes) -> None:
+def test_no_content_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     """Any bytes in place of a run file are an InputError, never a traceback."""
-    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"llmbench-fuzz-{os.getpid()}.jsonl"  # noqa: S108
+    path = tmp_path_factory.getbasetemp() / "any.jsonl"
     path.write_bytes(encode(_header()) + content)
     with contextlib.suppress(InputError):
         read(path)
-    path.unlink()
