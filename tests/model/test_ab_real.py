@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -36,20 +37,64 @@ def test_one_thread_instead_of_two_is_slower(llmbench: Run, demo_ir: Path, tmp_p
     assert "changed: threads: 2 -> 1" in done.stdout
 
 
+def another_environment(folder: Path, *startup: str) -> Path:
+    """The Python of a new environment that sees these packages, and runs these lines whenever it starts."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=60)
+    (library,) = folder.glob("lib/python*/site-packages")
+    lines = [*(path for path in sys.path if path.endswith("-packages")), *startup]
+    (library / "these.pth").write_text("\n".join(lines))
+    return folder / "bin/python"
+
+
 def test_the_engine_of_another_environment_is_measured(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
     """An environment of its own that sees these packages: its worker loads the model and tells its versions."""
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "other")], check=True, timeout=60
-    )
-    (library,) = (tmp_path / "other").glob("lib/python*/site-packages")
-    (library / "these.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
+    python = another_environment(tmp_path / "other")
     recipe = f'model = "{demo_ir}"\ninput-tokens = [16]\n'
     (tmp_path / "a.toml").write_text(recipe)
-    (tmp_path / "b.toml").write_text(f'{recipe}python = "{tmp_path / "other/bin/python"}"\n')
+    (tmp_path / "b.toml").write_text(f'{recipe}python = "{python}"\n')
     done = llmbench("ab", "a.toml", "b.toml", "--blocks", "2", *SMALL)
 
     assert done.returncode in {0, 1}, done.stderr
     run = store.read(tmp_path / "reports/x.jsonl")
     assert run.is_complete
-    assert [None, str(tmp_path / "other/bin/python")] == [cell.interpreter for cell in run.cells]
+    assert [None, str(python)] == [cell.interpreter for cell in run.cells]
     assert run.software_of(0)["openvino"] == run.software_of(1)["openvino"]
+
+
+SLOWER = """
+import sys
+import time
+
+sys.modules["openvino_telemetry"] = None
+import openvino
+
+wait = openvino.InferRequest.wait
+
+
+def wait_and_spin(self, *given):
+    began = time.perf_counter()
+    answer = wait(self, *given)
+    until = time.perf_counter() + 0.1 * (time.perf_counter() - began)
+    while time.perf_counter() < until:
+        pass
+    return answer
+
+
+openvino.InferRequest.wait = wait_and_spin
+"""
+"""An engine in which every forward pass takes a tenth longer: the thread that waits for it spins."""
+
+
+def test_a_spin_of_a_tenth_a_token_is_found(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+    """An engine that is a tenth slower is slower, or the machine too noisy to tell; it is never unchanged."""
+    (tmp_path / "slower.py").write_text(SLOWER)
+    python = another_environment(tmp_path / "other", str(tmp_path), "import slower")
+    environments = ("--python", sys.executable, "--python", str(python))
+    options = ("--engine", "core", "--input-tokens", "64", "--blocks", "6", *SMALL, "--json", "ab.json")
+    done = llmbench("ab", "-m", str(demo_ir), *environments, *options)
+
+    assert done.returncode in {0, 1}, done.stderr
+    (found,) = json.loads((tmp_path / "ab.json").read_text())["comparisons"]
+    tpot = next(change for change in found["changes"] if change["metric"] == "tpot")
+    assert tpot["verdict"] in {"regressed", "inconclusive"}, done.stdout
+    assert tpot["high"] > 1.05, done.stdout
