@@ -17,6 +17,7 @@ from llmbench.report import summarize
 from llmbench.run import Run as Record
 from llmbench.run_file import RunFile
 from llmbench.runner import Event, Limits
+from llmbench.subject import check_lengths, find_subject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,26 +45,37 @@ def measure(
     limit_s: float = _LIMIT_S,
     on_event: Callable[[Event], None] | None = None,
 ) -> Run:
-    """Measure configurations of one model in fresh processes, and return the run that was kept in *output_dir*.
+    """Measure configurations in fresh processes, and return the run that was kept in *output_dir*.
 
     *limit_s* is for loading and for each request. *on_event* sees each event once it is on the disk. A launch that
     fails is in the run with its failure. Raises the errors of `llmbench.errors`.
     """
-    first = configs[0]
-    subject = recording.find_subject(first.model, engine=first.engine, is_verified=first.is_verified)
-    for config in configs:
-        recording.check_lengths(config, subject.context_tokens)
+    subjects = [
+        find_subject(
+            config.model,
+            engine=config.engine,
+            is_verified=config.is_verified,
+            weight_format=config.weight_format,
+        )
+        for config in configs
+    ]
+    cells = tuple(
+        dataclasses.replace(config, model=subject.path, weight_format=subject.weight_format)
+        for config, subject in zip(configs, subjects, strict=True)
+    )
+    for cell, subject in zip(cells, subjects, strict=True):
+        check_lengths(cell, subject.context_tokens)
     folder = Path(output_dir)
-    recording.check_paths(configs, folder)
-    header = recording.new_header(configs, subject, name=name)
+    recording.check_paths(cells, folder)
+    header = recording.new_header(cells, subjects, name=name)
     path = recording.run_file_path(header, folder)
     with RunFile.create(path, header) as file:
         events = recording.record(
             file,
-            configs,
-            plan.launches(configs),
+            cells,
+            plan.launches(cells),
             limits=Limits(load_s=limit_s, request_s=limit_s),
-            context_tokens=subject.context_tokens,
+            subjects=subjects,
         )
         with contextlib.closing(events):
             _hand_on(events, on_event)

@@ -14,6 +14,7 @@ PropertyValue = str | int | float | bool
 
 ENGINES = ("genai", "core", "optimum", "torch", "scripted")
 ATTENTIONS = ("pa", "sdpa")
+WEIGHT_FORMATS = ("fp32", "fp16", "int8", "int4")
 LORA_MODES = ("auto", "dynamic", "static_rank", "static", "fuse")
 ASSISTANT_TOKENS = 5
 """Tokens guessed ahead in a step where nothing else is asked for, as in GenAI."""
@@ -45,6 +46,15 @@ GENERATION = (
     "is_lora_idle",
 )
 """Fields of a configuration that say how tokens are made; plain greedy search leaves all at their defaults."""
+
+
+def weight_format_of(model: str, told: str | None) -> str | None:
+    """The weight format that a model goes by; ``None`` where nothing says one.
+
+    It is its folder's name, as in ``pytorch/dldt/INT8``, else what is *told* of it.
+    """
+    name = PurePath(model).name.lower()
+    return name if name in WEIGHT_FORMATS else told.lower() if told else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +114,13 @@ class RunConfig:
     *num_assistant_tokens* a step, or as many as it is sure of (*assistant_confidence_threshold*). *lora* are
     files of adapters, *lora_alphas* their weights in that order (none given: 1 each); with *is_lora_idle* they are
     loaded and no request uses them. *interpreter* is the Python of another environment whose engine is measured,
-    ``None`` this one.
+    ``None`` this one. *weight_format* is what tells the model's IR from others of the same source, see
+    `weight_format_of`.
     """
 
     model: str
     prompts: tuple[Prompt, ...]
+    weight_format: str | None = None
     engine: str = "genai"
     device: str = "CPU"
     attention: str = "pa"

@@ -14,7 +14,16 @@ from llmbench.report import Report, Row, settings
 from llmbench.stats import Summary
 
 _NOT_WHAT = frozenset(
-    ("model", "interpreter", "launches", "iterations", "warmups", "foreign_cpu_limit", "is_verified")
+    (
+        "model",
+        "weight_format",
+        "interpreter",
+        "launches",
+        "iterations",
+        "warmups",
+        "foreign_cpu_limit",
+        "is_verified",
+    )
 )
 """Settings that tell where files lie and how often something was measured, not what."""
 

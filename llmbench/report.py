@@ -5,6 +5,7 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from llmbench import caveats, proof, stats, validity
 from llmbench.config import Prompt, RunConfig
@@ -217,8 +218,20 @@ def _as_text(value: object) -> str:
 
 
 def distinguish(cells: Sequence[RunConfig]) -> tuple[Mapping[str, str], ...]:
-    """For each configuration the settings that are not the same in all."""
+    """For each configuration the settings that are not the same in all.
+
+    IRs beside each other are told apart by their weight format, and their paths are left out.
+    """
     flat = [settings(config) for config in cells]
     names = dict.fromkeys(name for found in flat for name in found)
     varied = [name for name in names if len({found.get(name, "") for found in flat}) > 1]
+    if _are_told_apart(cells):
+        varied = [name for name in varied if name != "model"]
     return tuple({name: found.get(name, "") for name in varied} for found in flat)
+
+
+def _are_told_apart(cells: Sequence[RunConfig]) -> bool:
+    """Whether weight formats name the models: all lie in one folder, each in a format of its own."""
+    formats = {config.model: config.weight_format for config in cells}
+    folders = {PurePath(model).parent for model in formats}
+    return None not in formats.values() and len(folders) == 1 and len(set(formats.values())) == len(formats)

@@ -78,21 +78,20 @@ def measure_blocks(
 
 def _header(sides: Sequence[Side], name: str | None) -> Header:
     """The header of the run, with both models where there are two."""
-    origins = tuple(side.subject.provenance for side in sides)
-    header = recording.new_header(tuple(side.config for side in sides), sides[0].subject, name=name)
-    return dataclasses.replace(header, origins=() if len(set(origins)) == 1 else origins)
+    return recording.new_header(
+        tuple(side.config for side in sides), [side.subject for side in sides], name=name
+    )
 
 
 def _measure_into(file: RunFile, sides: Sequence[Side], ways: Ways, planned: Iterator[PlannedLaunch]) -> None:
     """Make the blocks, each event on the disk before the next, and tell of each block as it ends."""
     cells = tuple(side.config for side in sides)
-    contexts = [side.subject.context_tokens for side in sides if side.subject.context_tokens is not None]
     events = recording.record(
         file,
         cells,
         planned,
         limits=ways.limits,
-        context_tokens=min(contexts, default=None),
+        subjects=[side.subject for side in sides],
         keep_going=ways.keep_going,
         must_split=ways.is_strict,
     )

@@ -1,258 +1,24 @@
-"""The options that say what to measure, and the configurations they make: one, or the cells of a sweep.
-
-The command line and a recipe (RUN.toml) go the same way, so that a recipe means the same to every subcommand.
-"""
+"""The configurations that options ask for: one, or the cells of a sweep."""
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, TypeVar
-
-import click
+from collections.abc import Iterator, Mapping
 
 from llmbench import recipes
-from llmbench.cli.options import IntegerList, WordList, find_prompts
-from llmbench.cli.placing import PLACEMENT_OPTIONS, with_policy
-from llmbench.config import ATTENTIONS, ENGINES, LORA_MODES, Prompt, PropertyValue, RunConfig
+from llmbench.cli.asked import Asked
+from llmbench.cli.options import find_prompts
+from llmbench.cli.placing import with_policy
+from llmbench.config import Prompt, PropertyValue, RunConfig
 from llmbench.errors import InputError
 
-_FRAMEWORKS = ("ov", "pt")
 _KV_PRECISION = "KV_CACHE_PRECISION"
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What the options say, one field an option of the same name; several values make a sweep."""
+def configurations(asked: Asked, model: str, weight_format: str | None = None) -> tuple[RunConfig, ...]:
+    """The configuration asked for, or the cells of a sweep: the cross product of every list, in the order given.
 
-    model: str | None
-    device: str
-    prompt: str | None
-    prompt_file: tuple[str, ...]
-    prompt_index: tuple[int, ...]
-    input_tokens: tuple[int, ...]
-    num_iters: int
-    warmups: int
-    launches: int
-    infer_count: tuple[int, ...]
-    batch_size: tuple[int, ...]
-    load_config: tuple[str, ...]
-    cb_config: tuple[str, ...]
-    kv_cache_precision: tuple[str, ...]
-    engine: str
-    attention: tuple[str, ...]
-    threads: tuple[int, ...]
-    seed: int
-    num_beams: int
-    do_sample: bool
-    temperature: float
-    top_p: float
-    top_k: int | None
-    draft_model: str | None
-    draft_device: str | None
-    draft_cb_config: tuple[str, ...]
-    num_assistant_tokens: int | None
-    assistant_confidence_threshold: float | None
-    max_ngram_size: int | None
-    lora: tuple[str, ...]
-    lora_alphas: tuple[float, ...]
-    lora_mode: str
-    empty_lora: bool
-    streaming: bool
-    apply_chat_template: bool
-    end_token_stopping: bool
-    disable_prompt_permutation: bool
-    no_verify: bool
-    python: str | None
-    foreign_cpu_limit: float
-    sockets: tuple[int, ...]
-    numa_nodes: tuple[int, ...]
-    cores: tuple[int, ...]
-    membind: tuple[int, ...]
-    interleave: tuple[int, ...]
-    tensor_parallel: bool
-
-
-def _choose_engine(ctx: click.Context, _param: click.Parameter, given: str | bool) -> None:
-    """The engine that llm_bench's words name, as the default: ``-f pt`` is PyTorch's."""
-    named = {"pt": "torch", True: "optimum"}.get(given)
-    if named is not None:
-        ctx.default_map = {**(ctx.default_map or {}), "engine": named}
-
-
-_OPTIONS = (
-    click.option(
-        "-m",
-        "--model",
-        metavar="IR_DIR|FILE.gguf",
-        help="IR folder, a parent of exactly one, or a GGUF file.",
-    ),
-    click.option("-d", "--device", default="CPU", help="OpenVINO device."),
-    click.option("-p", "--prompt", metavar="TEXT", help="One prompt.  [default: What is OpenVINO?]"),
-    click.option(
-        "-pf",
-        "--prompt-file",
-        multiple=True,
-        metavar="FILE.jsonl",
-        help='Lines of {"prompt": "text"}; repeatable.',
-    ),
-    click.option(
-        "-pi", "--prompt-index", type=IntegerList(least=0), default=(), help="Only these prompts of the file."
-    ),
-    click.option(
-        "--input-tokens", type=IntegerList(), default=(), help="Synthetic prompts of exactly so many tokens."
-    ),
-    click.option("-n", "--num-iters", default=6, help="Measured iterations in each launch."),
-    click.option("--warmups", default=1, help="Iterations before them; kept, flagged, never averaged in."),
-    click.option(
-        "--launches", default=1, help="Fresh processes; five or more make a comparison worth something."
-    ),
-    click.option(
-        "-ic",
-        "--infer-count",
-        type=IntegerList(least=0),
-        default="128",
-        help="Output tokens, exactly so many.  [sweep]",
-    ),
-    click.option(
-        "-bs",
-        "--batch-size",
-        type=IntegerList(least=0),
-        default="1",
-        help="Sequences in a request; each is a distinct variant of the prompt.  [sweep]",
-    ),
-    click.option(
-        "-lc",
-        "--load-config",
-        multiple=True,
-        metavar="JSON|FILE|KEY=VALUE",
-        help="OpenVINO properties; a list of values is swept.",
-    ),
-    click.option(
-        "--cb-config",
-        multiple=True,
-        metavar="JSON|FILE|KEY=VALUE",
-        help="GenAI's scheduler, such as max_num_batched_tokens=256; a list of values is swept.",
-    ),
-    click.option(
-        "--kv-cache-precision",
-        type=WordList(),
-        default=(),
-        help="KV_CACHE_PRECISION: u8, f16, bf16 ...  [sweep]",
-    ),
-    click.option(
-        "-f",
-        "--framework",
-        type=click.Choice(_FRAMEWORKS),
-        default="ov",
-        is_eager=True,
-        expose_value=False,
-        callback=_choose_engine,
-        help="As in llm_bench; pt is --engine torch.",
-    ),
-    click.option(
-        "--optimum",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_choose_engine,
-        help="As in llm_bench; --engine optimum.",
-    ),
-    click.option(
-        "-s", "--seed", default=42, help="For synthetic prompts, sampling, and the order of a sweep."
-    ),
-    click.option("--engine", type=click.Choice(ENGINES), default="genai", help="What generates."),
-    click.option(
-        "--attention",
-        type=WordList(ATTENTIONS),
-        default=(),
-        help="Paged attention or SDPA.  [default: pa with genai; sweep]",
-    ),
-    click.option(
-        "--threads",
-        type=IntegerList(least=0),
-        default=(),
-        help="INFERENCE_NUM_THREADS; getting fewer is an error.  [sweep]",
-    ),
-    click.option("--num-beams", default=1, help="Beam search with so many beams."),
-    click.option(
-        "--do-sample", is_flag=True, help="Sample tokens, by the seed; otherwise the likeliest is taken."
-    ),
-    click.option("--temperature", default=1.0, help="Of sampling."),
-    click.option("--top-p", default=1.0, help="Sample from the likeliest tokens that make up this share."),
-    click.option("--top-k", type=int, help="Sample from so many likeliest tokens."),
-    click.option(
-        "--draft-model", metavar="IR_DIR", help="Speculative decoding: a smaller model guesses ahead."
-    ),
-    click.option("--draft-device", help="Device of the draft model.  [default: that of the model]"),
-    click.option(
-        "--draft-cb-config", multiple=True, metavar="JSON|FILE|KEY=VALUE", help="The draft's scheduler."
-    ),
-    click.option("--num-assistant-tokens", type=int, help="Tokens guessed in a step.  [default: 5]"),
-    click.option(
-        "--assistant-confidence-threshold", type=float, help="Guess on while the draft is so sure, instead."
-    ),
-    click.option(
-        "--max-ngram-size", type=int, help="Prompt lookup: guess from n-grams of the prompt, without a model."
-    ),
-    click.option("--lora", multiple=True, metavar="FILE.safetensors", help="A LoRA adapter; repeatable."),
-    click.option(
-        "--lora-alphas", multiple=True, type=float, help="Its weight; one an adapter.  [default: 1]"
-    ),
-    click.option(
-        "--lora-mode", type=click.Choice(LORA_MODES), default="auto", help="How adapters are applied."
-    ),
-    click.option("--empty-lora", is_flag=True, help="Load the adapters, and generate without them."),
-    click.option(
-        "--streaming", is_flag=True, help="Stream the text; the callbacks are kept beside the tokens."
-    ),
-    click.option("--apply-chat-template", is_flag=True, help="Hand prompts over as a user's turn."),
-    click.option("--end-token-stopping", is_flag=True, help="Let the end of text stop a sequence early."),
-    click.option(
-        "--disable-prompt-permutation", is_flag=True, help="The same prompt each iteration, not a variant."
-    ),
-    click.option("--no-verify", is_flag=True, help="Do not hold the files against their manifest; recorded."),
-    click.option(
-        "--python",
-        metavar="PATH",
-        help="The Python of another environment, to measure its engine; it needs msgspec and psutil as well.",
-    ),
-    click.option(
-        "--foreign-cpu-limit", default=0.05, help="CPU share of others that makes a measurement invalid."
-    ),
-    *PLACEMENT_OPTIONS,
-)
-
-
-def configuration_options(command: _Command) -> _Command:
-    """Add every option that says what to measure; the command gets them by the names of `Asked`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-def read_recipe(path: str | Path, **changes: Any) -> Asked:
-    """What a recipe asks for, options it does not name at their defaults; *changes* stand above it.
-
-    Raises InputError that names the line, or the option whose value is none.
+    *model* and its *weight_format* are those of all cells.
     """
-    names = {field.name for field in dataclasses.fields(Asked)}
-    return ask({**recipes.read_run(path, known=names), **changes})
-
-
-def ask(values: Mapping[str, Any]) -> Asked:
-    """What these values of options ask for, the other options at their defaults.
-
-    Raises InputError or click's UsageError on a value that is none.
-    """
-    command = configuration_options(click.Command("recipe"))
-    context = command.make_context("recipe", [], default_map=dict(values))
-    return Asked(**context.params)
-
-
-def configurations(asked: Asked, model: str) -> tuple[RunConfig, ...]:
-    """The configuration asked for, or the cells of a sweep: the cross product of every list, in the order given."""
     swept = itertools.product(
         asked.attention or ("pa" if asked.engine == "genai" else "sdpa",),
         asked.threads or (None,),
@@ -261,7 +27,7 @@ def configurations(asked: Asked, model: str) -> tuple[RunConfig, ...]:
         asked.batch_size,
         asked.infer_count,
     )
-    base = _base(asked, model)
+    base = dataclasses.replace(_base(asked, model), weight_format=weight_format)
     return tuple(
         dataclasses.replace(
             base,

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import click
 
-from llmbench import convert, fetch, prompts, recording, store
+from llmbench import convert, fetch, prompts, store
 from llmbench.cli.convert import watch
 from llmbench.cli.measuring import Outputs, Ways, measure
 from llmbench.cli.options import Command, check_folder
 from llmbench.config import RunConfig
 from llmbench.runner import Limits
+from llmbench.subject import find_subject
 
 _OUTPUT_TOKENS = 64
 _LIMIT_S = 300.0
@@ -57,7 +58,7 @@ def command(num_iters: int, output_dir: Path, quiet: bool) -> int:
     """
     check_folder(output_dir, "--output-dir")
     folder = _model(fetch.demo_folder() / "models")
-    subject = recording.find_subject(str(folder), engine="genai")
+    subject = find_subject(str(folder), engine="genai")
     config = RunConfig(
         model=subject.path,
         prompts=prompts.read(prompts.packaged("demo")),
@@ -71,6 +72,6 @@ def command(num_iters: int, output_dir: Path, quiet: bool) -> int:
         folder=output_dir, name=name, csv=output_dir / f"{name}.csv", json=output_dir / f"{name}.json"
     )
     ways = Ways(limits=Limits(load_s=_LIMIT_S, request_s=_LIMIT_S), is_quiet=quiet)
-    code = measure((config,), subject, outputs, ways)
+    code = measure((config,), (subject,), outputs, ways)
     _show_texts(output_dir / f"{name}.jsonl")
     return code

@@ -1,33 +1,45 @@
-"""What the options ask for, found on this machine: the model, and the configurations to measure it in."""
+"""What the options ask for, found on this machine: the models, and the configurations to measure them in."""
 
 import dataclasses
 
-from llmbench import interpreter, recording
-from llmbench.cli.configuration import Asked, configurations
+from llmbench import interpreter
+from llmbench.cli.asked import Asked
+from llmbench.cli.configuration import configurations
 from llmbench.config import RunConfig
 from llmbench.engines.abilities import check_abilities
 from llmbench.errors import InputError
-from llmbench.recording import Subject
+from llmbench.subject import Subject, check_lengths, find_subject
 
 
-def find(asked: Asked) -> tuple[Subject, tuple[RunConfig, ...]]:
-    """The model and the configurations, one or the cells of a sweep; nothing is loaded.
+def find(asked: Asked) -> tuple[tuple[Subject, ...], tuple[RunConfig, ...]]:
+    """The configurations, one or the cells of a sweep, and the model of each; nothing is loaded.
 
     Raises:
         InputError: no model there, or something that it or its engine cannot do.
         MachineError: an interpreter of another environment that cannot run a worker.
     """
-    if not asked.model:
+    model = asked.model
+    if not model:
         raise InputError("no model was given", hint="name an IR folder or a GGUF file with -m")
-    is_verified = not asked.no_verify
-    subject = recording.find_subject(asked.model, engine=asked.engine, is_verified=is_verified)
     if asked.draft_model:
-        draft = recording.find_subject(asked.draft_model, engine="genai", is_verified=is_verified)
+        draft = find_subject(asked.draft_model, engine="genai", is_verified=not asked.no_verify)
         asked = dataclasses.replace(asked, draft_model=draft.path)
-    cells = configurations(asked, subject.path)
-    for config in cells:
+    found = [
+        (subject, config)
+        for subject in _subjects(asked, model)
+        for config in configurations(asked, subject.path, subject.weight_format)
+    ]
+    for subject, config in found:
         check_abilities(config)
-        recording.check_lengths(config, subject.context_tokens)
+        check_lengths(config, subject.context_tokens)
     if asked.python is not None:
         interpreter.check(asked.python, engine=asked.engine)
-    return subject, cells
+    return tuple(subject for subject, _ in found), tuple(config for _, config in found)
+
+
+def _subjects(asked: Asked, model: str) -> list[Subject]:
+    """The model asked for, or its IR of each weight format asked for."""
+    return [
+        find_subject(model, engine=asked.engine, is_verified=not asked.no_verify, weight_format=weight_format)
+        for weight_format in dict.fromkeys(asked.weight_format) or (None,)
+    ]

@@ -1,15 +1,16 @@
 """How long a run will take, judged by an earlier run of the same model where there is one."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmbench import plan, store
 from llmbench.config import Prompt, RunConfig
 from llmbench.errors import LlmbenchError
-from llmbench.recording import Subject
-from llmbench.report import Report, Row, summarize
+from llmbench.report import Row, summarize
+from llmbench.run import Provenance, Run
+from llmbench.subject import Subject
 from llmbench.units import format_bytes
 
 _LOOKED_AT = 20
@@ -32,41 +33,83 @@ class Forecast:
 
 
 def forecast(
-    cells: Sequence[RunConfig], planned: Sequence[plan.PlannedLaunch], subject: Subject, folder: Path
+    cells: Sequence[RunConfig],
+    planned: Sequence[plan.PlannedLaunch],
+    subjects: Sequence[Subject],
+    folder: Path,
 ) -> Forecast | None:
-    """How long these launches will take; ``None`` where nothing tells.
+    """How long these launches will take; ``None`` where nothing tells. *subjects* are the models of the cells.
 
     The newest run of the same model in *folder* tells what a launch, an input and an output token take; without
     one, the size of the weights tells a floor.
     """
+    costs = {subject.path: _cost(subject, folder) for subject in subjects}
+    total, bases = 0.0, dict[str, None]()
+    for launch in planned:
+        cost = costs[subjects[launch.cell].path]
+        if cost is None:
+            return None
+        total += cost.launch_s(cells[launch.cell])
+        bases[cost.basis] = None
+    return Forecast(seconds=total, basis="; ".join(bases))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cost:
+    """What a launch of a model in a configuration takes in seconds, and what that is judged by."""
+
+    launch_s: Callable[[RunConfig], float]
+    basis: str
+
+
+def _cost(subject: Subject, folder: Path) -> _Cost | None:
+    """The cost of a model's launches; ``None`` where nothing tells."""
     if subject.provenance.source == "script":
         return None
     earlier = next(_earlier(subject, folder), None)
     if earlier is not None:
-        path, report = earlier
-        total = sum(_launch_s(cells[launch.cell], report) for launch in planned)
-        return Forecast(seconds=total, basis=f"judged by {path}")
+        path, known = earlier
+        return _Cost(launch_s=lambda config: _launch_s(config, known), basis=f"judged by {path}")
     size = _weights_bytes(Path(subject.path))
     if not size:
         return None
-    total = sum(_guessed_s(cells[launch.cell], size) for launch in planned)
-    return Forecast(seconds=total, basis=f"a guess from {format_bytes(size)} of weights, read once a token")
+    return _Cost(
+        launch_s=lambda config: _guessed_s(config, size),
+        basis=f"a guess from {format_bytes(size)} of weights, read once a token",
+    )
 
 
-def _earlier(subject: Subject, folder: Path) -> Iterator[tuple[Path, Report]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What an earlier run tells of a model: the median load time in seconds, and its rows with a first token."""
+
+    load_s: float
+    rows: Sequence[Row]
+
+
+def _earlier(subject: Subject, folder: Path) -> Iterator[tuple[Path, _Known]]:
     """Runs of the same content, the newest first, each with something that counts."""
     files = sorted(folder.glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
-    wanted = (subject.provenance.content_sha256, subject.provenance.path)
     for path in files[:_LOOKED_AT]:
         try:
             head = store.read_header(path)
-            if head is None or (head.provenance.content_sha256, head.provenance.path) != wanted:
+            cells = [] if head is None else _cells_of(subject.provenance, head)
+            if not cells:
                 continue
             report = summarize(store.read(path), ("first_token", "tpot", "e2e"))
         except LlmbenchError:
             continue
-        if any("first_token" in row.summaries for row in report.rows):
-            yield path, report
+        rows = [row for row in report.rows if row.cell in cells and "first_token" in row.summaries]
+        loads = [load.median for cell in cells if (load := report.load[cell]) is not None]
+        if rows:
+            yield path, _Known(load_s=max(loads, default=0.0), rows=rows)
+
+
+def _cells_of(origin: Provenance, run: Run) -> list[int]:
+    """The cells of a run that measured that very model."""
+    wanted = (origin.content_sha256, origin.path)
+    origins = [run.origin_of(cell) for cell in range(len(run.cells))]
+    return [cell for cell, found in enumerate(origins) if (found.content_sha256, found.path) == wanted]
 
 
 def _requests(config: RunConfig) -> Iterator[Prompt]:
@@ -75,11 +118,9 @@ def _requests(config: RunConfig) -> Iterator[Prompt]:
         yield config.prompts[request.prompt]
 
 
-def _launch_s(config: RunConfig, report: Report) -> float:
+def _launch_s(config: RunConfig, known: _Known) -> float:
     """Seconds of a launch, as an earlier run has it: starting, loading, and its requests."""
-    loads = [load.median for load in report.load if load is not None]
-    rows = [row for row in report.rows if "first_token" in row.summaries]
-    return _STARTING_S + max(loads, default=0.0) + sum(_request_s(config, p, rows) for p in _requests(config))
+    return _STARTING_S + known.load_s + sum(_request_s(config, p, known.rows) for p in _requests(config))
 
 
 def _request_s(config: RunConfig, prompt: Prompt, rows: Sequence[Row]) -> float:

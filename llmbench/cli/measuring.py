@@ -15,13 +15,14 @@ from llmbench.config import RunConfig
 from llmbench.errors import ExitCode, OutputError, worst
 from llmbench.events import LaunchEnded, LaunchStarted
 from llmbench.measurement import Measurement
-from llmbench.recording import Subject
 from llmbench.render import lines
 from llmbench.render.live import LiveLine
 from llmbench.report import Report
+from llmbench.resumption import find_resumption
 from llmbench.run import Outcome, Run
 from llmbench.run_file import RunFile
 from llmbench.runner import Event, Limits
+from llmbench.subject import Subject
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +88,14 @@ class Ways:
     is_quiet: bool = False
 
 
-def measure(cells: tuple[RunConfig, ...], subject: Subject, outputs: Outputs, ways: Ways) -> int:
-    """Measure some configurations, write everything, show the table; the exit code.
+def measure(cells: tuple[RunConfig, ...], subjects: Sequence[Subject], outputs: Outputs, ways: Ways) -> int:
+    """Measure some configurations, each of its model, write everything, show the table; the exit code.
 
     What was measured stays in the run file whatever ends the run; a file without a measurement is removed.
     """
     check_places(cells, is_strict=ways.is_strict)
     recording.check_paths(cells, outputs.folder)
-    header = recording.new_header(cells, subject, name=outputs.name)
+    header = recording.new_header(cells, subjects, name=outputs.name)
     path = recording.run_file_path(header, outputs.folder)
     with RunFile.create(path, header, overwrite=outputs.overwrite) as file:
         try:
@@ -102,7 +103,7 @@ def measure(cells: tuple[RunConfig, ...], subject: Subject, outputs: Outputs, wa
                 file,
                 cells,
                 plan.launches(cells, seed=ways.order_seed),
-                subject=subject,
+                subjects=subjects,
                 outputs=outputs,
                 ways=ways,
             )
@@ -126,13 +127,19 @@ def resume(
         if contents.run.is_complete and not salvage:
             click.echo(shown(f"{path} is complete; nothing is left to do"), err=True)
             return exit_code(show(contents.run, outputs, path), ways)
-        left = recording.find_resumption(contents, model=model)
+        left = find_resumption(contents, model=model)
         check_places(left.cells, is_strict=ways.is_strict)
         recording.check_paths(left.cells, outputs.folder)
         for launch in left.aborted:
             file.append(LaunchEnded(launch=launch, outcome=Outcome.ABORTED))
         return _measure_into(
-            file, left.cells, left.planned, subject=left.subject, outputs=outputs, ways=ways, salvage=salvage
+            file,
+            left.cells,
+            left.planned,
+            subjects=left.subjects,
+            outputs=outputs,
+            ways=ways,
+            salvage=salvage,
         )
 
 
@@ -141,7 +148,7 @@ def _measure_into(
     cells: tuple[RunConfig, ...],
     planned: Sequence[plan.PlannedLaunch],
     *,
-    subject: Subject,
+    subjects: Sequence[Subject],
     outputs: Outputs,
     ways: Ways,
     salvage: bool = False,
@@ -152,7 +159,7 @@ def _measure_into(
         cells,
         planned,
         limits=ways.limits,
-        context_tokens=subject.context_tokens,
+        subjects=subjects,
         keep_going=ways.keep_going,
         must_split=ways.is_strict,
     )

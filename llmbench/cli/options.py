@@ -75,7 +75,7 @@ class IntegerList(click.ParamType[tuple[int, ...]]):
 
 
 class WordList(click.ParamType[tuple[str, ...]]):
-    """``pa,sdpa`` as a tuple of words, each one of *choices* where there are any."""
+    """``pa,sdpa`` as a tuple of words, each one of *choices*, whatever its case, where there are any."""
 
     name = "A,B"
 
@@ -89,7 +89,7 @@ class WordList(click.ParamType[tuple[str, ...]]):
         """The words, in the order given."""
         if value == ():
             return ()
-        words = _parts(value)
+        words = [part.lower() if self._choices else part for part in _parts(value)]
         wrong = [word for word in words if self._choices and word not in self._choices]
         if wrong or not words:
             allowed = ", ".join(self._choices) or "words with commas between"

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from llmbench.cli.configuration import ask
+from llmbench.cli.asked import ask
 from llmbench.cli.finding import find
 from llmbench.cli.messages import say
 from llmbench.cli.options import Command

@@ -1,6 +1,7 @@
 """``llmbench run``: from options to a configuration, then measure, keep, show."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from llmbench import plan, recipes, recording, runner
-from llmbench.cli.configuration import Asked, configuration_options
+from llmbench.cli.asked import Asked, configuration_options
 from llmbench.cli.finding import find
 from llmbench.cli.forecast import forecast
 from llmbench.cli.loading import salvage_option
@@ -18,9 +19,9 @@ from llmbench.cli.messages import say
 from llmbench.cli.options import Command, Duration, check_folder, check_output
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
-from llmbench.recording import Subject
 from llmbench.report import distinguish
 from llmbench.runner import Limits
+from llmbench.subject import Subject
 from llmbench.units import format_duration
 
 
@@ -137,12 +138,12 @@ def command(  # noqa: PLR0917
         return go_on(resume, outputs, ways, model=options["model"], salvage=salvage)
     asked = Asked(**_without_recipe_prompts(ctx, options))
     check_folder(output_dir, "--output-dir")
-    subject, cells = find(asked)
+    subjects, cells = find(asked)
     if dry_run:
-        return _describe(cells, subject, output_dir, ways)
+        return _describe(cells, subjects, output_dir, ways)
     if len(cells) > 1:
         runner.check(cells, limit_s=timeout)
-    return measure(cells, subject, outputs, ways)
+    return measure(cells, subjects, outputs, ways)
 
 
 def _without_recipe_prompts(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
@@ -168,20 +169,20 @@ def _check_resume(ctx: click.Context) -> None:
         )
 
 
-def _describe(cells: tuple[RunConfig, ...], subject: Subject, folder: Path, ways: Ways) -> int:
+def _describe(cells: tuple[RunConfig, ...], subjects: Sequence[Subject], folder: Path, ways: Ways) -> int:
     """Say what would be measured, in which order, and how long it would take, about."""
     planned = plan.launches(cells, seed=ways.order_seed)
     distinctions = distinguish(cells)
     for launch in planned:
         config = cells[launch.cell]
         work = f"{config.warmups} warm-up + {config.iterations} measured iterations"
-        apart = "".join(f", {name}={value}" for name, value in distinctions[launch.cell].items())
+        apart = "".join(f", {name}={value or 'not set'}" for name, value in distinctions[launch.cell].items())
         say(
             f"launch {launch.index + 1}: {config.model} on {config.device} with {config.engine}, "
             f"prompts: {len(config.prompts)}, {work}, {config.output_tokens} output tokens{apart}"
         )
     requests = recording.planned_requests(cells, planned)
-    expected = forecast(cells, planned, subject, folder)
+    expected = forecast(cells, planned, subjects, folder)
     if expected is not None:
         say(f"about {format_duration(expected.seconds)}, {expected.basis}")
     say(f"requests: {requests}, launches: {len(planned)}; nothing was run")

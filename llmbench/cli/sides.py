@@ -9,12 +9,12 @@ import click
 from click.core import ParameterSource
 
 from llmbench import recipes
-from llmbench.cli.configuration import Asked, ask, configuration_options
+from llmbench.cli.asked import Asked, ask, configuration_options
 from llmbench.cli.finding import find
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
 from llmbench.interleaved import SIDES
-from llmbench.recording import Subject
+from llmbench.subject import Subject
 
 _LEFT_OUT = frozenset({"launches"})
 """Options of ``run`` that blocks make pointless."""
@@ -139,13 +139,13 @@ def _side(ctx: click.Context, values: Mapping[str, Any], name: str) -> Side:
     except click.UsageError as error:
         error.ctx = ctx
         raise
-    subject, cells = find(asked)
+    subjects, cells = find(asked)
     if len(cells) != 1:
         raise InputError(
             f"{name} is a sweep of {len(cells)} configurations, where one is wanted",
             hint="give one value to each option; ab takes an option twice, for a value a side",
         )
-    return Side(subject=subject, config=cells[0])
+    return Side(subject=subjects[0], config=cells[0])
 
 
 def _of_side(name: str, value: Any, number: int) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from llmbench import plan, recording, report, speedup, store
-from llmbench.cli.configuration import ask
+from llmbench.cli.asked import ask
 from llmbench.cli.finding import find
 from llmbench.cli.measuring import View, is_empty
 from llmbench.cli.messages import complain, say, shown
@@ -22,13 +22,13 @@ from llmbench.config import RunConfig
 from llmbench.errors import ExitCode, InputError
 from llmbench.events import LaunchStarted
 from llmbench.plan import PlannedLaunch
-from llmbench.recording import Subject
 from llmbench.render.live import LiveLine
 from llmbench.report import Report
 from llmbench.run import Run
 from llmbench.run_file import RunFile
 from llmbench.runner import Limits
 from llmbench.speedup import Setup
+from llmbench.subject import Subject
 from llmbench.system import topology
 
 
@@ -113,7 +113,7 @@ def command(
     subject, base = _base(options)
     cells = speedup.configurations(base, topology.read(), sockets)
     ways = _Ways(limits=Limits(load_s=timeout, request_s=timeout), budget_s=budget, is_quiet=quiet)
-    header = recording.new_header(cells, subject, name=name)
+    header = recording.new_header(cells, [subject] * len(cells), name=name)
     path = recording.run_file_path(header, output_dir)
     recording.check_paths(cells, output_dir)
     with RunFile.create(path, header, overwrite=overwrite) as file:
@@ -130,12 +130,12 @@ def command(
 def _base(options: dict[str, Any]) -> tuple[Subject, RunConfig]:
     """The model, and the configuration that all setups share."""
     given = {key: value for key, value in options.items() if value is not None}
-    subject, cells = find(ask(given))
+    subjects, cells = find(ask(given))
     if len(cells) > 1:
         raise InputError(
             "sockets measures one configuration; these options make a sweep", hint="give one value each"
         )
-    return subject, cells[0]
+    return subjects[0], cells[0]
 
 
 def _measure_into(file: RunFile, cells: tuple[RunConfig, ...], subject: Subject, ways: _Ways) -> None:
@@ -146,7 +146,7 @@ def _measure_into(file: RunFile, cells: tuple[RunConfig, ...], subject: Subject,
         cells,
         _within(planned, ways.budget_s),
         limits=ways.limits,
-        context_tokens=subject.context_tokens,
+        subjects=[subject] * len(cells),
         must_split=True,
     )
     total = recording.planned_requests(cells, planned)

@@ -7,8 +7,8 @@ from llmbench.proof import effect
 from llmbench.report import settings
 from llmbench.run import InForce, Outcome, Run
 
-_NO_CHANGE = frozenset({"model", "launches"})
-"""Settings that tell where or how often, not what."""
+_NO_CHANGE = frozenset({"model", "weight_format", "launches"})
+"""Settings that tell where or how often, not what; the weight format is told with the model's files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

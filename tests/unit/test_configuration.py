@@ -5,7 +5,8 @@ from typing import Any
 import click
 import pytest
 
-from llmbench.cli.configuration import Asked, configuration_options, configurations, read_recipe
+from llmbench.cli.asked import Asked, configuration_options, read_recipe
+from llmbench.cli.configuration import configurations
 from llmbench.cli.options import Command
 from llmbench.config import RunConfig
 from llmbench.errors import InputError

@@ -8,8 +8,8 @@ from llmbench import plan
 from llmbench.cli.forecast import forecast
 from llmbench.config import Prompt, RunConfig
 from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
-from llmbench.recording import Subject
 from llmbench.run import Outcome, Provenance, Run
+from llmbench.subject import Subject
 
 BuildRun = Callable[..., Run]
 
@@ -50,7 +50,7 @@ def test_an_earlier_run_of_the_model_tells_what_each_part_takes(story_of: BuildR
     _write(run, tmp_path / "earlier.jsonl")
     subject = Subject(path=run.provenance.path, provenance=run.provenance)
     cells = (_config(32), _config(64, launches=2))
-    found = forecast(cells, plan.launches(cells), subject, tmp_path)
+    found = forecast(cells, plan.launches(cells), [subject] * len(cells), tmp_path)
 
     assert found is not None
     request = 0.05 + 0.1 + 10 * 0.035 / 3
@@ -68,7 +68,7 @@ def test_another_model_s_run_tells_nothing(story_of: BuildRun, tmp_path: Path) -
     (model / "openvino_model.bin").write_bytes(bytes(10_000_000))
     subject = Subject(path=str(model), provenance=Provenance(path=str(model)))
     cells = (_config(100),)
-    found = forecast(cells, plan.launches(cells), subject, tmp_path)
+    found = forecast(cells, plan.launches(cells), [subject] * len(cells), tmp_path)
 
     assert found is not None
     assert "a guess from 10 MiB" in found.basis
@@ -82,5 +82,5 @@ def test_a_script_takes_no_time_worth_telling(tmp_path: Path) -> None:
     script = Subject(path="first=1ms", provenance=Provenance(path="first=1ms", source="script"))
     nothing = Subject(path=str(tmp_path), provenance=Provenance(path=str(tmp_path)))
 
-    assert forecast(cells, plan.launches(cells), script, tmp_path) is None
-    assert forecast(cells, plan.launches(cells), nothing, tmp_path) is None
+    assert forecast(cells, plan.launches(cells), [script], tmp_path) is None
+    assert forecast(cells, plan.launches(cells), [nothing], tmp_path) is None

@@ -2,24 +2,36 @@
 
 import json
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from llmbench.config import weight_format_of
 from llmbench.digests import combined_sha256, file_sha256
 from llmbench.errors import InputError
 from llmbench.gguf_header import is_gguf, read_header
+from llmbench.ir.files import MODEL_XML, PARTS, gguf_faults, ir_faults
 from llmbench.manifest import Manifest, read_manifest
 from llmbench.run import Provenance
 
-MODEL_XML = "openvino_model.xml"
+__all__ = [
+    "MODEL_XML",
+    "PARTIAL_SUFFIX",
+    "PARTS",
+    "Model",
+    "check_files",
+    "context_of_config",
+    "format_of",
+    "locate",
+    "provenance",
+    "verify",
+]
+
 PARTIAL_SUFFIX = ".partial"
-PARTS = ("openvino_model", "openvino_tokenizer", "openvino_detokenizer")
-"""The three networks of a model; each is an ``.xml`` and a ``.bin``."""
 
 _SEARCH_DEPTH = 6
+_LISTED = 8
 _CONTEXT_KEYS = (
     "max_position_embeddings",
     "n_positions",
@@ -28,7 +40,6 @@ _CONTEXT_KEYS = (
     "max_sequence_length",
     "seq_length",
 )
-_CONSTANT = re.compile(rb'offset="(\d+)" size="(\d+)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +55,22 @@ class Model:
     context_tokens: int | None = None
 
 
-def locate(path: str | os.PathLike[str]) -> Model:
-    """The model at *path*: an IR folder, a parent of exactly one, or a GGUF file; else an ``InputError``."""
+def locate(path: str | os.PathLike[str], *, weight_format: str | None = None) -> Model:
+    """The model at *path*: an IR folder, a parent of exactly one, or a GGUF file; else an ``InputError``.
+
+    *weight_format* chooses among several IRs below a parent.
+    """
     place = Path(path).expanduser()
     if place.name == MODEL_XML:
         place = place.parent
     if place.is_file():
-        return _gguf_model(place)
+        found = _gguf_model(place)
+        if weight_format is not None:
+            raise InputError(
+                f"--weight-format {weight_format} chooses among IRs; {place} is a GGUF file, which keeps its weights",
+                hint="leave out --weight-format, or name a folder of IRs with -m",
+            )
+        return found
     if not place.is_dir() or not os.fspath(path):
         raise InputError(
             f"there is no model at {place if os.fspath(path) else 'an empty path'}",
@@ -58,15 +78,27 @@ def locate(path: str | os.PathLike[str]) -> Model:
         )
     if any(part.endswith(PARTIAL_SUFFIX) for part in place.resolve().parts):
         raise InputError(f"{place} is a conversion that was cut short", hint=_PARTIAL_REMEDY)
-    folder = place if _holds_parts(place) else _only_ir_below(place)
-    manifest = read_manifest(folder)
-    context = manifest.context_tokens if manifest else context_of_config(folder / "config.json")
-    return Model(path=folder, kind="ir", manifest=manifest, context_tokens=context)
+    folders = [place] if _holds_parts(place) else _irs_below(place)
+    if weight_format is not None:
+        folders = _of_format(weight_format, folders, place)
+    if len(folders) > 1:
+        raise _several(folders, place)
+    manifest = read_manifest(folders[0])
+    context = manifest.context_tokens if manifest else context_of_config(folders[0] / "config.json")
+    return Model(path=folders[0], kind="ir", manifest=manifest, context_tokens=context)
+
+
+def format_of(folder: Path) -> str | None:
+    """The weight format that an IR goes by, by its folder's name or else its manifest; ``None`` where nothing tells."""
+    named = weight_format_of(str(folder), None)
+    manifest = read_manifest(folder) if named is None else None
+    return weight_format_of(str(folder), manifest.recipe.weight_format) if manifest else named
 
 
 def check_files(model: Model) -> None:
     """Raise one ``InputError`` that names every missing, empty or truncated file with its size."""
-    faults = tuple(_gguf_faults(model.path) if model.kind == "gguf" else _ir_faults(model))
+    recorded = model.manifest.files if model.manifest else {}
+    faults = tuple(gguf_faults(model.path) if model.kind == "gguf" else ir_faults(model.path, recorded))
     if faults:
         raise InputError(
             f"{model.path} is not a whole model: {'; '.join(faults)}",
@@ -139,8 +171,8 @@ def _holds_parts(folder: Path) -> bool:
     return any((folder / f"{part}{end}").exists() for part in PARTS for end in (".xml", ".bin"))
 
 
-def _only_ir_below(parent: Path) -> Path:
-    """The one IR folder below *parent*; an ``InputError`` lists what is there where it is not one."""
+def _irs_below(parent: Path) -> list[Path]:
+    """The IR folders below *parent*, in order of name; an ``InputError`` where there is none."""
     found: list[Path] = []
     partial: list[Path] = []
     for folder in _folders_below(parent):
@@ -148,16 +180,43 @@ def _only_ir_below(parent: Path) -> Path:
             partial.append(folder)
         elif (folder / MODEL_XML).exists():
             found.append(folder)
-    if len(found) == 1:
-        return found[0]
     if found:
-        listed = ", ".join(str(folder) for folder in found[:8]) + (", …" if len(found) > 8 else "")
-        raise InputError(f"{parent} holds {len(found)} models: {listed}", hint=f"choose one: -m {found[0]}")
+        return found
     if partial:
         raise InputError(
             f"{parent} holds only a conversion that was cut short: {partial[0]}", hint=_PARTIAL_REMEDY
         )
     raise InputError(f"{parent} holds no model: there is no {MODEL_XML} in it or below", hint=_remedy(parent))
+
+
+def _of_format(asked: str, folders: Sequence[Path], place: Path) -> list[Path]:
+    """Those of some IRs that go by a weight format; an ``InputError`` says which formats there are."""
+    formats = {folder: format_of(folder) for folder in folders}
+    found = [folder for folder, name in formats.items() if name == asked]
+    if found:
+        return found
+    there = [f"{name or 'an unknown one'} ({folder})" for folder, name in formats.items()]
+    raise InputError(
+        f"{place} holds no IR with {asked} weights; there is {_listed(there)}",
+        hint="choose what is there, or make it: "
+        f"llmbench convert --model-id ID --output-dir OUT --weight-format {asked}",
+    )
+
+
+def _several(folders: Sequence[Path], place: Path) -> InputError:
+    """The error for more models than one, with what to type."""
+    formats = [format_of(folder) for folder in folders]
+    choice = f"choose one: -m {folders[0]}"
+    if None not in formats and len(set(formats)) == len(formats):
+        choice += (
+            f"; or run one of them, or all in a sweep, with --weight-format {','.join(map(str, formats))}"
+        )
+    return InputError(f"{place} holds {len(folders)} models: {_listed([*map(str, folders)])}", hint=choice)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few of some names."""
+    return ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
 
 
 def _folders_below(parent: Path) -> Iterator[Path]:
@@ -181,66 +240,6 @@ def _remedy(folder: Path) -> str:
     if (folder / "config.json").exists():
         return f"convert it first: llmbench convert --model-id {folder} --output-dir OUT"
     return "make one with: llmbench convert --model-id ID --output-dir OUT"
-
-
-def _gguf_faults(path: Path) -> Iterator[str]:
-    """What is wrong with a GGUF's size; a damaged head raises by itself."""
-    size = path.stat().st_size
-    needed = max((tensor.end for tensor in read_header(path).tensors), default=0)
-    if size < needed:
-        yield f"it has {size} bytes; its tensors end at {needed}"
-
-
-def _ir_faults(model: Model) -> Iterator[str]:
-    """What is wrong with an IR's files, the network first."""
-    required = [f"{part}.xml" for part in PARTS] + [f"{part}.bin" for part in PARTS]
-    recorded = model.manifest.files if model.manifest else {}
-    for name in [*required, *sorted(set(recorded) - set(required))]:
-        size = _size(model.path / name)
-        if name in recorded:
-            if size is None:
-                yield f"{name} is missing"
-            elif size != recorded[name].bytes:
-                yield f"{name} has {size} bytes; the manifest says {recorded[name].bytes}"
-        elif name.endswith(".xml"):
-            yield from _xml_faults(model.path / name, size)
-        else:
-            yield from _bin_faults(model.path / name, size)
-
-
-def _xml_faults(path: Path, size: int | None) -> Iterator[str]:
-    """What is wrong with a network file by a look at its two ends."""
-    if size is None:
-        yield f"{path.name} is missing"
-        return
-    if size == 0:
-        yield f"{path.name} is empty"
-        return
-    with path.open("rb") as file:
-        head = file.read(512)
-        file.seek(max(0, size - 512))
-        tail = file.read()
-    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<?xml", b"<net")) or b"<net" not in head:
-        yield f"{path.name} is not an IR ({size} bytes)"
-    elif not tail.rstrip().endswith(b"</net>"):
-        yield f"{path.name} is truncated at {size} bytes: it does not end with </net>"
-
-
-def _bin_faults(path: Path, size: int | None) -> Iterator[str]:
-    """What is wrong with a weights file, against the constants that its network names."""
-    xml = path.with_suffix(".xml")
-    content = xml.read_bytes() if xml.is_file() else b""
-    needed = max((int(offset) + int(length) for offset, length in _CONSTANT.findall(content)), default=0)
-    if size is None and (needed or not content):
-        yield f"{path.name} is missing"
-    elif size is not None and size < needed:
-        state = "is empty" if size == 0 else f"is truncated at {size} bytes"
-        yield f"{path.name} {state}; {xml.name} needs {needed}"
-
-
-def _size(path: Path) -> int | None:
-    """Bytes of a file; ``None`` where there is none."""
-    return path.stat().st_size if path.is_file() else None
 
 
 def context_of_config(path: Path) -> int | None:
