@@ -3,9 +3,12 @@
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+import msgspec
 
 from llmbench.errors import LaunchError
-from llmbench.units import Nanoseconds
+from llmbench.units import Count, Index, Instant, Nanoseconds, Seconds
 
 WORKED_SHARE = 0.25
 """A socket that was busy for less of the time did not do its part of a split."""
@@ -36,9 +39,9 @@ class Sequence:
     ``at_ns`` has one instant a token event; ``counts`` its tokens, and is empty where each event held one.
     """
 
-    input_tokens: int
-    at_ns: tuple[Nanoseconds, ...]
-    counts: tuple[int, ...] = ()
+    input_tokens: Index
+    at_ns: tuple[Instant, ...]
+    counts: tuple[Count, ...] = ()
     token_ids: tuple[int, ...] = ()
     text: str | None = None
     finish: Finish = Finish.LENGTH
@@ -73,10 +76,10 @@ class Conditions:
     settings of the CPUs that were other ones afterwards.
     """
 
-    wall_s: float
-    cpus: int
-    own_s: float
-    foreign_s: float
+    wall_s: Seconds
+    cpus: Count
+    own_s: Seconds
+    foreign_s: Seconds
     suspended_s: float = 0.0
     throttle_events: int = 0
     stepped_s: float = 0.0
@@ -94,10 +97,10 @@ class SocketWork:
 
     socket: int
     cpus: int
-    expected_cpus: int
-    busy_s: float
-    thread_s: float = 0.0
-    still_s: float = 0.0
+    expected_cpus: Count
+    busy_s: Seconds
+    thread_s: Seconds = 0.0
+    still_s: Seconds = 0.0
     threads: int = 0
 
 
@@ -109,8 +112,8 @@ class Placement:
     does not. *pages* has the bytes on each NUMA node at the end, and is empty where they were not read.
     """
 
-    wall_s: float
-    own_s: float
+    wall_s: Seconds
+    own_s: Seconds
     sockets: tuple[SocketWork, ...]
     migrations: int | None = None
     pages: Mapping[int, int] = field(default_factory=dict)
@@ -212,20 +215,20 @@ class Measurement:
     *has_token_times* is false where a report that was imported told the first and the last instant only.
     """
 
-    launch: int
-    iteration: int
-    prompt: int
+    launch: Index
+    iteration: Index
+    prompt: Index
     is_warmup: bool
-    start_ns: Nanoseconds
-    end_ns: Nanoseconds
+    start_ns: Instant
+    end_ns: Instant
     started_at: str
     ended_at: str
-    asked_tokens: int
-    sequences: tuple[Sequence, ...]
-    infer_ns: tuple[int, ...] = ()
-    callback_ns: tuple[Nanoseconds, ...] = ()
-    tokenize_ns: int | None = None
-    detokenize_ns: int | None = None
+    asked_tokens: Index
+    sequences: Annotated[tuple[Sequence, ...], msgspec.Meta(min_length=1)]
+    infer_ns: tuple[Index, ...] = ()
+    callback_ns: tuple[Instant, ...] = ()
+    tokenize_ns: Index | None = None
+    detokenize_ns: Index | None = None
     conditions: Conditions | None = None
     memory: Memory | None = None
     placement: Placement | None = None

@@ -2,14 +2,29 @@
 
 Instants are integers of nanoseconds on one monotonic clock (``time.perf_counter_ns``); durations are
 float seconds; sizes are integer bytes. Milliseconds and MiB exist only where a person or a file reads them.
+What a type allows is held against every value that is read from a run file.
 """
 
 import enum
 from collections.abc import Collection
-from typing import NewType
+from typing import Annotated, NewType
+
+import msgspec
 
 Nanoseconds = NewType("Nanoseconds", int)
 """An instant on the clock of ``time.perf_counter_ns``."""
+
+Instant = Annotated[Nanoseconds, msgspec.Meta(ge=0, lt=1 << 62)]
+"""Such an instant, or a number of nanoseconds, that a clock can have shown."""
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+"""A duration that can have been measured."""
+
+Index = Annotated[int, msgspec.Meta(ge=0)]
+"""A number of things, or the number of a thing among others."""
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+"""A number of things of which there is at least one."""
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000

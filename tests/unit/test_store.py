@@ -139,6 +139,53 @@ def test_a_wrong_type_in_a_line_is_damage(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("told", "impossible"),
+    [
+        ('"launch":0,"iteration":0', '"launch":0,"iteration":-1'),
+        ('"prompt":0', '"prompt":-1'),
+        ('"asked_tokens":4', '"asked_tokens":-4'),
+        ('"start_ns":900', '"start_ns":-900'),
+        ('"end_ns":1040', f'"end_ns":{1 << 62}'),
+        ('"at_ns":[1000,', '"at_ns":[-1000,'),
+        ('"at_ns":[1000,', '"at_ns":[1020,'),
+        ('"counts":[]', '"counts":[1,1,0,1]'),
+        ('"infer_ns":[]', '"infer_ns":[-1]'),
+        ('"tokenize_ns":null', '"tokenize_ns":-1'),
+        ('"load_s":1.5', '"load_s":-1.5'),
+        ('"conditions":null', '"conditions":{"wall_s":-1,"cpus":1,"own_s":0,"foreign_s":0}'),
+        ('"conditions":null', '"conditions":{"wall_s":1,"cpus":0,"own_s":0,"foreign_s":0}'),
+        ('"conditions":null', '"conditions":{"wall_s":1,"cpus":1,"own_s":1e999,"foreign_s":0}'),
+        ('"placement":null', '"placement":{"wall_s":1,"own_s":-1,"sockets":[]}'),
+        (
+            '"placement":null',
+            '"placement":{"wall_s":1,"own_s":1,"sockets":[{"socket":0,"cpus":1,"expected_cpus":0,"busy_s":1}]}',
+        ),
+    ],
+)
+def test_a_value_that_nothing_can_have_measured_is_damage(tmp_path: Path, told: str, impossible: str) -> None:
+    """No negative number or time, no event without a token, no instant off the clock or out of order."""
+    path = _write(tmp_path / "r.jsonl")
+    content = path.read_text()
+    assert told in content
+    path.write_text(content.replace(told, impossible, 1))
+
+    with pytest.raises(InputError, match=r"r\.jsonl:[23]: damaged line"):
+        read(path)
+
+
+def test_a_run_without_a_configuration_and_a_request_without_a_sequence_are_damage(tmp_path: Path) -> None:
+    """Neither can be summarised."""
+    path = _write(tmp_path / "r.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    empty = encode(dataclasses.replace(_measurement(), sequences=()))
+    for number, damaged in ((1, encode(dataclasses.replace(_header(), cells=()))), (3, empty)):
+        path.write_bytes(b"".join([*lines[: number - 1], damaged, *lines[number:]]))
+
+        with pytest.raises(InputError, match=rf"r\.jsonl:{number}: damaged line"):
+            read(path)
+
+
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     """A file of a later schema is refused with both numbers."""
     path = tmp_path / "r.jsonl"
