@@ -15,7 +15,7 @@ from llmbench.config import RunConfig
 from llmbench.errors import LlmbenchError
 from llmbench.measurement import Measurement, Memory
 from llmbench.redaction import redact_tree
-from llmbench.run import Environment, Failure, Held, InForce, Outcome, Provenance
+from llmbench.run import Environment, Failure, Held, InForce, ModelCache, Outcome, Provenance
 from llmbench.units import Seconds
 
 SCHEMA = 1
@@ -38,7 +38,7 @@ class Header:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchStarted:
-    """A worker loaded the model; *load_s* is read + compile. *block* and *versions* are those of a `Launch`."""
+    """A worker loaded the model; *load_s* is read + compile. The others are those of a `Launch`."""
 
     launch: int
     cell: int
@@ -46,6 +46,7 @@ class LaunchStarted:
     block: int | None = None
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     load_s: Seconds | None = None
+    model_cache: ModelCache | None = None
     load_memory: Memory | None = None
     in_force: InForce = dataclasses.field(default_factory=InForce)
     held: Held = dataclasses.field(default_factory=Held)

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from llmbench.errors import LaunchError
-from llmbench.units import Count, Index, Instant, Nanoseconds, Seconds
+from llmbench.units import Count, Index, Instant, Joules, Nanoseconds, Seconds
 
 WORKED_SHARE = 0.25
 """A socket that was busy for less of the time did not do its part of a split."""
@@ -212,6 +212,7 @@ class Measurement:
     empty where the backend cannot see them. *callback_ns* are the instants at which a streamer was called; a call
     is not a token. *later_steps* counts the steps after the first where a step may give several tokens, and is
     ``None`` where each gives one. *suspicions* are what the worker itself found wrong.
+    *energy_j* is what all CPU packages took meanwhile, neighbours included, ``None`` where their counters cannot be read.
     *has_token_times* is false where a report that was imported told the first and the last instant only.
     """
 
@@ -232,6 +233,7 @@ class Measurement:
     conditions: Conditions | None = None
     memory: Memory | None = None
     placement: Placement | None = None
+    energy_j: Joules | None = None
     later_steps: int | None = None
     suspicions: tuple[str, ...] = ()
     has_token_times: bool = True

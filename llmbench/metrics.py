@@ -150,6 +150,17 @@ def memory(m: Measurement) -> float | None:
     return None if m.memory is None else float(m.memory.peak_bytes)
 
 
+def energy(m: Measurement) -> float | None:
+    """Joules that all CPU packages took during the request; ``None`` where their counters cannot be read."""
+    return m.energy_j
+
+
+def energy_per_token(m: Measurement) -> float | None:
+    """Joules for each output token of all sequences, the input's work included."""
+    tokens = sum(sequence.output_tokens for sequence in m.sequences)
+    return None if m.energy_j is None or not tokens else m.energy_j / tokens
+
+
 def _latency(
     name: str, title: str, definition: str, of: Callable[[Measurement], float | None]
 ) -> Metric[Measurement]:
@@ -207,6 +218,22 @@ _ALL = (
         direction=Direction.LOWER,
         definition="the worker's own high-water mark while it generates",
         of=memory,
+    ),
+    Metric(
+        name="energy",
+        title="energy",
+        unit=Unit.JOULES,
+        direction=Direction.LOWER,
+        definition="what all CPU packages took during the request, neighbours included",
+        of=energy,
+    ),
+    Metric(
+        name="energy_per_token",
+        title="energy per token",
+        unit=Unit.MILLIJOULES_PER_TOKEN,
+        direction=Direction.LOWER,
+        definition="energy / output tokens of all sequences",
+        of=energy_per_token,
     ),
 )
 

@@ -42,8 +42,26 @@ class Topology:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRate:
+    """Bytes a second that a triad got from this machine's memory, when it was last measured.
+
+    *bytes_per_s* is that of all CPUs which may be used, *sockets* that of each socket alone, empty where there is one.
+    *is_beyond_caches* is false where some of it may have come from caches.
+    """
+
+    measured_at: str
+    bytes_per_s: float
+    sockets: Mapping[int, float] = field(default_factory=dict)
+    is_beyond_caches: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The machine and the software, taken before the first launch. ``None`` is what the kernel does not tell."""
+    """The machine and the software, taken before the first launch. ``None`` is what the kernel does not tell.
+
+    *last_caches* has the bytes of each socket's caches of the last level. *memory_rate* is ``None`` where it was not
+    measured: a run never does so itself.
+    """
 
     cpu_model: str
     topology: Topology
@@ -54,6 +72,8 @@ class Environment:
     governor: str | None = None
     transparent_hugepages: str | None = None
     load_average: float | None = None
+    last_caches: Mapping[int, int] = field(default_factory=dict)
+    memory_rate: MemoryRate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +81,9 @@ class Provenance:
     """Where the model files came from; ``known`` is false for an IR without a manifest.
 
     *stamp* is a hash over names, sizes and times of the files: what tells a changed model where content was not hashed.
+    *companions* are what is loaded beside the model, by name with its hash: a draft model, LoRA adapters.
+    *weight_bytes* is what a decode step reads of the weights, *kv_values* how many numbers a token of context adds to
+    the KV cache (`llmbench.network`); ``None`` where that is not known.
     """
 
     path: str
@@ -72,6 +95,21 @@ class Provenance:
     content_sha256: str | None = None
     context_tokens: int | None = None
     stamp: str | None = None
+    companions: tuple[tuple[str, str], ...] = ()
+    weight_bytes: int | None = None
+    kv_values: int | None = None
+
+
+class ModelCache(enum.Enum):
+    """What a launch found in the folder of compiled models: nothing is kept, nothing yet, or the model itself.
+
+    *refused* is a model that was there and was compiled again all the same.
+    """
+
+    OFF = "off"
+    COLD = "cold"
+    WARM = "warm"
+    REFUSED = "refused"
 
 
 class Outcome(enum.Enum):
@@ -144,6 +182,7 @@ class Held:
 class Launch:
     """One fresh process that loaded the model and ran its iterations. *load_s* is read + compile.
 
+    *model_cache* is how it found the folder of compiled models, ``None`` where that is not known.
     *block* is the round of launches it was made in, one of each cell; ``None`` where that was not recorded.
     *versions* are those of the software in the worker's own environment.
     """
@@ -154,6 +193,7 @@ class Launch:
     block: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     load_s: float | None = None
+    model_cache: ModelCache | None = None
     load_memory: Memory | None = None
     in_force: InForce = field(default_factory=InForce)
     held: Held = field(default_factory=Held)

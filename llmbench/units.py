@@ -20,6 +20,9 @@ Instant = Annotated[Nanoseconds, msgspec.Meta(ge=0, lt=1 << 62)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 """A duration that can have been measured."""
 
+Joules = Annotated[float, msgspec.Meta(ge=0)]
+"""An energy that can have been measured."""
+
 Index = Annotated[int, msgspec.Meta(ge=0)]
 """A number of things, or the number of a thing among others."""
 
@@ -48,10 +51,13 @@ class Unit(enum.Enum):
     TOKENS_PER_SECOND = "tokens/s"
     TOKENS_PER_STEP = "tokens/step"
     MEBIBYTES = "MiB"
+    GIGABYTES_PER_SECOND = "GB/s"
+    JOULES = "J"
+    MILLIJOULES_PER_TOKEN = "mJ/token"  # noqa: S105  a token of text
 
     @property
     def scale(self) -> float:
-        """Factor from seconds, tokens a second or bytes to the unit shown."""
+        """Factor from seconds, tokens a second, bytes or joules to the unit shown."""
         return _SCALE[self]
 
 
@@ -62,6 +68,9 @@ _SCALE = {
     Unit.TOKENS_PER_SECOND: 1.0,
     Unit.TOKENS_PER_STEP: 1.0,
     Unit.MEBIBYTES: 1 / BYTES_PER_MIB,
+    Unit.GIGABYTES_PER_SECOND: 1e-9,
+    Unit.JOULES: 1.0,
+    Unit.MILLIJOULES_PER_TOKEN: 1e3,
 }
 
 

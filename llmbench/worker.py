@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -28,10 +29,12 @@ from llmbench.errors import ExitCode, InputError, LlmbenchError, MachineError
 from llmbench.heartbeat import Heartbeat
 from llmbench.inputs import Inputs
 from llmbench.measurement import Measurement, Memory
-from llmbench.run import Held, InForce, Split
-from llmbench.system import environment, placement, topology
+from llmbench.run import Held, InForce, ModelCache, Split
+from llmbench.system import compiled, environment, placement, topology
 from llmbench.system.binding import Binding
+from llmbench.system.compiled import Compiled
 from llmbench.system.conditions import Probe
+from llmbench.system.energy import Meter
 from llmbench.system.memory import Phase
 from llmbench.units import seconds_between
 
@@ -81,6 +84,7 @@ class Loaded(msgspec.Struct, tag="loaded"):
     input_tokens: tuple[int, ...]
     held: Held
     versions: dict[str, str] = {}
+    model_cache: ModelCache | None = None
 
 
 class Measured(msgspec.Struct, tag="measured"):
@@ -107,9 +111,10 @@ def _local_now() -> str:
 
 
 class Launch:
-    """A loaded model, and the requests made of it."""
+    """A loaded model, and the requests made of it; energy is read from the files below *root*."""
 
-    def __init__(self, command: Open, beat: Callable[[int, int], None]) -> None:
+    def __init__(self, command: Open, beat: Callable[[int, int], None], root: Path = Path("/")) -> None:
+        self._root = root
         self.config = command.config
         self._beat = beat
         self.index = command.launch
@@ -119,12 +124,16 @@ class Launch:
         engine = engines.find(self.config.engine)
         engine.check(self.config)
         split = _split(self.config, must_split=command.must_split)
+        cache = Compiled.look(self.config.properties)
         phase = Phase.start()
         start_ns = time.perf_counter_ns()
         self.session = engine.open(self.config)
         self.load_s = seconds_between(start_ns, time.perf_counter_ns())
         self.memory = phase.stop()
+        self.model_cache = cache.state(self.session.in_force.properties)
         changes = check_in_force(self.config, self.session.in_force)
+        if self.model_cache is ModelCache.REFUSED:
+            changes = (*changes, compiled.REFUSED)
         self.in_force = dataclasses.replace(
             self.session.in_force, notes=(*self.session.in_force.notes, *changes), split=split
         )
@@ -171,9 +180,11 @@ class Launch:
         started_at = _local_now()
         watch = placement.Watch.start(self._topology, engine_threads=self._threads)
         phase = Phase.start()
+        meter = Meter.start(self._root)
         probe = Probe.start()
         generation = self.session.generate(request)
         conditions = generation.conditions or probe.stop()
+        energy_j = meter.stop()
         memory = phase.stop()
         is_told = generation.conditions is not None
         placed = None if is_told else watch.stop(with_pages=self._is_last(command))
@@ -203,6 +214,7 @@ class Launch:
             conditions=conditions,
             memory=memory,
             placement=placed,
+            energy_j=None if is_told else energy_j,
             suspicions=suspicions(generation),
         )
 
@@ -251,6 +263,7 @@ def _serve(commands: IO[bytes], replies: IO[bytes], beat: Callable[[int, int], N
                         input_tokens=launch.input_tokens,
                         held=launch.held,
                         versions=environment.versions(),
+                        model_cache=launch.model_cache,
                     ),
                 )
             case Check() as command:

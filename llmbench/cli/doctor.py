@@ -9,8 +9,9 @@ import msgspec
 
 from llmbench.engines import survey as engine
 from llmbench.errors import ExitCode
+from llmbench.events import utc_now
 from llmbench.run import Environment, Split
-from llmbench.system import bandwidth, environment, findings, load, packages, topology
+from llmbench.system import bandwidth, environment, findings, load, memory_rate, packages, topology
 from llmbench.system.bandwidth import Bandwidth
 from llmbench.system.findings import Finding, Survey, Weight
 from llmbench.system.load import Load
@@ -54,7 +55,8 @@ class Checkup:
 def command(is_json: bool, strict: bool, no_bandwidth: bool) -> int:
     """Say what this machine is, and what on it would spoil a measurement.
 
-    Each finding comes with what it does to a measurement and what to type. Nothing is changed.
+    Each finding comes with what it does to a measurement and what to type. Nothing is changed; the bandwidth of the
+    memory is kept in the cache folder, for runs to be compared with.
     """
     checkup = examine(with_bandwidth=not no_bandwidth)
     if is_json:
@@ -82,8 +84,11 @@ def examine(*, with_bandwidth: bool = True) -> Checkup:
     except (ImportError, RuntimeError) as error:
         found.append(_broken_engine(error))
     rates = _bandwidths(seen) if with_bandwidth else {}
-    if seen.load is not None and seen.load.foreign <= findings.FOREIGN_LIMIT:
-        found.extend(findings.uneven([rate for name, rate in rates.items() if name != "all"]))
+    is_quiet = seen.load is not None and seen.load.foreign <= findings.FOREIGN_LIMIT
+    if rates:
+        memory_rate.keep(seen.environment, rates, measured_at=utc_now(), is_quiet=is_quiet)
+    if is_quiet:
+        found.extend(findings.uneven([rate for name, rate in rates.items() if name != memory_rate.WHOLE]))
     found.extend(_no_split(seen, split))
     return Checkup(
         environment=seen.environment,
@@ -105,7 +110,7 @@ def _bandwidths(seen: Survey) -> dict[str, Bandwidth]:
     machine = seen.environment.topology
     allowed = set(machine.allowed)
     sockets = sorted({cpu.socket for cpu in machine.cpus if cpu.number in allowed})
-    rates = {"all": bandwidth.measure(machine, seen.caches)}
+    rates = {memory_rate.WHOLE: bandwidth.measure(machine, seen.caches)}
     if len(sockets) > 1:
         rates |= {str(s): bandwidth.measure(machine, seen.caches, s) for s in sockets}
     return rates
@@ -175,7 +180,7 @@ def _machine_lines(checkup: Checkup) -> Iterator[str]:
     yield ", ".join(f"{name} {value or 'n/a'}" for name, value in checkup.settings.items())
     yield f"load of others: {checkup.load.foreign:.1%}, taken by a hypervisor: {checkup.load.steal:.1%}"
     for name, rate in checkup.bandwidth.items():
-        what = "memory" if name == "all" else f"memory of socket {name}"
+        what = "memory" if name == memory_rate.WHOLE else f"memory of socket {name}"
         doubt = "" if rate.is_beyond_caches else " (partly from caches: too little memory for larger arrays)"
         yield f"{what}: {rate.bytes_per_s / 1e9:.1f} GB/s, a = b + c on {len(rate.cpus)} threads{doubt}"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from llmbench import network
 from llmbench.config import weight_format_of
 from llmbench.digests import combined_sha256, file_sha256
 from llmbench.errors import InputError
@@ -126,6 +127,7 @@ def verify(model: Model) -> None:
 def provenance(model: Model) -> Provenance:
     """Where the model came from, for the run file; hashes a GGUF, once."""
     manifest = model.manifest
+    found = network.read(model.path / MODEL_XML)
     if manifest is not None:
         return Provenance(
             path=str(model.path),
@@ -136,9 +138,16 @@ def provenance(model: Model) -> Provenance:
             weight_format=manifest.recipe.weight_format,
             content_sha256=combined_sha256({name: file.sha256 for name, file in manifest.files.items()}),
             context_tokens=manifest.context_tokens,
+            weight_bytes=found.weight_bytes,
+            kv_values=found.kv_values,
         )
     if model.kind == "ir":
-        return Provenance(path=str(model.path), context_tokens=model.context_tokens)
+        return Provenance(
+            path=str(model.path),
+            context_tokens=model.context_tokens,
+            weight_bytes=found.weight_bytes,
+            kv_values=found.kv_values,
+        )
     sha256 = file_sha256(model.path)
     return Provenance(
         path=str(model.path),

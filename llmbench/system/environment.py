@@ -10,7 +10,7 @@ from pathlib import Path
 from llmbench._version import __version__
 from llmbench.redaction import SECRET_NAME
 from llmbench.run import Environment
-from llmbench.system import kernel, topology
+from llmbench.system import kernel, memory_rate, topology
 
 PACKAGES = (
     "openvino",
@@ -28,16 +28,19 @@ def capture(root: Path = Path("/")) -> Environment:
 
     Raises ``MachineError`` where no CPU can be found.
     """
+    model, machine, memory = cpu_model(root), topology.read(root / "sys"), memory_bytes(root)
     return Environment(
-        cpu_model=cpu_model(root),
-        topology=topology.read(root / "sys"),
-        memory_bytes=memory_bytes(root),
+        cpu_model=model,
+        topology=machine,
+        memory_bytes=memory,
         kernel=kernel.read(root / "proc/sys/kernel/osrelease") or platform.release(),
         versions=versions(),
         variables=variables(os.environ),
         governor=governor(root),
         transparent_hugepages=transparent_hugepages(root),
         load_average=load_average(root),
+        last_caches=memory_rate.last_caches(machine, topology.read_caches(root / "sys")),
+        memory_rate=memory_rate.load(memory_rate.file_of(model, machine, memory)),
     )
 
 
