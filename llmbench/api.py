@@ -17,7 +17,7 @@ from llmbench.report import summarize
 from llmbench.run import Run as Record
 from llmbench.run_file import RunFile
 from llmbench.runner import Event, Limits
-from llmbench.subject import check_lengths, find_subject
+from llmbench.subject import check_lengths, complete, find_subject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +63,7 @@ def measure(
         dataclasses.replace(config, model=subject.path, weight_format=subject.weight_format)
         for config, subject in zip(configs, subjects, strict=True)
     )
+    subjects = [complete(subject, cell) for subject, cell in zip(subjects, cells, strict=True)]
     for cell, subject in zip(cells, subjects, strict=True):
         check_lengths(cell, subject.context_tokens)
     folder = Path(output_dir)

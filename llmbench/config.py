@@ -18,6 +18,9 @@ WEIGHT_FORMATS = ("fp32", "fp16", "int8", "int4")
 LORA_MODES = ("auto", "dynamic", "static_rank", "static", "fuse")
 ASSISTANT_TOKENS = 5
 """Tokens guessed ahead in a step where nothing else is asked for, as in GenAI."""
+COMPILER = "TORCH_COMPILE"
+"""The property of the torch engine that names a back end of ``torch.compile``."""
+
 POLICY, TENSOR_PARALLEL = "MODEL_DISTRIBUTION_POLICY", "TENSOR_PARALLEL"
 FOREIGN_CPU_LIMIT = 0.05
 """The share of the CPUs others may take before a measurement does not count."""
@@ -115,7 +118,8 @@ class RunConfig:
     files of adapters, *lora_alphas* their weights in that order (none given: 1 each); with *is_lora_idle* they are
     loaded and no request uses them. *interpreter* is the Python of another environment whose engine is measured,
     ``None`` this one. *weight_format* is what tells the model's IR from others of the same source, see
-    `weight_format_of`.
+    `weight_format_of`. With *is_subsequent* a launch makes all iterations of one prompt, or of one chat, and then those
+    of the next; otherwise each iteration is a pass over all of them.
     """
 
     model: str
@@ -158,6 +162,7 @@ class RunConfig:
     interleave: tuple[int, ...] = ()
     foreign_cpu_limit: float = FOREIGN_CPU_LIMIT
     is_verified: bool = True
+    is_subsequent: bool = False
     interpreter: str | None = None
 
     def __post_init__(self) -> None:

@@ -1,8 +1,9 @@
 """Which launches a run makes and in which order, and which requests a launch makes."""
 
 import dataclasses
+import itertools
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmbench.config import RunConfig
@@ -47,10 +48,24 @@ def launches(cells: tuple[RunConfig, ...], *, seed: int | None = None) -> tuple[
 
 
 def requests(config: RunConfig) -> Iterator[PlannedRequest]:
-    """A launch's requests: each iteration is one pass over the prompts, warm-ups first."""
-    for iteration in range(config.iterations_per_launch):
-        for prompt in range(len(config.prompts)):
-            yield PlannedRequest(iteration=iteration, prompt=prompt, is_warmup=iteration < config.warmups)
+    """A launch's requests: each iteration is one pass over the prompts, warm-ups first.
+
+    Where prompts are subsequent, the iterations of one go before those of the next; the turns of a chat stay together.
+    """
+    for prompts in _parts(config):
+        for iteration in range(config.iterations_per_launch):
+            for prompt in prompts:
+                yield PlannedRequest(iteration=iteration, prompt=prompt, is_warmup=iteration < config.warmups)
+
+
+def _parts(config: RunConfig) -> Iterator[Sequence[int]]:
+    """The prompts that an iteration goes through together."""
+    if not config.is_subsequent:
+        yield range(len(config.prompts))
+        return
+    numbered = enumerate(config.prompts)
+    for _, chat in itertools.groupby(numbered, key=lambda found: (found[1].set, found[1].index)):
+        yield [number for number, _ in chat]
 
 
 def remaining(

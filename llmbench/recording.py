@@ -1,5 +1,6 @@
 """Measure and keep: what the runner yields goes to the run file before the next request begins."""
 
+import dataclasses
 import re
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from llmbench.config import RunConfig
 from llmbench.digests import cache_folder
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.events import Header, LaunchEnded, RunEnded
+from llmbench.measurement import Measurement
 from llmbench.redaction import redact
 from llmbench.run import Outcome
 from llmbench.run_file import RunFile
@@ -128,7 +130,8 @@ def record(
             must_split=must_split,
         )
         has_failed = False
-        for event in runner.run_launch(task):
+        for observed in runner.run_launch(task):
+            event = _mark(observed, subjects[launch.cell].faults)
             file.append(event)
             yield event
             has_failed = isinstance(event, LaunchEnded) and event.outcome is Outcome.FAILED
@@ -136,6 +139,13 @@ def record(
             break
     else:
         file.append(RunEnded(ended_at=events.utc_now()))
+
+
+def _mark(event: Event, faults: tuple[str, ...]) -> Event:
+    """The event; a measurement with what is wrong with the weights, for which it does not count."""
+    if not isinstance(event, Measurement):
+        return event
+    return dataclasses.replace(event, suspicions=(*event.suspicions, *faults))
 
 
 def planned_requests(cells: tuple[RunConfig, ...], planned: Sequence[plan.PlannedLaunch]) -> int:

@@ -10,7 +10,7 @@ from llmbench.errors import InputError
 from llmbench.redaction import REDACTED, redact_tree
 from llmbench.run import Launch, Outcome, Provenance, Run
 from llmbench.store import Contents
-from llmbench.subject import Subject, find_subject
+from llmbench.subject import Subject, complete, find_subject, identity
 from llmbench.system import environment
 
 
@@ -99,7 +99,7 @@ def _subjects(run: Run, model: str | None) -> tuple[Subject, ...]:
             found[place, weight_format] = find_subject(
                 place, engine=cell.engine, is_verified=cell.is_verified, weight_format=weight_format
             )
-        subjects.append(found[place, weight_format])
+        subjects.append(complete(found[place, weight_format], cell))
     return tuple(subjects)
 
 
@@ -122,8 +122,18 @@ def check_same(run: Run, origins: Sequence[Provenance]) -> None:
             redact_tree(dict(now.variables), ()),
         ),
         "the model's files": (
-            [_identity(run.origin_of(cell), run) for cell in range(len(origins))],
-            [_identity(origin, run) for origin in origins],
+            [
+                identity(run.origin_of(cell), is_verified=config.is_verified)
+                for cell, config in enumerate(run.cells)
+            ],
+            [
+                identity(origin, is_verified=config.is_verified)
+                for origin, config in zip(origins, run.cells, strict=True)
+            ],
+        ),
+        "the draft model and the adapters": (
+            [run.origin_of(cell).companions for cell in range(len(origins))],
+            [origin.companions for origin in origins],
         ),
         **{
             f"the version of {name}": (then.versions.get(name), now.versions.get(name))
@@ -136,8 +146,3 @@ def check_same(run: Run, origins: Sequence[Provenance]) -> None:
             f"cannot resume, for its launches could not be pooled; what changed: {'; '.join(changed)}",
             hint="start a new run instead",
         )
-
-
-def _identity(origin: Provenance, run: Run) -> str | None:
-    """What tells one model from another: the hash of its content where that was verified, else of sizes and times."""
-    return origin.content_sha256 if origin.content_sha256 and run.cells[0].is_verified else origin.stamp

@@ -4,9 +4,10 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
-from llmbench import ir
+from llmbench import ir, weights
 from llmbench.config import RunConfig, weight_format_of
 from llmbench.convert import sources
+from llmbench.digests import file_sha256
 from llmbench.errors import InputError
 from llmbench.run import Provenance
 
@@ -21,13 +22,15 @@ _WITHOUT_FORMATS = {
 class Subject:
     """What is measured: the path handed to the engine, and what is known of it.
 
-    *weight_format* is what it goes by among IRs of the same source; ``None`` where nothing tells.
+    *weight_format* is what it goes by among IRs of the same source; ``None`` where nothing tells. *faults* are
+    sentences on weights for which no request counts: those of the model, and of a draft that guesses for it.
     """
 
     path: str
     provenance: Provenance
     context_tokens: int | None = None
     weight_format: str | None = None
+    faults: tuple[str, ...] = ()
 
 
 def find_subject(
@@ -62,9 +65,36 @@ def find_subject(
         )
     origin = dataclasses.replace(ir.provenance(found), stamp=_stamp(found.path))
     name = weight_format_of(str(found.path), origin.weight_format)
+    fault = weights.fault(found.path)
     return Subject(
-        path=str(found.path), provenance=origin, context_tokens=found.context_tokens, weight_format=name
+        path=str(found.path),
+        provenance=origin,
+        context_tokens=found.context_tokens,
+        weight_format=name,
+        faults=(fault,) if fault else (),
     )
+
+
+def complete(subject: Subject, config: RunConfig) -> Subject:
+    """The subject with the draft and the adapters that a configuration has beside it, each with its hash.
+
+    Raises:
+        InputError: a draft that is not whole or not what was converted, or an adapter that cannot be read.
+    """
+    found: list[tuple[str, str]] = []
+    faults = subject.faults
+    if config.draft_model is not None and config.engine != "scripted":
+        draft = find_subject(config.draft_model, engine="genai", is_verified=config.is_verified)
+        found.append(("draft model", identity(draft.provenance, is_verified=config.is_verified) or ""))
+        faults += tuple(f"the draft model: {fault}" for fault in draft.faults)
+    found += [(f"lora {Path(file).name}", file_sha256(Path(file))) for file in config.lora]
+    origin = dataclasses.replace(subject.provenance, companions=tuple(found))
+    return dataclasses.replace(subject, provenance=origin, faults=faults)
+
+
+def identity(origin: Provenance, *, is_verified: bool) -> str | None:
+    """What tells one model from another: the hash of its content where that was verified, else of sizes and times."""
+    return origin.content_sha256 if origin.content_sha256 and is_verified else origin.stamp
 
 
 def _published(folder: Path) -> Subject:

@@ -14,6 +14,12 @@ TICKS_ALLOWED_S = 0.02
 SHORT_S = 0.3
 """Below this length ticks say too little about one iteration, so it is judged over its launch."""
 
+REPEATED_TOKENS, LEAST_REPEATED = 16, 4
+"""A launch of at least so many tokens that are all the same one, in outputs of at least so many each, says nothing.
+
+That is what broken weights give where no logits are seen; a single output so long is marked by its engine.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
@@ -52,8 +58,7 @@ def judge(run: Run) -> Iterator[Judged]:
 def reasons(m: Measurement, config: RunConfig, launch_measurements: Sequence[Measurement]) -> tuple[str, ...]:
     """Why a measurement does not count; empty if it does. *launch_measurements* are those of its launch."""
     launch_share = foreign_share(launch_measurements) if _is_short(m) else None
-    idle = proof.idle_reason(launch_measurements, config)
-    return (*_judge(m, config, launch_share), *idle)
+    return (*_judge(m, config, launch_share), *_launch_reasons(launch_measurements, config))
 
 
 def judge_launch(
@@ -61,8 +66,28 @@ def judge_launch(
 ) -> tuple[tuple[str, ...], ...]:
     """The reasons of each measurement of a launch, in their order."""
     share = foreign_share(launch_measurements)
+    shared = _launch_reasons(launch_measurements, config)
+    return tuple((*_judge(m, config, share), *shared) for m in launch_measurements)
+
+
+def _launch_reasons(launch_measurements: Sequence[Measurement], config: RunConfig) -> tuple[str, ...]:
+    """Why nothing of a launch counts."""
     idle = proof.idle_reason(launch_measurements, config)
-    return tuple((*_judge(m, config, share), *idle) for m in launch_measurements)
+    return (*idle, *_degenerate(launch_measurements))
+
+
+def _degenerate(launch_measurements: Sequence[Measurement]) -> tuple[str, ...]:
+    """That several requests all gave one token over and over, each too short to be judged alone."""
+    rows = [row.token_ids for m in launch_measurements for row in m.sequences]
+    if len(launch_measurements) < 2 or not rows or not rows[0]:
+        return ()
+    only = rows[0][0]
+    if any(len(ids) < LEAST_REPEATED or ids.count(only) < len(ids) for ids in rows):
+        return ()
+    total = sum(map(len, rows))
+    if total < REPEATED_TOKENS or max(map(len, rows)) >= REPEATED_TOKENS:
+        return ()
+    return (f"degenerate output: token {only} and nothing else, in all {len(rows)} outputs of the launch",)
 
 
 def _is_short(m: Measurement) -> bool:

@@ -38,6 +38,7 @@ class Asked:
     load_config: tuple[str, ...]
     cb_config: tuple[str, ...]
     kv_cache_precision: tuple[str, ...]
+    torch_compile: str | None
     engine: str
     attention: tuple[str, ...]
     threads: tuple[int, ...]
@@ -61,6 +62,7 @@ class Asked:
     apply_chat_template: bool
     end_token_stopping: bool
     disable_prompt_permutation: bool
+    subsequent: bool
     no_verify: bool
     python: str | None
     foreign_cpu_limit: float
@@ -146,6 +148,14 @@ _OPTIONS = (
         help="KV_CACHE_PRECISION: u8, f16, bf16 ...  [sweep]",
     ),
     click.option(
+        "--torch-compile",
+        "--torch-compile-backend",
+        is_flag=False,
+        flag_value="inductor",
+        metavar="[BACKEND]",
+        help="Under -f pt: compile the model's forward pass.  [BACKEND: inductor]",
+    ),
+    click.option(
         "-f",
         "--framework",
         type=click.Choice(_FRAMEWORKS),
@@ -215,6 +225,11 @@ _OPTIONS = (
     click.option("--end-token-stopping", is_flag=True, help="Let the end of text stop a sequence early."),
     click.option(
         "--disable-prompt-permutation", is_flag=True, help="The same prompt each iteration, not a variant."
+    ),
+    click.option(
+        "--subsequent",
+        is_flag=True,
+        help="All iterations of one prompt, then the next one; otherwise each iteration goes through all.",
     ),
     click.option("--no-verify", is_flag=True, help="Do not hold the files against their manifest; recorded."),
     click.option(

@@ -8,7 +8,7 @@ from llmbench import recipes
 from llmbench.cli.asked import Asked
 from llmbench.cli.options import find_prompts
 from llmbench.cli.placing import with_policy
-from llmbench.config import Prompt, PropertyValue, RunConfig
+from llmbench.config import COMPILER, Prompt, PropertyValue, RunConfig
 from llmbench.errors import InputError
 
 _KV_PRECISION = "KV_CACHE_PRECISION"
@@ -78,6 +78,7 @@ def _base(asked: Asked, model: str) -> RunConfig:
         membind=asked.membind,
         interleave=asked.interleave,
         is_verified=not asked.no_verify,
+        is_subsequent=asked.subsequent,
         interpreter=asked.python,
     )
 
@@ -112,15 +113,17 @@ def _single(sources: tuple[str, ...], option: str) -> dict[str, PropertyValue]:
 
 
 def _properties(asked: Asked) -> dict[str, recipes.RunValue]:
-    """The OpenVINO properties of ``-lc``, and that of ``--kv-cache-precision``."""
+    """The properties of ``-lc``, and those that have an option of their own."""
     properties = _read(asked.load_config, "-lc")
-    if asked.kv_cache_precision:
-        if _KV_PRECISION in properties:
-            raise InputError(
-                f"{_KV_PRECISION} stands in -lc and --kv-cache-precision is given as well",
-                hint="keep one of them",
-            )
-        properties[_KV_PRECISION] = asked.kv_cache_precision
+    named = {
+        _KV_PRECISION: ("--kv-cache-precision", asked.kv_cache_precision),
+        COMPILER: ("--torch-compile", asked.torch_compile),
+    }
+    for name, (option, value) in named.items():
+        if value and name in properties:
+            raise InputError(f"{name} stands in -lc and {option} is given as well", hint="keep one of them")
+        if value:
+            properties[name] = value
     return with_policy(properties) if asked.tensor_parallel else properties
 
 

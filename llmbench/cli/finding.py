@@ -8,7 +8,7 @@ from llmbench.cli.configuration import configurations
 from llmbench.config import RunConfig
 from llmbench.engines.abilities import check_abilities
 from llmbench.errors import InputError
-from llmbench.subject import Subject, check_lengths, find_subject
+from llmbench.subject import Subject, check_lengths, complete, find_subject
 
 
 def find(asked: Asked) -> tuple[tuple[Subject, ...], tuple[RunConfig, ...]]:
@@ -34,7 +34,7 @@ def find(asked: Asked) -> tuple[tuple[Subject, ...], tuple[RunConfig, ...]]:
         check_lengths(config, subject.context_tokens)
     if asked.python is not None:
         interpreter.check(asked.python, engine=asked.engine)
-    return tuple(subject for subject, _ in found), tuple(config for _, config in found)
+    return tuple(complete(subject, config) for subject, config in found), tuple(config for _, config in found)
 
 
 def _subjects(asked: Asked, model: str) -> list[Subject]:

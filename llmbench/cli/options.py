@@ -31,7 +31,12 @@ class Command(click.Command):
 def _separate(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
     """Arguments with ``-n=2`` as two; raises UsageError on a value stuck to a multi-letter option."""
     options = [param for param in params if isinstance(param, click.Option)]
-    takes_value = {name for option in options if not option.is_flag for name in option.opts}
+    takes_value = {
+        name
+        for option in options
+        if not (option.is_flag or isinstance(option.flag_value, str))
+        for name in option.opts
+    }
     short = {name for option in options for name in option.opts if not name.startswith("--")}
     multi = [name for name in short if len(name) > 2]
     result: list[str] = []

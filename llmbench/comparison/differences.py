@@ -98,6 +98,7 @@ def _files(run: Run) -> dict[str, str]:
         "weight format": origin.weight_format or "",
         "source revision": origin.revision or "",
         "IR hash": (origin.content_sha256 or "")[:12],
+        **{f"{name} hash": sha256[:12] for name, sha256 in origin.companions},
     }
 
 

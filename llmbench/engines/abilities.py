@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from llmbench.config import RunConfig
+from llmbench.config import COMPILER, RunConfig
 from llmbench.errors import InputError
 
 
@@ -32,8 +32,14 @@ ADAPTERS = Ability(name="LoRA adapters", option="--lora", is_asked=lambda c: boo
 EARLY_END = Ability(
     name="an early end of text", option="--end-token-stopping", is_asked=lambda c: c.stop_at_eos
 )
+COMPILING = Ability(
+    name="torch.compile", option="--torch-compile", is_asked=lambda c: COMPILER in c.properties
+)
 
-ABILITIES = (PAGED, SCHEDULER, BATCH, BEAMS, SAMPLING, DRAFT, LOOKUP, ADAPTERS, STREAMING, EARLY_END)
+ABILITIES = (
+    *(PAGED, SCHEDULER, BATCH, BEAMS, SAMPLING, DRAFT, LOOKUP),
+    *(ADAPTERS, STREAMING, EARLY_END, COMPILING),
+)
 """Every ability, in the order in which a lack of it is told."""
 
 CAN: dict[str, frozenset[Ability]] = {
@@ -43,7 +49,7 @@ CAN: dict[str, frozenset[Ability]] = {
     "genai with sdpa": frozenset({BATCH, SAMPLING, ADAPTERS, STREAMING, EARLY_END}),
     "core": frozenset({BATCH, EARLY_END}),
     "optimum": frozenset({BATCH, BEAMS, SAMPLING, EARLY_END}),
-    "torch": frozenset({BATCH, BEAMS, SAMPLING, EARLY_END}),
+    "torch": frozenset({BATCH, BEAMS, SAMPLING, EARLY_END, COMPILING}),
     "scripted": frozenset({PAGED, BATCH, LOOKUP, EARLY_END}),
 }
 """What each way to run a model can do; GenAI has two, by the kind of attention.

@@ -12,6 +12,7 @@ from typing import Any
 from llmbench import measurement
 from llmbench.config import RunConfig
 from llmbench.engines.base import Generation, Request
+from llmbench.engines.compiler import Compiler
 from llmbench.engines.device import engine_failures
 from llmbench.engines.tokenizer import Tokenizer
 from llmbench.errors import MachineError
@@ -38,10 +39,19 @@ def check_packages(engine: str, *distributions: str) -> None:
 class ObservedSession:
     """A model with transformers' ``generate``, and the tokenizer that belongs to it."""
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, config: RunConfig, in_force: InForce) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        config: RunConfig,
+        *,
+        in_force: InForce,
+        compiler: Compiler | None = None,
+    ) -> None:
         from transformers import GenerationConfig
 
         self._model = model
+        self._compiler = compiler
         self._config = config
         self._eos_id = tokenizer.eos_id
         self.in_force = in_force
@@ -83,6 +93,7 @@ class ObservedSession:
             "logits_processor": LogitsProcessorList([watch.look]),
             "stopping_criteria": StoppingCriteriaList([watch.note]),
         }
+        graphs = self._graphs
         if self._config.do_sample:
             torch.manual_seed(self._config.seed)
         with torch.inference_mode(), engine_failures("generating"):
@@ -93,8 +104,13 @@ class ObservedSession:
             start_ns=Nanoseconds(start_ns),
             end_ns=Nanoseconds(end_ns),
             sequences=self._sequences(request, made[:, width:].tolist(), watch.at_ns),
-            suspicions=() if watch.is_finite else ("non-finite logits",),
+            suspicions=(*watch.doubts, *_compiled(self._graphs - graphs)),
         )
+
+    @property
+    def _graphs(self) -> int:
+        """Graphs compiled so far; 0 where nothing is."""
+        return 0 if self._compiler is None else self._compiler.graphs
 
     def _sequences(
         self, request: Request, rows: Sequence[Sequence[int]], at_ns: Sequence[int]
@@ -120,6 +136,11 @@ class ObservedSession:
         del self._model
 
 
+def _compiled(graphs: int) -> tuple[str, ...]:
+    """That a request took the time of a compilation with it, as the first one does."""
+    return (f"torch.compile compiled {graphs} graphs meanwhile",) if graphs else ()
+
+
 class Watch:
     """Notes when each token was chosen, and the highest of the logits it was chosen from."""
 
@@ -141,6 +162,6 @@ class Watch:
         return ids.new_zeros(ids.shape[0], dtype=bool)
 
     @property
-    def is_finite(self) -> bool:
-        """Whether every token was chosen from numbers."""
-        return all(bool(value.isfinite()) for value in self._highest)
+    def doubts(self) -> tuple[str, ...]:
+        """That a token was chosen from what are no numbers, if one was."""
+        return () if all(bool(value.isfinite()) for value in self._highest) else ("non-finite logits",)

@@ -62,4 +62,6 @@ class OptimumEngine:
             attention="SDPA",
             notes=("logits are computed for every position of a prompt, as the IR has it",),
         )
-        return ObservedSession(model, Tokenizer(openvino_genai.Tokenizer(config.model)), config, in_force)
+        return ObservedSession(
+            model, Tokenizer(openvino_genai.Tokenizer(config.model)), config, in_force=in_force
+        )

@@ -5,6 +5,7 @@ durations are microseconds (seen with GenAI 2026.4.1; a test holds both against 
 step, and ``m_batch_sizes`` has the tokens that all sequences together got in it.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -53,7 +54,9 @@ def read_sequences(
             request.input_ids, made, result.finish_reasons, steps, strict=True
         )
     )
-    return sequences, _doubts(instants, sizes, made, steps, is_search=is_search)
+    doubts = _doubts(instants, sizes, made, steps, is_search=is_search)
+    # a beam's score is the sum of what its tokens were chosen by; nothing else of the logits is told
+    return sequences, (*doubts, *["non-finite scores"] * any(math.isnan(score) for score in result.scores))
 
 
 def _steps(

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from llmbench.config import RunConfig
+from llmbench.config import COMPILER, RunConfig
 from llmbench.engines.abilities import check_abilities
+from llmbench.engines.compiler import Compiler, check_compiler
 from llmbench.engines.device import engine_failures
 from llmbench.engines.observed import ObservedSession, check_packages
 from llmbench.engines.tokenizer import Tokenizer
@@ -53,7 +54,10 @@ class _HubTokenizer:
 
 
 class TorchEngine:
-    """transformers' own model on the CPU; ``-lc DTYPE=float32`` chooses another type than the model's."""
+    """transformers' own model on the CPU.
+
+    ``-lc DTYPE=float32`` chooses another type than the model's, ``--torch-compile`` has its forward pass compiled.
+    """
 
     def check(self, config: RunConfig) -> None:
         """Refuse what this engine or its packages cannot do, before anything is loaded."""
@@ -64,16 +68,20 @@ class TorchEngine:
                 hint="use -d CPU",
             )
         for name, value in config.properties.items():
-            if name != _DTYPE:
-                raise InputError(f"the torch engine has no property {name!r}", hint=f"it has {_DTYPE}")
-            if value not in _DTYPES:
+            if name not in {_DTYPE, COMPILER}:
+                raise InputError(
+                    f"the torch engine has no property {name!r}", hint=f"it has {_DTYPE} and {COMPILER}"
+                )
+            if name == _DTYPE and value not in _DTYPES:
                 raise InputError(
                     f"property {name} does not take {value!r}", hint=f"it takes {', '.join(_DTYPES)}"
                 )
         check_packages("torch", "torch", "transformers", "accelerate")
+        if COMPILER in config.properties:
+            check_compiler(config.properties[COMPILER], config)
 
     def open(self, config: RunConfig) -> ObservedSession:
-        """Read the model; nothing is compiled."""
+        """Read the model; what is to be compiled is compiled in the first request."""
         os.environ["HF_HUB_OFFLINE"] = "1"
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -95,6 +103,12 @@ class TorchEngine:
             _DTYPE: str(model.dtype).removeprefix("torch."),
             "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
         }
+        compiler = None
+        if COMPILER in config.properties:
+            properties[COMPILER] = str(config.properties[COMPILER])
+            compiler = Compiler(model, properties[COMPILER])
         kind = getattr(model.config, "_attn_implementation", None)
         in_force = InForce(properties=properties, attention=kind)
-        return ObservedSession(model, Tokenizer(_HubTokenizer(native)), config, in_force)
+        return ObservedSession(
+            model, Tokenizer(_HubTokenizer(native)), config, in_force=in_force, compiler=compiler
+        )

@@ -33,6 +33,7 @@ _SWITCHES = {
     "apply_chat_template": "--apply-chat-template",
     "stop_at_eos": "--end-token-stopping",
     "do_sample": "--do-sample",
+    "is_subsequent": "--subsequent",
 }
 
 

@@ -38,6 +38,27 @@ def test_an_iteration_is_one_pass_over_the_prompts() -> None:
     assert [(0, 0, True), (0, 1, True), (1, 0, False), (1, 1, False), (2, 0, False), (2, 1, False)] == made
 
 
+def test_subsequent_prompts_have_their_iterations_one_prompt_after_the_other() -> None:
+    """Each has its own warm-ups first; the numbers of iterations are those of the usual order."""
+    subsequent = dataclasses.replace(_CELL, is_subsequent=True)
+    made = [(r.iteration, r.prompt, r.is_warmup) for r in plan.requests(subsequent)]
+
+    assert [(0, 0, True), (1, 0, False), (2, 0, False), (0, 1, True), (1, 1, False), (2, 1, False)] == made
+    assert set(plan.requests(_CELL)) == set(plan.requests(subsequent))
+
+
+def test_the_turns_of_a_chat_stay_together() -> None:
+    """A turn is made of what the turn before it said in the same iteration."""
+    chat = tuple(
+        Prompt(set="s", index=0, text=text, earlier=earlier) for text, earlier in (("a", ()), ("b", ("a",)))
+    )
+    cell = dataclasses.replace(_CELL, prompts=(*chat, _CELL.prompts[1]), warmups=0, is_subsequent=True)
+
+    assert [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (1, 2)] == [
+        (r.iteration, r.prompt) for r in plan.requests(cell)
+    ]
+
+
 def test_what_is_finished_is_not_made_again() -> None:
     """Resuming makes what each cell still lacks, in the block where it is missing, under new numbers."""
     cells = (_CELL, dataclasses.replace(_CELL, launches=3))

@@ -1,4 +1,5 @@
 import enum
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -15,12 +16,15 @@ class Reason(enum.Enum):
     STOP = 1
 
 
-def _result(times_ms: list[float], sizes: list[int], tokens: list[list[int]]) -> SimpleNamespace:
+def _result(
+    times_ms: list[float], sizes: list[int], tokens: list[list[int]], *, score: float = -1.5
+) -> SimpleNamespace:
     """What the pipeline returns, as far as it is read."""
     raw = SimpleNamespace(m_new_token_times=times_ms, m_batch_sizes=sizes)
     return SimpleNamespace(
         perf_metrics=SimpleNamespace(raw_metrics=raw),
         tokens=tokens,
+        scores=[score] * len(tokens),
         finish_reasons=[Reason.LENGTH] * len(tokens),
     )
 
@@ -57,6 +61,13 @@ def test_steps_that_do_not_add_up_are_a_doubt() -> None:
     _, doubts = read_sequences(_request(), _result([1.0, 2.0], [1, 3], [[5, 6, 7]]), is_search=False)
 
     assert ("the engine's steps add up to 4 tokens, 3 came out",) == doubts
+
+
+def test_a_score_that_is_no_number_is_a_doubt() -> None:
+    """Beams of a model of NaNs have plausible tokens; the sum of their probabilities tells."""
+    result = _result([1.0, 2.0, 3.0], [1, 1, 1], [[5, 6, 7]], score=math.nan)
+
+    assert ("non-finite scores",) == read_sequences(_request(), result, is_search=True)[1]
 
 
 def test_a_step_of_a_search_is_an_event_whatever_wins() -> None:

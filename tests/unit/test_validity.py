@@ -138,3 +138,36 @@ def test_suspicions_of_the_worker_are_kept(request_of: Build) -> None:
     got = judged(request_of([1, 2, 3, 4], suspicions=("non-finite logits",)))
 
     assert ("non-finite logits",) == got
+
+
+def _outputs(request_of: Build, *rows: tuple[int, ...]) -> tuple[str, ...]:
+    """What is held against the last of some requests of one launch that gave these tokens."""
+    made = [request_of([1.0 * step for step in range(1, len(ids) + 1)]) for ids in rows]
+    requests = [
+        dataclasses.replace(m, sequences=(dataclasses.replace(m.sequences[0], token_ids=ids),))
+        for m, ids in zip(made, rows, strict=True)
+    ]
+    return validity.reasons(requests[-1], CONFIG, requests)
+
+
+def test_one_token_in_every_output_of_a_launch_is_no_text(request_of: Build) -> None:
+    """Four outputs of four tokens, all the same one: 16 in all, as in one long output."""
+    zeros = (0,) * 4
+
+    assert ("degenerate output: token 0 and nothing else, in all 4 outputs of the launch",) == _outputs(
+        request_of, *[zeros] * 4
+    )
+    assert () == _outputs(request_of, *[zeros] * 3)
+    assert () == _outputs(request_of, *[zeros] * 3, (0, 0, 0, 1))
+
+
+def test_outputs_of_few_tokens_are_no_sign(request_of: Build) -> None:
+    """Many prompts may well have the same first three tokens; and an output that is long is judged alone."""
+    asked = dataclasses.replace(CONFIG, output_tokens=3)
+    short = request_of([1, 2, 3])
+    short = dataclasses.replace(
+        short, sequences=(dataclasses.replace(short.sequences[0], token_ids=(0, 0, 0)),)
+    )
+
+    assert () == validity.reasons(short, asked, [short] * 20)
+    assert () == _outputs(request_of, (0,) * 16, (0,) * 4)
