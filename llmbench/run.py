@@ -82,7 +82,6 @@ class Provenance:
 
     *stamp* is a hash over names, sizes and times of the files: what tells a changed model where content was not hashed.
     *companions* are what is loaded beside the model, by name with its hash: a draft model, LoRA adapters.
-    *companions* are what is loaded beside the model, by name with its hash: a draft model, LoRA adapters.
     *weight_bytes* is what a decode step reads of the weights, *kv_values* how many numbers a token of context adds to
     the KV cache (`llmbench.network`); ``None`` where that is not known.
     """
@@ -96,7 +95,6 @@ class Provenance:
     content_sha256: str | None = None
     context_tokens: int | None = None
     stamp: str | None = None
-    companions: tuple[tuple[str, str], ...] = ()
     companions: tuple[tuple[str, str], ...] = ()
     weight_bytes: int | None = None
     kv_values: int | None = None

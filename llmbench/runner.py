@@ -108,6 +108,7 @@ def _load(worker: Worker, task: Task) -> LaunchStarted:
         block=task.planned.block,
         versions=loaded.versions,
         load_s=loaded.load_s,
+        model_cache=loaded.model_cache,
         load_memory=loaded.memory,
         in_force=loaded.in_force,
         held=dataclasses.replace(loaded.held, warnings=(*task.binding.warnings, *loaded.held.warnings)),

@@ -100,7 +100,7 @@ def _earlier(subject: Subject, folder: Path) -> Iterator[tuple[Path, _Known]]:
         except LlmbenchError:
             continue
         rows = [row for row in report.rows if row.cell in cells and "first_token" in row.summaries]
-        loads = [load.median for cell in cells if (load := report.load[cell]) is not None]
+        loads = [load.median for cell in cells for load in report.load[cell].values()]
         if rows:
             yield path, _Known(load_s=max(loads, default=0.0), rows=rows)
 

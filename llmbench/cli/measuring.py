@@ -17,6 +17,7 @@ from llmbench.events import LaunchEnded, LaunchStarted
 from llmbench.measurement import Measurement
 from llmbench.render import lines
 from llmbench.render.live import LiveLine
+from llmbench.render.text import load_time
 from llmbench.report import Report
 from llmbench.resumption import find_resumption
 from llmbench.run import Outcome, Run
@@ -51,7 +52,9 @@ class View:
         match event:
             case LaunchStarted():
                 self._config = self._cells[event.cell]
-                self._say(f"launch {event.launch + 1}: loaded in {event.load_s or 0:.2f} s")
+                self._say(
+                    f"launch {event.launch + 1}: loaded in {load_time(event.load_s or 0.0, event.model_cache)}"
+                )
                 if event.cell not in self._cells_shown:
                     self._say(*lines.in_force_lines(event.in_force, self._config))
                     self._say(*lines.held_lines(event.held, event.in_force.split))

@@ -12,7 +12,7 @@ from llmbench.config import GENERATION, PLACES, Prompt, PropertyValue, RunConfig
 from llmbench.errors import InputError
 from llmbench.importers.table import Line, check_columns, measurement_of, ns
 from llmbench.measurement import Measurement, Memory
-from llmbench.run import Environment, InForce, Launch, Outcome, Provenance, Run, Split, Topology
+from llmbench.run import Environment, InForce, Launch, ModelCache, Outcome, Provenance, Run, Split, Topology
 from llmbench.units import BYTES_PER_MIB, Nanoseconds
 
 COLUMNS = (
@@ -30,11 +30,23 @@ COLUMNS = (
         "launch",
         "launch_outcome",
     ),
-    *("load_ms", "iteration", "is_warmup", "is_valid", "reasons", "input_tokens", "output_tokens"),
+    *(
+        "load_ms",
+        "model_cache",
+        "iteration",
+        "is_warmup",
+        "is_valid",
+        "reasons",
+        "input_tokens",
+        "output_tokens",
+    ),
     *("first_token_ms", "second_token_ms", "next_token_ms", "tpot_ms", "e2e_ms", "first_infer_ms"),
     *("next_infer_ms", "tokenize_ms", "detokenize_ms", "first_callback_ms", "prefill_rate_tokens_per_s"),
-    *("decode_rate_tokens_per_s", "tokens_per_step", "memory_MiB", "started_at", "ended_at"),
+    *("decode_rate_tokens_per_s", "tokens_per_step", "memory_MiB", "energy_J"),
+    *("energy_per_token_mJ", "bandwidth_GB_per_s", "started_at", "ended_at"),
 )
+_NEWER = frozenset(("model_cache", "energy_J", "energy_per_token_mJ", "bandwidth_GB_per_s"))
+"""Columns that a file of an earlier version lacks. The bandwidth is not taken in: it needs the model."""
 
 
 def is_header(columns: Iterable[str]) -> bool:
@@ -44,7 +56,12 @@ def is_header(columns: Iterable[str]) -> bool:
 
 def read_csv(path: Path, columns: list[str], lines: Iterable[Line]) -> Run:
     """A run from a tidy CSV."""
-    check_columns(path, columns, required=COLUMNS, is_known=COLUMNS.__contains__)
+    check_columns(
+        path,
+        columns,
+        required=[name for name in COLUMNS if name not in _NEWER],
+        is_known=COLUMNS.__contains__,
+    )
     kept = list(lines)
     if not kept:
         raise InputError(f"{path} holds no request")
@@ -201,10 +218,20 @@ def _launch(lines: Sequence[Line], prompts: Mapping[str, Prompt]) -> Launch:
         cell=first.count("cell"),
         started_at=first.text("started_at"),
         load_s=None if load_ms is None else load_ms / 1e3,
+        model_cache=_model_cache(first),
         in_force=InForce(notes=notes, split=_split(first)),
         outcome=outcome,
         measurements=tuple(_request(line, positions) for line in lines),
     )
+
+
+def _model_cache(line: Line) -> ModelCache | None:
+    """How the launch found the model cache."""
+    told = line.text("model_cache")
+    try:
+        return ModelCache(told) if told else None
+    except ValueError:
+        line.refuse("model_cache", f"one of {', '.join(state.value for state in ModelCache)} was expected")
 
 
 def _split(line: Line) -> Split | None:
@@ -240,6 +267,7 @@ def _request(line: Line, positions: Mapping[str, int]) -> Measurement:
         tokenize_ns=ns(line.amount("tokenize_ms")),
         detokenize_ns=ns(line.amount("detokenize_ms")),
         memory=None if memory is None else _memory(memory),
+        energy_j=line.amount("energy_J"),
         callback_ns=tuple(Nanoseconds(at) for at in [ns(line.amount("first_callback_ms"))] if at is not None),
         later_steps=_later_steps(line, sum(counts[1:])),
         has_token_times=len(gaps) < 2 or line.number("second_token_ms") is not None,

@@ -3,6 +3,7 @@
 import unicodedata
 
 from llmbench.report import Row
+from llmbench.run import ModelCache
 from llmbench.stats import Summary
 from llmbench.units import Unit, format_number
 
@@ -41,6 +42,12 @@ def change(ratio: float) -> str:
     percent = (ratio - 1) * 100
     text = f"{percent:+.1f} %" if abs(percent) < 9.95 else f"{percent:+.0f} %"
     return "0.0 %" if text in {"+0.0 %", "-0.0 %"} else text
+
+
+def load_time(seconds: float, state: ModelCache | None) -> str:
+    """``2.05 s``, and how the model cache was found where one was asked for."""
+    found = f" (model cache {state.value})" if state not in (None, ModelCache.OFF) else ""
+    return f"{seconds:.2f} s{found}"
 
 
 def label(row: Row) -> str:

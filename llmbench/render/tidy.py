@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from llmbench import proof, stats, validity
+from llmbench import proof, stats, traffic, validity
 from llmbench.config import PLACES, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.metrics import LOAD, METRICS, Metric
 from llmbench.report import Report, Row
 from llmbench.run import Launch, Run
 from llmbench.stats import Summary
+from llmbench.traffic import BANDWIDTH, ROW_METRICS, Decoding
 from llmbench.units import Unit
 from llmbench.validity import Judged
 
@@ -57,6 +58,9 @@ _SUFFIX = {
     Unit.TOKENS_PER_SECOND: "tokens_per_s",
     Unit.TOKENS_PER_STEP: "",
     Unit.MEBIBYTES: "MiB",
+    Unit.GIGABYTES_PER_SECOND: "GB_per_s",
+    Unit.JOULES: "J",
+    Unit.MILLIJOULES_PER_TOKEN: "mJ",
     Unit.SECONDS: "s",
 }
 
@@ -67,11 +71,13 @@ def column(name: str, unit: Unit) -> str:
 
 
 _METRIC_COLUMNS = {column(metric.name, metric.unit): metric for metric in METRICS.values()}
+_BANDWIDTH_COLUMN = column(BANDWIDTH.name, BANDWIDTH.unit)
 COLUMNS = (
     *_CELL_COLUMNS,
     "launch",
     "launch_outcome",
     "load_ms",
+    "model_cache",
     "iteration",
     "is_warmup",
     "is_valid",
@@ -79,6 +85,7 @@ COLUMNS = (
     "input_tokens",
     "output_tokens",
     *_METRIC_COLUMNS,
+    _BANDWIDTH_COLUMN,
     "started_at",
     "ended_at",
 )
@@ -91,6 +98,7 @@ SUMMARY_COLUMNS = (
     "invalid",
     "metric",
     "unit",
+    "model_cache",
     "n",
     "median",
     "low",
@@ -105,8 +113,11 @@ SUMMARY_COLUMNS = (
 def rows(run: Run) -> Iterator[dict[str, Cell]]:
     """One row a request, warm-ups, invalid ones and cut launches included and marked."""
     cells = [_cell_columns(run, cell) for cell in range(len(run.cells))]
+    reads = {launch.index: traffic.reads(run, launch) for launch in run.launches}
     for judged in validity.judge(run):
-        yield cells[judged.launch.cell] | _prompt_columns(judged) | _request_columns(judged)
+        decoding = Decoding(measurement=judged.measurement, reads=reads[judged.launch.index])
+        read: dict[str, Cell] = {_BANDWIDTH_COLUMN: _shown(BANDWIDTH.of(decoding), BANDWIDTH.unit)}
+        yield cells[judged.launch.cell] | _prompt_columns(judged) | _request_columns(judged) | read
 
 
 def summary_rows(summarized: Report) -> Iterator[dict[str, Cell]]:
@@ -115,10 +126,11 @@ def summary_rows(summarized: Report) -> Iterator[dict[str, Cell]]:
     for row in summarized.rows:
         cell = _cell_columns(run, row.cell) | _prompt_columns(row)
         for name, summary in row.summaries.items():
-            yield cell | _row_columns(row) | _summary_columns(METRICS[name], summary, row.values[name])
-    for cell_index, load in enumerate(summarized.load):
-        if load is not None:
-            yield _cell_columns(run, cell_index) | _summary_columns(LOAD, load, ())
+            yield cell | _row_columns(row) | _summary_columns(ROW_METRICS[name], summary, row.values[name])
+    for cell_index, by_state in enumerate(summarized.load):
+        for state, load in by_state.items():
+            cache: dict[str, Cell] = {"model_cache": state.value if state else None}
+            yield _cell_columns(run, cell_index) | cache | _summary_columns(LOAD, load, ())
 
 
 def _cell_columns(run: Run, cell: int) -> dict[str, Cell]:
@@ -181,6 +193,7 @@ def _request_columns(judged: Judged) -> dict[str, Cell]:
         "launch": judged.launch.index,
         "launch_outcome": judged.launch.outcome.value,
         "load_ms": _shown(LOAD.of(judged.launch), LOAD.unit),
+        "model_cache": judged.launch.model_cache.value if judged.launch.model_cache else None,
         "iteration": m.iteration,
         "is_warmup": m.is_warmup,
         "is_valid": not judged.reasons,
@@ -211,7 +224,7 @@ def _row_columns(row: Row) -> dict[str, Cell]:
 
 
 def _summary_columns(
-    metric: Metric[Measurement] | Metric[Launch], summary: Summary, values: Sequence[float]
+    metric: Metric[Measurement] | Metric[Decoding] | Metric[Launch], summary: Summary, values: Sequence[float]
 ) -> dict[str, Cell]:
     """A metric's summary in its unit; an infinite bound is an empty cell."""
     unit = metric.unit

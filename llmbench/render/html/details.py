@@ -8,7 +8,7 @@ from llmbench.render.html import cells
 from llmbench.render.html.document import Cell, Head, Table
 from llmbench.render.html.numbers import MAIN
 from llmbench.render.html.series import Series
-from llmbench.render.text import counted, label
+from llmbench.render.text import counted, label, load_time
 from llmbench.run import Launch, Outcome
 from llmbench.units import Unit, format_bytes
 from llmbench.validity import Judged
@@ -90,7 +90,7 @@ def memory(series: Sequence[Series]) -> Table:
     """Load time and memory of each launch, and how it ended."""
     heads = [*cells.series_heads(series), Head(text="launch"), Head(text="started", is_text=True)]
     heads += [
-        Head(text="load", unit="s"),
+        Head(text="load"),
         Head(text="peak while loading"),
         Head(text="peak while generating"),
     ]
@@ -109,7 +109,7 @@ def _launch_cells(launch: Launch) -> Iterator[Cell]:
     peaks = [m.memory.peak_bytes for m in launch.measurements if m.memory is not None]
     yield cells.count(launch.index)
     yield Cell(text=launch.started_at[:19].replace("T", " "), title=launch.started_at)
-    yield cells.value(launch.load_s, Unit.SECONDS)
+    yield cells.EMPTY if launch.load_s is None else Cell(text=load_time(launch.load_s, launch.model_cache))
     yield _bytes(launch.load_memory.peak_bytes if launch.load_memory else None)
     yield _bytes(max(peaks, default=None))
     how = launch.outcome.value

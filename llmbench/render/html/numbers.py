@@ -11,6 +11,7 @@ from llmbench.render.html.series import Series, latencies
 from llmbench.render.text import label, number
 from llmbench.report import Row
 from llmbench.run import Launch
+from llmbench.traffic import ROW_METRICS, Decoding
 
 MAIN = ("first_token", "second_token", "next_token", "tpot", "e2e", "decode_rate")
 """The metrics of the first table, in order."""
@@ -97,8 +98,8 @@ def every_metric(series: Sequence[Series]) -> Table:
 
 def _metric_cells(row: Row, name: str) -> Iterator[Cell]:
     """One metric of one prompt."""
-    unit, found = METRICS[name].unit, row.summaries[name]
-    yield Cell(text=METRICS[name].title, title=METRICS[name].definition)
+    unit, found = ROW_METRICS[name].unit, row.summaries[name]
+    yield Cell(text=ROW_METRICS[name].title, title=ROW_METRICS[name].definition)
     yield cells.text(unit.value)
     yield cells.count(found.n)
     yield cells.value(found.median, unit)
@@ -111,7 +112,9 @@ def _metric_cells(row: Row, name: str) -> Iterator[Cell]:
 def definitions(series: Sequence[Series]) -> Table:
     """What each metric means."""
     names = dict.fromkeys(name for each in series for row in each.rows for name in row.summaries)
-    metrics: list[Metric[Measurement] | Metric[Launch]] = [METRICS[name] for name in names]
+    metrics: list[Metric[Measurement] | Metric[Decoding] | Metric[Launch]] = [
+        ROW_METRICS[name] for name in names
+    ]
     rows = [
         (
             cells.text(metric.title),
