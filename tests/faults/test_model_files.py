@@ -141,11 +141,23 @@ def test_row_14_non_finite_logits_are_invalid(llmbench: Run) -> None:
 
 @row_14
 @pytest.mark.model
-@pytest.mark.parametrize(("engine", "why"), [("core", "non-finite logits"), ("genai", "degenerate output")])
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("--engine core -ic 2", "non-finite logits"),
+        ("-ic 32", "degenerate output"),
+        ("--num-beams 3 -ic 4", "non-finite scores"),
+        ("--do-sample --attention sdpa -ic 2", "weights that are no numbers"),
+    ],
+    ids=["core", "genai", "beams", "two sampled tokens"],
+)
 def test_row_14_weights_that_are_no_numbers_are_noticed(
-    llmbench: Run, demo_ir: Path, tmp_path: Path, *, engine: str, why: str
+    llmbench: Run, demo_ir: Path, tmp_path: Path, *, options: str, why: str
 ) -> None:
-    """The timings of a model of NaNs are plausible; its logits show where they can be seen, its output where not."""
+    """The timings of a model of NaNs are plausible; its logits show where they can be seen, its output where not.
+
+    Its file shows them whatever is made of it, though it has the size that it should have.
+    """
     model = _copied(demo_ir, tmp_path / "model")
     with (model / "openvino_model.bin").open("r+b") as file:
         for offset, size in _REALS.findall((model / ir.MODEL_XML).read_text()):
@@ -153,12 +165,14 @@ def test_row_14_weights_that_are_no_numbers_are_noticed(
                 file.seek(int(offset))
                 file.write(b"\xff" * int(size))  # a NaN in each format
     done = llmbench(
-        *("run", "-m", str(model), "--engine", engine, "-n", "1", "-ic", "32", "--no-verify"),
-        *("--foreign-cpu-limit", "1"),
+        *("run", "-m", str(model), *options.split(), "-n", "1", "--warmups", "0", "--no-verify"),
+        *("--foreign-cpu-limit", "1", "--name", "nan"),
     )
 
     assert done.returncode == 5, done.stdout + done.stderr
-    assert why in done.stdout
+    (m,) = store.read(tmp_path / "reports" / "nan.jsonl").launches[0].measurements
+    assert any(found.startswith(why) for found in m.suspicions)
+    assert m.suspicions[-1].startswith("weights that are no numbers: ")
 
 
 @row_16
