@@ -42,7 +42,7 @@ def of_run(run: Run) -> Iterator[str]:
         yield "the run was cut short"
     if run.source:
         yield f"imported from {run.source}"
-    elif not run.provenance.known:
+    elif not all(origin.known for origin in (run.provenance, *run.origins)):
         yield "provenance of the model unknown"
     yield from _lenience_warnings(run)
     if not all(config.is_verified for config in run.cells):

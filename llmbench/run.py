@@ -1,6 +1,8 @@
 """A run: configuration, environment, and the measurements of its launches."""
 
+import contextlib
 import enum
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -219,6 +221,16 @@ class Run:
     is_complete: bool = False
     source: str | None = None
     origins: tuple[Provenance, ...] = ()
+
+    @property
+    def model(self) -> str:
+        """The path of the model; of several, the nearest folder that holds them all, or else each."""
+        paths = list(dict.fromkeys(config.model for config in self.cells))
+        with contextlib.suppress(ValueError):  # of absolute and relative paths together
+            common = os.path.commonpath(paths)
+            if common.strip("/"):
+                return common
+        return ", ".join(paths)
 
     def config_of(self, launch: Launch) -> RunConfig:
         """The configuration a launch measured."""

@@ -44,14 +44,12 @@ def forecast(
     one, the size of the weights tells a floor.
     """
     costs = {subject.path: _cost(subject, folder) for subject in subjects}
-    total, bases = 0.0, dict[str, None]()
-    for launch in planned:
-        cost = costs[subjects[launch.cell].path]
-        if cost is None:
-            return None
-        total += cost.launch_s(cells[launch.cell])
-        bases[cost.basis] = None
-    return Forecast(seconds=total, basis="; ".join(bases))
+    known = [cost for cost in costs.values() if cost is not None]
+    if len(known) < len(costs):
+        return None
+    by_path = dict(zip(costs, known, strict=True))
+    total = sum(by_path[subjects[launch.cell].path].launch_s(cells[launch.cell]) for launch in planned)
+    return Forecast(seconds=total, basis="; ".join(dict.fromkeys(cost.basis for cost in known)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

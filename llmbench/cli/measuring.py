@@ -46,6 +46,10 @@ class View:
         self._is_quiet = is_quiet
         self._config = cells[0]
         self._cells_shown: set[int] = set()
+        self._apart = [
+            "".join(f", {name}={value or 'not set'}" for name, value in settings.items())
+            for settings in report.distinguish(cells)
+        ]
 
     def show(self, event: Event) -> None:
         """One event, as lines on standard output and on the live line."""
@@ -53,7 +57,8 @@ class View:
             case LaunchStarted():
                 self._config = self._cells[event.cell]
                 self._say(
-                    f"launch {event.launch + 1}: loaded in {load_time(event.load_s or 0.0, event.model_cache)}"
+                    f"launch {event.launch + 1}{self._apart[event.cell]}: "
+                    f"loaded in {load_time(event.load_s or 0.0, event.model_cache)}"
                 )
                 if event.cell not in self._cells_shown:
                     self._say(*lines.in_force_lines(event.in_force, self._config))

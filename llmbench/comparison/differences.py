@@ -1,11 +1,11 @@
 """What is not the same in two runs: what must match, and what changed between them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from llmbench.proof import effect
 from llmbench.report import settings
-from llmbench.run import InForce, Outcome, Run
+from llmbench.run import InForce, Outcome, Provenance, Run
 
 _NO_CHANGE = frozenset({"model", "weight_format", "launches"})
 """Settings that tell where or how often, not what; the weight format is told with the model's files."""
@@ -56,7 +56,14 @@ def _is_scripted(run: Run) -> bool:
 
 def _source_model(run: Run) -> str:
     """The model that was converted; a script is not a model but what a build does."""
-    return "" if _is_scripted(run) else run.provenance.source_id or ""
+    if _is_scripted(run):
+        return ""
+    return _joined(run.origin_of(cell).source_id or "" for cell in range(len(run.cells)))
+
+
+def _joined(values: Iterable[str]) -> str:
+    """Each value once, those that are empty left out."""
+    return " / ".join(dict.fromkeys(value for value in values if value))
 
 
 def changes(base: Run, candidate: Run) -> tuple[Difference, ...]:
@@ -92,8 +99,14 @@ def _told(run: Run, *, is_whole: bool) -> dict[str, str]:
 
 
 def _files(run: Run) -> dict[str, str]:
-    """What the model files are."""
-    origin = run.provenance
+    """What the model files are; of several models each value once, in the order of the cells."""
+    cells = [_files_of(run.origin_of(cell)) for cell in range(len(run.cells))]
+    names = dict.fromkeys(name for found in cells for name in found)
+    return {name: _joined(found.get(name, "") for found in cells) for name in names}
+
+
+def _files_of(origin: Provenance) -> dict[str, str]:
+    """What the files of one model are."""
     return {
         "weight format": origin.weight_format or "",
         "source revision": origin.revision or "",

@@ -141,6 +141,12 @@ def _run(path: Path, kind: str, lines: Iterable[Line]) -> Run:
     if not measured:
         raise InputError(f"{path} holds no request beyond the warm-up")
     first = kept[0]
+    other = next((line for line in kept if line.cells.get("model") != first.cells.get("model")), None)
+    if other is not None:
+        raise InputError(
+            f"{other.where}: a second configuration, {other.text('model')}; this layout is read with one",
+            hint="give the run file, or the tidy CSV that report csv makes of it",
+        )
     positions: dict[int, int] = {}
     for line in measured:
         positions.setdefault(line.count("prompt_idx"), len(positions))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmbench.config import GENERATION, PLACES, Prompt, PropertyValue, RunConfig
+from llmbench.config import GENERATION, PLACES, Prompt, PropertyValue, RunConfig, weight_format_of
 from llmbench.errors import InputError
 from llmbench.importers.table import Line, check_columns, measurement_of, ns
 from llmbench.measurement import Measurement, Memory
@@ -74,13 +74,15 @@ def read_csv(path: Path, columns: list[str], lines: Iterable[Line]) -> Run:
     cells = _by(kept, "cell")
     if list(cells) != list(range(len(cells))):
         raise InputError(f"{path}: cells are {', '.join(map(str, cells))}; they were counted from 0")
+    origins = tuple(_provenance(found[0]) for found in cells.values())
     return Run(
         id=first.text("run"),
         started_at=first.text("run_started_at"),
         version=first.text("llmbench"),
         cells=tuple(_config(found) for found in cells.values()),
         environment=_environment(first),
-        provenance=_provenance(first),
+        provenance=origins[0],
+        origins=() if len(set(origins)) == 1 else origins,
         launches=tuple(
             _launch(found, _prompts(cells[found[0].count("cell")])) for found in _by(kept, "launch").values()
         ),
@@ -124,6 +126,7 @@ def _config(lines: Sequence[Line]) -> RunConfig:
     return RunConfig(
         model=first.text("model"),
         prompts=tuple(_prompts(lines).values()),
+        weight_format=weight_format_of(first.text("model"), first.text("weight_format")),
         engine=first.text("engine"),
         device=first.text("device"),
         attention=first.text("attention"),

@@ -65,8 +65,9 @@ def llm_bench_csv(run: Run) -> str:
     """A run in llm_bench's layout: its 34 columns, a row a request, then three summary rows a prompt."""
     records = llm_bench.records(run)
     rows = [_llm_bench_row(run, record) for record in records]
-    if rows:
-        rows[0] |= _launch_columns(run)
+    first_rows = {record.cell: number for number, record in reversed(list(enumerate(records)))}
+    for cell, number in first_rows.items():
+        rows[number] |= _launch_columns(run, cell)
     rows += [_llm_bench_row(run, record) for record in llm_bench.summaries(records)]
     return _text(LLM_BENCH_COLUMNS, rows)
 
@@ -132,9 +133,9 @@ def _llm_bench_row(run: Run, record: Record) -> dict[str, Cell]:
     }
 
 
-def _launch_columns(run: Run) -> dict[str, Cell]:
-    """What stands on the first row only: load time and memory before generation."""
-    launch = llm_bench.first_launch(run)
+def _launch_columns(run: Run, cell: int) -> dict[str, Cell]:
+    """What stands on a configuration's first row only: load time and memory before generation."""
+    launch = llm_bench.first_launch(run, cell)
     if launch is None:
         return {}
     memory = launch.load_memory

@@ -24,10 +24,15 @@ Value = str | int | float | bool | None | Sequence["Value"] | dict[str, "Value"]
 
 
 def llm_bench_json(run: Run) -> str:
-    """A run in llm_bench's layout; warm-ups are listed, and out of ``results_averaged``."""
+    """A run in llm_bench's layout; warm-ups are listed, and out of ``results_averaged``.
+
+    Of a sweep every result says which configuration it is of; what stands there once is that of the first one.
+    """
     records = llm_bench.records(run)
     launch = llm_bench.first_launch(run)
-    averages = llm_bench.averages([record for record in records if record.iteration != 0])
+    averages = llm_bench.averages(
+        [record for record in records if record.iteration != 0 and record.cell == 0]
+    )
     batch_size = run.cells[0].batch_size
     throughput = _throughput(averages.get("second_avg_latency"), batch_size)
     content: dict[str, Value] = {
@@ -41,7 +46,7 @@ def llm_bench_json(run: Run) -> str:
         },
         "perfdata": {
             "compile_time": launch.load_s if launch else None,
-            "results": [_record(record) for record in records],
+            "results": [_record(record) | _cell(run, record.cell) for record in records],
             **_load_memory(launch),
             "results_averaged": {
                 **averages,
@@ -65,6 +70,7 @@ def report_json(summarized: Report) -> str:
             "is_valid": summarized.is_valid,
             "source": run.source,
         },
+        "origins": [dataclasses.asdict(origin) for origin in run.origins],
         "environment": dataclasses.asdict(run.environment),
         "provenance": dataclasses.asdict(run.provenance),
         "metrics": {metric.name: _definition(metric) for metric in (*METRICS.values(), LOAD)},
@@ -186,7 +192,7 @@ def _shown(value: float | None, unit: Unit) -> float | None:
     return None if found is None else round(found * unit.scale, 6)
 
 
-def _record(record: Record) -> Value:
+def _record(record: Record) -> dict[str, Value]:
     """One request in llm_bench's names."""
     throughput = _throughput(record.second_avg_latency, record.batch_size)
     memory = {f"{name}_mem": _rounded(value) for name, value in dataclasses.asdict(record.memory).items()}
@@ -210,6 +216,17 @@ def _record(record: Record) -> Value:
         "end": record.end,
         **{name: value for name, value in memory.items() if value is not None},
         **({"second_token_throughput": throughput} if throughput else {}),
+    }
+
+
+def _cell(run: Run, cell: int) -> dict[str, Value]:
+    """Of which configuration of a sweep a result is; llm_bench has none."""
+    if len(run.cells) == 1:
+        return {}
+    return {
+        "model": llm_bench.model_name(run, cell),
+        "precision": run.origin_of(cell).weight_format or "",
+        "batch_size": run.cells[cell].batch_size,
     }
 
 

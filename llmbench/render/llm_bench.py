@@ -129,9 +129,10 @@ def averages(found: Sequence[Record]) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in means.items() if value is not None}
 
 
-def first_launch(run: Run) -> Launch | None:
-    """The launch whose load time and memory the reports show; ``None`` where none finished."""
-    return next((launch for launch in run.launches if launch.outcome is Outcome.FINISHED), None)
+def first_launch(run: Run, cell: int = 0) -> Launch | None:
+    """The launch of a configuration whose load time and memory the reports show; ``None`` where none finished."""
+    finished = (launch for launch in run.launches if launch.outcome is Outcome.FINISHED)
+    return next((launch for launch in finished if launch.cell == cell), None)
 
 
 def model_name(run: Run, cell: int) -> str:

@@ -101,14 +101,15 @@ def _titles(report: Report) -> Iterator[str]:
     """What was measured and how often."""
     run, config = report.run, report.run.cells[0]
     engine = config.engine if run.version else ""
-    parts = [config.model, engine, config.device, run.provenance.weight_format or ""]
+    varied = report.distinctions[0]
+    weights = "" if "weight_format" in varied else run.provenance.weight_format or ""
+    parts = [run.model, engine, config.device, weights]
     yield ", ".join(part for part in parts if part)
     finished = max((row.launches for row in report.rows), default=0)
     counts = [
         counted(finished, "launch", "launches"),
         f"{counted(config.iterations, 'iteration')} after {counted(config.warmups, 'warm-up')}",
     ]
-    varied = report.distinctions[0]
     if "output_tokens" not in varied:
         counts.append(counted(config.output_tokens, "output token"))
     if config.batch_size > 1 and "batch_size" not in varied:

@@ -22,7 +22,7 @@ from llmbench.render.html.document import (
 from llmbench.render.html.series import Series, all_series, key, latencies
 from llmbench.render.text import counted, label
 from llmbench.report import Report
-from llmbench.run import Outcome
+from llmbench.run import Outcome, Provenance
 from llmbench.stats import Summary
 
 SERIES_DRAWN = 4
@@ -95,9 +95,15 @@ def _names(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> list
 
 
 def _model(report: Report) -> str:
+    """The models of a report as people call them, each with its weight format."""
+    run = report.run
+    cells = range(len(run.cells)) if run.origins else range(1)
+    return ", ".join(dict.fromkeys(_called(run.origin_of(cell), run.cells[cell].model) for cell in cells))
+
+
+def _called(origin: Provenance, path: str) -> str:
     """A model as people call it, with its weight format."""
-    origin = report.run.provenance
-    name = (origin.source_id or report.run.cells[0].model).rstrip("/")
+    name = (origin.source_id or path).rstrip("/")
     name = name if len(name) <= 60 else name.rsplit("/", 1)[-1]
     weights = origin.weight_format or ""
     return name if weights.lower() in name.lower() else f"{name} {weights}"
