@@ -1,6 +1,8 @@
 import csv
+import dataclasses
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from llmbench.errors import ExitCode
 from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
 from llmbench.render.csv import LLM_BENCH_COLUMNS, llm_bench_csv
 from llmbench.render.json import llm_bench_json
-from llmbench.run import Run
+from llmbench.run import InForce, MemoryRate, ModelCache, Run
 
 Write = Callable[..., Path]
 BuildRun = Callable[..., Run]
@@ -41,6 +43,7 @@ def run_file(tmp_path: Path) -> Write:
                 cell=launch.cell,
                 started_at=launch.started_at,
                 load_s=launch.load_s,
+                model_cache=launch.model_cache,
                 load_memory=launch.load_memory,
                 in_force=launch.in_force,
             )
@@ -51,6 +54,79 @@ def run_file(tmp_path: Path) -> Write:
         return path
 
     return write
+
+
+def on_metal(run: Run) -> Run:
+    """That run as a server tells it: 3.5 J a request, a model of 1 GB, 10 numbers a token, a cache cold, then warm.
+
+    Its launches load in 2.5 and 3.5 s, next tokens take 10 ms, and a triad got 200 GB/s from its memory.
+    """
+    launches = [
+        dataclasses.replace(
+            launch,
+            model_cache=state,
+            in_force=InForce(properties={"KV_CACHE_PRECISION": "u8"}),
+            measurements=tuple(dataclasses.replace(m, energy_j=3.5) for m in launch.measurements),
+        )
+        for launch, state in zip(run.launches, (ModelCache.COLD, ModelCache.WARM), strict=True)
+    ]
+    rate = MemoryRate(measured_at="2026-01-02T03:04:05+00:00", bytes_per_s=200e9)
+    return dataclasses.replace(
+        run,
+        launches=tuple(launches),
+        environment=dataclasses.replace(run.environment, last_caches={0: 32 << 20}, memory_rate=rate),
+        provenance=dataclasses.replace(run.provenance, weight_bytes=10**9, kv_values=10),
+    )
+
+
+def test_what_only_servers_tell_is_shown(
+    run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Energy has a column, load one figure for each state of the cache, and the next tokens their share of memory.
+
+    1 GB in 10 ms are 100 GB/s, half of what the triad got.
+    """
+    monkeypatch.setenv("COLUMNS", "140")
+    invoke(["report", "show", str(run_file(on_metal(story_of())))])
+    shown = " ".join(capsys.readouterr().out.split())
+
+    assert re.search(r"P0 32 .* 3\.50 ±0\.0 %", shown)
+    assert "load: 2.50 s (model cache cold), 3.50 s (model cache warm);" in shown
+    assert (
+        "next tokens: 100.0 GB/s of weights and KV cache, 50 % of what this memory can do "
+        "(triad 200.0 GB/s, measured 2026-01-02)"
+    ) in shown
+
+
+def test_what_only_servers_tell_is_in_every_file(
+    run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tidy CSV, its summary, JSON and the page: joules, millijoules a token (3.5 J over 4), GB/s, and the cache."""
+    path = str(run_file(on_metal(story_of())))
+    invoke(["report", "csv", path])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    invoke(["report", "csv", "--summary", path])
+    summary = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    invoke(["report", "json", path])
+    told = json.loads(capsys.readouterr().out)
+    invoke(["report", "html", path, "-o", f"{path}.html"])
+
+    assert ("3.5", "875.0", "cold") == tuple(
+        rows[0][n] for n in ("energy_J", "energy_per_token_mJ", "model_cache")
+    )
+    assert pytest.approx(100.0, rel=1e-4) == float(rows[0]["bandwidth_GB_per_s"])
+    loads = [(row["model_cache"], row["median"]) for row in summary if row["metric"] == "load"]
+    assert [("cold", "2500.0"), ("warm", "3500.0")] == loads
+    assert {"GB/s"} == {row["unit"] for row in summary if row["metric"] == "bandwidth"}
+    (cell,) = told["cells"]
+    assert (None, ["cold", "warm"]) == (cell["load"], [load["model_cache"] for load in cell["loads"]])
+    assert (200e9, False, 32 << 20) == tuple(
+        cell["bandwidth"][name] for name in ("memory_bytes_per_s", "is_cached", "cache_bytes")
+    )
+    assert pytest.approx(875.0) == told["rows"][0]["metrics"]["energy_per_token"]["median"]
+    page = Path(f"{path}.html").read_text(encoding="utf-8")
+    assert "50 % of what this memory can do" in page
+    assert "(model cache warm)" in page
 
 
 def test_a_run_file_comes_back_whole(run_file: Write, story_of: BuildRun) -> None:

@@ -16,7 +16,7 @@ from llmbench.metrics import METRICS
 from llmbench.render import csv as csv_render
 from llmbench.render import json as json_render
 from llmbench.render import tidy
-from llmbench.run import Launch, Outcome, Run
+from llmbench.run import Launch, ModelCache, Outcome, Run
 from llmbench.units import Nanoseconds
 
 Build = Callable[..., Measurement]
@@ -476,6 +476,45 @@ def test_a_sweep_comes_back_with_its_cells(
     assert [(0, 2), (1, 1)] == [(row.cell, row.launches) for row in report.summarize(run).rows]
 
 
+def measured_more(run: Run) -> Run:
+    """That run with what only some machines tell: energy, and how each launch found the model cache."""
+    states = (ModelCache.COLD, ModelCache.WARM)
+    launches = [
+        dataclasses.replace(
+            launch,
+            model_cache=state,
+            measurements=tuple(dataclasses.replace(m, energy_j=3.5) for m in launch.measurements),
+        )
+        for launch, state in zip(run.launches, states, strict=True)
+    ]
+    return dataclasses.replace(run, launches=tuple(launches))
+
+
+def test_energy_and_model_cache_come_back(story_of: BuildRun, imported: Callable[..., Run]) -> None:
+    """3.5 J a request of 4 tokens, one launch cold and one warm; written again, it is the same file."""
+    text = csv_render.tidy_csv(measured_more(story_of()))
+    run = imported(text.rstrip("\n"))
+
+    assert [ModelCache.COLD, ModelCache.WARM] == [launch.model_cache for launch in run.launches]
+    assert pytest.approx(0.875) == METRICS["energy_per_token"].of(run.launches[0].measurements[0])
+    assert text == csv_render.tidy_csv(run)
+
+
+def test_a_tidy_csv_of_an_earlier_version_is_read(story_of: BuildRun, imported: Callable[..., Run]) -> None:
+    """Without the columns that came later, what they tell is not known."""
+    rows = list(csv.DictReader(io.StringIO(csv_render.tidy_csv(measured_more(story_of())))))
+    out = io.StringIO()
+    older = [name for name in tidy.COLUMNS if name not in tidy_importer._NEWER]
+    writer = csv.DictWriter(out, older, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    run = imported(out.getvalue().rstrip("\n"))
+
+    assert [None, None] == [launch.model_cache for launch in run.launches]
+    assert run.launches[0].measurements[0].energy_j is None
+    assert pytest.approx(0.101, rel=1e-3) == report.summarize(run).rows[0].summaries["first_token"].median
+
+
 def edited(run: Run, /, **changes: str) -> str:
     """A tidy CSV whose last row has other cells."""
     rows = list(csv.DictReader(io.StringIO(csv_render.tidy_csv(run))))
@@ -500,6 +539,10 @@ def edited(run: Run, /, **changes: str) -> str:
         ({"cell": "1", "generation": '{"speed": 1}'}, "generation is "),
         ({"cell": "1", "generation": "[]"}, "generation is '[]'; a JSON object was expected"),
         ({"cell": "1", "sockets": "a"}, "sockets is 'a'; numbers with commas were expected"),
+        (
+            {"launch": "7", "model_cache": "hot"},
+            "model_cache is 'hot'; one of off, cold, warm, refused was expected",
+        ),
         ({"cell": "1", "engine": "magic"}, "engine 'magic' is unknown"),
     ],
 )

@@ -167,3 +167,12 @@ def test_the_first_callback_is_no_token(request_of: Build) -> None:
 
     assert 0.125 == METRICS["first_callback"].of(streamed)
     assert METRICS["first_callback"].of(request_of([100, 130])) is None
+
+
+def test_energy_is_of_the_request_and_of_each_token(request_of: Build) -> None:
+    """3 J over a batch of 4 + 2 tokens are half a joule a token; where nobody could look there is none."""
+    m = request_of([100, 110, 120, 130], [100, 110], energy_j=3.0)
+
+    assert [3.0, 0.5] == values(m, "energy", "energy_per_token")
+    assert [None, None] == values(request_of([100]), "energy", "energy_per_token")
+    assert [3.0, None] == values(request_of([], energy_j=3.0), "energy", "energy_per_token")

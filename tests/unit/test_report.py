@@ -7,7 +7,7 @@ import pytest
 from llmbench import report
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Conditions, Measurement
-from llmbench.run import Failure, InForce, Launch, Outcome, Provenance, Run
+from llmbench.run import Failure, InForce, Launch, ModelCache, Outcome, Provenance, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
@@ -187,6 +187,20 @@ def test_load_is_summarised_over_launches(launch_at: Callable[..., Launch], run_
     assert {None} == set(got.load[0])
     assert pytest.approx(2.0) == got.load[0][None].median
     assert {} == got.load[1]
+
+
+def test_cold_and_warm_loads_are_never_averaged(launch_at: Callable[..., Launch], run_of: BuildRun) -> None:
+    """A cold load of 8 s and warm ones of 1 and 4 s: 8 s and 2 s, not one figure between them."""
+    states = {0: ModelCache.COLD, 1: ModelCache.WARM, 2: ModelCache.WARM}
+    launches = [
+        launch_at([100], index=index, load_s=seconds, model_cache=states[index])
+        for index, seconds in enumerate((8.0, 1.0, 4.0))
+    ]
+
+    (load,) = report.summarize(run_of(launches)).load
+
+    assert [ModelCache.COLD, ModelCache.WARM] == list(load)
+    assert pytest.approx([8.0, 2.0]) == [summary.median for summary in load.values()]
 
 
 def test_only_the_metrics_wanted(launch_at: Callable[..., Launch], run_of: BuildRun) -> None:
