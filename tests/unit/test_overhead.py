@@ -2,8 +2,10 @@
 
 import time
 
-from benchmarks import overhead
 from llmbench.config import Prompt, RunConfig
+from tests import benchmark
+
+overhead = benchmark.load()
 
 _CALLS = 200_000
 _AIM_IN_CALLS = 500
