@@ -45,14 +45,13 @@ class RunFile:
                 stack.enter_context(cls(path, _opened(path, os.O_RDONLY)))
             place = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part") if overwrite else path
             file = cls(path, _opened(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-            try:
-                file.append(header)
-                place.rename(path)
-                sync_folder(path.parent)
-            except BaseException:
-                file.close()
-                place.unlink(missing_ok=True)
-                raise
+            undo = stack.enter_context(contextlib.ExitStack())
+            undo.callback(place.unlink, missing_ok=True)
+            undo.callback(file.close)
+            file.append(header)
+            place.rename(path)
+            sync_folder(path.parent)
+            undo.pop_all()
         return file
 
     @classmethod

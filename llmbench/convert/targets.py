@@ -82,11 +82,10 @@ def partial_folder(target: Path) -> Iterator[Path]:
         except BlockingIOError as error:
             raise InputError(f"another llmbench convert is writing {target}", hint="wait for it") from error
         _clear(partial)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(_remove, partial)
             yield partial
-        except BaseException:
-            _remove(partial)
-            raise
+            undo.pop_all()
     finally:
         os.close(lock)
 

@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 __all__ = ["demo_gguf", "demo_ir"]  # fixtures of a real model
 
 SCRIPTED = ("--engine", "scripted")
+FAST = ("run", "-m", "first=20ms,next=10ms", *SCRIPTED, "-n", "2", "-ic", "4")
 
 
 class Marked:
@@ -153,6 +154,12 @@ def ir_of(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+def interfere(folder: Path, text: str) -> None:
+    """Code that every interpreter runs as it starts which has the folder on its path."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(f"import os, sys\n{text}")
 
 
 def write_run(run: WholeRun, path: Path) -> None:
