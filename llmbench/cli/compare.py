@@ -23,11 +23,12 @@ _PATH = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-FORMS = ("md", "junit", "json", "csv")
+FORMS = ("md", "html", "junit", "json", "csv")
 """The files a comparison can be written to, by the names of their options."""
 
 _FILES = (
     click.option("--md", type=_FILE, metavar="FILE", help="Markdown, for a pull request."),
+    click.option("--html", type=_FILE, metavar="FILE", help="A page with plots, for a release note."),
     click.option("--junit", type=_FILE, metavar="FILE", help="JUnit XML, for a job's test report."),
     click.option("--json", type=_FILE, metavar="FILE", help="JSON, with the rule that was used."),
     click.option("--csv", type=_FILE, metavar="FILE", help="CSV, a row a change."),
@@ -94,7 +95,7 @@ def compare(
         thresholds=read_thresholds(threshold), vary=frozenset(name.replace("-", "_") for name in vary)
     )
     runs = [load(path, salvage=salvage) for path in paths]
-    comparisons = [annotate(each) for each in _compare_all(runs, rule, baseline=baseline, folder=reports)]
+    comparisons = compare_all(runs, rule, baseline=baseline, folder=reports)
     show(comparisons)
     write(comparisons, wanted)
     return worst(
@@ -102,8 +103,8 @@ def compare(
     )
 
 
-def _compare_all(
-    runs: "Sequence[Run]", rule: "Rule", *, baseline: str | None, folder: Path
+def compare_all(
+    runs: "Sequence[Run]", rule: "Rule", *, baseline: str | None = None, folder: Path = Path("reports")
 ) -> "list[Comparison]":
     """Each candidate against its base: the baseline asked for, else the first run; a run alone against itself."""
     from llmbench.cli.baseline import find
@@ -113,11 +114,13 @@ def _compare_all(
     from llmbench.report import summarize
 
     if baseline is None and len(runs) == 1:
-        return [compare_sides(runs[0], rule)]
-    found = [summarize(run, COMPARED) for run in runs]
+        return [annotate(compare_sides(runs[0], rule))]
+    reports = [summarize(run, COMPARED) for run in runs]
     if baseline is not None:
-        return [compare_reports(find(baseline, each, folder), each, rule) for each in found]
-    return [compare_reports(found[0], each, rule) for each in found[1:]]
+        found = [(find(baseline, each, folder), each) for each in reports]
+    else:
+        found = [(reports[0], each) for each in reports[1:]]
+    return [annotate(compare_reports(base, candidate, rule)) for base, candidate in found]
 
 
 def annotate(comparison: "Comparison") -> "Comparison":
@@ -156,6 +159,7 @@ def write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> Non
 
     forms: dict[str, Callable[[Sequence[Comparison]], str]] = {
         "md": comparison_markdown,
+        "html": page,
         "junit": comparison_junit,
         "json": comparison_json,
         "csv": comparison_csv,
@@ -163,6 +167,16 @@ def write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> Non
     for form, path in files.items():
         write_atomically(path, forms[form](comparisons))
         click.echo(shown(f"written: {path}"), err=True)
+
+
+def page(comparisons: "Sequence[Comparison]") -> str:
+    """The page of comparisons, with every metric of each of their runs."""
+    from llmbench.render import html
+    from llmbench.report import summarize
+
+    sides = [(report, name) for each in comparisons for report, name in ((each.base, 0), (each.candidate, 1))]
+    runs = {(report.run.id, name): report.run for report, name in sides}
+    return html.page([summarize(run) for run in runs.values()], comparisons)
 
 
 def exit_code(comparison: "Comparison", *, fail_on_regression: bool, strict: bool) -> ExitCode:

@@ -1,20 +1,14 @@
 """``llmbench report html``: runs, and comparisons among them, as one page."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from llmbench.cli.compare import compare_all, page
 from llmbench.cli.loading import load, salvage_option
 from llmbench.cli.messages import shown
 from llmbench.cli.options import check_output
 from llmbench.errors import ExitCode
-
-if TYPE_CHECKING:
-    from llmbench.comparison import Comparison
-    from llmbench.report import Report
-    from llmbench.run import Run
 
 _PATH = click.Path(path_type=Path)
 
@@ -39,6 +33,7 @@ def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage
 
     A PATH is a run file (.jsonl), a CSV of either layout, or a CSV or JSON that llm_bench wrote.
     """
+    from llmbench.comparison.rule import Rule
     from llmbench.render import html, write_atomically
     from llmbench.report import summarize
 
@@ -46,21 +41,12 @@ def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage
     check_output(target, "-o")
     runs = [load(path, salvage=salvage) for path in paths]
     if compare:
-        reports, comparisons = _compared(runs)
+        comparisons = compare_all(runs, Rule())
+        reports = [report for each in comparisons for report in (each.base, each.candidate)]
+        text = page(comparisons)
     else:
-        reports, comparisons = [summarize(run) for run in runs], []
-    write_atomically(target, html.page(reports, comparisons))
+        reports = [summarize(run) for run in runs]
+        text = html.page(reports)
+    write_atomically(target, text)
     click.echo(shown(f"written: {target}"), err=True)
     return ExitCode.OK if any(row.launches for report in reports for row in report.rows) else ExitCode.USAGE
-
-
-def _compared(runs: "Sequence[Run]") -> "tuple[list[Report], list[Comparison]]":
-    """Every run's report and its comparison with the first; of a run alone those of its two sides."""
-    from llmbench.comparison import compare
-    from llmbench.interleaved import compare_sides, split
-    from llmbench.report import summarize
-
-    if len(runs) == 1:
-        return [summarize(side) for side in split(runs[0])], [compare_sides(runs[0])]
-    base, *candidates = map(summarize, runs)
-    return [base, *candidates], [compare(base, each) for each in candidates]

@@ -27,7 +27,7 @@ def ab(llmbench: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_ten_percent_a_token_is_found(llmbench: Run, tmp_path: Path) -> None:
     """B spends 10 % more on every token: regressed, exit 1, in real worker processes and every file."""
-    files = ("--md", "x.md", "--junit", "x.xml", "--json", "x.json", "--csv", "x.csv")
+    files = ("--md", "x.md", "--html", "x.html", "--junit", "x.xml", "--json", "x.json", "--csv", "x.csv")
     done = ab(llmbench, "-m", FAST, "-m", SLOW, "--blocks", "8", *files)
 
     assert done.returncode == 1, done.stderr

@@ -139,7 +139,7 @@ def test_every_form_goes_to_its_file(
     stored: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A pipe cannot eat the exit code of a file."""
-    files = {form: tmp_path / f"out.{form}" for form in ("md", "junit", "json", "csv")}
+    files = {form: tmp_path / f"out.{form}" for form in ("md", "html", "junit", "json", "csv")}
     options = [part for form, path in files.items() for part in (f"--{form}", str(path))]
 
     assert ExitCode.REGRESSION == compare("--fail-on-regression", *options, stored("a"), stored("b", 1.2))

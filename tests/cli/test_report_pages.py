@@ -33,13 +33,15 @@ def test_a_page_is_written_where_it_is_asked_for(llmbench: RunCommand, runs: Pat
 
 
 def test_a_comparison_on_a_page(llmbench: RunCommand, runs: Path, tmp_path: Path) -> None:
-    """The first is the base; the page says what the comparison says."""
-    done = llmbench(
-        "report", "html", "--compare", str(runs / "base.jsonl"), str(runs / "cand.jsonl"), "-o", "c.html"
-    )
+    """The first is the base; the page says what the comparison says, and the comparison writes the same page."""
+    paths = (str(runs / "base.jsonl"), str(runs / "cand.jsonl"))
+    done = llmbench("report", "html", "--compare", *paths, "-o", "c.html")
+    compared = llmbench("report", "compare", *paths, "--html", "d.html")
 
-    assert 0 == done.returncode
-    assert "The candidate is slower" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert (0, 0) == (done.returncode, compared.returncode)
+    text = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "The candidate is slower" in text
+    assert text == (tmp_path / "d.html").read_text(encoding="utf-8")
 
 
 def test_a_run_of_one_configuration_is_no_comparison(llmbench: RunCommand, runs: Path) -> None:
