@@ -112,23 +112,23 @@ def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Iterable[str])
             by_launch.setdefault(m.launch, []).append(m)
     values = _values(tuple(names), by_launch)
     shown = [m for measurements in by_launch.values() for m in measurements] or [group[0][0]]
-    sizes = list(zip(*((m.input_tokens, m.output_tokens) for m in shown), strict=True))
+    medians = {
+        name: {launch: statistics.median(each) for launch, each in found.items()}
+        for name, found in values.items()
+    }
     invalid = [reasons for _, reasons in group if reasons]
     marks = proof.mark(run, key[0])
     return Row(
         cell=key[0],
         config=config,
         prompt=config.prompts[key[1]],
-        input_tokens=statistics.median_low(sizes[0]),
-        output_tokens=statistics.median_low(sizes[1]),
+        input_tokens=statistics.median_low([m.input_tokens for m in shown]),
+        output_tokens=statistics.median_low([m.output_tokens for m in shown]),
         launches=len(by_launch),
         measured=len(group),
         invalid=len(invalid),
-        summaries={name: _summary(found) for name, found in values.items() if found},
-        medians={
-            name: {launch: statistics.median(found[launch]) for launch in found}
-            for name, found in values.items()
-        },
+        summaries={name: _summary(found, medians[name]) for name, found in values.items() if found},
+        medians=medians,
         values={name: [value for each in found.values() for value in each] for name, found in values.items()},
         marks=marks,
         warnings=(*marks, *caveats.of_invalid(invalid, len(group))),
@@ -157,10 +157,10 @@ def _values(
     return found
 
 
-def _summary(values: Mapping[int, Sequence[float]]) -> Summary:
+def _summary(values: Mapping[int, Sequence[float]], medians: Mapping[int, float]) -> Summary:
     """Over launches where there are several, else over the iterations of the one."""
-    if len(values) > 1:
-        return stats.summarize_launches([statistics.median(found) for found in values.values()])
+    if len(medians) > 1:
+        return stats.summarize_launches(list(medians.values()))
     return stats.summarize(next(iter(values.values())))
 
 
