@@ -133,7 +133,7 @@ _OPTIONS = (
         "--load-config",
         multiple=True,
         metavar="JSON|FILE|KEY=VALUE",
-        help="OpenVINO properties; a list of values is swept.",
+        help="OpenVINO properties; a list of values, or of whole sets, is swept.",
     ),
     click.option(
         "--cb-config",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from llmbench import recipes
 from llmbench.cli.asked import Asked
@@ -10,6 +10,7 @@ from llmbench.cli.options import find_prompts
 from llmbench.cli.placing import with_policy
 from llmbench.config import COMPILER, Prompt, PropertyValue, RunConfig
 from llmbench.errors import InputError
+from llmbench.recipes import Properties
 
 _KV_PRECISION = "KV_CACHE_PRECISION"
 
@@ -22,8 +23,8 @@ def configurations(asked: Asked, model: str, weight_format: str | None = None) -
     swept = itertools.product(
         asked.attention or ("pa" if asked.engine == "genai" else "sdpa",),
         asked.threads or (None,),
-        _combinations(_properties(asked)),
-        _combinations(_read(asked.cb_config, "--cb-config")),
+        _swept(_with_named(found, asked) for found in _read(asked.load_config, "-lc")),
+        _swept(_read(asked.cb_config, "--cb-config")),
         asked.batch_size,
         asked.infer_count,
     )
@@ -96,25 +97,22 @@ def _prompts(asked: Asked) -> tuple[Prompt, ...]:
     return tuple(dataclasses.replace(prompt, is_permuted=is_permuted) for prompt in found)
 
 
-def _read(sources: tuple[str, ...], option: str) -> dict[str, recipes.RunValue]:
-    """The properties of every source, later ones over earlier ones."""
-    properties: dict[str, recipes.RunValue] = {}
-    for source in sources:
-        properties |= recipes.read_properties(source, option=option)
-    return properties
+def _read(sources: tuple[str, ...], option: str) -> Iterator[Properties]:
+    """The properties of every source together, later ones over earlier ones; of several sets each in turn."""
+    for sets in itertools.product(*(recipes.read_properties(source, option=option) for source in sources)):
+        yield {name: value for properties in sets for name, value in properties.items()}
 
 
 def _single(sources: tuple[str, ...], option: str) -> dict[str, PropertyValue]:
     """The properties of every source, none of which is swept."""
-    (found, *others) = _combinations(_read(sources, option))
+    (found, *others) = _swept(_read(sources, option))
     if others:
         raise InputError(f"{option} takes one value a key", hint="sweep --cb-config instead")
     return found
 
 
-def _properties(asked: Asked) -> dict[str, recipes.RunValue]:
-    """The properties of ``-lc``, and those that have an option of their own."""
-    properties = _read(asked.load_config, "-lc")
+def _with_named(properties: Properties, asked: Asked) -> Properties:
+    """The OpenVINO properties of ``-lc``, and those that have an option of their own."""
     named = {
         _KV_PRECISION: ("--kv-cache-precision", asked.kv_cache_precision),
         COMPILER: ("--torch-compile", asked.torch_compile),
@@ -123,16 +121,20 @@ def _properties(asked: Asked) -> dict[str, recipes.RunValue]:
         if value and name in properties:
             raise InputError(f"{name} stands in -lc and {option} is given as well", hint="keep one of them")
         if value:
-            properties[name] = value
+            properties = {**properties, name: value}
     return with_policy(properties) if asked.tensor_parallel else properties
 
 
-def _combinations(properties: Mapping[str, recipes.RunValue]) -> list[dict[str, PropertyValue]]:
-    """Every combination of the values listed, the last key changing fastest."""
-    return [dict(zip(properties, values, strict=True)) for values in itertools.product(*_lists(properties))]
+def _swept(sets: Iterable[Properties]) -> list[dict[str, PropertyValue]]:
+    """Of each set every combination of the values listed, the last key changing fastest."""
+    return [
+        dict(zip(properties, values, strict=True))
+        for properties in sets
+        for values in itertools.product(*_lists(properties))
+    ]
 
 
-def _lists(properties: Mapping[str, recipes.RunValue]) -> Iterator[tuple[PropertyValue, ...]]:
+def _lists(properties: Properties) -> Iterator[tuple[PropertyValue, ...]]:
     """The values of each key; a single one as a list of one."""
     for value in properties.values():
         yield value if isinstance(value, tuple) else (value,)

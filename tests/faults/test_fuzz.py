@@ -255,7 +255,7 @@ def test_nothing_breaks_the_reader_of_recipes(tmp_path: Path, content: bytes) ->
 def test_nothing_breaks_the_reader_of_properties(text: str) -> None:
     """Properties, or an error, of whatever is given to -lc."""
     with _bounds():
-        assert isinstance(recipes.read_properties(text), dict)
+        assert isinstance(recipes.read_properties(text), tuple)
 
 
 @untrusted

@@ -5,7 +5,7 @@ from typing import Any
 import click
 import pytest
 
-from llmbench.cli.asked import Asked, configuration_options, read_recipe
+from llmbench.cli.asked import Asked, ask, configuration_options, read_recipe
 from llmbench.cli.configuration import configurations
 from llmbench.cli.options import Command
 from llmbench.config import RunConfig
@@ -87,6 +87,39 @@ def test_a_property_with_a_list_of_values_is_swept() -> None:
 
     assert list(itertools.product((0, 32), ("u8", "f16"), (256, 512))) == made
     assert {1} == {c.properties["NUM_STREAMS"] for c in cells}
+
+
+def test_a_list_of_sets_is_swept_over_what_else_is_given() -> None:
+    """Each set stands over the sources before it and under those after it; an empty one adds nothing."""
+    cells = _cells("-lc", "A=1,B=2", "-lc", '[{}, {"B": 3}, {"C": [4, 5]}]', "-lc", "D=6", "-ic", "8,16")
+    made = [(dict(cell.properties), cell.output_tokens) for cell in cells]
+
+    sets = [{"A": 1, "B": 2}, {"A": 1, "B": 3}, {"A": 1, "B": 2, "C": 4}, {"A": 1, "B": 2, "C": 5}]
+    assert [({**each, "D": 6}, tokens) for each in sets for tokens in (8, 16)] == made
+
+
+def test_sets_of_the_scheduler_are_swept_too() -> None:
+    """Parts of it keep their dotted names."""
+    cells = _cells("--cb-config", '[{"max_num_seqs": 4}, {"cache_eviction_config": {"start_size": 64}}]')
+
+    assert [{"max_num_seqs": 4}, {"cache_eviction_config.start_size": 64}] == [c.scheduler for c in cells]
+
+
+def test_a_precision_stands_over_every_set() -> None:
+    """And is refused where one of them names it as well."""
+    cells = _cells("-lc", '[{}, {"A": 1}]', "--kv-cache-precision", "u8,f16")
+
+    assert ["u8", "f16", "u8", "f16"] == [cell.properties["KV_CACHE_PRECISION"] for cell in cells]
+    with pytest.raises(InputError, match="KV_CACHE_PRECISION stands in -lc"):
+        _cells("-lc", '[{}, {"KV_CACHE_PRECISION": "u8"}]', "--kv-cache-precision", "f16")
+
+
+def test_a_weight_format_is_one_of_those_convert_writes_whatever_its_case() -> None:
+    """What stands between the commas, in small letters, in the order given; anything else is refused."""
+    assert ("int8", "fp16") == ask({"weight_format": "INT8, fp16"}).weight_format
+    assert ("int8", "int4") == ask({"weight_format": ("int8", "int4")}).weight_format
+    with pytest.raises(click.UsageError, match="'int7' is not one of fp32, fp16, int8, int4"):
+        ask({"weight_format": "int8,int7"})
 
 
 def test_a_precision_named_twice_is_refused() -> None:

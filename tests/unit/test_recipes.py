@@ -7,6 +7,7 @@ import pytest
 from llmbench import recipes
 from llmbench.cli import run
 from llmbench.errors import ExitCode, InputError
+from llmbench.recipes import Properties, files
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = {
@@ -28,6 +29,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     return tmp_path
 
 
+def read(text: str) -> Properties:
+    """The one set of properties that a text holds."""
+    (found,) = recipes.read_properties(text)
+    return found
+
+
 def refuse_properties(text: str) -> InputError:
     with pytest.raises(InputError) as caught:
         recipes.read_properties(text)
@@ -46,7 +53,7 @@ def test_json_text_of_any_length_is_json_text() -> None:
     """More than 255 characters are no file name: llm_bench takes them for one."""
     long_value = "x" * 5000
 
-    assert {"A": 1, "B": 0.5, "C": True, "D": long_value} == recipes.read_properties(
+    assert {"A": 1, "B": 0.5, "C": True, "D": long_value} == read(
         f' {{"A": 1, "B": 0.5, "C": true, "D": "{long_value}"}}'
     )
 
@@ -55,7 +62,7 @@ def test_a_file_of_properties(folder: Path) -> None:
     """A byte-order mark does no harm."""
     (folder / "mine.json").write_bytes(b'\xef\xbb\xbf{"A": "YES"}\n')
 
-    assert {"A": "YES"} == recipes.read_properties("mine.json")
+    assert {"A": "YES"} == read("mine.json")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_the_distributed_configuration_is_found(name: str, monkeypatch: pytest.M
     """From the root of the repository, by its bare name too; it holds the policy and nothing else."""
     monkeypatch.chdir(ROOT)
 
-    assert {"MODEL_DISTRIBUTION_POLICY": "TENSOR_PARALLEL"} == recipes.read_properties(name)
+    assert {"MODEL_DISTRIBUTION_POLICY": "TENSOR_PARALLEL"} == read(name)
 
 
 def test_a_file_in_the_working_directory_comes_first(folder: Path) -> None:
@@ -77,8 +84,34 @@ def test_a_file_in_the_working_directory_comes_first(folder: Path) -> None:
     (folder / "a.json").write_text('{"A": 1}')
     (folder / "b").mkdir()
 
-    assert {"A": 1} == recipes.read_properties("a.json")
-    assert {"B": 2} == recipes.read_properties("b")
+    assert {"A": 1} == read("a.json")
+    assert {"B": 2} == read("b")
+
+
+def test_a_list_of_objects_holds_sets_of_properties(folder: Path) -> None:
+    """Each is a set for a configuration of its own, an empty one too; a key may stand in several, not twice in one."""
+    text = '[{"A": 1},\n{},\n{"A": [2, 3], "B": "x"}]'
+    (folder / "sets.json").write_text(text)
+
+    assert ({"A": 1}, {}, {"A": (2, 3), "B": "x"}) == recipes.read_properties(text)
+    assert recipes.read_properties(text) == recipes.read_properties("sets.json")
+    assert (
+        "-lc:2: 'A' stands here a second time" == refuse_properties('[{"A": 1},\n{"A": 1, "A": 2}]').message
+    )
+    assert "-lc:3: A is null" == refuse_properties('[{"A": 1},\n{"B": 1},\n{"A": null}]').message
+
+
+def test_tables_of_a_recipe_are_sets_of_properties(folder: Path) -> None:
+    """Several of one name, or a list of them as an option's value; parts of the scheduler have a dot in their names."""
+    (folder / "run.toml").write_text(
+        'load-config = [{A = 1}, {A = 2, B = "x"}]\n'
+        "[[scheduler]]\nmax_num_seqs = 4\n"
+        "[[scheduler]]\n[scheduler.cache_eviction_config]\nstart_size = 64\n"
+    )
+    found = recipes.read_run("run.toml", known={*KNOWN, "cb_config"})
+
+    assert ('[{"A": 1}, {"A": 2, "B": "x"}]',) == found["load_config"]
+    assert ('[{"max_num_seqs": 4}, {"cache_eviction_config.start_size": 64}]',) == found["cb_config"]
 
 
 def test_pairs() -> None:
@@ -93,7 +126,7 @@ def test_pairs() -> None:
         "G": "",
         "H": "a=b",
         "I": "{x",
-    } == (recipes.read_properties('A=2, B=-0.5,C=true,D="2",E=f32,F=x,y,G=,H=a=b,I={x'))
+    } == (read('A=2, B=-0.5,C=true,D="2",E=f32,F=x,y,G=,H=a=b,I={x'))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +165,7 @@ def test_a_bad_property_is_named_by_its_place(text: str, said: str) -> None:
 
 def test_a_pair_whose_value_is_too_long_a_number_is_text() -> None:
     """The device refuses it by name; reading does not break on it."""
-    assert {"A": "9" * 5000} == recipes.read_properties("A=" + "9" * 5000)
+    assert {"A": "9" * 5000} == read("A=" + "9" * 5000)
 
 
 def test_a_file_is_named_in_its_errors(folder: Path) -> None:
@@ -140,9 +173,11 @@ def test_a_file_is_named_in_its_errors(folder: Path) -> None:
     (folder / "mine.json").write_text('{"A": 1,\n"A": 2}')
     assert "mine.json:2: 'A' stands here a second time" == refuse_properties("mine.json").message
 
-    (folder / "mine.json").write_text("[1]")
-    assert refuse_properties("mine.json").message.startswith("mine.json: expected a JSON object")
-    assert refuse_properties("mine.json").message.endswith("found a list")
+    for content, kind in (("[1]", "a number"), ("[]", "a list"), ("[[]]", "a list"), ('"A"', "a text")):
+        (folder / "mine.json").write_text(content)
+        said = refuse_properties("mine.json").message
+        assert said.startswith("mine.json: expected a JSON object")
+        assert said.endswith(f"found {kind}")
 
     (folder / "mine.json").write_bytes(b'{"A":\n"\xff"}')
     assert "mine.json:2: not valid Unicode" == refuse_properties("mine.json").message
@@ -150,9 +185,9 @@ def test_a_file_is_named_in_its_errors(folder: Path) -> None:
 
 def test_a_file_beyond_the_cap_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model given by mistake is not read into memory."""
-    monkeypatch.setattr(recipes, "MAX_FILE_BYTES", 8)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 8)
     (folder / "mine.json").write_text('{"A": 1}')
-    assert {"A": 1} == recipes.read_properties("mine.json")
+    assert {"A": 1} == read("mine.json")
 
     (folder / "mine.json").write_text('{"A": 1} ')
     assert "mine.json is larger than 8 bytes" == refuse_properties("mine.json").message
@@ -239,7 +274,7 @@ def test_the_properties_of_a_recipe_read_back(folder: Path) -> None:
     sources = recipes.read_run("run.toml", known=KNOWN)["load_config"]
 
     assert isinstance(sources, tuple)
-    assert [{"A": "x,B=1", "C": True}] == [recipes.read_properties(str(source)) for source in sources]
+    assert [{"A": "x,B=1", "C": True}] == [read(str(source)) for source in sources]
 
 
 @pytest.mark.parametrize(
@@ -260,6 +295,8 @@ def test_the_properties_of_a_recipe_read_back(folder: Path) -> None:
         ("num-iters = 1\nnum-iters = 2", "run.toml:2: not TOML: Cannot overwrite a value", None),
         ("num-iters = 1\n= 2", "run.toml:2: not TOML: Invalid statement", None),
         ("num-iters = {a = 1}", "run.toml:1: num_iters is an object", None),
+        ("load-config = ['A=1', {B = 2}]", "run.toml:1: load_config is an object", None),
+        ("\n[[properties]]\nA = 1\n[[properties]]\nB = [[1]]", "run.toml:5: B is a list", None),
         ("num-iters = nan", "run.toml:1: num_iters is nan, which is no number", None),
         ("num-iters = [[1]]", "run.toml:1: num_iters is a list", None),
         ("num-iters = 2026-01-01", "run.toml:1: num_iters is a date", None),
@@ -310,4 +347,4 @@ def test_our_recipes_are_of_options_that_run_has(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "model_configs").glob("*.json")), ids=lambda path: path.stem)
 def test_our_properties_can_be_read(path: Path) -> None:
     """What a plain JSON reader finds is what -lc finds."""
-    assert json.loads(path.read_text()) == recipes.read_properties(str(path))
+    assert json.loads(path.read_text()) == read(str(path))

@@ -1,0 +1,135 @@
+"""RUN.toml into the options of ``run``; errors name the line."""
+
+import json
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from llmbench.errors import InputError
+from llmbench.recipes.files import find, missing, suggest, text_of
+from llmbench.recipes.properties import flat
+from llmbench.recipes.values import Pairs, RunValue, kind_of, scalar_of, value_of
+
+_REPEATABLE = frozenset({"load_config", "cb_config", "draft_cb_config", "prompt_file", "lora", "lora_alphas"})
+_PROPERTIES = ("load_config", "cb_config", "draft_cb_config")
+"""Options that take properties, which a recipe may hold as tables."""
+
+_TABLES = {"properties": "load_config", "scheduler": "cb_config"}
+"""Tables of a recipe, and the option that each becomes one more of."""
+
+_AT_LINE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
+
+
+def read_run(name: str | Path, *, known: Collection[str]) -> dict[str, RunValue]:
+    """The options of a recipe by their name with underscores; *known* are those there are.
+
+    Keys are the long option names of ``run``, with dashes or underscores; paths in it are relative to the working
+    directory. A list stands for an option that takes several values. The table ``[properties]`` becomes one more
+    ``load_config``, ``[scheduler]`` one more ``cb_config``; several tables (``[[properties]]``, or a list of tables as
+    the value of such an option) are sets for a configuration each. A recipe that is not found is looked for in
+    ``model_configs/``, with and without ``.toml``.
+    Raises InputError that names the line.
+    """
+    path = find(str(name), ".toml")
+    if path is None:
+        raise missing("recipe", str(name), ".toml")
+    text = text_of(path)
+    table = _parse(text, path)
+    tables = {title: table.pop(title) for title in _TABLES if title in table}
+    options: dict[str, RunValue] = {}
+    for key, value in table.items():
+        where = f"{path}:{_line_of(text, key)}"
+        option = _option_name(key, known, where)
+        if option in options:
+            raise InputError(f"{where}: {key!r} stands here a second time", hint="keep one spelling of it")
+        if option in _PROPERTIES and _is_tables(value):
+            options[option] = (_as_json(option, value, text, path),)
+        else:
+            options[option] = _option_value(option, value, where)
+    for title, value in tables.items():
+        if not isinstance(value, Mapping) and not _is_tables(value):
+            raise InputError(
+                f"{path}:{_line_of(text, title)}: expected a table, found {kind_of(value)}",
+                hint=f"write [{title}] on a line of its own, and KEY = VALUE below it",
+            )
+        option = _TABLES[title]
+        given = options.get(option, ())
+        told = _as_json(option, value, text, path)
+        options[option] = (*(given if isinstance(given, tuple) else (given,)), told)
+    return options
+
+
+def _is_tables(value: object) -> bool:
+    """Whether a value is a list of tables."""
+    return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
+
+
+def _as_json(option: str, value: object, text: str, path: Path) -> str:
+    """A table of properties, or several, as the JSON text that the option takes."""
+    if isinstance(value, Mapping):
+        return json.dumps(_properties(option, value, text, path))
+    tables = value if isinstance(value, list) else []
+    return json.dumps([_properties(option, table, text, path) for table in tables])
+
+
+def _properties(option: str, table: Mapping[str, object], text: str, path: Path) -> dict[str, RunValue]:
+    """The properties of a table; those of its parts with a dot in their names, where the option has parts."""
+    entries = table.items() if option == "load_config" else flat(_pairs_of(table))
+    return {
+        key: value_of(value, key, f"{path}:{_line_of(text, key.rpartition('.')[2])}")
+        for key, value in entries
+    }
+
+
+def _pairs_of(table: Mapping[str, object]) -> Pairs:
+    """A table and the tables in it as `Pairs`."""
+    return Pairs(
+        (key, _pairs_of(value) if isinstance(value, Mapping) else value) for key, value in table.items()
+    )
+
+
+def _parse(text: str, path: Path) -> dict[str, object]:
+    """The table of a recipe."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        at = _AT_LINE.search(str(error))
+        line = (at and at["line"]) or text.count("\n") + 1
+        said = _AT_LINE.sub("", str(error))
+        raise InputError(f"{path}:{line}: not TOML: {said}", hint="a line looks like num-iters = 6") from None
+    except (RecursionError, ValueError):
+        raise InputError(
+            f"{path}: not TOML that can be read: nested too deeply, or a number too long",
+            hint="a line looks like num-iters = 6",
+        ) from None
+
+
+def _option_name(key: str, known: Collection[str], where: str) -> str:
+    """The option that a recipe's key stands for."""
+    option = key.replace("-", "_")
+    allowed = sorted({*known} - {"recipe"})
+    if option in allowed:
+        return option
+    near = suggest(option, [*allowed, *_TABLES])
+    dashed = [name.replace("_", "-") for name in allowed]
+    hint = (
+        f"did you mean {near.replace('_', '-')}?"
+        if near
+        else f"there are {', '.join(dashed)}, [properties] and [scheduler]"
+    )
+    raise InputError(f"{where}: there is no option {key!r}", hint=hint)
+
+
+def _option_value(option: str, value: object, where: str) -> RunValue:
+    """The value of an option: a scalar, or a list of them; a repeatable option always has a list."""
+    if isinstance(value, list):
+        return tuple(scalar_of(item, option, where) for item in value)
+    found = scalar_of(value, option, where)
+    return (found,) if option in _REPEATABLE else found
+
+
+def _line_of(text: str, key: str) -> int:
+    """The line on which a key is set; 1 where it is spelled in a way that is not looked for."""
+    place = re.search(rf"""^\s*\[*\s*["']?{re.escape(key)}["']?\s*[=.\]]""", text, re.MULTILINE)
+    return text.count("\n", 0, place.end()) + 1 if place else 1
