@@ -251,13 +251,16 @@ def configuration_options(command: _Command) -> _Command:
     return command
 
 
-def read_recipe(path: str | Path, **changes: Any) -> Asked:
-    """What a recipe asks for, options it does not name at their defaults; *changes* stand above it.
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """The options of a recipe that say what to measure; what else ``run`` takes, such as a time limit, is left out.
 
-    Raises InputError that names the line, or the option whose value is none.
+    Raises InputError that names the line.
     """
-    names = {field.name for field in dataclasses.fields(Asked)}
-    return ask({**recipes.read_run(path, known=names), **changes})
+    from llmbench.cli import run
+
+    known = {option.name for option in run.command.params if option.name}
+    wanted = {option.name for option in configuration_options(click.Command("recipe")).params}
+    return {name: value for name, value in recipes.read_run(path, known=known).items() if name in wanted}
 
 
 def ask(values: Mapping[str, Any]) -> Asked:

@@ -8,8 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from llmbench import recipes
-from llmbench.cli.asked import Asked, ask, configuration_options
+from llmbench.cli.asked import ask, configuration_options, read_recipe
 from llmbench.cli.finding import find
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
@@ -79,7 +78,7 @@ def read_sides(
     if len(files) > len(SIDES):
         raise InputError(f"{len(files)} recipes were given; A and B are two", hint="compare two at a time")
     given = _given(ctx, options)
-    recipe_values = [_recipe(file) for file in files] or [{}]
+    recipe_values = [read_recipe(file) for file in files] or [{}]
     base, candidate = (
         _side(
             ctx,
@@ -102,13 +101,11 @@ def read_side(ctx: click.Context, file: Path | None, options: Mapping[str, Any],
 
     Raises InputError where it is a sweep.
     """
-    values = {**_without_prompts(_recipe(file) if file else {}, _given(ctx, options)), **_given(ctx, options)}
+    values = {
+        **_without_prompts(read_recipe(file) if file else {}, _given(ctx, options)),
+        **_given(ctx, options),
+    }
     return _side(ctx, values | {"launches": launches}, "this")
-
-
-def _recipe(file: Path) -> dict[str, Any]:
-    """The options of a recipe."""
-    return {**recipes.read_run(file, known={field.name for field in dataclasses.fields(Asked)})}
 
 
 def _given(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -186,6 +186,18 @@ def test_what_is_no_way_to_generate_is_refused(arguments: tuple[str, ...], said:
         _cells(*arguments)
 
 
+def test_a_recipe_of_run_says_what_to_measure_to_the_others(tmp_path: Path) -> None:
+    """Its time limit and files are run's own; an engine by llm_bench's word is not."""
+    recipe = tmp_path / "run.toml"
+    recipe.write_text('model = "m"\ntimeout = "30m"\nreport = "x.csv"\nframework = "pt"\nlaunches = 5\n')
+
+    assert {"model": "m", "framework": "pt", "launches": 5} == read_recipe(recipe)
+    assert "torch" == ask(read_recipe(recipe)).engine
+    recipe.write_text("\ntimeuot = 3")
+    with pytest.raises(InputError, match=r"run\.toml:2: there is no option 'timeuot'"):
+        read_recipe(recipe)
+
+
 def test_a_recipe_asks_for_what_the_options_would(tmp_path: Path) -> None:
     """Lists, tables and defaults are those of the command line; changes stand above the recipe."""
     recipe = tmp_path / "run.toml"
@@ -194,7 +206,7 @@ def test_a_recipe_asks_for_what_the_options_would(tmp_path: Path) -> None:
         "[properties]\nNUM_STREAMS = 1\n"
         "[scheduler]\nmax_num_seqs = 4\n[scheduler.cache_eviction_config]\nstart_size = 64\n"
     )
-    cells = configurations(read_recipe(recipe, attention="pa"), "ir")
+    cells = configurations(ask(read_recipe(recipe) | {"attention": "pa"}), "ir")
 
     assert [8, 16] == [cell.output_tokens for cell in cells]
     assert ("pa", 2, {"NUM_STREAMS": 1}) == (cells[0].attention, cells[0].threads, cells[0].properties)
