@@ -5,6 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# A test starts this package some two thousand times: compiled once, not each time.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test lint unit model aa bench clean
 
 $(BIN)/python:

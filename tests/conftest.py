@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -30,6 +31,12 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("gate")
+
+
+def pytest_configure() -> None:
+    """Take interrupts, and have the commands under test take them, though a shell's background job ignores them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,8 @@ def _bar(report: Report) -> Any:
     """A progress bar as the hub's client takes one, which reports the bytes fetched and prints nothing."""
     from tqdm.auto import tqdm
 
+    in_turn = threading.Lock()  # files are fetched side by side; what is told of them never runs backwards
+
     class Bar(tqdm):  # type: ignore[misc]  # the client carries no types
         """The bytes of all files go through one bar; the others count files."""
 
@@ -118,9 +121,10 @@ def _bar(report: Report) -> Any:
 
         def update(self, n: float | None = 1) -> None:
             """Count *n* more bytes."""
-            super().update(n)
-            if self.unit == "B" and self.total:
-                report(Progress(label="fetching", share=min(self.n / self.total, 1.0)))
+            with in_turn:
+                super().update(n)
+                if self.unit == "B" and self.total:
+                    report(Progress(label="fetching", share=min(self.n / self.total, 1.0)))
 
     return Bar
 

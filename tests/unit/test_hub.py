@@ -213,6 +213,7 @@ print(sorted(file.name for file in hub.download(model, report=lambda p: print(p.
     )
 
     *shares, files = done.stdout.splitlines()
+    assert sorted(map(float, shares)) == [float(share) for share in shares]
     assert "1.0" == shares[-1]
     assert "['a.txt', 'b.txt']" == files
     assert "%|" not in done.stderr
