@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from llmbench import caveats, proof, stats, validity
+from llmbench import agreement, caveats, proof, stats, steadiness, validity
+from llmbench.agreement import Agreement
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.metrics import LOAD, METRICS
 from llmbench.proof import Effect, Proof
 from llmbench.run import Outcome, Run
 from llmbench.stats import Summary
+from llmbench.steadiness import Steadiness
 
 CACHE_SHARE = 1 / 3
 """A first token below this share of what the other lengths suggest may have been answered from a cache."""
@@ -64,6 +66,17 @@ class Report:
     def distinctions(self) -> tuple[Mapping[str, str], ...]:
         """For each cell what sets it apart from the others; empty where there is one."""
         return distinguish(self.run.cells)
+
+    @property
+    def steadiness(self) -> tuple[Steadiness, ...]:
+        """How steady each row was over its iterations, in the order of the rows."""
+        return steadiness.judge(self.run)
+
+    @property
+    def agreement(self) -> Agreement:
+        """Whether greedy search said the same in every launch."""
+        return agreement.within(self.run)
+
 
 
 def summarize(run: Run, names: Iterable[str] = METRICS) -> Report:

@@ -8,7 +8,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench import stats
+from llmbench import agreement, stats
+from llmbench.agreement import Agreement
 from llmbench.comparison import change, differences, pairing
 from llmbench.comparison.change import Change
 from llmbench.comparison.differences import Difference
@@ -31,6 +32,12 @@ class Pair:
         """What must stand beside the figures, with the side it concerns: ``candidate tensor_parallel=ineffective``."""
         sides = (("base", self.base), ("candidate", self.candidate))
         return tuple(f"{side} {mark}" for side, row in sides for mark in row.marks)
+
+    @property
+    def has_same_input(self) -> bool:
+        """Whether the very same tokens went in, as far as the hash of the prompt and their number tell."""
+        base, candidate = self.base, self.candidate
+        return (base.prompt.sha256, base.input_tokens) == (candidate.prompt.sha256, candidate.input_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +91,16 @@ class Comparison:
         if said & {Verdict.REGRESSED, Verdict.INCONCLUSIVE}:
             return Verdict.INCONCLUSIVE
         return Verdict.IMPROVED if Verdict.IMPROVED in said else Verdict.UNCHANGED
+
+    @property
+    def agreement(self) -> Agreement:
+        """Whether greedy search said the same on both sides, for the prompts that were compared and are the same."""
+        places = (
+            (_place(pair.base), _place(pair.candidate))
+            for pair in self.pairs
+            if not pair.reasons and pair.has_same_input
+        )
+        return agreement.between(self.base.run, self.candidate.run, places)
 
     @property
     def is_clean(self) -> bool:
@@ -187,6 +204,11 @@ def _by_cell(pairs: Sequence[Pair]) -> list[list[Pair]]:
         if not pair.reasons:
             groups.setdefault((pair.base.cell, pair.candidate.cell), []).append(pair)
     return list(groups.values())
+
+
+def _place(row: Row) -> agreement.Place:
+    """Where a row's requests are found in its run."""
+    return row.cell, row.config.prompts.index(row.prompt)
 
 
 def _guarded(couple: Couple, mismatches: Sequence[Difference]) -> Couple:

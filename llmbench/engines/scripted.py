@@ -4,8 +4,10 @@ The model is a script, ``"first=200ms,next=10ms"``. Its keys: ``first``, ``secon
 unit), ``step`` (tokens that each event after the first gives, where something guesses ahead), ``per-token`` (added
 to the first token for each input token), ``noise`` and ``launch-noise`` (log-normal spread, ``1.5%``), ``foreign``
 (CPU of others, a share), ``stop`` (tokens after which the sequence ends), ``sleep`` (real time a request takes),
-and what must not break us: ``crash=SIGSEGV@3``, ``hang@3``, ``stall@3`` (after the first token), ``nan@3`` at the
-third request. The whole tool runs on it in tests, files and processes included.
+``cold`` (requests at the beginning that take twice as long), ``drift`` (by how much each request is slower than the
+one before, ``1%``), ``stray`` (the token from which on every launch says something else), and what must not break
+us: ``crash=SIGSEGV@3``, ``hang@3``, ``stall@3`` (after the first token), ``nan@3`` at the third request. The whole
+tool runs on it in tests, files and processes included.
 """
 
 import os
@@ -27,7 +29,9 @@ from llmbench.run import InForce
 from llmbench.units import NS_PER_S, Nanoseconds
 
 _DURATIONS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-_KNOWN = {"first", "second", "next", "per-token", "noise", "launch-noise", "foreign", "stop", "step", "sleep"}
+_SHARES = {"noise", "launch-noise", "foreign", "drift"}
+_COUNTS = {"stop", "step", "cold", "stray"}
+_KNOWN = {"first", "second", "next", "per-token", "sleep"} | _SHARES | _COUNTS
 _PART = re.compile(
     r"(?P<break>crash|hang|stall|nan)(?:=(?P<how>\w+))?@(?P<at>\d+)|(?P<key>[a-z-]+)=(?P<value>[\w.%]+)"
 )
@@ -57,6 +61,9 @@ class Script:
     noise: float = 0.0
     launch_noise: float = 0.0
     foreign: float = 0.0
+    drift: float = 0.0
+    cold: int = 0
+    stray: int | None = None
     stop: int | None = None
     step: int = 1
     sleep: float = 0.0
@@ -65,11 +72,11 @@ class Script:
 
 def _value(key: str, text: str) -> float:
     """The value of one key in seconds, as a share, or as a count; raises ValueError."""
-    if key in {"noise", "launch-noise", "foreign"}:
+    if key in _SHARES:
         return _share(text)
     if key == "step" and int(text) < 1:
         raise ValueError(text)
-    return int(text) if key in {"stop", "step"} else _seconds(text)
+    return int(text) if key in _COUNTS else _seconds(text)
 
 
 def read_script(text: str) -> Script:
@@ -105,8 +112,8 @@ class ScriptedSession:
         self.in_force = InForce(
             properties={key: str(value) for key, value in config.properties.items()}, attention="none"
         )
-        launch = int(os.environ.get("LLMBENCH_LAUNCH", "0"))
-        self._random = random.Random(f"{config.seed}:{launch}")  # noqa: S311  a seeded stream, not a secret
+        self._launch = int(os.environ.get("LLMBENCH_LAUNCH", "0"))
+        self._random = random.Random(f"{config.seed}:{self._launch}")  # noqa: S311  a seeded stream, not a secret
         self._launch_factor = self._spread(script.launch_noise)
         self._requests = 0
 
@@ -153,13 +160,19 @@ class ScriptedSession:
         gaps = [script.first + script.per_token * longest]
         gaps += [script.second if script.second is not None else script.next][:later]
         gaps += [script.next] * max(later - 1, 0)
-        factor = self._launch_factor * self._spread(script.noise)
+        factor = self._launch_factor * self._spread(script.noise) * (1 + script.drift) ** (self._requests - 1)
+        factor *= 2 if self._requests <= script.cold else 1
         at = start_ns
         instants = []
         for gap in gaps:
             at += round(gap * factor * NS_PER_S)
             instants.append(Nanoseconds(at))
         return tuple(instants)
+
+    def _token(self, start: int, number: int) -> int:
+        """The token at a place counted from 0, told by what went in, and past ``stray`` by the launch too."""
+        is_stray = self.script.stray is not None and number + 1 >= self.script.stray
+        return (start + number + (self._launch if is_stray else 0)) % 997
 
     def generate(self, request: Request) -> Generation:
         """One request as told; the clock of its instants is the script's."""
@@ -175,7 +188,7 @@ class ScriptedSession:
                 input_tokens=len(ids),
                 at_ns=at_ns,
                 counts=counts if self.script.step > 1 else (),
-                token_ids=tuple((sum(ids) + step) % 997 for step in range(sum(counts))),
+                token_ids=tuple(self._token(sum(ids), number) for number in range(sum(counts))),
                 finish=Finish.STOP if is_stopped else Finish.LENGTH,
             )
             for ids in request.input_ids

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from llmbench.comparison import Comparison
 from llmbench.comparison.differences import Difference
-from llmbench.render.json import Value, dumps
+from llmbench.render.json import Value, agreement_value, dumps
 from llmbench.render.records import records
 from llmbench.render.verdict import next_steps, sentence
 
@@ -38,6 +38,7 @@ def _comparison(comparison: Comparison) -> Value:
             "is_paired": comparison.is_paired,
         },
         "changes": [dict(record) for record in records(comparison)],
+        "agreement": agreement_value(comparison.agreement),
         "unpaired": list(comparison.unpaired),
         "mismatches": _differences(comparison.mismatches),
         "what_else_changed": _differences(comparison.changes),

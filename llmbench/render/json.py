@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmbench import report, stats
+from llmbench.agreement import Agreement
 from llmbench.measurement import Measurement, SocketWork
 from llmbench.metrics import LOAD, METRICS, Metric
 from llmbench.proof import Proof, shares
@@ -15,6 +16,7 @@ from llmbench.render.llm_bench import MemoryColumns, Record
 from llmbench.report import Report, Row
 from llmbench.run import Launch, Run
 from llmbench.stats import Summary
+from llmbench.steadiness import Steadiness
 from llmbench.units import Unit
 
 REPORT_SCHEMA = "llmbench.report/1"
@@ -85,7 +87,11 @@ def report_json(summarized: Report) -> str:
                 run.cells, summarized.load, summarized.effects, summarized.proofs, strict=True
             )
         ],
-        "rows": [_row(row) for row in summarized.rows],
+        "rows": [
+            _row(row, steadiness)
+            for row, steadiness in zip(summarized.rows, summarized.steadiness, strict=True)
+        ],
+        "agreement": agreement_value(summarized.agreement),
         "warnings": list(summarized.warnings),
     }
     return dumps(content)
@@ -147,7 +153,38 @@ def _work(work: SocketWork) -> dict[str, Value]:
     }
 
 
-def _row(row: Row) -> Value:
+def agreement_value(found: Agreement) -> Value:
+    """How many variants of prompts were said more than once, and where they part; ``null`` where none was.
+
+    The second launch is the candidate's where two runs are compared.
+    """
+    if not found.variants:
+        return None
+    partings: list[Value] = [
+        {
+            "cell": parting.cell,
+            "prompt": parting.prompt.label,
+            "variant": parting.variant,
+            "launches": list(parting.launches),
+            "token": parting.token,
+            "tokens": parting.tokens,
+        }
+        for parting in found.partings
+    ]
+    return {"variants": found.variants, "has_tokens": found.has_tokens, "partings": partings}
+
+
+def _steadiness(found: Steadiness) -> Value:
+    """Whether a prompt was measured steadily: changes over the iterations as shares, warm-ups made and needed."""
+    return {
+        "is_steady": found.is_steady,
+        "drifts": {name: round(change, 6) for name, change in found.drifts.items()},
+        "warmups": found.warmups,
+        "warmups_needed": found.needed,
+    }
+
+
+def _row(row: Row, steadiness: Steadiness) -> Value:
     """One prompt under one configuration."""
     return {
         "cell": row.cell,
@@ -157,6 +194,7 @@ def _row(row: Row) -> Value:
         "launches": row.launches,
         "requests": row.measured,
         "invalid": row.invalid,
+        "steadiness": _steadiness(steadiness),
         "metrics": {name: _metric(row, name) for name in row.summaries},
         "warnings": list(row.warnings),
     }

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from llmbench.comparison import Comparison
 from llmbench.comparison.rule import Verdict
 from llmbench.render.screen import HEADS
+from llmbench.render.steadiness import agreement_line
 from llmbench.render.text import plain
 from llmbench.render.verdict import Line, label, lines, next_steps, sentence
 
@@ -50,6 +51,9 @@ def _blocks(comparison: Comparison) -> Iterator[str]:
     yield from _not_compared(comparison)
     if still:
         yield _folded(f"{len(still)} unchanged", _table(still))
+    told = agreement_line(comparison)
+    if told:
+        yield f"{_prose(told)}\n"
     yield from _background(comparison)
     sides = f"{escape(comparison.base.run.id)} against {escape(comparison.candidate.run.id)}"
     yield f"<sub>{sides}; intervals at 95 %; ~ undecided; ! counts for the exit code</sub>\n"

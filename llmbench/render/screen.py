@@ -15,6 +15,7 @@ from rich.text import Text
 from llmbench.metrics import METRICS
 from llmbench.proof import Effect
 from llmbench.render import placement
+from llmbench.render.steadiness import remarks
 from llmbench.render.text import counted, label, margin, number, plain
 from llmbench.report import Report, Row
 from llmbench.units import format_bytes
@@ -175,6 +176,8 @@ def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
     yield from (f"no margin: {warning}" for warning in warnings)
     yield from (f"note: {warning}" for warning in report.warnings if warning not in report.alarms)
     yield from (f"note: {label(row)}: {warning}" for row in report.rows for warning in row.warnings)
+    for remark in remarks(report):
+        yield f"note: {remark.text}" if remark.is_doubt else remark.text
     definitions = [f"{HEADS[name]} = {METRICS[name].definition}" for name in HEADS if name in shown]
     if definitions:
         yield f"s: token ids handed over, t1..tn: tokens available. {'; '.join(definitions)}"

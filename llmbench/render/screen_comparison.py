@@ -7,6 +7,7 @@ from rich.console import Console
 from llmbench.comparison import Comparison
 from llmbench.comparison.rule import Verdict
 from llmbench.render.screen import HEADS, Column, print_table, say, width
+from llmbench.render.steadiness import agreement_line
 from llmbench.render.text import plain
 from llmbench.render.verdict import Line, label, lines, next_steps, sentence, verdict_word
 
@@ -75,6 +76,9 @@ def _cell(line: Line, key: str) -> str:
 
 def _notes(comparison: Comparison) -> Iterator[str]:
     """What was not compared, what changed, and what to mind."""
+    told = agreement_line(comparison)
+    if told:
+        yield told
     if any(line.is_alarm for line in lines(comparison)):
         yield "! holds after correction for the number of rows, and counts for the exit code; ~ undecided"
     for pair in comparison.pairs:

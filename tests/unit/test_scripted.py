@@ -75,3 +75,24 @@ def test_a_script_that_says_nothing_is_refused(script: str) -> None:
     """The part that is not understood is named."""
     with pytest.raises(InputError, match="is not understood"):
         read_script(script)
+
+
+def test_a_cold_start_and_a_drift_are_as_told() -> None:
+    """Two requests of twice the time, each 10 % slower than the one before."""
+    session = _session("first=100ms,next=10ms,cold=2,drift=10%")
+    made = [session.generate(Request(input_ids=((1,),), output_tokens=1)) for _ in range(3)]
+
+    assert pytest.approx([200.0, 220.0, 121.0]) == [_gaps(each)[0] for each in made]
+
+
+def test_launches_stray_from_the_token_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every launch says the same two tokens, and another third."""
+
+    def said(launch: str) -> tuple[int, ...]:
+        monkeypatch.setenv("LLMBENCH_LAUNCH", launch)
+        made = _session("stray=3").generate(Request(input_ids=((1,),), output_tokens=4))
+        return made.sequences[0].token_ids
+
+    one, other = said("0"), said("1")
+    assert one[:2] == other[:2]
+    assert all(a != b for a, b in zip(one[2:], other[2:], strict=True))

@@ -1,6 +1,6 @@
 """One self-contained HTML page for runs and comparisons: plots, and a table behind every number."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from llmbench.comparison import Comparison
 from llmbench.history import Line
@@ -20,6 +20,7 @@ from llmbench.render.html.document import (
     render,
 )
 from llmbench.render.html.series import Series, all_series, key, latencies
+from llmbench.render.steadiness import remarks
 from llmbench.render.text import counted, label
 from llmbench.report import Report
 from llmbench.run import Outcome, Provenance
@@ -34,7 +35,8 @@ WARNINGS_SHOWN = 6
 
 def page(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()) -> str:
     """The page of one report or more, comparisons among them first."""
-    series = all_series(reports, _names(reports, comparisons))
+    names = _names(reports, comparisons)
+    series = all_series(reports, names)
     return render(
         Page(
             title=_title(reports, comparisons),
@@ -42,7 +44,11 @@ def page(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()) -> s
             badges=tuple(_badges(reports, comparisons)),
             sections=(
                 *_verdicts(comparisons),
-                Section(name="numbers", title="The numbers", blocks=tuple(_numbers(series))),
+                Section(
+                    name="numbers",
+                    title="The numbers",
+                    blocks=tuple(_numbers(series, dict(zip(names, reports, strict=True)))),
+                ),
                 Section(name="length", title="Against input length", blocks=tuple(_lengths(series))),
                 Section(name="gaps", title="Token by token", blocks=tuple(_gaps(series))),
                 Section(name="launches", title="Launch by launch", blocks=tuple(_launches(series))),
@@ -155,7 +161,7 @@ def _verdicts(comparisons: Sequence[Comparison]) -> Iterator[Section]:
         yield Section(name=f"verdict{index}", title=title, blocks=tuple(verdicts.blocks(comparison)))
 
 
-def _numbers(series: Sequence[Series]) -> Iterator[Block]:
+def _numbers(series: Sequence[Series], reports: Mapping[str, Report]) -> Iterator[Block]:
     """What to take away, the table, what to mind, and what the words mean."""
     if len(series) == 1:
         tiles = numbers.tiles(series[0])
@@ -166,6 +172,7 @@ def _numbers(series: Sequence[Series]) -> Iterator[Block]:
     summaries = [found for each in series for row in each.rows for found in row.summaries.values()]
     if summaries:
         yield Notes(lines=tuple(_margins(series, summaries)), tone="dim")
+        yield from _remarks(reports)
         yield numbers.every_metric(series)
         yield numbers.definitions(series)
 
@@ -177,6 +184,18 @@ def _margins(series: Sequence[Series], summaries: Sequence[Summary]) -> Iterator
         over = "launches (Student's t on logarithms)" if several else "the iterations of one launch"
         yield f"± is the farther end of the interval at 95 % over {over}; hover for both ends."
     yield from dict.fromkeys(f"no ±: {warning}" for found in summaries for warning in found.warnings)
+
+
+def _remarks(reports: Mapping[str, Report]) -> Iterator[Block]:
+    """Whether each run, by its name, was steady and its launches said the same; doubts in a tone of their own."""
+    found = [
+        (f"{name}: " if name else "", remark)
+        for name, report in reports.items()
+        for remark in remarks(report)
+    ]
+    for is_doubt, tone in ((False, "dim"), (True, "warn")):
+        lines = tuple(f"{prefix}{remark.text}" for prefix, remark in found if remark.is_doubt is is_doubt)
+        yield Notes(lines=lines, tone=tone)
 
 
 def _warnings(series: Sequence[Series]) -> Iterator[Block]:
