@@ -19,6 +19,7 @@ _CHOICE = "TopK"
 """The choice among experts: what a step reads is another each time."""
 
 _CAP_BYTES = 256 << 20
+_TOO_LARGE = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +50,16 @@ def read(path: Path) -> Network:
         if path.stat().st_size > _CAP_BYTES:
             return Network(weight_bytes=None, kv_values=None)
         layers = _layers(path.read_bytes())
-        return Network(weight_bytes=_weight_bytes(layers), kv_values=_kv_values(layers.values()))
+        return Network(
+            weight_bytes=_sane(_weight_bytes(layers)), kv_values=_sane(_kv_values(layers.values()))
+        )
     except (OSError, expat.ExpatError, KeyError, ValueError):
         return Network(weight_bytes=None, kv_values=None)
+
+
+def _sane(size: int | None) -> int | None:
+    """A size that something can have; ``None`` for any other, which a file that is wrong may tell."""
+    return size if size is not None and 0 < size < _TOO_LARGE else None
 
 
 def _layers(text: bytes) -> dict[str, _Layer]:

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from llmbench import agreement, caveats, proof, stats, steadiness, validity
+from llmbench import agreement, caveats, proof, stats, steadiness, traffic, validity
 from llmbench.agreement import Agreement
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.metrics import LOAD, METRICS
 from llmbench.proof import Effect, Proof
-from llmbench.run import Outcome, Run
+from llmbench.run import ModelCache, Outcome, Run
 from llmbench.stats import Summary
 from llmbench.steadiness import Steadiness
+from llmbench.traffic import BANDWIDTH, ROW_METRICS, Bounds
 
 CACHE_SHARE = 1 / 3
 """A first token below this share of what the other lengths suggest may have been answered from a cache."""
@@ -47,17 +48,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The summaries of one run. *load* has one a cell, ``None`` where no launch finished.
+    """The summaries of one run. *load* has, for each cell, one for each way its launches found the model cache.
 
+    *bounds* are what the bandwidth of each cell is to be compared with, ``None`` where it has none.
     *proofs* and *effects* have, for each cell, where it ran and what came of tensor parallelism; ``None`` where that is
     not known or was not asked for. *alarms* are those of the *warnings* without which the figures mislead.
     """
 
     run: Run
     rows: tuple[Row, ...]
-    load: tuple[Summary | None, ...]
+    load: tuple[Mapping[ModelCache | None, Summary], ...]
     proofs: tuple[Proof | None, ...] = ()
     effects: tuple[Effect | None, ...] = ()
+    bounds: tuple[Bounds | None, ...] = ()
     alarms: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     is_valid: bool = True
@@ -78,8 +81,7 @@ class Report:
         return agreement.within(self.run)
 
 
-
-def summarize(run: Run, names: Iterable[str] = METRICS) -> Report:
+def summarize(run: Run, names: Iterable[str] = ROW_METRICS) -> Report:
     """The rows of a run over the measurements that count; *names* are the metrics wanted."""
     names = tuple(names)
     groups = sorted(_measured(run).items(), key=lambda group: group[0])
@@ -87,13 +89,17 @@ def summarize(run: Run, names: Iterable[str] = METRICS) -> Report:
     measured = sum(row.measured for row in rows)
     invalid = sum(row.invalid for row in rows)
     cells = range(len(run.cells))
+    proofs = proof.proofs(run)
     alarms = tuple(dict.fromkeys(caveats.alarms(run, measured, invalid)))
     return Report(
         run=run,
         rows=tuple(rows),
         load=tuple(_load(run, cell) for cell in cells),
-        proofs=proof.proofs(run),
+        proofs=proofs,
         effects=tuple(proof.effect(run, cell) for cell in cells),
+        bounds=tuple(traffic.bounds(run, cell, proofs[cell]) for cell in cells)
+        if BANDWIDTH.name in names
+        else (),
         alarms=alarms,
         warnings=tuple(dict.fromkeys((*alarms, *caveats.of_run(run)))),
         is_valid=invalid * 2 <= measured,
@@ -116,14 +122,16 @@ def _measured(run: Run) -> dict[tuple[int, int], _Verdicts]:
     return groups
 
 
-def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Iterable[str]) -> Row:
+def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Sequence[str]) -> Row:
     """The row of one cell and prompt (*key*) from all its measured requests."""
     config = run.cells[key[0]]
     by_launch: dict[int, list[Measurement]] = {}
     for m, reasons in group:
         if not reasons:
             by_launch.setdefault(m.launch, []).append(m)
-    values = _values(tuple(names), by_launch)
+    values = _values([name for name in names if name in METRICS], by_launch)
+    if BANDWIDTH.name in names:
+        values[BANDWIDTH.name] = traffic.values(run, by_launch)
     shown = [m for measurements in by_launch.values() for m in measurements] or [group[0][0]]
     medians = {
         name: {launch: statistics.median(each) for launch, each in found.items()}
@@ -177,15 +185,14 @@ def _summary(values: Mapping[int, Sequence[float]], medians: Mapping[int, float]
     return stats.summarize(next(iter(values.values())))
 
 
-def _load(run: Run, cell: int) -> Summary | None:
-    """The load time of a cell's launches that finished."""
-    found = (
-        LOAD.of(launch)
-        for launch in run.launches
-        if launch.cell == cell and launch.outcome is Outcome.FINISHED
-    )
-    values = [value for value in found if value is not None]
-    return stats.summarize_launches(values) if values else None
+def _load(run: Run, cell: int) -> dict[ModelCache | None, Summary]:
+    """The load times of a cell's launches that finished, those apart that found the model cache in another way."""
+    found: dict[ModelCache | None, list[float]] = {}
+    for launch in run.launches:
+        load_s = LOAD.of(launch)
+        if launch.cell == cell and launch.outcome is Outcome.FINISHED and load_s is not None:
+            found.setdefault(launch.model_cache, []).append(load_s)
+    return {state: stats.summarize_launches(values) for state, values in found.items()}
 
 
 def _with_cache_warnings(rows: Sequence[Row]) -> list[Row]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from llmbench.config import RunConfig
 from llmbench.measurement import Measurement, Memory
+from llmbench.units import Bytes, Rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +53,8 @@ class MemoryRate:
     """
 
     measured_at: str
-    bytes_per_s: float
-    sockets: Mapping[int, float] = field(default_factory=dict)
+    bytes_per_s: Rate
+    sockets: Mapping[int, Rate] = field(default_factory=dict)
     is_beyond_caches: bool = True
 
 
@@ -74,7 +75,7 @@ class Environment:
     governor: str | None = None
     transparent_hugepages: str | None = None
     load_average: float | None = None
-    last_caches: Mapping[int, int] = field(default_factory=dict)
+    last_caches: Mapping[int, Bytes] = field(default_factory=dict)
     memory_rate: MemoryRate | None = None
 
 
@@ -98,8 +99,8 @@ class Provenance:
     context_tokens: int | None = None
     stamp: str | None = None
     companions: tuple[tuple[str, str], ...] = ()
-    weight_bytes: int | None = None
-    kv_values: int | None = None
+    weight_bytes: Bytes | None = None
+    kv_values: Bytes | None = None
 
 
 class ModelCache(enum.Enum):

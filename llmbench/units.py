@@ -20,6 +20,12 @@ Instant = Annotated[Nanoseconds, msgspec.Meta(ge=0, lt=1 << 62)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 """A duration that can have been measured."""
 
+Bytes = Annotated[int, msgspec.Meta(ge=1, lt=1 << 62)]
+"""A size of what is there."""
+
+Rate = Annotated[float, msgspec.Meta(gt=0)]
+"""Something a second that can have been measured."""
+
 Joules = Annotated[float, msgspec.Meta(ge=0)]
 """An energy that can have been measured."""
 

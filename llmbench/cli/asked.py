@@ -38,6 +38,7 @@ class Asked:
     load_config: tuple[str, ...]
     cb_config: tuple[str, ...]
     kv_cache_precision: tuple[str, ...]
+    model_cache: str | None
     torch_compile: str | None
     engine: str
     attention: tuple[str, ...]
@@ -146,6 +147,11 @@ _OPTIONS = (
         type=WordList(),
         default=(),
         help="KV_CACHE_PRECISION: u8, f16, bf16 ...  [sweep]",
+    ),
+    click.option(
+        "--model-cache",
+        metavar="DIR",
+        help="CACHE_DIR: keep the compiled model there, so that later launches load it.",
     ),
     click.option(
         "--torch-compile",

@@ -13,6 +13,7 @@ from llmbench.errors import InputError
 from llmbench.recipes import Properties
 
 _KV_PRECISION = "KV_CACHE_PRECISION"
+_MODEL_CACHE = "CACHE_DIR"
 
 
 def configurations(asked: Asked, model: str, weight_format: str | None = None) -> tuple[RunConfig, ...]:
@@ -115,6 +116,7 @@ def _with_named(properties: Properties, asked: Asked) -> Properties:
     """The OpenVINO properties of ``-lc``, and those that have an option of their own."""
     named = {
         _KV_PRECISION: ("--kv-cache-precision", asked.kv_cache_precision),
+        _MODEL_CACHE: ("--model-cache", asked.model_cache),
         COMPILER: ("--torch-compile", asked.torch_compile),
     }
     for name, (option, value) in named.items():

@@ -9,14 +9,15 @@ from pathlib import Path
 from llmbench import report, stats
 from llmbench.agreement import Agreement
 from llmbench.measurement import Measurement, SocketWork
-from llmbench.metrics import LOAD, METRICS, Metric
+from llmbench.metrics import LOAD, Metric
 from llmbench.proof import Proof, shares
 from llmbench.render import llm_bench, write_atomically
 from llmbench.render.llm_bench import MemoryColumns, Record
 from llmbench.report import Report, Row
-from llmbench.run import Launch, Run
+from llmbench.run import Launch, ModelCache, Run
 from llmbench.stats import Summary
 from llmbench.steadiness import Steadiness
+from llmbench.traffic import ROW_METRICS, Bounds, Decoding
 from llmbench.units import Unit
 
 REPORT_SCHEMA = "llmbench.report/1"
@@ -75,16 +76,23 @@ def report_json(summarized: Report) -> str:
         "origins": [dataclasses.asdict(origin) for origin in run.origins],
         "environment": dataclasses.asdict(run.environment),
         "provenance": dataclasses.asdict(run.provenance),
-        "metrics": {metric.name: _definition(metric) for metric in (*METRICS.values(), LOAD)},
+        "metrics": {metric.name: _definition(metric) for metric in (*ROW_METRICS.values(), LOAD)},
         "cells": [
             {
                 "settings": {name: value for name, value in report.settings(config).items() if value},
-                "load": None if load is None else _summary(load, LOAD.unit),
+                "load": _summary(next(iter(load.values())), LOAD.unit) if len(load) == 1 else None,
+                "loads": [_load(state, found) for state, found in load.items()],
+                "bandwidth": None if bounds is None else _bounds(bounds),
                 "tensor_parallel": effect.value if effect else None,
                 "placement": None if found is None else _placement(found),
             }
-            for config, load, effect, found in zip(
-                run.cells, summarized.load, summarized.effects, summarized.proofs, strict=True
+            for config, load, bounds, effect, found in zip(
+                run.cells,
+                summarized.load,
+                summarized.bounds,
+                summarized.effects,
+                summarized.proofs,
+                strict=True,
             )
         ],
         "rows": [
@@ -112,13 +120,30 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _definition(metric: Metric[Measurement] | Metric[Launch]) -> Value:
+def _definition(metric: Metric[Measurement] | Metric[Decoding] | Metric[Launch]) -> Value:
     """What a metric is."""
     return {
         "title": metric.title,
         "unit": metric.unit.value,
         "direction": metric.direction.value,
         "definition": metric.definition,
+    }
+
+
+def _load(state: ModelCache | None, load: Summary) -> Value:
+    """The load time of launches that found the model cache in one way."""
+    return {"model_cache": state.value if state else None} | _summary(load, LOAD.unit)
+
+
+def _bounds(bounds: Bounds) -> Value:
+    """What the bandwidth of a configuration is to be compared with, in bytes and bytes a second."""
+    return {
+        "step_bytes": round(bounds.step_bytes),
+        "sockets": list(bounds.sockets),
+        "cache_bytes": bounds.cache_bytes,
+        "is_cached": bounds.is_cached,
+        "memory_bytes_per_s": bounds.bytes_per_s,
+        "measured_at": bounds.rate.measured_at if bounds.rate else None,
     }
 
 
@@ -202,7 +227,7 @@ def _row(row: Row, steadiness: Steadiness) -> Value:
 
 def _metric(row: Row, name: str) -> Value:
     """A metric's summary, its percentiles where the data carry them, and the median of each launch."""
-    unit = METRICS[name].unit
+    unit = ROW_METRICS[name].unit
     percentiles = {
         f"p{percent}": _shown(stats.percentile(row.values[name], percent), unit)
         for percent in stats.PERCENTILE_NEEDS

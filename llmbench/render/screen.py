@@ -14,9 +14,9 @@ from rich.text import Text
 
 from llmbench.metrics import METRICS
 from llmbench.proof import Effect
-from llmbench.render import placement
+from llmbench.render import placement, traffic
 from llmbench.render.steadiness import remarks
-from llmbench.render.text import counted, label, margin, number, plain
+from llmbench.render.text import counted, label, load_time, margin, number, plain
 from llmbench.report import Report, Row
 from llmbench.units import format_bytes
 
@@ -28,10 +28,11 @@ HEADS = {
     "e2e": "end to end",
     "decode_rate": "decode",
     "tokens_per_step": "a step",
+    "energy": "energy",
 }
 """The metrics shown and their heads, in order."""
 
-_DROPPED_FIRST = ("decode_rate", "e2e", "tpot", "margin", "out", "second_token")
+_DROPPED_FIRST = ("decode_rate", "energy", "e2e", "tpot", "margin", "out", "second_token")
 _PADDING = 2
 
 
@@ -166,6 +167,7 @@ def _metric_column(name: str, rows: Sequence[Row], plus_minus: str) -> Column:
 def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
     """Load and memory, what the interval is, what to mind, and the definitions of what is shown."""
     yield from _load_and_memory(report)
+    yield from traffic.sentences(report)
     yield from _placements(report)
     summaries = [summary for row in report.rows for summary in row.summaries.values()]
     if any(summary.has_interval for summary in summaries):
@@ -194,9 +196,13 @@ def _placements(report: Report) -> Iterator[str]:
 def _load_and_memory(report: Report) -> Iterator[str]:
     """Load time and the highest memory, which are the same for all prompts."""
     found = []
-    loads = [load.median for load in report.load if load is not None]
+    loads = [
+        ", ".join(load_time(load.median, state) for state, load in by_state.items())
+        for by_state in report.load
+        if by_state
+    ]
     if loads:
-        found.append(f"load: {' / '.join(f'{seconds:.2f} s' for seconds in loads)}")
+        found.append(f"load: {' / '.join(loads)}")
     memory = [row.summaries["memory"].median for row in report.rows if "memory" in row.summaries]
     if memory:
         found.append(f"peak memory while generating: {format_bytes(round(max(memory)))}")

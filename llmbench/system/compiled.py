@@ -34,7 +34,7 @@ class Compiled:
     def look(cls, properties: Mapping[str, PropertyValue]) -> Self:
         """The folder that a configuration's properties name, as it is now."""
         name = str(properties.get("CACHE_DIR") or "")
-        folder = Path(name).expanduser() if name else None
+        folder = Path(name) if name else None
         return cls(folder=folder, files=_files(folder))
 
     def state(self, in_force: Mapping[str, str], maps: Path = _MAPS) -> ModelCache | None:

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import platform
 import tempfile
@@ -37,11 +36,9 @@ def file_of(cpu_model: str, topology: Topology, memory_bytes: int) -> Path:
 def load(file: Path) -> MemoryRate | None:
     """The rate that a file holds; ``None`` where there is none, or none that can be."""
     try:
-        found = msgspec.json.decode(file.read_bytes(), type=MemoryRate)
+        return msgspec.json.decode(file.read_bytes(), type=MemoryRate)
     except (OSError, ValueError):
         return None
-    rates = (found.bytes_per_s, *found.sockets.values())
-    return found if all(0 < rate < math.inf for rate in rates) else None
 
 
 def keep(

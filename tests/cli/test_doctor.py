@@ -9,6 +9,7 @@ import pytest
 
 from llmbench.cli import doctor, invoke
 from llmbench.errors import ExitCode
+from llmbench.system import memory_rate
 from llmbench.system.findings import Finding, Weight
 from tests import two_sockets
 
@@ -17,10 +18,20 @@ NOTE = Finding(check="b", weight=Weight.NOTE, found="a fact", effect="it matters
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, Any]:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for these tests alone."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def told(cache: Path) -> dict[str, Any]:
     """The doctor's JSON of this machine."""
     done = subprocess.run(
-        [sys.executable, "-m", "llmbench", "doctor", "--json"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "llmbench", "doctor", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
     )
     return json.loads(done.stdout)
 
@@ -33,6 +44,16 @@ def test_json_has_everything_that_was_looked_at(told: dict[str, Any]) -> None:
     assert told["split"]["without"] >= 1
     assert 0.0 <= told["load"]["foreign"] <= 1.0
     assert {"check", "weight", "found", "effect", "remedy"} == set(told["findings"][0])
+
+
+def test_the_bandwidth_is_kept_for_runs(told: dict[str, Any], cache: Path) -> None:
+    """What a triad got is in the cache folder, with its day, and a run on this machine reads it from there."""
+    (file,) = (cache / "llmbench/bandwidth").glob("*.json")
+    kept = memory_rate.load(file)
+
+    assert kept is not None
+    assert told["bandwidth"]["all"]["bytes_per_s"] == kept.bytes_per_s
+    assert kept.measured_at.startswith("20")
 
 
 def test_text_draws_the_machine_and_says_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:

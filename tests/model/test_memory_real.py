@@ -78,7 +78,7 @@ def test_the_first_launch_is_cold_and_the_second_is_not(
 ) -> None:
     """The second finds the model; paged attention may refuse it and compile again, which is told apart and noted."""
     run, said = _measured(
-        llmbench, tmp_path, demo_ir, *way, "--launches", "2", "-lc", "CACHE_DIR=reports/cache"
+        llmbench, tmp_path, demo_ir, *way, "--launches", "2", "--model-cache", "reports/cache"
     )
     first, second = (launch.model_cache for launch in run.launches)
     (loads,) = summarize(run).load

@@ -128,6 +128,15 @@ def test_a_precision_named_twice_is_refused() -> None:
         _cells("-lc", "KV_CACHE_PRECISION=u8", "--kv-cache-precision", "f16")
 
 
+def test_a_model_cache_has_an_option_of_its_own() -> None:
+    """It stands over every set of properties, and is refused where one of them names another."""
+    cells = _cells("--model-cache", "reports/cache", "--threads", "1,2")
+
+    assert ["reports/cache"] * 2 == [cell.properties["CACHE_DIR"] for cell in cells]
+    with pytest.raises(InputError, match="CACHE_DIR stands in -lc and --model-cache"):
+        _cells("-lc", "CACHE_DIR=elsewhere", "--model-cache", "reports/cache")
+
+
 @pytest.mark.parametrize(
     ("arguments", "way"),
     [

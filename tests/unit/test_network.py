@@ -130,6 +130,15 @@ def test_what_is_no_network_tells_nothing(tmp_path: Path, text: str) -> None:
     assert Network(weight_bytes=None, kv_values=None) == network.read(tmp_path / "missing.xml")
 
 
+@pytest.mark.parametrize("size", ["-5", "0", "1" + "0" * 30])
+def test_a_size_that_nothing_can_have_is_not_told(tmp_path: Path, size: str) -> None:
+    """A file that is wrong must not make a run file that cannot be read."""
+    layers = [IDS, ("w", "Const", f'offset="0" size="{size}"', ()), ("x", "MatMul", "", ("ids", "w"))]
+    found = network.read(ir(tmp_path, [*layers, state("s", f"?,{size},?,64")]))
+
+    assert Network(weight_bytes=None, kv_values=None) == found
+
+
 def test_a_network_within_a_network_is_not_counted(tmp_path: Path) -> None:
     """How often a loop goes round, and which branch is taken, is not in the text."""
     loop = '<layer id="l" type="Loop"><body><layers><layer id="0" type="Parameter"/></layers></body></layer>'

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from llmbench.comparison import Comparison
 from llmbench.history import Line
 from llmbench.metrics import METRICS
+from llmbench.render import traffic
 from llmbench.render.html import details, figures, numbers, places, requests, setup, timeline, verdicts
 from llmbench.render.html.document import (
     Block,
@@ -273,6 +274,10 @@ def _memory(series: Sequence[Series]) -> Iterator[Block]:
         series, figures.against_length(series, ("memory",), title="peak memory", caption=caption)
     )
     yield from _shown(details.memory(series))
+    reports = {each.report.run.id: each.report for each in series}
+    lines = [line for report in reports.values() for line in traffic.sentences(report)]
+    if lines:
+        yield Notes(lines=tuple(lines), tone="dim")
 
 
 def _placement(series: Sequence[Series]) -> Iterator[Block]:

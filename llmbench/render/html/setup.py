@@ -83,7 +83,7 @@ def _machine(environment: Environment) -> dict[str, str]:
             f"{counted(len(topology.sockets), 'socket')}, {counted(topology.cores, 'core')}, "
             f"{len(topology.allowed)} of {counted(len(topology.cpus), 'CPU')} allowed"
         )
-    load = environment.load_average
+    load, rate = environment.load_average, environment.memory_rate
     return {
         "CPU": environment.cpu_model,
         "topology": shape,
@@ -92,6 +92,10 @@ def _machine(environment: Environment) -> dict[str, str]:
         "governor": environment.governor or "",
         "transparent hugepages": environment.transparent_hugepages or "",
         "load average before": "" if load is None else f"{load:.2f}",
+        "last-level cache": format_bytes(sum(environment.last_caches.values()))
+        if environment.last_caches
+        else "",
+        "memory (triad)": f"{rate.bytes_per_s / 1e9:.1f} GB/s, {rate.measured_at[:10]}" if rate else "",
     }
 
 
