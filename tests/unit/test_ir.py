@@ -106,6 +106,49 @@ def test_several_are_listed_with_what_to_type(tmp_path: Path) -> None:
     assert hint.endswith("--weight-format fp16,int8")
 
 
+def test_a_weight_format_chooses_among_several(tmp_path: Path) -> None:
+    """By the folder's name in the seed layout, whatever the manifest says; elsewhere by the manifest."""
+    seed = [make_ir(tmp_path / "pytorch" / "dldt" / name) for name in ("INT8", "FP16")]
+    add_manifest(seed[1])
+    other = make_ir(tmp_path / "elsewhere" / "tiny-ov")
+    add_manifest(other)
+
+    assert seed == [ir.locate(tmp_path / "pytorch", weight_format=name).path for name in ("int8", "fp16")]
+    assert other == ir.locate(tmp_path / "elsewhere", weight_format="int8").path
+    assert seed[0] == ir.locate(seed[0], weight_format="int8").path
+
+
+def test_a_weight_format_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    """Of a parent and of an IR's own folder, one without a manifest too; the remedy makes the one asked for."""
+    folder = make_ir(tmp_path / "pytorch" / "dldt" / "INT8")
+    unknown = make_ir(tmp_path / "tiny-ov")
+
+    with pytest.raises(InputError, match="holds no IR with int4 weights") as caught:
+        ir.locate(tmp_path, weight_format="int4")
+    assert f"there is int8 ({folder}), an unknown one ({unknown})" in caught.value.message
+    assert "--weight-format int4" in str(caught.value.hint)
+    with pytest.raises(InputError, match=rf"there is int8 \({folder}\)$"):
+        ir.locate(folder, weight_format="int4")
+
+
+def test_a_weight_format_of_two_models_is_no_choice(tmp_path: Path) -> None:
+    """Both are listed, and the remedy does not name the format again."""
+    folders = [make_ir(tmp_path / name / "pytorch" / "dldt" / "INT8") for name in ("a", "b")]
+
+    with pytest.raises(InputError, match="holds 2 models") as caught:
+        ir.locate(tmp_path, weight_format="int8")
+
+    assert f"choose one: -m {folders[0]}" == caught.value.hint
+
+
+def test_a_gguf_keeps_its_weights(tmp_path: Path) -> None:
+    """There is nothing to choose from."""
+    path = make_gguf(tmp_path / "tiny.gguf")
+
+    with pytest.raises(InputError, match="which keeps its weights"):
+        ir.locate(path, weight_format="int8")
+
+
 @pytest.mark.parametrize(
     ("files", "hint"),
     [
