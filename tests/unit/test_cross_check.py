@@ -23,7 +23,7 @@ def _generation(*, at_ms: tuple[float, ...] = (200, 300, 400), **changes: object
 
 
 def test_clocks_that_agree_leave_no_suspicion() -> None:
-    """Within 2 % or 5 ms, whichever is more, they tell one story; an engine that keeps none is not doubted."""
+    """Within 2 % or 10 ms, whichever is more, they tell one story; an engine that keeps none is not doubted."""
     near = Counters(first_token_s=0.197, gaps_s=0.2, call_s=0.405, tokens=3)
 
     assert () == suspicions(_generation())
