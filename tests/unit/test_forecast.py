@@ -23,6 +23,7 @@ def _write(run: Run, path: Path) -> None:
         cells=run.cells,
         environment=run.environment,
         provenance=run.provenance,
+        origins=run.origins,
     )
     lines = [encode(header)]
     for launch in run.launches:
@@ -74,6 +75,38 @@ def test_another_model_s_run_tells_nothing(story_of: BuildRun, tmp_path: Path) -
     assert "a guess from 10 MiB" in found.basis
     # a token takes 1 ms: 1.5 + 4 to start and load, and twice 0.05 + 1 + 100/10 + 10 of them
     assert pytest.approx(1.504 + 2 * (0.05 + 0.021)) == found.seconds
+
+
+def test_each_model_of_a_sweep_is_judged_by_itself(story_of: BuildRun, tmp_path: Path) -> None:
+    """One by an earlier run in which it was the second model, the other by its weights."""
+    run = story_of(noise=(1.0, 1.0, 1.0))
+    other = dataclasses.replace(run.provenance, path="elsewhere", content_sha256="cd" * 32)
+    earlier = dataclasses.replace(
+        run,
+        cells=(dataclasses.replace(run.cells[0], model="elsewhere"), run.cells[0]),
+        provenance=other,
+        origins=(other, run.provenance),
+        launches=tuple(dataclasses.replace(launch, cell=1) for launch in run.launches),
+    )
+    _write(earlier, tmp_path / "earlier.jsonl")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "openvino_model.bin").write_bytes(bytes(10_000_000))
+    known = Subject(path=run.provenance.path, provenance=run.provenance)
+    new = Subject(path=str(model), provenance=Provenance(path=str(model)))
+    cells = (_config(32), _config(100, model=str(model)))
+    found = forecast(cells, plan.launches(cells), [known, new], tmp_path)
+
+    assert found is not None
+    alone = [
+        forecast((cell,), plan.launches((cell,)), [s], tmp_path)
+        for cell, s in zip(cells, (known, new), strict=True)
+    ]
+    assert None not in alone
+    assert pytest.approx(sum(each.seconds for each in alone if each)) == found.seconds
+    assert alone[0] is not None
+    assert pytest.approx(1.5 + 3.0 + 2 * (0.05 + 0.1 + 10 * 0.035 / 3), rel=0.02) == alone[0].seconds
+    assert "earlier.jsonl; a guess from 10 MiB" in found.basis
 
 
 def test_a_script_takes_no_time_worth_telling(tmp_path: Path) -> None:
