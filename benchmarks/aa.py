@@ -1,7 +1,9 @@
 """A/A on a real model: run after run of the demo's model, two and two compared; of twenty at most one may alarm.
 
-Prints each comparison, and exits 1 where there are more alarms than that. Busy neighbours count as noise unless
---foreign-cpu-limit says otherwise, for noise is what a gate has to bear.
+Prints each comparison, and exits 1 where more alarm than that, 3 where the time was up before all were made. Twenty
+take about twenty minutes on two cores; a part, such as --comparisons 2, may not alarm at all. Needs the demo's model, which
+it fetches and converts as llmbench demo does. Busy neighbours count as noise unless --foreign-cpu-limit says
+otherwise, for noise is what a gate has to bear.
 """
 
 import argparse
@@ -9,6 +11,8 @@ import collections
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from llmbench import convert, fetch, store
@@ -17,45 +21,79 @@ from llmbench.comparison.rule import COMPARED
 from llmbench.render.verdict import sentence
 from llmbench.report import Report, summarize
 
+ONE_IN = 20
+"""Of so many comparisons one may alarm."""
+
 
 def main() -> int:
-    """Measure and compare; 1 where it cried wolf too often."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure and compare; 1 where it cried wolf too often, 3 where the time was up."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--comparisons", type=int, default=20)
     parser.add_argument("--launches", type=int, default=5)
     parser.add_argument("--foreign-cpu-limit", default="1")
+    parser.add_argument(
+        "--minutes", type=float, default=40.0, help="begin no comparison that would end later"
+    )
     asked = parser.parse_args()
-    allowed = asked.comparisons // 20
-    verdicts: collections.Counter[str] = collections.Counter()
-    alarms = 0
+    found = []
+    for comparison in _compared(asked):
+        found.append(comparison)
+        print(f"{len(found)} of {asked.comparisons}: {_told(comparison)}", flush=True)
+    alarms, allowed = sum(bool(each.alarms) for each in found), asked.comparisons // ONE_IN
+    verdicts = collections.Counter(each.verdict.value for each in found)
+    print(f"{len(found)} comparisons, alarms: {alarms}, allowed: {allowed}; {dict(verdicts)}")
+    if alarms > allowed:
+        return 1
+    return 0 if len(found) == asked.comparisons else 3
+
+
+def _compared(asked: argparse.Namespace) -> Iterator[Comparison]:
+    """As many comparisons as were asked for, or as there is time for; each run is told on standard error."""
+    model = _model()
+    began, longest_s = time.monotonic(), 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(asked.comparisons):
-            base, candidate = (
-                _measured(Path(folder), f"{number}{side}", asked.launches, asked.foreign_cpu_limit)
-                for side in "ab"
-            )
-            found = compare(base, candidate)
-            alarms += bool(found.alarms)
-            verdicts[found.verdict.value] += 1
-            print(f"{number + 1} of {asked.comparisons}: {_told(found)}", flush=True)
-    print(f"alarms: {alarms}, allowed: {allowed}; {dict(verdicts)}")
-    return int(alarms > allowed)
+        for number in range(1, asked.comparisons + 1):
+            elapsed_s = time.monotonic() - began
+            if elapsed_s + longest_s > asked.minutes * 60:
+                _say(f"the time is up after {elapsed_s / 60:.0f} minutes")
+                return
+            reports: dict[str, Report] = {}
+            for side in "ab":
+                _say(
+                    f"comparison {number} of {asked.comparisons}, run {side}; {elapsed_s / 60:.0f} minutes so far"
+                )
+                reports[side] = _measured(model, Path(folder) / f"{number}{side}.jsonl", asked)
+            yield compare(reports["a"], reports["b"])
+            longest_s = max(longest_s, time.monotonic() - began - elapsed_s)
 
 
-def _measured(folder: Path, name: str, launches: int, foreign_cpu_limit: str) -> Report:
-    """One run of the demo's model, in processes of its own, as a user makes it."""
+def _model() -> Path:
+    """The demo's model, converted."""
     request = convert.Request(model_id=str(fetch.demo_model()), output_dir=fetch.demo_folder() / "models")
     (converted,) = convert.convert(request, lambda _progress: None)
-    command = [sys.executable, "-m", "llmbench", "run", "-m", str(converted.folder), "--quiet"]
-    command += ["--input-tokens", "64", "-ic", "16", "-n", "3", "--launches", str(launches)]
-    command += ["--foreign-cpu-limit", foreign_cpu_limit, "--output-dir", str(folder), "--name", name]
+    return converted.folder
+
+
+def _measured(model: Path, path: Path, asked: argparse.Namespace) -> Report:
+    """One run, in processes of its own, as a user makes it; in *path*."""
+    command = [sys.executable, "-m", "llmbench", "run", "-m", str(model), "--quiet", "--timeout", "2m"]
+    command += ["--input-tokens", "64", "-ic", "16", "-n", "3", "--launches", str(asked.launches)]
+    command += ["--foreign-cpu-limit", asked.foreign_cpu_limit]
+    command += ["--output-dir", str(path.parent), "--name", path.stem]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return summarize(store.read(folder / f"{name}.jsonl"), COMPARED)
+    return summarize(store.read(path), COMPARED)
 
 
 def _told(found: Comparison) -> str:
     """A comparison in a line."""
     return f"{found.verdict.value}{' (ALARM)' if found.alarms else ''}. {sentence(found)}"
+
+
+def _say(text: str) -> None:
+    """A line of progress."""
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def sh(command: str, folder: Path, *, build: str = "1") -> subprocess.CompletedP
 
 def test_every_block_runs_as_written(job: Path) -> None:
     """From top to bottom, on an unchanged build: each exits 0."""
-    assert 11 == len(BLOCKS)
+    assert 12 == len(BLOCKS)
     for block in BLOCKS:
         done = sh(block, job)
 
@@ -84,6 +84,18 @@ def test_a_slower_build_fails_the_job(job: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "**regressed**" in (job / "latency.md").read_text()
     assert "slower: see latency.md" in sh(next(block for block in BLOCKS if "case" in block), job).stdout
+
+
+def test_a_slower_run_of_the_main_branch_is_taken_out_of_the_baselines(job: Path) -> None:
+    """The block leaves the first run, which has no baseline, and moves the second, which is slower."""
+    keep, promote = BLOCKS[0], next(block for block in BLOCKS if "mv " in block)
+    for build, first in (("1", "20ms"), ("2", "26ms")):
+        (job / "bench.toml").write_text(RECIPE.format(first=first))
+        for block in (keep, promote):
+            assert sh(block, job, build=build).returncode == 0
+
+    assert ["main-1.jsonl"] == [path.name for path in (job / "reports").iterdir()]
+    assert (job / "slower-2.jsonl").is_file()
 
 
 def test_the_first_job_of_a_machine_is_not_green(job: Path) -> None:
