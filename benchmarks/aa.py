@@ -1,9 +1,9 @@
 """A/A on a real model: run after run of the demo's model, two and two compared; of twenty at most one may alarm.
 
 Prints each comparison, and exits 1 where more alarm than that, 3 where the time was up before all were made. Twenty
-take about twenty minutes on two cores; a part, such as --comparisons 2, may not alarm at all. Needs the demo's model, which
-it fetches and converts as llmbench demo does. Busy neighbours count as noise unless --foreign-cpu-limit says
-otherwise, for noise is what a gate has to bear.
+take about twenty minutes on two cores; a part, such as --comparisons 2, may not alarm at all. It needs the demo's
+model, which it fetches and converts as llmbench demo does. Busy neighbours count as noise unless --foreign-cpu-limit
+says otherwise, for noise is what a gate has to bear.
 """
 
 import argparse

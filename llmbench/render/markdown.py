@@ -9,7 +9,7 @@ from llmbench.comparison.rule import Verdict
 from llmbench.render.screen import HEADS
 from llmbench.render.steadiness import agreement_line
 from llmbench.render.text import plain
-from llmbench.render.verdict import Line, label, lines, next_steps, sentence
+from llmbench.render.verdict import Line, label, lengths, lines, next_steps, sentence
 
 MAX_ROWS = 500
 """Rows of one table; with cells of at most MAX_CELL characters a comment stays within 1 MB."""
@@ -56,7 +56,8 @@ def _blocks(comparison: Comparison) -> Iterator[str]:
         yield f"{_prose(told)}\n"
     yield from _background(comparison)
     sides = f"{escape(comparison.base.run.id)} against {escape(comparison.candidate.run.id)}"
-    yield f"<sub>{sides}; intervals at 95 %; ~ undecided; ! counts for the exit code</sub>\n"
+    notes = [sides, lengths(comparison), "intervals at 95 %", "~ undecided", "! counts for the exit code"]
+    yield f"<sub>{'; '.join(filter(None, notes))}</sub>\n"
 
 
 def _background(comparison: Comparison) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The table of a comparison on a terminal, what changed, one sentence, and what to type next."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from rich.console import Console
 
@@ -9,7 +10,7 @@ from llmbench.comparison.rule import Verdict
 from llmbench.render.screen import HEADS, Column, print_table, say, width
 from llmbench.render.steadiness import agreement_line
 from llmbench.render.text import plain
-from llmbench.render.verdict import Line, label, lines, next_steps, sentence, verdict_word
+from llmbench.render.verdict import Line, label, lengths, lines, next_steps, sentence, verdict_word
 
 _STYLES = {
     Verdict.REGRESSED: "red",
@@ -26,7 +27,9 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
     say(console, f"base: {comparison.base.run.id}, candidate: {comparison.candidate.run.id}", style="bold")
     found = lines(comparison)
     if found:
-        print_table(_fitting(found, console), console, styles=[_STYLES[line.verdict] for line in found])
+        columns = _fitting(found, console)
+        print_table(columns, console, styles=[_STYLES[line.verdict] for line in found])
+        say(console, "; ".join(_sizes(comparison, {column.key for column in columns})), style="dim")
     for text in _notes(comparison):
         say(console, text, style="dim")
     say(console, sentence(comparison), style=f"bold {_STYLES[comparison.verdict]}".strip())
@@ -42,6 +45,16 @@ def _fitting(found: Sequence[Line], console: Console) -> list[Column]:
             break
         columns = [column for column in columns if column.key != key]
     return columns
+
+
+def _sizes(comparison: Comparison, shown: AbstractSet[str]) -> Iterator[str]:
+    """How long the prompts are, and what the figures are in where the table has no column for it."""
+    yield lengths(comparison)
+    if "base" in shown and "unit" not in shown:
+        by_unit: dict[str, dict[str, None]] = {}
+        for line in lines(comparison):
+            by_unit.setdefault(line.unit, {})[HEADS[line.metric]] = None
+        yield from (f"{', '.join(names)} in {unit}" for unit, names in by_unit.items())
 
 
 def _columns(found: Sequence[Line]) -> list[Column]:

@@ -10,6 +10,9 @@ from llmbench.metrics import METRICS
 from llmbench.render.commands import ab_command, run_command
 from llmbench.render.text import change, number, share
 
+LENGTHS_TOLD = 12
+"""Prompts whose lengths are told one by one; of more the shortest and the longest."""
+
 LEAST_LAUNCHES = 5
 """Launches a side to begin with, where nothing is known about noise."""
 
@@ -52,6 +55,15 @@ def label(comparison: Comparison, pair: Pair) -> str:
     """A pair's short name: its prompt, and what sets its configuration apart."""
     marks = "".join(f" [{mark}]" for mark in pair.marks)
     return f"{pair.base.prompt.label}{_settings(comparison.base.distinctions[pair.base.cell])}{marks}"
+
+
+def lengths(comparison: Comparison) -> str:
+    """How long the prompts of the table are, by their short names; empty where nothing is compared."""
+    found = {pair.base.prompt.label: pair.base.input_tokens for pair in comparison.pairs if pair.changes}
+    if len(found) > LENGTHS_TOLD:
+        return f"input tokens: {min(found.values())} to {max(found.values())} in {len(found)} prompts"
+    told = ", ".join(f"{name} {tokens}" for name, tokens in found.items())
+    return f"input tokens: {told}" if told else ""
 
 
 def _settings(settings: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from llmbench.render.csv import comparison_csv
 from llmbench.render.junit import comparison_junit
 from llmbench.render.markdown import MAX_ROWS, comparison_markdown, escape
 from llmbench.render.screen_comparison import render_comparison
+from llmbench.render.verdict import lengths
 
 Compare = Callable[[str], Comparison]
 Golden = Callable[[str, str], None]
@@ -70,6 +71,40 @@ def test_a_narrow_screen_drops_columns(comparison_of: Compare, width: int) -> No
 
     assert re.match(r"P0 +first .*\+20 % .*regressed !$", row.rstrip())
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= width
+
+
+def test_units_are_told_where_they_have_no_column(comparison_of: Compare) -> None:
+    """At 72 columns below the table, beside the lengths of the prompts; at 100 in it; at 40 there is no figure."""
+    texts = {width: screen(comparison_of("regressed"), width=width) for width in (100, 72, 40)}
+    told = "input tokens: P0 32, P1 512; first, second, end to end in ms; tpot, next in ms/token"
+
+    assert told in " ".join(line.strip() for line in texts[72].splitlines())
+    assert "ms/token" in texts[100]
+    assert "in ms" not in texts[100]
+    assert "in ms" not in texts[40]
+
+
+def test_of_many_prompts_the_shortest_and_the_longest_are_told(comparison_of: Compare) -> None:
+    """Thirteen prompts, 32 and 512 to 523 tokens: more than are told one by one."""
+    found = comparison_of("regressed")
+    short, long = found.pairs
+    added = [
+        dataclasses.replace(
+            long,
+            base=dataclasses.replace(
+                long.base,
+                input_tokens=512 + index,
+                prompt=dataclasses.replace(long.base.prompt, index=1 + index),
+            ),
+        )
+        for index in range(12)
+    ]
+
+    assert "input tokens: P0 32, P1 512" == lengths(found)
+    assert "input tokens: 32 to 523 in 13 prompts" == lengths(
+        dataclasses.replace(found, pairs=(short, *added))
+    )
+    assert not lengths(comparison_of("incomparable"))
 
 
 def test_the_command_to_type_is_not_broken(comparison_of: Compare) -> None:
@@ -144,6 +179,10 @@ def test_a_regression_within_doubt_does_not_fail_a_job(comparison_of: Compare) -
     (suite,) = parsed(comparison_junit([calm]))
 
     assert ("0", "4") == (suite.get("failures"), suite.get("skipped"))
+    messages = [str(each.get("message")) for each in suite.iter("skipped")]
+    assert all(
+        each.startswith("regressed, but too uncertain among so many rows to fail: ") for each in messages
+    )
 
 
 def test_json_holds_no_infinity(comparison_of: Compare) -> None:

@@ -282,6 +282,20 @@ def test_a_comparison_has_its_ratios(story_of: BuildRun, page_of: Callable[..., 
     assert ["base", "candidate"] * 2 == page.column("run", of="requests")
 
 
+def test_a_plot_of_many_changes_says_how_many_are_left_out(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun
+) -> None:
+    """Thirteen lengths of five metrics and the two means are 67 changes, of which 60 are drawn."""
+    base = ladder(request_of, launch_of, run_of, {n: n for n in range(10, 140, 10)})
+    reports = [summarize(base), summarize(dataclasses.replace(base, id="later"))]
+    text = html.page(reports, [compare(*reports)])
+    page = Reader(text)
+
+    assert 60 == len(page.figure("change of each metric")["layout"]["yaxis"]["categoryarray"])
+    assert "The first 60 of 67 are drawn." in text
+    assert 67 == len(page.column("change", of="verdict"))
+
+
 def test_what_cannot_be_compared_says_why(story_of: BuildRun) -> None:
     """Another CPU: no plot of changes, and the sentence names both."""
     base = story_of()

@@ -10,7 +10,7 @@ from llmbench.render.html.document import Block, Cell, Figure, Figures, Head, No
 from llmbench.render.html.figures import rounded
 from llmbench.render.steadiness import agreement_line
 from llmbench.render.text import share
-from llmbench.render.verdict import Line, interval, lines, next_steps, sentence, verdict_word
+from llmbench.render.verdict import Line, interval, lengths, lines, next_steps, sentence, verdict_word
 from llmbench.render.verdict import label as pair_label
 
 TONES = {
@@ -39,6 +39,7 @@ def blocks(comparison: Comparison) -> Iterator[Block]:
     if figure is not None:
         yield Figures(figures=(figure,))
         yield _table(comparison)
+        yield Notes(lines=(lengths(comparison),), tone="dim")
     told = agreement_line(comparison)
     if told:
         yield Notes(lines=(told,), tone="warn" if comparison.agreement.partings else "dim")
@@ -64,16 +65,18 @@ def _changes(comparison: Comparison) -> list[tuple[Line, Change]]:
 
 def ratios(comparison: Comparison) -> Figure | None:
     """The change of each row with its interval, the thresholds behind them; ``None`` where nothing is compared."""
-    found = _changes(comparison)[:MAX_PLOTTED]
+    every = _changes(comparison)
+    found = every[:MAX_PLOTTED]
     if not found:
         return None
+    left = f" The first {len(found)} of {len(every)} are drawn." if every[MAX_PLOTTED:] else ""
     names = [label(f"{line.where} {METRICS[line.metric].title}") for line, _ in found]
     names = [f"{name}{' ' * names[:position].count(name)}" for position, name in enumerate(names)]
     lowest, highest = _extent([change for _, change in found])
     return Figure(
         title="change of each metric",
         caption="Change from the base with its interval at 95 %; right is slower. The pale bar is the threshold "
-        "within which a change does not matter.",
+        f"within which a change does not matter.{left}",
         is_wide=True,
         data=[_ratio_trace(tone, names, found) for tone in ("bad", "warn", "good", "")],
         layout={
