@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from llmbench.engines.base import Generation
-from llmbench.units import seconds_between
+from llmbench.units import NS_PER_S, seconds_between
 
 TOLERANCE = 0.02
 """Two clocks may differ by this share of what they measured."""
@@ -28,6 +28,7 @@ def suspicions(generation: Generation) -> tuple[str, ...]:
         *generation.suspicions,
         *_outside(generation),
         *_callbacks(generation),
+        *_passes(generation),
         *_disagreements(generation),
         *_degenerate(generation),
     )
@@ -37,7 +38,12 @@ def _outside(generation: Generation) -> Iterator[str]:
     """Token instants outside the call they belong to: the engine's clock is not ours, then."""
     instants = [at for sequence in generation.sequences for at in sequence.at_ns]
     if _is_outside(instants, generation):
-        yield "the engine's token times lie outside its call on our clock"
+        begin, end = (seconds_between(generation.start_ns, at) for at in (min(instants), max(instants)))
+        took = seconds_between(generation.start_ns, generation.end_ns)
+        yield (
+            f"the engine's token times lie outside its call: from {_ms(begin)} to {_ms(end)} after it began, "
+            f"and it took {_ms(took)} on our clock"
+        )
 
 
 def _is_outside(instants: Sequence[int], generation: Generation) -> bool:
@@ -59,6 +65,25 @@ def _callbacks(generation: Generation) -> Iterator[str]:
     if seen[0] < first - OUTSIDE_NS:
         early = seconds_between(seen[0], first)
         yield f"the first callback came {early * 1e3:.1f} ms before the engine's first token"
+    tokens = sum(len(sequence.token_ids) for sequence in generation.sequences)
+    if len(seen) > tokens + 1:
+        yield f"{len(seen)} callbacks came for {tokens} tokens; one a token and one at the end are the most"
+
+
+def _passes(generation: Generation) -> Iterator[str]:
+    """Forward passes that do not fit into the time of the tokens which they gave."""
+    passes_s = [found / NS_PER_S for found in generation.infer_ns]
+    if not passes_s:
+        return
+    first = min(sequence.at_ns[0] for sequence in generation.sequences if sequence.at_ns)
+    told = (
+        ("the first forward pass", passes_s[0], "the first token", first),
+        ("all forward passes together", sum(passes_s), "the call", generation.end_ns),
+    )
+    for what, engine_s, limit, at_ns in told:
+        ours_s = seconds_between(generation.start_ns, at_ns)
+        if engine_s > ours_s and not _agree(engine_s, ours_s):
+            yield f"{what}: {_ms(engine_s)} by the engine, and {limit} took {_ms(ours_s)} on our clock"
 
 
 def _disagreements(generation: Generation) -> Iterator[str]:

@@ -64,10 +64,12 @@ def test_a_call_that_went_on_after_its_last_token_is_told() -> None:
 
 def test_instants_outside_the_call_are_another_clock() -> None:
     """A token cannot come before the request nor after its end, by more than a millisecond."""
-    said = "the engine's token times lie outside its call on our clock"
+    said = "the engine's token times lie outside its call: from"
+    early = suspicions(_generation(start_ns=ns_from_ms(1000 + 202), counters=None))
+    late = suspicions(_generation(end_ns=ns_from_ms(1000 + 398), counters=None))
 
-    assert said in suspicions(_generation(start_ns=ns_from_ms(1000 + 202), counters=None))
-    assert said in suspicions(_generation(end_ns=ns_from_ms(1000 + 398), counters=None))
+    assert f"{said} -2 ms to 198 ms after it began, and it took 199 ms on our clock" in early
+    assert f"{said} 200 ms to 400 ms after it began, and it took 398 ms on our clock" in late
 
 
 def test_callbacks_are_held_against_the_tokens() -> None:
@@ -80,6 +82,32 @@ def test_callbacks_are_held_against_the_tokens() -> None:
     assert ("the callbacks run backwards",) == seen(301, 300)
     assert ("callbacks lie outside the call on our clock",) == seen(201, 500)
     assert ("the first callback came 50.0 ms before the engine's first token",) == seen(150, 301)
+
+
+def test_callbacks_are_no_more_than_the_tokens_and_the_end() -> None:
+    """Three tokens: four callbacks at most, for several tokens may share one and none has two."""
+    four = tuple(ns_from_ms(1000 + at) for at in (201, 301, 400, 400.5))
+
+    assert () == suspicions(_generation(callback_ns=four))
+    assert ("5 callbacks came for 3 tokens; one a token and one at the end are the most",) == suspicions(
+        _generation(callback_ns=(*four, four[-1]))
+    )
+
+
+def test_forward_passes_fit_into_the_time_of_their_tokens() -> None:
+    """A pass ends before its token is there, and all of them before the call does."""
+
+    def passes(*infer_ms: float) -> tuple[str, ...]:
+        return suspicions(_generation(infer_ns=tuple(ns_from_ms(taken) for taken in infer_ms)))
+
+    assert () == passes(198, 95, 95)
+    assert () == passes(203, 98, 98)
+    assert (
+        "the first forward pass: 230 ms by the engine, and the first token took 200 ms on our clock",
+    ) == passes(230, 80, 80)
+    assert (
+        "all forward passes together: 450 ms by the engine, and the call took 401 ms on our clock",
+    ) == passes(150, 150, 150)
 
 
 def test_one_token_over_and_over_is_no_text() -> None:
