@@ -29,6 +29,7 @@ def _with_places(command: click.Command) -> click.Command:
 @_with_places
 @click.command(cls=Command, short_help="Where the time goes, by operation.")
 @click.option("-m", "--model", metavar="IR_DIR", help="IR folder, or a parent of exactly one.")
+@click.option("--weight-format", metavar="FORMAT", help="Which of several IRs below -m.")
 @click.option("--input-tokens", type=click.IntRange(min=1), default=256, help="Length of the prompt.")
 @click.option("-ic", "--infer-count", type=click.IntRange(min=3), default=32, help="Output tokens.")
 @click.option(

@@ -49,6 +49,7 @@ Examples:
 
 @click.command(cls=Command, short_help="What a second socket brings.", epilog=_EXAMPLES)
 @click.option("-m", "--model", metavar="IR_DIR|FILE.gguf", help="IR folder, a parent of one, or a GGUF file.")
+@click.option("--weight-format", metavar="FORMAT", help="Which of several IRs below -m.")
 @click.option(
     "--input-tokens", type=IntegerList(), default="32,256,1024", help="Synthetic prompts of so many tokens."
 )

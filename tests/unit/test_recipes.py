@@ -6,6 +6,8 @@ import pytest
 
 from llmbench import recipes
 from llmbench.cli import run
+from llmbench.cli.asked import ask, read_recipe
+from llmbench.cli.configuration import configurations
 from llmbench.errors import ExitCode, InputError
 from llmbench.recipes import Properties, files
 
@@ -341,7 +343,20 @@ def test_our_recipes_are_of_options_that_run_has(path: Path) -> None:
 
     options = recipes.read_run(path, known=known)
 
-    assert f"models/{path.stem}" == options["model"]
+    assert f"models/{path.stem.removesuffix('-sweep')}" == options["model"]
+
+
+def test_there_is_a_recipe_for_each_family_and_one_of_a_sweep() -> None:
+    """The sweep's cells are all combinations of its formats, threads and sets of properties."""
+    names = {path.stem for path in (ROOT / "model_configs").glob("*.toml")}
+    asked = ask(read_recipe(ROOT / "model_configs" / "smollm2-135m-sweep.toml"))
+
+    for family in ("llama", "qwen", "phi", "mistral", "gemma", "smollm2"):
+        assert any(name.startswith(family) for name in names), family
+    assert ("int8", "int4") == asked.weight_format
+    assert [(1, {}), (1, {"KV_CACHE_PRECISION": "f16"}), (2, {}), (2, {"KV_CACHE_PRECISION": "f16"})] == [
+        (cell.threads, cell.properties) for cell in configurations(asked, "ir")
+    ]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "model_configs").glob("*.json")), ids=lambda path: path.stem)
