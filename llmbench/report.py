@@ -97,9 +97,9 @@ def summarize(run: Run, names: Iterable[str] = ROW_METRICS) -> Report:
         load=tuple(_load(run, cell) for cell in cells),
         proofs=proofs,
         effects=tuple(proof.effect(run, cell) for cell in cells),
-        bounds=tuple(traffic.bounds(run, cell, proofs[cell]) for cell in cells)
-        if BANDWIDTH.name in names
-        else (),
+        bounds=tuple(
+            traffic.bounds(run, cell, proofs[cell]) if BANDWIDTH.name in names else None for cell in cells
+        ),
         alarms=alarms,
         warnings=tuple(dict.fromkeys((*alarms, *caveats.of_run(run)))),
         is_valid=invalid * 2 <= measured,

@@ -165,18 +165,22 @@ class Launch:
         last = (self.config.iterations_per_launch - 1, len(self.config.prompts) - 1)
         return (command.iteration, command.prompt) == last
 
+    def _request(self, input_ids: tuple[tuple[int, ...], ...]) -> Request:
+        """What is asked of the engine for some inputs."""
+        return Request(
+            input_ids=input_ids,
+            output_tokens=self.config.output_tokens,
+            stop_at_eos=self.config.stop_at_eos,
+            beat=self._beat,
+        )
+
     def measure(self, command: Measure) -> Measurement:
         """One request, with what else happened on the machine meanwhile."""
         tokenize_start = time.perf_counter_ns()
         input_ids = self._inputs.of(command.prompt, command.iteration)
         has_text = self.config.prompts[command.prompt].text is not None
         tokenize_ns = time.perf_counter_ns() - tokenize_start if has_text else None
-        request = Request(
-            input_ids=input_ids,
-            output_tokens=self.config.output_tokens,
-            stop_at_eos=self.config.stop_at_eos,
-            beat=self._beat,
-        )
+        request = self._request(input_ids)
         started_at = _local_now()
         watch = placement.Watch.start(self._topology, engine_threads=self._threads)
         phase = Phase.start()

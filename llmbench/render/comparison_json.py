@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from llmbench.comparison import Comparison
 from llmbench.comparison.differences import Difference
-from llmbench.render.json import Value, agreement_value, dumps
+from llmbench.render.json import dumps
 from llmbench.render.records import records
+from llmbench.render.values import Value, agreement_value
 from llmbench.render.verdict import next_steps, sentence
 
 SCHEMA = "llmbench.comparison/1"

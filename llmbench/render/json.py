@@ -2,28 +2,30 @@
 
 import dataclasses
 import json
-import math
-from collections.abc import Sequence
 from pathlib import Path
 
 from llmbench import report, stats
-from llmbench.agreement import Agreement
-from llmbench.measurement import Measurement, SocketWork
+from llmbench.measurement import Measurement
 from llmbench.metrics import LOAD, Metric
-from llmbench.proof import Proof, shares
 from llmbench.render import llm_bench, write_atomically
 from llmbench.render.llm_bench import MemoryColumns, Record
+from llmbench.render.values import (
+    Value,
+    agreement_value,
+    bounds_value,
+    finite,
+    placement_value,
+    steadiness_value,
+)
 from llmbench.report import Report, Row
 from llmbench.run import Launch, ModelCache, Run
 from llmbench.stats import Summary
 from llmbench.steadiness import Steadiness
-from llmbench.traffic import ROW_METRICS, Bounds, Decoding
+from llmbench.traffic import ROW_METRICS, Decoding
 from llmbench.units import Unit
 
 REPORT_SCHEMA = "llmbench.report/1"
 """Changes when a reader of the old form would go wrong."""
-
-Value = str | int | float | bool | None | Sequence["Value"] | dict[str, "Value"]
 
 
 def llm_bench_json(run: Run) -> str:
@@ -82,9 +84,9 @@ def report_json(summarized: Report) -> str:
                 "settings": {name: value for name, value in report.settings(config).items() if value},
                 "load": _summary(next(iter(load.values())), LOAD.unit) if len(load) == 1 else None,
                 "loads": [_load(state, found) for state, found in load.items()],
-                "bandwidth": None if bounds is None else _bounds(bounds),
+                "bandwidth": None if bounds is None else bounds_value(bounds),
                 "tensor_parallel": effect.value if effect else None,
-                "placement": None if found is None else _placement(found),
+                "placement": None if found is None else placement_value(found),
             }
             for config, load, bounds, effect, found in zip(
                 run.cells,
@@ -115,11 +117,6 @@ def dumps(content: Value) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def finite(value: float | None) -> float | None:
-    """The value, or ``None`` for what JSON cannot hold."""
-    return value if value is not None and math.isfinite(value) else None
-
-
 def _definition(metric: Metric[Measurement] | Metric[Decoding] | Metric[Launch]) -> Value:
     """What a metric is."""
     return {
@@ -135,80 +132,6 @@ def _load(state: ModelCache | None, load: Summary) -> Value:
     return {"model_cache": state.value if state else None} | _summary(load, LOAD.unit)
 
 
-def _bounds(bounds: Bounds) -> Value:
-    """What the bandwidth of a configuration is to be compared with, in bytes and bytes a second."""
-    return {
-        "step_bytes": round(bounds.step_bytes),
-        "sockets": list(bounds.sockets),
-        "cache_bytes": bounds.cache_bytes,
-        "is_cached": bounds.is_cached,
-        "memory_bytes_per_s": bounds.bytes_per_s,
-        "measured_at": bounds.rate.measured_at if bounds.rate else None,
-    }
-
-
-def _placement(found: Proof) -> Value:
-    """Where a configuration ran: each socket's CPU time and share, pages by node in bytes, moves between CPUs."""
-    placement = found.placement
-    return {
-        "wall_s": round(placement.wall_s, 6),
-        "cpu_s": round(placement.own_s, 6),
-        "asked_sockets": list(found.asked),
-        "worked": list(placement.worked),
-        "idle": list(placement.idle),
-        "is_proved": found.is_proved,
-        "sockets": [
-            {"socket": work.socket, "share": round(share, 4), **_work(work)}
-            for work, share in zip(placement.sockets, shares(placement), strict=True)
-        ],
-        "pages_loaded_bytes": {str(node): size for node, size in found.loaded.items()},
-        "pages_bytes": {str(node): size for node, size in placement.pages.items()},
-        "migrations": placement.migrations,
-    }
-
-
-def _work(work: SocketWork) -> dict[str, Value]:
-    """What one socket did."""
-    return {
-        "cpus": work.cpus,
-        "expected_cpus": work.expected_cpus,
-        "threads": work.threads,
-        "busy_s": round(work.busy_s, 6),
-        "thread_s": round(work.thread_s, 6),
-    }
-
-
-def agreement_value(found: Agreement) -> Value:
-    """How many variants of prompts were said more than once, and where they part; ``null`` where none was.
-
-    The second launch is the candidate's where two runs are compared.
-    """
-    if not found.variants:
-        return None
-    partings: list[Value] = [
-        {
-            "cell": parting.cell,
-            "prompt": parting.prompt.label,
-            "variant": parting.variant,
-            "launches": list(parting.launches),
-            "token": parting.token,
-            "tokens": parting.tokens,
-        }
-        for parting in found.partings
-    ]
-    return {"variants": found.variants, "has_tokens": found.has_tokens, "partings": partings}
-
-
-def _steadiness(found: Steadiness) -> Value:
-    """Whether a prompt was measured steadily: changes over the iterations as shares, warm-ups made and needed."""
-    return {
-        "is_steady": found.is_steady,
-        "drifts": {name: round(change, 6) for name, change in found.drifts.items()},
-        "warmups": found.warmups,
-        "warmups_needed": found.needed,
-    }
-
-
 def _row(row: Row, steadiness: Steadiness) -> Value:
     """One prompt under one configuration."""
     return {
@@ -219,7 +142,7 @@ def _row(row: Row, steadiness: Steadiness) -> Value:
         "launches": row.launches,
         "requests": row.measured,
         "invalid": row.invalid,
-        "steadiness": _steadiness(steadiness),
+        "steadiness": steadiness_value(steadiness),
         "metrics": {name: _metric(row, name) for name in row.summaries},
         "warnings": list(row.warnings),
     }

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from llmbench.comparison import Comparison, Mean, Pair
 from llmbench.comparison.change import Change
 from llmbench.metrics import METRICS
-from llmbench.render.json import finite
 from llmbench.render.tidy import Cell
+from llmbench.render.values import finite
 
 DIGITS = 6
 
