@@ -1,7 +1,7 @@
 """Lines of text: what is in force, and the two lines a request that people's scripts read from llm_bench."""
 
 from llmbench import metrics
-from llmbench.config import RunConfig
+from llmbench.config import COMPILER, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.run import Held, InForce, Split
 from llmbench.units import format_list
@@ -14,6 +14,8 @@ _IN_FORCE = (
     ("KV cache", "KV_CACHE_PRECISION"),
     ("performance hint", "PERFORMANCE_HINT"),
     ("execution mode", "EXECUTION_MODE_HINT"),
+    ("weights as", "DTYPE"),
+    ("torch.compile", COMPILER),
 )
 
 
@@ -33,7 +35,8 @@ def in_force_lines(in_force: InForce, config: RunConfig) -> tuple[str, ...]:
         way.append(f"sequences a step={in_force.scheduler.get('max_num_seqs', 'unknown')}")
     ending = "up to" if config.stop_at_eos else "exactly"
     permuted = "permuted each iteration" if config.prompts[0].is_permuted else "the same each iteration"
-    asked = f"{ending} {config.output_tokens} output tokens; prompts {permuted}"
+    order = "; all iterations of one prompt, then the next one" if config.is_subsequent else ""
+    asked = f"{ending} {config.output_tokens} output tokens; prompts {permuted}{order}"
     lines = [", ".join(part) for part in (engine, way) if part]
     return (*(f"in force: {line}" for line in lines), *(f"NOTE: {note}" for note in in_force.notes), asked)
 

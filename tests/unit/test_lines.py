@@ -1,3 +1,5 @@
+import dataclasses
+
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement, Sequence
 from llmbench.render.lines import in_force_lines, request_lines
@@ -77,3 +79,12 @@ def test_what_is_in_force_is_said_only_where_the_engine_said_it() -> None:
     assert "NOTE: INFERENCE_NUM_THREADS: asked 3, in force 2" in said
     assert said[-1] == "exactly 4 output tokens; prompts permuted each iteration"
     assert len(in_force_lines(InForce(), _CONFIG)) == 1
+
+
+def test_how_pytorch_runs_and_in_which_order_prompts_come_is_said() -> None:
+    """A compiled forward pass, the type of its weights; and where prompts are not interleaved."""
+    compiled = InForce(properties={"DTYPE": "bfloat16", "TORCH_COMPILE": "inductor"})
+    said = in_force_lines(compiled, dataclasses.replace(_CONFIG, is_subsequent=True))
+
+    assert said[0] == "in force: weights as=bfloat16, torch.compile=inductor"
+    assert said[-1].endswith("permuted each iteration; all iterations of one prompt, then the next one")
