@@ -58,6 +58,23 @@ def test_llm_bench_s_framework_names_an_engine() -> None:
     assert "optimum" == _only("--optimum").engine
 
 
+def test_a_compiler_may_be_named_or_not() -> None:
+    """Without a value it is inductor, whatever comes after it; llm_bench's spelling names the same option."""
+    assert {"TORCH_COMPILE": "inductor"} == _only("-f", "pt", "--torch-compile").properties
+    for spelling in (("-n", "2"), ("-n=2",)):
+        config = _only("-f", "pt", "--torch-compile", *spelling)
+        assert ({"TORCH_COMPILE": "inductor"}, 2) == (config.properties, config.iterations)
+    assert {"TORCH_COMPILE": "openvino"} == _only("--torch-compile-backend", "openvino").properties
+    with pytest.raises(InputError, match="TORCH_COMPILE stands in -lc and --torch-compile"):
+        _only("-lc", "TORCH_COMPILE=inductor", "--torch-compile")
+
+
+def test_prompts_may_be_subsequent() -> None:
+    """Interleaved unless asked for otherwise."""
+    assert not _only().is_subsequent
+    assert _only("--subsequent").is_subsequent
+
+
 def test_lists_make_the_cross_product_in_the_order_given() -> None:
     """Each value of one option meets each of the others."""
     cells = _cells("-ic", "8,16", "-bs", "1,2", "--attention", "pa,sdpa", "--threads", "1,2")
