@@ -57,13 +57,13 @@ def history(
     if not reports:
         raise InputError("no run was found", hint="name a folder that llmbench run wrote to")
     found = [line.last(last) for line in lines(reports)]
-    render_history(found, names, Console())
     kept = {entry.report.run.id for line in found for entry in line.entries}
     _write([report for report in reports if report.run.id in kept], csv)
     if html is not None:
         from llmbench.render.html import history_page
 
         _deliver(history_page(found, names), html)
+    render_history(found, names, Console())  # after the files, which whoever ends reading early still gets
     return ExitCode.OK
 
 

@@ -161,17 +161,17 @@ def next_steps(comparison: Comparison) -> Iterator[str]:
         return
     visible = [each.smallest_visible for each in waiting if each.smallest_visible is not None]
     if visible:
-        yield f"these data show changes from {share(max(visible))} on"
+        yield f"only changes of {share(max(visible))} or more show in these data"
     launches = _launches_to_decide(waiting)
     if launches is None:
-        yield "no reasonable number of launches would decide it; quieten the machine first: llmbench doctor"
+        yield "no reasonable number of launches would decide what is open; quieten the machine first: llmbench doctor"
         return
     if comparison.is_paired:
-        yield f"to decide it, measure {launches} blocks:"
+        yield f"to decide what is open, measure {launches} blocks:"
         again = ab_command(comparison.base.run.cells[0], comparison.candidate.run.cells[0], launches)
         yield f"  {again or f'llmbench ab A.toml B.toml --blocks {launches}'}"
         return
-    yield f"to decide it, measure both sides with {launches} launches:"
+    yield f"to decide what is open, measure both sides with {launches} launches:"
     yield f"  {run_command(comparison.candidate.run.cells[0], launches)}"
 
 

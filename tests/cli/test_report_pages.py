@@ -1,6 +1,7 @@
 """``report html``, ``report history`` and ``report show --plot`` as a user types them."""
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,15 @@ def test_a_page_that_cannot_be_written_is_refused(llmbench: RunCommand, runs: Pa
 
     assert 2 == done.returncode
     assert "nowhere" in done.stderr
+
+
+def test_a_reader_that_left_costs_no_file_of_a_history(runs: Path, tmp_path: Path) -> None:
+    """Standard output is closed before the table, as by head: the page and the CSV are there."""
+    command = f"{sys.executable} -m llmbench report history {runs} --html h.html --csv h.csv | true"
+    subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path, capture_output=True, timeout=120)
+
+    assert (tmp_path / "h.html").is_file()
+    assert (tmp_path / "h.csv").is_file()
 
 
 def test_the_history_of_a_folder(llmbench: RunCommand, runs: Path, tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def test_undecided_says_what_to_type(comparison_of: Compare) -> None:
     told = list(next_steps(comparison_of("inconclusive")))
 
     assert [
-        "these data show changes from 4.7 % on",
-        "to decide it, measure both sides with 6 launches:",
+        "only changes of 4.7 % or more show in these data",
+        "to decide what is open, measure both sides with 6 launches:",
     ] == told[:2]
     assert (
         "llmbench run -m models/tiny/pytorch/dldt/INT8 --input-tokens 32,512 -ic 4 -n 2 "
@@ -91,7 +91,7 @@ def test_undecided_says_what_to_type(comparison_of: Compare) -> None:
 
 def test_one_launch_is_told_to_make_five(comparison_of: Compare) -> None:
     """Without any noise known, five launches are where to begin."""
-    assert "to decide it, measure both sides with 5 launches:" == next(
+    assert "to decide what is open, measure both sides with 5 launches:" == next(
         next_steps(comparison_of("one launch"))
     )
 
