@@ -5,12 +5,13 @@ token by token, where their ids are known, else as texts; and only outputs that 
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from llmbench import measurement
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Finish, Measurement
+from llmbench.measurement import Sequence as Answer
 from llmbench.run import Outcome, Run
 
 
@@ -48,25 +49,33 @@ class Agreement:
         return min(self.partings, key=lambda parting: parting.token or 0, default=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Output:
-    """What a launch said: token ids, empty where unknown, and the text, ``None`` where unknown."""
+class _Output(NamedTuple):
+    """One sequence of a request, and the configuration that it was made under."""
 
-    launch: int
-    ids: tuple[int, ...]
-    text: str | None
-    asked: int
-    is_stopped: bool
+    config: RunConfig
+    measurement: Measurement
+    sequence: Answer
 
     @property
     def content(self) -> tuple[object, ...]:
         """What was said, by whomever."""
-        return (self.ids, self.text, self.asked, self.is_stopped)
+        sequence = self.sequence
+        return (sequence.token_ids, sequence.text, sequence.finish, self.measurement.asked_tokens)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is known and has all that was asked for, or the end that was allowed."""
+        ids, count = self.sequence.token_ids, self.sequence.output_tokens
+        is_ended = self.config.stop_at_eos and self.sequence.finish is Finish.STOP
+        is_known = len(ids) == count if ids else self.sequence.text is not None
+        return count > 0 and is_known and (count == self.measurement.asked_tokens or is_ended)
 
     def is_comparable(self, other: "_Output") -> bool:
-        """Whether both tell their tokens, or both the text of as many."""
-        has_texts = self.text is not None and other.text is not None and self.asked == other.asked
-        return _have_tokens(self, other) or has_texts
+        """Whether both are complete and tell their tokens, or the text of as many."""
+        has_texts = self.sequence.text is not None and other.sequence.text is not None
+        is_as_long = self.measurement.asked_tokens == other.measurement.asked_tokens
+        is_told = _have_tokens(self, other) or (has_texts and is_as_long)
+        return is_told and self.is_complete and other.is_complete
 
     def agreed(self, other: "_Output") -> int | None:
         """How many tokens both begin with; of texts that differ 0. ``None`` where they are the same.
@@ -74,40 +83,111 @@ class _Output:
         Where one was to be shorter, it is the same as far as it goes.
         """
         if not _have_tokens(self, other):
-            return None if self.text == other.text else 0
-        if self.ids == other.ids:
+            return None if self.sequence.text == other.sequence.text else 0
+        one, another = self.sequence.token_ids, other.sequence.token_ids
+        if one == another:
             return None
-        for place, (one, another) in enumerate(zip(self.ids, other.ids, strict=False)):
-            if one != another:
+        for place, (left, right) in enumerate(zip(one, another, strict=False)):
+            if left != right:
                 return place
-        shorter = min(self, other, key=lambda output: len(output.ids))
-        return len(shorter.ids) if shorter.is_stopped else None
+        shorter = min(self.sequence, other.sequence, key=lambda sequence: len(sequence.token_ids))
+        return len(shorter.token_ids) if shorter.finish is Finish.STOP else None
+
+
+class _Judgement(NamedTuple):
+    """A pair, and how many tokens of it agree; ``None`` where all do."""
+
+    pair: tuple[_Output, _Output]
+    agreed: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
-    """What was said for one variant of a prompt, on one side or on either, as pairs to set against each other."""
+    """What was said for one variant of a prompt, as pairs to set against each other.
+
+    With *is_one_enough* the variant is the same where one pair is, else where all are.
+    """
 
     cell: int
     prompt: Prompt
     variant: int
-    pairs: tuple[tuple[_Output, _Output], ...]
+    pairs: Iterable[tuple[_Output, _Output]]
+    is_one_enough: bool
 
     def chat(self, turn: int) -> tuple[object, ...]:
         """What is the same in all turns of a chat, and a turn of it."""
         return (self.cell, self.prompt.set, self.prompt.index, self.variant, turn)
 
-    def parting(self, one: _Output, other: _Output, agreed: int) -> Parting:
-        """Where two outputs part that agree for so many tokens."""
-        has_ids = _have_tokens(one, other)
+    def judge(self) -> _Judgement | None:
+        """The pair that decides: one that parts, first of all or (where one is enough) last, else one that is the same.
+
+        ``None`` where no pair can be compared.
+        """
+        same: _Judgement | None = None
+        parting: _Judgement | None = None
+        for one, other in self.pairs:
+            if not one.is_comparable(other):
+                continue
+            agreed = one.agreed(other)
+            if agreed is not None:
+                if parting is None or self._is_rather(agreed, parting.agreed or 0):
+                    parting = _Judgement((one, other), agreed)
+            elif self.is_one_enough:
+                return _Judgement((one, other), None)
+            else:
+                same = _Judgement((one, other), None)
+        return parting or same
+
+    def _is_rather(self, agreed: int, before: int) -> bool:
+        """Whether a pair that agrees for so many tokens is to be told rather than the one before."""
+        return agreed > before if self.is_one_enough else agreed < before
+
+    def parting(self, judgement: _Judgement) -> Parting:
+        """Where the outputs of a pair part."""
+        one, other = judgement.pair
+        has_tokens = _have_tokens(one, other)
+        longest = max(len(output.sequence.token_ids) for output in judgement.pair)
         return Parting(
             cell=self.cell,
             prompt=self.prompt,
             variant=self.variant if self.prompt.is_permuted else None,
-            launches=(one.launch, other.launch),
-            token=agreed + 1 if has_ids else None,
-            tokens=max(len(one.ids), len(other.ids)) if has_ids else None,
+            launches=(one.measurement.launch, other.measurement.launch),
+            token=(judgement.agreed or 0) + 1 if has_tokens else None,
+            tokens=longest if has_tokens else None,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """The requests of one prompt by iteration, in the order of their launches."""
+
+    config: RunConfig
+    prompt: Prompt
+    requests: dict[int, list[Measurement]]
+
+    @property
+    def variants(self) -> Iterable[int]:
+        """The variants there may be, in order; a prompt that is never permuted has variant 0 alone."""
+        if not self.prompt.is_permuted:
+            return (0,)
+        size = self.config.batch_size
+        return [iteration * size + row for iteration in sorted(self.requests) for row in range(size)]
+
+    def outputs(self, variant: int) -> Iterator[_Output]:
+        """What was said for a variant; of a prompt that is never permuted each thing once a launch."""
+        iteration, row = divmod(variant, self.config.batch_size)
+        if self.prompt.is_permuted:
+            for m in self.requests.get(iteration, ()):
+                if row < len(m.sequences):
+                    yield _Output(self.config, m, m.sequences[row])
+            return
+        requests = sorted(itertools.chain(*self.requests.values()), key=lambda m: (m.launch, m.iteration))
+        first: dict[object, _Output] = {}
+        for m in requests:
+            for sequence in m.sequences:
+                output = _Output(self.config, m, sequence)
+                first.setdefault((m.launch, output.content), output)
+        yield from first.values()
 
 
 Place = tuple[int, int]
@@ -117,13 +197,15 @@ Place = tuple[int, int]
 def within(run: Run) -> Agreement:
     """Whether the launches of a run said the same for each variant of a prompt."""
     found = []
-    for (cell, number), outputs in sorted(_told(run).items()):
-        for variant, (first, *others) in sorted(outputs.items()):
-            if any(other.launch != first.launch for other in others):
-                prompt = run.cells[cell].prompts[number]
-                pairs = tuple((first, other) for other in others if first.is_comparable(other))
-                found.append(_Said(cell=cell, prompt=prompt, variant=variant, pairs=pairs))
-    return _judge(found, _earliest)
+    for (cell, _), told in sorted(_told(run).items()):
+        for variant in told.variants:
+            complete = [output for output in told.outputs(variant) if output.is_complete]
+            if len({output.measurement.launch for output in complete}) > 1:
+                pairs = [(complete[0], other) for other in complete[1:]]
+                found.append(
+                    _Said(cell=cell, prompt=told.prompt, variant=variant, pairs=pairs, is_one_enough=False)
+                )
+    return _judge(found)
 
 
 def between(base: Run, candidate: Run, places: Iterable[tuple[Place, Place]]) -> Agreement:
@@ -133,38 +215,26 @@ def between(base: Run, candidate: Run, places: Iterable[tuple[Place, Place]]) ->
     """
     left, right = _told(base), _told(candidate)
     found = []
-    for one, other in places:
-        before, after = left.get(one, {}), right.get(other, {})
-        prompt = base.cells[one[0]].prompts[one[1]]
-        for variant in sorted(before.keys() & after.keys()):
-            pairs = itertools.product(_distinct(before[variant]), _distinct(after[variant]))
-            alike = tuple(pair for pair in pairs if pair[0].is_comparable(pair[1]))
-            found.append(_Said(cell=one[0], prompt=prompt, variant=variant, pairs=alike))
-    return _judge(found, _latest)
+    for place, other in places:
+        if place not in left or other not in right:
+            continue
+        before, after = left[place], right[other]
+        for variant in sorted(set(before.variants) & set(after.variants)):
+            pairs = _pairs(before, after, variant)
+            found.append(
+                _Said(cell=place[0], prompt=before.prompt, variant=variant, pairs=pairs, is_one_enough=True)
+            )
+    return _judge(found)
 
 
-def _earliest(said: _Said) -> Parting | None:
-    """Where the first output and one of the others part, after the fewest tokens; ``None`` if all are the same."""
-    found = [(agreed, pair) for pair in said.pairs if (agreed := pair[0].agreed(pair[1])) is not None]
-    if not found:
-        return None
-    agreed, pair = min(found, key=lambda each: each[0])
-    return said.parting(*pair, agreed)
+def _pairs(base: _Told, candidate: _Told, variant: int) -> Iterator[tuple[_Output, _Output]]:
+    """Each output of one side for a variant with each of the other, as they are asked for."""
+    for one in base.outputs(variant):
+        for other in candidate.outputs(variant):
+            yield one, other
 
 
-def _latest(said: _Said) -> Parting | None:
-    """Where the two outputs part that agree for the most tokens; ``None`` if two are the same."""
-    found = []
-    for one, other in said.pairs:
-        agreed = one.agreed(other)
-        if agreed is None:
-            return None
-        found.append((agreed, (one, other)))
-    agreed, pair = max(found, key=lambda each: each[0])
-    return said.parting(*pair, agreed)
-
-
-def _judge(found: Iterable[_Said], judge: Callable[[_Said], Parting | None]) -> Agreement:
+def _judge(found: Iterable[_Said]) -> Agreement:
     """The variants that can be compared, and where they part; a chat goes on only from the same words."""
     partings = []
     alike: set[tuple[object, ...]] = set()
@@ -172,63 +242,37 @@ def _judge(found: Iterable[_Said], judge: Callable[[_Said], Parting | None]) -> 
     has_tokens = True
     for said in found:
         turn = said.prompt.turn or 0
-        if not said.pairs or (turn and said.chat(turn - 1) not in alike):
+        judgement = None if turn and said.chat(turn - 1) not in alike else said.judge()
+        if judgement is None:
             continue
         variants += 1
-        has_tokens = has_tokens and all(_have_tokens(*pair) for pair in said.pairs)
-        parting = judge(said)
-        if parting is None:
+        has_tokens = has_tokens and _have_tokens(*judgement.pair)
+        if judgement.agreed is not None:
+            partings.append(said.parting(judgement))
+        elif said.prompt.turn is not None:
             alike.add(said.chat(turn))
-        else:
-            partings.append(parting)
     return Agreement(variants=variants, has_tokens=has_tokens, partings=tuple(partings))
 
 
 def _have_tokens(one: _Output, other: _Output) -> bool:
     """Whether both tell their tokens."""
-    return bool(one.ids and other.ids)
+    return bool(one.sequence.token_ids and other.sequence.token_ids)
 
 
-def _distinct(outputs: Sequence[_Output]) -> Iterable[_Output]:
-    """The first of each that say the same."""
-    return {output.content: output for output in reversed(outputs)}.values() if outputs[1:] else outputs
-
-
-def _told(run: Run) -> dict[Place, dict[int, list[_Output]]]:
-    """The complete outputs of greedy search by prompt and variant; one that is never permuted has variant 0 alone."""
-    told: dict[Place, dict[int, list[_Output]]] = {}
+def _told(run: Run) -> dict[Place, _Told]:
+    """What greedy search was asked, by prompt, in launches that finished."""
+    told: dict[Place, _Told] = {}
     for launch in run.launches:
         config = run.config_of(launch)
         if launch.outcome is Outcome.FINISHED and _is_greedy(config):
             for m in launch.measurements:
-                variants = told.setdefault((launch.cell, m.prompt), {})
-                is_permuted = config.prompts[m.prompt].is_permuted
-                for row, sequence in enumerate(m.sequences):
-                    if _is_complete(m, sequence, config):
-                        variant = m.iteration * m.batch_size + row if is_permuted else 0
-                        variants.setdefault(variant, []).append(_output(m, sequence))
-    return {place: variants for place, variants in told.items() if variants}
+                place = launch.cell, m.prompt
+                if place not in told:
+                    told[place] = _Told(config=config, prompt=config.prompts[m.prompt], requests={})
+                told[place].requests.setdefault(m.iteration, []).append(m)
+    return told
 
 
 def _is_greedy(config: RunConfig) -> bool:
     """Whether tokens are chosen without chance or search; what guesses ahead changes no token."""
     return not config.do_sample and config.num_beams == 1
-
-
-def _is_complete(m: Measurement, sequence: measurement.Sequence, config: RunConfig) -> bool:
-    """Whether an output is known and has all that was asked for, or the end that was allowed."""
-    count = sequence.output_tokens
-    is_whole = count == m.asked_tokens or (config.stop_at_eos and sequence.finish is Finish.STOP)
-    is_known = len(sequence.token_ids) == count or (not sequence.token_ids and sequence.text is not None)
-    return count > 0 and is_whole and is_known
-
-
-def _output(m: Measurement, sequence: measurement.Sequence) -> _Output:
-    """What one sequence said."""
-    return _Output(
-        launch=m.launch,
-        ids=sequence.token_ids,
-        text=sequence.text,
-        asked=m.asked_tokens,
-        is_stopped=sequence.finish is Finish.STOP,
-    )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from llmbench.comparison import Comparison
 from llmbench.comparison.rule import Verdict
 from llmbench.render.screen import HEADS
-from llmbench.render.steadiness import agreement_line
+from llmbench.render.steadiness import agreement_remark
 from llmbench.render.text import plain
 from llmbench.render.verdict import Line, label, lengths, lines, next_steps, sentence
 
@@ -51,9 +51,9 @@ def _blocks(comparison: Comparison) -> Iterator[str]:
     yield from _not_compared(comparison)
     if still:
         yield _folded(f"{len(still)} unchanged", _table(still))
-    told = agreement_line(comparison)
+    told = agreement_remark(comparison)
     if told:
-        yield f"{_prose(told)}\n"
+        yield f"{_prose(told.text)}\n"
     yield from _background(comparison)
     sides = f"{escape(comparison.base.run.id)} against {escape(comparison.candidate.run.id)}"
     notes = [sides, lengths(comparison), "intervals at 95 %", "~ undecided", "! counts for the exit code"]

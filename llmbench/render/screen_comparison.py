@@ -8,7 +8,7 @@ from rich.console import Console
 from llmbench.comparison import Comparison
 from llmbench.comparison.rule import Verdict
 from llmbench.render.screen import HEADS, Column, print_table, say, width
-from llmbench.render.steadiness import agreement_line
+from llmbench.render.steadiness import agreement_remark
 from llmbench.render.text import plain
 from llmbench.render.verdict import Line, label, lengths, lines, next_steps, sentence, verdict_word
 
@@ -89,9 +89,9 @@ def _cell(line: Line, key: str) -> str:
 
 def _notes(comparison: Comparison) -> Iterator[str]:
     """What was not compared, what changed, and what to mind."""
-    told = agreement_line(comparison)
+    told = agreement_remark(comparison)
     if told:
-        yield told
+        yield told.text
     if any(line.is_alarm for line in lines(comparison)):
         yield "! holds after correction for the number of rows, and counts for the exit code; ~ undecided"
     for pair in comparison.pairs:

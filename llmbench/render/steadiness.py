@@ -35,18 +35,19 @@ def remarks(report: Report) -> Iterator[Remark]:
         yield Remark(text=text, is_doubt=True)
 
 
-def agreement_line(comparison: Comparison) -> str | None:
+def agreement_remark(comparison: Comparison) -> Remark | None:
     """Whether base and candidate said the same; ``None`` where nothing can be set against each other."""
     found = comparison.agreement
     if not found.variants:
         return None
-    first = found.first
     what = "greedy tokens" if found.has_tokens else "greedy texts"
+    of = f"of {counted(found.variants, 'variant')}"
+    first = found.first
     if first is None:
-        return f"{what}: the same in {found.variants} of {counted(found.variants, 'variant')}"
+        return Remark(text=f"{what}: the same in {found.variants} {of}", is_doubt=False)
     where = _variant(comparison.base, first)
     at = f"first at token {first.token} ({where})" if first.token else f"first in {where}"
-    return f"{what}: part in {len(found.partings)} of {counted(found.variants, 'variant')}, {at}"
+    return Remark(text=f"{what}: part in {len(found.partings)} {of}, {at}", is_doubt=True)
 
 
 def _steady(found: Sequence[Steadiness]) -> str:

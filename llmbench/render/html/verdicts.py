@@ -8,7 +8,7 @@ from llmbench.comparison.rule import Verdict
 from llmbench.metrics import METRICS
 from llmbench.render.html.document import Block, Cell, Figure, Figures, Head, Notes, Table, Value, label
 from llmbench.render.html.figures import rounded
-from llmbench.render.steadiness import agreement_line
+from llmbench.render.steadiness import agreement_remark
 from llmbench.render.text import share
 from llmbench.render.verdict import Line, interval, lengths, lines, next_steps, sentence, verdict_word
 from llmbench.render.verdict import label as pair_label
@@ -40,9 +40,9 @@ def blocks(comparison: Comparison) -> Iterator[Block]:
         yield Figures(figures=(figure,))
         yield _table(comparison)
         yield Notes(lines=(lengths(comparison),), tone="dim")
-    told = agreement_line(comparison)
+    told = agreement_remark(comparison)
     if told:
-        yield Notes(lines=(told,), tone="warn" if comparison.agreement.partings else "dim")
+        yield Notes(lines=(told.text,), tone="warn" if told.is_doubt else "dim")
     yield _changed(comparison)
     yield Notes(lines=comparison.warnings, tone="dim")
     yield Notes(lines=(_rule(comparison),), tone="dim")
