@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from llmbench import prompts
+from llmbench import variants
 from llmbench.config import Prompt, RunConfig
 from llmbench.engines.base import Session
 
@@ -57,14 +57,14 @@ class Inputs:
         """Token ids of one variant of a prompt."""
         bos_id = self._session.bos_id
         if prompt.text is None:
-            return prompts.token_ids(prompt, variant, self._encode_corpus, bos_id=bos_id)
+            return variants.token_ids(prompt, variant, self._encode_corpus, bos_id=bos_id)
         is_turn = self._is_turn(prompt)
 
         def encode(text: str) -> tuple[int, ...]:
             return self._session.encode(text, chat=is_turn)
 
         frame = self._frame if is_turn else (0, 0)
-        return prompts.token_ids(prompt, variant, encode, bos_id=bos_id, frame=frame)
+        return variants.token_ids(prompt, variant, encode, bos_id=bos_id, frame=frame)
 
     def _encode_corpus(self, text: str) -> tuple[int, ...]:
         """Token ids of the corpus, which is encoded once a launch."""

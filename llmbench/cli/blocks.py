@@ -66,13 +66,10 @@ def measure_blocks(
             recording.check_memory(config.model)
     header = _header(sides, outputs.name)
     path = recording.run_file_path(header, outputs.folder)
-    with RunFile.create(path, header, overwrite=outputs.overwrite) as file:
-        try:
-            planned = _until_due(file, cells, stop, first_launch=first_launch)
-            _measure_into(file, sides, ways, planned)
-        except BaseException as error:
-            _leave(path, error)
-            raise
+    with RunFile.create(path, header, overwrite=outputs.overwrite) as file, contextlib.ExitStack() as leaving:
+        leaving.push(lambda _, error, __: _leave(path, error))
+        planned = _until_due(file, cells, stop, first_launch=first_launch)
+        _measure_into(file, sides, ways, planned)
     return path
 
 
@@ -136,8 +133,10 @@ def _tell_block(file: RunFile, told: int) -> int:
     return made
 
 
-def _leave(path: Path, error: BaseException) -> None:
-    """Remove a run file without a measurement; say of one that was interrupted how to go on."""
+def _leave(path: Path, error: BaseException | None) -> None:
+    """After an error remove a run file without a measurement; say of one that was interrupted how to go on."""
+    if error is None:
+        return
     run = store.read(path)
     if is_empty(run):
         path.unlink(missing_ok=True)

@@ -13,8 +13,9 @@ from llmbench.events import utc_now
 from llmbench.run import Environment, Split
 from llmbench.system import bandwidth, environment, findings, load, memory_rate, packages, topology
 from llmbench.system.bandwidth import Bandwidth
-from llmbench.system.findings import Finding, Survey, Weight
+from llmbench.system.findings import Finding, Weight
 from llmbench.system.load import Load
+from llmbench.system.survey import Survey, settings
 from llmbench.system.topology import Cache, Node
 from llmbench.units import format_bytes, format_list
 
@@ -94,7 +95,7 @@ def examine(*, with_bandwidth: bool = True) -> Checkup:
         environment=seen.environment,
         nodes=seen.memory.nodes,
         caches=seen.caches,
-        settings=findings.settings(seen),
+        settings=settings(seen),
         load=seen.load or Load(foreign=0.0, steal=0.0),
         instructions=tuple(name for name in _INSTRUCTIONS if name in environment.cpu_flags()),
         frequency_mhz=environment.frequencies_mhz(),

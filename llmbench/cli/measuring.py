@@ -105,20 +105,18 @@ def measure(cells: tuple[RunConfig, ...], subjects: Sequence[Subject], outputs: 
     recording.check_paths(cells, outputs.folder)
     header = recording.new_header(cells, subjects, name=outputs.name)
     path = recording.run_file_path(header, outputs.folder)
-    with RunFile.create(path, header, overwrite=outputs.overwrite) as file:
-        try:
-            return _measure_into(
-                file,
-                cells,
-                plan.launches(cells, seed=ways.order_seed),
-                subjects=subjects,
-                outputs=outputs,
-                ways=ways,
-            )
-        except BaseException:
-            if is_empty(store.read(path)):
-                path.unlink(missing_ok=True)
-            raise
+    with RunFile.create(path, header, overwrite=outputs.overwrite) as file, contextlib.ExitStack() as undo:
+        undo.callback(_remove_if_empty, path)
+        planned = plan.launches(cells, seed=ways.order_seed)
+        code = _measure_into(file, cells, planned, subjects=subjects, outputs=outputs, ways=ways)
+        undo.pop_all()
+    return code
+
+
+def _remove_if_empty(path: Path) -> None:
+    """Remove a run file that tells nothing of any launch."""
+    if is_empty(store.read(path)):
+        path.unlink(missing_ok=True)
 
 
 def resume(
@@ -172,23 +170,24 @@ def _measure_into(
         must_split=ways.is_strict,
     )
     total = recording.planned_requests(cells, planned)
-    try:
-        with LiveLine(total, is_shown=not ways.is_quiet) as live, contextlib.closing(events):
-            view = View(live, cells, is_quiet=ways.is_quiet)
-            live.say("loading the model")
-            for event in events:
-                view.show(event)
-    except BaseException as error:
-        _leave(file, outputs, error, salvage=salvage)
-        raise
+    with contextlib.ExitStack() as leaving:
+        leaving.push(lambda _, error, __: _leave(file, outputs, error, salvage=salvage))
+        live = leaving.enter_context(LiveLine(total, is_shown=not ways.is_quiet))
+        leaving.enter_context(contextlib.closing(events))
+        view = View(live, cells, is_quiet=ways.is_quiet)
+        live.say("loading the model")
+        for event in events:
+            view.show(event)
     return exit_code(show(store.read(file.path, salvage=salvage), outputs, file.path), ways)
 
 
-def _leave(file: RunFile, outputs: Outputs, error: BaseException, *, salvage: bool) -> None:
-    """Show what a run that was interrupted holds, and how to go on with it."""
+def _leave(file: RunFile, outputs: Outputs, error: BaseException | None, *, salvage: bool) -> None:
+    """Show what a run that was interrupted holds, and how to go on with it; other errors speak for themselves."""
+    if error is None or isinstance(error, Exception):
+        return
     path = file.path
     run = store.read(path, salvage=salvage)
-    if is_empty(run) or isinstance(error, Exception):
+    if is_empty(run):
         return
     kept = sum(len(launch.measurements) for launch in run.launches)
     click.echo(shown(f"{kept} measurements are kept in {path}"), err=True)

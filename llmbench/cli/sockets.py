@@ -117,12 +117,9 @@ def command(
     header = recording.new_header(cells, [subject] * len(cells), name=name)
     path = recording.run_file_path(header, output_dir)
     recording.check_paths(cells, output_dir)
-    with RunFile.create(path, header, overwrite=overwrite) as file:
-        try:
-            _measure_into(file, cells, subject, ways)
-        except BaseException as error:
-            _leave(path, error)
-            raise
+    with RunFile.create(path, header, overwrite=overwrite) as file, contextlib.ExitStack() as leaving:
+        leaving.push(lambda _, error, __: _leave(path, error))
+        _measure_into(file, cells, subject, ways)
     summarized = report.summarize(store.read(path))
     _show(summarized, path, is_json=is_json)
     return _exit_code(summarized)
@@ -181,8 +178,10 @@ def _tell(event: LaunchStarted, cells: tuple[RunConfig, ...]) -> None:
     click.echo(shown(f"{block}{setup.name}: loaded in {event.load_s or 0:.1f} s"), err=True)
 
 
-def _leave(path: Path, error: BaseException) -> None:
-    """Remove a run file without a measurement; say of one that was interrupted how to go on."""
+def _leave(path: Path, error: BaseException | None) -> None:
+    """After an error remove a run file without a measurement; say of one that was interrupted how to go on."""
+    if error is None:
+        return
     run: Run = store.read(path)
     if is_empty(run):
         path.unlink(missing_ok=True)

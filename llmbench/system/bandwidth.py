@@ -1,5 +1,6 @@
 """What memory gives: a STREAM-like sum of two arrays, by one thread a core."""
 
+import contextlib
 import os
 import threading
 import time
@@ -89,12 +90,12 @@ def _rates(cpus: Sequence[int], elements: int, *, window_s: float, windows: int)
     barrier = threading.Barrier(len(cpus), timeout=_PATIENCE_S)
 
     def work(cpu: int) -> list[float]:
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(barrier.abort)
             os.sched_setaffinity(0, {cpu})
-            return _add(elements, barrier, window_s=window_s, windows=windows)
-        except BaseException:
-            barrier.abort()
-            raise
+            rates = _add(elements, barrier, window_s=window_s, windows=windows)
+            undo.pop_all()
+        return rates
 
     with ThreadPoolExecutor(len(cpus)) as pool:
         rates = list(pool.map(work, cpus))

@@ -4,21 +4,15 @@ import enum
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from llmbench.run import Environment
-from llmbench.system import cgroup, environment, kernel, topology
+from llmbench.system import environment, kernel
 from llmbench.system.bandwidth import Bandwidth
-from llmbench.system.binding import MemoryNodes
-from llmbench.system.load import Load
-from llmbench.system.topology import Cache
+from llmbench.system.survey import CPUS, TURBO_SWITCHES, Survey
 from llmbench.units import format_bytes, format_list
 
 FOREIGN_LIMIT = 0.05
 UNEVEN_SHARE = 0.85
 STEAL_LIMIT = 0.01
-_CPUS = "sys/devices/system/cpu"
-_TURBO_SWITCHES = (("intel_pstate/no_turbo", "0", "1"), ("cpufreq/boost", "1", "0"))
 _GOOD_CLOCKS = ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter")
 
 
@@ -40,59 +34,10 @@ class Finding:
     remedy: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What was read of the machine; *load* is ``None`` where nobody watched."""
-
-    environment: Environment
-    memory: MemoryNodes
-    caches: tuple[Cache, ...]
-    limits: cgroup.Limits
-    load: Load | None = None
-    root: Path = Path("/")
-
-    @classmethod
-    def take(cls, root: Path = Path("/"), load: Load | None = None) -> "Survey":
-        """A survey of the kernel's files below *root*."""
-        return cls(
-            environment=environment.capture(root),
-            memory=MemoryNodes.read(root),
-            caches=topology.read_caches(root / "sys"),
-            limits=cgroup.read(root),
-            load=load,
-            root=root,
-        )
-
-    def text(self, path: str) -> str | None:
-        """A kernel file's text; ``None`` where it is missing."""
-        return kernel.read(self.root / path)
-
-
 def find(survey: Survey) -> tuple[Finding, ...]:
     """Every finding, those that spoil a measurement first."""
     found = [finding for check in _CHECKS for finding in check(survey)]
     return tuple(sorted(found, key=lambda finding: finding.weight is not Weight.SPOILS))
-
-
-def settings(survey: Survey) -> dict[str, str | None]:
-    """How the machine is set, in a word each; ``None`` where the kernel does not tell or nothing limits."""
-    seen, limits = survey.environment, survey.limits
-    turbo = [told == on for name, on, _ in _TURBO_SWITCHES if (told := survey.text(f"{_CPUS}/{name}"))]
-    balancing = survey.text("proc/sys/kernel/numa_balancing")
-    return {
-        "governor": seen.governor,
-        "turbo": _on(turbo[0]) if turbo else None,
-        "huge pages": seen.transparent_hugepages,
-        "NUMA balancing": None if balancing is None else _on(balancing != "0"),
-        "SMT": _on(len(seen.topology.cpus) > seen.topology.cores),
-        "CPU quota": None if limits.cpus is None else f"{limits.cpus:g} CPUs",
-        "memory limit": None if limits.memory_bytes is None else format_bytes(limits.memory_bytes),
-    }
-
-
-def _on(is_on: bool) -> str:  # noqa: FBT001  a word for a truth
-    """``on`` or ``off``."""
-    return "on" if is_on else "off"
 
 
 def uneven(bandwidths: Sequence[Bandwidth]) -> Iterator[Finding]:
@@ -135,7 +80,7 @@ def _load(survey: Survey) -> Iterator[Finding]:
 
 def _governor(survey: Survey) -> Iterator[Finding]:
     governor = survey.environment.governor
-    preference = survey.text(f"{_CPUS}/cpu0/cpufreq/energy_performance_preference")
+    preference = survey.text(f"{CPUS}/cpu0/cpufreq/energy_performance_preference")
     if governor in (None, "performance") or preference == "performance":
         return
     yield Finding(
@@ -148,14 +93,14 @@ def _governor(survey: Survey) -> Iterator[Finding]:
 
 
 def _turbo(survey: Survey) -> Iterator[Finding]:
-    for name, on, off in _TURBO_SWITCHES:
-        if survey.text(f"{_CPUS}/{name}") == on:
+    for name, on, off in TURBO_SWITCHES:
+        if survey.text(f"{CPUS}/{name}") == on:
             yield Finding(
                 check="turbo",
                 weight=Weight.NOTE,
                 found="turbo is on",
                 effect="the clock follows temperature and the number of busy cores, so launches differ a little",
-                remedy=f"to compare versions: echo {off} | sudo tee /{_CPUS}/{name}; "
+                remedy=f"to compare versions: echo {off} | sudo tee /{CPUS}/{name}; "
                 "leave it on for the figures users will see",
             )
             return
@@ -272,7 +217,7 @@ def _virtual(survey: Survey) -> Iterator[Finding]:
 
 
 def _throttled(survey: Survey) -> Iterator[Finding]:
-    names = (survey.root / _CPUS).glob("cpu[0-9]*/thermal_throttle/package_throttle_count")
+    names = (survey.root / CPUS).glob("cpu[0-9]*/thermal_throttle/package_throttle_count")
     count = max((int(kernel.read(name) or 0) for name in names), default=0)
     if count:
         yield Finding(

@@ -7,8 +7,9 @@ import pytest
 from llmbench.system import findings
 from llmbench.system.bandwidth import Bandwidth
 from llmbench.system.cgroup import Limits
-from llmbench.system.findings import Survey, Weight
+from llmbench.system.findings import Weight
 from llmbench.system.load import Load
+from llmbench.system.survey import Survey, settings
 from tests import machines
 
 CPUS = "sys/devices/system/cpu"
@@ -179,11 +180,11 @@ def test_settings_are_told_in_a_word(look: Look) -> None:
         "SMT": "on",
         "CPU quota": "2.5 CPUs",
         "memory limit": "4.0 GiB",
-    } == findings.settings(survey)
+    } == settings(survey)
 
 
 def test_settings_of_a_bare_kernel(tmp_path: Path) -> None:
     """A sandbox tells next to nothing, and that is what is said."""
-    told = findings.settings(Survey.take(machines.lay_out("bare", tmp_path)))
+    told = settings(Survey.take(machines.lay_out("bare", tmp_path)))
 
     assert {"SMT": "off"} == {name: value for name, value in told.items() if value is not None}
