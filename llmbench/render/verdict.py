@@ -121,6 +121,8 @@ def _spoken(found: Change) -> str:
     """A change in a sentence: how much, between what, and whether it is decided."""
     reach = interval(found)
     told = f"{change(found.ratio.ratio)} ({reach})" if reach else change(found.ratio.ratio)
+    if found.verdict is Verdict.REGRESSED and not found.is_alarm:
+        return f"{told}, too uncertain to count"
     return f"~ {told}" if found.verdict is Verdict.INCONCLUSIVE else told
 
 
@@ -150,7 +152,7 @@ def _why_incomparable(comparison: Comparison) -> str:
 
 def next_steps(comparison: Comparison) -> Iterator[str]:
     """What these data could have shown, and what to type to know more; nothing where all is decided."""
-    waiting = [each for each in comparison.primary if each.verdict is Verdict.INCONCLUSIVE]
+    waiting = [each for each in comparison.primary if _is_open(each)]
     waiting = waiting or [
         each for pair in comparison.pairs for each in pair.changes if each.verdict is Verdict.INCONCLUSIVE
     ]
@@ -175,6 +177,13 @@ def next_steps(comparison: Comparison) -> Iterator[str]:
     yield f"  {run_command(comparison.candidate.run.cells[0], launches)}"
 
 
+def _is_open(found: Change) -> bool:
+    """Whether more launches would say more: undecided, or slower but not beyond doubt."""
+    return found.verdict is Verdict.INCONCLUSIVE or (
+        found.verdict is Verdict.REGRESSED and not found.is_alarm
+    )
+
+
 def _launches_to_decide(waiting: Sequence[Change]) -> int | None:
     """Launches a side that decide every change waiting: what is needed, and twice what there was.
 
@@ -183,7 +192,8 @@ def _launches_to_decide(waiting: Sequence[Change]) -> int | None:
     known = [each for each in waiting if each.ratio.spread is not None]
     if not known:
         return LEAST_LAUNCHES
-    needed = [each.needed for each in known]
+    needed = [each.needed for each in known if each.verdict is Verdict.INCONCLUSIVE]
     if None in needed:
         return None
-    return max(2 * max(max(each.launches) for each in known), *(n for n in needed if n is not None))
+    doubled = [2 * max(each.launches) for each in known]
+    return max([*doubled, *(n for n in needed if n is not None)])

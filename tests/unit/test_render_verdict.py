@@ -89,6 +89,29 @@ def test_undecided_says_what_to_type(comparison_of: Compare) -> None:
     ) == told[2].strip()
 
 
+def test_slower_but_not_beyond_doubt_says_so_and_what_to_type(comparison_of: Compare) -> None:
+    """Both means regressed without an alarm, of three launches: undecided as a whole, and six would say more."""
+    found = comparison_of("regressed")
+    doubtful = dataclasses.replace(
+        found,
+        means=tuple(
+            dataclasses.replace(
+                mean,
+                changes=tuple(
+                    dataclasses.replace(change, verdict=Verdict.REGRESSED, is_alarm=False)
+                    for change in mean.changes
+                ),
+            )
+            for mean in found.means
+        ),
+        pairs=tuple(dataclasses.replace(pair, changes=()) for pair in found.pairs),
+    )
+
+    assert sentence(doubtful).startswith("Undecided: first token +")
+    assert 2 == sentence(doubtful).count("%), too uncertain to count")
+    assert "to decide what is open, measure both sides with 6 launches:" in list(next_steps(doubtful))
+
+
 def test_one_launch_is_told_to_make_five(comparison_of: Compare) -> None:
     """Without any noise known, five launches are where to begin."""
     assert "to decide what is open, measure both sides with 5 launches:" == next(
