@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from llmbench import report, traffic
-from llmbench.measurement import Measurement
+from llmbench.measurement import Measurement, Placement, SocketWork
 from llmbench.render.traffic import sentence, sentences
 from llmbench.run import Cpu, Held, InForce, Launch, MemoryRate, Provenance, Run, Topology
 from llmbench.traffic import BANDWIDTH, Bounds, Decoding, Reads
@@ -141,6 +141,21 @@ def test_a_run_is_compared_with_the_memory_it_was_held_to(
 
     assert bounds is not None
     assert told == (bounds.sockets, bounds.cache_bytes, bounds.bytes_per_s)
+
+
+def test_a_run_is_compared_with_the_socket_that_worked(run_with: BuildRun) -> None:
+    """Held nowhere, but only socket 1 was busy: without a policy the engine takes the threads of one socket."""
+    machine = {"topology": TWO, "memory_rate": RATE}
+    run = run_with(None, machine, held=Held(sockets=(0, 1)))
+    works = tuple(SocketWork(socket=n, cpus=1, expected_cpus=1, busy_s=float(n)) for n in (0, 1))
+    (launch,) = run.launches
+    seen = Placement(wall_s=1.0, own_s=1.0, sockets=works)
+    measured = tuple(dataclasses.replace(m, placement=seen) for m in launch.measurements)
+    run = dataclasses.replace(run, launches=(dataclasses.replace(launch, measurements=measured),))
+    (bounds,) = report.summarize(run).bounds
+
+    assert bounds is not None
+    assert ((1,), 110e6, None) == (bounds.sockets, bounds.bytes_per_s, bounds.cache_bytes)
 
 
 def told(run: Run) -> str:
