@@ -15,6 +15,7 @@ from llmbench.comparison.change import Change
 from llmbench.comparison.differences import Difference
 from llmbench.comparison.pairing import Couple
 from llmbench.comparison.rule import COMPARED, PRIMARY, Rule, Verdict
+from llmbench.outputs import Place
 from llmbench.report import Report, Row
 
 
@@ -206,7 +207,7 @@ def _by_cell(pairs: Sequence[Pair]) -> list[list[Pair]]:
     return list(groups.values())
 
 
-def _place(row: Row) -> agreement.Place:
+def _place(row: Row) -> Place:
     """Where a row's requests are found in its run."""
     return row.cell, row.config.prompts.index(row.prompt)
 
