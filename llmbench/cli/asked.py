@@ -93,6 +93,7 @@ _OPTIONS = (
         "--weight-format",
         type=WordList(WEIGHT_FORMATS),
         default=(),
+        metavar="fp32|fp16|int8|int4,...",
         help="Which of the IRs below -m, as convert lays them out.  [sweep]",
     ),
     click.option("-d", "--device", default="CPU", help="OpenVINO device."),

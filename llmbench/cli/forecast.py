@@ -133,7 +133,7 @@ def _request_s(config: RunConfig, prompt: Prompt, rows: Sequence[Row]) -> float:
 
 def _unlikeness(one: RunConfig, other: RunConfig) -> int:
     """In how many ways that matter two configurations differ."""
-    names = ("engine", "attention", "threads", "batch_size", "num_beams", "device")
+    names = ("engine", "attention", "threads", "properties", "batch_size", "num_beams", "device")
     return sum(getattr(one, name) != getattr(other, name) for name in names)
 
 

@@ -10,6 +10,7 @@ from llmbench.cli.finding import find
 from llmbench.cli.messages import say
 from llmbench.cli.options import Command
 from llmbench.cli.placing import PLACEMENT_OPTIONS, check_places
+from llmbench.config import WEIGHT_FORMATS
 from llmbench.errors import InputError
 from llmbench.profile import SPLIT_KIND, Phase, Profile, profile
 from llmbench.units import format_bytes, format_number
@@ -29,7 +30,11 @@ def _with_places(command: click.Command) -> click.Command:
 @_with_places
 @click.command(cls=Command, short_help="Where the time goes, by operation.")
 @click.option("-m", "--model", metavar="IR_DIR", help="IR folder, or a parent of exactly one.")
-@click.option("--weight-format", metavar="FORMAT", help="Which of several IRs below -m.")
+@click.option(
+    "--weight-format",
+    type=click.Choice(WEIGHT_FORMATS, case_sensitive=False),
+    help="Which of several IRs below -m.",
+)
 @click.option("--input-tokens", type=click.IntRange(min=1), default=256, help="Length of the prompt.")
 @click.option("-ic", "--infer-count", type=click.IntRange(min=3), default=32, help="Output tokens.")
 @click.option(

@@ -18,7 +18,7 @@ from llmbench.cli.measuring import View, is_empty
 from llmbench.cli.messages import complain, say, shown
 from llmbench.cli.options import Command, Duration, IntegerList, check_folder
 from llmbench.cli.placing import NumberList
-from llmbench.config import RunConfig
+from llmbench.config import WEIGHT_FORMATS, RunConfig
 from llmbench.errors import ExitCode, InputError
 from llmbench.events import LaunchStarted
 from llmbench.plan import PlannedLaunch
@@ -49,7 +49,11 @@ Examples:
 
 @click.command(cls=Command, short_help="What a second socket brings.", epilog=_EXAMPLES)
 @click.option("-m", "--model", metavar="IR_DIR|FILE.gguf", help="IR folder, a parent of one, or a GGUF file.")
-@click.option("--weight-format", metavar="FORMAT", help="Which of several IRs below -m.")
+@click.option(
+    "--weight-format",
+    type=click.Choice(WEIGHT_FORMATS, case_sensitive=False),
+    help="Which of several IRs below -m.",
+)
 @click.option(
     "--input-tokens", type=IntegerList(), default="32,256,1024", help="Synthetic prompts of so many tokens."
 )
