@@ -53,11 +53,15 @@ def check_compiler(backend: PropertyValue, config: RunConfig) -> None:
         )
 
 
+def place_cache() -> None:
+    """Have compiled code kept in the cache folder; to be called before torch is imported, which else says where."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torchinductor"))
+
+
 class Compiler:
     """A model whose forward pass is compiled when it is first called; it counts what was compiled."""
 
     def __init__(self, model: Any, backend: str) -> None:
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torchinductor"))
         import torch
 
         model.forward = torch.compile(model.forward, backend=backend, dynamic=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmbench.config import COMPILER, RunConfig
 from llmbench.engines.abilities import check_abilities
-from llmbench.engines.compiler import Compiler, check_compiler
+from llmbench.engines.compiler import Compiler, check_compiler, place_cache
 from llmbench.engines.device import engine_failures
 from llmbench.engines.observed import ObservedSession, check_packages
 from llmbench.engines.tokenizer import Tokenizer
@@ -83,6 +83,7 @@ class TorchEngine:
     def open(self, config: RunConfig) -> ObservedSession:
         """Read the model; what is to be compiled is compiled in the first request."""
         os.environ["HF_HUB_OFFLINE"] = "1"
+        place_cache()
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
