@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 
 from llmbench.config import RunConfig
+from llmbench.units import format_list
 
 _OPTIONS = {
     "engine": "--engine",
@@ -21,19 +22,32 @@ _OPTIONS = {
     "top_p": "--top-p",
     "top_k": "--top-k",
     "draft_model": "--draft-model",
+    "draft_device": "--draft-device",
     "num_assistant_tokens": "--num-assistant-tokens",
+    "assistant_confidence_threshold": "--assistant-confidence-threshold",
     "max_ngram_size": "--max-ngram-size",
+    "lora_mode": "--lora-mode",
     "threads": "--threads",
     "interpreter": "--python",
+    "foreign_cpu_limit": "--foreign-cpu-limit",
 }
 """The settings that a command line is told by an option with a value."""
 
-_MAPPINGS = {"properties": "-lc", "scheduler": "--cb-config"}
+_LISTS = {
+    "sockets": "--sockets",
+    "numa_nodes": "--numa-nodes",
+    "cores": "--cores",
+    "membind": "--membind",
+    "interleave": "--interleave",
+}
+_MAPPINGS = {"properties": "-lc", "scheduler": "--cb-config", "draft_scheduler": "--draft-cb-config"}
 _SWITCHES = {
     "apply_chat_template": "--apply-chat-template",
     "stop_at_eos": "--end-token-stopping",
     "do_sample": "--do-sample",
     "is_subsequent": "--subsequent",
+    "is_streamed": "--streaming",
+    "is_lora_idle": "--empty-lora",
 }
 
 
@@ -42,6 +56,8 @@ def run_command(config: RunConfig, launches: int) -> str:
     parts = ["llmbench", "run", "-m", config.model, *_prompt_options(config)]
     for option, value in _told(config).items():
         parts += [option] if value is None else [option, value]
+    parts += [part for adapter in config.lora for part in ("--lora", adapter)]
+    parts += [part for alpha in config.lora_alphas for part in ("--lora-alphas", f"{alpha:g}")]
     return shlex.join([*parts, "--launches", str(launches)])
 
 
@@ -49,8 +65,10 @@ def ab_command(base: RunConfig, candidate: RunConfig, blocks: int) -> str | None
     """The command line that measures two configurations again in so many blocks.
 
     An option that is given twice has the first value for the base. ``None`` where they differ in what
-    no option can say of one side alone.
+    no option can say of one side alone, and where there are adapters, of which one side may have several.
     """
+    if base.lora or candidate.lora:
+        return None
     before, after = _told(base), _told(candidate)
     absent = _absent()
     parts = ["llmbench", "ab", *_twice("-m", base.model, candidate.model), *_prompt_options(candidate)]
@@ -77,8 +95,12 @@ def _told(config: RunConfig) -> dict[str, str | None]:
         value = getattr(config, field.name)
         if field.name in _OPTIONS and value != field.default:
             found[_OPTIONS[field.name]] = str(value)
+        elif field.name in _LISTS and value:
+            found[_LISTS[field.name]] = format_list(value)
         elif field.name in _SWITCHES and value:
             found[_SWITCHES[field.name]] = None
+    if not config.is_verified:
+        found["--no-verify"] = None
     mappings = ((option, getattr(config, name)) for name, option in _MAPPINGS.items())
     return found | {option: json.dumps(dict(values)) for option, values in mappings if values}
 

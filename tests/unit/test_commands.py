@@ -3,7 +3,7 @@ import shlex
 
 from llmbench.cli import invoke
 from llmbench.config import Prompt, RunConfig
-from llmbench.render.commands import ab_command
+from llmbench.render.commands import ab_command, run_command
 
 CONFIG = RunConfig(
     model="models/int8",
@@ -42,6 +42,40 @@ def test_what_no_option_can_say_of_one_side_has_no_command() -> None:
     assert again(threads=2) is None
     assert again(apply_chat_template=True) is None
     assert again(interpreter="other/bin/python") is None
+
+
+def test_where_a_run_was_held_and_what_it_let_count_is_asked_for_again() -> None:
+    """The command measures the same: places as lists, the limit for neighbours, files that were not verified."""
+    placed = dataclasses.replace(
+        CONFIG, sockets=(0, 1), membind=(0, 2, 3), foreign_cpu_limit=0.2, is_verified=False
+    )
+    options = ["--sockets", "0-1", "--membind", "0,2-3", "--foreign-cpu-limit", "0.2", "--no-verify"]
+    told = shlex.split(run_command(placed, 7))
+
+    assert options == told[-len(options) - 2 : -2]
+    assert ["--launches", "7"] == told[-2:]
+    assert [*options, "--blocks", "7"] == shlex.split(ab_command(placed, placed, 7) or "")[-9:]
+    assert again(sockets=(0,)) is None
+
+
+def test_adapters_are_named_each_and_no_sides_are_made_of_them() -> None:
+    """A repeated option says both; for ab it would be one adapter a side."""
+    adapted = dataclasses.replace(CONFIG, lora=("a.safetensors", "b.safetensors"), lora_alphas=(1.0, 0.5))
+
+    told = " ".join(shlex.split(run_command(adapted, 5)))
+
+    assert "--lora a.safetensors --lora b.safetensors --lora-alphas 1 --lora-alphas 0.5 --launches 5" in told
+    assert ab_command(adapted, adapted, 5) is None
+
+
+def test_every_setting_can_be_asked_for_again() -> None:
+    """No field of a configuration is left out of the command but those that follow from the others."""
+    import llmbench.render.commands as told
+
+    follow = {"model", "prompts", "weight_format", "launches", "lora", "lora_alphas", "is_verified"}
+    named = {*told._OPTIONS, *told._LISTS, *told._MAPPINGS, *told._SWITCHES}
+
+    assert {field.name for field in dataclasses.fields(RunConfig)} == named | follow
 
 
 def test_the_command_is_one_that_ab_takes() -> None:
