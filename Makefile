@@ -35,7 +35,7 @@ lint: $(VENV)/.all
 # Two cores: unit tests side by side, real models one after the other so that they do not disturb each other.
 unit: $(VENV)/.all
 	$(BIN)/coverage erase
-	$(BIN)/pytest -m 'not model' -n 2 --cov --cov-report=
+	$(BIN)/pytest -m 'not model' -n 2 --dist worksteal --cov --cov-report=
 
 model: $(VENV)/.all
 	$(BIN)/pytest -m model -p no:randomly --cov --cov-append --cov-report=

@@ -212,7 +212,7 @@ class Measurement:
     empty where the backend cannot see them. *callback_ns* are the instants at which a streamer was called; a call
     is not a token. *later_steps* counts the steps after the first where a step may give several tokens, and is
     ``None`` where each gives one. *suspicions* are what the worker itself found wrong.
-    *energy_j* is what all CPU packages took meanwhile, neighbours included, ``None`` where their counters cannot be read.
+    *energy_j* is what all CPU packages took meanwhile, neighbours included; ``None`` where that cannot be read.
     *has_token_times* is false where a report that was imported told the first and the last instant only.
     """
 

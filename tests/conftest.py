@@ -45,16 +45,17 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     result = yield
     if not hasattr(session.config, "workerinput"):
         for path in session.config.rootpath.glob(".coverage.*"):
-            if not _is_database(path):
+            if not _is_whole(path):
                 path.unlink(missing_ok=True)
     return result
 
 
-def _is_database(path: Path) -> bool:
-    """Whether a file is one that SQLite can read to its end."""
+def _is_whole(path: Path) -> bool:
+    """Whether SQLite can read a file of coverage to its end."""
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as file:
-            return [("ok",)] == file.execute("pragma quick_check").fetchall()
+            is_begun = bool(file.execute("select version from coverage_schema").fetchall())
+            return is_begun and [("ok",)] == file.execute("pragma quick_check").fetchall()
     except sqlite3.Error:
         return False
 

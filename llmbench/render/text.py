@@ -10,6 +10,8 @@ from llmbench.units import Unit, format_number
 
 def plain(text: str) -> str:
     """Text without anything that steers a terminal: control and direction characters are shown as escapes."""
+    if text.isprintable():
+        return text
     return "".join(
         character.encode("unicode_escape").decode()
         if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}

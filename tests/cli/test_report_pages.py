@@ -1,5 +1,6 @@
 """``report html``, ``report history`` and ``report show --plot`` as a user types them."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,19 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from llmbench.cli import invoke
+
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def runs(llmbench: RunCommand, tmp_path: Path) -> Path:
-    """A folder of two runs, a tenth apart, as run writes them."""
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs, a tenth apart, as run writes them."""
+    folder = tmp_path_factory.mktemp("measured")
     for name, ms in (("base", 10), ("cand", 11)):
-        done = llmbench(
-            *("run", "--engine", "scripted", "-m", f"first=50ms,per-token=300us,next={ms}ms"),
-            *("--input-tokens", "8,32", "-ic", "4", "-n", "2", "--launches", "2", "--quiet", "--name", name),
-        )
-        assert 0 == done.returncode, done.stderr
-    return tmp_path / "reports"
+        script = ("--engine", "scripted", "-m", f"first=50ms,per-token=300us,next={ms}ms")
+        options = ("--input-tokens", "8,32", "-ic", "4", "-n", "2", "--launches", "2", "--quiet")
+        assert 0 == invoke(["run", *script, *options, "--output-dir", str(folder), "--name", name])
+    return folder
+
+
+@pytest.fixture
+def runs(measured: Path, tmp_path: Path) -> Path:
+    """A copy of them in the folder of a test."""
+    return shutil.copytree(measured, tmp_path / "reports")
 
 
 def test_a_page_is_written_where_it_is_asked_for(llmbench: RunCommand, runs: Path, tmp_path: Path) -> None:
