@@ -8,7 +8,7 @@ from llmbench import plan
 from llmbench.cli.forecast import forecast
 from llmbench.config import Prompt, RunConfig
 from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
-from llmbench.run import Outcome, Provenance, Run
+from llmbench.run import Launch, Outcome, Provenance, Run
 from llmbench.subject import Subject
 
 BuildRun = Callable[..., Run]
@@ -77,6 +77,22 @@ def test_another_model_s_run_tells_nothing(story_of: BuildRun, tmp_path: Path) -
     assert pytest.approx(1.504 + 2 * (0.05 + 0.021)) == found.seconds
 
 
+def _slow(story_of: BuildRun) -> list[Launch]:
+    """Launches of the first cell that took fifty times as long, numbered after those of the other."""
+    launches = story_of(50.0).launches
+    return [
+        dataclasses.replace(
+            launch,
+            index=launch.index + len(launches),
+            load_s=100.0,
+            measurements=tuple(
+                dataclasses.replace(m, launch=m.launch + len(launches)) for m in launch.measurements
+            ),
+        )
+        for launch in launches
+    ]
+
+
 def test_each_model_of_a_sweep_is_judged_by_itself(story_of: BuildRun, tmp_path: Path) -> None:
     """One by an earlier run in which it was the second model, the other by its weights."""
     run = story_of(noise=(1.0, 1.0, 1.0))
@@ -86,7 +102,7 @@ def test_each_model_of_a_sweep_is_judged_by_itself(story_of: BuildRun, tmp_path:
         cells=(dataclasses.replace(run.cells[0], model="elsewhere"), run.cells[0]),
         provenance=other,
         origins=(other, run.provenance),
-        launches=tuple(dataclasses.replace(launch, cell=1) for launch in run.launches),
+        launches=(*_slow(story_of), *(dataclasses.replace(launch, cell=1) for launch in run.launches)),
     )
     _write(earlier, tmp_path / "earlier.jsonl")
     model = tmp_path / "model"
