@@ -401,6 +401,24 @@ def test_two_sockets_have_their_placement(
     assert "node 0: 3.0 GiB, node 1: 1 MiB" == page.column("pages")[0]
 
 
+@pytest.mark.parametrize(
+    ("later", "ticks"),
+    [
+        ("2026-01-03T03:04:00+00:00", ["2026-01-02", "2026-01-03"]),
+        ("2026-01-02T15:30:00+00:00", ["01-02 03:04", "01-02 15:30"]),
+    ],
+)
+def test_runs_of_one_day_are_told_apart_by_their_time(
+    story_of: BuildRun, later: str, ticks: list[str]
+) -> None:
+    """Days below the plot, and days with times where a day has two runs."""
+    (line,) = history.lines(map(summarize, (story_of(), dataclasses.replace(story_of(), started_at=later))))
+
+    page = Reader(html.history_page([line], ("first_token",)))
+
+    assert ticks == page.figure("first token")["layout"]["xaxis"]["ticktext"]
+
+
 def test_a_history_is_relative_to_its_oldest_run(story_of: BuildRun) -> None:
     """100 ms, then 110: the line begins at 0 and ends at 10 percent, and the step is told."""
     later = dataclasses.replace(story_of(1.1), id="later", started_at="2026-01-03T03:04:00+00:00")

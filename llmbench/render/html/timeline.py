@@ -68,7 +68,7 @@ def _figure(tracks: Sequence[Track], entries: Sequence[Entry]) -> Figure:
         layout={
             "xaxis": {
                 "tickvals": list(range(0, len(entries), step)),
-                "ticktext": [entry.report.run.started_at[:10] for entry in entries[::step]],
+                "ticktext": _when(entries)[::step],
                 "tickangle": 0,
             },
             "yaxis": {
@@ -77,6 +77,13 @@ def _figure(tracks: Sequence[Track], entries: Sequence[Entry]) -> Figure:
             },
         },
     )
+
+
+def _when(entries: Sequence[Entry]) -> list[str]:
+    """When each run was started: the day, or day and time where a day has several."""
+    started = [entry.report.run.started_at for entry in entries]
+    days = [instant[:10] for instant in started]
+    return days if len(set(days)) == len(days) else [instant[5:16].replace("T", " ") for instant in started]
 
 
 def _farthest(tracks: Sequence[Track]) -> float:
@@ -131,6 +138,8 @@ def _table(line: Line, tracks: Sequence[Track], names: Sequence[str]) -> Table:
     heads = [Head(text=text, is_text=True) for text in ("started", "run", "openvino")]
     for name in names:
         metric = METRICS[name]
+        if any(steps[name]):
+            heads.append(Head(text="step", unit=f"mean {metric.title}", is_text=True))
         heads += [
             Head(
                 text=f"{metric.title}, {track.prompt.label} ({track.input_tokens} in)", unit=metric.unit.value
@@ -138,17 +147,15 @@ def _table(line: Line, tracks: Sequence[Track], names: Sequence[str]) -> Table:
             for track in tracks
             if track.metric == name
         ]
-        if any(steps[name]):
-            heads.append(Head(text="step", unit=f"mean {metric.title}", is_text=True))
     rows = []
     for place, entry in enumerate(line.entries):
         cells = _run_cells(entry)
         for name in names:
+            if any(steps[name]):
+                cells.append(_step(steps[name][place]))
             cells += [
                 summary(track.points[place], METRICS[name].unit) for track in tracks if track.metric == name
             ]
-            if any(steps[name]):
-                cells.append(_step(steps[name][place]))
         rows.append(tuple(cells))
     return Table(heads=tuple(heads), rows=tuple(rows))
 
