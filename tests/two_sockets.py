@@ -23,10 +23,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def unavailable() -> str | None:
     """Why sockets cannot be emulated here; ``None`` where they can."""
-    if len(os.sched_getaffinity(0)) < 2:
-        return "one CPU cannot be two sockets"
     done = subprocess.run([sys.executable, __file__, "true"], capture_output=True, text=True, check=False)
-    return None if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+    if done.returncode != 0:
+        return done.stderr.strip().splitlines()[-1]
+    return None if len(os.sched_getaffinity(0)) > 1 else "one CPU cannot be two sockets"
 
 
 def command(*arguments: str) -> list[str]:

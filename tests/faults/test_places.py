@@ -34,8 +34,8 @@ def watched_home(tmp_path: Path) -> dict[str, str]:
 
 
 def _assert_untouched(tmp_path: Path) -> None:
-    """Below home there is at most what llmbench remembers of hashes; below the temporary folder there is nothing."""
-    allowed = {tmp_path / "home/cache/llmbench/sha256.json"}
+    """Below home there is at most what llmbench remembers of models; below the temporary folder there is nothing."""
+    allowed = {tmp_path / f"home/cache/llmbench/{name}.json" for name in ("sha256", "weights")}
     assert set(files_below(tmp_path / "home", tmp_path / "temporary")) <= allowed
 
 
