@@ -3,7 +3,7 @@
 A narrow screen drops whole columns, the least important first; numbers are never broken.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -49,6 +49,14 @@ class Column:
     def width(self) -> int:
         """Characters of its widest line."""
         return max(len(line) for cell in (self.head, *self.cells) for line in cell.split("\n"))
+
+
+def units_of(names: Iterable[str]) -> str:
+    """What metrics are in, by their heads: ``first, second in ms; next in ms/token``."""
+    heads: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        heads.setdefault(METRICS[name].unit.value, []).append(HEADS[name])
+    return "; ".join(f"{', '.join(found)} in {unit}" for unit, found in heads.items())
 
 
 def render_report(report: Report, console: Console) -> None:

@@ -8,7 +8,7 @@ from llmbench.calibration import Calibration
 from llmbench.gate import TIMES, FalseAlarms
 from llmbench.metrics import METRICS
 from llmbench.noise import Noise, current, estimate, primary
-from llmbench.render.screen import HEADS, Column, print_table, say, width
+from llmbench.render.screen import HEADS, Column, print_table, say, units_of, width
 from llmbench.render.text import counted, number, share
 
 CHANGES = (0.01, 0.02, 0.05, 0.10)
@@ -32,6 +32,8 @@ def render_calibration(
             break
         columns = [column for column in columns if column.key != key]
     print_table(columns, console)
+    if any(column.key == "value" for column in columns):
+        say(console, f"value: {units_of(each.metric for each in noises)}", style="dim")
     for text in _notes(calibration, alarms, blocks):
         say(console, text, style="dim")
     say(console, _sentence(noises, alarms), style="bold")

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from llmbench.comparison import Comparison
 from llmbench.comparison.rule import Verdict
-from llmbench.render.screen import HEADS, Column, print_table, say, width
+from llmbench.render.screen import HEADS, Column, print_table, say, units_of, width
 from llmbench.render.steadiness import agreement_remark
 from llmbench.render.text import plain
 from llmbench.render.verdict import Line, label, lengths, lines, next_steps, sentence, verdict_word
@@ -51,10 +51,7 @@ def _sizes(comparison: Comparison, shown: AbstractSet[str]) -> Iterator[str]:
     """How long the prompts are, and what the figures are in where the table has no column for it."""
     yield lengths(comparison)
     if "base" in shown and "unit" not in shown:
-        by_unit: dict[str, dict[str, None]] = {}
-        for line in lines(comparison):
-            by_unit.setdefault(line.unit, {})[HEADS[line.metric]] = None
-        yield from (f"{', '.join(names)} in {unit}" for unit, names in by_unit.items())
+        yield units_of(line.metric for line in lines(comparison))
 
 
 def _columns(found: Sequence[Line]) -> list[Column]:
