@@ -157,6 +157,24 @@ def test_one_slow_start_of_three_is_not_the_rule(judged: Judge) -> None:
     assert judged((200, 180, *LEVEL[1:]), steady, steady).needed == 1
 
 
+def test_noise_may_hide_whether_a_warm_up_was_needed(judged: Judge) -> None:
+    """40 % above the second half, which itself goes from 100 to 130: neither needed nor not."""
+    assert judged((140, 80, 120, 90, 110, 130, 100)).needed is None
+
+
+def test_a_slow_start_must_hold_for_all_rows_together(
+    judged: Judge, request_of: Build, launch_of: Callable[..., Launch], run_of: BuildRun
+) -> None:
+    """8.4 % above 98, 100 and 102 is t = 3.5 on 2 degrees, p = 0.037: enough for one metric, not for each of two."""
+    firsts = (400, 108.4, 100, 100, 98, 100, 102)
+    config = RunConfig(model="m", prompts=(PROMPT,), output_tokens=1)
+    requests = [request_of([ms], iteration=i, is_warmup=i == 0) for i, ms in enumerate(firsts)]
+
+    (alone,) = steadiness.judge(run_of([launch_of(requests)], cells=(config,)))
+
+    assert (2, None) == (alone.needed, judged(firsts).needed)
+
+
 def test_what_drifts_at_its_end_tells_no_warm_ups(judged: Judge) -> None:
     """A slow start is not told where the rest of it falls all along."""
     got = judged((300, 200, *(130 - 4 * i for i in range(8))))
