@@ -56,6 +56,8 @@ def check_compiler(backend: PropertyValue, config: RunConfig) -> None:
 def place_cache() -> None:
     """Have compiled code kept in the cache folder; to be called before torch is imported, which else says where."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torchinductor"))
+    # headers compiled in advance would be kept in the temporary folder under a fixed name, whatever that says
+    os.environ["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
 
 
 class Compiler:
