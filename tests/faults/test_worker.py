@@ -16,7 +16,7 @@ from llmbench.events import LaunchEnded
 from llmbench.run import Outcome
 from llmbench.system import cgroup, exhaustion
 from tests import machines
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 from .conftest import SCRIPTED, Marked
 
@@ -150,16 +150,24 @@ def test_row_10_a_load_that_hangs_is_ended(llmbench: Run, tmp_path: Path) -> Non
     assert "no answer in 1 s during load" in done.stderr
 
 
+_ONE = Prompt(set="s", index=0, text="one")
+
+
+def _task(config: RunConfig) -> runner.Task:
+    """A launch that may take long to load, and three seconds a request."""
+    planned = plan.PlannedLaunch(index=0, cell=0)
+    return runner.Task(
+        planned=planned,
+        config=config,
+        limits=runner.Limits(load_s=PATIENCE_S, request_s=3),
+        context_tokens=8192,
+    )
+
+
 @row_10
 def test_row_10_a_slow_request_is_no_hang() -> None:
     """The time allowed is for each wait, not for the run: eleven requests of a tenth of it each are fine."""
-    prompt = Prompt(set="s", index=0, text="one")
-    config = RunConfig(model="sleep=300ms", engine="scripted", prompts=(prompt,), iterations=10)
-    task = runner.Task(
-        planned=plan.PlannedLaunch(index=0, cell=0),
-        config=config,
-        limits=runner.Limits(load_s=60, request_s=3),
-    )
+    task = _task(RunConfig(model="sleep=300ms", engine="scripted", prompts=(_ONE,), iterations=10))
     *_, ended = runner.run_launch(task)
 
     assert isinstance(ended, LaunchEnded)
@@ -168,20 +176,15 @@ def test_row_10_a_slow_request_is_no_hang() -> None:
 
 @row_10
 @pytest.mark.model
-def test_row_10_a_native_call_that_lasts_too_long_is_ended_with_its_stack(
-    llmbench: Run, demo_ir: Path, tmp_path: Path
-) -> None:
+def test_row_10_a_native_call_that_lasts_too_long_is_ended_with_its_stack(demo_ir: Path) -> None:
     """The engine does not tell its tokens, so the whole request is what is waited for; the stack names the call."""
-    done = llmbench(
-        *("run", "-m", str(demo_ir), "-p", "Hello", "-ic", "8000", "-n", "1", "--warmups", "0"),
-        *("--timeout", "15s", "--name", "x"),
-    )
-    (launch,) = store.read(tmp_path / "reports/x.jsonl").launches
+    task = _task(RunConfig(model=str(demo_ir), prompts=(_ONE,), iterations=1, warmups=0, output_tokens=8000))
+    *_, ended = runner.run_launch(task)
 
-    assert done.returncode == 5, done.stderr
-    assert "no answer in 15 s during iteration 0, prompt 0" in done.stderr
-    assert launch.failure is not None
-    assert any("genai.py" in line for line in launch.failure.log)
+    assert isinstance(ended, LaunchEnded)
+    assert ended.failure is not None
+    assert "no answer in 3 s during iteration 0, prompt 0" in ended.failure.message
+    assert any("genai.py" in line for line in ended.failure.log)
 
 
 _GROUPS = Path("/sys/fs/cgroup/memory")
