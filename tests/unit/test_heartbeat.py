@@ -1,17 +1,17 @@
-import os
+import subprocess
+import sys
 
 from llmbench.heartbeat import Heartbeat
+
+BEAT = "import sys; from llmbench.heartbeat import Heartbeat; Heartbeat(int(sys.argv[1])).beat(3, 42)"
 
 
 def test_another_process_sees_the_last_beat() -> None:
     """The two numbers are shared by descriptor; before the first beat of a request nothing is known of it."""
     heartbeat = Heartbeat.create()
     assert heartbeat.last() is None
-    pid = os.fork()
-    if pid == 0:
-        Heartbeat(heartbeat.descriptor).beat(3, 42)
-        os._exit(0)
-    os.waitpid(pid, 0)
+    descriptor = heartbeat.descriptor
+    subprocess.run([sys.executable, "-c", BEAT, str(descriptor)], check=True, pass_fds=(descriptor,))
 
     assert (3, 42) == heartbeat.last()
     heartbeat.clear()
