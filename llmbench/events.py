@@ -81,6 +81,7 @@ _DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
     name: msgspec.json.Decoder(kind) for kind, name in _NAMES.items()
 }
 HEADER_NAME = _NAMES[Header]
+_MEASUREMENT = b'{"event":"%s",' % _NAMES[Measurement].encode()
 
 
 class BadLineError(Exception):
@@ -119,7 +120,7 @@ def schema_of(line: bytes) -> int:
 def decode(line: bytes) -> Event:
     """The event of a line, its types and values checked; raises BadLineError."""
     try:
-        decoder = _DECODERS.get(_TAG.decode(line).event)
+        decoder = _DECODERS.get(_name(line))
         if decoder is None:
             raise BadLineError("an event of an unknown name")
         _check_keys(line, decoder.type)
@@ -128,6 +129,11 @@ def decode(line: bytes) -> Event:
         raise BadLineError(str(error)) from error
     except LlmbenchError as error:
         raise BadLineError(error.message) from error
+
+
+def _name(line: bytes) -> str:
+    """The name of a line's event; of measurements, which are many, it is seen in how we begin them."""
+    return _NAMES[Measurement] if line.startswith(_MEASUREMENT) else _TAG.decode(line).event
 
 
 def _check_keys(line: bytes, kind: type[Any]) -> None:

@@ -159,22 +159,14 @@ def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Sequence[str])
 def _values(
     names: Sequence[str], by_launch: Mapping[int, Sequence[Measurement]]
 ) -> dict[str, dict[int, list[float]]]:
-    """The values of each metric that exist, by launch; a launch without any is left out.
-
-    All metrics of one measurement are taken before the next, while it is in the processor's cache.
-    """
-    functions = [METRICS[name].of for name in names]
+    """The values of each metric that exist, by launch; a launch without any is left out."""
     found: dict[str, dict[int, list[float]]] = {name: {} for name in names}
     for launch, measurements in by_launch.items():
-        columns: list[list[float]] = [[] for _ in names]
-        for m in measurements:
-            for of, column in zip(functions, columns, strict=True):
-                value = of(m)
-                if value is not None:
-                    column.append(value)
-        for name, column in zip(names, columns, strict=True):
-            if column:
-                found[name][launch] = column
+        for name in names:
+            of = METRICS[name].of
+            values = [value for m in measurements if (value := of(m)) is not None]
+            if values:
+                found[name][launch] = values
     return found
 
 

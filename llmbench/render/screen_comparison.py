@@ -19,7 +19,7 @@ _STYLES = {
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.INCOMPARABLE: "yellow",
 }
-_DROPPED_FIRST = ("unit", "interval", "base", "candidate")
+_DROPPED_FIRST = (("unit",), ("interval",), ("base", "candidate"))
 
 
 def render_comparison(comparison: Comparison, console: Console) -> None:
@@ -40,10 +40,10 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
 def _fitting(found: Sequence[Line], console: Console) -> list[Column]:
     """The columns that the console holds."""
     columns = _columns(found)
-    for key in _DROPPED_FIRST:
+    for keys in _DROPPED_FIRST:
         if width(columns) <= console.width:
             break
-        columns = [column for column in columns if column.key != key]
+        columns = [column for column in columns if column.key not in keys]
     return columns
 
 
