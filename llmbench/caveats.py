@@ -35,9 +35,9 @@ def of_run(run: Run) -> Iterator[str]:
         yield from launch.held.warnings
         if launch.failure:
             how = f" by {launch.failure.signal}" if launch.failure.signal else ""
-            yield f"launch {launch.index} failed{how} in {launch.failure.phase}: {launch.failure.message}"
+            yield f"launch {launch.index + 1} failed{how} in {launch.failure.phase}: {launch.failure.message}"
         elif launch.outcome is not Outcome.FINISHED:
-            yield f"launch {launch.index} was cut short and is left out"
+            yield f"launch {launch.index + 1} was cut short and is left out"
     if not run.is_complete:
         yield "the run was cut short"
     if run.source:
@@ -62,6 +62,6 @@ def _lenience_warnings(run: Run) -> Iterator[str]:
         share = validity.foreign_share(launch.measurements)
         if limit > usual and share is not None and share > usual:
             yield (
-                f"launch {launch.index}: others took {share:.0%} of the CPUs; --foreign-cpu-limit {limit:g} "
+                f"launch {launch.index + 1}: others took {share:.0%} of the CPUs; --foreign-cpu-limit {limit:g} "
                 "lets it count, so these latencies are too high"
             )

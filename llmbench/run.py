@@ -187,7 +187,8 @@ class Launch:
 
     *model_cache* is how it found the folder of compiled models, ``None`` where that is not known.
     *block* is the round of launches it was made in, one of each cell; ``None`` where that was not recorded.
-    *versions* are those of the software in the worker's own environment.
+    *versions* are those of the software in the worker's own environment. *index* counts from 0; what people read counts
+    from 1.
     """
 
     index: int

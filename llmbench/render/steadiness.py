@@ -119,7 +119,7 @@ def _partings(report: Report, agreement: Agreement) -> Iterator[str]:
 
 def _how(parting: Parting) -> str:
     """How two outputs of one run part."""
-    one, other = parting.launches
+    one, other = (index + 1 for index in parting.launches)
     at = f"at token {parting.token} of {parting.tokens}" if parting.token else "somewhere"
     return f"launch {one} parts with itself {at}" if one == other else f"launches {one} and {other} part {at}"
 

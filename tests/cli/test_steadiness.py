@@ -18,7 +18,7 @@ SCRIPT = "first=100ms,next=10ms,noise=0.5%"
             "note: P0: 3 warm-ups would have been needed, 1 was made: the first 2 measured iterations",
         ),
         (",drift=2%", "note: P0: not steady: first token +1"),
-        (",stray=3", "note: P0 variant 0: launches 0 and 1 part at token 3 of 8, and in 8 more variants"),
+        (",stray=3", "note: P0 variant 0: launches 1 and 2 part at token 3 of 8, and in 8 more variants"),
     ],
 )
 def test_a_run_says_what_it_was_told_to_be(

@@ -62,7 +62,7 @@ def test_row_02_a_torn_last_line_is_ignored_and_named(llmbench: Run, run_file: P
 
     assert done.returncode == 0, done.stderr
     assert "real.jsonl:12: incomplete last line ignored" in done.stderr
-    assert "launch 1 was cut short and is left out" in done.stdout
+    assert "launch 2 was cut short and is left out" in done.stdout
 
 
 @row_2
@@ -323,7 +323,7 @@ def test_row_06_a_run_file_in_use_is_refused_with_the_process(
         assert done.returncode == 2, done.stderr
         assert f"in use by process {running.pid}" in done.stderr
     assert before == path.read_bytes()
-    assert "launch 0 was cut short" in llmbench("report", "show", "reports/mine.jsonl").stdout
+    assert "launch 1 was cut short" in llmbench("report", "show", "reports/mine.jsonl").stdout
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
 

@@ -336,7 +336,7 @@ def test_of_many_caveats_the_later_ones_are_folded(
 
     assert "<summary>3 more caveats</summary>" in text
     assert (
-        text.index("launch 6 was cut short") < text.index("3 more caveats") < text.index("launch 7 was cut")
+        text.index("launch 7 was cut short") < text.index("3 more caveats") < text.index("launch 8 was cut")
     )
 
 

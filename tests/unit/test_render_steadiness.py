@@ -135,8 +135,8 @@ def test_where_launches_part(run_with: BuildRun) -> None:
 
     assert "Steady over the iterations; 1 warm-up was enough." == well
     assert [
-        "! P0 variant 3: launches 0 and 1 part at token 3 of 3",
-        "! P1 variant 1: launches 0 and 1 part at token 3 of 3, and in 2 more variants",
+        "! P0 variant 3: launches 1 and 2 part at token 3 of 3",
+        "! P1 variant 1: launches 1 and 2 part at token 3 of 3, and in 2 more variants",
     ] == doubts
 
 
@@ -152,8 +152,8 @@ def test_a_launch_that_parts_with_itself(run_with: BuildRun) -> None:
         for launch, made in zip(run.launches, (other, one), strict=True)
     )
 
-    assert ["! P0: launches 0 and 1 part at token 3 of 3"] == texts(run)[1:]
-    assert ["! P0: launch 0 parts with itself at token 3 of 3"] == texts(
+    assert ["! P0: launches 1 and 2 part at token 3 of 3"] == texts(run)[1:]
+    assert ["! P0: launch 1 parts with itself at token 3 of 3"] == texts(
         dataclasses.replace(run, launches=turned)
     )[1:]
 
@@ -193,7 +193,7 @@ def test_the_foot_of_the_table(run_with: BuildRun, width: int) -> None:
 
     told = " ".join(" ".join(lines).split())
     assert "note: P0: 2 warm-ups would have been needed, 1 was made:" in told
-    assert "note: P0 variant 1: launches 0 and 1 part at token 3 of 3" in told
+    assert "note: P0 variant 1: launches 1 and 2 part at token 3 of 3" in told
     assert max(map(len, lines)) <= width
 
 

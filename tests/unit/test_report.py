@@ -141,8 +141,8 @@ def test_only_finished_launches_count(launch_at: Callable[..., Launch], run_of: 
 
     assert pytest.approx({0: 0.1}) == got.rows[0].medians["first_token"]
     assert (
-        "launch 1 failed by SIGSEGV in next tokens: it died",
-        "launch 2 was cut short and is left out",
+        "launch 2 failed by SIGSEGV in next tokens: it died",
+        "launch 3 was cut short and is left out",
         "the run was cut short",
         "one launch: its intervals say nothing about change from launch to launch",
     ) == got.warnings
@@ -286,4 +286,4 @@ def test_a_raised_limit_counts_and_says_what_others_took(
     got = report.summarize(run_of([launch_of([noisy])], cells=(config,)))
 
     assert (1, 0) == (got.rows[0].launches, got.rows[0].invalid)
-    assert any(w.startswith("launch 0: others took 48% of the CPUs") for w in got.warnings)
+    assert any(w.startswith("launch 1: others took 48% of the CPUs") for w in got.warnings)

@@ -74,7 +74,7 @@ def launches(series: Sequence[Series]) -> Table:
     rows = [
         (
             *cells.series_cells(series, each),
-            cells.count(launch),
+            cells.count(launch + 1),
             cells.text(label(row)),
             cells.count(row.input_tokens),
             *(cells.value(row.medians[name].get(launch), METRICS[name].unit) for name in names),
@@ -107,7 +107,7 @@ def memory(series: Sequence[Series]) -> Table:
 def _launch_cells(launch: Launch) -> Iterator[Cell]:
     """One launch."""
     peaks = [m.memory.peak_bytes for m in launch.measurements if m.memory is not None]
-    yield cells.count(launch.index)
+    yield cells.count(launch.index + 1)
     yield Cell(text=launch.started_at[:19].replace("T", " "), title=launch.started_at)
     yield cells.EMPTY if launch.load_s is None else Cell(text=load_time(launch.load_s, launch.model_cache))
     yield _bytes(launch.load_memory.peak_bytes if launch.load_memory else None)
@@ -143,7 +143,7 @@ def requests(series: Sequence[Series]) -> Table:
 def _request_cells(judged: Judged, names: Sequence[str]) -> Iterator[Cell]:
     """One request."""
     m = judged.measurement
-    yield cells.count(judged.launch.index)
+    yield cells.count(judged.launch.index + 1)
     yield cells.count(m.iteration)
     yield cells.text(judged.prompt.label)
     yield _standing(judged)

@@ -165,7 +165,7 @@ def _points(name: str, found: Sequence[tuple[Judged, float]], title: str, marker
 
 def _words(judged: Judged) -> Iterator[str]:
     """Which request, and why it does not count."""
-    yield f"launch {judged.launch.index}, iteration {judged.measurement.iteration}"
+    yield f"launch {judged.launch.index + 1}, iteration {judged.measurement.iteration}"
     yield from map(label, judged.reasons)
 
 
