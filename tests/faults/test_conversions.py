@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,9 +82,7 @@ def test_row_15_a_disk_that_fills_up_meanwhile_is_exit_6(
 
 def _fill_when_begun(disk: Path) -> None:
     """Take most of a disk once a conversion has made its folder."""
-    deadline = time.monotonic() + 60
-    while not (disk / "pytorch").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until((disk / "pytorch").exists, "the conversion to begin")
     (disk / "filler").write_bytes(b"x" * (100 << 20))
 
 

@@ -43,7 +43,7 @@ def test_row_07_an_interrupted_run_ends_at_once_with_what_it_has(
     )
     wait_until(lambda: _lines(marked.folder / "reports/my run.jsonl") == 6, "four requests")
     os.kill(process.pid, number)
-    out, said = process.communicate(timeout=60)
+    out, said = process.communicate(timeout=PATIENCE_S)
 
     assert code == process.returncode
     assert "4 measurements are kept in reports/my run.jsonl" in said
@@ -67,7 +67,7 @@ def test_row_07_a_native_generate_is_interrupted(
     wait_until(lambda: _lines(path) == 2, "the model to load")
     time.sleep(1)
     os.kill(process.pid, number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_S)
 
     assert code == process.returncode
     marked.assert_gone()
