@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from llmbench import store
-from llmbench.cli.blocks import LEAST_BLOCKS, Stop, describe, measure_blocks
+from llmbench.cli.blocks import LEAST_BLOCKS, Stop, block_options, describe, measure_blocks
 from llmbench.cli.compare import FORMS, annotate, check_files, comparison_options, exit_code, show, write
 from llmbench.cli.measuring import Outputs, Ways
 from llmbench.cli.messages import complain, say
-from llmbench.cli.options import Command, Duration, check_folder
+from llmbench.cli.options import Command, check_folder
 from llmbench.cli.sides import Side, read_sides, side_options
 from llmbench.comparison import Comparison
 from llmbench.comparison.rule import Rule, read_thresholds
@@ -58,7 +58,6 @@ Examples:
     default=10,
     help="Each has one fresh launch of A and one of B, in random order.",
 )
-@click.option("--budget", type=Duration(), help="Begin no block that would end after so long.")
 @click.option(
     "--until",
     type=Share(),
@@ -73,14 +72,7 @@ Examples:
 )
 @click.option("--strict", is_flag=True, help="Exit 3 where anything is undecided, invalid or not compared.")
 @comparison_options
-@click.option(
-    "--output-dir", type=click.Path(path_type=Path), default="reports", help="Where the run file goes."
-)
-@click.option("--name", help="Name of the run and of its file.  [default: time, model, short id]")
-@click.option("--overwrite", is_flag=True, help="Replace a run file of that name.")
-@click.option("--timeout", type=Duration(), default="20m", help="For loading, and for each request.")
-@click.option("--keep-going", is_flag=True, help="Go on with the next launch when one fails.")
-@click.option("--quiet", is_flag=True, help="Only the table and the files.")
+@block_options
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and stop.")
 @click.pass_context
 def command(  # noqa: PLR0917

@@ -5,14 +5,16 @@ import dataclasses
 import itertools
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from llmbench import plan, recording, store
 from llmbench.cli.measuring import Outputs, View, Ways, is_empty
 from llmbench.cli.messages import shown
+from llmbench.cli.options import Duration
 from llmbench.cli.placing import check_places
 from llmbench.cli.sides import Side
 from llmbench.config import RunConfig
@@ -26,8 +28,30 @@ from llmbench.report import distinguish
 from llmbench.run import Run
 from llmbench.run_file import RunFile
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
 LEAST_BLOCKS = 5
 """Intervals from fewer blocks are narrow by chance too often to stop at."""
+
+
+_OPTIONS = (
+    click.option("--budget", type=Duration(), help="Begin no block that would end after so long."),
+    click.option(
+        "--output-dir", type=click.Path(path_type=Path), default="reports", help="Where the run file goes."
+    ),
+    click.option("--name", help="Name of the run and of its file.  [default: time, model, short id]"),
+    click.option("--overwrite", is_flag=True, help="Replace a run file of that name."),
+    click.option("--timeout", type=Duration(), default="20m", help="For loading, and for each request."),
+    click.option("--keep-going", is_flag=True, help="Go on with the next launch when one fails."),
+    click.option("--quiet", is_flag=True, help="Only the table and the files."),
+)
+
+
+def block_options(command: _Command) -> _Command:
+    """Add the options of every command that measures in blocks."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from llmbench import calibration, gate, store
-from llmbench.cli.blocks import Stop, measure_blocks
+from llmbench.cli.blocks import Stop, block_options, measure_blocks
 from llmbench.cli.measuring import Outputs, Ways
 from llmbench.cli.messages import complain, say
-from llmbench.cli.options import Command, Duration, check_folder
+from llmbench.cli.options import Command, check_folder
 from llmbench.cli.sides import read_side, single_options
 from llmbench.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.errors import ExitCode
@@ -43,15 +43,7 @@ Examples:
     metavar="METRIC=5%,2ms",
     help="What counts as a change for that gate. METRIC may be all.",
 )
-@click.option("--budget", type=Duration(), help="Begin no block that would end after so long.")
-@click.option(
-    "--output-dir", type=click.Path(path_type=Path), default="reports", help="Where the run file goes."
-)
-@click.option("--name", help="Name of the run and of its file.  [default: time, model, short id]")
-@click.option("--overwrite", is_flag=True, help="Replace a run file of that name.")
-@click.option("--timeout", type=Duration(), default="20m", help="For loading, and for each request.")
-@click.option("--keep-going", is_flag=True, help="Go on with the next launch when one fails.")
-@click.option("--quiet", is_flag=True, help="Only the table and the files.")
+@block_options
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,
