@@ -1,5 +1,6 @@
 """Comparisons on a page: the sentence, the ratios with their intervals as a plot and a table, and what changed."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from llmbench.comparison import Comparison
@@ -26,6 +27,10 @@ MAX_PLOTTED = 60
 _COLOURS = {"bad": "var:--bad", "good": "var:--good", "warn": "var:--warn", "": "var:--dim"}
 _HIGHEST = 1.0
 """A plot of changes ends at +100 %, wherever an interval goes."""
+
+_BREAK = "<br>"
+_ROW_NAME_WIDTH = 24
+"""Characters of a row's name in a line; more are cut off at 400 px."""
 
 
 def blocks(comparison: Comparison) -> Iterator[Block]:
@@ -70,7 +75,7 @@ def ratios(comparison: Comparison) -> Figure | None:
     if not found:
         return None
     left = f" The first {len(found)} of {len(every)} are drawn." if every[MAX_PLOTTED:] else ""
-    names = [label(f"{line.where} {METRICS[line.metric].title}") for line, _ in found]
+    names = [_row_name(line) for line, _ in found]
     names = [f"{name}{' ' * names[:position].count(name)}" for position, name in enumerate(names)]
     lowest, highest = _extent([change for _, change in found])
     return Figure(
@@ -80,7 +85,7 @@ def ratios(comparison: Comparison) -> Figure | None:
         is_wide=True,
         data=[_ratio_trace(tone, names, found) for tone in ("bad", "warn", "good", "")],
         layout={
-            "height": 90 + 24 * len(found),
+            "height": 90 + len(found) * (10 + 14 * max(1 + name.count(_BREAK) for name in names)),
             "xaxis": {"title": {"text": "change"}, "ticksuffix": " %", "range": [lowest, highest]},
             "yaxis": {
                 "categoryorder": "array",
@@ -90,6 +95,12 @@ def ratios(comparison: Comparison) -> Figure | None:
             "shapes": [*_thresholds(found), _zero()],
         },
     )
+
+
+def _row_name(line: Line) -> str:
+    """What a row of the plot is of, in lines that leave room for the plot on a narrow screen."""
+    words = f"{line.where} {METRICS[line.metric].title}"
+    return _BREAK.join(label(part) for part in textwrap.wrap(words, _ROW_NAME_WIDTH, break_long_words=False))
 
 
 def _extent(changes: Sequence[Change]) -> tuple[float, float]:
