@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -81,19 +82,22 @@ def main() -> None:
         paths = [Path(folder) / name for name in ("base.jsonl", "candidate.jsonl")]
         for seed, path in enumerate(paths):
             write(path, seed)
-        compare(*(summarize(load(path), COMPARED) for path in paths))  # everything is imported now
+        compare(
+            summarize(load(paths[0]), COMPARED), summarize(load(paths[1]), COMPARED)
+        )  # everything is imported now
         instants = [time.process_time()]
         runs = [load(path) for path in paths]
         instants.append(time.process_time())
-        reports = [summarize(run, COMPARED) for run in runs]
+        base, candidate = (summarize(run, COMPARED) for run in runs)
         instants.append(time.process_time())
-        comparison = compare(*reports)
+        comparison = compare(base, candidate)
+        same = not comparison.agreement.partings
         instants.append(time.process_time())
     parts = [after - before for before, after in itertools.pairwise(instants)]
     print("read {:.2f} s, summarise {:.2f} s, compare {:.2f} s".format(*parts))
-    print(
-        f"in all {sum(parts):.2f} s: {comparison.verdict.value}; pandas imported: {'pandas' in sys.modules}"
-    )
+    print(f"in all {sum(parts):.2f} s: {comparison.verdict.value}, greedy tokens the same: {same}")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print(f"pandas imported: {'pandas' in sys.modules}")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ import pytest
 from llmbench import report, store
 from llmbench.cli import invoke
 from llmbench.errors import ExitCode
-from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
 from llmbench.render.csv import LLM_BENCH_COLUMNS, llm_bench_csv
 from llmbench.render.json import llm_bench_json
 from llmbench.run import InForce, MemoryRate, ModelCache, Run
+from tests import run_files
 
 Write = Callable[..., Path]
 BuildRun = Callable[..., Run]
@@ -25,35 +25,7 @@ BuildRun = Callable[..., Run]
 @pytest.fixture
 def run_file(tmp_path: Path) -> Write:
     """Writes a run as a run file."""
-
-    def write(run: Run, name: str = "run.jsonl") -> Path:
-        path = tmp_path / name
-        header = Header(
-            id=run.id,
-            started_at=run.started_at,
-            version=run.version,
-            cells=run.cells,
-            environment=run.environment,
-            provenance=run.provenance,
-        )
-        lines = [encode(header)]
-        for launch in run.launches:
-            started = LaunchStarted(
-                launch=launch.index,
-                cell=launch.cell,
-                started_at=launch.started_at,
-                load_s=launch.load_s,
-                model_cache=launch.model_cache,
-                load_memory=launch.load_memory,
-                in_force=launch.in_force,
-            )
-            lines += [encode(started), *map(encode, launch.measurements)]
-            lines.append(encode(LaunchEnded(launch=launch.index, outcome=launch.outcome)))
-        lines.append(encode(RunEnded(ended_at="2026-01-02T03:05:00+00:00")))
-        path.write_bytes(b"".join(lines))
-        return path
-
-    return write
+    return lambda run, name="run.jsonl": run_files.write(run, tmp_path / name)
 
 
 def on_metal(run: Run) -> Run:

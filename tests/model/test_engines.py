@@ -2,7 +2,6 @@
 
 import itertools
 import shutil
-import statistics
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -390,13 +389,22 @@ def test_a_session_takes_as_long_as_a_bare_call(
     engine, _, attention = way.partition(" ")
     session = open_session(engine=engine, attention=attention or "sdpa")
     bare = overhead.bare_core(str(demo_ir)) if engine == "core" else overhead.bare_genai(session)
-    ratios = [ratio for ratio, seen in overhead.pairs_of(session, bare, 11) if _calm(seen)]
-    if len(ratios) < 5:
-        pytest.skip("others keep the CPUs busy")
-    first, tpot = (statistics.median(values) for values in zip(*ratios, strict=True))
+    calm = [(ours, theirs) for ours, theirs, seen in overhead.pairs_of(session, bare, 11) if _calm(seen)]
+    first, tpot = _fastest_over_fastest(calm)
 
     assert 0.8 < first < 1.25
     assert 0.8 < tpot < 1.25
+
+
+def _fastest_over_fastest(pairs: list[tuple[tuple[float, float], tuple[float, float]]]) -> list[float]:
+    """First token and tpot, the fastest of ours over the fastest of theirs: noise makes calls slower, never faster."""
+    if len(pairs) < 5:
+        pytest.skip("others keep the CPUs busy")
+    ours, theirs = zip(*pairs, strict=True)
+    return [
+        min(mine) / min(their)
+        for mine, their in zip(zip(*ours, strict=True), zip(*theirs, strict=True), strict=True)
+    ]
 
 
 def _seconds(made: Generation) -> tuple[float, float]:
@@ -406,23 +414,21 @@ def _seconds(made: Generation) -> tuple[float, float]:
 
 
 def test_our_loop_is_as_fast_as_the_engine_s(open_session: Callable[..., Session]) -> None:
-    """Interleaved in one process, the medians of first token and tpot are within a fifth of SDPA's.
+    """Interleaved in one process, the fastest first token and tpot are within a fifth of SDPA's.
 
     Logits of every position, which it leaves out as the engine does, would cost more than that. Pairs that others
     disturbed do not count, as in a measurement.
     """
     sessions = [open_session(engine=engine, attention="sdpa") for engine in ("core", "genai")]
-    ratios: list[tuple[float, float]] = []
+    calm: list[tuple[tuple[float, float], tuple[float, float]]] = []
     for turn in range(13):
         request = Request(input_ids=(_ids(sessions[0], 256, variant=turn),), output_tokens=16)
         probe = Probe.start()
         ours, theirs = (_seconds(session.generate(request)) for session in sessions)
         seen = probe.stop()
         if turn > 1 and _calm(seen):
-            ratios.append((ours[0] / theirs[0], ours[1] / theirs[1]))
-    if len(ratios) < 5:
-        pytest.skip("others keep the CPUs busy")
-    first, tpot = (statistics.median(values) for values in zip(*ratios, strict=True))
+            calm.append((ours, theirs))
+    first, tpot = _fastest_over_fastest(calm)
 
     assert 0.8 < first < 1.2
     assert 0.8 < tpot < 1.2

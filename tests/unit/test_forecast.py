@@ -7,32 +7,11 @@ import pytest
 from llmbench import plan
 from llmbench.cli.forecast import forecast
 from llmbench.config import Prompt, RunConfig
-from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
-from llmbench.run import Launch, Outcome, Provenance, Run
+from llmbench.run import Launch, Provenance, Run
 from llmbench.subject import Subject
+from tests import run_files
 
 BuildRun = Callable[..., Run]
-
-
-def _write(run: Run, path: Path) -> None:
-    """A run as its run file."""
-    header = Header(
-        id=run.id,
-        started_at=run.started_at,
-        version=run.version,
-        cells=run.cells,
-        environment=run.environment,
-        provenance=run.provenance,
-        origins=run.origins,
-    )
-    lines = [encode(header)]
-    for launch in run.launches:
-        started = LaunchStarted(
-            launch=launch.index, cell=launch.cell, started_at=launch.started_at, load_s=launch.load_s
-        )
-        lines += [encode(started), *map(encode, launch.measurements)]
-        lines.append(encode(LaunchEnded(launch=launch.index, outcome=Outcome.FINISHED)))
-    path.write_bytes(b"".join([*lines, encode(RunEnded(ended_at=run.started_at))]))
 
 
 def _config(tokens: int, **changes: object) -> RunConfig:
@@ -48,7 +27,7 @@ def _config(tokens: int, **changes: object) -> RunConfig:
 def test_an_earlier_run_of_the_model_tells_what_each_part_takes(story_of: BuildRun, tmp_path: Path) -> None:
     """100 ms for 32 tokens in, 11.67 ms a token, loaded in 2.5 and 3.5 s, and another second and a half to start."""
     run = story_of(noise=(1.0, 1.0, 1.0))
-    _write(run, tmp_path / "earlier.jsonl")
+    run_files.write(run, tmp_path / "earlier.jsonl")
     subject = Subject(path=run.provenance.path, provenance=run.provenance)
     cells = (_config(32), _config(64, launches=2))
     found = forecast(cells, plan.launches(cells), [subject] * len(cells), tmp_path)
@@ -62,7 +41,7 @@ def test_an_earlier_run_of_the_model_tells_what_each_part_takes(story_of: BuildR
 
 def test_another_model_s_run_tells_nothing(story_of: BuildRun, tmp_path: Path) -> None:
     """Then the size of the weights tells a floor, and says that it is a guess."""
-    _write(story_of(), tmp_path / "earlier.jsonl")
+    run_files.write(story_of(), tmp_path / "earlier.jsonl")
     (tmp_path / "damaged.jsonl").write_text("not a run\n")
     model = tmp_path / "model"
     model.mkdir()
@@ -104,7 +83,7 @@ def test_each_model_of_a_sweep_is_judged_by_itself(story_of: BuildRun, tmp_path:
         origins=(other, run.provenance),
         launches=(*_slow(story_of), *(dataclasses.replace(launch, cell=1) for launch in run.launches)),
     )
-    _write(earlier, tmp_path / "earlier.jsonl")
+    run_files.write(earlier, tmp_path / "earlier.jsonl")
     model = tmp_path / "model"
     model.mkdir()
     (model / "openvino_model.bin").write_bytes(bytes(10_000_000))

@@ -1,0 +1,34 @@
+"""Runs as run files, for tests that read them."""
+
+from pathlib import Path
+
+from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
+from llmbench.run import Run
+
+
+def write(run: Run, path: Path) -> Path:
+    """A run as its run file; where that lies."""
+    header = Header(
+        id=run.id,
+        started_at=run.started_at,
+        version=run.version,
+        cells=run.cells,
+        environment=run.environment,
+        provenance=run.provenance,
+        origins=run.origins,
+    )
+    lines = [encode(header)]
+    for launch in run.launches:
+        started = LaunchStarted(
+            launch=launch.index,
+            cell=launch.cell,
+            started_at=launch.started_at,
+            load_s=launch.load_s,
+            model_cache=launch.model_cache,
+            load_memory=launch.load_memory,
+            in_force=launch.in_force,
+        )
+        lines += [encode(started), *map(encode, launch.measurements)]
+        lines.append(encode(LaunchEnded(launch=launch.index, outcome=launch.outcome)))
+    path.write_bytes(b"".join([*lines, encode(RunEnded(ended_at="2026-01-02T03:05:00+00:00"))]))
+    return path
