@@ -106,7 +106,10 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
                     raise InputError(f"{path}:{number}: a line of more than {MAX_LINE_BYTES >> 20} MiB")
                 yield number, line, is_whole
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}",
+            hint="llmbench report history lists the runs there are",
+        ) from error
 
 
 def _first(path: Path, line: bytes) -> Event:

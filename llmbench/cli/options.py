@@ -1,5 +1,6 @@
 """What the options of several subcommands share: parsing of multi-letter options, prompts, properties."""
 
+import errno
 import os
 import re
 from collections.abc import Sequence
@@ -162,8 +163,19 @@ def check_output(path: Path | None, option: str) -> None:
 
 
 def _is_writable(path: Path) -> bool:
-    """Whether a file can be made beside *path* and renamed over it."""
-    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+    """Whether a file can be made beside *path* and renamed over it.
+
+    It is tried, for a folder may grant it and refuse it, as those of the kernel do. A full disk may have room later.
+    """
+    import tempfile
+
+    if path.exists() and not os.access(path, os.W_OK):
+        return False
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent):
+            return True
+    except OSError as error:
+        return error.errno == errno.ENOSPC
 
 
 def check_folder(path: Path, option: str) -> None:

@@ -103,8 +103,8 @@ def _spoken(name: str) -> str:
 
 
 def _advice(asked: list[Ability]) -> str:
-    """Which engines can do all that was asked, as options."""
-    able = list(_able(frozenset(asked)))
+    """Which engines can do all that was asked, as options; paged attention is GenAI's default, and may be given up."""
+    able = list(_able(frozenset(asked))) or list(_able(frozenset(asked) - {PAGED}))
     if not able:
         return "no engine does all of it at once; leave something out"
     return f"use {' or '.join(able)}"

@@ -34,7 +34,10 @@ def text_of(path: Path) -> str:
             raise InputError(f"{path} has {format_bytes(size)}; at most {format_bytes(MAX_BYTES)} are read")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}",
+            hint="llmbench report history lists the runs there are",
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: byte {error.start}") from error
     if not text.strip():

@@ -204,9 +204,11 @@ def test_a_run_without_a_row_is_exit_2(
 
 @pytest.mark.parametrize("command", ["show", "csv", "json"])
 def test_a_missing_file_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
-    """One line that names it."""
+    """One line that names it, and one that says where runs are."""
     assert ExitCode.USAGE == invoke(["report", command, str(tmp_path / "none.jsonl")])
-    assert "none.jsonl cannot be read: No such file or directory" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "none.jsonl cannot be read: No such file or directory" in told
+    assert "llmbench report history" in told
 
 
 def test_a_damaged_line_is_read_around_when_asked(

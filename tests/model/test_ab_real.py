@@ -96,5 +96,6 @@ def test_a_spin_of_a_tenth_a_token_is_found(llmbench: Run, demo_ir: Path, tmp_pa
     assert done.returncode in {0, 1}, done.stderr
     (found,) = json.loads((tmp_path / "ab.json").read_text())["comparisons"]
     tpot = next(change for change in found["changes"] if change["metric"] == "tpot")
-    assert tpot["verdict"] in {"regressed", "inconclusive"}, done.stdout
+    is_noisy = tpot["smallest_visible"] is None or tpot["smallest_visible"] > 0.05
+    assert tpot["verdict"] == "regressed" or (is_noisy and tpot["verdict"] == "inconclusive"), done.stdout
     assert tpot["high"] > 1.05, done.stdout

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from llmbench.config import ENGINES, Prompt, RunConfig
+from llmbench.config import COMPILER, ENGINES, Prompt, RunConfig
 from llmbench.engines.abilities import ABILITIES, CAN, backend, check_abilities
 from llmbench.errors import ExitCode, InputError
 
@@ -39,6 +39,11 @@ def test_a_plain_configuration_asks_for_little() -> None:
     ("changes", "said", "advice"),
     [
         ({"attention": "sdpa", "num_beams": 4}, "GenAI's SDPA has no beam search (--num-beams)", "pa"),
+        (
+            {"properties": {COMPILER: "inductor"}},
+            "GenAI's paged attention has no torch.compile (--torch-compile)",
+            "--engine torch",
+        ),
         ({"engine": "core"}, "the core engine has no paged attention (--attention pa)", "--attention pa"),
         (
             {"engine": "core", "attention": "sdpa", "do_sample": True, "is_streamed": True},

@@ -84,14 +84,15 @@ def test_integer_lists() -> None:
 
 
 def test_an_output_that_cannot_be_written_is_found_early(tmp_path: Path) -> None:
-    """A folder, or a file in a folder that is not there, is no output file."""
+    """A folder, or a file in a folder that is not there or takes no files, is no output file; trying leaves nothing."""
     (tmp_path / "file").write_text("")
     check_output(None, "-r")
     check_output(tmp_path / "new.csv", "-r")
     check_folder(tmp_path / "new" / "deep", "--output-dir")
 
-    for bad in (tmp_path, tmp_path / "none" / "x.csv"):
+    for bad in (tmp_path, tmp_path / "none" / "x.csv", Path("/proc/x.csv")):
         with pytest.raises(InputError, match="-r "):
             check_output(bad, "-r")
+    assert ["file"] == [left.name for left in tmp_path.iterdir()]
     with pytest.raises(InputError, match="is not a folder"):
         check_folder(tmp_path / "file" / "reports", "--output-dir")
