@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmbench import convert, fetch, store
-from llmbench.comparison import Comparison, compare
-from llmbench.comparison.rule import COMPARED
+from llmbench.analysis.comparison.compare import Comparison, compare
+from llmbench.analysis.comparison.rule import COMPARED
+from llmbench.analysis.report import Report, summarize
 from llmbench.render.verdict import sentence
-from llmbench.report import Report, summarize
 
 ONE_IN = 20
 """Of so many comparisons one may alarm."""

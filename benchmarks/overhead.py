@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 import llmbench
-from llmbench import engines, stats
+from llmbench import engines
+from llmbench.analysis import stats
 from llmbench.config import Prompt, RunConfig
 from llmbench.engines.base import Request
 from llmbench.engines.core import slice_last_position

@@ -8,13 +8,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from llmbench.analysis.comparison.compare import compare
+from llmbench.analysis.comparison.rule import COMPARED
+from llmbench.analysis.report import summarize
 from llmbench.cli.loading import load
-from llmbench.comparison import compare
-from llmbench.comparison.rule import COMPARED
 from llmbench.config import Prompt, RunConfig
 from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
 from llmbench.measurement import Conditions, Measurement, Sequence
-from llmbench.report import summarize
 from llmbench.run import Outcome, Provenance
 from llmbench.system import environment
 from llmbench.units import Nanoseconds

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmbench import importers, plan, recording, store
-from llmbench.comparison import Comparison
-from llmbench.comparison import compare as compare_reports
-from llmbench.comparison.rule import COMPARED, Rule
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.compare import compare as compare_reports
+from llmbench.analysis.comparison.rule import COMPARED, Rule
+from llmbench.analysis.report import summarize
 from llmbench.config import RunConfig
-from llmbench.report import summarize
 from llmbench.run import Run as Record
 from llmbench.run_file import RunFile
 from llmbench.runner import Event, Limits

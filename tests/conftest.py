@@ -14,11 +14,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from llmbench.comparison import Comparison, compare
-from llmbench.comparison.rule import COMPARED
+from llmbench.analysis.comparison.compare import Comparison, compare
+from llmbench.analysis.comparison.rule import COMPARED
+from llmbench.analysis.report import summarize
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Conditions, Measurement, Memory, Sequence
-from llmbench.report import summarize
 from llmbench.run import Cpu, Environment, InForce, Launch, Outcome, Provenance, Run, Topology
 from llmbench.units import NS_PER_MS, ns_from_ms
 

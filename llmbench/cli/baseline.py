@@ -4,11 +4,12 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmbench import history, store
+from llmbench import store
+from llmbench.analysis import history
+from llmbench.analysis.comparison.rule import COMPARED
+from llmbench.analysis.report import Report, summarize
 from llmbench.cli.loading import load
-from llmbench.comparison.rule import COMPARED
 from llmbench.errors import InputError
-from llmbench.report import Report, summarize
 
 LATEST = "latest"
 

@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 import click
 
 from llmbench import plan, recording, store
+from llmbench.analysis.comparison.paired_run import SIDES, compare_sides, finished_blocks, is_narrow
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.report import distinguish
 from llmbench.cli.measuring import Outputs, View, Ways, is_empty
 from llmbench.cli.messages import shown
 from llmbench.cli.options import Duration
@@ -19,12 +22,9 @@ from llmbench.cli.placing import check_places
 from llmbench.cli.sides import Side
 from llmbench.config import RunConfig
 from llmbench.events import Header, LaunchEnded
-from llmbench.interleaved import SIDES, compare_sides, finished_blocks, is_narrow
-from llmbench.metrics import METRICS
 from llmbench.plan import PlannedLaunch
 from llmbench.render.live import LiveLine
 from llmbench.render.text import change
-from llmbench.report import distinguish
 from llmbench.run import Run
 from llmbench.run_file import RunFile
 

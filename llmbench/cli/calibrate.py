@@ -6,15 +6,16 @@ from typing import Any
 
 import click
 
-from llmbench import calibration, gate, store
+from llmbench import store
+from llmbench.analysis.comparison.paired_run import compare_sides
+from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
+from llmbench.analysis.noise import calibration, false_alarms
 from llmbench.cli.blocks import Stop, block_options, measure_blocks
 from llmbench.cli.measuring import Outputs, Ways
 from llmbench.cli.messages import complain, say
 from llmbench.cli.options import Command, check_folder
 from llmbench.cli.sides import read_side, single_options
-from llmbench.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.errors import ExitCode
-from llmbench.interleaved import compare_sides
 from llmbench.run import Outcome, Run
 from llmbench.runner import Limits
 
@@ -83,13 +84,13 @@ def command(  # noqa: PLR0917
     run = store.read(path)
     setup = calibration.setup_of_run(run)
     found = calibration.add(setup, calibration.session_of(run))
-    _show(run, found, gate.false_alarms(found, launches, rule), rule)
+    _show(run, found, false_alarms.false_alarms(found, launches, rule), rule)
     say(f"written: {path}", f"kept: {calibration.file_of(setup)}")
     is_whole = all(launch.outcome is Outcome.FINISHED for launch in run.launches)
     return ExitCode.OK if is_whole else ExitCode.LAUNCH
 
 
-def _show(run: Run, found: calibration.Calibration, alarms: gate.FalseAlarms, rule: Rule) -> None:
+def _show(run: Run, found: calibration.Calibration, alarms: false_alarms.FalseAlarms, rule: Rule) -> None:
     """The table, and what the comparison of the two halves said."""
     from rich.console import Console
 

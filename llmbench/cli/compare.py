@@ -14,8 +14,8 @@ from llmbench.cli.options import check_output
 from llmbench.errors import ExitCode, worst
 
 if TYPE_CHECKING:
-    from llmbench.comparison import Comparison
-    from llmbench.comparison.rule import Rule
+    from llmbench.analysis.comparison.compare import Comparison
+    from llmbench.analysis.comparison.rule import Rule
     from llmbench.run import Run
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -88,7 +88,7 @@ def compare(
     configurations that were measured in turns, as by llmbench ab, stands alone. Without --fail-on-regression and
     --strict the exit code is 0 whatever the verdict, and 2 where nothing can be compared.
     """
-    from llmbench.comparison.rule import Rule, read_thresholds
+    from llmbench.analysis.comparison.rule import Rule, read_thresholds
 
     wanted = check_files(files)
     rule = Rule(
@@ -107,11 +107,11 @@ def compare_all(
     runs: "Sequence[Run]", rule: "Rule", *, baseline: str | None = None, folder: Path = Path("reports")
 ) -> "list[Comparison]":
     """Each candidate against its base: the baseline asked for, else the first run; a run alone against itself."""
+    from llmbench.analysis.comparison.compare import compare as compare_reports
+    from llmbench.analysis.comparison.paired_run import compare_sides
+    from llmbench.analysis.comparison.rule import COMPARED
+    from llmbench.analysis.report import summarize
     from llmbench.cli.baseline import find
-    from llmbench.comparison import compare as compare_reports
-    from llmbench.comparison.rule import COMPARED
-    from llmbench.interleaved import compare_sides
-    from llmbench.report import summarize
 
     if baseline is None and len(runs) == 1:
         return [annotate(compare_sides(runs[0], rule))]
@@ -125,13 +125,13 @@ def compare_all(
 
 def annotate(comparison: "Comparison") -> "Comparison":
     """The comparison with notes on the noise of the machine, where that was calibrated."""
-    from llmbench import calibration, noise
-    from llmbench.history import setup_of
+    from llmbench.analysis.history import setup_of
+    from llmbench.analysis.noise import calibration, estimate
 
     known = calibration.load(setup_of(comparison.base, 0))
     if known is None:
         return comparison
-    notes = noise.footnotes(known, comparison)
+    notes = estimate.footnotes(known, comparison)
     return dataclasses.replace(comparison, warnings=(*notes, *comparison.warnings))
 
 
@@ -171,8 +171,8 @@ def write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> Non
 
 def page(comparisons: "Sequence[Comparison]") -> str:
     """The page of comparisons, with every metric of each of their runs."""
+    from llmbench.analysis.report import summarize
     from llmbench.render import html
-    from llmbench.report import summarize
 
     sides = [(report, name) for each in comparisons for report, name in ((each.base, 0), (each.candidate, 1))]
     runs = {(report.run.id, name): report.run for report, name in sides}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmbench import plan, store
+from llmbench.analysis.report import Row, summarize
 from llmbench.config import Prompt, RunConfig
 from llmbench.errors import LlmbenchError
-from llmbench.report import Row, summarize
 from llmbench.run import Provenance, Run
 from llmbench.subject import Subject
 from llmbench.units import format_bytes

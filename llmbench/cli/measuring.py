@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
-from llmbench import plan, recording, report, store
+from llmbench import plan, recording, store
+from llmbench.analysis import report
+from llmbench.analysis.report import Report
 from llmbench.cli.messages import complain, say, shown, warn
 from llmbench.cli.placing import check_places
 from llmbench.config import RunConfig
@@ -18,7 +20,6 @@ from llmbench.measurement import Measurement
 from llmbench.render import lines
 from llmbench.render.live import LiveLine
 from llmbench.render.text import load_time
-from llmbench.report import Report
 from llmbench.resumption import find_resumption
 from llmbench.run import Outcome, Run
 from llmbench.run_file import RunFile

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import click
 
 from llmbench import place
+from llmbench.analysis.placement_proof import Effect
 from llmbench.config import POLICY, TENSOR_PARALLEL, RunConfig
 from llmbench.errors import InputError, MachineError
-from llmbench.proof import Effect
 from llmbench.recipes import RunValue
 from llmbench.system.topology import parse_list
 

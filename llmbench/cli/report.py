@@ -14,7 +14,7 @@ from llmbench.cli.report_html import as_html
 from llmbench.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
-    from llmbench.report import Report
+    from llmbench.analysis.report import Report
 
 _PATH = click.Path(path_type=Path)
 
@@ -58,8 +58,8 @@ def show(paths: tuple[Path, ...], plot: bool, salvage: bool) -> int:
     """Show the table of each run, its caveats below it."""
     from rich.console import Console
 
+    from llmbench.analysis.report import summarize
     from llmbench.render import screen
-    from llmbench.report import summarize
 
     console = Console()
     reports = [summarize(load(path, salvage=salvage)) for path in paths]
@@ -88,8 +88,8 @@ def show(paths: tuple[Path, ...], plot: bool, salvage: bool) -> int:
 @salvage_option
 def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path | None, salvage: bool) -> int:
     """Write runs as CSV, on standard output unless -o names a file."""
+    from llmbench.analysis.report import summarize
     from llmbench.render import csv
-    from llmbench.report import summarize
 
     if layout == "llm-bench" and (summary or len(paths) > 1):
         what = "has its own summary rows" if summary else "holds one run"
@@ -117,8 +117,8 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
 @salvage_option
 def as_json(path: Path, layout: str, output: Path | None, salvage: bool) -> int:
     """Write a run as JSON, on standard output unless -o names a file."""
+    from llmbench.analysis.report import summarize
     from llmbench.render import json
-    from llmbench.report import summarize
 
     run = load(path, salvage=salvage)
     report = summarize(run)

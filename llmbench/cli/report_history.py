@@ -12,7 +12,7 @@ from llmbench.cli.options import check_output
 from llmbench.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
-    from llmbench.report import Report
+    from llmbench.analysis.report import Report
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DEFAULTS = ("first_token", "next_token")
@@ -47,7 +47,7 @@ def history(
     """
     from rich.console import Console
 
-    from llmbench.history import lines
+    from llmbench.analysis.history import lines
     from llmbench.render.screen_history import render_history
 
     names = _checked(metrics)
@@ -69,7 +69,7 @@ def history(
 
 def _checked(metrics: Sequence[str]) -> tuple[str, ...]:
     """The metrics wanted; raises InputError on one that does not exist."""
-    from llmbench.metrics import METRICS
+    from llmbench.analysis.metrics import METRICS
 
     names = tuple(name.replace("-", "_") for name in metrics) or _DEFAULTS
     for name in names:
@@ -80,7 +80,7 @@ def _checked(metrics: Sequence[str]) -> tuple[str, ...]:
 
 def _reports(paths: Sequence[Path], names: Sequence[str], *, salvage: bool) -> "Iterator[Report]":
     """The runs of every path; in a folder, what cannot be read is named and left out."""
-    from llmbench.report import summarize
+    from llmbench.analysis.report import summarize
 
     for path in paths:
         if not path.is_dir():

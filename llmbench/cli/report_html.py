@@ -33,9 +33,9 @@ def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage
 
     A PATH is a run file (.jsonl), a CSV of either layout, or a CSV or JSON that llm_bench wrote.
     """
-    from llmbench.comparison.rule import Rule
+    from llmbench.analysis.comparison.rule import Rule
+    from llmbench.analysis.report import summarize
     from llmbench.render import html, write_atomically
-    from llmbench.report import summarize
 
     target = output or Path(f"{paths[0].stem}.html")
     check_output(target, "-o")

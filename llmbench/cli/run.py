@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from llmbench import plan, recipes, recording, runner
+from llmbench.analysis.report import distinguish
 from llmbench.cli.asked import Asked, configuration_options
 from llmbench.cli.finding import find
 from llmbench.cli.forecast import forecast
@@ -19,7 +20,6 @@ from llmbench.cli.messages import say
 from llmbench.cli.options import Command, Duration, check_folder, check_output
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
-from llmbench.report import distinguish
 from llmbench.runner import Limits
 from llmbench.subject import Subject
 from llmbench.units import format_duration

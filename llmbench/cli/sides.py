@@ -8,11 +8,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from llmbench.analysis.comparison.paired_run import SIDES
 from llmbench.cli.asked import ask, configuration_options, read_recipe
 from llmbench.cli.finding import find
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
-from llmbench.interleaved import SIDES
 from llmbench.subject import Subject
 
 _LEFT_OUT = frozenset({"launches"})

@@ -11,7 +11,10 @@ from typing import Any
 
 import click
 
-from llmbench import plan, recording, report, speedup, store
+from llmbench import plan, recording, store
+from llmbench.analysis import report, speedup
+from llmbench.analysis.report import Report
+from llmbench.analysis.speedup import Setup
 from llmbench.cli.asked import ask
 from llmbench.cli.finding import find
 from llmbench.cli.measuring import View, is_empty
@@ -23,11 +26,9 @@ from llmbench.errors import ExitCode, InputError
 from llmbench.events import LaunchStarted
 from llmbench.plan import PlannedLaunch
 from llmbench.render.live import LiveLine
-from llmbench.report import Report
 from llmbench.run import Run
 from llmbench.run_file import RunFile
 from llmbench.runner import Limits
-from llmbench.speedup import Setup
 from llmbench.subject import Subject
 from llmbench.system import topology
 

@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
-from llmbench.comparison import Comparison
-from llmbench.comparison.differences import Difference
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.differences import Difference
 from llmbench.render.json import dumps
 from llmbench.render.records import records
 from llmbench.render.values import Value, agreement_value

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from llmbench.comparison import Comparison
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.report import Report
 from llmbench.render import llm_bench, records, tidy, write_atomically
 from llmbench.render.llm_bench import MemoryColumns, Record
 from llmbench.render.tidy import Cell
-from llmbench.report import Report
 from llmbench.run import Run
 from llmbench.units import Unit
 

@@ -4,9 +4,13 @@ import dataclasses
 import json
 from pathlib import Path
 
-from llmbench import report, stats
+from llmbench.analysis import report, stats
+from llmbench.analysis.bandwidth import ROW_METRICS, Decoding
+from llmbench.analysis.metrics import LOAD, Metric
+from llmbench.analysis.report import Report, Row
+from llmbench.analysis.stats import Summary
+from llmbench.analysis.steadiness import Steadiness
 from llmbench.measurement import Measurement
-from llmbench.metrics import LOAD, Metric
 from llmbench.render import llm_bench, write_atomically
 from llmbench.render.llm_bench import MemoryColumns, Record
 from llmbench.render.values import (
@@ -17,11 +21,7 @@ from llmbench.render.values import (
     placement_value,
     steadiness_value,
 )
-from llmbench.report import Report, Row
 from llmbench.run import Launch, ModelCache, Run
-from llmbench.stats import Summary
-from llmbench.steadiness import Steadiness
-from llmbench.traffic import ROW_METRICS, Decoding
 from llmbench.units import Unit
 
 REPORT_SCHEMA = "llmbench.report/1"

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from llmbench.comparison import Comparison
-from llmbench.comparison.rule import Verdict
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.rule import Verdict
 from llmbench.render.text import plain
 from llmbench.render.verdict import Line, label, lines, sentence
 

@@ -1,6 +1,6 @@
 """Lines of text: what is in force, and the two lines a request that people's scripts read from llm_bench."""
 
-from llmbench import metrics
+from llmbench.analysis import metrics
 from llmbench.config import COMPILER, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.run import Held, InForce, Split

@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from llmbench import metrics
+from llmbench.analysis import metrics
 from llmbench.config import RunConfig
 from llmbench.measurement import Measurement
 from llmbench.units import format_duration, format_number

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmbench import proof, report, validity
+from llmbench.analysis import placement_proof, report, validity
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.validity import Judged
 from llmbench.config import RunConfig
 from llmbench.measurement import Measurement, Memory
-from llmbench.metrics import METRICS
 from llmbench.run import Launch, Outcome, Run
 from llmbench.units import BYTES_PER_MIB
-from llmbench.validity import Judged
 
 DIGITS = 5
 """Decimals of every value."""
@@ -147,7 +147,7 @@ def model_name(run: Run, cell: int) -> str:
     if origin.known and origin.source_id and run.cells[cell].engine != "scripted":
         name = Path(origin.source_id).name
     apart = report.distinguish(run.cells)[cell]
-    told = [*(f"{key}={value}" for key, value in apart.items()), *proof.mark(run, cell)]
+    told = [*(f"{key}={value}" for key, value in apart.items()), *placement_proof.mark(run, cell)]
     return f"{name} [{', '.join(told)}]" if told else name
 
 

@@ -4,8 +4,8 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 
-from llmbench.comparison import Comparison
-from llmbench.comparison.rule import Verdict
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.rule import Verdict
 from llmbench.render.screen import HEADS
 from llmbench.render.steadiness import agreement_remark
 from llmbench.render.text import plain

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from llmbench.proof import Proof, shares
+from llmbench.analysis.placement_proof import Proof, shares
 from llmbench.render.text import counted
 from llmbench.units import format_list
 

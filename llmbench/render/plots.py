@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from llmbench import gaps
-from llmbench.metrics import METRICS
+from llmbench.analysis import token_gaps
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.report import Report, Row
 from llmbench.render.screen import say
-from llmbench.report import Report, Row
 from llmbench.units import Unit
 
 WIDEST = 72
@@ -97,7 +97,7 @@ def _against_length(rows: Sequence[Row], name: str) -> _Points | None:
 
 def _gaps(report: Report, cell: int) -> list[_Points]:
     """The gaps of each prompt of a configuration under a mark of its own."""
-    profiles = [profile for profile in gaps.profiles(report.run) if profile.cell == cell]
+    profiles = [profile for profile in token_gaps.profiles(report.run) if profile.cell == cell]
     return [
         _Points(
             name=f"{profile.prompt.label} ({profile.input_tokens} in)",

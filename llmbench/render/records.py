@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from llmbench.comparison import Comparison, Mean, Pair
-from llmbench.comparison.change import Change
-from llmbench.metrics import METRICS
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.compare import Comparison, Mean, Pair
+from llmbench.analysis.metrics import METRICS
 from llmbench.render.tidy import Cell
 from llmbench.render.values import finite
 

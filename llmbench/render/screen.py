@@ -12,12 +12,12 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
-from llmbench.metrics import METRICS
-from llmbench.proof import Effect
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.placement_proof import Effect
+from llmbench.analysis.report import Report, Row
 from llmbench.render import placement, traffic
 from llmbench.render.steadiness import remarks
 from llmbench.render.text import counted, label, load_time, margin, number, plain
-from llmbench.report import Report, Row
 from llmbench.units import format_bytes
 
 HEADS = {

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from llmbench.calibration import Calibration
-from llmbench.gate import TIMES, FalseAlarms
-from llmbench.metrics import METRICS
-from llmbench.noise import Noise, current, estimate, primary
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.noise.calibration import Calibration
+from llmbench.analysis.noise.estimate import Noise, current, estimate, primary
+from llmbench.analysis.noise.false_alarms import TIMES, FalseAlarms
 from llmbench.render.screen import HEADS, Column, print_table, say, units_of, width
 from llmbench.render.text import counted, number, share
 

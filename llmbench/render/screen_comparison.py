@@ -5,8 +5,8 @@ from collections.abc import Set as AbstractSet
 
 from rich.console import Console
 
-from llmbench.comparison import Comparison
-from llmbench.comparison.rule import Verdict
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.rule import Verdict
 from llmbench.render.screen import HEADS, Column, print_table, say, units_of, width
 from llmbench.render.steadiness import agreement_remark
 from llmbench.render.text import plain

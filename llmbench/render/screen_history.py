@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from llmbench import history
-from llmbench.comparison.change import Change
-from llmbench.comparison.rule import Verdict
-from llmbench.history import Line, Track
-from llmbench.metrics import METRICS
+from llmbench.analysis import history
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.history import Line, Track
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.stats import Summary
 from llmbench.render.screen import HEADS, Column, print_table, say, sign, width
 from llmbench.render.text import change, counted, margin, number, plain
-from llmbench.stats import Summary
 
 CURVE = 40
 """Runs of a curve at most, the last ones."""

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from llmbench.metrics import METRICS
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.report import Report
+from llmbench.analysis.speedup import LATENCIES, Kind, Line, Setup, Speedup
+from llmbench.analysis.speedup import METRICS as SHOWN
+from llmbench.analysis.stats import Ratio
 from llmbench.render import placement
 from llmbench.render.screen import Column, print_table, say, sign, width
 from llmbench.render.text import counted, margin, number
-from llmbench.report import Report
-from llmbench.speedup import LATENCIES, Kind, Line, Setup, Speedup
-from llmbench.speedup import METRICS as SHOWN
-from llmbench.stats import Ratio
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 _DROPPED_FIRST = ("interval", "efficiency", "margin")

@@ -4,13 +4,13 @@ import collections
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from llmbench.agreement import Agreement, Parting
-from llmbench.comparison import Comparison
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.output_agreement import Agreement, Parting
+from llmbench.analysis.report import Report
+from llmbench.analysis.steadiness import Steadiness
 from llmbench.config import Prompt
-from llmbench.metrics import METRICS
 from llmbench.render.text import change, counted
-from llmbench.report import Report
-from llmbench.steadiness import Steadiness
 
 MOST_ROWS = 6
 """Rows that are named; of more their number is told."""

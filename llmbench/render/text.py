@@ -2,9 +2,9 @@
 
 import unicodedata
 
-from llmbench.report import Row
+from llmbench.analysis.report import Row
+from llmbench.analysis.stats import Summary
 from llmbench.run import ModelCache
-from llmbench.stats import Summary
 from llmbench.units import Unit, format_number
 
 

@@ -3,16 +3,16 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from llmbench import proof, stats, traffic, validity
+from llmbench.analysis import bandwidth, placement_proof, stats, validity
+from llmbench.analysis.bandwidth import BANDWIDTH, ROW_METRICS, Decoding
+from llmbench.analysis.metrics import LOAD, METRICS, Metric
+from llmbench.analysis.report import Report, Row
+from llmbench.analysis.stats import Summary
+from llmbench.analysis.validity import Judged
 from llmbench.config import PLACES, RunConfig
 from llmbench.measurement import Measurement
-from llmbench.metrics import LOAD, METRICS, Metric
-from llmbench.report import Report, Row
 from llmbench.run import Launch, Run
-from llmbench.stats import Summary
-from llmbench.traffic import BANDWIDTH, ROW_METRICS, Decoding
 from llmbench.units import Unit
-from llmbench.validity import Judged
 
 Cell = str | int | float | bool | None
 """A value of a CSV file; ``None`` is an empty cell."""
@@ -113,7 +113,7 @@ SUMMARY_COLUMNS = (
 def rows(run: Run) -> Iterator[dict[str, Cell]]:
     """One row a request, warm-ups, invalid ones and cut launches included and marked."""
     cells = [_cell_columns(run, cell) for cell in range(len(run.cells))]
-    reads = {launch.index: traffic.reads(run, launch) for launch in run.launches}
+    reads = {launch.index: bandwidth.reads(run, launch) for launch in run.launches}
     for judged in validity.judge(run):
         decoding = Decoding(measurement=judged.measurement, reads=reads[judged.launch.index])
         read: dict[str, Cell] = {_BANDWIDTH_COLUMN: _shown(BANDWIDTH.of(decoding), BANDWIDTH.unit)}
@@ -154,7 +154,7 @@ def _cell_columns(run: Run, cell: int) -> dict[str, Cell]:
         "openvino": versions.get("openvino"),
         "openvino_genai": versions.get("openvino-genai"),
         "notes": "; ".join(notes),
-        "tensor_parallel": effect.value if (effect := proof.effect(run, cell)) else None,
+        "tensor_parallel": effect.value if (effect := placement_proof.effect(run, cell)) else None,
         **_config_columns(config),
     }
 

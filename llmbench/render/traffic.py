@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from llmbench.analysis.bandwidth import BANDWIDTH, Bounds
+from llmbench.analysis.report import Report, Row
 from llmbench.render.text import number, share
-from llmbench.report import Report, Row
-from llmbench.traffic import BANDWIDTH, Bounds
 from llmbench.units import format_bytes, format_list
 
 _READS_MORE = 4 / 3

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from llmbench.agreement import Agreement
+from llmbench.analysis.bandwidth import Bounds
+from llmbench.analysis.output_agreement import Agreement
+from llmbench.analysis.placement_proof import Proof, shares
+from llmbench.analysis.steadiness import Steadiness
 from llmbench.measurement import SocketWork
-from llmbench.proof import Proof, shares
-from llmbench.steadiness import Steadiness
-from llmbench.traffic import Bounds
 
 Value = str | int | float | bool | None | Sequence["Value"] | dict[str, "Value"]
 

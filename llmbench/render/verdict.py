@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench.comparison import Comparison, Pair
-from llmbench.comparison.change import Change
-from llmbench.comparison.rule import Verdict
-from llmbench.metrics import METRICS
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.compare import Comparison, Pair
+from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.metrics import METRICS
 from llmbench.render.commands import ab_command, run_command
 from llmbench.render.text import change, number, share
 

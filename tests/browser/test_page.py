@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import history
-from llmbench.comparison import compare
+from llmbench.analysis import history
+from llmbench.analysis.comparison.compare import compare
+from llmbench.analysis.report import summarize
 from llmbench.config import Prompt
 from llmbench.measurement import Measurement
 from llmbench.render import html
-from llmbench.report import summarize
 from llmbench.run import Failure, Launch, Outcome, Provenance, Run
 
 Build = Callable[..., Measurement]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import report, store
+from llmbench import store
+from llmbench.analysis import report
 from llmbench.cli import invoke
 from llmbench.errors import ExitCode
 from llmbench.render.csv import LLM_BENCH_COLUMNS, llm_bench_csv

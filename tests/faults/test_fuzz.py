@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from llmbench import importers, prompts, recipes, report, store
+from llmbench import importers, prompts, recipes, store
+from llmbench.analysis import report
 from llmbench.errors import LlmbenchError
 from llmbench.manifest import FILE_NAME, read_manifest
 from llmbench.run import Run

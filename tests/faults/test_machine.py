@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import recording, store, validity
+from llmbench import recording, store
+from llmbench.analysis import validity
 from llmbench.config import Prompt, RunConfig
 from llmbench.errors import MachineError
 from llmbench.measurement import Conditions, Measurement

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from llmbench import importers, store
-from llmbench.metrics import METRICS
+from llmbench.analysis.metrics import METRICS
 
 from .conftest import SCRIPTED, files_below
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from llmbench import store
+from llmbench.analysis.validity import foreign_share
 from llmbench.run import Run as Measured
-from llmbench.validity import foreign_share
 
 pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from llmbench import convert, engines, store
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.validity import TICKS_ALLOWED_S
 from llmbench.config import Prompt, RunConfig
 from llmbench.convert import Converted
 from llmbench.engines.base import Generation, Request, Session
 from llmbench.engines.cross_check import suspicions
 from llmbench.manifest import FILE_NAME
 from llmbench.measurement import Conditions, Finish, Measurement
-from llmbench.metrics import METRICS
 from llmbench.run import Run as Recorded
 from llmbench.system.conditions import Probe
-from llmbench.validity import TICKS_ALLOWED_S
 from tests import benchmark, hf_model
 
 pytestmark = pytest.mark.model

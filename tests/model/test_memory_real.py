@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from llmbench import network, store
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.report import summarize
 from llmbench.config import Prompt, RunConfig
-from llmbench.metrics import METRICS
-from llmbench.report import summarize
 from llmbench.run import ModelCache
 from llmbench.run import Run as Recorded
 from llmbench.worker import Launch, Measure, Open

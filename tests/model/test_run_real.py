@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from llmbench import store
-from llmbench.metrics import METRICS
+from llmbench.analysis.metrics import METRICS
 
 pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]

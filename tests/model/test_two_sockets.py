@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from llmbench import proof, report, store, validity
-from llmbench.proof import Effect
+from llmbench import store
+from llmbench.analysis import placement_proof, report, validity
+from llmbench.analysis.placement_proof import Effect
 from llmbench.run import Run
 from tests import two_sockets
 
@@ -75,7 +76,7 @@ def test_the_seed_command_for_one_socket(pair: Call, demo_ir: Path, tmp_path: Pa
     assert "nstream=1, nireq=1, threads=1" in done.stdout
     assert "distribution policy=none" in done.stdout
     run = _run(tmp_path)
-    assert proof.effect(run, 0) is None
+    assert placement_proof.effect(run, 0) is None
     assert (0, 1) == run.launches[0].held.sockets
 
 
@@ -89,8 +90,8 @@ def test_the_seed_command_for_two_sockets(pair: Call, demo_ir: Path, tmp_path: P
     assert "threads 1 without the policy, 2 with it: split over 2 sockets" in done.stdout
     assert "!!!" not in done.stderr
     run = _run(tmp_path)
-    assert Effect.EFFECTIVE is proof.effect(run, 0)
-    found = proof.prove(run, 0)
+    assert Effect.EFFECTIVE is placement_proof.effect(run, 0)
+    found = placement_proof.prove(run, 0)
     assert found is not None
     assert ((0, 1), ()) == (found.asked, found.idle)
     assert sum(found.placement.pages.values()) > 100 << 20
@@ -109,9 +110,9 @@ def test_threads_of_both_sockets_work_under_either_attention(
     done = pair(*_arguments(demo_ir, "--tensor-parallel", "--attention", attention, "-n", "1", "-ic", "24"))
 
     assert done.returncode == 0, done.stderr
-    found = proof.prove(_run(tmp_path), 0)
+    found = placement_proof.prove(_run(tmp_path), 0)
     assert found is not None
-    assert min(proof.shares(found.placement)) > 0.15
+    assert min(placement_proof.shares(found.placement)) > 0.15
 
 
 def test_a_socket_is_held_to(pair: Call, demo_ir: Path, tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_a_socket_is_held_to(pair: Call, demo_ir: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     run = _run(tmp_path)
     held = run.launches[0].held
-    placed = proof.prove(run, 0)
+    placed = placement_proof.prove(run, 0)
     assert (1,) == held.sockets
     assert "memory is not bound to node 1" in held.warnings[0]
     assert placed is not None
@@ -226,7 +227,7 @@ def test_sockets_gives_its_whole_table(pair: Call, demo_ir: Path, tmp_path: Path
     assert pair("sockets", "--show", "reports/x.jsonl").stdout == done.stdout
     assert [0, 0, 0, 0, 1, 1, 1, 1] == sorted(launch.block or 0 for launch in run.launches)
     assert [1, 1, 2, 2] == [_threads(run, cell) for cell in range(4)]
-    assert [None, None, None, Effect.EFFECTIVE] == [proof.effect(run, cell) for cell in range(4)]
+    assert [None, None, None, Effect.EFFECTIVE] == [placement_proof.effect(run, cell) for cell in range(4)]
 
 
 def _threads(run: Run, cell: int) -> int:

@@ -3,12 +3,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from llmbench import agreement
-from llmbench.comparison import compare
+from llmbench.analysis import output_agreement
+from llmbench.analysis.comparison.compare import compare
+from llmbench.analysis.report import summarize
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Finish, Measurement
 from llmbench.measurement import Sequence as Tokens
-from llmbench.report import summarize
 from llmbench.run import Launch, Outcome, Run
 
 Build = Callable[..., Measurement]
@@ -58,14 +58,14 @@ def retold(run: Run, change: Callable[[Tokens], Tokens]) -> Run:
     )
 
 
-def places(base: Run, candidate: Run) -> agreement.Agreement:
+def places(base: Run, candidate: Run) -> output_agreement.Agreement:
     """The first prompt of both."""
-    return agreement.between(base, candidate, [((0, 0), (0, 0))])
+    return output_agreement.between(base, candidate, [((0, 0), (0, 0))])
 
 
 def test_launches_that_said_the_same(run_saying: BuildRun) -> None:
     """Two variants, the warm-up's among them, in three launches: two that can be compared, and none parts."""
-    got = agreement.within(run_saying(*[[SAME, (5, 6, 7, 8)]] * 3))
+    got = output_agreement.within(run_saying(*[[SAME, (5, 6, 7, 8)]] * 3))
 
     assert (2, ()) == (got.variants, got.partings)
     assert got.first is None
@@ -73,7 +73,7 @@ def test_launches_that_said_the_same(run_saying: BuildRun) -> None:
 
 def test_where_launches_part(run_saying: BuildRun) -> None:
     """Launch 2 says another third token in variant 1: told with both launches, the token, and how many there are."""
-    got = agreement.within(run_saying([SAME, SAME], [SAME, SAME], [SAME, (1, 2, 9, 4)]))
+    got = output_agreement.within(run_saying([SAME, SAME], [SAME, SAME], [SAME, (1, 2, 9, 4)]))
 
     (parting,) = got.partings
     assert (0, PROMPT, 1, (0, 2), 3, 4) == (
@@ -89,7 +89,7 @@ def test_where_launches_part(run_saying: BuildRun) -> None:
 
 def test_the_first_parting_is_that_of_the_fewest_tokens(run_saying: BuildRun) -> None:
     """Variant 0 parts at token 4 and variant 1 at token 2: the latter is told first."""
-    got = agreement.within(run_saying([SAME, SAME], [(1, 2, 3, 9), (1, 9, 3, 4)]))
+    got = output_agreement.within(run_saying([SAME, SAME], [(1, 2, 3, 9), (1, 9, 3, 4)]))
 
     assert got.first is not None
     assert (1, 2) == (got.first.variant, got.first.token)
@@ -97,14 +97,14 @@ def test_the_first_parting_is_that_of_the_fewest_tokens(run_saying: BuildRun) ->
 
 def test_one_launch_says_nothing(run_saying: BuildRun) -> None:
     """Variants are other inputs, so one launch has nothing to compare."""
-    assert 0 == agreement.within(run_saying([SAME, (5, 6, 7, 8)])).variants
+    assert 0 == output_agreement.within(run_saying([SAME, (5, 6, 7, 8)])).variants
 
 
 def test_a_prompt_that_is_never_permuted_is_one_variant(run_saying: BuildRun) -> None:
     """Its iterations are the same input: what differs inside a launch is told as well, without a number."""
     prompt = dataclasses.replace(PROMPT, is_permuted=False)
 
-    got = agreement.within(run_saying([SAME, (1, 9, 3, 4)], [SAME, SAME], prompts=(prompt,)))
+    got = output_agreement.within(run_saying([SAME, (1, 9, 3, 4)], [SAME, SAME], prompts=(prompt,)))
 
     (parting,) = got.partings
     assert (1, None, (0, 0), 2) == (got.variants, parting.variant, parting.launches, parting.token)
@@ -113,22 +113,22 @@ def test_a_prompt_that_is_never_permuted_is_one_variant(run_saying: BuildRun) ->
 @pytest.mark.parametrize("way", [{"do_sample": True}, {"num_beams": 2}])
 def test_only_greedy_search_is_compared(run_saying: BuildRun, way: dict[str, object]) -> None:
     """Sampling may say what it likes, and beams are no greedy tokens."""
-    assert 0 == agreement.within(run_saying([SAME], [(9, 9, 9, 8)], **way)).variants
+    assert 0 == output_agreement.within(run_saying([SAME], [(9, 9, 9, 8)], **way)).variants
 
 
 def test_what_guesses_ahead_is_still_greedy(run_saying: BuildRun) -> None:
     """Prompt lookup must not change a token."""
-    assert 1 == len(agreement.within(run_saying([SAME], [(9, 2, 3, 4)], max_ngram_size=3)).partings)
+    assert 1 == len(output_agreement.within(run_saying([SAME], [(9, 2, 3, 4)], max_ngram_size=3)).partings)
 
 
 def test_an_output_that_was_cut_is_not_compared(run_saying: BuildRun) -> None:
     """Two of four tokens, where no end of the text was allowed."""
-    assert 0 == agreement.within(run_saying([SAME], [(1, 2)])).variants
+    assert 0 == output_agreement.within(run_saying([SAME], [(1, 2)])).variants
 
 
 def test_an_end_that_was_allowed_is_a_token(run_saying: BuildRun) -> None:
     """One ends after two tokens where the other goes on: they part at the third."""
-    (parting,) = agreement.within(run_saying([SAME], [(1, 2)], stop_at_eos=True)).partings
+    (parting,) = output_agreement.within(run_saying([SAME], [(1, 2)], stop_at_eos=True)).partings
 
     assert (3, 4) == (parting.token, parting.tokens)
 
@@ -138,7 +138,7 @@ def test_launches_that_failed_are_left_out(run_saying: BuildRun) -> None:
     run = run_saying([SAME], [(9, 9, 9, 8)])
     failed = dataclasses.replace(run.launches[1], outcome=Outcome.FAILED)
 
-    assert 0 == agreement.within(dataclasses.replace(run, launches=(run.launches[0], failed))).variants
+    assert 0 == output_agreement.within(dataclasses.replace(run, launches=(run.launches[0], failed))).variants
 
 
 @pytest.mark.parametrize(("text", "partings"), [("one", 0), ("other", 1)])
@@ -162,7 +162,7 @@ def test_neither_ids_nor_text_says_nothing(run_saying: BuildRun) -> None:
         run_saying([SAME], [SAME]), lambda sequence: dataclasses.replace(sequence, token_ids=(), text=None)
     )
 
-    assert 0 == agreement.within(silent).variants
+    assert 0 == output_agreement.within(silent).variants
     assert 0 == places(silent, run_saying([SAME])).variants
 
 
@@ -226,7 +226,7 @@ def test_a_chat_goes_on_only_from_the_same_words(run_saying: BuildRun) -> None:
         ),
     )
 
-    got = agreement.within(both)
+    got = output_agreement.within(both)
 
     assert (3, [0]) == (got.variants, [parting.prompt.turn for parting in got.partings])
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import llmbench
-from llmbench.comparison.rule import Verdict
+from llmbench.analysis.comparison.rule import Verdict
 from llmbench.errors import InputError
 from llmbench.measurement import Measurement
 from llmbench.runner import Event

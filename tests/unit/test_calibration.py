@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import calibration
-from llmbench.calibration import Series, Session, add, file_of, load, session_of, setup_of_run
+from llmbench.analysis.noise import calibration
+from llmbench.analysis.noise.calibration import Series, Session, add, file_of, load, session_of, setup_of_run
 from llmbench.errors import LaunchError, OutputError
 from llmbench.measurement import Conditions
 from llmbench.run import Run

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from llmbench.comparison.change import Sample, judge
-from llmbench.comparison.rule import Threshold, Verdict, read_thresholds
+from llmbench.analysis.comparison.change import Sample, judge
+from llmbench.analysis.comparison.rule import Threshold, Verdict, read_thresholds
 from llmbench.errors import InputError
 
 

@@ -3,9 +3,9 @@ from collections.abc import Callable
 
 import pytest
 
-from llmbench import report
-from llmbench.comparison import Comparison, compare
-from llmbench.comparison.rule import Verdict
+from llmbench.analysis import report
+from llmbench.analysis.comparison.compare import Comparison, compare
+from llmbench.analysis.comparison.rule import Verdict
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Conditions, Measurement
 from llmbench.run import Launch, Run

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from llmbench import report
-from llmbench.comparison import compare
+from llmbench.analysis import report
+from llmbench.analysis.comparison.compare import compare
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.run import Launch, Run

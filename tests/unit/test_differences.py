@@ -3,7 +3,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from llmbench.comparison.rule import Rule, Verdict
+from llmbench.analysis.comparison.rule import Rule, Verdict
 from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError
 from llmbench.measurement import Measurement

@@ -2,9 +2,9 @@ import random
 
 import pytest
 
-from llmbench.calibration import Calibration, Series, Session
-from llmbench.comparison.rule import Rule, Threshold
-from llmbench.gate import false_alarms
+from llmbench.analysis.comparison.rule import Rule, Threshold
+from llmbench.analysis.noise.calibration import Calibration, Series, Session
+from llmbench.analysis.noise.false_alarms import false_alarms
 
 METRICS = ("first_token", "tpot")
 

@@ -3,11 +3,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from llmbench import history
-from llmbench.comparison.rule import Verdict
+from llmbench.analysis import history
+from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.report import Report, summarize
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement
-from llmbench.report import Report, summarize
 from llmbench.run import Launch, Provenance, Run
 
 Build = Callable[..., Measurement]

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import importers, report
+from llmbench import importers
+from llmbench.analysis import report
+from llmbench.analysis.metrics import METRICS
 from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError
 from llmbench.importers import tidy as tidy_importer
 from llmbench.measurement import Measurement
-from llmbench.metrics import METRICS
 from llmbench.render import csv as csv_render
 from llmbench.render import json as json_render
 from llmbench.render import tidy

@@ -4,11 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from llmbench import stats
-from llmbench.comparison.rule import Rule, Verdict
-from llmbench.config import RunConfig
-from llmbench.errors import InputError
-from llmbench.interleaved import (
+from llmbench.analysis import stats
+from llmbench.analysis.comparison.paired_run import (
     compare_sides,
     finished_blocks,
     flagged_prompts,
@@ -17,6 +14,9 @@ from llmbench.interleaved import (
     settle,
     split,
 )
+from llmbench.analysis.comparison.rule import Rule, Verdict
+from llmbench.config import RunConfig
+from llmbench.errors import InputError
 from llmbench.run import Launch, Outcome, Provenance, Run
 
 BuildRun = Callable[..., Run]

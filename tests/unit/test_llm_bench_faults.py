@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from llmbench import metrics, recipes, store
-from llmbench.comparison import compare
-from llmbench.comparison.rule import COMPARED, Verdict
+from llmbench import recipes, store
+from llmbench.analysis import metrics
+from llmbench.analysis.comparison.compare import compare
+from llmbench.analysis.comparison.rule import COMPARED, Verdict
+from llmbench.analysis.report import summarize
 from llmbench.config import Prompt, RunConfig
 from llmbench.engines.base import Counters, Generation
 from llmbench.engines.cross_check import suspicions
@@ -23,7 +25,6 @@ from llmbench.engines.scripted import ScriptedSession, read_script
 from llmbench.inputs import Inputs
 from llmbench.measurement import Measurement, Sequence
 from llmbench.render.json import llm_bench_json
-from llmbench.report import summarize
 from llmbench.run import Launch, Run
 from llmbench.units import ns_from_ms
 

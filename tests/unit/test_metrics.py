@@ -2,9 +2,9 @@ from collections.abc import Callable
 
 import pytest
 
-from llmbench import metrics
+from llmbench.analysis import metrics
+from llmbench.analysis.metrics import LOAD, METRICS
 from llmbench.measurement import Measurement, Memory
-from llmbench.metrics import LOAD, METRICS
 from llmbench.run import Launch
 from llmbench.units import Direction, Unit, ns_from_ms
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from llmbench import noise
-from llmbench.calibration import Calibration, Series, Session
-from llmbench.comparison import Comparison
-from llmbench.noise import Noise, current, estimate, footnotes
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.noise import estimate as noise
+from llmbench.analysis.noise.calibration import Calibration, Series, Session
+from llmbench.analysis.noise.estimate import Noise, current, estimate, footnotes
 
 Compare = Callable[[str], Comparison]
 

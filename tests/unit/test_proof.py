@@ -5,11 +5,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmbench import events, importers, proof, report
-from llmbench.comparison import compare
+from llmbench import events, importers
+from llmbench.analysis import placement_proof, report
+from llmbench.analysis.comparison.compare import compare
+from llmbench.analysis.placement_proof import Effect
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement, Placement, SocketWork
-from llmbench.proof import Effect
 from llmbench.render import csv, llm_bench, placement, records, verdict
 from llmbench.run import Cpu, Environment, Held, InForce, Launch, Run, Split, Topology
 
@@ -56,7 +57,7 @@ def _on_two_sockets(environment: Environment) -> Environment:
 
 
 def _sentence(run: Run) -> str:
-    found = proof.prove(run, 0)
+    found = placement_proof.prove(run, 0)
     assert found is not None
     return placement.sentence(found)
 
@@ -106,7 +107,7 @@ def test_a_launch_held_to_one_socket_says_so(ran: Callable[..., Run]) -> None:
 def test_neighbours_can_hide_who_worked(ran: Callable[..., Run]) -> None:
     """Both sockets were busy for 10 s and the worker had 10 s in all: neither idle nor proved, so no row falls."""
     run = ran(_placed(10.0, 10.0, own_s=10.0), split=BOTH, properties=TENSOR_PARALLEL)
-    found = proof.prove(run, 0)
+    found = placement_proof.prove(run, 0)
 
     assert found is not None
     assert ((), False) == (found.idle, found.is_proved)
@@ -146,7 +147,7 @@ def test_what_came_of_the_policy(
     run = ran(None, split=split, properties=properties)
     marks = [w for w in report.summarize(run).rows[0].warnings if w.startswith("tensor_parallel")]
 
-    assert effect is proof.effect(run, 0)
+    assert effect is placement_proof.effect(run, 0)
     shown = effect if effect in (Effect.INEFFECTIVE, Effect.UNKNOWN) else None
     assert ([] if shown is None else [f"tensor_parallel={shown.value}"]) == marks
 
@@ -179,7 +180,7 @@ def test_a_placement_that_cannot_be_is_a_damaged_line(
 
 def test_nobody_looked(ran: Callable[..., Run]) -> None:
     """A script or an imported report has no placement, and no proof."""
-    assert proof.prove(ran(None), 0) is None
+    assert placement_proof.prove(ran(None), 0) is None
 
 
 def test_the_mark_and_the_place_survive_a_csv(ran: Callable[..., Run], tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_the_mark_and_the_place_survive_a_csv(ran: Callable[..., Run], tmp_path:
     path.write_text(csv.tidy_csv(run))
     back = importers.read(path)
 
-    assert Effect.INEFFECTIVE is proof.effect(back, 0)
+    assert Effect.INEFFECTIVE is placement_proof.effect(back, 0)
     assert ((0, 2), (0,)) == (back.cells[0].cores, back.cells[0].membind)
     assert report.summarize(back).alarms
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from llmbench.calibration import Calibration, Series, Session
-from llmbench.gate import FalseAlarms
+from llmbench.analysis.noise.calibration import Calibration, Series, Session
+from llmbench.analysis.noise.false_alarms import FalseAlarms
 from llmbench.render.screen_calibration import render_calibration
 
 Golden = Callable[[str, str], None]

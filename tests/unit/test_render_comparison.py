@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from llmbench.comparison import Comparison
-from llmbench.comparison.differences import Difference
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.differences import Difference
 from llmbench.render.comparison_json import comparison_json
 from llmbench.render.csv import comparison_csv
 from llmbench.render.junit import comparison_junit

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from llmbench import report
+from llmbench.analysis import report
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.render.csv import (

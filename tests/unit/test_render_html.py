@@ -8,14 +8,14 @@ from typing import Any
 import plotly.graph_objects
 import pytest
 
-from llmbench import history
-from llmbench.comparison import compare
+from llmbench.analysis import history
+from llmbench.analysis.comparison.compare import compare
+from llmbench.analysis.report import Report, summarize
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Conditions, Measurement, Placement, SocketWork
 from llmbench.render import html
 from llmbench.render.html import document, figures
 from llmbench.render.html.document import Cell, Head, Notes, Page, Section, Table
-from llmbench.report import Report, summarize
 from llmbench.run import Failure, Launch, Outcome, Run
 
 Build = Callable[..., Measurement]

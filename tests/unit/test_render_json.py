@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmbench import report
+from llmbench.analysis import report
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.render.json import dumps, finite, llm_bench_json, report_json, write_llm_bench

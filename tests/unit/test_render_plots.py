@@ -4,11 +4,11 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
+from llmbench.analysis.report import summarize
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.render import plots
 from llmbench.render.plots import render_plots
-from llmbench.report import summarize
 from llmbench.run import Launch, Run
 
 Build = Callable[..., Measurement]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from llmbench import report
+from llmbench.analysis import report
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Conditions, Measurement
 from llmbench.render.screen import render_report

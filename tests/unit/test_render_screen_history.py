@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import pytest
 from rich.console import Console
 
-from llmbench import history
+from llmbench.analysis import history
+from llmbench.analysis.report import summarize
 from llmbench.render.screen_history import curve, render_history
-from llmbench.report import summarize
 from llmbench.run import Run
 
 BuildRun = Callable[..., Run]

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 from rich.console import Console
 
-from llmbench.comparison import compare
+from llmbench.analysis.comparison.compare import compare
+from llmbench.analysis.report import summarize
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement
 from llmbench.render import html
@@ -13,7 +14,6 @@ from llmbench.render.markdown import comparison_markdown
 from llmbench.render.screen import render_report
 from llmbench.render.screen_comparison import render_comparison
 from llmbench.render.steadiness import remarks
-from llmbench.report import summarize
 from llmbench.run import Launch, Run
 
 BuildRun = Callable[..., Run]

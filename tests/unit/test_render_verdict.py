@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from llmbench.comparison import Comparison
-from llmbench.comparison.rule import Verdict
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.rule import Verdict
 from llmbench.config import Prompt, RunConfig
 from llmbench.render.commands import run_command
 from llmbench.render.verdict import lines, next_steps, sentence, verdict_word

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from llmbench import report
+from llmbench.analysis import report
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Conditions, Measurement
 from llmbench.run import Failure, InForce, Launch, ModelCache, Outcome, Provenance, Run

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from llmbench import importers, report
-from llmbench.comparison import compare
-from llmbench.comparison.differences import changes, mismatches
+from llmbench import importers
+from llmbench.analysis import report
+from llmbench.analysis.comparison.compare import compare
+from llmbench.analysis.comparison.differences import changes, mismatches
+from llmbench.analysis.history import lines
 from llmbench.errors import InputError
-from llmbench.history import lines
 from llmbench.render import csv as csv_render
 from llmbench.render import json as json_render
 from llmbench.render import screen

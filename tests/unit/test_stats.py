@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 import scipy.stats
 
-from llmbench import stats
-from llmbench.stats import Ratio
+from llmbench.analysis import stats
+from llmbench.analysis.stats import Ratio
 
 
 def seeded(seed: int) -> random.Random:

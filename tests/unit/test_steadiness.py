@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from llmbench import steadiness
+from llmbench.analysis import steadiness
+from llmbench.analysis.steadiness import Steadiness
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Conditions, Measurement
 from llmbench.run import Launch, Outcome, Run
-from llmbench.steadiness import Steadiness
 
 Build = Callable[..., Measurement]
 BuildRun = Callable[..., Run]

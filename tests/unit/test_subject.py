@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llmbench import ir
-from llmbench.comparison.differences import changes
+from llmbench.analysis.comparison.differences import changes
 from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError
 from llmbench.resumption import check_same

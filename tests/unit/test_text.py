@@ -1,7 +1,7 @@
 import pytest
 
+from llmbench.analysis.stats import Summary
 from llmbench.render import text
-from llmbench.stats import Summary
 from llmbench.units import Unit
 
 

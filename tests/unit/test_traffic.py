@@ -3,11 +3,11 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from llmbench import report, traffic
+from llmbench.analysis import bandwidth, report
+from llmbench.analysis.bandwidth import BANDWIDTH, Bounds, Decoding, Reads
 from llmbench.measurement import Measurement, Placement, SocketWork
 from llmbench.render.traffic import sentence, sentences
 from llmbench.run import Cpu, Held, InForce, Launch, MemoryRate, Provenance, Run, Topology
-from llmbench.traffic import BANDWIDTH, Bounds, Decoding, Reads
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
@@ -38,14 +38,14 @@ def run_with(request_of: Build, launch_of: BuildLaunch, run_of: BuildRun) -> Bui
 
 def test_a_step_reads_the_weights_and_the_cache_so_far(request_of: Build) -> None:
     """Tokens 3 and 4 have 34 and 35 tokens before them: 1,000,000 + 1000 * 34.5 bytes."""
-    assert pytest.approx(1_034_500) == traffic.step_bytes(request_of([100, 115, 125, 135]), READS)
+    assert pytest.approx(1_034_500) == bandwidth.step_bytes(request_of([100, 115, 125, 135]), READS)
 
 
 def test_a_batch_reads_the_weights_once_and_each_cache(request_of: Build) -> None:
     """Two sequences, one that ended at its third token: (34 + 35 + 34) / 2 steps = 51.5 tokens a step."""
     m = request_of([100, 115, 125, 135], [100, 115, 125])
 
-    assert pytest.approx(1_051_500) == traffic.step_bytes(m, READS)
+    assert pytest.approx(1_051_500) == bandwidth.step_bytes(m, READS)
 
 
 def test_the_bandwidth_is_over_the_steady_gaps(request_of: Build) -> None:
@@ -57,10 +57,10 @@ def test_the_bandwidth_is_over_the_steady_gaps(request_of: Build) -> None:
 
 def test_where_an_event_is_not_a_token_there_is_no_step(request_of: Build) -> None:
     """Two tokens have no third; several tokens an event, guessed tokens, and a report's two instants are no steps."""
-    assert traffic.step_bytes(request_of([100, 115]), READS) is None
-    assert traffic.step_bytes(request_of([100, 115, 125], counts=(1, 2, 2)), READS) is None
-    assert traffic.step_bytes(request_of([100, 115, 125], later_steps=2), READS) is None
-    assert traffic.step_bytes(request_of([100, 115, 125], has_token_times=False), READS) is None
+    assert bandwidth.step_bytes(request_of([100, 115]), READS) is None
+    assert bandwidth.step_bytes(request_of([100, 115, 125], counts=(1, 2, 2)), READS) is None
+    assert bandwidth.step_bytes(request_of([100, 115, 125], later_steps=2), READS) is None
+    assert bandwidth.step_bytes(request_of([100, 115, 125], has_token_times=False), READS) is None
     assert BANDWIDTH.of(Decoding(measurement=request_of([100, 115, 125]), reads=None)) is None
 
 
@@ -79,7 +79,7 @@ def test_the_cache_is_counted_in_the_precision_in_force(
 ) -> None:
     """1000 numbers a token: 8 bits, 16 bits, or 8 for keys and 4 for values; what is not told is not guessed."""
     run = run_with(in_force=InForce(properties=properties))
-    found = traffic.reads(run, run.launches[0])
+    found = bandwidth.reads(run, run.launches[0])
 
     assert kv_bytes == (found.kv_bytes if found else None)
 
@@ -99,7 +99,7 @@ def test_where_a_step_is_more_than_a_token_nothing_is_said(
     """Guessing ahead and beams read otherwise, and another device has a memory of its own."""
     run = run_with(config)
 
-    assert traffic.reads(run, run.launches[0]) is None
+    assert bandwidth.reads(run, run.launches[0]) is None
     assert BANDWIDTH.name not in report.summarize(run).rows[0].summaries
 
 
@@ -109,7 +109,7 @@ def test_a_model_that_is_not_known_and_a_cache_that_is_cut_have_no_bandwidth(run
     unknown = dataclasses.replace(run, provenance=Provenance(path="x"))
     cut = run_with(in_force=dataclasses.replace(U8, scheduler={"use_cache_eviction": "true"}))
 
-    assert [None, None] == [traffic.reads(each, each.launches[0]) for each in (unknown, cut)]
+    assert [None, None] == [bandwidth.reads(each, each.launches[0]) for each in (unknown, cut)]
     assert (None,) == report.summarize(unknown).bounds
     assert [] == list(sentences(report.summarize(unknown)))
 

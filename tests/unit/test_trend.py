@@ -5,7 +5,7 @@ import statistics
 import pytest
 import scipy.stats
 
-from llmbench import trend
+from llmbench.analysis import trend
 
 
 def by_place(*values: float) -> dict[int, float]:

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from llmbench import validity
+from llmbench.analysis import validity
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Conditions, Finish, Measurement
 

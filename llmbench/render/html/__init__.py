@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from llmbench.comparison import Comparison
-from llmbench.history import Line
-from llmbench.metrics import METRICS
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.history import Line
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.report import Report
+from llmbench.analysis.stats import Summary
 from llmbench.render import traffic
 from llmbench.render.html import details, figures, numbers, places, requests, setup, timeline, verdicts
 from llmbench.render.html.document import (
@@ -23,9 +25,7 @@ from llmbench.render.html.document import (
 from llmbench.render.html.series import Series, all_series, key, latencies
 from llmbench.render.steadiness import remarks
 from llmbench.render.text import counted, label
-from llmbench.report import Report
 from llmbench.run import Outcome, Provenance
-from llmbench.stats import Summary
 
 SERIES_DRAWN = 4
 """Of more series than this, requests are not drawn one by one; the tables tell."""

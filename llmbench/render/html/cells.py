@@ -3,10 +3,10 @@
 import itertools
 from collections.abc import Iterable, Sequence
 
+from llmbench.analysis.stats import Summary
 from llmbench.render.html.document import Cell, Head, Table
 from llmbench.render.html.series import Series
 from llmbench.render.text import margin, number
-from llmbench.stats import Summary
 from llmbench.units import Unit
 
 MAX_ROWS = 2000

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from llmbench import validity
-from llmbench.metrics import METRICS
+from llmbench.analysis import validity
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.validity import Judged
 from llmbench.render.html import cells
 from llmbench.render.html.document import Cell, Head, Table
 from llmbench.render.html.numbers import MAIN
@@ -11,7 +12,6 @@ from llmbench.render.html.series import Series
 from llmbench.render.text import counted, label, load_time
 from llmbench.run import Launch, Outcome
 from llmbench.units import Unit, format_bytes
-from llmbench.validity import Judged
 
 
 def slopes(series: Sequence[Series]) -> Table | None:

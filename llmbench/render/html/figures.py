@@ -4,11 +4,11 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from llmbench.gaps import FIRST_STEADY, Profile
-from llmbench.metrics import METRICS
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.stats import Summary
+from llmbench.analysis.token_gaps import FIRST_STEADY, Profile
 from llmbench.render.html.document import Figure, Sign, Value, label
 from llmbench.render.html.series import Series, colour, dash, fill
-from llmbench.stats import Summary
 from llmbench.units import Unit
 
 LOGARITHMIC_FROM = 128

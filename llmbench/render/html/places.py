@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from llmbench import proof
+from llmbench.analysis import placement_proof
+from llmbench.analysis.placement_proof import Proof
 from llmbench.measurement import WORKED_SHARE, Placement
-from llmbench.proof import Proof
 from llmbench.render.html.document import Cell, Figure, Head, Table, Value, label
 from llmbench.render.html.figures import rounded
 from llmbench.render.html.series import Series
@@ -17,7 +17,7 @@ def figure(series: Sequence[Series]) -> Figure | None:
     found = [
         (each, proved.placement)
         for each in series
-        for proved in [proof.prove(each.report.run, each.cell)]
+        for proved in [placement_proof.prove(each.report.run, each.cell)]
         if proved is not None and len(proved.placement.sockets) > 1
     ]
     if not found:
@@ -63,7 +63,7 @@ def table(series: Sequence[Series]) -> Table | None:
     rows = [
         (*([Cell(text=each.name, tone="name")] if len(series) > 1 else []), *cells)
         for each in series
-        for proved in [proof.prove(each.report.run, each.cell)]
+        for proved in [placement_proof.prove(each.report.run, each.cell)]
         if proved is not None
         for cells in _sockets(proved)
     ]
@@ -73,7 +73,7 @@ def table(series: Sequence[Series]) -> Table | None:
 def _sockets(proved: Proof) -> Iterator[tuple[Cell, ...]]:
     """One configuration, socket by socket."""
     placement = proved.placement
-    for work, part in zip(placement.sockets, proof.shares(placement), strict=True):
+    for work, part in zip(placement.sockets, placement_proof.shares(placement), strict=True):
         yield (
             Cell(text=str(work.socket)),
             _verdict(proved, work.socket),

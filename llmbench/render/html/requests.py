@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench import validity
-from llmbench.metrics import METRICS
+from llmbench.analysis import validity
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.report import Row
+from llmbench.analysis.validity import Judged
 from llmbench.render.html.document import Figure, Sign, Value, label
 from llmbench.render.html.figures import rounded
 from llmbench.render.html.series import Series, fill, latencies, row_name
-from llmbench.report import Row
-from llmbench.validity import Judged
 
 PROMPTS_DRAWN = 6
 """Prompts whose requests are drawn; the others stand in the tables."""

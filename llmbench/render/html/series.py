@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmbench import gaps
-from llmbench.gaps import Profile, Slope
+from llmbench.analysis import token_gaps
+from llmbench.analysis.report import Report, Row
+from llmbench.analysis.token_gaps import Profile, Slope
 from llmbench.render.html.document import Key, Sign
 from llmbench.render.text import label
-from llmbench.report import Report, Row
 
 COLOURS = 8
 """Colours of the style sheet; more series than that begin again, with another line."""
@@ -66,7 +66,7 @@ def all_series(reports: Sequence[Report], names: Sequence[str]) -> tuple[Series,
     """Every configuration of every report, in order; *names* has one a report."""
     found: list[Series] = []
     for report, name in zip(reports, names, strict=True):
-        profiles, slopes = gaps.profiles(report.run), gaps.slopes(report.run)
+        profiles, slopes = token_gaps.profiles(report.run), token_gaps.slopes(report.run)
         for cell in range(len(report.run.cells)):
             found.append(
                 Series(

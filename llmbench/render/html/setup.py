@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from llmbench.comparison.differences import is_foreign
+from llmbench.analysis.comparison.differences import is_foreign
+from llmbench.analysis.report import Report, distinguish, settings
 from llmbench.render.html.document import Cell, Head, Table
 from llmbench.render.text import counted
-from llmbench.report import Report, distinguish, settings
 from llmbench.run import Environment, InForce, Outcome, Run
 from llmbench.units import format_bytes
 

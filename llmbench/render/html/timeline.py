@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from llmbench import history
-from llmbench.comparison.change import Change
-from llmbench.comparison.rule import Verdict
-from llmbench.history import Entry, Line, Track
-from llmbench.metrics import METRICS
+from llmbench.analysis import history
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.history import Entry, Line, Track
+from llmbench.analysis.metrics import METRICS
 from llmbench.render.html.cells import summary
 from llmbench.render.html.document import (
     Block,

@@ -3,10 +3,10 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from llmbench.comparison import Comparison
-from llmbench.comparison.change import Change
-from llmbench.comparison.rule import Verdict
-from llmbench.metrics import METRICS
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.metrics import METRICS
 from llmbench.render.html.document import Block, Cell, Figure, Figures, Head, Notes, Table, Value, label
 from llmbench.render.html.figures import rounded
 from llmbench.render.steadiness import agreement_remark

@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from llmbench import stats
-from llmbench.calibration import Calibration
-from llmbench.comparison.change import decide
-from llmbench.comparison.rule import PRIMARY, Rule, Verdict
-from llmbench.noise import Noise, current, estimate, logs_of
+from llmbench.analysis import stats
+from llmbench.analysis.comparison.change import decide
+from llmbench.analysis.comparison.rule import PRIMARY, Rule, Verdict
+from llmbench.analysis.noise.calibration import Calibration
+from llmbench.analysis.noise.estimate import Noise, current, estimate, logs_of
 
 if TYPE_CHECKING:
     import numpy as np

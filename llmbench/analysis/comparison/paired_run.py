@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
-from llmbench.comparison import Comparison, compare
-from llmbench.comparison.change import Change
-from llmbench.comparison.rule import COMPARED, Rule, Verdict
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.compare import Comparison, compare
+from llmbench.analysis.comparison.rule import COMPARED, Rule, Verdict
+from llmbench.analysis.report import summarize
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
-from llmbench.report import summarize
 from llmbench.run import Outcome, Run
 
 SIDES = ("A", "B")

@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llmbench import validity
+from llmbench.analysis import validity
+from llmbench.analysis.validity import Judged
 from llmbench.config import Prompt
 from llmbench.run import Run
 from llmbench.units import NS_PER_S
-from llmbench.validity import Judged
 
 FIRST_STEADY = 3
 """The first token of a slope: the second is slower after a long input, and has a metric of its own."""

@@ -7,16 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from llmbench import agreement, caveats, proof, stats, steadiness, traffic, validity
-from llmbench.agreement import Agreement
+from llmbench.analysis import (
+    bandwidth,
+    caveats,
+    output_agreement,
+    placement_proof,
+    stats,
+    steadiness,
+    validity,
+)
+from llmbench.analysis.bandwidth import BANDWIDTH, ROW_METRICS, Bounds
+from llmbench.analysis.metrics import LOAD, METRICS
+from llmbench.analysis.output_agreement import Agreement
+from llmbench.analysis.placement_proof import Effect, Proof
+from llmbench.analysis.stats import Summary
+from llmbench.analysis.steadiness import Steadiness
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Measurement
-from llmbench.metrics import LOAD, METRICS
-from llmbench.proof import Effect, Proof
 from llmbench.run import ModelCache, Outcome, Run
-from llmbench.stats import Summary
-from llmbench.steadiness import Steadiness
-from llmbench.traffic import BANDWIDTH, ROW_METRICS, Bounds
 
 CACHE_SHARE = 1 / 3
 """A first token below this share of what the other lengths suggest may have been answered from a cache."""
@@ -78,7 +86,7 @@ class Report:
     @property
     def agreement(self) -> Agreement:
         """Whether greedy search said the same in every launch."""
-        return agreement.within(self.run)
+        return output_agreement.within(self.run)
 
 
 def summarize(run: Run, names: Iterable[str] = ROW_METRICS) -> Report:
@@ -89,16 +97,16 @@ def summarize(run: Run, names: Iterable[str] = ROW_METRICS) -> Report:
     measured = sum(row.measured for row in rows)
     invalid = sum(row.invalid for row in rows)
     cells = range(len(run.cells))
-    proofs = proof.proofs(run)
+    proofs = placement_proof.proofs(run)
     alarms = tuple(dict.fromkeys(caveats.alarms(run, measured, invalid)))
     return Report(
         run=run,
         rows=tuple(rows),
         load=tuple(_load(run, cell) for cell in cells),
         proofs=proofs,
-        effects=tuple(proof.effect(run, cell) for cell in cells),
+        effects=tuple(placement_proof.effect(run, cell) for cell in cells),
         bounds=tuple(
-            traffic.bounds(run, cell, proofs[cell]) if BANDWIDTH.name in names else None for cell in cells
+            bandwidth.bounds(run, cell, proofs[cell]) if BANDWIDTH.name in names else None for cell in cells
         ),
         alarms=alarms,
         warnings=tuple(dict.fromkeys((*alarms, *caveats.of_run(run)))),
@@ -131,14 +139,14 @@ def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Sequence[str])
             by_launch.setdefault(m.launch, []).append(m)
     values = _values([name for name in names if name in METRICS], by_launch)
     if BANDWIDTH.name in names:
-        values[BANDWIDTH.name] = traffic.values(run, by_launch)
+        values[BANDWIDTH.name] = bandwidth.values(run, by_launch)
     shown = [m for measurements in by_launch.values() for m in measurements] or [group[0][0]]
     medians = {
         name: {launch: statistics.median(each) for launch, each in found.items()}
         for name, found in values.items()
     }
     invalid = [reasons for _, reasons in group if reasons]
-    marks = proof.mark(run, key[0])
+    marks = placement_proof.mark(run, key[0])
     return Row(
         cell=key[0],
         config=config,

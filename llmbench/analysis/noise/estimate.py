@@ -5,13 +5,13 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 
-from llmbench import stats
-from llmbench.calibration import Calibration, Session
-from llmbench.comparison import Comparison
-from llmbench.comparison.change import Change
-from llmbench.comparison.rule import PRIMARY
-from llmbench.metrics import METRICS
-from llmbench.stats import Ratio
+from llmbench.analysis import stats
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.rule import PRIMARY
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.noise.calibration import Calibration, Session
+from llmbench.analysis.stats import Ratio
 
 RESTLESS = 2.0
 """Launches that vary so many times as much as when the machine was calibrated are worth a note."""

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import msgspec
 
-from llmbench import stats
-from llmbench.comparison.rule import COMPARED
+from llmbench.analysis import stats
+from llmbench.analysis.comparison.rule import COMPARED
+from llmbench.analysis.history import Setup, setup_of
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.report import Report, summarize
+from llmbench.analysis.validity import judge
 from llmbench.config import Prompt
 from llmbench.digests import cache_folder
 from llmbench.errors import LaunchError, OutputError
-from llmbench.history import Setup, setup_of
-from llmbench.metrics import METRICS
 from llmbench.redaction import redact
-from llmbench.report import Report, summarize
 from llmbench.run import Run
-from llmbench.validity import judge
 
 SCHEMA = 1
 _MOST_SESSIONS = 50

@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench import stats
-from llmbench.comparison.rule import Threshold, Verdict
-from llmbench.report import Row
-from llmbench.stats import Ratio
+from llmbench.analysis import stats
+from llmbench.analysis.comparison.rule import Threshold, Verdict
+from llmbench.analysis.report import Row
+from llmbench.analysis.stats import Ratio
 
 NEEDED_BEYOND = 0.02
 """The launches said to be needed would show a change of the threshold and this much more."""

@@ -4,7 +4,7 @@ import collections
 import re
 from collections.abc import Iterator, Sequence
 
-from llmbench import proof, validity
+from llmbench.analysis import placement_proof, validity
 from llmbench.config import FOREIGN_CPU_LIMIT
 from llmbench.run import Outcome, Run
 
@@ -24,7 +24,7 @@ def alarms(run: Run, measured: int, invalid: int) -> Iterator[str]:
     """What a reader must see beside the figures."""
     if measured and invalid * 2 > measured:
         yield f"INVALID: {invalid} of {measured} requests do not count"
-    sentences = (proof.describe_no_split(run, cell) for cell in range(len(run.cells)))
+    sentences = (placement_proof.describe_no_split(run, cell) for cell in range(len(run.cells)))
     yield from (sentence for sentence in sentences if sentence is not None)
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from llmbench.proof import effect
-from llmbench.report import settings
+from llmbench.analysis.placement_proof import effect
+from llmbench.analysis.report import settings
 from llmbench.run import InForce, Outcome, Provenance, Run
 
 _NO_CHANGE = frozenset({"model", "weight_format", "launches"})

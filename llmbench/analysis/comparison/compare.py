@@ -8,15 +8,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench import agreement, stats
-from llmbench.agreement import Agreement
-from llmbench.comparison import change, differences, pairing
-from llmbench.comparison.change import Change
-from llmbench.comparison.differences import Difference
-from llmbench.comparison.pairing import Couple
-from llmbench.comparison.rule import COMPARED, PRIMARY, Rule, Verdict
-from llmbench.outputs import Place
-from llmbench.report import Report, Row
+from llmbench.analysis import output_agreement, stats
+from llmbench.analysis.comparison import change, differences, pairing
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.differences import Difference
+from llmbench.analysis.comparison.pairing import Couple
+from llmbench.analysis.comparison.rule import COMPARED, PRIMARY, Rule, Verdict
+from llmbench.analysis.output_agreement import Agreement, Place
+from llmbench.analysis.report import Report, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +100,7 @@ class Comparison:
             for pair in self.pairs
             if not pair.reasons and pair.has_same_input
         )
-        return agreement.between(self.base.run, self.candidate.run, places)
+        return output_agreement.between(self.base.run, self.candidate.run, places)
 
     @property
     def is_clean(self) -> bool:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from llmbench import measurement, proof
+from llmbench import measurement
+from llmbench.analysis import placement_proof
 from llmbench.config import Prompt, RunConfig
 from llmbench.measurement import Conditions, Finish, Measurement
 from llmbench.run import Launch, Outcome, Run
@@ -72,7 +73,7 @@ def judge_launch(
 
 def _launch_reasons(launch_measurements: Sequence[Measurement], config: RunConfig) -> tuple[str, ...]:
     """Why nothing of a launch counts."""
-    idle = proof.idle_reason(launch_measurements, config)
+    idle = placement_proof.idle_reason(launch_measurements, config)
     return (*idle, *_degenerate(launch_measurements))
 
 

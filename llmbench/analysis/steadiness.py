@@ -5,13 +5,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llmbench import stats, trend, validity
+from llmbench.analysis import stats, trend, validity
+from llmbench.analysis.comparison.rule import default_share
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.trend import Trend
+from llmbench.analysis.validity import Judged
 from llmbench.config import Prompt
-from llmbench.metrics import METRICS
 from llmbench.run import Outcome, Run
-from llmbench.thresholds import default_share
-from llmbench.trend import Trend
-from llmbench.validity import Judged
 
 JUDGED = ("first_token", "tpot")
 """The metrics that are looked at."""

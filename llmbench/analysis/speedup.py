@@ -7,13 +7,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench import proof, stats
+from llmbench.analysis import placement_proof, stats
+from llmbench.analysis.placement_proof import Proof
+from llmbench.analysis.report import Report, Row
+from llmbench.analysis.stats import Ratio, Summary
 from llmbench.config import POLICY, TENSOR_PARALLEL, RunConfig
 from llmbench.errors import InputError, MachineError
-from llmbench.proof import Proof
-from llmbench.report import Report, Row
 from llmbench.run import Run, Topology
-from llmbench.stats import Ratio, Summary
 from llmbench.units import format_list
 
 LATENCIES = ("first_token", "second_token", "next_token")
@@ -202,7 +202,7 @@ def _setup(run: Run, cell: int) -> Setup:
         kind=kind_of(config),
         sockets=config.sockets,
         threads=threads,
-        proof=proof.prove(run, cell),
+        proof=placement_proof.prove(run, cell),
     )
 
 

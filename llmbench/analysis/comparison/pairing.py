@@ -4,8 +4,8 @@ import collections
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench.comparison.differences import is_foreign
-from llmbench.report import Report, Row, settings
+from llmbench.analysis.comparison.differences import is_foreign
+from llmbench.analysis.report import Report, Row, settings
 
 _WORDS = {
     "input_tokens": "input tokens",

@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench import stats
+from llmbench.analysis import stats
 
 MOST_POINTS = 48
 """A longer series is tested on medians of so many neighbourhoods; their number of pairs grows with its square."""

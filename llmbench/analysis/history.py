@@ -5,13 +5,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llmbench import stats
-from llmbench.comparison import change
-from llmbench.comparison.change import Change, Sample
-from llmbench.comparison.rule import COMPARED, Rule
+from llmbench.analysis import stats
+from llmbench.analysis.comparison import change
+from llmbench.analysis.comparison.change import Change, Sample
+from llmbench.analysis.comparison.rule import COMPARED, Rule
+from llmbench.analysis.report import Report, Row, settings
+from llmbench.analysis.stats import Summary
 from llmbench.config import Prompt
-from llmbench.report import Report, Row, settings
-from llmbench.stats import Summary
 
 _NOT_WHAT = frozenset(
     (

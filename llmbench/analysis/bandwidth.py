@@ -9,10 +9,10 @@ is counted.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from llmbench.analysis.metrics import METRICS, Metric, next_token
+from llmbench.analysis.placement_proof import Proof
 from llmbench.config import RunConfig
 from llmbench.measurement import Measurement
-from llmbench.metrics import METRICS, Metric, next_token
-from llmbench.proof import Proof
 from llmbench.run import Environment, InForce, Launch, MemoryRate, Outcome, Run
 from llmbench.units import Direction, Unit
 

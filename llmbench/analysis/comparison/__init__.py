@@ -1,0 +1,1 @@
+"""Base against candidate: pairing, verdicts, thresholds, and the differences behind them."""
