@@ -11,7 +11,7 @@ from pathlib import Path
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.report import summarize
-from llmbench.cli.loading import load
+from llmbench.cli.messages import load
 from llmbench.config import Prompt, RunConfig
 from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
 from llmbench.measurement import Conditions, Measurement, Sequence

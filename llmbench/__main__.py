@@ -1,6 +1,6 @@
 """``python -m llmbench``."""
 
-from llmbench.cli import main
+from llmbench.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -8,7 +8,7 @@ from llmbench import store
 from llmbench.analysis import history
 from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.report import Report, summarize
-from llmbench.cli.loading import load
+from llmbench.cli.messages import load
 from llmbench.errors import InputError
 
 LATEST = "latest"

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from llmbench.cli.loading import load, salvage_option
-from llmbench.cli.messages import shown
+from llmbench.cli.messages import load, salvage_option, shown
 from llmbench.cli.options import check_output
 from llmbench.errors import ExitCode, worst
 

@@ -1,10 +1,16 @@
 """What is said to a person: without secrets, and without characters that steer a terminal."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from llmbench.redaction import redact
+
+if TYPE_CHECKING:
+    from llmbench.run import Run
 
 
 def shown(text: str) -> str:
@@ -36,3 +42,20 @@ def complain(error: str, *, hint: str | None = None) -> None:
     click.echo(shown(f"error: {error}"), err=True)
     if hint:
         click.echo(shown(f"hint: {hint}"), err=True)
+
+
+_Function = TypeVar("_Function", bound=Callable[..., int])
+
+
+def salvage_option(function: _Function) -> _Function:
+    """``--salvage`` of a command that reads run files."""
+    return click.option("--salvage", is_flag=True, help="Read around damaged lines of a run file.")(function)
+
+
+def load(path: Path, *, salvage: bool = False) -> "Run":
+    """The run in a file, as `llmbench.load` reads it; warns on standard error of what was left out."""
+    from llmbench.api import load_with_warnings
+
+    run, warnings = load_with_warnings(path, salvage=salvage)
+    warn(*warnings)
+    return run

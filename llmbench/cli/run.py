@@ -13,11 +13,10 @@ from llmbench.analysis.report import distinguish
 from llmbench.cli.asked import Asked, configuration_options
 from llmbench.cli.finding import find
 from llmbench.cli.forecast import forecast
-from llmbench.cli.loading import salvage_option
-from llmbench.cli.measuring import Outputs, Ways, measure
-from llmbench.cli.measuring import resume as go_on
-from llmbench.cli.messages import say
+from llmbench.cli.messages import salvage_option, say
 from llmbench.cli.options import Command, Duration, check_folder, check_output
+from llmbench.cli.run_view import Outputs, Ways, measure
+from llmbench.cli.run_view import resume as go_on
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
 from llmbench.runner import Limits

@@ -17,10 +17,10 @@ from llmbench.analysis.report import Report
 from llmbench.analysis.speedup import Setup
 from llmbench.cli.asked import ask
 from llmbench.cli.finding import find
-from llmbench.cli.measuring import View, is_empty
 from llmbench.cli.messages import complain, say, shown
 from llmbench.cli.options import Command, Duration, IntegerList, check_folder
 from llmbench.cli.placing import NumberList
+from llmbench.cli.run_view import View, is_empty
 from llmbench.config import WEIGHT_FORMATS, RunConfig
 from llmbench.errors import ExitCode, InputError
 from llmbench.events import LaunchStarted

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from llmbench.cli import doctor, invoke
+from llmbench.cli import doctor
+from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
 from llmbench.system import memory_rate
 from llmbench.system.findings import Finding, Weight

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from llmbench.cli import cli
+from llmbench.cli.main import cli
 from llmbench.errors import ExitCode
 from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded
 from llmbench.measurement import Measurement

@@ -12,7 +12,7 @@ import pytest
 
 from llmbench import store
 from llmbench.analysis import report
-from llmbench.cli import invoke
+from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
 from llmbench.render.csv import LLM_BENCH_COLUMNS, llm_bench_csv
 from llmbench.render.json import llm_bench_json

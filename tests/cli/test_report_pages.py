@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.cli import invoke
+from llmbench.cli.main import invoke
 
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
 

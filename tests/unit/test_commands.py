@@ -1,7 +1,7 @@
 import dataclasses
 import shlex
 
-from llmbench.cli import invoke
+from llmbench.cli.main import invoke
 from llmbench.config import Prompt, RunConfig
 from llmbench.render.commands import ab_command, run_command
 
