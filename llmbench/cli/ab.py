@@ -14,9 +14,9 @@ from llmbench.analysis.comparison.paired_run import compare_sides, flagged_promp
 from llmbench.analysis.comparison.rule import Rule, read_thresholds
 from llmbench.cli.compare import FORMS, annotate, check_files, comparison_options, exit_code, show, write
 from llmbench.cli.messages import complain, say
-from llmbench.cli.options import Command, check_folder
+from llmbench.cli.options.sides import Side, read_sides, side_options
+from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.run_view import LEAST_BLOCKS, Outputs, Stop, Ways, block_options, describe, measure_blocks
-from llmbench.cli.sides import Side, read_sides, side_options
 from llmbench.errors import ExitCode, worst
 from llmbench.run import Outcome
 from llmbench.runner import Limits

@@ -11,9 +11,9 @@ from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.analysis.noise import calibration, false_alarms
 from llmbench.cli.messages import complain, say
-from llmbench.cli.options import Command, check_folder
+from llmbench.cli.options.sides import read_side, single_options
+from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.run_view import Outputs, Stop, Ways, block_options, measure_blocks
-from llmbench.cli.sides import read_side, single_options
 from llmbench.errors import ExitCode
 from llmbench.run import Outcome, Run
 from llmbench.runner import Limits

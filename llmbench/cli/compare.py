@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from llmbench.cli.messages import load, salvage_option, shown
-from llmbench.cli.options import check_output
+from llmbench.cli.options.types import check_output
 from llmbench.errors import ExitCode, worst
 
 if TYPE_CHECKING:

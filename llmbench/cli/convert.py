@@ -11,7 +11,7 @@ import click
 
 from llmbench.child import Progress
 from llmbench.cli.messages import say, shown, warn
-from llmbench.cli.options import Command
+from llmbench.cli.options.types import Command
 from llmbench.convert import WEIGHT_FORMATS, Converted, Request, convert
 from llmbench.units import format_bytes, format_duration
 

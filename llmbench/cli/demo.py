@@ -7,7 +7,7 @@ import click
 
 from llmbench import convert, fetch, prompts, store
 from llmbench.cli.convert import watch
-from llmbench.cli.options import Command, check_folder
+from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.run_view import Outputs, Ways, measure
 from llmbench.config import RunConfig
 from llmbench.runner import Limits

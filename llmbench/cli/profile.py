@@ -5,11 +5,10 @@ from typing import Any
 
 import click
 
-from llmbench.cli.asked import ask
-from llmbench.cli.finding import find
 from llmbench.cli.messages import say
-from llmbench.cli.options import Command
-from llmbench.cli.placing import PLACEMENT_OPTIONS, check_places
+from llmbench.cli.options.config_options import PLACEMENT_OPTIONS, ask, check_places
+from llmbench.cli.options.resolve import find
+from llmbench.cli.options.types import Command
 from llmbench.config import WEIGHT_FORMATS
 from llmbench.errors import InputError
 from llmbench.profile import SPLIT_KIND, Phase, Profile, profile

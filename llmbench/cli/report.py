@@ -8,7 +8,7 @@ import click
 
 from llmbench.cli.compare import compare, compare_all, page
 from llmbench.cli.messages import load, salvage_option, shown, warn
-from llmbench.cli.options import check_output
+from llmbench.cli.options.types import check_output
 from llmbench.errors import ExitCode, InputError
 
 if TYPE_CHECKING:

@@ -8,13 +8,14 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from llmbench import plan, recipes, recording, runner
+from llmbench import plan, recording, runner
 from llmbench.analysis.report import distinguish
-from llmbench.cli.asked import Asked, configuration_options
-from llmbench.cli.finding import find
 from llmbench.cli.forecast import forecast
 from llmbench.cli.messages import salvage_option, say
-from llmbench.cli.options import Command, Duration, check_folder, check_output
+from llmbench.cli.options.recipe import read_run
+from llmbench.cli.options.config_options import Asked, configuration_options
+from llmbench.cli.options.resolve import find
+from llmbench.cli.options.types import Command, Duration, check_folder, check_output
 from llmbench.cli.run_view import Outputs, Ways, measure
 from llmbench.cli.run_view import resume as go_on
 from llmbench.config import RunConfig
@@ -28,7 +29,7 @@ def _recipe_defaults(ctx: click.Context, _param: click.Parameter, path: Path | N
     """Take a recipe's values as defaults: what stands on the command line wins."""
     if path is not None:
         known = {param.name for param in ctx.command.params if isinstance(param, click.Option)}
-        ctx.default_map = {**(ctx.default_map or {}), **recipes.read_run(path, known=known)}
+        ctx.default_map = {**(ctx.default_map or {}), **read_run(path, known=known)}
     return path
 
 

@@ -17,9 +17,9 @@ from llmbench.analysis.comparison.paired_run import SIDES, compare_sides, finish
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, distinguish
 from llmbench.cli.messages import complain, say, shown, warn
-from llmbench.cli.options import Duration
-from llmbench.cli.placing import check_places
-from llmbench.cli.sides import Side
+from llmbench.cli.options.config_options import check_places
+from llmbench.cli.options.sides import Side
+from llmbench.cli.options.types import Duration
 from llmbench.config import RunConfig
 from llmbench.errors import ExitCode, OutputError, worst
 from llmbench.events import Header, LaunchEnded, LaunchStarted

@@ -15,11 +15,10 @@ from llmbench import plan, recording, store
 from llmbench.analysis import report, speedup
 from llmbench.analysis.report import Report
 from llmbench.analysis.speedup import Setup
-from llmbench.cli.asked import ask
-from llmbench.cli.finding import find
 from llmbench.cli.messages import complain, say, shown
-from llmbench.cli.options import Command, Duration, IntegerList, check_folder
-from llmbench.cli.placing import NumberList
+from llmbench.cli.options.config_options import NumberList, ask
+from llmbench.cli.options.resolve import find
+from llmbench.cli.options.types import Command, Duration, IntegerList, check_folder
 from llmbench.cli.run_view import View, is_empty
 from llmbench.config import WEIGHT_FORMATS, RunConfig
 from llmbench.errors import ExitCode, InputError

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from llmbench import importers, prompts, recipes, store
+from llmbench import importers, prompts, store
 from llmbench.analysis import report
+from llmbench.cli.options import recipe
 from llmbench.errors import LlmbenchError
 from llmbench.manifest import FILE_NAME, read_manifest
 from llmbench.run import Run
@@ -240,7 +241,7 @@ def test_nothing_breaks_the_reader_of_recipes(tmp_path: Path, content: bytes) ->
     path = tmp_path / "r.toml"
     path.write_bytes(content)
     with _bounds():
-        assert isinstance(recipes.read_run(path, known=("model", "num_iters", "seed")), dict)
+        assert isinstance(recipe.read_run(path, known=("model", "num_iters", "seed")), dict)
 
 
 @untrusted
@@ -256,7 +257,7 @@ def test_nothing_breaks_the_reader_of_recipes(tmp_path: Path, content: bytes) ->
 def test_nothing_breaks_the_reader_of_properties(text: str) -> None:
     """Properties, or an error, of whatever is given to -lc."""
     with _bounds():
-        assert isinstance(recipes.read_properties(text), tuple)
+        assert isinstance(recipe.read_properties(text), tuple)
 
 
 @untrusted

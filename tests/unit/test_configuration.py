@@ -5,9 +5,8 @@ from typing import Any
 import click
 import pytest
 
-from llmbench.cli.asked import Asked, ask, configuration_options, read_recipe
-from llmbench.cli.configuration import configurations
-from llmbench.cli.options import Command
+from llmbench.cli.options.config_options import Asked, ask, configuration_options, configurations, read_recipe
+from llmbench.cli.options.types import Command
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
 

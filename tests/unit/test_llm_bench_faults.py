@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from llmbench import recipes, store
+from llmbench import store
 from llmbench.analysis import metrics
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.rule import COMPARED, Verdict
 from llmbench.analysis.report import summarize
+from llmbench.cli.options import recipe
 from llmbench.config import Prompt, RunConfig
 from llmbench.engines.base import Counters, Generation
 from llmbench.engines.cross_check import suspicions
@@ -118,7 +119,7 @@ def test_a_long_json_is_no_file_name() -> None:
     """A name of a file has at most 255 bytes; a JSON of 1,000 is read as what it is."""
     given = json.dumps({"DEVICE_PROPERTIES": "x" * 1000, "NUM_STREAMS": 1})
 
-    (found,) = recipes.read_properties(given, option="-lc")
+    (found,) = recipe.read_properties(given, option="-lc")
     assert {"DEVICE_PROPERTIES": "x" * 1000, "NUM_STREAMS": 1} == found
 
 

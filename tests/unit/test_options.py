@@ -5,7 +5,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from llmbench.cli.options import Command, Duration, IntegerList, check_folder, check_output
+from llmbench.cli.options.types import Command, Duration, IntegerList, check_folder, check_output
 from llmbench.errors import InputError
 
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import recipes
 from llmbench.cli import run
-from llmbench.cli.asked import ask, read_recipe
-from llmbench.cli.configuration import configurations
+from llmbench.cli.options import recipe
+from llmbench.cli.options.config_options import ask, configurations, read_recipe
+from llmbench.cli.options.recipe import Properties
 from llmbench.errors import ExitCode, InputError
-from llmbench.recipes import Properties, files
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = {
@@ -33,13 +32,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def read(text: str) -> Properties:
     """The one set of properties that a text holds."""
-    (found,) = recipes.read_properties(text)
+    (found,) = recipe.read_properties(text)
     return found
 
 
 def refuse_properties(text: str) -> InputError:
     with pytest.raises(InputError) as caught:
-        recipes.read_properties(text)
+        recipe.read_properties(text)
     assert ExitCode.USAGE == caught.value.exit_code
     return caught.value
 
@@ -47,7 +46,7 @@ def refuse_properties(text: str) -> InputError:
 def refuse_run(content: str | bytes, folder: Path) -> InputError:
     (folder / "run.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError) as caught:
-        recipes.read_run("run.toml", known=KNOWN)
+        recipe.read_run("run.toml", known=KNOWN)
     return caught.value
 
 
@@ -95,8 +94,8 @@ def test_a_list_of_objects_holds_sets_of_properties(folder: Path) -> None:
     text = '[{"A": 1},\n{},\n{"A": [2, 3], "B": "x"}]'
     (folder / "sets.json").write_text(text)
 
-    assert ({"A": 1}, {}, {"A": (2, 3), "B": "x"}) == recipes.read_properties(text)
-    assert recipes.read_properties(text) == recipes.read_properties("sets.json")
+    assert ({"A": 1}, {}, {"A": (2, 3), "B": "x"}) == recipe.read_properties(text)
+    assert recipe.read_properties(text) == recipe.read_properties("sets.json")
     assert (
         "-lc:2: 'A' stands here a second time" == refuse_properties('[{"A": 1},\n{"A": 1, "A": 2}]').message
     )
@@ -110,7 +109,7 @@ def test_tables_of_a_recipe_are_sets_of_properties(folder: Path) -> None:
         "[[scheduler]]\nmax_num_seqs = 4\n"
         "[[scheduler]]\n[scheduler.cache_eviction_config]\nstart_size = 64\n"
     )
-    found = recipes.read_run("run.toml", known={*KNOWN, "cb_config"})
+    found = recipe.read_run("run.toml", known={*KNOWN, "cb_config"})
 
     assert ('[{"A": 1}, {"A": 2, "B": "x"}]',) == found["load_config"]
     assert ('[{"max_num_seqs": 4}, {"cache_eviction_config.start_size": 64}]',) == found["cb_config"]
@@ -187,7 +186,7 @@ def test_a_file_is_named_in_its_errors(folder: Path) -> None:
 
 def test_a_file_beyond_the_cap_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model given by mistake is not read into memory."""
-    monkeypatch.setattr(files, "MAX_FILE_BYTES", 8)
+    monkeypatch.setattr(properties, "MAX_FILE_BYTES", 8)
     (folder / "mine.json").write_text('{"A": 1}')
     assert {"A": 1} == read("mine.json")
 
@@ -236,9 +235,9 @@ def test_a_recipe_given_as_properties_is_recognised(folder: Path) -> None:
 
 def test_suggests_whatever_the_case() -> None:
     """The known spelling comes back; nothing where nothing is like it."""
-    assert "NUM_STREAMS" == recipes.suggest("num_stream", ["NUM_STREAMS", "CACHE_DIR"])
-    assert recipes.suggest("zzz", ["NUM_STREAMS"]) is None
-    assert recipes.suggest("zzz", []) is None
+    assert "NUM_STREAMS" == recipe.suggest("num_stream", ["NUM_STREAMS", "CACHE_DIR"])
+    assert recipe.suggest("zzz", ["NUM_STREAMS"]) is None
+    assert recipe.suggest("zzz", []) is None
 
 
 def test_reads_a_recipe(folder: Path) -> None:
@@ -266,14 +265,14 @@ def test_reads_a_recipe(folder: Path) -> None:
         "input_tokens": (32, 512),
         "prompt_file": ("short",),
         "load_config": ("latency", "A=1", '{"B": "\\u00e9", "C": 0.5}'),
-    } == recipes.read_run("run.toml", known=KNOWN)
+    } == recipe.read_run("run.toml", known=KNOWN)
 
 
 def test_the_properties_of_a_recipe_read_back(folder: Path) -> None:
     """What a table becomes is what -lc takes."""
     (folder / "run.toml").write_text('[properties]\nA = "x,B=1"\nC = true\n')
 
-    sources = recipes.read_run("run.toml", known=KNOWN)["load_config"]
+    sources = recipe.read_run("run.toml", known=KNOWN)["load_config"]
 
     assert isinstance(sources, tuple)
     assert [{"A": "x,B=1", "C": True}] == [read(str(source)) for source in sources]
@@ -330,9 +329,9 @@ def test_a_recipe_is_found_in_model_configs(folder: Path) -> None:
     (folder / "model_configs").mkdir()
     (folder / "model_configs" / "mine.toml").write_text("num-iters = 3")
 
-    assert {"num_iters": 3} == recipes.read_run("mine", known=KNOWN)
+    assert {"num_iters": 3} == recipe.read_run("mine", known=KNOWN)
     with pytest.raises(InputError, match="recipe 'nine' was not found") as caught:
-        recipes.read_run("nine", known=KNOWN)
+        recipe.read_run("nine", known=KNOWN)
     assert "did you mean model_configs/mine.toml?" == caught.value.hint
 
 
@@ -341,7 +340,7 @@ def test_our_recipes_are_of_options_that_run_has(path: Path) -> None:
     """Each names its model, and no option that does not exist."""
     known = {param.name for param in run.command.params if param.name}
 
-    options = recipes.read_run(path, known=known)
+    options = recipe.read_run(path, known=known)
 
     assert f"models/{path.stem.removesuffix('-sweep')}" == options["model"]
 

@@ -8,8 +8,8 @@ import click
 import pytest
 
 from llmbench.cli import run
-from llmbench.cli.options import Duration, IntegerList, WordList
-from llmbench.cli.placing import NumberList
+from llmbench.cli.options.config_options import NumberList
+from llmbench.cli.options.types import Duration, IntegerList, WordList
 
 NOT_IN_A_RECIPE = frozenset({"recipe", "framework", "optimum"})
 """The option that names it; and llm_bench's words for an engine, which have a test of their own."""

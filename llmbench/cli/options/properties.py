@@ -1,13 +1,131 @@
 """``-lc`` and its like into properties: JSON text, a JSON file, or pairs; one set of them, or several."""
 
 import collections
+import difflib
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 
+from llmbench.config import PropertyValue
 from llmbench.errors import InputError
-from llmbench.recipes.files import find, missing, text_of
-from llmbench.recipes.values import Pairs, RunValue, kind_of, scalar_of, value_of
+from llmbench.units import format_bytes
+
+FOLDER = Path("model_configs")
+"""Where a file is looked for that is not where its name says, relative to the working directory."""
+
+MAX_FILE_BYTES = 1 << 20
+
+
+def find(name: str, suffix: str) -> Path | None:
+    """The file of this name: as given, else in ``model_configs/``; ``None`` if there is none."""
+    given = Path(name)
+    candidates = [given]
+    if not given.is_absolute():
+        candidates += [FOLDER / given, FOLDER / f"{name}{suffix}"]
+    return next((path for path in candidates if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is something to read; a name too long for the system is nothing."""
+    try:
+        return path.exists() and not path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def text_of(path: Path) -> str:
+    """The text of a file of at most 1 MiB, without a byte-order mark."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}:{line}: not valid Unicode", hint="save the file as UTF-8") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(
+            f"{path} is larger than {format_bytes(MAX_FILE_BYTES)}", hint="is it the right file?"
+        )
+    return text
+
+
+def missing(what: str, name: str, suffix: str) -> InputError:
+    """The error for a file that is nowhere, with those there are."""
+    shown = name if len(name) <= 80 else f"{name[:77]}..."
+    there = sorted({*Path().glob(f"*{suffix}"), *FOLDER.glob(f"*{suffix}")})
+    by_name = {path.name: path for path in there} | {path.stem: path for path in there}
+    near = suggest(Path(name).name, by_name)
+    hint = (
+        f"did you mean {by_name[near]}?"
+        if near
+        else f"there are: {', '.join(map(str, there)) or 'none here'}"
+    )
+    return InputError(f"{what} {shown!r} was not found", hint=hint)
+
+
+def suggest(name: str, known: Collection[str]) -> str | None:
+    """The known name most like this one, whatever its case; ``None`` if none is like it."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[near[0]] if near else None
+
+
+RunValue = PropertyValue | tuple[PropertyValue, ...]
+"""A value of an option, as a recipe can hold it."""
+
+
+class Pairs(list[tuple[str, object]]):
+    """An object of JSON or a table of TOML with every key as written, doubles included."""
+
+
+def value_of(value: object, key: str, where: str) -> RunValue:
+    """A scalar, or a list of at least one of them."""
+    if not isinstance(value, list) or isinstance(value, Pairs):
+        return scalar_of(value, key, where)
+    if not value:
+        raise InputError(f"{where}: {key} is an empty list", hint="list the values to sweep, or give one")
+    return tuple(scalar_of(item, key, where) for item in value)
+
+
+def scalar_of(value: object, key: str, where: str) -> PropertyValue:
+    """A text, a finite number, true or false."""
+    if not isinstance(value, PropertyValue):
+        raise InputError(
+            f"{where}: {key} is {kind_of(value)}",
+            hint="a value is a text, a number, true or false; none is nested",
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where}: {key} is {value}, which is no number", hint="give a finite number")
+    if isinstance(value, str) and not _is_unicode(value):
+        raise InputError(f"{where}: {key} is not valid Unicode", hint="it holds half of a surrogate pair")
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written down: it holds no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def kind_of(value: object) -> str:
+    """What a value that was not expected is called in a message."""
+    if value is None:
+        return "null"
+    kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        ((Mapping, Pairs), "an object"),
+        (list, "a list"),
+        (str, "a text"),
+        ((int, float), "a number"),
+    )
+    return next((name for kind, name in kinds if isinstance(value, kind)), "a date")
+
 
 NESTED = frozenset({"--cb-config", "--draft-cb-config"})
 """Options whose properties have parts with properties of their own."""

@@ -4,16 +4,118 @@ The command line and a recipe (RUN.toml) go the same way, so that a recipe means
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import itertools
+import os
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from llmbench import recipes
-from llmbench.cli.options import IntegerList, WordList
-from llmbench.cli.placing import PLACEMENT_OPTIONS
-from llmbench.config import ATTENTIONS, ENGINES, LORA_MODES, WEIGHT_FORMATS
+from llmbench import place
+from llmbench.analysis.placement_proof import Effect
+from llmbench.cli.options import recipe
+from llmbench.cli.options.recipe import Properties, RunValue
+from llmbench.cli.options.types import IntegerList, WordList, find_prompts
+from llmbench.config import (
+    ATTENTIONS,
+    COMPILER,
+    ENGINES,
+    LORA_MODES,
+    POLICY,
+    TENSOR_PARALLEL,
+    WEIGHT_FORMATS,
+    Prompt,
+    PropertyValue,
+    RunConfig,
+)
+from llmbench.errors import InputError, MachineError
+from llmbench.system.topology import parse_list
+
+_WIDTH = 100
+MARK = f"tensor_parallel={Effect.INEFFECTIVE.value}"
+
+
+class NumberList(click.ParamType[tuple[int, ...]]):
+    """``0,2-3`` as a tuple of numbers."""
+
+    name = "N,N-N"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """The numbers, ascending; a recipe's list has its parts already."""
+        if value == ():
+            return ()
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        try:
+            numbers = parse_list(text)
+        except InputError as error:
+            self.fail(f"{error.message}; {error.hint}", param, ctx)
+        if not numbers:
+            self.fail(f"{text!r} is no list of numbers; write it like 0,2-3", param, ctx)
+        return numbers
+
+
+PLACEMENT_OPTIONS = (
+    click.option(
+        "--sockets",
+        type=NumberList(),
+        default=(),
+        help="Run on these sockets, threads and memory: 0, or 0,1.",
+    ),
+    click.option("--numa-nodes", type=NumberList(), default=(), help="Run on the CPUs of these NUMA nodes."),
+    click.option("--cores", type=NumberList(), default=(), help="Run on these CPUs, by number."),
+    click.option("--membind", type=NumberList(), default=(), help="Take memory from these NUMA nodes only."),
+    click.option(
+        "--interleave",
+        type=NumberList(),
+        default=(),
+        help="Spread memory page by page over these NUMA nodes.",
+    ),
+    click.option(
+        "--tensor-parallel",
+        is_flag=True,
+        help=f"Split every matrix multiplication over the sockets: -lc {POLICY}={TENSOR_PARALLEL}.",
+    ),
+)
+"""Options of every subcommand that measures; the parameters have the names of `RunConfig`'s fields."""
+
+
+def with_policy(properties: Mapping[str, RunValue]) -> dict[str, RunValue]:
+    """The properties and ``--tensor-parallel`` together; refused where they contradict each other."""
+    given = properties.get(POLICY, TENSOR_PARALLEL)
+    if given != TENSOR_PARALLEL:
+        raise InputError(
+            f"--tensor-parallel was given, and -lc sets {POLICY} to {given!r}", hint="keep one of the two"
+        )
+    return {**properties, POLICY: TENSOR_PARALLEL}
+
+
+def check_places(cells: Sequence[RunConfig], *, is_strict: bool) -> None:
+    """Find every configuration's place before anything is loaded; warn, loudly, where nothing will be split.
+
+    Raises ``MachineError`` where the machine has less than was asked for, and under *is_strict* where tensor
+    parallelism would split nothing.
+    """
+    found = [place.warn_of_no_split(config, place.find(config)) for config in cells]
+    for sentence in dict.fromkeys(filter(None, found)):
+        if is_strict:
+            raise MachineError(
+                sentence,
+                hint="run it on a machine of two sockets, or without --strict: its rows are marked then",
+            )
+        _shout("TENSOR PARALLELISM WILL DO NOTHING HERE", f"{sentence}. Every row is marked {MARK}.")
+
+
+def _shout(title: str, sentence: str) -> None:
+    """A warning that no one can miss, on standard error."""
+    lines = ["!" * _WIDTH, title, *textwrap.wrap(sentence, _WIDTH - 4), "!" * _WIDTH]
+    for line in lines:
+        text = line if line.startswith("!!!") else f"!!! {line}"
+        click.echo(click.style(text, fg="red", bold=True) if "NO_COLOR" not in os.environ else text, err=True)
+
 
 _FRAMEWORKS = ("ov", "pt")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -267,7 +369,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
 
     known = {option.name for option in run.command.params if option.name}
     wanted = {option.name for option in configuration_options(click.Command("recipe")).params}
-    return {name: value for name, value in recipes.read_run(path, known=known).items() if name in wanted}
+    return {name: value for name, value in recipe.read_run(path, known=known).items() if name in wanted}
 
 
 def ask(values: Mapping[str, Any]) -> Asked:
@@ -278,3 +380,133 @@ def ask(values: Mapping[str, Any]) -> Asked:
     command = configuration_options(click.Command("recipe"))
     context = command.make_context("recipe", [], default_map=dict(values))
     return Asked(**context.params)
+
+
+_KV_PRECISION = "KV_CACHE_PRECISION"
+_MODEL_CACHE = "CACHE_DIR"
+
+
+def configurations(asked: Asked, model: str, weight_format: str | None = None) -> tuple[RunConfig, ...]:
+    """The configuration asked for, or the cells of a sweep: the cross product of every list, in the order given.
+
+    *model* and its *weight_format* are those of all cells.
+    """
+    swept = itertools.product(
+        asked.attention or ("pa" if asked.engine == "genai" else "sdpa",),
+        asked.threads or (None,),
+        _swept(_with_named(found, asked) for found in _read(asked.load_config, "-lc")),
+        _swept(_read(asked.cb_config, "--cb-config")),
+        asked.batch_size,
+        asked.infer_count,
+    )
+    base = dataclasses.replace(_base(asked, model), weight_format=weight_format)
+    return tuple(
+        dataclasses.replace(
+            base,
+            attention=attention,
+            threads=threads,
+            properties=properties,
+            scheduler=scheduler,
+            batch_size=batch_size,
+            output_tokens=output_tokens,
+        )
+        for attention, threads, properties, scheduler, batch_size, output_tokens in swept
+    )
+
+
+def _base(asked: Asked, model: str) -> RunConfig:
+    """What every cell of a sweep has in common."""
+    return RunConfig(
+        model=model,
+        prompts=_prompts(asked),
+        engine=asked.engine,
+        device=asked.device.upper() if asked.engine != "scripted" else asked.device,
+        iterations=asked.num_iters,
+        warmups=asked.warmups,
+        launches=asked.launches,
+        seed=asked.seed,
+        num_beams=asked.num_beams,
+        do_sample=asked.do_sample,
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        top_k=asked.top_k,
+        is_streamed=asked.streaming,
+        draft_model=asked.draft_model,
+        draft_device=asked.draft_device.upper() if asked.draft_device else None,
+        draft_scheduler=_single(asked.draft_cb_config, "--draft-cb-config"),
+        num_assistant_tokens=asked.num_assistant_tokens,
+        assistant_confidence_threshold=asked.assistant_confidence_threshold,
+        max_ngram_size=asked.max_ngram_size,
+        lora=asked.lora,
+        lora_alphas=asked.lora_alphas,
+        lora_mode=asked.lora_mode,
+        is_lora_idle=asked.empty_lora,
+        apply_chat_template=asked.apply_chat_template,
+        stop_at_eos=asked.end_token_stopping,
+        foreign_cpu_limit=asked.foreign_cpu_limit,
+        sockets=asked.sockets,
+        numa_nodes=asked.numa_nodes,
+        cores=asked.cores,
+        membind=asked.membind,
+        interleave=asked.interleave,
+        is_verified=not asked.no_verify,
+        is_subsequent=asked.subsequent,
+        interpreter=asked.python,
+    )
+
+
+def _prompts(asked: Asked) -> tuple[Prompt, ...]:
+    """The prompts asked for, permuted each iteration or not."""
+    found = find_prompts(
+        text=asked.prompt,
+        files=asked.prompt_file,
+        indices=asked.prompt_index,
+        lengths=asked.input_tokens,
+        seed=asked.seed,
+    )
+    is_permuted = not asked.disable_prompt_permutation
+    return tuple(dataclasses.replace(prompt, is_permuted=is_permuted) for prompt in found)
+
+
+def _read(sources: tuple[str, ...], option: str) -> Iterator[Properties]:
+    """The properties of every source together, later ones over earlier ones; of several sets each in turn."""
+    for sets in itertools.product(*(recipe.read_properties(source, option=option) for source in sources)):
+        yield {name: value for properties in sets for name, value in properties.items()}
+
+
+def _single(sources: tuple[str, ...], option: str) -> dict[str, PropertyValue]:
+    """The properties of every source, none of which is swept."""
+    (found, *others) = _swept(_read(sources, option))
+    if others:
+        raise InputError(f"{option} takes one value a key", hint="sweep --cb-config instead")
+    return found
+
+
+def _with_named(properties: Properties, asked: Asked) -> Properties:
+    """The OpenVINO properties of ``-lc``, and those that have an option of their own."""
+    named = {
+        _KV_PRECISION: ("--kv-cache-precision", asked.kv_cache_precision),
+        _MODEL_CACHE: ("--model-cache", asked.model_cache),
+        COMPILER: ("--torch-compile", asked.torch_compile),
+    }
+    for name, (option, value) in named.items():
+        if value and name in properties:
+            raise InputError(f"{name} stands in -lc and {option} is given as well", hint="keep one of them")
+        if value:
+            properties = {**properties, name: value}
+    return with_policy(properties) if asked.tensor_parallel else properties
+
+
+def _swept(sets: Iterable[Properties]) -> list[dict[str, PropertyValue]]:
+    """Of each set every combination of the values listed, the last key changing fastest."""
+    return [
+        dict(zip(properties, values, strict=True))
+        for properties in sets
+        for values in itertools.product(*_lists(properties))
+    ]
+
+
+def _lists(properties: Properties) -> Iterator[tuple[PropertyValue, ...]]:
+    """The values of each key; a single one as a list of one."""
+    for value in properties.values():
+        yield value if isinstance(value, tuple) else (value,)

@@ -9,8 +9,8 @@ import click
 from click.core import ParameterSource
 
 from llmbench.analysis.comparison.paired_run import SIDES
-from llmbench.cli.asked import ask, configuration_options, read_recipe
-from llmbench.cli.finding import find
+from llmbench.cli.options.config_options import ask, configuration_options, read_recipe
+from llmbench.cli.options.resolve import find
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
 from llmbench.subject import Subject

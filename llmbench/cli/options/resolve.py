@@ -3,8 +3,7 @@
 import dataclasses
 
 from llmbench import interpreter
-from llmbench.cli.asked import Asked
-from llmbench.cli.configuration import configurations
+from llmbench.cli.options.config_options import Asked, configurations
 from llmbench.config import RunConfig
 from llmbench.engines.abilities import check_abilities
 from llmbench.errors import InputError

@@ -6,10 +6,22 @@ import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from llmbench.cli.options.properties import (
+    FOLDER,
+    Pairs,
+    Properties,
+    RunValue,
+    find,
+    flat,
+    kind_of,
+    missing,
+    read_properties,
+    scalar_of,
+    suggest,
+    text_of,
+    value_of,
+)
 from llmbench.errors import InputError
-from llmbench.recipes.files import find, missing, suggest, text_of
-from llmbench.recipes.properties import flat
-from llmbench.recipes.values import Pairs, RunValue, kind_of, scalar_of, value_of
 
 _REPEATABLE = frozenset({"load_config", "cb_config", "draft_cb_config", "prompt_file", "lora", "lora_alphas"})
 _PROPERTIES = ("load_config", "cb_config", "draft_cb_config")
@@ -133,3 +145,6 @@ def _line_of(text: str, key: str) -> int:
     """The line on which a key is set; 1 where it is spelled in a way that is not looked for."""
     place = re.search(rf"""^\s*\[*\s*["']?{re.escape(key)}["']?\s*[=.\]]""", text, re.MULTILINE)
     return text.count("\n", 0, place.end()) + 1 if place else 1
+
+
+__all__ = ["FOLDER", "Properties", "RunValue", "read_properties", "read_run", "suggest"]
