@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmbench import convert, fetch, store
+from llmbench import fetch, store
 from llmbench.analysis.comparison.compare import Comparison, compare
 from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.report import Report, summarize
+from llmbench.convert import pipeline
 from llmbench.render.verdict import sentence
 
 ONE_IN = 20
@@ -71,8 +72,8 @@ def _compared(asked: argparse.Namespace) -> Iterator[Comparison]:
 
 def _model() -> Path:
     """The demo's model, converted."""
-    request = convert.Request(model_id=str(fetch.demo_model()), output_dir=fetch.demo_folder() / "models")
-    (converted,) = convert.convert(request, lambda _progress: None)
+    request = pipeline.Request(model_id=str(fetch.demo_model()), output_dir=fetch.demo_folder() / "models")
+    (converted,) = pipeline.convert(request, lambda _progress: None)
     return converted.folder
 
 

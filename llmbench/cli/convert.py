@@ -12,7 +12,7 @@ import click
 from llmbench.child import Progress
 from llmbench.cli.messages import say, shown, warn
 from llmbench.cli.options.types import Command
-from llmbench.convert import WEIGHT_FORMATS, Converted, Request, convert
+from llmbench.convert.pipeline import WEIGHT_FORMATS, Converted, Request, convert
 from llmbench.units import format_bytes, format_duration
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
-from llmbench import convert, fetch, prompts, store
+from llmbench import fetch, prompts, store
 from llmbench.cli.convert import watch
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.run_view import Outputs, Ways, measure
 from llmbench.config import RunConfig
+from llmbench.convert import pipeline
 from llmbench.runner import Limits
 from llmbench.subject import find_subject
 
@@ -23,7 +24,7 @@ def _model(folder: Path) -> Path:
     path = fetch.demo_folder() / fetch.FILE_NAME
     if not path.is_file():
         click.echo(f"fetching {fetch.FILE_NAME} (94 MiB), once, into {path.parent}", err=True)
-    request = convert.Request(model_id=str(fetch.demo_model()), output_dir=folder)
+    request = pipeline.Request(model_id=str(fetch.demo_model()), output_dir=folder)
     (converted,) = watch(request)
     return converted.folder
 

@@ -12,8 +12,8 @@ from llmbench import plan, recording, runner
 from llmbench.analysis.report import distinguish
 from llmbench.cli.forecast import forecast
 from llmbench.cli.messages import salvage_option, say
-from llmbench.cli.options.recipe import read_run
 from llmbench.cli.options.config_options import Asked, configuration_options
+from llmbench.cli.options.recipe import read_run
 from llmbench.cli.options.resolve import find
 from llmbench.cli.options.types import Command, Duration, check_folder, check_output
 from llmbench.cli.run_view import Outputs, Ways, measure

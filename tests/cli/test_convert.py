@@ -7,7 +7,7 @@ import pytest
 
 from llmbench.child import Progress
 from llmbench.cli import convert
-from llmbench.convert import Converted
+from llmbench.convert.pipeline import Converted
 from llmbench.manifest import FileRecord, Manifest, Recipe, Source, Timings
 
 CONVERTED = Converted(

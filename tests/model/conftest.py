@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import convert, digests, fetch
-from llmbench.convert import Converted, Request
+from llmbench import digests, fetch
+from llmbench.convert import pipeline
+from llmbench.convert.pipeline import Converted, Request
 from tests import hf_model
 
 FORMATS = ("fp16", "int8", "int4")
@@ -20,8 +21,8 @@ def demo_gguf() -> Path:
 @pytest.fixture(scope="session")
 def demo_ir(demo_gguf: Path) -> Path:
     """The IR folder of that model, with tokenizers and manifest."""
-    request = convert.Request(model_id=str(demo_gguf), output_dir=fetch.demo_folder() / "models")
-    (converted,) = convert.convert(request, lambda _progress: None)
+    request = pipeline.Request(model_id=str(demo_gguf), output_dir=fetch.demo_folder() / "models")
+    (converted,) = pipeline.convert(request, lambda _progress: None)
     return converted.folder
 
 
@@ -36,5 +37,5 @@ def conversions(real_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """That model in each weight format."""
     output = tmp_path_factory.mktemp("converted")
     request = Request(model_id=str(real_folder), output_dir=output, weight_formats=FORMATS)
-    made = list(convert.convert(request, lambda _progress: None))
+    made = list(pipeline.convert(request, lambda _progress: None))
     return {str(converted.manifest.recipe.weight_format): converted for converted in made}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from llmbench import ir, store
-from llmbench.convert import Converted, verification
+from llmbench.convert import verification
+from llmbench.convert.pipeline import Converted
 from llmbench.manifest import read_manifest
 from tests.conftest import RunCommand
 from tests.model.conftest import FORMATS

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmbench import convert, engines, store
+from llmbench import engines, store
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.validity import TICKS_ALLOWED_S
 from llmbench.config import Prompt, RunConfig
-from llmbench.convert import Converted
+from llmbench.convert import pipeline
+from llmbench.convert.pipeline import Converted
 from llmbench.engines.base import Generation, Request, Session
 from llmbench.engines.cross_check import suspicions
 from llmbench.manifest import FILE_NAME
@@ -111,8 +112,8 @@ def test_pytorch_runs_the_published_model(measure: Measure, real_folder: Path) -
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model of random weights as it would be published, and its IR with the very same weights, in fp32."""
     folder = hf_model.build_tiny(tmp_path_factory.mktemp("tiny") / "hf")
-    request = convert.Request(model_id=str(folder), output_dir=folder.parent, weight_formats=("fp32",))
-    (made,) = convert.convert(request, lambda _progress: None)
+    request = pipeline.Request(model_id=str(folder), output_dir=folder.parent, weight_formats=("fp32",))
+    (made,) = pipeline.convert(request, lambda _progress: None)
     return folder, made.folder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.convert import Converted
+from llmbench.convert.pipeline import Converted
 
 _ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)

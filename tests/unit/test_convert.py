@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llmbench import convert, ir
-from llmbench.convert import Request, verification
+from llmbench import ir
+from llmbench.convert import pipeline, verification
+from llmbench.convert.pipeline import Request
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.manifest import Manifest, read_manifest
 from tests import hf_model
@@ -86,7 +87,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("sys.path", [])
 
     with pytest.raises(MachineError, match="optimum-intel, torch, transformers, nncf") as caught:
-        list(convert.convert(Request(model_id=str(tmp_path), output_dir=tmp_path / "out"), print))
+        list(pipeline.convert(Request(model_id=str(tmp_path), output_dir=tmp_path / "out"), print))
 
     assert "pip install 'llmbench[convert]'" == caught.value.hint
 
@@ -97,7 +98,7 @@ def test_the_place_is_judged_before_the_model(tmp_path: Path) -> None:
     request = Request(model_id="no/such/model", output_dir=tmp_path / "file" / "out")
 
     with pytest.raises(InputError, match="--output-dir"):
-        list(convert.convert(request, print))
+        list(pipeline.convert(request, print))
 
 
 @pytest.mark.parametrize("arguments", [["--weight-format", "int3"], ["--weight-format", ""]])
@@ -191,8 +192,8 @@ def test_a_killed_conversion_leaves_only_a_folder_marked_partial(tiny: Path, tmp
         while "exporting" not in process.stderr.readline():
             assert process.poll() is None
         convert = psutil.Process(process.pid)
-        wait_until(lambda: bool(convert.children()), "the exporter to begin")
-        (exporter,) = convert.children()
+        wait_until(lambda: bool(pipeline.children()), "the exporter to begin")
+        (exporter,) = pipeline.children()
         process.kill()
 
     wait_until(lambda: is_gone(exporter), "the exporter to end")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.convert import targets
+from llmbench.convert import output
 from llmbench.errors import InputError, OutputError
 from llmbench.manifest import Manifest, Recipe, Source, write_manifest
 
@@ -35,7 +35,7 @@ def _stand(target: Path, recipe: Recipe = RECIPE) -> Manifest:
 
 def test_the_seed_layout() -> None:
     """One folder a precision, below pytorch/dldt."""
-    assert Path("out/pytorch/dldt/INT4") == targets.target_folder(Path("out"), "int4")
+    assert Path("out/pytorch/dldt/INT4") == output.target_folder(Path("out"), "int4")
 
 
 def test_a_free_place_is_free(tmp_path: Path) -> None:
@@ -43,14 +43,14 @@ def test_a_free_place_is_free(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     for name in ("missing", "empty"):
-        assert targets.standing(tmp_path / name, SOURCE, RECIPE, overwrite=False) is None
+        assert output.standing(tmp_path / name, SOURCE, RECIPE, overwrite=False) is None
 
 
 def test_the_same_conversion_stands(tmp_path: Path) -> None:
     """Same source and recipe: its manifest is the answer, nothing is to be done."""
     manifest = _stand(tmp_path / "INT4")
 
-    assert manifest == targets.standing(tmp_path / "INT4", SOURCE, RECIPE, overwrite=False)
+    assert manifest == output.standing(tmp_path / "INT4", SOURCE, RECIPE, overwrite=False)
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_another_conversion_is_refused(source: Source, recipe: Recipe, told: str
     _stand(tmp_path / "INT4")
 
     with pytest.raises(InputError, match=told) as caught:
-        targets.standing(tmp_path / "INT4", source, recipe, overwrite=False)
+        output.standing(tmp_path / "INT4", source, recipe, overwrite=False)
 
     assert "--overwrite" in str(caught.value.hint)
-    assert targets.standing(tmp_path / "INT4", source, recipe, overwrite=True) is None
+    assert output.standing(tmp_path / "INT4", source, recipe, overwrite=True) is None
 
 
 def test_a_damaged_conversion_does_not_stand(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_damaged_conversion_does_not_stand(tmp_path: Path) -> None:
     (tmp_path / "INT4" / "openvino_model.bin").unlink()
 
     with pytest.raises(InputError, match=r"openvino_model\.bin is missing"):
-        targets.standing(tmp_path / "INT4", SOURCE, RECIPE, overwrite=False)
+        output.standing(tmp_path / "INT4", SOURCE, RECIPE, overwrite=False)
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
@@ -88,17 +88,17 @@ def test_what_is_no_model_is_never_replaced(tmp_path: Path, *, overwrite: bool) 
     (tmp_path / "INT4" / "thesis.txt").write_text("years of work")
 
     with pytest.raises(InputError, match="INT4 exists"):
-        targets.standing(tmp_path / "INT4", SOURCE, RECIPE, overwrite=overwrite)
+        output.standing(tmp_path / "INT4", SOURCE, RECIPE, overwrite=overwrite)
 
 
 def test_a_partial_folder_becomes_the_target(tmp_path: Path) -> None:
     """What was built is what stands, and nothing else is left."""
     target = tmp_path / "pytorch" / "dldt" / "INT4"
 
-    with targets.partial_folder(target) as partial:
+    with output.partial_folder(target) as partial:
         (partial / "a.txt").write_text("whole")
         assert not target.exists()
-        targets.finish(partial, target)
+        output.finish(partial, target)
 
     assert ["a.txt"] == [file.name for file in target.iterdir()]
     assert [target] == list(target.parent.iterdir())
@@ -109,9 +109,9 @@ def test_an_older_conversion_is_replaced_whole(tmp_path: Path) -> None:
     target = tmp_path / "INT4"
     _stand(target)
 
-    with targets.partial_folder(target) as partial:
+    with output.partial_folder(target) as partial:
         (partial / "a.txt").write_text("new")
-        targets.finish(partial, target)
+        output.finish(partial, target)
 
     assert ["a.txt"] == [file.name for file in target.iterdir()]
     assert [target] == list(tmp_path.iterdir())
@@ -121,7 +121,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     """The partial folder goes, and the folders that were made for it."""
 
     def fail() -> None:
-        with targets.partial_folder(tmp_path / "out" / "pytorch" / "dldt" / "INT4") as partial:
+        with output.partial_folder(tmp_path / "out" / "pytorch" / "dldt" / "INT4") as partial:
             (partial / "a.txt").write_text("half")
             raise KeyboardInterrupt
 
@@ -141,8 +141,8 @@ def test_what_a_kill_left_is_removed(tmp_path: Path) -> None:
     (stale / "model.gguf").symlink_to(outside)
     (stale / "folder").symlink_to(tmp_path)
 
-    with targets.partial_folder(tmp_path / "INT4") as partial:
-        assert [] == targets.files_of(partial)
+    with output.partial_folder(tmp_path / "INT4") as partial:
+        assert [] == output.files_of(partial)
         assert [".lock"] == [entry.name for entry in partial.iterdir()]
 
     assert "a person's file" == outside.read_text()
@@ -150,9 +150,9 @@ def test_what_a_kill_left_is_removed(tmp_path: Path) -> None:
 
 def test_two_conversions_do_not_share_a_folder(tmp_path: Path) -> None:
     """The second is refused, and the first one's files stay."""
-    with targets.partial_folder(tmp_path / "INT4") as partial:
+    with output.partial_folder(tmp_path / "INT4") as partial:
         (partial / "a.txt").write_text("first")
-        second = targets.partial_folder(tmp_path / "INT4")
+        second = output.partial_folder(tmp_path / "INT4")
         with pytest.raises(InputError, match="another llmbench convert is writing"), second:
             pass
         assert "first" == (partial / "a.txt").read_text()
@@ -163,24 +163,24 @@ def test_a_place_that_is_no_folder_is_refused_early(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(InputError, match="is not a folder"):
-        targets.check_writable(tmp_path / "file" / "out")
+        output.check_writable(tmp_path / "file" / "out")
     with (
         pytest.raises(InputError, match="cannot be written"),
-        targets.partial_folder(tmp_path / "file" / "INT4"),
+        output.partial_folder(tmp_path / "file" / "INT4"),
     ):
         pass
 
 
 def test_a_place_that_can_be_made_is_fine(tmp_path: Path) -> None:
     """Folders that do not exist yet are no obstacle, and are not made by looking."""
-    targets.check_writable(tmp_path / "a" / "b")
+    output.check_writable(tmp_path / "a" / "b")
 
     assert [] == list(tmp_path.iterdir())
 
 
 def test_too_little_disk_is_told_before_it_is_full(tmp_path: Path) -> None:
     """Needed and free are both told."""
-    targets.check_space(tmp_path, 1)
+    output.check_space(tmp_path, 1)
 
     with pytest.raises(OutputError, match=r"takes about .* GiB; .* free"):
-        targets.check_space(tmp_path, 1 << 60)
+        output.check_space(tmp_path, 1 << 60)

@@ -1,0 +1,253 @@
+"""Convert a model to OpenVINO IR: export, verify against the source, hash, and leave a manifest beside it."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from llmbench import ir
+from llmbench._version import __version__
+from llmbench.child import Progress, Report
+from llmbench.convert import exporter, hub, output, sources, verification
+from llmbench.convert.hub import HubModel
+from llmbench.convert.request import WEIGHT_FORMATS, Request, check_format, recipe_of
+from llmbench.convert.sources import LocalSource
+from llmbench.digests import file_sha256
+from llmbench.errors import InputError, LaunchError
+from llmbench.gguf_header import read_header
+from llmbench.manifest import SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
+
+__all__ = ["WEIGHT_FORMATS", "Converted", "Request", "convert"]
+
+DEFAULT_FORMATS = ("fp16",)
+_BYTES_PER_WEIGHT = {"fp32": 4.0, "fp16": 2.0, "int8": 1.1, "int4": 0.7}
+_PACKAGES = (
+    "openvino",
+    "openvino-genai",
+    "openvino-tokenizers",
+    "optimum-intel",
+    "transformers",
+    "torch",
+    "nncf",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """A conversion that stands in *folder*; *is_new* is false where it stood there before."""
+
+    folder: Path
+    manifest: Manifest
+    is_new: bool
+
+
+def convert(request: Request, report: Report) -> Iterator[Converted]:
+    """Yield each conversion as it is whole. Every fault that can be told beforehand is told before the first."""
+    output.check_writable(request.output_dir)
+    report(Progress(label="looking at the source"))
+    found = sources.find_source(
+        request.model_id, revision=request.revision, trusts_remote_code=request.trusts_remote_code
+    )
+    if isinstance(found, HubModel):
+        if found.holds_ir:
+            yield _fetch_ir(request, found, report)
+            return
+        exporter.check_extra()
+        report(Progress(label=f"fetching {found.id}"))
+        folder = hub.download(found, report=report)
+        found = sources.inspect_folder(folder, trusts_remote_code=request.trusts_remote_code, hub_model=found)
+    if found.kind == "gguf":
+        yield _convert_gguf(request, found, report)
+    else:
+        exporter.check_extra()
+        yield from _convert_folder(request, found, report)
+
+
+def _convert_folder(request: Request, source: LocalSource, report: Report) -> Iterator[Converted]:
+    """Convert a Hugging Face folder to each weight format that does not stand already."""
+    pending: list[tuple[Recipe, Path]] = []
+    for weight_format in request.weight_formats or DEFAULT_FORMATS:
+        recipe = recipe_of(request, weight_format)
+        target = output.target_folder(request.output_dir, weight_format)
+        standing = output.standing(target, source.origin, recipe, overwrite=request.overwrite)
+        if standing is None:
+            pending.append((recipe, target))
+        else:
+            yield Converted(folder=target, manifest=standing, is_new=False)
+    with ExitStack() as stack:
+        partials = [stack.enter_context(output.partial_folder(target)) for _, target in pending]
+        for partial in partials[:1]:
+            output.check_space(partial, _needed_bytes(source, [recipe for recipe, _ in pending]))
+        reading: verification.Reading | None = None
+        for (recipe, target), partial in zip(pending, partials, strict=True):
+            export_s = _export(source, recipe, partial, report)
+            start = time.perf_counter()
+            if reading is None:
+                reading = _read_source(source, recipe, partial, report)
+            findings = _compare(reading, recipe, partial, report)
+            timings = Timings(export_s=export_s, verify_s=time.perf_counter() - start)
+            context = ir.context_of_config(partial / "config.json")
+            manifest = _manifest(source, recipe, context_tokens=context, findings=findings, timings=timings)
+            yield _finish(partial, target, manifest, report)
+
+
+def _export(source: LocalSource, recipe: Recipe, partial: Path, report: Report) -> float:
+    """Run the exporter on *source* into *partial*; the seconds it took."""
+    report(Progress(label=f"exporting {recipe.weight_format}"))
+    start = time.perf_counter()
+    exporter.export(source.path, partial, model_type=str(source.model_type), recipe=recipe, report=report)
+    elapsed = time.perf_counter() - start
+    _check_whole(partial)
+    return elapsed
+
+
+def _read_source(source: LocalSource, recipe: Recipe, partial: Path, report: Report) -> verification.Reading:
+    """What the source model makes of the built-in texts."""
+    report(Progress(label="reading with the source model"))
+    return verification.read_source(
+        source.path, trusts_remote_code=recipe.trusts_remote_code, scratch=partial, report=report
+    )
+
+
+def _compare(
+    reading: verification.Reading, recipe: Recipe, partial: Path, report: Report
+) -> verification.Findings:
+    """What the IR makes of the same texts."""
+    report(Progress(label=f"comparing {recipe.weight_format} with its source"))
+    return verification.compare(reading, partial, weight_format=str(recipe.weight_format), report=report)
+
+
+def _convert_gguf(request: Request, source: LocalSource, report: Report) -> Converted:
+    """Write the IR of a GGUF, which keeps its own weight format."""
+    ir.check_files(ir.locate(source.path))
+    header = read_header(source.path)
+    own = str(header.weight_format)
+    precision = sources.precision_of_gguf(own)
+    check_format(request, precision, f"{source.path} keeps its own weights, {own}")
+    recipe, target = Recipe(weight_format=own), output.target_folder(request.output_dir, precision)
+    standing = output.standing(target, source.origin, recipe, overwrite=request.overwrite)
+    if standing is not None:
+        return Converted(folder=target, manifest=standing, is_new=False)
+    with output.partial_folder(target) as partial:
+        output.check_space(partial, source.path.stat().st_size)
+        report(Progress(label=f"reading {source.path.name}"))
+        start = time.perf_counter()
+        exporter.export_gguf(source.path, partial, report=report)
+        export_s = time.perf_counter() - start
+        _check_whole(partial)
+        has_template = "tokenizer.chat_template" in header.metadata
+        findings, verify_s = _check_alone(
+            partial, _ENGINE_READS_GGUF, has_template=has_template, report=report
+        )
+        timings = Timings(export_s=export_s, verify_s=verify_s)
+        context = header.context_tokens
+        manifest = _manifest(source, recipe, context_tokens=context, findings=findings, timings=timings)
+        return _finish(partial, target, manifest, report)
+
+
+def _fetch_ir(request: Request, model: HubModel, report: Report) -> Converted:
+    """Fetch an IR that a hub already holds, check it, and give it a manifest."""
+    report(Progress(label=f"fetching {model.id}, which is an IR already"))
+    peek = hub.download(dataclasses.replace(model, files=(ir.MODEL_XML,)), report=report)
+    precision = sources.precision_of_ir(peek / ir.MODEL_XML)
+    check_format(request, precision, f"{model.id} is an IR already, in {precision}")
+    recipe, target = Recipe(weight_format=precision), output.target_folder(request.output_dir, precision)
+    standing = output.standing(target, model.origin, recipe, overwrite=request.overwrite)
+    if standing is not None:
+        return Converted(folder=target, manifest=standing, is_new=False)
+    with output.partial_folder(target) as partial:
+        hub.download(model, target=partial, report=report)
+        _check_whole(partial)
+        findings, verify_s = _check_alone(partial, _SOURCE_IS_AWAY, has_template=False, report=report)
+        context = ir.context_of_config(partial / "config.json")
+        timings = Timings(verify_s=verify_s)
+        manifest = _manifest(model, recipe, context_tokens=context, findings=findings, timings=timings)
+        return _finish(partial, target, manifest, report)
+
+
+_ENGINE_READS_GGUF = "not measured: the engine reads the GGUF itself, and nothing here reads it otherwise"
+_SOURCE_IS_AWAY = "not measured: the IR was fetched without the model it was made from"
+
+
+def _check_alone(
+    partial: Path, note: str, *, has_template: bool, report: Report
+) -> tuple[verification.Findings, float]:
+    """What can be verified without a source, and the seconds it took: the tokenizer."""
+    report(Progress(label="checking the tokenizer"))
+    start = time.perf_counter()
+    wanted = verification.expected_spelling(has_template=has_template)
+    warnings = verification.check_spelling(partial, wanted, report=report)
+    findings = verification.Findings(agreement=None, note=note, warnings=warnings)
+    return findings, time.perf_counter() - start
+
+
+def _needed_bytes(source: LocalSource, recipes: list[Recipe]) -> int:
+    """Disk that the conversions take: each result, and the uncompressed one that compression starts from."""
+    results = sum(_BYTES_PER_WEIGHT[str(recipe.weight_format)] for recipe in recipes)
+    is_compressed = any(recipe.weight_format in {"int8", "int4"} for recipe in recipes)
+    return round((source.parameters or 0) * (results + (_BYTES_PER_WEIGHT["fp16"] if is_compressed else 0)))
+
+
+def _check_whole(partial: Path) -> None:
+    """Raise a ``LaunchError`` unless everything a model needs was written."""
+    try:
+        ir.check_files(ir.Model(path=partial, kind="ir"))
+    except InputError as error:
+        faults = error.message.partition(": ")[2]
+        raise LaunchError(
+            f"what was written is not a whole model: {faults}",
+            hint="where only tokenizer files are missing, openvino-tokenizers cannot convert this tokenizer",
+        ) from error
+
+
+def _manifest(
+    source: LocalSource | HubModel,
+    recipe: Recipe,
+    *,
+    context_tokens: int | None,
+    findings: verification.Findings,
+    timings: Timings,
+) -> Manifest:
+    """The manifest of a conversion whose files are not hashed yet."""
+    return Manifest(
+        schema=SCHEMA,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        source=source.origin,
+        recipe=recipe,
+        versions=_versions(),
+        context_tokens=context_tokens,
+        files={},
+        agreement=findings.agreement,
+        agreement_note=findings.note,
+        warnings=findings.warnings,
+        timings=timings,
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that had a hand in it, as installed here."""
+    found = {"llmbench": __version__}
+    for name in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _finish(partial: Path, target: Path, manifest: Manifest, report: Report) -> Converted:
+    """Hash the files, write the manifest, and rename the folder to its target."""
+    report(Progress(label="hashing"))
+    start = time.perf_counter()
+    files = {
+        file.name: FileRecord(sha256=file_sha256(file), bytes=file.stat().st_size)
+        for file in output.files_of(partial)
+    }
+    timings = dataclasses.replace(manifest.timings, hash_s=time.perf_counter() - start)
+    manifest = dataclasses.replace(manifest, files=files, timings=timings)
+    write_manifest(partial, manifest)
+    output.finish(partial, target)
+    return Converted(folder=target, manifest=manifest, is_new=True)
