@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 import llmbench
-from llmbench import engines
 from llmbench.analysis import stats
 from llmbench.config import Prompt, RunConfig
+from llmbench.engines import catalog
 from llmbench.engines.base import Request
 from llmbench.engines.core import slice_last_position
 from llmbench.engines.device import import_openvino
@@ -40,7 +40,7 @@ def times(start_ns: int, at_ns: tuple[int, ...]) -> Times:
 def open_session(model: str, **changes: Any) -> Any:
     """A loaded engine."""
     config = RunConfig(model=model, prompts=(Prompt(set="s", index=0, text="x"),), **changes)
-    return engines.find(config.engine).open(config)
+    return catalog.find(config.engine).open(config)
 
 
 def bare_genai(session: Any) -> Callable[[tuple[int, ...]], Times]:

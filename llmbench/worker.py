@@ -19,11 +19,11 @@ from typing import IO
 
 import msgspec
 
-from llmbench import engines, place
+from llmbench import place
 from llmbench.config import RunConfig
-from llmbench.engines import survey
+from llmbench.engines import catalog, survey
 from llmbench.engines.base import Request
-from llmbench.engines.cross_check import suspicions
+from llmbench.engines.clock_check import suspicions
 from llmbench.engines.device import check_in_force
 from llmbench.errors import ExitCode, InputError, LlmbenchError, MachineError
 from llmbench.heartbeat import Heartbeat
@@ -121,7 +121,7 @@ class Launch:
         self._topology = topology.read()
         held = place.look(self._topology)
         place.check(command.binding, held)
-        engine = engines.find(self.config.engine)
+        engine = catalog.find(self.config.engine)
         engine.check(self.config)
         split = _split(self.config, must_split=command.must_split)
         cache = Compiled.look(self.config.properties)
@@ -272,7 +272,7 @@ def _serve(commands: IO[bytes], replies: IO[bytes], beat: Callable[[int, int], N
                 )
             case Check() as command:
                 for config in command.configs:
-                    engines.find(config.engine).check(config)
+                    catalog.find(config.engine).check(config)
                 _send(replies, Checked())
             case Measure() as command if launch is not None:
                 _send(replies, Measured(measurement=launch.measure(command)))

@@ -13,8 +13,8 @@ import numpy as np
 
 from llmbench import measurement
 from llmbench.config import RunConfig
-from llmbench.engines.abilities import check_abilities
 from llmbench.engines.base import Generation, Request
+from llmbench.engines.catalog import check_abilities
 from llmbench.engines.device import (
     check_device,
     compile_properties,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from llmbench.config import ASSISTANT_TOKENS, RunConfig
-from llmbench.engines.abilities import check_abilities
 from llmbench.engines.adapters import build_adapters, check_adapters, digest_adapters, note_unused
 from llmbench.engines.base import Generation, Request
+from llmbench.engines.catalog import check_abilities
 from llmbench.engines.device import check_device, compile_properties, engine_failures, import_openvino
 from llmbench.engines.native import caught_output, read_in_force
 from llmbench.engines.scheduler import build_scheduler, prefills_in_chunks

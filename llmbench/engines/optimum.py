@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.config import RunConfig
-from llmbench.engines.abilities import check_abilities
+from llmbench.engines.catalog import check_abilities
 from llmbench.engines.device import (
     check_device,
     compile_properties,

@@ -21,8 +21,8 @@ from typing import Any
 
 from llmbench import measurement
 from llmbench.config import RunConfig
-from llmbench.engines.abilities import check_abilities
 from llmbench.engines.base import Generation, Request
+from llmbench.engines.catalog import check_abilities
 from llmbench.errors import InputError
 from llmbench.measurement import Conditions, Finish
 from llmbench.run import InForce

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from llmbench.config import COMPILER, RunConfig
-from llmbench.engines.abilities import check_abilities
+from llmbench.engines.catalog import check_abilities
 from llmbench.engines.compiler import Compiler, check_compiler, place_cache
 from llmbench.engines.device import engine_failures
 from llmbench.engines.observed import ObservedSession, check_packages

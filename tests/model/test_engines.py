@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmbench import engines, store
+from llmbench import store
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.validity import TICKS_ALLOWED_S
 from llmbench.config import Prompt, RunConfig
 from llmbench.convert import pipeline
 from llmbench.convert.pipeline import Converted
+from llmbench.engines import catalog
 from llmbench.engines.base import Generation, Request, Session
-from llmbench.engines.cross_check import suspicions
+from llmbench.engines.clock_check import suspicions
 from llmbench.manifest import FILE_NAME
 from llmbench.measurement import Conditions, Finish, Measurement
 from llmbench.run import Run as Recorded
@@ -310,7 +311,7 @@ def open_session(demo_ir: Path) -> Iterator[Callable[..., Session]]:
             prompts=(Prompt(set="s", index=0, text="x"),),
             **changes,  # type: ignore[arg-type]
         )
-        engine = engines.find(config.engine)
+        engine = catalog.find(config.engine)
         engine.check(config)
         opened.append(engine.open(config))
         return opened[-1]

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from llmbench.config import COMPILER, ENGINES, Prompt, RunConfig
-from llmbench.engines.abilities import ABILITIES, CAN, backend, check_abilities
+from llmbench.engines.catalog import ABILITIES, CAN, backend, check_abilities
 from llmbench.errors import ExitCode, InputError
 
 CONFIG = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="x"),))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.config import COMPILER, Prompt, RunConfig
-from llmbench.engines.abilities import check_abilities
+from llmbench.engines.catalog import check_abilities
 from llmbench.engines.compiler import check_compiler
 from llmbench.errors import ExitCode, InputError, MachineError
 

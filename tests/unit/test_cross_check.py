@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from llmbench.engines.base import Counters, Generation
-from llmbench.engines.cross_check import suspicions
+from llmbench.engines.clock_check import suspicions
 from llmbench.measurement import Sequence
 from llmbench.units import ns_from_ms
 

@@ -5,7 +5,7 @@ import dataclasses
 from llmbench import interpreter
 from llmbench.cli.options.config_options import Asked, configurations
 from llmbench.config import RunConfig
-from llmbench.engines.abilities import check_abilities
+from llmbench.engines.catalog import check_abilities
 from llmbench.errors import InputError
 from llmbench.subject import Subject, check_lengths, complete, find_subject
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
+from typing import cast
 
 from llmbench.config import COMPILER, RunConfig
+from llmbench.engines.base import Engine
 from llmbench.errors import InputError
 
 
@@ -116,3 +119,18 @@ def _able(asked: frozenset[Ability]) -> Iterator[str]:
         if asked <= abilities and name != "scripted":
             engine, _, attention = name.partition(" with ")
             yield f"--engine {engine}" + (f" --attention {attention}" if attention else "")
+
+
+_MODULES = {
+    "genai": "GenaiEngine",
+    "core": "CoreEngine",
+    "optimum": "OptimumEngine",
+    "torch": "TorchEngine",
+    "scripted": "ScriptedEngine",
+}
+
+
+def find(name: str) -> Engine:
+    """The engine of that name; its packages are imported here, not before."""
+    module = import_module(f"llmbench.engines.{name}")
+    return cast("Engine", getattr(module, _MODULES[name])())
