@@ -21,8 +21,8 @@ from llmbench.analysis import stats
 from llmbench.config import Prompt, RunConfig
 from llmbench.engines import catalog
 from llmbench.engines.base import Request
-from llmbench.engines.core import slice_last_position
-from llmbench.engines.device import import_openvino
+from llmbench.engines.openvino.core import slice_last_position
+from llmbench.engines.openvino.device import import_openvino
 from llmbench.heartbeat import Heartbeat
 from llmbench.measurement import Conditions, Measurement
 from llmbench.system.conditions import Probe

@@ -16,9 +16,9 @@ import msgspec
 
 from llmbench import child, place
 from llmbench.config import RunConfig
-from llmbench.engines import core, profiling
 from llmbench.engines.base import Generation, Request
-from llmbench.engines.profiling import Operation
+from llmbench.engines.openvino import core, perf_counters
+from llmbench.engines.openvino.perf_counters import Operation
 from llmbench.inputs import Inputs
 from llmbench.units import NS_PER_S
 
@@ -138,13 +138,13 @@ def do(asked: Asked) -> Profile:
     config = dataclasses.replace(asked.config, properties={**asked.config.properties, "PERF_COUNT": True})
     engine = core.CoreEngine()
     engine.check(config)
-    source = profiling.read_source(str(Path(config.model) / _MODEL))
+    source = perf_counters.read_source(str(Path(config.model) / _MODEL))
     session = engine.open(config)
     counters = _Counters(session, Inputs(config, session))
     counters.run(_WARMUP_TOKENS)
     first = counters.first(_ROUNDS)
     later = counters.later(_ROUNDS, config.output_tokens)
-    executed = collections.Counter(each.kind for each in profiling.operations(session.request))
+    executed = collections.Counter(each.kind for each in perf_counters.operations(session.request))
     return Profile(
         first=first,
         next=later,
@@ -203,7 +203,7 @@ class _Counters:
 
     def _read(self, inferences: int) -> "_Reading":
         """The counters now, after so many inferences, as seconds in all."""
-        found = profiling.operations(self._session.request)
+        found = perf_counters.operations(self._session.request)
         return {each.name: (each, each.seconds * inferences) for each in found}
 
 

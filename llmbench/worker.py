@@ -21,18 +21,20 @@ import msgspec
 
 from llmbench import place
 from llmbench.config import RunConfig
-from llmbench.engines import catalog, survey
+from llmbench.engines import catalog
 from llmbench.engines.base import Request
 from llmbench.engines.clock_check import suspicions
-from llmbench.engines.device import check_in_force
+from llmbench.engines.openvino import model_cache as compiled
+from llmbench.engines.openvino import tensor_parallel
+from llmbench.engines.openvino.device import check_in_force
+from llmbench.engines.openvino.model_cache import Compiled
 from llmbench.errors import ExitCode, InputError, LlmbenchError, MachineError
 from llmbench.heartbeat import Heartbeat
 from llmbench.inputs import Inputs
 from llmbench.measurement import Measurement, Memory
 from llmbench.run import Held, InForce, ModelCache, Split
-from llmbench.system import compiled, environment, placement, topology
+from llmbench.system import environment, placement, topology
 from llmbench.system.binding import Binding
-from llmbench.system.compiled import Compiled
 from llmbench.system.conditions import Probe
 from llmbench.system.energy import Meter
 from llmbench.system.memory import Phase
@@ -227,7 +229,7 @@ def _split(config: RunConfig, *, must_split: bool) -> Split | None:
     """What tensor parallelism does here, ``None`` where it is not asked for; refused where it does nothing and must."""
     if not config.is_tensor_parallel or config.engine == "scripted":
         return None
-    split = survey.split(config.properties)
+    split = tensor_parallel.split(config.properties)
     if must_split and not split.is_effective:
         raise MachineError(
             f"tensor parallelism was asked for, and the engine splits nothing ({split.without} threads without the "

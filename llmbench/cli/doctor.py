@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import click
 import msgspec
 
-from llmbench.engines import survey as engine
+from llmbench.engines.openvino import tensor_parallel as engine
 from llmbench.errors import ExitCode
 from llmbench.events import utc_now
 from llmbench.run import Environment, Split

@@ -13,8 +13,8 @@ from llmbench import measurement
 from llmbench.config import RunConfig
 from llmbench.engines.base import Generation, Request
 from llmbench.engines.compiler import Compiler
-from llmbench.engines.device import engine_failures
-from llmbench.engines.tokenizer import Tokenizer
+from llmbench.engines.openvino.device import engine_failures
+from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.errors import MachineError
 from llmbench.measurement import Finish
 from llmbench.run import InForce

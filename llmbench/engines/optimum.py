@@ -9,15 +9,15 @@ from typing import Any
 
 from llmbench.config import RunConfig
 from llmbench.engines.catalog import check_abilities
-from llmbench.engines.device import (
+from llmbench.engines.observed import ObservedSession, check_packages
+from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
     engine_failures,
     import_openvino,
     read_back,
 )
-from llmbench.engines.observed import ObservedSession, check_packages
-from llmbench.engines.tokenizer import Tokenizer
+from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.errors import InputError
 from llmbench.run import InForce
 

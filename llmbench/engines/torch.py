@@ -8,9 +8,9 @@ from typing import Any
 from llmbench.config import COMPILER, RunConfig
 from llmbench.engines.catalog import check_abilities
 from llmbench.engines.compiler import Compiler, check_compiler, place_cache
-from llmbench.engines.device import engine_failures
 from llmbench.engines.observed import ObservedSession, check_packages
-from llmbench.engines.tokenizer import Tokenizer
+from llmbench.engines.openvino.device import engine_failures
+from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.errors import InputError, MachineError
 from llmbench.run import InForce
 

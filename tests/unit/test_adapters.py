@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.config import Prompt, RunConfig
-from llmbench.engines.adapters import check_adapters, digest_adapters, note_unused
+from llmbench.engines.openvino.lora import check_adapters, digest_adapters, note_unused
 from llmbench.errors import InputError
 
 LAYERS = ("layers.0.q_proj", "layers.1.q_proj")

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from llmbench.engines.openvino.model_cache import Compiled
 from llmbench.run import ModelCache
-from llmbench.system.compiled import Compiled
 
 NOTHING: dict[str, str] = {}
 

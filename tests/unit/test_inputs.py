@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import pytest
 
 from llmbench.config import Prompt, RunConfig
+from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.scripted import ScriptedSession, read_script
-from llmbench.engines.tokenizer import Tokenizer
 from llmbench.errors import InputError
 from llmbench.inputs import Inputs
 

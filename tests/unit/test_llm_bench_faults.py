@@ -21,7 +21,7 @@ from llmbench.cli.options import recipe
 from llmbench.config import Prompt, RunConfig
 from llmbench.engines.base import Counters, Generation
 from llmbench.engines.clock_check import suspicions
-from llmbench.engines.scheduler import prefills_in_chunks
+from llmbench.engines.openvino.scheduler import prefills_in_chunks
 from llmbench.engines.scripted import ScriptedSession, read_script
 from llmbench.inputs import Inputs
 from llmbench.measurement import Measurement, Sequence

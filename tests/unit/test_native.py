@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 
-from llmbench.engines.native import caught_output, read_in_force
+from llmbench.engines.openvino.engine_log import caught_output, read_in_force
 
 _LOG = """\
 Model: OV Tokenizer

@@ -4,7 +4,7 @@ import pytest
 
 from llmbench import profile
 from llmbench.cli import profile as shown
-from llmbench.engines.profiling import Operation
+from llmbench.engines.openvino.perf_counters import Operation
 from llmbench.profile import Phase, Profile
 
 FIRST = Phase(

@@ -3,8 +3,8 @@ import re
 import pytest
 
 from llmbench.config import PropertyValue
-from llmbench.engines.device import import_openvino
-from llmbench.engines.scheduler import ALL_TOKENS_AT_ONCE, build_scheduler, prefills_in_chunks
+from llmbench.engines.openvino.device import import_openvino
+from llmbench.engines.openvino.scheduler import ALL_TOKENS_AT_ONCE, build_scheduler, prefills_in_chunks
 from llmbench.errors import InputError
 
 import_openvino()

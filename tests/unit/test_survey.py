@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from llmbench.engines import survey
-from llmbench.engines.device import check_device
+from llmbench.engines.openvino import tensor_parallel
+from llmbench.engines.openvino.device import check_device
 from llmbench.errors import InputError
 from llmbench.run import Split
 from llmbench.system import topology
@@ -51,7 +51,7 @@ def test_one_socket_splits_nothing() -> None:
     """Here, whatever the number of cores, the policy changes nothing."""
     if len(topology.read().sockets) > 1:
         pytest.skip("this machine has more than one socket")
-    seen = survey.split()
+    seen = tensor_parallel.split()
 
     assert not seen.is_effective
     assert seen.without == seen.with_policy

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from llmbench.engines.base import Request
-from llmbench.engines.told import lay_out, read_counters, read_sequences
+from llmbench.engines.openvino.raw_metrics import lay_out, read_counters, read_sequences
 from llmbench.measurement import Finish
 
 

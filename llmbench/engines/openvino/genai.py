@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 
 from llmbench.config import ASSISTANT_TOKENS, RunConfig
-from llmbench.engines.adapters import build_adapters, check_adapters, digest_adapters, note_unused
 from llmbench.engines.base import Generation, Request
 from llmbench.engines.catalog import check_abilities
-from llmbench.engines.device import check_device, compile_properties, engine_failures, import_openvino
-from llmbench.engines.native import caught_output, read_in_force
-from llmbench.engines.scheduler import build_scheduler, prefills_in_chunks
-from llmbench.engines.tokenizer import Tokenizer
-from llmbench.engines.told import read_counters, read_sequences
+from llmbench.engines.openvino.device import (
+    check_device,
+    compile_properties,
+    engine_failures,
+    import_openvino,
+)
+from llmbench.engines.openvino.engine_log import caught_output, read_in_force
+from llmbench.engines.openvino.lora import build_adapters, check_adapters, digest_adapters, note_unused
+from llmbench.engines.openvino.raw_metrics import read_counters, read_sequences
+from llmbench.engines.openvino.scheduler import build_scheduler, prefills_in_chunks
+from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.run import InForce
 from llmbench.units import Nanoseconds, ns_from_us
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmbench.config import PropertyValue
-from llmbench.engines.device import import_openvino
+from llmbench.engines.openvino.device import import_openvino
 from llmbench.run import Split
 
 SHOWN = (

@@ -15,14 +15,14 @@ from llmbench import measurement
 from llmbench.config import RunConfig
 from llmbench.engines.base import Generation, Request
 from llmbench.engines.catalog import check_abilities
-from llmbench.engines.device import (
+from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
     engine_failures,
     import_openvino,
     read_back,
 )
-from llmbench.engines.tokenizer import Tokenizer
+from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.errors import InputError
 from llmbench.measurement import Finish
 from llmbench.run import InForce

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmbench.engines.device import import_openvino
+from llmbench.engines.openvino.device import import_openvino
 
 _BITS_A_BYTE = 8
 

@@ -1,0 +1,1 @@
+"""Engines on OpenVINO: GenAI pipelines and a bare loop over a stateful IR."""
