@@ -9,7 +9,7 @@ import pytest
 
 from llmbench.config import COMPILER, Prompt, RunConfig
 from llmbench.engines.catalog import check_abilities
-from llmbench.engines.compiler import check_compiler
+from llmbench.engines.transformers.compile import check_compiler
 from llmbench.errors import ExitCode, InputError, MachineError
 
 CONFIG = RunConfig(

@@ -1,6 +1,6 @@
 import pytest
 
-from llmbench.engines.observed import check_packages
+from llmbench.engines.transformers.generate import check_packages
 from llmbench.errors import ExitCode, MachineError
 
 

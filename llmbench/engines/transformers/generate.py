@@ -12,9 +12,9 @@ from typing import Any
 from llmbench import measurement
 from llmbench.config import RunConfig
 from llmbench.engines.base import Generation, Request
-from llmbench.engines.compiler import Compiler
 from llmbench.engines.openvino.device import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
+from llmbench.engines.transformers.compile import Compiler
 from llmbench.errors import MachineError
 from llmbench.measurement import Finish
 from llmbench.run import InForce

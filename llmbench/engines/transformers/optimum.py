@@ -9,7 +9,6 @@ from typing import Any
 
 from llmbench.config import RunConfig
 from llmbench.engines.catalog import check_abilities
-from llmbench.engines.observed import ObservedSession, check_packages
 from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
@@ -18,6 +17,7 @@ from llmbench.engines.openvino.device import (
     read_back,
 )
 from llmbench.engines.openvino.tokenizer import Tokenizer
+from llmbench.engines.transformers.generate import ObservedSession, check_packages
 from llmbench.errors import InputError
 from llmbench.run import InForce
 

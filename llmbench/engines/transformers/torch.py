@@ -7,10 +7,10 @@ from typing import Any
 
 from llmbench.config import COMPILER, RunConfig
 from llmbench.engines.catalog import check_abilities
-from llmbench.engines.compiler import Compiler, check_compiler, place_cache
-from llmbench.engines.observed import ObservedSession, check_packages
 from llmbench.engines.openvino.device import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
+from llmbench.engines.transformers.compile import Compiler, check_compiler, place_cache
+from llmbench.engines.transformers.generate import ObservedSession, check_packages
 from llmbench.errors import InputError, MachineError
 from llmbench.run import InForce
 

@@ -1,0 +1,1 @@
+"""Engines on transformers: optimum-intel and PyTorch."""
