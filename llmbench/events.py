@@ -13,8 +13,8 @@ import msgspec
 
 from llmbench.config import RunConfig
 from llmbench.errors import LlmbenchError
+from llmbench.files.redaction import redact_tree
 from llmbench.measurement import Measurement, Memory
-from llmbench.redaction import redact_tree
 from llmbench.run import Environment, Failure, Held, InForce, ModelCache, Outcome, Provenance
 from llmbench.units import Seconds
 

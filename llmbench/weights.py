@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmbench.digests import recall
+from llmbench.files.cache import recall
 from llmbench.gguf_header import is_gguf, read_header
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import IO
 import msgspec
 
 from llmbench.errors import ExitCode, error_from_code
+from llmbench.files.redaction import redact
 from llmbench.heartbeat import Heartbeat
 from llmbench.interpreter import worker_command
-from llmbench.redaction import redact
 from llmbench.run import Failure
 from llmbench.system.exhaustion import Kills
 from llmbench.units import seconds_between

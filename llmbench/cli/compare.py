@@ -150,7 +150,7 @@ def show(comparisons: "Sequence[Comparison]") -> None:
 
 def write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> None:
     """The files that `check_files` found asked for, each whole."""
-    from llmbench.render import write_atomically
+    from llmbench.files.atomic import write_atomically
     from llmbench.render.comparison_json import comparison_json
     from llmbench.render.csv import comparison_csv
     from llmbench.render.junit import comparison_junit

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from llmbench.redaction import redact
+from llmbench.files.redaction import redact
 
 if TYPE_CHECKING:
     from llmbench.run import Run

@@ -106,7 +106,7 @@ def _write(reports: "Sequence[Report]", path: Path | None) -> None:
 
 def _report_history_deliver(text: str, path: Path) -> None:
     """A text to a file."""
-    from llmbench.render import write_atomically
+    from llmbench.files.atomic import write_atomically
 
     write_atomically(path, text)
     click.echo(shown(f"written: {path}"), err=True)
@@ -137,7 +137,8 @@ def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage
     """
     from llmbench.analysis.comparison.rule import Rule
     from llmbench.analysis.report import summarize
-    from llmbench.render import html, write_atomically
+    from llmbench.files.atomic import write_atomically
+    from llmbench.render import html
 
     target = output or Path(f"{paths[0].stem}.html")
     check_output(target, "-o")
@@ -174,7 +175,7 @@ def _deliver(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
         return
-    from llmbench.render import write_atomically
+    from llmbench.files.atomic import write_atomically
 
     write_atomically(output, text)
     click.echo(shown(f"written: {output}"), err=True)

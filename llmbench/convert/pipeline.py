@@ -17,8 +17,8 @@ from llmbench.convert import exporter, hub, output, sources, verification
 from llmbench.convert.hub import HubModel
 from llmbench.convert.request import WEIGHT_FORMATS, Request, check_format, recipe_of
 from llmbench.convert.sources import LocalSource
-from llmbench.digests import file_sha256
 from llmbench.errors import InputError, LaunchError
+from llmbench.files.cache import file_sha256
 from llmbench.gguf_header import read_header
 from llmbench.manifest import SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmbench.convert.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
-from llmbench.digests import combined_sha256, file_sha256
 from llmbench.errors import InputError
+from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.gguf_header import is_gguf
 from llmbench.ir import MODEL_XML
 from llmbench.manifest import Source

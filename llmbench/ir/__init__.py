@@ -9,8 +9,8 @@ from typing import Literal
 
 from llmbench import network
 from llmbench.config import weight_format_of
-from llmbench.digests import combined_sha256, file_sha256
 from llmbench.errors import InputError
+from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.gguf_header import is_gguf, read_header
 from llmbench.ir.files import MODEL_XML, PARTS, gguf_faults, ir_faults
 from llmbench.manifest import Manifest, read_manifest

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.report import Report
-from llmbench.render import llm_bench, records, tidy, write_atomically
+from llmbench.files.atomic import write_atomically
+from llmbench.render import llm_bench, records, tidy
 from llmbench.render.llm_bench import MemoryColumns, Record
 from llmbench.render.tidy import Cell
 from llmbench.run import Run

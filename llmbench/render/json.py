@@ -10,8 +10,9 @@ from llmbench.analysis.metrics import LOAD, Metric
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.steadiness import Steadiness
+from llmbench.files.atomic import write_atomically
 from llmbench.measurement import Measurement
-from llmbench.render import llm_bench, write_atomically
+from llmbench.render import llm_bench
 from llmbench.render.llm_bench import MemoryColumns, Record
 from llmbench.render.values import (
     Value,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llmbench._version import __version__
-from llmbench.redaction import SECRET_NAME
+from llmbench.files.redaction import SECRET_NAME
 from llmbench.run import Environment
 from llmbench.system import kernel, memory_rate, topology
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmbench.digests import cache_folder
+from llmbench.files.cache import cache_folder
 from llmbench.run import Environment, MemoryRate, Topology
 from llmbench.system.bandwidth import Bandwidth
 from llmbench.system.topology import Cache

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from llmbench import events, ir
-from llmbench.digests import file_sha256
 from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded
+from llmbench.files.cache import file_sha256
 from llmbench.manifest import SCHEMA, FileRecord, Manifest, Recipe, Source, write_manifest
 from llmbench.run import Run as WholeRun
 from tests.model.conftest import demo_gguf, demo_ir

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import digests, fetch
+from llmbench import fetch
 from llmbench.convert import pipeline
 from llmbench.convert.pipeline import Converted, Request
+from llmbench.files import cache
 from tests import hf_model
 
 FORMATS = ("fp16", "int8", "int4")
@@ -29,7 +30,7 @@ def demo_ir(demo_gguf: Path) -> Path:
 @pytest.fixture(scope="session")
 def real_folder(demo_gguf: Path) -> Path:
     """A Hugging Face folder with a real model; kept in the user's cache, for it takes half a minute."""
-    return hf_model.build(demo_gguf, digests.cache_folder() / "tests" / "SmolLM2-135M-Instruct")
+    return hf_model.build(demo_gguf, cache.cache_folder() / "tests" / "SmolLM2-135M-Instruct")
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import digests
 from llmbench.errors import InputError
+from llmbench.files import cache as digests
 
 WAIT_S = 0.15
 """Longer than a change must be old to be remembered."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmbench.redaction import REDACTED, redact, redact_tree, secret_values
+from llmbench.files.redaction import REDACTED, redact, redact_tree, secret_values
 
 _TOKEN = "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567"  # joined, so that no scanner takes it for a real one
 

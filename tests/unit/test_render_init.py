@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.errors import OutputError
-from llmbench.render import write_atomically
+from llmbench.files.atomic import write_atomically
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:

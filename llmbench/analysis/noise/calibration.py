@@ -21,9 +21,9 @@ from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, summarize
 from llmbench.analysis.validity import judge
 from llmbench.config import Prompt
-from llmbench.digests import cache_folder
 from llmbench.errors import LaunchError, OutputError
-from llmbench.redaction import redact
+from llmbench.files.cache import cache_folder
+from llmbench.files.redaction import redact
 from llmbench.run import Run
 
 SCHEMA = 1

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.config import RunConfig
-from llmbench.digests import file_sha256
 from llmbench.errors import InputError
+from llmbench.files.cache import file_sha256
 
 _UNUSED = re.compile(r"Unused LoRA tensor: (?P<name>\S+)")
 _MAX_HEADER_BYTES = 100 << 20

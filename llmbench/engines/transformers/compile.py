@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.config import PropertyValue, RunConfig
-from llmbench.digests import cache_folder
 from llmbench.errors import InputError, MachineError
+from llmbench.files.cache import cache_folder
 
 BACKENDS = ("inductor",)
 """Back ends that work with the models of this engine."""
