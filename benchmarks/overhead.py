@@ -24,8 +24,8 @@ from llmbench.engines.base import Request
 from llmbench.engines.openvino.core import slice_last_position
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.heartbeat import Heartbeat
+from llmbench.machine.interference import Probe
 from llmbench.measurement import Conditions, Measurement
-from llmbench.system.conditions import Probe
 
 INPUT_TOKENS, OUTPUT_TOKENS, PAIRS, TOKENS = 256, 32, 60, 10_000
 Times = tuple[float, float]

@@ -14,9 +14,9 @@ from llmbench.analysis.report import summarize
 from llmbench.cli.messages import load
 from llmbench.config import Prompt, RunConfig
 from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
+from llmbench.machine import environment
 from llmbench.measurement import Conditions, Measurement, Sequence
 from llmbench.run import Outcome, Provenance
-from llmbench.system import environment
 from llmbench.units import Nanoseconds
 
 LAUNCHES, ITERATIONS, PROMPTS, TOKENS = 5, 1000, 10, 32

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from llmbench.config import RunConfig
 from llmbench.errors import MachineError
+from llmbench.machine import placement, topology
+from llmbench.machine.affinity import Asked, Binding, MemoryNodes, bind
 from llmbench.run import Held, Topology
-from llmbench.system import placement, topology
-from llmbench.system.binding import Asked, Binding, MemoryNodes, bind
 from llmbench.units import format_list
 
 

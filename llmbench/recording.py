@@ -12,12 +12,12 @@ from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.events import Header, LaunchEnded, RunEnded
 from llmbench.files.cache import cache_folder
 from llmbench.files.redaction import redact
+from llmbench.machine import cgroup, environment, memory
 from llmbench.measurement import Measurement
 from llmbench.run import Outcome
 from llmbench.run_file import RunFile
 from llmbench.runner import Event, Limits
 from llmbench.subject import Subject
-from llmbench.system import cgroup, environment, exhaustion
 from llmbench.units import format_bytes
 
 _WRITTEN_TO = re.compile(r"(_DIR|_PATH|_FILE|_FOLDER)$|DUMP", re.IGNORECASE)
@@ -33,7 +33,7 @@ def check_memory(path: str) -> None:
     place = Path(path)
     files = place.glob("*.bin") if place.is_dir() else [place]
     needed = sum(file.stat().st_size for file in files if file.is_file())
-    available = exhaustion.available_bytes()
+    available = memory.available_bytes()
     if available is not None and needed > available:
         raise LaunchError(
             f"out of memory before it is loaded: the weights of {path} take {format_bytes(needed)}; "

@@ -8,10 +8,10 @@ from llmbench._version import __version__
 from llmbench.config import RunConfig
 from llmbench.errors import InputError
 from llmbench.files.redaction import REDACTED, redact_tree
+from llmbench.machine import environment
 from llmbench.run import Launch, Outcome, Provenance, Run
 from llmbench.store import Contents
 from llmbench.subject import Subject, complete, find_subject, identity
-from llmbench.system import environment
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

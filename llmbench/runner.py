@@ -13,9 +13,9 @@ from llmbench import plan
 from llmbench.config import RunConfig
 from llmbench.errors import LaunchError
 from llmbench.events import LaunchEnded, LaunchStarted, utc_now
+from llmbench.machine.affinity import Binding
 from llmbench.measurement import Measurement
 from llmbench.run import Outcome
-from llmbench.system.binding import Binding
 from llmbench.worker import Check, Loaded, Measure, Measured, Open
 from llmbench.worker_process import Worker, WorkerLostError
 

@@ -31,13 +31,13 @@ from llmbench.engines.openvino.model_cache import Compiled
 from llmbench.errors import ExitCode, InputError, LlmbenchError, MachineError
 from llmbench.heartbeat import Heartbeat
 from llmbench.inputs import Inputs
+from llmbench.machine import environment, placement, topology
+from llmbench.machine.affinity import Binding
+from llmbench.machine.energy import Meter
+from llmbench.machine.interference import Probe
+from llmbench.machine.memory import Phase
 from llmbench.measurement import Measurement, Memory
 from llmbench.run import Held, InForce, ModelCache, Split
-from llmbench.system import environment, placement, topology
-from llmbench.system.binding import Binding
-from llmbench.system.conditions import Probe
-from llmbench.system.energy import Meter
-from llmbench.system.memory import Phase
 from llmbench.units import seconds_between
 
 _PR_SET_PDEATHSIG = 1

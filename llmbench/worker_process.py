@@ -18,8 +18,8 @@ from llmbench.errors import ExitCode, error_from_code
 from llmbench.files.redaction import redact
 from llmbench.heartbeat import Heartbeat
 from llmbench.interpreter import worker_command
+from llmbench.machine.memory import Kills
 from llmbench.run import Failure
-from llmbench.system.exhaustion import Kills
 from llmbench.units import seconds_between
 from llmbench.worker import Checked, Command, Loaded, Measured, Refused, Reply
 

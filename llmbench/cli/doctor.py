@@ -10,13 +10,13 @@ import msgspec
 from llmbench.engines.openvino import tensor_parallel as engine
 from llmbench.errors import ExitCode
 from llmbench.events import utc_now
+from llmbench.machine import bandwidth as memory_rate
+from llmbench.machine import checks, environment, interference, topology
+from llmbench.machine.bandwidth import Bandwidth
+from llmbench.machine.checks import Finding, Survey, Weight, settings
+from llmbench.machine.interference import Load
+from llmbench.machine.topology import Cache, Node
 from llmbench.run import Environment, Split
-from llmbench.system import bandwidth, environment, findings, load, memory_rate, packages, topology
-from llmbench.system.bandwidth import Bandwidth
-from llmbench.system.findings import Finding, Weight
-from llmbench.system.load import Load
-from llmbench.system.survey import Survey, settings
-from llmbench.system.topology import Cache, Node
 from llmbench.units import format_bytes, format_list
 
 _INSTRUCTIONS = (
@@ -76,8 +76,8 @@ def exit_code(found: Iterable[Finding], *, strict: bool) -> ExitCode:
 def examine(*, with_bandwidth: bool = True) -> Checkup:
     """Look at this machine: a second of watching its load, and some for its memory."""
     allowed = topology.read().allowed
-    seen = Survey.take(load=load.watch(allowed))
-    found = [*findings.find(seen), *packages.find(packages.installed())]
+    seen = Survey.take(load=interference.watch(allowed))
+    found = [*checks.find(seen), *checks.find(checks.installed())]
     devices: Mapping[str, Mapping[str, str]] = {}
     split = None
     try:
@@ -85,11 +85,11 @@ def examine(*, with_bandwidth: bool = True) -> Checkup:
     except (ImportError, RuntimeError) as error:
         found.append(_broken_engine(error))
     rates = _bandwidths(seen) if with_bandwidth else {}
-    is_quiet = seen.load is not None and seen.load.foreign <= findings.FOREIGN_LIMIT
+    is_quiet = seen.load is not None and seen.load.foreign <= checks.FOREIGN_LIMIT
     if rates:
         memory_rate.keep(seen.environment, rates, measured_at=utc_now(), is_quiet=is_quiet)
     if is_quiet:
-        found.extend(findings.uneven([rate for name, rate in rates.items() if name != memory_rate.WHOLE]))
+        found.extend(checks.uneven([rate for name, rate in rates.items() if name != memory_rate.WHOLE]))
     found.extend(_no_split(seen, split))
     return Checkup(
         environment=seen.environment,

@@ -23,13 +23,13 @@ from llmbench.cli.run_view import View, is_empty
 from llmbench.config import WEIGHT_FORMATS, RunConfig
 from llmbench.errors import ExitCode, InputError
 from llmbench.events import LaunchStarted
+from llmbench.machine import topology
 from llmbench.plan import PlannedLaunch
 from llmbench.render.live import LiveLine
 from llmbench.run import Run
 from llmbench.run_file import RunFile
 from llmbench.runner import Limits
 from llmbench.subject import Subject
-from llmbench.system import topology
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ import pytest
 from llmbench.cli import doctor
 from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
-from llmbench.system import memory_rate
-from llmbench.system.findings import Finding, Weight
+from llmbench.machine import bandwidth
+from llmbench.machine.checks import Finding, Weight
 from tests import two_sockets
 
 SPOILT = Finding(check="a", weight=Weight.SPOILS, found="a fault", effect="it spoils", remedy="mend it")
@@ -50,7 +50,7 @@ def test_json_has_everything_that_was_looked_at(told: dict[str, Any]) -> None:
 def test_the_bandwidth_is_kept_for_runs(told: dict[str, Any], cache: Path) -> None:
     """What a triad got is in the cache folder, with its day, and a run on this machine reads it from there."""
     (file,) = (cache / "llmbench/bandwidth").glob("*.json")
-    kept = memory_rate.load(file)
+    kept = bandwidth.load(file)
 
     assert kept is not None
     assert told["bandwidth"]["all"]["bytes_per_s"] == kept.bytes_per_s

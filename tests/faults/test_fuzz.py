@@ -19,9 +19,9 @@ from llmbench import importers, prompts, store
 from llmbench.analysis import report
 from llmbench.cli.options import recipe
 from llmbench.errors import LlmbenchError
+from llmbench.machine import cgroup, environment, topology
 from llmbench.manifest import FILE_NAME, read_manifest
 from llmbench.run import Run
-from llmbench.system import cgroup, environment, topology
 from tests.conftest import story
 
 from .conftest import write_run

@@ -14,9 +14,9 @@ from llmbench import recording, store
 from llmbench.analysis import validity
 from llmbench.config import Prompt, RunConfig
 from llmbench.errors import MachineError
+from llmbench.machine.interference import Probe
 from llmbench.measurement import Conditions, Measurement
 from llmbench.run import Run as WholeRun
-from llmbench.system.conditions import Probe
 from tests import machines
 
 from .conftest import SCRIPTED, write_run

@@ -13,8 +13,8 @@ import pytest
 from llmbench import plan, runner, store
 from llmbench.config import Prompt, RunConfig
 from llmbench.events import LaunchEnded
+from llmbench.machine import cgroup, memory
 from llmbench.run import Outcome
-from llmbench.system import cgroup, exhaustion
 from tests import machines
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -307,7 +307,7 @@ def test_row_09_kills_are_counted_by_each_version_of_control_groups(
         machines.write(tmp_path, {name: text.format(n=count) for name, text in files.items()})
 
     write(2)
-    before = exhaustion.Kills.count(tmp_path)
+    before = memory.Kills.count(tmp_path)
     assert before.since() is None
     write(3)
     assert (before.since() or "").startswith("out of memory: the kernel ended a process")
@@ -327,7 +327,7 @@ def test_row_09_memory_left_is_the_groups_or_the_machines(tmp_path: Path) -> Non
         },
     )
 
-    assert (1 << 30) - (400 << 20) == exhaustion.available_bytes(tmp_path)
+    assert (1 << 30) - (400 << 20) == memory.available_bytes(tmp_path)
     assert (1 << 30) - (400 << 20) == cgroup.read(tmp_path).memory_free_bytes
     (tmp_path / "sys/fs/cgroup/job/memory.max").write_text("max\n")
-    assert 8 << 30 == exhaustion.available_bytes(tmp_path)
+    assert 8 << 30 == memory.available_bytes(tmp_path)

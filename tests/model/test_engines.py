@@ -18,10 +18,10 @@ from llmbench.convert.pipeline import Converted
 from llmbench.engines import catalog
 from llmbench.engines.base import Generation, Request, Session
 from llmbench.engines.clock_check import suspicions
+from llmbench.machine.interference import Probe
 from llmbench.manifest import FILE_NAME
 from llmbench.measurement import Conditions, Finish, Measurement
 from llmbench.run import Run as Recorded
-from llmbench.system.conditions import Probe
 from tests import benchmark, hf_model
 
 pytestmark = pytest.mark.model

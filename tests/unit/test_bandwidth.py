@@ -3,9 +3,9 @@ import threading
 
 import pytest
 
+from llmbench.machine import bandwidth, topology
+from llmbench.machine.topology import Cache
 from llmbench.run import Cpu, Topology
-from llmbench.system import bandwidth, topology
-from llmbench.system.topology import Cache
 
 SMT = Topology(
     cpus=tuple(Cpu(number=n, socket=n % 2, core=n % 4) for n in range(8)),

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from llmbench.errors import InputError, MachineError
+from llmbench.machine import topology
+from llmbench.machine.affinity import Asked, Binding, MemoryNodes, bind
 from llmbench.run import Topology
-from llmbench.system import topology
-from llmbench.system.binding import Asked, Binding, MemoryNodes, bind
 from tests import machines
 
 Seen = tuple[Topology, MemoryNodes]

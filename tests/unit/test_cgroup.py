@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.system import cgroup
+from llmbench.machine import cgroup
 from tests import machines
 
 Machine = Callable[[str], Path]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.system import conditions
-from llmbench.system.conditions import Probe
+from llmbench.machine import interference
+from llmbench.machine.interference import Probe
 from tests import machines
 
 STAT = b"""cpu  400 0 0 0 0 0 0 0 0 0
@@ -16,30 +16,30 @@ cpu10 900 0 0 9000 0 0 0 0 0 0
 intr 1 2 3
 cpu0 900 0 0
 """
-TICK_S = conditions.TICK_S
+TICK_S = interference.TICK_S
 
 
 @pytest.fixture(autouse=True)
 def _fresh_counters() -> Iterator[None]:
-    conditions._throttle_counters.cache_clear()
+    interference._throttle_counters.cache_clear()
     yield
-    conditions._throttle_counters.cache_clear()
+    interference._throttle_counters.cache_clear()
 
 
 def test_busy_time_counts_steal_but_neither_waiting_nor_guests_twice() -> None:
     """100 user + 20 nice + 30 system + 1 irq + 2 softirq + 3 steal; not 500 iowait, not 70 + 4 guest."""
-    assert pytest.approx({0: 156 * TICK_S}) == conditions.busy_by_cpu(STAT, {0})
+    assert pytest.approx({0: 156 * TICK_S}) == interference.busy_by_cpu(STAT, {0})
 
 
 def test_busy_time_is_of_the_asked_cpus_alone() -> None:
     """CPU 1 is not CPU 10, and the line of all CPUs is nobody's."""
-    assert pytest.approx({1: 200 * TICK_S}) == conditions.busy_by_cpu(STAT, {1})
-    assert {0, 1, 10} == set(conditions.busy_by_cpu(STAT, {0, 1, 10, 11}))
+    assert pytest.approx({1: 200 * TICK_S}) == interference.busy_by_cpu(STAT, {1})
+    assert {0, 1, 10} == set(interference.busy_by_cpu(STAT, {0, 1, 10, 11}))
 
 
 def test_old_kernels_have_fewer_columns() -> None:
     """A line of four columns counts what it has."""
-    assert pytest.approx({0: 6 * TICK_S}) == conditions.busy_by_cpu(b"cpu0 1 2 3 4\n", {0})
+    assert pytest.approx({0: 6 * TICK_S}) == interference.busy_by_cpu(b"cpu0 1 2 3 4\n", {0})
 
 
 def test_foreign_time_is_what_the_cpus_did_beyond_our_own(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.system import energy
-from llmbench.system.energy import Meter
+from llmbench.machine import energy
+from llmbench.machine.energy import Meter
 from tests import machines
 
 RANGE_UJ = 262_143_328_850

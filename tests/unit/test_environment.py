@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from llmbench._version import __version__
-from llmbench.system import environment
+from llmbench.machine import environment
 from tests import machines
 
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.system import findings
-from llmbench.system.bandwidth import Bandwidth
-from llmbench.system.cgroup import Limits
-from llmbench.system.findings import Weight
-from llmbench.system.load import Load
-from llmbench.system.survey import Survey, settings
+from llmbench.machine import checks as findings
+from llmbench.machine.bandwidth import Bandwidth
+from llmbench.machine.cgroup import Limits
+from llmbench.machine.checks import Survey, Weight, settings
+from llmbench.machine.interference import Load
 from tests import machines
 
 CPUS = "sys/devices/system/cpu"

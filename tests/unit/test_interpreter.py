@@ -11,9 +11,9 @@ from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError, MachineError
 from llmbench.events import LaunchStarted
 from llmbench.interpreter import check, worker_command
+from llmbench.machine import environment
 from llmbench.measurement import Measurement
 from llmbench.runner import Limits, Task, run_launch
-from llmbench.system import environment
 
 
 @pytest.fixture(scope="module")

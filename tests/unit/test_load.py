@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from llmbench.system import load, topology
-from llmbench.system.conditions import TICK_S
+from llmbench.machine import interference, topology
+from llmbench.machine.interference import TICK_S
 
 
 def test_a_neighbour_is_seen_and_named() -> None:
@@ -14,7 +14,7 @@ def test_a_neighbour_is_seen_and_named() -> None:
     with subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE) as neighbour:
         assert neighbour.stdout is not None
         neighbour.stdout.readline()
-        found = load.watch([last], 1.0)
+        found = interference.watch([last], 1.0)
         neighbour.kill()
 
     assert 0.5 < found.foreign <= 1.0
@@ -28,7 +28,7 @@ def test_stolen_time_is_told_apart(tmp_path_factory: pytest.TempPathFactory) -> 
     (root / "proc/stat").write_text(
         "cpu 9 9 9 9 9 9 9 9\ncpu0 1 0 0 5 0 0 0 3 0 0\ncpu1 1 0 0 5 0 0 0 9 0 0\nintr 1\n"
     )
-    busy_s, steal_s = load._reading(root, {0})
+    busy_s, steal_s = interference._reading(root, {0})
 
     assert (pytest.approx(4 * TICK_S), pytest.approx(3 * TICK_S)) == (busy_s, steal_s)
 
@@ -38,4 +38,4 @@ def test_the_busiest_are_summed_by_name_and_at_most_three() -> None:
     before = {(1, "cc1"): 1.0, (2, "cc1"): 1.0, (3, "make"): 0.0, (4, "idle"): 5.0}
     after = {(1, "cc1"): 1.4, (2, "cc1"): 1.4, (3, "make"): 0.5, (4, "idle"): 5.04, (5, "new"): 9.0}
 
-    assert ("cc1", "make") == load._busiest(before, after, 1.0)
+    assert ("cc1", "make") == interference._busiest(before, after, 1.0)

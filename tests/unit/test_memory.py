@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.errors import MachineError
-from llmbench.system import memory
+from llmbench.machine import memory
 
 STATUS = "Name:\tpython\nVmPeak:\t  999 kB\nVmHWM:\t   2048 kB\nVmRSS:\t   1024 kB\nThreads:\t1\n"
 BLOCK_BYTES = 64 << 20

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from llmbench.machine import bandwidth, environment
+from llmbench.machine.bandwidth import Bandwidth
+from llmbench.machine.topology import Cache
 from llmbench.run import Cpu, Environment, MemoryRate, Topology
-from llmbench.system import environment, memory_rate
-from llmbench.system.bandwidth import Bandwidth
-from llmbench.system.topology import Cache
 from tests import machines
 
 TWO = Topology(
@@ -37,12 +37,12 @@ def measured(**rates: float) -> dict[str, Bandwidth]:
 
 def kept() -> MemoryRate | None:
     """What is kept of this machine."""
-    return memory_rate.load(memory_rate.file_of(HERE.cpu_model, HERE.topology, HERE.memory_bytes))
+    return bandwidth.load(bandwidth.file_of(HERE.cpu_model, HERE.topology, HERE.memory_bytes))
 
 
 def test_what_was_measured_is_kept_with_its_day() -> None:
     """The whole machine and each socket come back from the file."""
-    memory_rate.keep(HERE, measured(all=200e9, s0=120e9, s1=110e9), measured_at="2026-01-02", is_quiet=True)
+    bandwidth.keep(HERE, measured(all=200e9, s0=120e9, s1=110e9), measured_at="2026-01-02", is_quiet=True)
 
     assert kept() == MemoryRate(measured_at="2026-01-02", bytes_per_s=200e9, sockets={0: 120e9, 1: 110e9})
 
@@ -53,8 +53,8 @@ def test_what_was_measured_is_kept_with_its_day() -> None:
 )
 def test_a_busy_machine_replaces_only_a_lower_rate(rate: float, left: float, *, is_quiet: bool) -> None:
     """Beside neighbours 100 GB/s say nothing against 200; on a quiet machine they are the newer truth."""
-    memory_rate.keep(HERE, measured(all=200e9), measured_at="2026-01-02", is_quiet=True)
-    memory_rate.keep(HERE, measured(all=rate), measured_at="2026-02-03", is_quiet=is_quiet)
+    bandwidth.keep(HERE, measured(all=200e9), measured_at="2026-01-02", is_quiet=True)
+    bandwidth.keep(HERE, measured(all=rate), measured_at="2026-02-03", is_quiet=is_quiet)
     found = kept()
 
     assert found is not None
@@ -63,16 +63,16 @@ def test_a_busy_machine_replaces_only_a_lower_rate(rate: float, left: float, *, 
 
 def test_another_machine_knows_nothing_of_it() -> None:
     """Another CPU, fewer of them, more memory: another file; a few megabytes that a kernel takes: the same."""
-    here = memory_rate.file_of(HERE.cpu_model, TWO, 24 << 30)
+    here = bandwidth.file_of(HERE.cpu_model, TWO, 24 << 30)
     others = {
-        memory_rate.file_of("Other CPU", TWO, 24 << 30),
-        memory_rate.file_of(HERE.cpu_model, dataclasses.replace(TWO, allowed=(0, 1)), 24 << 30),
-        memory_rate.file_of(HERE.cpu_model, TWO, 48 << 30),
+        bandwidth.file_of("Other CPU", TWO, 24 << 30),
+        bandwidth.file_of(HERE.cpu_model, dataclasses.replace(TWO, allowed=(0, 1)), 24 << 30),
+        bandwidth.file_of(HERE.cpu_model, TWO, 48 << 30),
     }
 
     assert here not in others
     assert len(others) == 3
-    assert here == memory_rate.file_of(HERE.cpu_model, TWO, (24 << 30) - (5 << 20))
+    assert here == bandwidth.file_of(HERE.cpu_model, TWO, (24 << 30) - (5 << 20))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_is_nothing(tmp_path: Path, text: str) -> None:
     """A torn or an edited file is as good as none."""
     (tmp_path / "x.json").write_text(text)
 
-    assert memory_rate.load(tmp_path / "x.json") is None
+    assert bandwidth.load(tmp_path / "x.json") is None
 
 
 def test_a_folder_that_cannot_be_written_keeps_nothing(
@@ -92,7 +92,7 @@ def test_a_folder_that_cannot_be_written_keeps_nothing(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
 
-    assert memory_rate.keep(HERE, measured(all=1e9), measured_at="2026-01-02", is_quiet=True) is None
+    assert bandwidth.keep(HERE, measured(all=1e9), measured_at="2026-01-02", is_quiet=True) is None
 
 
 def test_each_socket_has_its_last_caches() -> None:
@@ -106,15 +106,15 @@ def test_each_socket_has_its_last_caches() -> None:
         Cache(level=3, kind="Unified", size_bytes=64, cpus=(3,)),
     )
 
-    assert {0: 64, 1: 16} == memory_rate.last_caches(topology, caches)
-    assert {} == memory_rate.last_caches(topology, ())
+    assert {0: 64, 1: 16} == bandwidth.last_caches(topology, caches)
+    assert {} == bandwidth.last_caches(topology, ())
 
 
 def test_a_run_reads_what_is_kept_of_its_machine(tmp_path: Path) -> None:
     """The environment of a captured machine has the rate that was kept of it, and none of any other."""
     root = machines.lay_out("two_sockets", tmp_path)
     here = environment.capture(root)
-    memory_rate.keep(here, measured(all=300e9), measured_at="2026-01-02", is_quiet=True)
+    bandwidth.keep(here, measured(all=300e9), measured_at="2026-01-02", is_quiet=True)
     found = environment.capture(root).memory_rate
 
     assert here.memory_rate is None

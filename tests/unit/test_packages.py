@@ -1,6 +1,6 @@
 import pytest
 
-from llmbench.system import packages
+from llmbench.machine import checks as packages
 
 RUNTIME = {"openvino": "2026.4.1", "openvino-genai": "2026.4.1.0", "openvino-tokenizers": "2026.4.0.0"}
 

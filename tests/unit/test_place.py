@@ -5,8 +5,8 @@ import pytest
 from llmbench import place
 from llmbench.config import Prompt, RunConfig
 from llmbench.errors import MachineError
+from llmbench.machine.affinity import Binding
 from llmbench.run import Cpu, Held, Topology
-from llmbench.system.binding import Binding
 
 POLICY = {"MODEL_DISTRIBUTION_POLICY": "TENSOR_PARALLEL"}
 TWO = Topology(cpus=tuple(Cpu(number=n, socket=n // 4, core=n) for n in range(8)), allowed=tuple(range(8)))

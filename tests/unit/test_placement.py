@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from llmbench.machine import placement, topology
+from llmbench.machine.interference import TICK_S
+from llmbench.machine.placement import Watch
 from llmbench.measurement import Placement, SocketWork, total_placement
 from llmbench.run import Cpu, Topology
-from llmbench.system import placement, topology
-from llmbench.system.conditions import TICK_S
-from llmbench.system.placement import Watch
 from tests import machines
 
 TWO = Topology(

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from llmbench.errors import InputError, MachineError
+from llmbench.machine import topology
 from llmbench.run import Cpu
-from llmbench.system import topology
 from llmbench.units import format_list
 from tests import machines
 

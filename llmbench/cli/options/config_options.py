@@ -31,7 +31,7 @@ from llmbench.config import (
     RunConfig,
 )
 from llmbench.errors import InputError, MachineError
-from llmbench.system.topology import parse_list
+from llmbench.machine.topology import parse_list
 
 _WIDTH = 100
 MARK = f"tensor_parallel={Effect.INEFFECTIVE.value}"

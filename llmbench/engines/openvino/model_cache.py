@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from llmbench.config import PropertyValue
+from llmbench.machine import procfs
 from llmbench.run import ModelCache
-from llmbench.system import kernel
 
 _MAPS = Path("/proc/self/maps")
 _LOADED = "LOADED_FROM_CACHE"
@@ -54,7 +54,7 @@ class Compiled:
 
     def _is_mapped(self, maps: Path) -> bool:
         """Whether a file of the folder is in this process's memory."""
-        told = kernel.read(maps) or ""
+        told = procfs.read(maps) or ""
         return self.folder is not None and any(
             f" {self.folder.resolve() / name}" in told for name in self.files
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from llmbench.system import kernel
+from llmbench.machine import procfs
 
 _MOUNT = "sys/fs/cgroup"
 _UNLIMITED = 1 << 60
@@ -29,7 +29,7 @@ class Limits:
 
 def read(root: Path = Path("/"), pid: int | str = "self") -> Limits:
     """The limits of a process, the tightest of its group and the groups around it."""
-    told = kernel.read(root / f"proc/{pid}/cgroup") or ""
+    told = procfs.read(root / f"proc/{pid}/cgroup") or ""
     paths: dict[str, str] = {}
     for line in told.splitlines():
         _, controllers, path = (*line.split(":", 2), "", "")[:3]
@@ -58,10 +58,10 @@ def _groups(root: Path, paths: dict[str, str], controller: str) -> Iterator[Path
 
 def _quota(group: Path) -> float | None:
     """CPUs' worth of time a group may use; ``None`` where it is not limited."""
-    told: list[str | None] = [*(kernel.read(group / "cpu.max") or "").split()]
+    told: list[str | None] = [*(procfs.read(group / "cpu.max") or "").split()]
     if len(told) != 2:
-        told = [kernel.read(group / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
-    quota, period = map(kernel.number, told)
+        told = [procfs.read(group / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    quota, period = map(procfs.number, told)
     return quota / period if quota and period and quota > 0 and period > 0 else None
 
 
@@ -95,8 +95,8 @@ def _oom_kills(groups: tuple[Path, ...]) -> int | None:
 
 def _counts(path: Path) -> dict[str, int]:
     """The numbers of a file that has a name and a number a line."""
-    pairs = (line.partition(" ") for line in (kernel.read(path) or "").splitlines())
-    found = ((name, kernel.number(told)) for name, _, told in pairs)
+    pairs = (line.partition(" ") for line in (procfs.read(path) or "").splitlines())
+    found = ((name, procfs.number(told)) for name, _, told in pairs)
     return {name: count for name, count in found if count is not None}
 
 
@@ -104,7 +104,7 @@ def _first_number(groups: tuple[Path, ...], *names: str) -> int | None:
     """The first of these files, innermost group first, that holds a number."""
     for group in groups:
         for name in names:
-            told = kernel.number(kernel.read(group / name))
+            told = procfs.number(procfs.read(group / name))
             if told is not None and told >= 0:
                 return told
     return None

@@ -1,14 +1,75 @@
 """What on this machine would spoil a measurement, or is worth knowing beside it: values, not text on a screen."""
 
 import enum
+import importlib.metadata
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from llmbench.system import environment, kernel
-from llmbench.system.bandwidth import Bandwidth
-from llmbench.system.survey import CPUS, TURBO_SWITCHES, Survey
+from llmbench.machine import cgroup, environment, procfs, topology
+from llmbench.machine.affinity import MemoryNodes
+from llmbench.machine.bandwidth import Bandwidth
+from llmbench.machine.interference import Load
+from llmbench.machine.topology import Cache
+from llmbench.run import Environment
 from llmbench.units import format_bytes, format_list
+
+CPUS = "sys/devices/system/cpu"
+"""The folder of the CPUs below the root."""
+
+TURBO_SWITCHES = (("intel_pstate/no_turbo", "0", "1"), ("cpufreq/boost", "1", "0"))
+"""Files that say whether turbo is on, the text of it and that of off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What was read of the machine; *load* is ``None`` where nobody watched."""
+
+    environment: Environment
+    memory: MemoryNodes
+    caches: tuple[Cache, ...]
+    limits: cgroup.Limits
+    load: Load | None = None
+    root: Path = Path("/")
+
+    @classmethod
+    def take(cls, root: Path = Path("/"), load: Load | None = None) -> "Survey":
+        """A survey of the kernel's files below *root*."""
+        return cls(
+            environment=environment.capture(root),
+            memory=MemoryNodes.read(root),
+            caches=topology.read_caches(root / "sys"),
+            limits=cgroup.read(root),
+            load=load,
+            root=root,
+        )
+
+    def text(self, path: str) -> str | None:
+        """A kernel file's text; ``None`` where it is missing."""
+        return procfs.read(self.root / path)
+
+
+def settings(survey: Survey) -> dict[str, str | None]:
+    """How the machine is set, in a word each; ``None`` where the kernel does not tell or nothing limits."""
+    seen, limits = survey.environment, survey.limits
+    turbo = [told == on for name, on, _ in TURBO_SWITCHES if (told := survey.text(f"{CPUS}/{name}"))]
+    balancing = survey.text("proc/sys/kernel/numa_balancing")
+    return {
+        "governor": seen.governor,
+        "turbo": _on(turbo[0]) if turbo else None,
+        "huge pages": seen.transparent_hugepages,
+        "NUMA balancing": None if balancing is None else _on(balancing != "0"),
+        "SMT": _on(len(seen.topology.cpus) > seen.topology.cores),
+        "CPU quota": None if limits.cpus is None else f"{limits.cpus:g} CPUs",
+        "memory limit": None if limits.memory_bytes is None else format_bytes(limits.memory_bytes),
+    }
+
+
+def _on(is_on: bool) -> str:  # noqa: FBT001  a word for a truth
+    """``on`` or ``off``."""
+    return "on" if is_on else "off"
+
 
 FOREIGN_LIMIT = 0.05
 UNEVEN_SHARE = 0.85
@@ -218,7 +279,7 @@ def _virtual(survey: Survey) -> Iterator[Finding]:
 
 def _throttled(survey: Survey) -> Iterator[Finding]:
     names = (survey.root / CPUS).glob("cpu[0-9]*/thermal_throttle/package_throttle_count")
-    count = max((int(kernel.read(name) or 0) for name in names), default=0)
+    count = max((int(procfs.read(name) or 0) for name in names), default=0)
     if count:
         yield Finding(
             check="throttled",
@@ -253,3 +314,54 @@ _CHECKS: tuple[Callable[[Survey], Iterator[Finding]], ...] = (
     _virtual,
     _throttled,
 )
+
+
+_RUNTIME = ("openvino", "openvino-genai", "openvino-tokenizers")
+
+
+def installed() -> dict[str, str]:
+    """Versions of the packages that `find` looks at; what is not installed is left out."""
+    found: dict[str, str] = {}
+    for name in (*_RUNTIME, "torch", "torchvision", "optimum-intel", "transformers"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def find(versions: Mapping[str, str]) -> Iterator[Finding]:
+    """What is missing or does not go together."""
+    missing = [name for name in _RUNTIME if name not in versions]
+    if missing:
+        yield Finding(
+            check="engine",
+            weight=Weight.SPOILS,
+            found=f"not installed: {', '.join(missing)}",
+            effect="nothing can be measured",
+            remedy=f"pip install {' '.join(missing)}",
+        )
+    releases = {".".join(versions[name].split(".")[:2]) for name in _RUNTIME if name in versions}
+    if len(releases) > 1:
+        together = ", ".join(f"{name} {versions[name]}" for name in _RUNTIME if name in versions)
+        yield Finding(
+            check="engine-releases",
+            weight=Weight.SPOILS,
+            found=f"packages of different releases: {together}",
+            effect="they share a binary interface: loading fails, or crashes",
+            remedy=f"pip install --upgrade {' '.join(_RUNTIME)}",
+        )
+    yield from _torchvision(versions)
+
+
+def _torchvision(versions: Mapping[str, str]) -> Iterator[Finding]:
+    """A torchvision built for CUDA beside a torch built for CPUs."""
+    torch, torchvision = versions.get("torch", ""), versions.get("torchvision", "")
+    if torch.endswith("+cpu") and torchvision and not torchvision.endswith("+cpu"):
+        yield Finding(
+            check="torchvision",
+            weight=Weight.SPOILS,
+            found=f"torchvision {torchvision} beside torch {torch}",
+            effect="importing transformers fails (operator torchvision::nms does not exist): convert cannot run",
+            remedy="pip uninstall torchvision",
+        )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmbench.errors import InputError, MachineError
+from llmbench.machine import procfs
+from llmbench.machine.topology import Node, parse_list, read_nodes
 from llmbench.run import Topology
-from llmbench.system import kernel
-from llmbench.system.topology import Node, parse_list, read_nodes
 from llmbench.units import format_list
 
 _PIN = "import os, sys; os.sched_setaffinity(0, map(int, sys.argv[1].split(','))); os.execvp(sys.argv[2], sys.argv[2:])"
@@ -49,7 +49,7 @@ class MemoryNodes:
     def read(cls, root: Path = Path("/")) -> "MemoryNodes":
         """As the kernel's files below *root* and ``PATH`` tell."""
         allowed: tuple[int, ...] = ()
-        for line in (kernel.read(root / "proc/self/status") or "").splitlines():
+        for line in (procfs.read(root / "proc/self/status") or "").splitlines():
             if line.startswith("Mems_allowed_list:"):
                 allowed = parse_list(line.partition(":")[2])
         return cls(nodes=read_nodes(root / "sys"), allowed=allowed, numactl=shutil.which("numactl"))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from llmbench.machine import procfs
+from llmbench.machine.interference import TICK_S, busy_by_cpu
 from llmbench.measurement import Placement, SocketWork
 from llmbench.run import Topology
-from llmbench.system import kernel
-from llmbench.system.conditions import TICK_S, busy_by_cpu
 
 _UTIME, _STIME, _PROCESSOR = 11, 12, 36
 """Fields 14, 15 and 39 of proc_pid_stat(5), counted from the state, which follows the name in parentheses."""
@@ -111,14 +111,14 @@ def read_threads(root: Path = Path("/"), pid: int | str = "self") -> dict[int, T
     """The threads of a process by their number; one that ends meanwhile is left out."""
     found: dict[int, Thread] = {}
     for task in (root / f"proc/{pid}/task").iterdir():
-        told = kernel.read(task / "stat")
+        told = procfs.read(task / "stat")
         if told is None:
             continue
         fields = told.rpartition(")")[2].split()
         found[int(task.name)] = Thread(
             cpu_s=(int(fields[_UTIME]) + int(fields[_STIME])) * TICK_S,
             cpu=int(fields[_PROCESSOR]),
-            migrations=_migrations(kernel.read(task / "sched")),
+            migrations=_migrations(procfs.read(task / "sched")),
         )
     return found
 
@@ -131,7 +131,7 @@ def _migrations(told: str | None) -> int | None:
 
 def read_policy(root: Path = Path("/"), pid: int | str = "self") -> str | None:
     """The memory policy of a process as the kernel writes it, ``default`` or ``bind:0-1``; ``None`` without NUMA."""
-    fields = (kernel.read(root / f"proc/{pid}/numa_maps") or "").split(maxsplit=2)
+    fields = (procfs.read(root / f"proc/{pid}/numa_maps") or "").split(maxsplit=2)
     return fields[1] if len(fields) > 1 else None
 
 
@@ -141,7 +141,7 @@ def read_pages(root: Path = Path("/"), pid: int | str = "self") -> dict[int, int
     Each line of ``numa_maps`` counts pages of its own size as ``N0=12 N1=7``.
     """
     found: dict[int, int] = {}
-    for line in (kernel.read(root / f"proc/{pid}/numa_maps") or "").splitlines():
+    for line in (procfs.read(root / f"proc/{pid}/numa_maps") or "").splitlines():
         size = re.search(r" kernelpagesize_kB=(\d+)", line)
         for node, count in re.findall(r" N(\d+)=(\d+)", line):
             page_bytes = int(size[1]) * 1024 if size else 4096
