@@ -10,8 +10,7 @@ import msgspec
 from llmbench.engines.openvino import tensor_parallel as engine
 from llmbench.errors import ExitCode
 from llmbench.events import utc_now
-from llmbench.machine import bandwidth as memory_rate
-from llmbench.machine import checks, environment, interference, topology
+from llmbench.machine import bandwidth, checks, environment, interference, topology
 from llmbench.machine.bandwidth import Bandwidth
 from llmbench.machine.checks import Finding, Survey, Weight, settings
 from llmbench.machine.interference import Load
@@ -77,7 +76,7 @@ def examine(*, with_bandwidth: bool = True) -> Checkup:
     """Look at this machine: a second of watching its load, and some for its memory."""
     allowed = topology.read().allowed
     seen = Survey.take(load=interference.watch(allowed))
-    found = [*checks.find(seen), *checks.find(checks.installed())]
+    found = [*checks.find(seen), *checks.unfit_packages(checks.installed())]
     devices: Mapping[str, Mapping[str, str]] = {}
     split = None
     try:
@@ -87,9 +86,9 @@ def examine(*, with_bandwidth: bool = True) -> Checkup:
     rates = _bandwidths(seen) if with_bandwidth else {}
     is_quiet = seen.load is not None and seen.load.foreign <= checks.FOREIGN_LIMIT
     if rates:
-        memory_rate.keep(seen.environment, rates, measured_at=utc_now(), is_quiet=is_quiet)
+        bandwidth.keep(seen.environment, rates, measured_at=utc_now(), is_quiet=is_quiet)
     if is_quiet:
-        found.extend(checks.uneven([rate for name, rate in rates.items() if name != memory_rate.WHOLE]))
+        found.extend(checks.uneven([rate for name, rate in rates.items() if name != bandwidth.WHOLE]))
     found.extend(_no_split(seen, split))
     return Checkup(
         environment=seen.environment,
@@ -111,7 +110,7 @@ def _bandwidths(seen: Survey) -> dict[str, Bandwidth]:
     machine = seen.environment.topology
     allowed = set(machine.allowed)
     sockets = sorted({cpu.socket for cpu in machine.cpus if cpu.number in allowed})
-    rates = {memory_rate.WHOLE: bandwidth.measure(machine, seen.caches)}
+    rates = {bandwidth.WHOLE: bandwidth.measure(machine, seen.caches)}
     if len(sockets) > 1:
         rates |= {str(s): bandwidth.measure(machine, seen.caches, s) for s in sockets}
     return rates
@@ -181,7 +180,7 @@ def _machine_lines(checkup: Checkup) -> Iterator[str]:
     yield ", ".join(f"{name} {value or 'n/a'}" for name, value in checkup.settings.items())
     yield f"load of others: {checkup.load.foreign:.1%}, taken by a hypervisor: {checkup.load.steal:.1%}"
     for name, rate in checkup.bandwidth.items():
-        what = "memory" if name == memory_rate.WHOLE else f"memory of socket {name}"
+        what = "memory" if name == bandwidth.WHOLE else f"memory of socket {name}"
         doubt = "" if rate.is_beyond_caches else " (partly from caches: too little memory for larger arrays)"
         yield f"{what}: {rate.bytes_per_s / 1e9:.1f} GB/s, a = b + c on {len(rate.cpus)} threads{doubt}"
 

@@ -122,15 +122,15 @@ def _able(asked: frozenset[Ability]) -> Iterator[str]:
 
 
 _MODULES = {
-    "genai": "GenaiEngine",
-    "core": "CoreEngine",
-    "optimum": "OptimumEngine",
-    "torch": "TorchEngine",
-    "scripted": "ScriptedEngine",
+    "genai": ("openvino.genai", "GenaiEngine"),
+    "core": ("openvino.core", "CoreEngine"),
+    "optimum": ("transformers.optimum", "OptimumEngine"),
+    "torch": ("transformers.torch", "TorchEngine"),
+    "scripted": ("scripted", "ScriptedEngine"),
 }
 
 
 def find(name: str) -> Engine:
     """The engine of that name; its packages are imported here, not before."""
-    module = import_module(f"llmbench.engines.{name}")
-    return cast("Engine", getattr(module, _MODULES[name])())
+    module, kind = _MODULES[name]
+    return cast("Engine", getattr(import_module(f"llmbench.engines.{module}"), kind)())

@@ -320,7 +320,7 @@ _RUNTIME = ("openvino", "openvino-genai", "openvino-tokenizers")
 
 
 def installed() -> dict[str, str]:
-    """Versions of the packages that `find` looks at; what is not installed is left out."""
+    """Versions of the packages that `unfit_packages` looks at; what is not installed is left out."""
     found: dict[str, str] = {}
     for name in (*_RUNTIME, "torch", "torchvision", "optimum-intel", "transformers"):
         try:
@@ -330,7 +330,7 @@ def installed() -> dict[str, str]:
     return found
 
 
-def find(versions: Mapping[str, str]) -> Iterator[Finding]:
+def unfit_packages(versions: Mapping[str, str]) -> Iterator[Finding]:
     """What is missing or does not go together."""
     missing = [name for name in _RUNTIME if name not in versions]
     if missing:

@@ -191,9 +191,9 @@ def test_a_killed_conversion_leaves_only_a_folder_marked_partial(tiny: Path, tmp
         assert process.stderr is not None
         while "exporting" not in process.stderr.readline():
             assert process.poll() is None
-        convert = psutil.Process(process.pid)
-        wait_until(lambda: bool(pipeline.children()), "the exporter to begin")
-        (exporter,) = pipeline.children()
+        command = psutil.Process(process.pid)
+        wait_until(lambda: bool(command.children()), "the exporter to begin")
+        (exporter,) = command.children()
         process.kill()
 
     wait_until(lambda: is_gone(exporter), "the exporter to end")

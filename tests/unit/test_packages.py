@@ -1,6 +1,6 @@
 import pytest
 
-from llmbench.machine import checks as packages
+from llmbench.machine import checks as machine_checks
 
 RUNTIME = {"openvino": "2026.4.1", "openvino-genai": "2026.4.1.0", "openvino-tokenizers": "2026.4.0.0"}
 
@@ -19,16 +19,16 @@ RUNTIME = {"openvino": "2026.4.1", "openvino-genai": "2026.4.1.0", "openvino-tok
 )
 def test_pairs_that_break(versions: dict[str, str], checks: list[str]) -> None:
     """A CUDA torchvision beside a CPU torch, runtimes of two releases (patches may differ), and none at all."""
-    assert checks == [finding.check for finding in packages.find(versions)]
+    assert checks == [finding.check for finding in machine_checks.unfit_packages(versions)]
 
 
 def test_a_missing_package_is_named_with_its_command() -> None:
     """What to type is the names that are missing."""
-    (finding,) = packages.find({"openvino": "2026.4.1"})
+    (finding,) = machine_checks.unfit_packages({"openvino": "2026.4.1"})
 
     assert "pip install openvino-genai openvino-tokenizers" == finding.remedy
 
 
 def test_what_is_installed_here_goes_together() -> None:
     """The environment the tests run in is a good one."""
-    assert [] == list(packages.find(packages.installed()))
+    assert [] == list(machine_checks.unfit_packages(machine_checks.installed()))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.cli import run
-from llmbench.cli.options import recipe
+from llmbench.cli.options import properties, recipe
 from llmbench.cli.options.config_options import ask, configurations, read_recipe
 from llmbench.cli.options.recipe import Properties
 from llmbench.errors import ExitCode, InputError
