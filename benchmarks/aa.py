@@ -15,12 +15,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmbench import fetch, store
 from llmbench.analysis.comparison.compare import Comparison, compare
 from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.report import Report, summarize
 from llmbench.convert import pipeline
-from llmbench.render.verdict import sentence
+from llmbench.models import demo
+from llmbench.render.sentences.verdict import sentence
+from llmbench.store import reader
 
 ONE_IN = 20
 """Of so many comparisons one may alarm."""
@@ -72,7 +73,7 @@ def _compared(asked: argparse.Namespace) -> Iterator[Comparison]:
 
 def _model() -> Path:
     """The demo's model, converted."""
-    request = pipeline.Request(model_id=str(fetch.demo_model()), output_dir=fetch.demo_folder() / "models")
+    request = pipeline.Request(model_id=str(demo.demo_model()), output_dir=demo.demo_folder() / "models")
     (converted,) = pipeline.convert(request, lambda _progress: None)
     return converted.folder
 
@@ -84,7 +85,7 @@ def _measured(model: Path, path: Path, asked: argparse.Namespace) -> Report:
     command += ["--foreign-cpu-limit", asked.foreign_cpu_limit]
     command += ["--output-dir", str(path.parent), "--name", path.stem]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return summarize(store.read(path), COMPARED)
+    return summarize(reader.read(path), COMPARED)
 
 
 def _told(found: Comparison) -> str:

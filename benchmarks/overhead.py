@@ -18,14 +18,14 @@ import numpy as np
 
 import llmbench
 from llmbench.analysis import stats
-from llmbench.config import Prompt, RunConfig
 from llmbench.engines import catalog
 from llmbench.engines.base import Request
 from llmbench.engines.openvino.core import slice_last_position
 from llmbench.engines.openvino.device import import_openvino
-from llmbench.heartbeat import Heartbeat
 from llmbench.machine.interference import Probe
-from llmbench.measurement import Conditions, Measurement
+from llmbench.measure.heartbeat import Heartbeat
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Measurement
 
 INPUT_TOKENS, OUTPUT_TOKENS, PAIRS, TOKENS = 256, 32, 60, 10_000
 Times = tuple[float, float]
@@ -183,7 +183,7 @@ def parent(model: str) -> str:
 def help_page() -> str:
     """How long ``llmbench --help`` takes, and what it imports that it should not."""
     program = (
-        "import sys; from llmbench.cli import invoke; invoke(['--help']);"
+        "import sys; from llmbench.cli.main import invoke; invoke(['--help']);"
         "heavy = ('openvino', 'openvino_genai', 'torch', 'transformers', 'optimum', 'pandas', 'scipy', 'numpy');"
         "print('imported:', [name for name in heavy if name in sys.modules] or 'nothing heavy')"
     )

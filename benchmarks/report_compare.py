@@ -12,12 +12,12 @@ from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.report import summarize
 from llmbench.cli.messages import load
-from llmbench.config import Prompt, RunConfig
-from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
 from llmbench.machine import environment
-from llmbench.measurement import Conditions, Measurement, Sequence
-from llmbench.run import Outcome, Provenance
-from llmbench.units import Nanoseconds
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Measurement, Sequence
+from llmbench.schema.run import Outcome, Provenance
+from llmbench.schema.units import Nanoseconds
+from llmbench.store.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
 
 LAUNCHES, ITERATIONS, PROMPTS, TOKENS = 5, 1000, 10, 32
 CONFIG = RunConfig(

@@ -13,15 +13,15 @@ from llmbench._version import __version__
 
 if TYPE_CHECKING:
     from llmbench.api import Run, compare, load, measure
-    from llmbench.config import Prompt, RunConfig
+    from llmbench.schema.config import Prompt, RunConfig
 
 _HOMES = {
     "Run": "llmbench.api",
     "measure": "llmbench.api",
     "load": "llmbench.api",
     "compare": "llmbench.api",
-    "Prompt": "llmbench.config",
-    "RunConfig": "llmbench.config",
+    "Prompt": "llmbench.schema.config",
+    "RunConfig": "llmbench.schema.config",
 }
 
 __all__ = ["Prompt", "Run", "RunConfig", "__version__", "compare", "load", "measure"]

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmbench import importers, plan, recording, store
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.compare import compare as compare_reports
 from llmbench.analysis.comparison.rule import COMPARED, Rule
 from llmbench.analysis.report import summarize
-from llmbench.config import RunConfig
-from llmbench.run import Run as Record
-from llmbench.run_file import RunFile
-from llmbench.runner import Event, Limits
-from llmbench.subject import check_lengths, complete, find_subject
+from llmbench.measure import plan, session
+from llmbench.measure.launcher import Event, Limits
+from llmbench.models.resolve import check_lengths, complete, find_subject
+from llmbench.schema.config import RunConfig
+from llmbench.schema.run import Run as Record
+from llmbench.store import importers, reader
+from llmbench.store.writer import RunFile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,11 +68,11 @@ def measure(
     for cell, subject in zip(cells, subjects, strict=True):
         check_lengths(cell, subject.context_tokens)
     folder = Path(output_dir)
-    recording.check_paths(cells, folder)
-    header = recording.new_header(cells, subjects, name=name)
-    path = recording.run_file_path(header, folder)
+    session.check_paths(cells, folder)
+    header = session.new_header(cells, subjects, name=name)
+    path = session.run_file_path(header, folder)
     with RunFile.create(path, header) as file:
-        events = recording.record(
+        events = session.record(
             file,
             cells,
             plan.launches(cells),
@@ -102,8 +103,8 @@ def load_with_warnings(path: str | Path, *, salvage: bool = False) -> tuple[Run,
     """The run in a file, and a sentence on each line of a run file that was left out."""
     file = Path(path)
     with _without_collections():
-        if file.suffix == ".jsonl" or store.is_run_file(file):
-            record, warnings = store.read_with_warnings(file, salvage=salvage)
+        if file.suffix == ".jsonl" or reader.is_run_file(file):
+            record, warnings = reader.read_with_warnings(file, salvage=salvage)
         else:
             record, warnings = importers.read(file), ()
         return Run(**{each.name: getattr(record, each.name) for each in dataclasses.fields(record)}), warnings

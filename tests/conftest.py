@@ -17,10 +17,10 @@ import pytest
 from llmbench.analysis.comparison.compare import Comparison, compare
 from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.report import summarize
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Conditions, Measurement, Memory, Sequence
-from llmbench.run import Cpu, Environment, InForce, Launch, Outcome, Provenance, Run, Topology
-from llmbench.units import NS_PER_MS, ns_from_ms
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Measurement, Memory, Sequence
+from llmbench.schema.run import Cpu, Environment, InForce, Launch, Outcome, Provenance, Run, Topology
+from llmbench.schema.units import NS_PER_MS, ns_from_ms
 
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
 

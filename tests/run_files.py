@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
-from llmbench.run import Run
+from llmbench.schema.run import Run
+from llmbench.store.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
 
 
 def write(run: Run, path: Path) -> Path:

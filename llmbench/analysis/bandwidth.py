@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from llmbench.analysis.metrics import METRICS, Metric, next_token
 from llmbench.analysis.placement_proof import Proof
-from llmbench.config import RunConfig
-from llmbench.measurement import Measurement
-from llmbench.run import Environment, InForce, Launch, MemoryRate, Outcome, Run
-from llmbench.units import Direction, Unit
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Environment, InForce, Launch, MemoryRate, Outcome, Run
+from llmbench.schema.units import Direction, Unit
 
 _BITS = {"u4": 4, "i4": 4, "u8": 8, "i8": 8, "f8e4m3": 8, "f8e5m2": 8, "f16": 16, "bf16": 16, "f32": 32}
 _KEYS = ("KEY_CACHE_PRECISION", "VALUE_CACHE_PRECISION")

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import placement_proof, validity
-from llmbench.config import FOREIGN_CPU_LIMIT
-from llmbench.run import Outcome, Run
+from llmbench.schema.config import FOREIGN_CPU_LIMIT
+from llmbench.schema.run import Outcome, Run
 
 
 def of_invalid(invalid: Sequence[tuple[str, ...]], measured: int) -> tuple[str, ...]:

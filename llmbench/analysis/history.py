@@ -11,7 +11,7 @@ from llmbench.analysis.comparison.change import Change, Sample
 from llmbench.analysis.comparison.rule import COMPARED, Rule
 from llmbench.analysis.report import Report, Row, settings
 from llmbench.analysis.stats import Summary
-from llmbench.config import Prompt
+from llmbench.schema.config import Prompt
 
 _NOT_WHAT = frozenset(
     (

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from llmbench.measurement import Measurement, Sequence
-from llmbench.run import Launch
-from llmbench.units import NS_PER_S, Direction, Unit
+from llmbench.schema.measurement import Measurement, Sequence
+from llmbench.schema.run import Launch
+from llmbench.schema.units import NS_PER_S, Direction, Unit
 
 _Source = TypeVar("_Source")
 

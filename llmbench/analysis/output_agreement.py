@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Finish, Measurement
-from llmbench.measurement import Sequence as Answer
-from llmbench.run import Outcome, Run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Finish, Measurement
+from llmbench.schema.measurement import Sequence as Answer
+from llmbench.schema.run import Outcome, Run
 
 Place = tuple[int, int]
 """A cell and a prompt of it, by index."""

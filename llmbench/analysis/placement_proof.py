@@ -4,10 +4,10 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench.config import RunConfig
-from llmbench.measurement import Measurement, Placement, total_placement
-from llmbench.run import Outcome, Run, Topology
-from llmbench.units import format_list
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Measurement, Placement, total_placement
+from llmbench.schema.run import Outcome, Run, Topology
+from llmbench.schema.units import format_list
 
 LEAST_S = 0.3
 """Below this much time in all, the kernel's ticks say too little about who worked."""

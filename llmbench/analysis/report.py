@@ -22,9 +22,9 @@ from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Effect, Proof
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.steadiness import Steadiness
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Measurement
-from llmbench.run import ModelCache, Outcome, Run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import ModelCache, Outcome, Run
 
 CACHE_SHARE = 1 / 3
 """A first token below this share of what the other lengths suggest may have been answered from a cache."""

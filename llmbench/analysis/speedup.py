@@ -11,10 +11,10 @@ from llmbench.analysis import placement_proof, stats
 from llmbench.analysis.placement_proof import Proof
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stats import Ratio, Summary
-from llmbench.config import POLICY, TENSOR_PARALLEL, RunConfig
 from llmbench.errors import InputError, MachineError
-from llmbench.run import Run, Topology
-from llmbench.units import format_list
+from llmbench.schema.config import POLICY, TENSOR_PARALLEL, RunConfig
+from llmbench.schema.run import Run, Topology
+from llmbench.schema.units import format_list
 
 LATENCIES = ("first_token", "second_token", "next_token")
 METRICS = (*LATENCIES, "memory")

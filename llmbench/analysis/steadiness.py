@@ -10,8 +10,8 @@ from llmbench.analysis.comparison.rule import default_share
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.trend import Trend
 from llmbench.analysis.validity import Judged
-from llmbench.config import Prompt
-from llmbench.run import Outcome, Run
+from llmbench.schema.config import Prompt
+from llmbench.schema.run import Outcome, Run
 
 JUDGED = ("first_token", "tpot")
 """The metrics that are looked at."""

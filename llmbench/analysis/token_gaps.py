@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from llmbench.analysis import validity
 from llmbench.analysis.validity import Judged
-from llmbench.config import Prompt
-from llmbench.run import Run
-from llmbench.units import NS_PER_S
+from llmbench.schema.config import Prompt
+from llmbench.schema.run import Run
+from llmbench.schema.units import NS_PER_S
 
 FIRST_STEADY = 3
 """The first token of a slope: the second is slower after a long input, and has a metric of its own."""

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from llmbench import measurement
 from llmbench.analysis import placement_proof
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Conditions, Finish, Measurement
-from llmbench.run import Launch, Outcome, Run
+from llmbench.schema import measurement
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Finish, Measurement
+from llmbench.schema.run import Launch, Outcome, Run
 
 TICKS_ALLOWED_S = 0.02
 """Two ticks of 10 ms on each CPU: CPU time is counted in ticks, and as much may be an error of counting."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from llmbench import store
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.paired_run import compare_sides, flagged_prompts, settle
 from llmbench.analysis.comparison.rule import Rule, read_thresholds
@@ -18,8 +17,9 @@ from llmbench.cli.options.sides import Side, read_sides, side_options
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.run_view import LEAST_BLOCKS, Outputs, Stop, Ways, block_options, describe, measure_blocks
 from llmbench.errors import ExitCode, worst
-from llmbench.run import Outcome
-from llmbench.runner import Limits
+from llmbench.measure.launcher import Limits
+from llmbench.schema.run import Outcome
+from llmbench.store import reader
 
 _SHARE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*%")
 
@@ -154,7 +154,7 @@ class _Trial:
         """The comparison of what was measured; says where it is kept."""
         path = measure_blocks(sides, outputs, self.ways, self.stop, first_launch=first_launch)
         say(f"written: {path}")
-        return annotate(compare_sides(store.read(path), self.rule))
+        return annotate(compare_sides(reader.read(path), self.rule))
 
 
 def _narrowed(side: Side, prompts: frozenset[str]) -> Side:

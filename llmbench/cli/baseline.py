@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmbench import store
 from llmbench.analysis import history
 from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.report import Report, summarize
 from llmbench.cli.messages import load
 from llmbench.errors import InputError
+from llmbench.store import reader
 
 LATEST = "latest"
 
@@ -42,13 +42,13 @@ def find(name: str, candidate: Report, folder: Path) -> Report:
 
 def _newest_first(folder: Path) -> list[Path]:
     """The run files of a folder by when they began."""
-    begun = [(run.started_at, path) for path in folder.glob("*.jsonl") if (run := store.read_header(path))]
+    begun = [(run.started_at, path) for path in folder.glob("*.jsonl") if (run := reader.read_header(path))]
     return [path for _, path in sorted(begun, reverse=True)]
 
 
 def _alike(candidate: Report, path: Path) -> Iterator[Report]:
     """The report of a run file, if its header promises all that the candidate measured; only then it is read whole."""
-    header = store.read_header(path)
+    header = reader.read_header(path)
     if header is None:
         return
     told = Report(run=header, rows=(), load=())

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from llmbench import store
 from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.analysis.noise import calibration, false_alarms
@@ -15,8 +14,9 @@ from llmbench.cli.options.sides import read_side, single_options
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.run_view import Outputs, Stop, Ways, block_options, measure_blocks
 from llmbench.errors import ExitCode
-from llmbench.run import Outcome, Run
-from llmbench.runner import Limits
+from llmbench.measure.launcher import Limits
+from llmbench.schema.run import Outcome, Run
+from llmbench.store import reader
 
 _EXAMPLES = """\b
 Examples:
@@ -80,7 +80,7 @@ def command(  # noqa: PLR0917
         ),
         Stop(budget_s=budget),
     )
-    run = store.read(path)
+    run = reader.read(path)
     setup = calibration.setup_of_run(run)
     found = calibration.add(setup, calibration.session_of(run))
     _show(run, found, false_alarms.false_alarms(found, launches, rule), rule)
@@ -93,8 +93,8 @@ def _show(run: Run, found: calibration.Calibration, alarms: false_alarms.FalseAl
     """The table, and what the comparison of the two halves said."""
     from rich.console import Console
 
-    from llmbench.render.screen_calibration import render_calibration
-    from llmbench.render.verdict import sentence
+    from llmbench.render.sentences.verdict import sentence
+    from llmbench.render.terminal.calibration import render_calibration
 
     with contextlib.suppress(SystemExit, OSError):  # rich's answers to a closed standard output
         render_calibration(found, alarms, Console(), blocks=run.cells[0].launches)

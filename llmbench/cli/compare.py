@@ -15,7 +15,7 @@ from llmbench.errors import ExitCode, worst
 if TYPE_CHECKING:
     from llmbench.analysis.comparison.compare import Comparison
     from llmbench.analysis.comparison.rule import Rule
-    from llmbench.run import Run
+    from llmbench.schema.run import Run
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
@@ -138,7 +138,7 @@ def show(comparisons: "Sequence[Comparison]") -> None:
     """The tables on standard output; once its reader is gone, nowhere: files and exit code are what counts."""
     from rich.console import Console
 
-    from llmbench.render.screen_comparison import render_comparison
+    from llmbench.render.terminal.comparison import render_comparison
 
     console = Console()
     with contextlib.suppress(SystemExit, OSError):  # rich's answers to a closed standard output
@@ -151,10 +151,10 @@ def show(comparisons: "Sequence[Comparison]") -> None:
 def write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> None:
     """The files that `check_files` found asked for, each whole."""
     from llmbench.files.atomic import write_atomically
-    from llmbench.render.comparison_json import comparison_json
     from llmbench.render.csv import comparison_csv
     from llmbench.render.junit import comparison_junit
     from llmbench.render.markdown import comparison_markdown
+    from llmbench.render.records import comparison_json
 
     forms: dict[str, Callable[[Sequence[Comparison]], str]] = {
         "md": comparison_markdown,

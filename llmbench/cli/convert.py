@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from llmbench.child import Progress
 from llmbench.cli.messages import say, shown, warn
 from llmbench.cli.options.types import Command
 from llmbench.convert.pipeline import WEIGHT_FORMATS, Converted, Request, convert
-from llmbench.units import format_bytes, format_duration
+from llmbench.measure.step import Progress
+from llmbench.schema.units import format_bytes, format_duration
 
 
 class WeightFormats(click.ParamType[tuple[str, ...]]):

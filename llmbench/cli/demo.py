@@ -5,14 +5,16 @@ from pathlib import Path
 
 import click
 
-from llmbench import fetch, prompts, store
 from llmbench.cli.convert import watch
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.run_view import Outputs, Ways, measure
-from llmbench.config import RunConfig
 from llmbench.convert import pipeline
-from llmbench.runner import Limits
-from llmbench.subject import find_subject
+from llmbench.measure.launcher import Limits
+from llmbench.models import demo
+from llmbench.models.resolve import find_subject
+from llmbench.schema.config import RunConfig
+from llmbench.store import reader
+from llmbench.workloads import prompts
 
 _OUTPUT_TOKENS = 64
 _LIMIT_S = 300.0
@@ -21,10 +23,10 @@ _SHOWN_CHARACTERS = 300
 
 def _model(folder: Path) -> Path:
     """The demo model's IR, written on first use."""
-    path = fetch.demo_folder() / fetch.FILE_NAME
+    path = demo.demo_folder() / demo.FILE_NAME
     if not path.is_file():
-        click.echo(f"fetching {fetch.FILE_NAME} (94 MiB), once, into {path.parent}", err=True)
-    request = pipeline.Request(model_id=str(fetch.demo_model()), output_dir=folder)
+        click.echo(f"fetching {demo.FILE_NAME} (94 MiB), once, into {path.parent}", err=True)
+    request = pipeline.Request(model_id=str(demo.demo_model()), output_dir=folder)
     (converted,) = watch(request)
     return converted.folder
 
@@ -38,7 +40,7 @@ def _excerpt(text: str) -> str:
 
 def _show_texts(path: Path) -> None:
     """What the model wrote to each prompt in the warm-up, which has the prompts as they are."""
-    run = store.read(path)
+    run = reader.read(path)
     config = run.cells[0]
     click.echo("\nWhat the model wrote (a 135M model: fluent, not wise):")
     for measurement in run.launches[0].measurements[: len(config.prompts)]:
@@ -58,7 +60,7 @@ def command(num_iters: int, output_dir: Path, quiet: bool) -> int:
     offline. A run file, a CSV and a JSON are left in the output folder.
     """
     check_folder(output_dir, "--output-dir")
-    folder = _model(fetch.demo_folder() / "models")
+    folder = _model(demo.demo_folder() / "models")
     subject = find_subject(str(folder), engine="genai")
     config = RunConfig(
         model=subject.path,
@@ -68,7 +70,7 @@ def command(num_iters: int, output_dir: Path, quiet: bool) -> int:
         apply_chat_template=True,
         foreign_cpu_limit=1.0,  # a demo shows its numbers; how much others took stands below them
     )
-    name = store.new_id("demo")
+    name = reader.new_id("demo")
     outputs = Outputs(
         folder=output_dir, name=name, csv=output_dir / f"{name}.csv", json=output_dir / f"{name}.json"
     )

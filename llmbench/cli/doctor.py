@@ -9,14 +9,14 @@ import msgspec
 
 from llmbench.engines.openvino import tensor_parallel as engine
 from llmbench.errors import ExitCode
-from llmbench.events import utc_now
 from llmbench.machine import bandwidth, checks, environment, interference, topology
 from llmbench.machine.bandwidth import Bandwidth
 from llmbench.machine.checks import Finding, Survey, Weight, settings
 from llmbench.machine.interference import Load
 from llmbench.machine.topology import Cache, Node
-from llmbench.run import Environment, Split
-from llmbench.units import format_bytes, format_list
+from llmbench.schema.run import Environment, Split
+from llmbench.schema.units import format_bytes, format_list
+from llmbench.store.events import utc_now
 
 _INSTRUCTIONS = (
     "avx2",

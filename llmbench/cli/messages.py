@@ -10,7 +10,7 @@ import click
 from llmbench.files.redaction import redact
 
 if TYPE_CHECKING:
-    from llmbench.run import Run
+    from llmbench.schema.run import Run
 
 
 def shown(text: str) -> str:

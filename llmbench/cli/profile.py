@@ -9,10 +9,10 @@ from llmbench.cli.messages import say
 from llmbench.cli.options.config_options import PLACEMENT_OPTIONS, ask, check_places
 from llmbench.cli.options.resolve import find
 from llmbench.cli.options.types import Command
-from llmbench.config import WEIGHT_FORMATS
 from llmbench.errors import InputError
-from llmbench.profile import SPLIT_KIND, Phase, Profile, profile
-from llmbench.units import format_bytes, format_number
+from llmbench.measure.profile import SPLIT_KIND, Phase, Profile, profile
+from llmbench.schema.config import WEIGHT_FORMATS
+from llmbench.schema.units import format_bytes, format_number
 
 _UNNAMED = ("undef", "unknown")
 _SHOWN_SHARE = 0.005

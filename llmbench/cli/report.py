@@ -49,7 +49,7 @@ def history(
     from rich.console import Console
 
     from llmbench.analysis.history import lines
-    from llmbench.render.screen_history import render_history
+    from llmbench.render.terminal.history import render_history
 
     names = _checked(metrics)
     for option, path in (("--csv", csv), ("--html", html)):
@@ -195,7 +195,7 @@ def show(paths: tuple[Path, ...], plot: bool, salvage: bool) -> int:
     from rich.console import Console
 
     from llmbench.analysis.report import summarize
-    from llmbench.render import screen
+    from llmbench.render.terminal import report as screen
 
     console = Console()
     reports = [summarize(load(path, salvage=salvage)) for path in paths]
@@ -204,7 +204,7 @@ def show(paths: tuple[Path, ...], plot: bool, salvage: bool) -> int:
             console.print()
         screen.render_report(report, console)
         if plot:
-            from llmbench.render.plots import render_plots
+            from llmbench.render.terminal.plots import render_plots
 
             render_plots(report, console)
     return _code(reports)

@@ -8,9 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from llmbench import plan, recording, runner
 from llmbench.analysis.report import distinguish
-from llmbench.cli.forecast import forecast
 from llmbench.cli.messages import salvage_option, say
 from llmbench.cli.options.config_options import Asked, configuration_options
 from llmbench.cli.options.recipe import read_run
@@ -18,11 +16,13 @@ from llmbench.cli.options.resolve import find
 from llmbench.cli.options.types import Command, Duration, check_folder, check_output
 from llmbench.cli.run_view import Outputs, Ways, measure
 from llmbench.cli.run_view import resume as go_on
-from llmbench.config import RunConfig
 from llmbench.errors import InputError
-from llmbench.runner import Limits
-from llmbench.subject import Subject
-from llmbench.units import format_duration
+from llmbench.measure import launcher, plan, session
+from llmbench.measure.forecast import forecast
+from llmbench.measure.launcher import Limits
+from llmbench.models.resolve import Subject
+from llmbench.schema.config import RunConfig
+from llmbench.schema.units import format_duration
 
 
 def _recipe_defaults(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
@@ -143,7 +143,7 @@ def command(  # noqa: PLR0917
     if dry_run:
         return _describe(cells, subjects, output_dir, ways)
     if len(cells) > 1:
-        runner.check(cells, limit_s=timeout)
+        launcher.check(cells, limit_s=timeout)
     return measure(cells, subjects, outputs, ways)
 
 
@@ -182,7 +182,7 @@ def _describe(cells: tuple[RunConfig, ...], subjects: Sequence[Subject], folder:
             f"launch {launch.index + 1}: {config.model} on {config.device} with {config.engine}, "
             f"prompts: {len(config.prompts)}, {work}, {config.output_tokens} output tokens{apart}"
         )
-    requests = recording.planned_requests(cells, planned)
+    requests = session.planned_requests(cells, planned)
     expected = forecast(cells, planned, subjects, folder)
     if expected is not None:
         say(f"about {format_duration(expected.seconds)}, {expected.basis}")

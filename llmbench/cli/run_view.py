@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import click
 
-from llmbench import plan, recording, store
 from llmbench.analysis import report
 from llmbench.analysis.comparison.paired_run import SIDES, compare_sides, finished_blocks, is_narrow
 from llmbench.analysis.metrics import METRICS
@@ -20,19 +19,21 @@ from llmbench.cli.messages import complain, say, shown, warn
 from llmbench.cli.options.config_options import check_places
 from llmbench.cli.options.sides import Side
 from llmbench.cli.options.types import Duration
-from llmbench.config import RunConfig
 from llmbench.errors import ExitCode, OutputError, worst
-from llmbench.events import Header, LaunchEnded, LaunchStarted
-from llmbench.measurement import Measurement
-from llmbench.plan import PlannedLaunch
-from llmbench.render import lines
-from llmbench.render.live import LiveLine
+from llmbench.measure import plan, session
+from llmbench.measure.launcher import Event, Limits
+from llmbench.measure.plan import PlannedLaunch
+from llmbench.measure.resume import find_resumption
+from llmbench.models.resolve import Subject
+from llmbench.render.terminal import run_log
+from llmbench.render.terminal.live import LiveLine
 from llmbench.render.text import change, load_time
-from llmbench.resumption import find_resumption
-from llmbench.run import Outcome, Run
-from llmbench.run_file import RunFile
-from llmbench.runner import Event, Limits
-from llmbench.subject import Subject
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Outcome, Run
+from llmbench.store import reader
+from llmbench.store.events import Header, LaunchEnded, LaunchStarted
+from llmbench.store.writer import RunFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +71,12 @@ class View:
                     f"loaded in {load_time(event.load_s or 0.0, event.model_cache)}"
                 )
                 if event.cell not in self._cells_shown:
-                    self._say(*lines.in_force_lines(event.in_force, self._config))
-                    self._say(*lines.held_lines(event.held, event.in_force.split))
+                    self._say(*run_log.in_force_lines(event.in_force, self._config))
+                    self._say(*run_log.held_lines(event.held, event.in_force.split))
                 self._cells_shown.add(event.cell)
             case Measurement():
                 self._live.measured(event, self._config)
-                self._say(*lines.request_lines(event, self._config))
+                self._say(*run_log.request_lines(event, self._config))
             case LaunchEnded(failure=failure) if failure is not None:
                 complain(f"launch {event.launch + 1}: {failure.message}")
                 for line in failure.log[-5:]:
@@ -111,9 +112,9 @@ def measure(cells: tuple[RunConfig, ...], subjects: Sequence[Subject], outputs: 
     What was measured stays in the run file whatever ends the run; a file without a measurement is removed.
     """
     check_places(cells, is_strict=ways.is_strict)
-    recording.check_paths(cells, outputs.folder)
-    header = recording.new_header(cells, subjects, name=outputs.name)
-    path = recording.run_file_path(header, outputs.folder)
+    session.check_paths(cells, outputs.folder)
+    header = session.new_header(cells, subjects, name=outputs.name)
+    path = session.run_file_path(header, outputs.folder)
     with RunFile.create(path, header, overwrite=outputs.overwrite) as file, contextlib.ExitStack() as undo:
         undo.callback(_remove_if_empty, path)
         planned = plan.launches(cells, seed=ways.order_seed)
@@ -124,7 +125,7 @@ def measure(cells: tuple[RunConfig, ...], subjects: Sequence[Subject], outputs: 
 
 def _remove_if_empty(path: Path) -> None:
     """Remove a run file that tells nothing of any launch."""
-    if is_empty(store.read(path)):
+    if is_empty(reader.read(path)):
         path.unlink(missing_ok=True)
 
 
@@ -136,7 +137,7 @@ def resume(
     *model* is where its model is now, if it has moved; *salvage* reads around damaged lines.
     """
     with RunFile.reopen(path) as file:
-        contents = store.read_contents(path, salvage=salvage)
+        contents = reader.read_contents(path, salvage=salvage)
         warn(*contents.warnings)
         file.measurements = sum(len(launch.measurements) for launch in contents.run.launches)
         if contents.run.is_complete and not salvage:
@@ -144,7 +145,7 @@ def resume(
             return exit_code(show(contents.run, outputs, path), ways)
         left = find_resumption(contents, model=model)
         check_places(left.cells, is_strict=ways.is_strict)
-        recording.check_paths(left.cells, outputs.folder)
+        session.check_paths(left.cells, outputs.folder)
         for launch in left.aborted:
             file.append(LaunchEnded(launch=launch, outcome=Outcome.ABORTED))
         return _measure_into(
@@ -169,7 +170,7 @@ def _measure_into(
     salvage: bool = False,
 ) -> int:
     """Make the planned launches, each event on the disk before the next; then show and judge the whole run."""
-    events = recording.record(
+    events = session.record(
         file,
         cells,
         planned,
@@ -178,7 +179,7 @@ def _measure_into(
         keep_going=ways.keep_going,
         must_split=ways.is_strict,
     )
-    total = recording.planned_requests(cells, planned)
+    total = session.planned_requests(cells, planned)
     with contextlib.ExitStack() as leaving:
         leaving.push(lambda _, error, __: _leave(file, outputs, error, salvage=salvage))
         live = leaving.enter_context(LiveLine(total, is_shown=not ways.is_quiet))
@@ -187,7 +188,7 @@ def _measure_into(
         live.say("loading the model")
         for event in events:
             view.show(event)
-    return exit_code(show(store.read(file.path, salvage=salvage), outputs, file.path), ways)
+    return exit_code(show(reader.read(file.path, salvage=salvage), outputs, file.path), ways)
 
 
 def _leave(file: RunFile, outputs: Outputs, error: BaseException | None, *, salvage: bool) -> None:
@@ -195,7 +196,7 @@ def _leave(file: RunFile, outputs: Outputs, error: BaseException | None, *, salv
     if error is None or isinstance(error, Exception):
         return
     path = file.path
-    run = store.read(path, salvage=salvage)
+    run = reader.read(path, salvage=salvage)
     if is_empty(run):
         return
     kept = sum(len(launch.measurements) for launch in run.launches)
@@ -217,13 +218,14 @@ def show(run: Run, outputs: Outputs, path: Path) -> Report:
     """
     from rich.console import Console
 
-    from llmbench.render import csv, json, screen
+    from llmbench.render import csv, json
+    from llmbench.render.terminal.report import render_report
 
     summarized = report.summarize(run)
     with contextlib.suppress(
         SystemExit, OSError
     ):  # rich's answer to a closed standard output, and a full one's
-        screen.render_report(summarized, Console())
+        render_report(summarized, Console())
     written, errors = [path], []
     for file, write in ((outputs.csv, csv.write_llm_bench), (outputs.json, json.write_llm_bench)):
         try:
@@ -313,12 +315,12 @@ def measure_blocks(
     """
     cells = tuple(side.config for side in sides)
     check_places(cells, is_strict=ways.is_strict)
-    recording.check_paths(cells, outputs.folder)
+    session.check_paths(cells, outputs.folder)
     for config in cells:
         if config.engine != "scripted":
-            recording.check_memory(config.model)
+            session.check_memory(config.model)
     header = _header(sides, outputs.name)
-    path = recording.run_file_path(header, outputs.folder)
+    path = session.run_file_path(header, outputs.folder)
     with RunFile.create(path, header, overwrite=outputs.overwrite) as file, contextlib.ExitStack() as leaving:
         leaving.push(lambda _, error, __: _blocks_leave(path, error))
         planned = _until_due(file, cells, stop, first_launch=first_launch)
@@ -328,7 +330,7 @@ def measure_blocks(
 
 def _header(sides: Sequence[Side], name: str | None) -> Header:
     """The header of the run, with both models where there are two."""
-    return recording.new_header(
+    return session.new_header(
         tuple(side.config for side in sides), [side.subject for side in sides], name=name
     )
 
@@ -338,7 +340,7 @@ def _blocks_measure_into(
 ) -> None:
     """Make the blocks, each event on the disk before the next, and tell of each block as it ends."""
     cells = tuple(side.config for side in sides)
-    events = recording.record(
+    events = session.record(
         file,
         cells,
         planned,
@@ -347,7 +349,7 @@ def _blocks_measure_into(
         keep_going=ways.keep_going,
         must_split=ways.is_strict,
     )
-    total = recording.planned_requests(cells, plan.launches(cells))
+    total = session.planned_requests(cells, plan.launches(cells))
     with LiveLine(total, is_shown=not ways.is_quiet) as live, contextlib.closing(events):
         view = View(live, cells, is_quiet=True)
         live.say("loading the model")
@@ -367,7 +369,7 @@ def _until_due(
     launches = plan.launches(cells, seed=cells[0].seed + first_launch)
     for _, block in itertools.groupby(launches, key=lambda launch: launch.block):
         block_began = time.monotonic()
-        if longest_s and stop.is_due(store.read(file.path), block_began - began, longest_s):
+        if longest_s and stop.is_due(reader.read(file.path), block_began - began, longest_s):
             return
         for launch in block:
             yield dataclasses.replace(launch, index=first_launch + launch.index)
@@ -376,7 +378,7 @@ def _until_due(
 
 def _tell_block(file: RunFile, told: int) -> int:
     """A line on standard error for a block that has ended since *told* of them had; how many have."""
-    run = store.read(file.path)
+    run = reader.read(file.path)
     made = finished_blocks(run)
     if made > told:
         last = max(launch.block or 0 for launch in run.launches)
@@ -392,7 +394,7 @@ def _blocks_leave(path: Path, error: BaseException | None) -> None:
     """After an error remove a run file without a measurement; say of one that was interrupted how to go on."""
     if error is None:
         return
-    run = store.read(path)
+    run = reader.read(path)
     if is_empty(run):
         path.unlink(missing_ok=True)
     elif not isinstance(error, Exception):

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from llmbench import plan, recording, store
 from llmbench.analysis import report, speedup
 from llmbench.analysis.report import Report
 from llmbench.analysis.speedup import Setup
@@ -20,16 +19,18 @@ from llmbench.cli.options.config_options import NumberList, ask
 from llmbench.cli.options.resolve import find
 from llmbench.cli.options.types import Command, Duration, IntegerList, check_folder
 from llmbench.cli.run_view import View, is_empty
-from llmbench.config import WEIGHT_FORMATS, RunConfig
 from llmbench.errors import ExitCode, InputError
-from llmbench.events import LaunchStarted
 from llmbench.machine import topology
-from llmbench.plan import PlannedLaunch
-from llmbench.render.live import LiveLine
-from llmbench.run import Run
-from llmbench.run_file import RunFile
-from llmbench.runner import Limits
-from llmbench.subject import Subject
+from llmbench.measure import plan, session
+from llmbench.measure.launcher import Limits
+from llmbench.measure.plan import PlannedLaunch
+from llmbench.models.resolve import Subject
+from llmbench.render.terminal.live import LiveLine
+from llmbench.schema.config import WEIGHT_FORMATS, RunConfig
+from llmbench.schema.run import Run
+from llmbench.store import reader
+from llmbench.store.events import LaunchStarted
+from llmbench.store.writer import RunFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,20 +112,20 @@ def command(
     it says how much faster, from which input length on it pays, and which sockets worked.
     """
     if show is not None:
-        summarized = report.summarize(store.read(show))
+        summarized = report.summarize(reader.read(show))
         _show(summarized, show, is_json=is_json)
         return _exit_code(summarized)
     check_folder(output_dir, "--output-dir")
     subject, base = _base(options)
     cells = speedup.configurations(base, topology.read(), sockets)
     ways = _Ways(limits=Limits(load_s=timeout, request_s=timeout), budget_s=budget, is_quiet=quiet)
-    header = recording.new_header(cells, [subject] * len(cells), name=name)
-    path = recording.run_file_path(header, output_dir)
-    recording.check_paths(cells, output_dir)
+    header = session.new_header(cells, [subject] * len(cells), name=name)
+    path = session.run_file_path(header, output_dir)
+    session.check_paths(cells, output_dir)
     with RunFile.create(path, header, overwrite=overwrite) as file, contextlib.ExitStack() as leaving:
         leaving.push(lambda _, error, __: _leave(path, error))
         _measure_into(file, cells, subject, ways)
-    summarized = report.summarize(store.read(path))
+    summarized = report.summarize(reader.read(path))
     _show(summarized, path, is_json=is_json)
     return _exit_code(summarized)
 
@@ -143,7 +144,7 @@ def _base(options: dict[str, Any]) -> tuple[Subject, RunConfig]:
 def _measure_into(file: RunFile, cells: tuple[RunConfig, ...], subject: Subject, ways: _Ways) -> None:
     """Make the blocks, each event on the disk before the next."""
     planned = plan.launches(cells, seed=cells[0].seed)
-    events = recording.record(
+    events = session.record(
         file,
         cells,
         _within(planned, ways.budget_s),
@@ -151,7 +152,7 @@ def _measure_into(file: RunFile, cells: tuple[RunConfig, ...], subject: Subject,
         subjects=[subject] * len(cells),
         must_split=True,
     )
-    total = recording.planned_requests(cells, planned)
+    total = session.planned_requests(cells, planned)
     with LiveLine(total, is_shown=not ways.is_quiet) as live, contextlib.closing(events):
         view = View(live, cells, is_quiet=True)
         live.say("loading the model")
@@ -186,7 +187,7 @@ def _leave(path: Path, error: BaseException | None) -> None:
     """After an error remove a run file without a measurement; say of one that was interrupted how to go on."""
     if error is None:
         return
-    run: Run = store.read(path)
+    run: Run = reader.read(path)
     if is_empty(run):
         path.unlink(missing_ok=True)
     elif not isinstance(error, Exception):
@@ -205,7 +206,7 @@ def _show(summarized: Report, path: Path, *, is_json: bool) -> None:
         return
     from rich.console import Console
 
-    from llmbench.render.speedup import render_speedup
+    from llmbench.render.terminal.speedup import render_speedup
 
     with contextlib.suppress(SystemExit):  # rich's answer to a closed standard output
         render_speedup(table, summarized, Console())

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from llmbench.child import Report, run_step
 from llmbench.errors import InputError, MachineError
-from llmbench.gguf_header import read_header
-from llmbench.manifest import Recipe
+from llmbench.measure.step import Report, run_step
+from llmbench.models.gguf import read_header
+from llmbench.models.manifest import Recipe
 
 TASK = "text-generation-with-past"
 PACKAGES = ("optimum-intel", "torch", "transformers", "nncf")

@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmbench import ir
 from llmbench.errors import InputError, OutputError
-from llmbench.manifest import FILE_NAME, Manifest, Recipe, Source, read_manifest, sync_folder
-from llmbench.units import format_bytes
+from llmbench.models import locate
+from llmbench.models.manifest import FILE_NAME, Manifest, Recipe, Source, read_manifest, sync_folder
+from llmbench.schema.units import format_bytes
 
 _LOCK = ".lock"
 
@@ -57,7 +57,7 @@ def standing(target: Path, source: Source, recipe: Recipe, *, overwrite: bool) -
             f"asked for: {_describe(source, recipe)}",
             hint=_REPLACE,
         )
-    ir.check_files(ir.locate(target))
+    locate.check_files(locate.locate(target))
     return found
 
 
@@ -68,7 +68,7 @@ def partial_folder(target: Path) -> Iterator[Path]:
     What a conversion that was killed left there is removed first. An ``InputError`` if nothing can be written
     there, or another conversion is writing.
     """
-    partial = target.with_name(target.name + ir.PARTIAL_SUFFIX)
+    partial = target.with_name(target.name + locate.PARTIAL_SUFFIX)
     try:
         partial.mkdir(parents=True, exist_ok=True)
         lock = os.open(partial / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -102,7 +102,7 @@ def check_space(folder: Path, needed_bytes: int) -> None:
 
 def finish(partial: Path, target: Path) -> None:
     """Sync what was built and rename it to *target*, in place of an older conversion."""
-    old = target.with_name(f"{target.name}.old{ir.PARTIAL_SUFFIX}")
+    old = target.with_name(f"{target.name}.old{locate.PARTIAL_SUFFIX}")
     try:
         (partial / _LOCK).unlink(missing_ok=True)
         for file in partial.iterdir():
@@ -135,7 +135,7 @@ def _describe(source: Source, recipe: Recipe) -> str:
 
 def _is_model(folder: Path) -> bool:
     """Whether *folder* is one of ours, or at least an IR, and nothing a person would miss."""
-    return folder.is_dir() and any((folder / name).exists() for name in (FILE_NAME, ir.MODEL_XML))
+    return folder.is_dir() and any((folder / name).exists() for name in (FILE_NAME, locate.MODEL_XML))
 
 
 def _clear(partial: Path) -> None:

@@ -10,17 +10,17 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from llmbench import ir
 from llmbench._version import __version__
-from llmbench.child import Progress, Report
-from llmbench.convert import exporter, hub, output, sources, verification
-from llmbench.convert.hub import HubModel
+from llmbench.convert import exporter, output, verification
 from llmbench.convert.request import WEIGHT_FORMATS, Request, check_format, recipe_of
-from llmbench.convert.sources import LocalSource
 from llmbench.errors import InputError, LaunchError
 from llmbench.files.cache import file_sha256
-from llmbench.gguf_header import read_header
-from llmbench.manifest import SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
+from llmbench.measure.step import Progress, Report
+from llmbench.models import hub, locate, sources
+from llmbench.models.gguf import read_header
+from llmbench.models.hub import HubModel
+from llmbench.models.manifest import SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
+from llmbench.models.sources import LocalSource
 
 __all__ = ["WEIGHT_FORMATS", "Converted", "Request", "convert"]
 
@@ -91,7 +91,7 @@ def _convert_folder(request: Request, source: LocalSource, report: Report) -> It
                 reading = _read_source(source, recipe, partial, report)
             findings = _compare(reading, recipe, partial, report)
             timings = Timings(export_s=export_s, verify_s=time.perf_counter() - start)
-            context = ir.context_of_config(partial / "config.json")
+            context = locate.context_of_config(partial / "config.json")
             manifest = _manifest(source, recipe, context_tokens=context, findings=findings, timings=timings)
             yield _finish(partial, target, manifest, report)
 
@@ -124,7 +124,7 @@ def _compare(
 
 def _convert_gguf(request: Request, source: LocalSource, report: Report) -> Converted:
     """Write the IR of a GGUF, which keeps its own weight format."""
-    ir.check_files(ir.locate(source.path))
+    locate.check_files(locate.locate(source.path))
     header = read_header(source.path)
     own = str(header.weight_format)
     precision = sources.precision_of_gguf(own)
@@ -153,8 +153,8 @@ def _convert_gguf(request: Request, source: LocalSource, report: Report) -> Conv
 def _fetch_ir(request: Request, model: HubModel, report: Report) -> Converted:
     """Fetch an IR that a hub already holds, check it, and give it a manifest."""
     report(Progress(label=f"fetching {model.id}, which is an IR already"))
-    peek = hub.download(dataclasses.replace(model, files=(ir.MODEL_XML,)), report=report)
-    precision = sources.precision_of_ir(peek / ir.MODEL_XML)
+    peek = hub.download(dataclasses.replace(model, files=(locate.MODEL_XML,)), report=report)
+    precision = sources.precision_of_ir(peek / locate.MODEL_XML)
     check_format(request, precision, f"{model.id} is an IR already, in {precision}")
     recipe, target = Recipe(weight_format=precision), output.target_folder(request.output_dir, precision)
     standing = output.standing(target, model.origin, recipe, overwrite=request.overwrite)
@@ -164,7 +164,7 @@ def _fetch_ir(request: Request, model: HubModel, report: Report) -> Converted:
         hub.download(model, target=partial, report=report)
         _check_whole(partial)
         findings, verify_s = _check_alone(partial, _SOURCE_IS_AWAY, has_template=False, report=report)
-        context = ir.context_of_config(partial / "config.json")
+        context = locate.context_of_config(partial / "config.json")
         timings = Timings(verify_s=verify_s)
         manifest = _manifest(model, recipe, context_tokens=context, findings=findings, timings=timings)
         return _finish(partial, target, manifest, report)
@@ -196,7 +196,7 @@ def _needed_bytes(source: LocalSource, recipes: list[Recipe]) -> int:
 def _check_whole(partial: Path) -> None:
     """Raise a ``LaunchError`` unless everything a model needs was written."""
     try:
-        ir.check_files(ir.Model(path=partial, kind="ir"))
+        locate.check_files(locate.Model(path=partial, kind="ir"))
     except InputError as error:
         faults = error.message.partition(": ")[2]
         raise LaunchError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmbench.errors import InputError
-from llmbench.manifest import Recipe
+from llmbench.models.manifest import Recipe
 
 WEIGHT_FORMATS = ("fp32", "fp16", "int8", "int4")
 DEFAULT_RATIO = 1.0

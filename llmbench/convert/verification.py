@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from llmbench.child import Report, run_step
 from llmbench.errors import InputError, LaunchError
+from llmbench.measure.step import Report, run_step
 
 TEXTS = tuple(
     " ".join(paragraph.split())

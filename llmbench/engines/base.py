@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from llmbench import measurement
-from llmbench.config import PropertyValue, RunConfig
-from llmbench.measurement import Conditions
-from llmbench.run import InForce
-from llmbench.units import Nanoseconds
+from llmbench.schema import measurement
+from llmbench.schema.config import PropertyValue, RunConfig
+from llmbench.schema.measurement import Conditions
+from llmbench.schema.run import InForce
+from llmbench.schema.units import Nanoseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import cast
 
-from llmbench.config import COMPILER, RunConfig
 from llmbench.engines.base import Engine
 from llmbench.errors import InputError
+from llmbench.schema.config import COMPILER, RunConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

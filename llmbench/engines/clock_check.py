@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from llmbench.engines.base import Generation
-from llmbench.units import NS_PER_S, seconds_between
+from llmbench.schema.units import NS_PER_S, seconds_between
 
 TOLERANCE = 0.02
 """Two clocks may differ by this share of what they measured."""

@@ -19,14 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmbench import measurement
-from llmbench.config import RunConfig
 from llmbench.engines.base import Generation, Request
 from llmbench.engines.catalog import check_abilities
 from llmbench.errors import InputError
-from llmbench.measurement import Conditions, Finish
-from llmbench.run import InForce
-from llmbench.units import NS_PER_S, Nanoseconds
+from llmbench.schema import measurement
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Conditions, Finish
+from llmbench.schema.run import InForce
+from llmbench.schema.units import NS_PER_S, Nanoseconds
 
 _DURATIONS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _SHARES = {"noise", "launch-noise", "foreign", "drift"}

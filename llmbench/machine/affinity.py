@@ -9,8 +9,8 @@ from pathlib import Path
 from llmbench.errors import InputError, MachineError
 from llmbench.machine import procfs
 from llmbench.machine.topology import Node, parse_list, read_nodes
-from llmbench.run import Topology
-from llmbench.units import format_list
+from llmbench.schema.run import Topology
+from llmbench.schema.units import format_list
 
 _PIN = "import os, sys; os.sched_setaffinity(0, map(int, sys.argv[1].split(','))); os.execvp(sys.argv[2], sys.argv[2:])"
 """Runs a command on some CPUs only, as taskset does, which not every machine has."""

@@ -18,7 +18,7 @@ import msgspec
 
 from llmbench.files.cache import cache_folder
 from llmbench.machine.topology import Cache
-from llmbench.run import Environment, MemoryRate, Topology
+from llmbench.schema.run import Environment, MemoryRate, Topology
 
 ARRAYS = 3
 _ELEMENT_BYTES = 8

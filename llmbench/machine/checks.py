@@ -12,8 +12,8 @@ from llmbench.machine.affinity import MemoryNodes
 from llmbench.machine.bandwidth import Bandwidth
 from llmbench.machine.interference import Load
 from llmbench.machine.topology import Cache
-from llmbench.run import Environment
-from llmbench.units import format_bytes, format_list
+from llmbench.schema.run import Environment
+from llmbench.schema.units import format_bytes, format_list
 
 CPUS = "sys/devices/system/cpu"
 """The folder of the CPUs below the root."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from llmbench._version import __version__
 from llmbench.files.redaction import SECRET_NAME
 from llmbench.machine import bandwidth, procfs, topology
-from llmbench.run import Environment
+from llmbench.schema.run import Environment
 
 PACKAGES = (
     "openvino",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from llmbench.machine import procfs
-from llmbench.measurement import Conditions
+from llmbench.schema.measurement import Conditions
 
 _CLOCK_NOISE_S = 1e-3
 """Two clocks are never read at the same instant."""

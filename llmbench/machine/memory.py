@@ -7,8 +7,8 @@ from typing import Self
 
 from llmbench.errors import MachineError
 from llmbench.machine import cgroup, procfs
-from llmbench.measurement import Memory
-from llmbench.units import format_bytes
+from llmbench.schema.measurement import Memory
+from llmbench.schema.units import format_bytes
 
 _STATUS = Path("/proc/self/status")
 

@@ -9,8 +9,8 @@ from typing import Self
 
 from llmbench.machine import procfs
 from llmbench.machine.interference import TICK_S, busy_by_cpu
-from llmbench.measurement import Placement, SocketWork
-from llmbench.run import Topology
+from llmbench.schema.measurement import Placement, SocketWork
+from llmbench.schema.run import Topology
 
 _UTIME, _STIME, _PROCESSOR = 11, 12, 36
 """Fields 14, 15 and 39 of proc_pid_stat(5), counted from the state, which follows the name in parentheses."""

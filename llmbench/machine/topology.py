@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmbench.errors import InputError, MachineError
 from llmbench.machine import procfs
-from llmbench.run import Cpu, Topology
+from llmbench.schema.run import Cpu, Topology
 
 _CPUS = "devices/system/cpu"
 _NODES = "devices/system/node"

@@ -12,8 +12,8 @@ from llmbench.files.atomic import write_atomically
 from llmbench.render import llm_bench, records, tidy
 from llmbench.render.llm_bench import MemoryColumns, Record
 from llmbench.render.tidy import Cell
-from llmbench.run import Run
-from llmbench.units import Unit
+from llmbench.schema.run import Run
+from llmbench.schema.units import Unit
 
 LLM_BENCH_COLUMNS = (
     "iteration",

@@ -5,8 +5,8 @@ from xml.etree import ElementTree as ET
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
+from llmbench.render.sentences.verdict import Line, label, lines, sentence
 from llmbench.render.text import plain
-from llmbench.render.verdict import Line, label, lines, sentence
 
 
 def comparison_junit(comparisons: Sequence[Comparison]) -> str:

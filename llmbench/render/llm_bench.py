@@ -14,10 +14,10 @@ from pathlib import Path
 from llmbench.analysis import placement_proof, report, validity
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.validity import Judged
-from llmbench.config import RunConfig
-from llmbench.measurement import Measurement, Memory
-from llmbench.run import Launch, Outcome, Run
-from llmbench.units import BYTES_PER_MIB
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Measurement, Memory
+from llmbench.schema.run import Launch, Outcome, Run
+from llmbench.schema.units import BYTES_PER_MIB
 
 DIGITS = 5
 """Decimals of every value."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
-from llmbench.render.screen import HEADS
-from llmbench.render.steadiness import agreement_remark
+from llmbench.render.sentences.remarks import agreement_remark
+from llmbench.render.sentences.verdict import Line, label, lengths, lines, next_steps, sentence
+from llmbench.render.terminal.report import HEADS
 from llmbench.render.text import plain
-from llmbench.render.verdict import Line, label, lengths, lines, next_steps, sentence
 
 MAX_ROWS = 500
 """Rows of one table; with cells of at most MAX_CELL characters a comment stays within 1 MB."""

@@ -1,12 +1,15 @@
 """Comparisons as flat records, for machines: one a change, values in the metric's unit."""
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, Mean, Pair
+from llmbench.analysis.comparison.differences import Difference
 from llmbench.analysis.metrics import METRICS
+from llmbench.render.json import Value, agreement_value, dumps, finite
+from llmbench.render.sentences.verdict import next_steps, sentence
 from llmbench.render.tidy import Cell
-from llmbench.render.values import finite
 
 DIGITS = 6
 
@@ -103,3 +106,45 @@ def _change(found: Change) -> dict[str, Cell]:
 def _rounded(value: float | None) -> float | None:
     """Six decimals."""
     return None if value is None else round(value, DIGITS)
+
+
+SCHEMA = "llmbench.comparison/1"
+"""Changes when a reader of the old form would go wrong."""
+
+
+def comparison_json(comparisons: Sequence[Comparison]) -> str:
+    """All comparisons of one call."""
+    return dumps({"schema": SCHEMA, "comparisons": [_comparison(comparison) for comparison in comparisons]})
+
+
+def _comparison(comparison: Comparison) -> Value:
+    """One base and one candidate."""
+    rule = comparison.rule
+    return {
+        "base": comparison.base.run.id,
+        "candidate": comparison.candidate.run.id,
+        "verdict": comparison.verdict.value,
+        "sentence": sentence(comparison),
+        "next": list(next_steps(comparison)),
+        "alarms": len(comparison.alarms),
+        "rule": {
+            "thresholds": {
+                name: {"share": threshold.share, "ms": threshold.seconds * 1e3}
+                for name, threshold in rule.thresholds.items()
+            },
+            "vary": sorted(rule.vary),
+            "error": rule.error,
+            "is_paired": comparison.is_paired,
+        },
+        "changes": [dict(record) for record in records(comparison)],
+        "agreement": agreement_value(comparison.agreement),
+        "unpaired": list(comparison.unpaired),
+        "mismatches": _differences(comparison.mismatches),
+        "what_else_changed": _differences(comparison.changes),
+        "warnings": list(comparison.warnings),
+    }
+
+
+def _differences(found: Sequence[Difference]) -> list[Value]:
+    """Names with their values on both sides."""
+    return [dict(dataclasses.asdict(each)) for each in found]

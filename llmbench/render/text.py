@@ -4,8 +4,8 @@ import unicodedata
 
 from llmbench.analysis.report import Row
 from llmbench.analysis.stats import Summary
-from llmbench.run import ModelCache
-from llmbench.units import Unit, format_number
+from llmbench.schema.run import ModelCache
+from llmbench.schema.units import Unit, format_number
 
 
 def plain(text: str) -> str:

@@ -9,10 +9,10 @@ from llmbench.analysis.metrics import LOAD, METRICS, Metric
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.validity import Judged
-from llmbench.config import PLACES, RunConfig
-from llmbench.measurement import Measurement
-from llmbench.run import Launch, Run
-from llmbench.units import Unit
+from llmbench.schema.config import PLACES, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Launch, Run
+from llmbench.schema.units import Unit
 
 Cell = str | int | float | bool | None
 """A value of a CSV file; ``None`` is an empty cell."""

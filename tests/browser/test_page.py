@@ -14,10 +14,10 @@ import pytest
 from llmbench.analysis import history
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.report import summarize
-from llmbench.config import Prompt
-from llmbench.measurement import Measurement
 from llmbench.render import html
-from llmbench.run import Failure, Launch, Outcome, Provenance, Run
+from llmbench.schema.config import Prompt
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Failure, Launch, Outcome, Provenance, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from llmbench import store
-from llmbench.run import Outcome
+from llmbench.schema.run import Outcome
+from llmbench.store import reader as store
 from tests.waiting import wait_until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,7 +10,7 @@ import pytest
 from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
 from llmbench.render.csv import llm_bench_csv, tidy_csv
-from llmbench.run import Run
+from llmbench.schema.run import Run
 
 BuildRun = Callable[..., Run]
 Files = Callable[..., str]

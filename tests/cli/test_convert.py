@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.child import Progress
 from llmbench.cli import convert
 from llmbench.convert.pipeline import Converted
-from llmbench.manifest import FileRecord, Manifest, Recipe, Source, Timings
+from llmbench.measure.step import Progress
+from llmbench.models.manifest import FileRecord, Manifest, Recipe, Source, Timings
 
 CONVERTED = Converted(
     folder=Path("out/pytorch/dldt/INT8"),

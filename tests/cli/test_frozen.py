@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from llmbench.cli.main import cli
 from llmbench.errors import ExitCode
-from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded
-from llmbench.measurement import Measurement
+from llmbench.schema.measurement import Measurement
+from llmbench.store.events import Header, LaunchEnded, LaunchStarted, RunEnded
 
 Golden = Callable[[str, str], None]
 DATA = Path(__file__).parents[1] / "data/run_files/schema_1"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import store
 from llmbench.analysis import report
 from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
 from llmbench.render.csv import LLM_BENCH_COLUMNS, llm_bench_csv
 from llmbench.render.json import llm_bench_json
-from llmbench.run import InForce, MemoryRate, ModelCache, Run
+from llmbench.schema.run import InForce, MemoryRate, ModelCache, Run
+from llmbench.store import reader
 from tests import run_files
 
 Write = Callable[..., Path]
@@ -104,7 +104,7 @@ def test_what_only_servers_tell_is_in_every_file(
 
 def test_a_run_file_comes_back_whole(run_file: Write, story_of: BuildRun) -> None:
     """What the tests write is what the store reads, so that they test what a person has."""
-    assert report.summarize(story_of()).rows == report.summarize(store.read(run_file(story_of()))).rows
+    assert report.summarize(story_of()).rows == report.summarize(reader.read(run_file(story_of()))).rows
 
 
 def test_show(run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,7 +240,7 @@ def test_reports_import_no_engine_and_no_pandas(
     path = str(run_file(story_of()))
     paths = [path] * (2 if arguments == ["compare"] else 1)
     code = (
-        "import sys; from llmbench.cli import invoke; "
+        "import sys; from llmbench.cli.main import invoke; "
         f"code = invoke({['report', *arguments, *paths]!r}); "
         f"sys.exit(code or ' '.join({absent!r} & set(sys.modules)) or None)"
     )

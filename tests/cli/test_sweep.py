@@ -3,7 +3,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from llmbench import store
+from llmbench.store import reader
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SWEEP = ("run", "-m", "first=20ms,next=5ms", "--engine", "scripted", "-n", "1", "-ic", "3,5", "-bs", "1,2")
@@ -11,7 +11,7 @@ SWEEP = ("run", "-m", "first=20ms,next=5ms", "--engine", "scripted", "-n", "1", 
 
 def _order(path: Path) -> list[tuple[int, int]]:
     """Output tokens and batch size of each launch, in the order in which they were made."""
-    run = store.read(path)
+    run = reader.read(path)
     return [(run.config_of(each).output_tokens, run.config_of(each).batch_size) for each in run.launches]
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import events, ir
-from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded
 from llmbench.files.cache import file_sha256
-from llmbench.manifest import SCHEMA, FileRecord, Manifest, Recipe, Source, write_manifest
-from llmbench.run import Run as WholeRun
+from llmbench.models import locate
+from llmbench.models.manifest import SCHEMA, FileRecord, Manifest, Recipe, Source, write_manifest
+from llmbench.schema.run import Run as WholeRun
+from llmbench.store import events
+from llmbench.store.events import Header, LaunchEnded, LaunchStarted, RunEnded
 from tests.model.conftest import demo_gguf, demo_ir
 from tests.waiting import wait_until
 
@@ -130,7 +131,7 @@ def ir_of(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         folder = tmp_path / name
         folder.mkdir(parents=True)
-        for part in ir.PARTS:
+        for part in locate.PARTS:
             content = weights if part == "openvino_model" else b""
             (folder / f"{part}.xml").write_text(_XML.format(size=len(content)))
             (folder / f"{part}.bin").write_bytes(content)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.measurement import Finish, Measurement
-from llmbench.run import Run as WholeRun
+from llmbench.schema.measurement import Finish, Measurement
+from llmbench.schema.run import Run as WholeRun
 
 from .conftest import SCRIPTED, write_run
 

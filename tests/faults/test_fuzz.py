@@ -15,13 +15,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from llmbench import importers, prompts, store
 from llmbench.analysis import report
 from llmbench.cli.options import recipe
 from llmbench.errors import LlmbenchError
 from llmbench.machine import cgroup, environment, topology
-from llmbench.manifest import FILE_NAME, read_manifest
-from llmbench.run import Run
+from llmbench.models.manifest import FILE_NAME, read_manifest
+from llmbench.schema.run import Run
+from llmbench.store import importers, reader
+from llmbench.workloads import prompts
 from tests.conftest import story
 
 from .conftest import write_run
@@ -121,8 +122,8 @@ def test_row_02_no_damage_to_a_run_file_breaks_its_reader(
     path = tmp_path / "x.jsonl"
     path.write_bytes(content)
     with _bounds():
-        _use(store.read(path, salvage=salvage))
-    assert store.is_run_file(path) in {True, False}
+        _use(reader.read(path, salvage=salvage))
+    assert reader.is_run_file(path) in {True, False}
 
 
 @st.composite
@@ -151,7 +152,7 @@ def test_row_24_no_value_in_a_run_file_breaks_its_reader(tmp_path: Path, text: s
     path = tmp_path / "x.jsonl"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     with _bounds():
-        _use(store.read(path, salvage=True))
+        _use(reader.read(path, salvage=True))
 
 
 @row_17

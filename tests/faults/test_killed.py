@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import plan, store
-from llmbench.run import Outcome, Run
+from llmbench.measure import plan
+from llmbench.schema.run import Outcome, Run
+from llmbench.store import reader
 from tests.waiting import wait_until
 
 from .conftest import SCRIPTED, Marked
@@ -73,9 +74,9 @@ class _Victim:
         assert len(kept) >= told + len(_measurements(before))
         assert kept[: len(_measurements(before))] == _measurements(before)
         if after.count(b"\n"):
-            store.read(self.path)
+            reader.read(self.path)
         if process.returncode == 0:
-            run = store.read(self.path)
+            run = reader.read(self.path)
             assert run.is_complete
             _assert_nothing_doubled(run)
             self.path.unlink()
@@ -93,7 +94,7 @@ def test_row_01_nothing_is_lost_or_doubled_whenever_the_parent_is_killed(marked:
         process = marked.start("run", "--resume", "reports/victim.jsonl", "--quiet")
         _, said = process.communicate()
         assert process.returncode == 0, said
-        _assert_nothing_doubled(store.read(victim.path))
+        _assert_nothing_doubled(reader.read(victim.path))
 
 
 @row_1
@@ -113,7 +114,7 @@ def test_row_01_the_worker_dies_with_its_parent_and_the_run_goes_on_where_it_sto
     shown = marked.start("report", "show", "reports/cut.jsonl")
     out, _ = shown.communicate()
     assert "the run was cut short" in out
-    run = store.read(path)
+    run = reader.read(path)
     assert [Outcome.ABORTED] == [launch.outcome for launch in run.launches]
     assert 7 == len(run.launches[0].measurements)
 
@@ -164,7 +165,7 @@ def test_row_01_an_interleaved_comparison_goes_on_in_the_blocks_it_lacks(marked:
     process.communicate()
     resumed = marked.start("run", "--resume", "reports/pair.jsonl", "--quiet")
     _, said = resumed.communicate()
-    run = store.read(path)
+    run = reader.read(path)
 
     assert resumed.returncode == 0, said
     _assert_nothing_doubled(run)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import recording, store
 from llmbench.analysis import validity
-from llmbench.config import Prompt, RunConfig
 from llmbench.errors import MachineError
 from llmbench.machine.interference import Probe
-from llmbench.measurement import Conditions, Measurement
-from llmbench.run import Run as WholeRun
+from llmbench.measure import session
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Measurement
+from llmbench.schema.run import Run as WholeRun
+from llmbench.store import reader
 from tests import machines
 
 from .conftest import SCRIPTED, write_run
@@ -105,10 +106,10 @@ def test_row_27_threads_beyond_the_cpu_time_of_a_group_are_refused(
     machines.write(tmp_path, {"proc/self/cgroup": "0::/x\n", "sys/fs/cgroup/x/cpu.max": f"{quota} 100000\n"})
     config = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="x"),), threads=threads)
     if is_fine:
-        recording.check_quota(config, tmp_path)
+        session.check_quota(config, tmp_path)
     else:
         with pytest.raises(MachineError, match=r"asked 2 threads, .* 1\.5 CPUs"):
-            recording.check_quota(config, tmp_path)
+            session.check_quota(config, tmp_path)
 
 
 @row_28
@@ -190,7 +191,7 @@ def test_row_30_real_neighbours_are_seen(
 ) -> None:
     """Four processes against two threads: most of the CPUs' time is theirs, which makes each request invalid."""
     done = llmbench("run", "-m", str(demo_ir), "-n", "1", "-ic", "16", "--name", "x")
-    measured = store.read(tmp_path / "reports/x.jsonl").launches[0].measurements
+    measured = reader.read(tmp_path / "reports/x.jsonl").launches[0].measurements
 
     assert done.returncode == 5, done.stdout
     assert "INVALID" in done.stdout

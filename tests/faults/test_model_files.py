@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import ir, store
+from llmbench.models import locate
+from llmbench.store import reader
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 MakeIr = Callable[..., Path]
@@ -49,11 +50,11 @@ def test_row_11_a_damaged_network_is_named(
 ) -> None:
     """The file and its size against the manifest; without one, what can be seen of the file itself."""
     model = ir_of(known=known)
-    size = (model / ir.MODEL_XML).stat().st_size
-    (model / ir.MODEL_XML).write_bytes(content)
+    size = (model / locate.MODEL_XML).stat().st_size
+    (model / locate.MODEL_XML).write_bytes(content)
     told = f"has {len(content)} bytes; the manifest says {size}" if known else why
 
-    _assert_refused(llmbench("run", "-m", str(model)), tmp_path, ir.MODEL_XML, told)
+    _assert_refused(llmbench("run", "-m", str(model)), tmp_path, locate.MODEL_XML, told)
 
 
 @row_12
@@ -77,7 +78,7 @@ def test_row_13_a_flipped_bit_is_refused(llmbench: Run, ir_of: MakeIr, tmp_path:
     """Same size, same time, other content: the SHA-256 tells, also where it was known from before."""
     model = ir_of()
     weights = model / "openvino_model.bin"
-    ir.verify(ir.locate(model))
+    locate.verify(locate.locate(model))
     state = weights.stat()
     content = bytearray(weights.read_bytes())
     content[100] ^= 1
@@ -123,7 +124,7 @@ def test_row_13_running_it_all_the_same_is_recorded(llmbench: Run, demo_ir: Path
 
     assert done.returncode == 0, done.stderr
     assert "the model's files were not verified" in done.stdout
-    assert not store.read(tmp_path / "reports/x.jsonl").cells[0].is_verified
+    assert not reader.read(tmp_path / "reports/x.jsonl").cells[0].is_verified
 
 
 @row_14
@@ -160,7 +161,7 @@ def test_row_14_weights_that_are_no_numbers_are_noticed(
     """
     model = _copied(demo_ir, tmp_path / "model")
     with (model / "openvino_model.bin").open("r+b") as file:
-        for offset, size in _REALS.findall((model / ir.MODEL_XML).read_text()):
+        for offset, size in _REALS.findall((model / locate.MODEL_XML).read_text()):
             if int(size) > 100:  # smaller ones are parts of shapes, not of layers
                 file.seek(int(offset))
                 file.write(b"\xff" * int(size))  # a NaN in each format
@@ -170,7 +171,7 @@ def test_row_14_weights_that_are_no_numbers_are_noticed(
     )
 
     assert done.returncode == 5, done.stdout + done.stderr
-    (m,) = store.read(tmp_path / "reports" / "nan.jsonl").launches[0].measurements
+    (m,) = reader.read(tmp_path / "reports" / "nan.jsonl").launches[0].measurements
     assert any(found.startswith(why) for found in m.suspicions)
     assert m.suspicions[-1].startswith("weights that are no numbers: ")
 

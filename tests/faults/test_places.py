@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import store
+from llmbench.store import reader
 
 from .conftest import FAST, SCRIPTED, Marked, files_below
 
@@ -104,7 +104,7 @@ def test_a_name_does_not_lead_out_of_the_output_folder(llmbench: Run, tmp_path: 
 def test_a_models_name_becomes_a_plain_part_of_a_files_name() -> None:
     """Slashes, dots at the front, control characters and secrets of a model's name stay out of the run's."""
     for name in ("..", "a/../../b", "\x1b[31m", "hf_" + "A1" * 17, "模型", "x" * 400):
-        made = store.new_id(name)
+        made = reader.new_id(name)
         assert re.fullmatch(r"\d{8}T\d{6}Z-[A-Za-z0-9][A-Za-z0-9.-]{0,59}-[0-9a-f]{6}", made)
         assert "A1A1" not in made
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import store
+from llmbench.store import reader
 
 from .conftest import FAST, interfere, texts_below
 
@@ -125,7 +125,7 @@ def test_no_secret_in_what_a_worker_said_before_it_died(llmbench: Run, tmp_path:
         "    raise SystemExit('with ' + os.environ['HF_TOKEN'])\n",
     )
     done = llmbench(*FAST, "--name", "x", CANARY=CANARY, PYTHONPATH=str(tmp_path / "code"), **_ENVIRONMENT)
-    (launch,) = store.read(tmp_path / "reports/x.jsonl").launches
+    (launch,) = reader.read(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5
     assert launch.failure is not None
@@ -141,8 +141,8 @@ def test_no_secret_in_the_traceback_of_a_bug(llmbench: Run, tmp_path: Path) -> N
         "import datetime\n"
         "def fail(*_a, **_k):\n"
         "    raise ZeroDivisionError('\\x1b[31m' + os.environ['HF_TOKEN'] + os.environ['CANARY'])\n"
-        "import llmbench.prompts\n"
-        "llmbench.prompts.given = fail\n",
+        "import llmbench.workloads.prompts\n"
+        "llmbench.workloads.prompts.given = fail\n",
     )
     done = llmbench(
         *FAST,

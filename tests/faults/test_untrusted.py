@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.run import Run as WholeRun
+from llmbench.schema.run import Run as WholeRun
 
 from .conftest import FAST, SCRIPTED, write_run
 

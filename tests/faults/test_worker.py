@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import plan, runner, store
-from llmbench.config import Prompt, RunConfig
-from llmbench.events import LaunchEnded
 from llmbench.machine import cgroup, memory
-from llmbench.run import Outcome
+from llmbench.measure import launcher, plan
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.run import Outcome
+from llmbench.store import reader
+from llmbench.store.events import LaunchEnded
 from tests import machines
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -79,7 +80,7 @@ def test_row_08_a_crash_is_named_and_other_launches_go_on(llmbench: Run, tmp_pat
     """Exit 5; signal and phase are told, on the screen and in the file; with --keep-going the others are made."""
     crash = ("run", "-m", f"first=1ms,crash={name}@3", *SCRIPTED, "-n", "3", "-ic", "4", "--launches", "2")
     done = llmbench(*crash, "--name", "x", "--keep-going")
-    run = store.read(tmp_path / "reports/x.jsonl")
+    run = reader.read(tmp_path / "reports/x.jsonl")
 
     assert done.returncode == 5
     for launch in (1, 2):
@@ -90,7 +91,7 @@ def test_row_08_a_crash_is_named_and_other_launches_go_on(llmbench: Run, tmp_pat
         assert (name, "iteration 2, prompt 0") == (launch.failure.signal, launch.failure.phase)
         assert 2 == len(launch.measurements)
     assert llmbench(*crash, "--name", "y").returncode == 5
-    assert 1 == len(store.read(tmp_path / "reports/y.jsonl").launches)
+    assert 1 == len(reader.read(tmp_path / "reports/y.jsonl").launches)
 
 
 @row_8
@@ -105,7 +106,7 @@ def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench: Ru
         "    os._exit(9)\n"
     )
     done = llmbench("run", "-m", "first=1ms", *SCRIPTED, "--name", "x", PYTHONPATH=str(broken))
-    (launch,) = store.read(tmp_path / "reports/x.jsonl").launches
+    (launch,) = reader.read(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5
     assert "ended with exit code 9 during load" in done.stderr
@@ -127,7 +128,7 @@ def test_row_10_a_hang_is_ended_phase_by_phase_with_its_stack(
     """
     broken = ("run", "-m", f"first=1ms,{script}", *SCRIPTED, "-n", "9", "-ic", "4", "--name", "x")
     done = llmbench(*broken, "--timeout", "8s")
-    (launch,) = store.read(tmp_path / "reports/x.jsonl").launches
+    (launch,) = reader.read(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5, done.stderr
     assert f"{said} during iteration 2, prompt 0; the worker was ended" in done.stderr
@@ -153,13 +154,13 @@ def test_row_10_a_load_that_hangs_is_ended(llmbench: Run, tmp_path: Path) -> Non
 _ONE = Prompt(set="s", index=0, text="one")
 
 
-def _task(config: RunConfig) -> runner.Task:
+def _task(config: RunConfig) -> launcher.Task:
     """A launch that may take long to load, and three seconds a request."""
     planned = plan.PlannedLaunch(index=0, cell=0)
-    return runner.Task(
+    return launcher.Task(
         planned=planned,
         config=config,
-        limits=runner.Limits(load_s=PATIENCE_S, request_s=3),
+        limits=launcher.Limits(load_s=PATIENCE_S, request_s=3),
         context_tokens=8192,
     )
 
@@ -168,7 +169,7 @@ def _task(config: RunConfig) -> runner.Task:
 def test_row_10_a_slow_request_is_no_hang() -> None:
     """The time allowed is for each wait, not for the run: eleven requests of a tenth of it each are fine."""
     task = _task(RunConfig(model="sleep=300ms", engine="scripted", prompts=(_ONE,), iterations=10))
-    *_, ended = runner.run_launch(task)
+    *_, ended = launcher.run_launch(task)
 
     assert isinstance(ended, LaunchEnded)
     assert Outcome.FINISHED is ended.outcome, ended.failure
@@ -179,7 +180,7 @@ def test_row_10_a_slow_request_is_no_hang() -> None:
 def test_row_10_a_native_call_that_lasts_too_long_is_ended_with_its_stack(demo_ir: Path) -> None:
     """The engine does not tell its tokens, so the whole request is what is waited for; the stack names the call."""
     task = _task(RunConfig(model=str(demo_ir), prompts=(_ONE,), iterations=1, warmups=0, output_tokens=8000))
-    *_, ended = runner.run_launch(task)
+    *_, ended = launcher.run_launch(task)
 
     assert isinstance(ended, LaunchEnded)
     assert ended.failure is not None
@@ -240,7 +241,7 @@ def test_row_09_a_worker_killed_for_want_of_memory_is_named(
         capture_output=True,
         text=True,
     )
-    launches = store.read(tmp_path / "reports/x.jsonl").launches
+    launches = reader.read(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5, done.stderr
     assert "was killed by SIGKILL during iteration 0, prompt 0: out of memory" in done.stderr

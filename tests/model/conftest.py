@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import fetch
 from llmbench.convert import pipeline
 from llmbench.convert.pipeline import Converted, Request
 from llmbench.files import cache
+from llmbench.models import demo
 from tests import hf_model
 
 FORMATS = ("fp16", "int8", "int4")
@@ -16,13 +16,13 @@ FORMATS = ("fp16", "int8", "int4")
 @pytest.fixture(scope="session")
 def demo_gguf() -> Path:
     """SmolLM2-135M-Instruct as a GGUF file."""
-    return fetch.demo_model()
+    return demo.demo_model()
 
 
 @pytest.fixture(scope="session")
 def demo_ir(demo_gguf: Path) -> Path:
     """The IR folder of that model, with tokenizers and manifest."""
-    request = pipeline.Request(model_id=str(demo_gguf), output_dir=fetch.demo_folder() / "models")
+    request = pipeline.Request(model_id=str(demo_gguf), output_dir=demo.demo_folder() / "models")
     (converted,) = pipeline.convert(request, lambda _progress: None)
     return converted.folder
 

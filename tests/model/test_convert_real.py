@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import ir, store
 from llmbench.convert import verification
 from llmbench.convert.pipeline import Converted
-from llmbench.manifest import read_manifest
+from llmbench.models import locate
+from llmbench.models.manifest import read_manifest
+from llmbench.store import reader
 from tests.conftest import RunCommand
 from tests.model.conftest import FORMATS
 
@@ -27,7 +28,7 @@ def answer(llmbench: RunCommand, tmp_path: Path) -> Callable[[Path], str]:
         once = ("-n", "1", "--warmups", "0", "--foreign-cpu-limit", "1")
         done = llmbench("run", *asked, *once, "--output-dir", ".", "--name", "answer")
         assert 0 == done.returncode, done.stderr
-        run = store.read(tmp_path / "answer.jsonl")
+        run = reader.read(tmp_path / "answer.jsonl")
         return str(run.launches[0].measurements[0].sequences[0].text)
 
     return ask
@@ -67,9 +68,9 @@ def test_each_format_is_whole_and_answers(
     name: str, common: int, conversions: dict[str, Converted], answer: Callable[[Path], str]
 ) -> None:
     """The files are the manifest's, and the answer is English, on the subject. int4 repeats itself more."""
-    model = ir.locate(conversions[name].folder)
-    ir.check_files(model)
-    ir.verify(model)
+    model = locate.locate(conversions[name].folder)
+    locate.check_files(model)
+    locate.verify(model)
     assert 8192 == model.context_tokens
 
     text = answer(model.path)
@@ -89,9 +90,9 @@ def test_a_gguf_keeps_its_weights_and_its_template(
     assert 0 == done.returncode, done.stderr
     assert "not measured" in done.stdout
     assert beside == sorted(demo_gguf.parent.iterdir())
-    model = ir.locate(tmp_path / "out")
-    ir.check_files(model)
-    ir.verify(model)
+    model = locate.locate(tmp_path / "out")
+    locate.check_files(model)
+    locate.verify(model)
     manifest = read_manifest(model.path)
     assert manifest is not None
     assert ("INT4", "Q4_1", 8192) == (

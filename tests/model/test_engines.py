@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmbench import store
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.validity import TICKS_ALLOWED_S
-from llmbench.config import Prompt, RunConfig
 from llmbench.convert import pipeline
 from llmbench.convert.pipeline import Converted
 from llmbench.engines import catalog
 from llmbench.engines.base import Generation, Request, Session
 from llmbench.engines.clock_check import suspicions
 from llmbench.machine.interference import Probe
-from llmbench.manifest import FILE_NAME
-from llmbench.measurement import Conditions, Finish, Measurement
-from llmbench.run import Run as Recorded
+from llmbench.models.manifest import FILE_NAME
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Finish, Measurement
+from llmbench.schema.run import Run as Recorded
+from llmbench.store import reader
 from tests import benchmark, hf_model
 
 pytestmark = pytest.mark.model
@@ -47,7 +47,7 @@ def measure(llmbench: Run, tmp_path: Path) -> Measure:
         shared = ("--name", name, "--foreign-cpu-limit", "1")
         done = llmbench("run", "-m", str(model), *shared, *options)
         assert done.returncode == 0, done.stderr + done.stdout
-        return store.read(tmp_path / "reports" / f"{name}.jsonl")
+        return reader.read(tmp_path / "reports" / f"{name}.jsonl")
 
     return call
 

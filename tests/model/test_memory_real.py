@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import network, store
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import summarize
-from llmbench.config import Prompt, RunConfig
-from llmbench.run import ModelCache
-from llmbench.run import Run as Recorded
-from llmbench.worker import Launch, Measure, Open
+from llmbench.measure.worker import Launch, Measure, Open
+from llmbench.models import ir_xml
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.run import ModelCache
+from llmbench.schema.run import Run as Recorded
+from llmbench.store import reader
 from tests import machines
 
 pytestmark = pytest.mark.model
@@ -28,12 +29,12 @@ def _measured(llmbench: Run, folder: Path, model: Path, *options: str) -> tuple[
     """A run of the command itself, and what it printed."""
     done = llmbench("run", "-m", str(model), *SHORT, *options)
     assert done.returncode == 0, done.stderr + done.stdout
-    return store.read(folder / "reports/x.jsonl"), " ".join(done.stdout.split())
+    return reader.read(folder / "reports/x.jsonl"), " ".join(done.stdout.split())
 
 
 def test_embeddings_that_are_tied_are_read_with_the_weights(demo_ir: Path) -> None:
     """This model's embeddings are its output matrix: a step reads the whole file, and 11,520 numbers a token."""
-    found = network.read(demo_ir / "openvino_model.xml")
+    found = ir_xml.read(demo_ir / "openvino_model.xml")
     size = (demo_ir / "openvino_model.bin").stat().st_size
 
     assert found.weight_bytes is not None

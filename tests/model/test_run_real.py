@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from llmbench import store
 from llmbench.analysis.metrics import METRICS
+from llmbench.store import reader
 
 pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -49,7 +49,7 @@ def test_a_longer_input_takes_longer_to_the_first_token(llmbench: Run, demo_ir: 
 
     assert done.returncode == 0, done.stderr
     measured = [
-        m for m in store.read(tmp_path / "reports/x.jsonl").launches[0].measurements if not m.is_warmup
+        m for m in reader.read(tmp_path / "reports/x.jsonl").launches[0].measurements if not m.is_warmup
     ]
     assert {32, 512} == {m.input_tokens for m in measured}
     assert {16} == {m.output_tokens for m in measured}

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from llmbench import store
 from llmbench.analysis import placement_proof, report, validity
 from llmbench.analysis.placement_proof import Effect
-from llmbench.run import Run
+from llmbench.schema.run import Run
+from llmbench.store import reader
 from tests import two_sockets
 
 pytestmark = pytest.mark.model
@@ -54,7 +54,7 @@ def _arguments(model: Path, *more: str) -> tuple[str, ...]:
 
 def _run(folder: Path) -> Run:
     """The run that was kept."""
-    return store.read(folder / "reports/x.jsonl")
+    return reader.read(folder / "reports/x.jsonl")
 
 
 def _others(run: Run) -> float:

@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
-from llmbench.config import COMPILER, ENGINES, Prompt, RunConfig
 from llmbench.engines.catalog import ABILITIES, CAN, backend, check_abilities
 from llmbench.errors import ExitCode, InputError
+from llmbench.schema.config import COMPILER, ENGINES, Prompt, RunConfig
 
 CONFIG = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="x"),))
 

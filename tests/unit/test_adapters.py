@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.config import Prompt, RunConfig
 from llmbench.engines.openvino.lora import check_adapters, digest_adapters, note_unused
 from llmbench.errors import InputError
+from llmbench.schema.config import Prompt, RunConfig
 
 LAYERS = ("layers.0.q_proj", "layers.1.q_proj")
 

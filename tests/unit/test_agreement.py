@@ -6,10 +6,10 @@ import pytest
 from llmbench.analysis import output_agreement
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.report import summarize
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Finish, Measurement
-from llmbench.measurement import Sequence as Tokens
-from llmbench.run import Launch, Outcome, Run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Finish, Measurement
+from llmbench.schema.measurement import Sequence as Tokens
+from llmbench.schema.run import Launch, Outcome, Run
 
 Build = Callable[..., Measurement]
 BuildRun = Callable[..., Run]

@@ -6,8 +6,8 @@ import pytest
 import llmbench
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.errors import InputError
-from llmbench.measurement import Measurement
-from llmbench.runner import Event
+from llmbench.measure.launcher import Event
+from llmbench.schema.measurement import Measurement
 
 _CONFIG = llmbench.RunConfig(
     model="first=200ms,second=30ms,next=10ms,launch-noise=1%",

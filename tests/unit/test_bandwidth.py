@@ -5,7 +5,7 @@ import pytest
 
 from llmbench.machine import bandwidth, topology
 from llmbench.machine.topology import Cache
-from llmbench.run import Cpu, Topology
+from llmbench.schema.run import Cpu, Topology
 
 SMT = Topology(
     cpus=tuple(Cpu(number=n, socket=n % 2, core=n % 4) for n in range(8)),

@@ -10,7 +10,7 @@ import pytest
 from llmbench.errors import InputError, MachineError
 from llmbench.machine import topology
 from llmbench.machine.affinity import Asked, Binding, MemoryNodes, bind
-from llmbench.run import Topology
+from llmbench.schema.run import Topology
 from tests import machines
 
 Seen = tuple[Topology, MemoryNodes]

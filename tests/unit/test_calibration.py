@@ -9,8 +9,8 @@ import pytest
 from llmbench.analysis.noise import calibration
 from llmbench.analysis.noise.calibration import Series, Session, add, file_of, load, session_of, setup_of_run
 from llmbench.errors import LaunchError, OutputError
-from llmbench.measurement import Conditions
-from llmbench.run import Run
+from llmbench.schema.measurement import Conditions
+from llmbench.schema.run import Run
 
 BuildRun = Callable[..., Run]
 

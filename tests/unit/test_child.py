@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmbench.child import Progress, run_step
 from llmbench.errors import InputError, LaunchError, OutputError
+from llmbench.measure.step import Progress, run_step
 
 RunBody = Callable[..., tuple[int, list[Progress]]]
 

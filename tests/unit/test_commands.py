@@ -2,8 +2,8 @@ import dataclasses
 import shlex
 
 from llmbench.cli.main import invoke
-from llmbench.config import Prompt, RunConfig
-from llmbench.render.commands import ab_command, run_command
+from llmbench.render.sentences.commands import ab_command, run_command
+from llmbench.schema.config import Prompt, RunConfig
 
 CONFIG = RunConfig(
     model="models/int8",
@@ -70,7 +70,7 @@ def test_adapters_are_named_each_and_no_sides_are_made_of_them() -> None:
 
 def test_every_setting_can_be_asked_for_again() -> None:
     """No field of a configuration is left out of the command but those that follow from the others."""
-    import llmbench.render.commands as told
+    from llmbench.render.sentences import commands as told
 
     follow = {"model", "prompts", "weight_format", "launches", "lora", "lora_alphas", "is_verified"}
     named = {*told._OPTIONS, *told._LISTS, *told._MAPPINGS, *told._SWITCHES}

@@ -6,9 +6,9 @@ import pytest
 
 from llmbench.analysis import report
 from llmbench.analysis.comparison.compare import compare
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Measurement
-from llmbench.run import Launch, Run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Launch, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]

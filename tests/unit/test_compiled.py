@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.engines.openvino.model_cache import Compiled
-from llmbench.run import ModelCache
+from llmbench.schema.run import ModelCache
 
 NOTHING: dict[str, str] = {}
 

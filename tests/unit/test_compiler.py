@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.config import COMPILER, Prompt, RunConfig
 from llmbench.engines.catalog import check_abilities
 from llmbench.engines.transformers.compile import check_compiler
 from llmbench.errors import ExitCode, InputError, MachineError
+from llmbench.schema.config import COMPILER, Prompt, RunConfig
 
 CONFIG = RunConfig(
     model="m",

@@ -7,8 +7,8 @@ import pytest
 
 from llmbench.cli.options.config_options import Asked, ask, configuration_options, configurations, read_recipe
 from llmbench.cli.options.types import Command
-from llmbench.config import RunConfig
 from llmbench.errors import InputError
+from llmbench.schema.config import RunConfig
 
 
 def _cells(*arguments: str) -> tuple[RunConfig, ...]:

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llmbench import ir
 from llmbench.convert import pipeline, verification
 from llmbench.convert.pipeline import Request
 from llmbench.errors import InputError, LaunchError, MachineError
-from llmbench.manifest import Manifest, read_manifest
+from llmbench.models import locate
+from llmbench.models.manifest import Manifest, read_manifest
 from tests import hf_model
 from tests.unit.test_hub import COMMIT, Hub
 from tests.waiting import is_gone, wait_until
@@ -122,9 +122,9 @@ def test_a_folder_becomes_a_verified_ir(run: Callable[..., Done], tiny: Path, tm
 
     assert 0 == first.returncode, first.stderr
     assert [int8] == list(int8.parent.iterdir())
-    model = ir.locate(int8)
-    ir.check_files(model)
-    ir.verify(model)
+    model = locate.locate(int8)
+    locate.check_files(model)
+    locate.verify(model)
     assert 512 == model.context_tokens
     manifest = _manifest(int8)
     assert ("folder", str(tiny), "int8") == (
@@ -199,7 +199,7 @@ def test_a_killed_conversion_leaves_only_a_folder_marked_partial(tiny: Path, tmp
     wait_until(lambda: is_gone(exporter), "the exporter to end")
     assert ["FP16.partial"] == [path.name for path in (tmp_path / "out" / "pytorch" / "dldt").iterdir()]
     with pytest.raises(InputError, match="cut short"):
-        ir.locate(tmp_path / "out")
+        locate.locate(tmp_path / "out")
 
 
 @pytest.mark.convert
@@ -280,7 +280,7 @@ def test_a_hub_s_model_is_fetched_and_converted_then_its_ir_fetched(
     manifest = _manifest(folder)
     assert "not measured" in str(manifest.agreement_note)
     assert manifest.timings.export_s is None
-    ir.verify(ir.locate(folder))
+    locate.verify(locate.locate(folder))
     assert (fp16 / "openvino_model.bin").read_bytes() == (folder / "openvino_model.bin").read_bytes()
     assert not (folder / ".cache").exists()
 

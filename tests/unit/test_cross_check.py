@@ -4,8 +4,8 @@ import pytest
 
 from llmbench.engines.base import Counters, Generation
 from llmbench.engines.clock_check import suspicions
-from llmbench.measurement import Sequence
-from llmbench.units import ns_from_ms
+from llmbench.schema.measurement import Sequence
+from llmbench.schema.units import ns_from_ms
 
 
 def _generation(*, at_ms: tuple[float, ...] = (200, 300, 400), **changes: object) -> Generation:

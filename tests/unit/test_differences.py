@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from llmbench.analysis.comparison.rule import Rule, Verdict
-from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError
-from llmbench.measurement import Measurement
-from llmbench.run import InForce, Launch, Provenance, Run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import InForce, Launch, Provenance, Run
 from tests.unit.test_comparison import compared, verdicts
 
 Build = Callable[..., Measurement]

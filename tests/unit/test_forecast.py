@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import plan
-from llmbench.cli.forecast import forecast
-from llmbench.config import Prompt, RunConfig
-from llmbench.run import Launch, Provenance, Run
-from llmbench.subject import Subject
+from llmbench.measure import plan
+from llmbench.measure.forecast import forecast
+from llmbench.models.resolve import Subject
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.run import Launch, Provenance, Run
 from tests import run_files
 
 BuildRun = Callable[..., Run]

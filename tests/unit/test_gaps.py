@@ -3,9 +3,9 @@ from collections.abc import Callable
 import pytest
 
 from llmbench.analysis import token_gaps
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Conditions, Measurement
-from llmbench.run import Launch, Outcome, Run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Measurement
+from llmbench.schema.run import Launch, Outcome, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]

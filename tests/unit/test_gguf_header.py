@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from llmbench.errors import InputError
-from llmbench.gguf_header import is_gguf, read_header
+from llmbench.models.gguf import is_gguf, read_header
 
 
 def write_gguf(path: Path, *, context: int | None = 8192) -> Path:

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from llmbench.heartbeat import Heartbeat
+from llmbench.measure.heartbeat import Heartbeat
 
 BEAT = "import sys; from llmbench.heartbeat import Heartbeat; Heartbeat(int(sys.argv[1])).beat(3, 42)"
 

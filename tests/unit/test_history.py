@@ -6,9 +6,9 @@ import pytest
 from llmbench.analysis import history
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.report import Report, summarize
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Measurement
-from llmbench.run import Launch, Provenance, Run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Launch, Provenance, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]

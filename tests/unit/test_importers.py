@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import importers
 from llmbench.analysis import report
 from llmbench.analysis.metrics import METRICS
-from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError
-from llmbench.importers import tidy as tidy_importer
-from llmbench.measurement import Measurement
 from llmbench.render import csv as csv_render
 from llmbench.render import json as json_render
 from llmbench.render import tidy
-from llmbench.run import Launch, ModelCache, Outcome, Run
-from llmbench.units import Nanoseconds
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Launch, ModelCache, Outcome, Run
+from llmbench.schema.units import Nanoseconds
+from llmbench.store import importers
+from llmbench.store.importers import tidy as tidy_importer
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
@@ -235,7 +235,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_a_file_too_large_to_be_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its size and what is read at most are said; nothing of it is read."""
-    monkeypatch.setattr("llmbench.importers.table.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("llmbench.store.importers.table.MAX_BYTES", 1 << 20)
     path = tmp_path / "large.csv"
     path.write_bytes(b"x" * (3 << 20))
 

@@ -3,11 +3,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from llmbench.config import Prompt, RunConfig
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.scripted import ScriptedSession, read_script
 from llmbench.errors import InputError
-from llmbench.inputs import Inputs
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.workloads.text import Inputs
 
 CHAT = tuple(
     Prompt(set="c", index=0, text=text, earlier=earlier)

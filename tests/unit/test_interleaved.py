@@ -15,9 +15,9 @@ from llmbench.analysis.comparison.paired_run import (
     split,
 )
 from llmbench.analysis.comparison.rule import Rule, Verdict
-from llmbench.config import RunConfig
 from llmbench.errors import InputError
-from llmbench.run import Launch, Outcome, Provenance, Run
+from llmbench.schema.config import RunConfig
+from llmbench.schema.run import Launch, Outcome, Provenance, Run
 
 BuildRun = Callable[..., Run]
 DRIFT = (1.0, 1.5, 2.0, 1.2, 0.8)

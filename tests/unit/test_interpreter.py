@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import llmbench
-from llmbench import plan
-from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError, MachineError
-from llmbench.events import LaunchStarted
-from llmbench.interpreter import check, worker_command
 from llmbench.machine import environment
-from llmbench.measurement import Measurement
-from llmbench.runner import Limits, Task, run_launch
+from llmbench.measure import plan
+from llmbench.measure.interpreter import check, worker_command
+from llmbench.measure.launcher import Limits, Task, run_launch
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.store.events import LaunchStarted
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +33,14 @@ def executable(path: Path, text: str) -> str:
 
 def test_this_interpreter_needs_no_bootstrap() -> None:
     """The worker is a module of this package."""
-    assert [sys.executable, "-P", "-m", "llmbench.worker"] == worker_command()
+    assert [sys.executable, "-P", "-m", "llmbench.measure.worker"] == worker_command()
 
 
 def test_a_worker_of_another_environment_has_our_code_only(bare: str, tmp_path: Path) -> None:
     """This package comes from here, what lies beside it does not; every other module is of over there."""
     *_, program, folder = worker_command(bare)
     program = program.replace(
-        'runpy.run_module("llmbench.worker", run_name="__main__", alter_sys=True)',
+        'runpy.run_module("llmbench.measure.worker", run_name="__main__", alter_sys=True)',
         "print(module.__file__, sys.argv[1:], *sys.path, sep='\\n')",
     )
     done = subprocess.run(

@@ -11,9 +11,9 @@ import gguf
 import numpy as np
 import pytest
 
-from llmbench import ir
 from llmbench.errors import InputError
-from llmbench.manifest import FILE_NAME, FileRecord, Manifest, Recipe, Source, write_manifest
+from llmbench.models import locate
+from llmbench.models.manifest import FILE_NAME, FileRecord, Manifest, Recipe, Source, write_manifest
 
 XML = """<?xml version="1.0"?>
 <net name="Model0" version="11">
@@ -27,13 +27,13 @@ XML = """<?xml version="1.0"?>
 	</layers>
 </net>
 """
-NAMES = [f"{part}{end}" for part in ir.PARTS for end in (".xml", ".bin")]
+NAMES = [f"{part}{end}" for part in locate.PARTS for end in (".xml", ".bin")]
 
 
 def make_ir(folder: Path) -> Path:
     """An IR folder whose networks need 40 bytes of constants each."""
     folder.mkdir(parents=True)
-    for part in ir.PARTS:
+    for part in locate.PARTS:
         (folder / f"{part}.xml").write_text(XML)
         (folder / f"{part}.bin").write_bytes(bytes(40))
     return folder
@@ -81,15 +81,15 @@ def test_finds_the_folder_itself(tmp_path: Path) -> None:
     """An IR folder is the model; so is the network file in it."""
     folder = make_ir(tmp_path / "INT8")
 
-    expected = ir.Model(path=folder, kind="ir")
-    assert [expected, expected] == [ir.locate(folder), ir.locate(str(folder / "openvino_model.xml"))]
+    expected = locate.Model(path=folder, kind="ir")
+    assert [expected, expected] == [locate.locate(folder), locate.locate(str(folder / "openvino_model.xml"))]
 
 
 def test_finds_the_one_ir_below_a_parent(tmp_path: Path) -> None:
     """The seed layout: the output folder of a conversion names its only model."""
     folder = make_ir(tmp_path / "model" / "pytorch" / "dldt" / "INT8")
 
-    assert folder == ir.locate(tmp_path / "model").path
+    assert folder == locate.locate(tmp_path / "model").path
 
 
 def test_several_are_listed_with_what_to_type(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_several_are_listed_with_what_to_type(tmp_path: Path) -> None:
         make_ir(tmp_path / "pytorch" / "dldt" / precision)
 
     with pytest.raises(InputError, match="holds 2 models") as caught:
-        ir.locate(tmp_path)
+        locate.locate(tmp_path)
 
     assert all(name in caught.value.message for name in ("INT8", "FP16"))
     hint = caught.value.hint or ""
@@ -113,9 +113,9 @@ def test_a_weight_format_chooses_among_several(tmp_path: Path) -> None:
     other = make_ir(tmp_path / "elsewhere" / "tiny-ov")
     add_manifest(other)
 
-    assert seed == [ir.locate(tmp_path / "pytorch", weight_format=name).path for name in ("int8", "fp16")]
-    assert other == ir.locate(tmp_path / "elsewhere", weight_format="int8").path
-    assert seed[0] == ir.locate(seed[0], weight_format="int8").path
+    assert seed == [locate.locate(tmp_path / "pytorch", weight_format=name).path for name in ("int8", "fp16")]
+    assert other == locate.locate(tmp_path / "elsewhere", weight_format="int8").path
+    assert seed[0] == locate.locate(seed[0], weight_format="int8").path
 
 
 def test_a_weight_format_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
@@ -124,11 +124,11 @@ def test_a_weight_format_that_is_not_there_names_those_that_are(tmp_path: Path) 
     unknown = make_ir(tmp_path / "tiny-ov")
 
     with pytest.raises(InputError, match="holds no IR with int4 weights") as caught:
-        ir.locate(tmp_path, weight_format="int4")
+        locate.locate(tmp_path, weight_format="int4")
     assert f"there is int8 ({folder}), an unknown one ({unknown})" in caught.value.message
     assert "--weight-format int4" in str(caught.value.hint)
     with pytest.raises(InputError, match=rf"there is int8 \({folder}\)$"):
-        ir.locate(folder, weight_format="int4")
+        locate.locate(folder, weight_format="int4")
 
 
 def test_a_weight_format_of_two_models_is_no_choice(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_weight_format_of_two_models_is_no_choice(tmp_path: Path) -> None:
     folders = [make_ir(tmp_path / name / "pytorch" / "dldt" / "INT8") for name in ("a", "b")]
 
     with pytest.raises(InputError, match="holds 2 models") as caught:
-        ir.locate(tmp_path, weight_format="int8")
+        locate.locate(tmp_path, weight_format="int8")
 
     assert f"choose one: -m {folders[0]}" == caught.value.hint
 
@@ -146,7 +146,7 @@ def test_a_gguf_keeps_its_weights(tmp_path: Path) -> None:
     path = make_gguf(tmp_path / "tiny.gguf")
 
     with pytest.raises(InputError, match="which keeps its weights"):
-        ir.locate(path, weight_format="int8")
+        locate.locate(path, weight_format="int8")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_folder_without_an_ir_says_what_to_do(files: tuple[str, ...], hint: st
         (tmp_path / name).write_text("{}")
 
     with pytest.raises(InputError, match="holds no model") as caught:
-        ir.locate(tmp_path)
+        locate.locate(tmp_path)
 
     assert hint in str(caught.value.hint)
 
@@ -172,7 +172,7 @@ def test_a_folder_without_an_ir_says_what_to_do(files: tuple[str, ...], hint: st
 def test_a_path_that_is_not_there_is_named(name: str, told: str) -> None:
     """A mistyped path is the message; an empty one, as an unset variable gives, is not this folder."""
     with pytest.raises(InputError, match=f"there is no model at {told}"):
-        ir.locate(name)
+        locate.locate(name)
 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
     path.write_text("hello")
 
     with pytest.raises(InputError, match="neither a folder nor a GGUF"):
-        ir.locate(path)
+        locate.locate(path)
 
 
 @pytest.mark.parametrize("is_full", [True, False], ids=["full", "empty"])
@@ -195,7 +195,7 @@ def test_a_partial_folder_is_refused(tmp_path: Path, *, below: bool, is_full: bo
         folder.mkdir(parents=True)
 
     with pytest.raises(InputError, match="cut short") as caught:
-        ir.locate(tmp_path if below else folder)
+        locate.locate(tmp_path if below else folder)
 
     assert "run the same llmbench convert again" in str(caught.value.hint)
 
@@ -205,7 +205,7 @@ def test_a_partial_folder_beside_a_whole_one_is_passed_over(tmp_path: Path) -> N
     make_ir(tmp_path / "INT4.partial")
     folder = make_ir(tmp_path / "INT8")
 
-    assert folder == ir.locate(tmp_path).path
+    assert folder == locate.locate(tmp_path).path
 
 
 def test_symlinks_are_not_followed_down(tmp_path: Path) -> None:
@@ -213,12 +213,12 @@ def test_symlinks_are_not_followed_down(tmp_path: Path) -> None:
     folder = make_ir(tmp_path / "INT8")
     (folder / "loop").symlink_to(tmp_path)
 
-    assert folder == ir.locate(tmp_path).path
+    assert folder == locate.locate(tmp_path).path
 
 
 def test_a_whole_ir_passes(tmp_path: Path) -> None:
     """Files that fit each other need no manifest."""
-    ir.check_files(ir.locate(make_ir(tmp_path / "INT8")))
+    locate.check_files(locate.locate(make_ir(tmp_path / "INT8")))
 
 
 def test_every_missing_file_is_listed_at_once(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_every_missing_file_is_listed_at_once(tmp_path: Path) -> None:
         (folder / name).unlink()
 
     with pytest.raises(InputError) as caught:
-        ir.check_files(ir.locate(folder))
+        locate.check_files(locate.locate(folder))
 
     assert all(f"{name} is missing" in caught.value.message for name in NAMES[1:])
 
@@ -258,7 +258,7 @@ def test_a_damaged_file_is_named_with_its_size(
     damage(folder / name)
 
     with pytest.raises(InputError) as caught:
-        ir.check_files(ir.locate(folder))
+        locate.check_files(locate.locate(folder))
 
     assert fault in caught.value.message
 
@@ -272,7 +272,7 @@ def test_sizes_are_compared_with_the_manifest(tmp_path: Path) -> None:
     (folder / "config.json").unlink()
 
     with pytest.raises(InputError) as caught:
-        ir.check_files(ir.locate(folder))
+        locate.check_files(locate.locate(folder))
 
     assert "openvino_model.bin has 41 bytes; the manifest says 40" in caught.value.message
     assert "config.json is missing" in caught.value.message
@@ -283,24 +283,24 @@ def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
     folder = make_ir(tmp_path / "INT8")
     manifest = add_manifest(folder)
     time.sleep(0.15)
-    model = ir.locate(folder)
-    ir.verify(model)
+    model = locate.locate(folder)
+    locate.verify(model)
     (folder / "openvino_model.bin").write_bytes(bytes(39) + b"\x01")
 
-    ir.check_files(model)
+    locate.check_files(model)
     with pytest.raises(InputError, match=r"openvino_model\.bin is not the file that was converted") as caught:
-        ir.verify(model)
+        locate.verify(model)
 
     assert manifest.files["openvino_model.bin"].sha256 in caught.value.message
 
 
 def test_without_a_manifest_there_is_nothing_to_verify(tmp_path: Path) -> None:
     """An IR made elsewhere runs, marked as of unknown origin."""
-    model = ir.locate(make_ir(tmp_path / "INT8"))
+    model = locate.locate(make_ir(tmp_path / "INT8"))
 
-    ir.verify(model)
+    locate.verify(model)
 
-    found = ir.provenance(model)
+    found = locate.provenance(model)
     assert (False, None, None) == (found.known, found.source_id, found.content_sha256)
 
 
@@ -309,7 +309,7 @@ def test_provenance_is_the_manifests(tmp_path: Path) -> None:
     folder = make_ir(tmp_path / "INT8")
     add_manifest(folder)
 
-    found = ir.provenance(ir.locate(folder))
+    found = locate.provenance(locate.locate(folder))
 
     assert (True, "hub", "example/tiny", "0" * 40) == (
         found.known,
@@ -327,12 +327,12 @@ def test_the_content_digest_follows_the_content(tmp_path: Path) -> None:
     for name in ("one", "two"):
         folder = make_ir(tmp_path / name)
         add_manifest(folder)
-        same.append(ir.provenance(ir.locate(folder)).content_sha256)
+        same.append(locate.provenance(locate.locate(folder)).content_sha256)
     other = make_ir(tmp_path / "other")
     (other / "openvino_model.bin").write_bytes(b"\x01" * 40)
     add_manifest(other)
 
-    assert same[0] == same[1] != ir.provenance(ir.locate(other)).content_sha256
+    assert same[0] == same[1] != locate.provenance(locate.locate(other)).content_sha256
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_context_comes_from_the_configuration(config: object, tokens: int | None
     folder = make_ir(tmp_path / "INT8")
     (folder / "config.json").write_text(json.dumps(config))
 
-    assert tokens == ir.locate(folder).context_tokens
+    assert tokens == locate.locate(folder).context_tokens
 
 
 def test_context_comes_from_the_manifest_first(tmp_path: Path) -> None:
@@ -361,7 +361,7 @@ def test_context_comes_from_the_manifest_first(tmp_path: Path) -> None:
     (folder / "config.json").write_text('{"max_position_embeddings": 5}')
     add_manifest(folder)
 
-    assert 8192 == ir.locate(folder).context_tokens
+    assert 8192 == locate.locate(folder).context_tokens
 
 
 def test_a_damaged_manifest_is_told_at_once(tmp_path: Path) -> None:
@@ -370,17 +370,17 @@ def test_a_damaged_manifest_is_told_at_once(tmp_path: Path) -> None:
     (folder / FILE_NAME).write_text("{")
 
     with pytest.raises(InputError, match="is damaged"):
-        ir.locate(folder)
+        locate.locate(folder)
 
 
 def test_a_gguf_is_a_model_with_provenance(tmp_path: Path) -> None:
     """Its metadata tell the context, its content the digest."""
     path = make_gguf(tmp_path / "tiny.gguf")
 
-    model = ir.locate(path)
-    found = ir.provenance(model)
+    model = locate.locate(path)
+    found = locate.provenance(model)
 
-    assert ir.Model(path=path, kind="gguf", context_tokens=2048) == model
+    assert locate.Model(path=path, kind="gguf", context_tokens=2048) == model
     assert ("tiny.gguf", "F32", 2048) == (found.source_id, found.weight_format, found.context_tokens)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == found.content_sha256
 
@@ -391,10 +391,10 @@ def test_a_truncated_gguf_is_named_with_both_sizes(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
     with pytest.raises(InputError, match=f"it has {path.stat().st_size} bytes; its tensors end at"):
-        ir.check_files(ir.locate(path))
+        locate.check_files(locate.locate(path))
 
 
 def test_a_model_cannot_be_changed() -> None:
     """A located model is a value."""
     with pytest.raises(dataclasses.FrozenInstanceError):
-        ir.Model(path=Path(), kind="ir").path = Path("other")  # type: ignore[misc]
+        locate.Model(path=Path(), kind="ir").path = Path("other")  # type: ignore[misc]

@@ -1,10 +1,10 @@
 import dataclasses
 
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Measurement, Sequence
-from llmbench.render.lines import in_force_lines, request_lines
-from llmbench.run import InForce
-from llmbench.units import Nanoseconds
+from llmbench.render.terminal.run_log import in_force_lines, request_lines
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement, Sequence
+from llmbench.schema.run import InForce
+from llmbench.schema.units import Nanoseconds
 
 _MS = 1_000_000
 _CONFIG = RunConfig(model="m", prompts=(Prompt(set="s", index=3, text="x"),), iterations=4, output_tokens=4)

@@ -12,22 +12,22 @@ from typing import Any
 
 import pytest
 
-from llmbench import store
 from llmbench.analysis import metrics
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.rule import COMPARED, Verdict
 from llmbench.analysis.report import summarize
 from llmbench.cli.options import recipe
-from llmbench.config import Prompt, RunConfig
 from llmbench.engines.base import Counters, Generation
 from llmbench.engines.clock_check import suspicions
 from llmbench.engines.openvino.scheduler import prefills_in_chunks
 from llmbench.engines.scripted import ScriptedSession, read_script
-from llmbench.inputs import Inputs
-from llmbench.measurement import Measurement, Sequence
 from llmbench.render.json import llm_bench_json
-from llmbench.run import Launch, Run
-from llmbench.units import ns_from_ms
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement, Sequence
+from llmbench.schema.run import Launch, Run
+from llmbench.schema.units import ns_from_ms
+from llmbench.store import reader
+from llmbench.workloads.text import Inputs
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
@@ -158,7 +158,7 @@ def test_reports_say_on_what_and_with_what_they_were_made(llmbench: Command, tmp
     done = llmbench("report", "csv", "reports/x.jsonl")
     assert done.returncode == 0, done.stderr
     (*_, row) = csv.DictReader(done.stdout.splitlines())
-    environment = store.read(tmp_path / "reports" / "x.jsonl").environment
+    environment = reader.read(tmp_path / "reports" / "x.jsonl").environment
 
     assert all(
         row[name] for name in ("llmbench", "cpu", "kernel", "openvino", "openvino_genai", "properties")
@@ -173,7 +173,7 @@ def test_a_crash_loses_no_finished_request(llmbench: Command, tmp_path: Path) ->
         *("run", "-m", "first=5ms,crash=SIGSEGV@4", "--engine", "scripted", "-n", "5", "-ic", "4"),
         *("--name", "x"),
     )
-    (launch,) = store.read(tmp_path / "reports" / "x.jsonl").launches
+    (launch,) = reader.read(tmp_path / "reports" / "x.jsonl").launches
 
     assert 5 == done.returncode
     assert [0, 1, 2] == [m.iteration for m in launch.measurements]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.errors import InputError, OutputError
-from llmbench.manifest import (
+from llmbench.models.manifest import (
     FILE_NAME,
     FileRecord,
     Manifest,

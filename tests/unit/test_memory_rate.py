@@ -6,7 +6,7 @@ import pytest
 from llmbench.machine import bandwidth, environment
 from llmbench.machine.bandwidth import Bandwidth
 from llmbench.machine.topology import Cache
-from llmbench.run import Cpu, Environment, MemoryRate, Topology
+from llmbench.schema.run import Cpu, Environment, MemoryRate, Topology
 from tests import machines
 
 TWO = Topology(

@@ -4,9 +4,9 @@ import pytest
 
 from llmbench.analysis import metrics
 from llmbench.analysis.metrics import LOAD, METRICS
-from llmbench.measurement import Measurement, Memory
-from llmbench.run import Launch
-from llmbench.units import Direction, Unit, ns_from_ms
+from llmbench.schema.measurement import Measurement, Memory
+from llmbench.schema.run import Launch
+from llmbench.schema.units import Direction, Unit, ns_from_ms
 
 Build = Callable[..., Measurement]
 

@@ -80,7 +80,7 @@ def test_warnings_are_caught_beside_it() -> None:
     """Standard error is another descriptor, and arrives as such."""
     program = (
         "import os\n"
-        "from llmbench.engines.native import caught_output\n"
+        "from llmbench.engines.openvino.engine_log import caught_output\n"
         "with caught_output() as said, caught_output(2) as warned:\n"
         "    os.write(1, b'said')\n"
         "    os.write(2, b'warned')\n"
@@ -95,7 +95,7 @@ def test_what_native_code_prints_is_caught_and_passed_on() -> None:
     """Bytes written to descriptor 1 behind Python's back are caught, and still arrive."""
     program = (
         "import os\n"
-        "from llmbench.engines.native import caught_output\n"
+        "from llmbench.engines.openvino.engine_log import caught_output\n"
         "with caught_output() as caught:\n"
         "    os.write(1, b'from below\\n')\n"
         "assert caught.text == 'from below\\n', caught\n"

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import network
-from llmbench.network import Network
+from llmbench.models import ir_xml
+from llmbench.models.ir_xml import Network
 
 Layer = tuple[str, str, str, tuple[str, ...]]
 """Id, type, attributes of its data, and the ids its inputs come from."""
@@ -56,7 +56,7 @@ UNTIED: tuple[Layer, ...] = (
 
 def test_a_table_that_is_looked_up_is_not_read_through(tmp_path: Path) -> None:
     """Of 1000 bytes of embeddings a step takes a row; the axis, weight and scales, and head make 8+300+20+500."""
-    assert Network(weight_bytes=828, kv_values=384) == network.read(ir(tmp_path, UNTIED))
+    assert Network(weight_bytes=828, kv_values=384) == ir_xml.read(ir(tmp_path, UNTIED))
 
 
 def test_embeddings_that_are_the_output_matrix_too_are_read_once(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_embeddings_that_are_the_output_matrix_too_are_read_once(tmp_path: Path)
     tied = [layer for layer in UNTIED if layer[0] not in {"head", "logits"}]
     tied.append(("logits", "MatMul", "", ("product", "table")))
 
-    assert network.read(ir(tmp_path, tied)).weight_bytes == 1328
+    assert ir_xml.read(ir(tmp_path, tied)).weight_bytes == 1328
 
 
 def test_a_compressed_table_that_is_looked_up_is_not_read_through(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_compressed_table_that_is_looked_up_is_not_read_through(tmp_path: Path
         ("normed", "Multiply", "", ("embedded", "norm")),
     ]
 
-    assert network.read(ir(tmp_path, layers)).weight_bytes == 38
+    assert ir_xml.read(ir(tmp_path, layers)).weight_bytes == 38
 
 
 def test_bytes_that_two_constants_share_are_read_once(tmp_path: Path) -> None:
@@ -89,19 +89,19 @@ def test_bytes_that_two_constants_share_are_read_once(tmp_path: Path) -> None:
     layers = [IDS, const("a", 0, 100), const("b", 0, 100)]
     layers += [("x", "MatMul", "", ("ids", "a")), ("y", "MatMul", "", ("x", "b"))]
 
-    assert network.read(ir(tmp_path, layers)).weight_bytes == 100
+    assert ir_xml.read(ir(tmp_path, layers)).weight_bytes == 100
 
 
 def test_the_order_of_the_text_does_not_matter(tmp_path: Path) -> None:
     """A layer may stand before those that feed it."""
-    assert network.read(ir(tmp_path, reversed(UNTIED))).weight_bytes == 828
+    assert ir_xml.read(ir(tmp_path, reversed(UNTIED))).weight_bytes == 828
 
 
 def test_experts_are_not_counted(tmp_path: Path) -> None:
     """Which experts a token takes is not known before, so no number of bytes is right for every step."""
     choice: Layer = ("choice", "TopK", 'axis="-1"', ("product", "axis"))
 
-    assert network.read(ir(tmp_path, (*UNTIED, choice))).weight_bytes is None
+    assert ir_xml.read(ir(tmp_path, (*UNTIED, choice))).weight_bytes is None
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_a_token_adds_to_the_cache(tmp_path: Path, shapes: tuple[str, ...],
     """8 heads of 128 for keys and as much for values, wherever the length stands; a recurrent state is no cache."""
     layers = [IDS, *(state(f"s{n}", shape) for n, shape in enumerate(shapes))]
 
-    assert values == network.read(ir(tmp_path, layers)).kv_values
+    assert values == ir_xml.read(ir(tmp_path, layers)).kv_values
 
 
 @pytest.mark.parametrize(
@@ -126,15 +126,15 @@ def test_what_is_no_network_tells_nothing(tmp_path: Path, text: str) -> None:
     """Nothing is raised: whether the files are whole is for others to say."""
     (tmp_path / "x.xml").write_text(text)
 
-    assert Network(weight_bytes=None, kv_values=None) == network.read(tmp_path / "x.xml")
-    assert Network(weight_bytes=None, kv_values=None) == network.read(tmp_path / "missing.xml")
+    assert Network(weight_bytes=None, kv_values=None) == ir_xml.read(tmp_path / "x.xml")
+    assert Network(weight_bytes=None, kv_values=None) == ir_xml.read(tmp_path / "missing.xml")
 
 
 @pytest.mark.parametrize("size", ["-5", "0", "1" + "0" * 30])
 def test_a_size_that_nothing_can_have_is_not_told(tmp_path: Path, size: str) -> None:
     """A file that is wrong must not make a run file that cannot be read."""
     layers = [IDS, ("w", "Const", f'offset="0" size="{size}"', ()), ("x", "MatMul", "", ("ids", "w"))]
-    found = network.read(ir(tmp_path, [*layers, state("s", f"?,{size},?,64")]))
+    found = ir_xml.read(ir(tmp_path, [*layers, state("s", f"?,{size},?,64")]))
 
     assert Network(weight_bytes=None, kv_values=None) == found
 
@@ -143,4 +143,4 @@ def test_a_network_within_a_network_is_not_counted(tmp_path: Path) -> None:
     """How often a loop goes round, and which branch is taken, is not in the text."""
     loop = '<layer id="l" type="Loop"><body><layers><layer id="0" type="Parameter"/></layers></body></layer>'
 
-    assert Network(weight_bytes=None, kv_values=None) == network.read(ir(tmp_path, UNTIED, loop))
+    assert Network(weight_bytes=None, kv_values=None) == ir_xml.read(ir(tmp_path, UNTIED, loop))

@@ -2,7 +2,7 @@
 
 import time
 
-from llmbench.config import Prompt, RunConfig
+from llmbench.schema.config import Prompt, RunConfig
 from tests import benchmark
 
 overhead = benchmark.load()

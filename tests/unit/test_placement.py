@@ -8,8 +8,8 @@ import pytest
 from llmbench.machine import placement, topology
 from llmbench.machine.interference import TICK_S
 from llmbench.machine.placement import Watch
-from llmbench.measurement import Placement, SocketWork, total_placement
-from llmbench.run import Cpu, Topology
+from llmbench.schema.measurement import Placement, SocketWork, total_placement
+from llmbench.schema.run import Cpu, Topology
 from tests import machines
 
 TWO = Topology(

@@ -1,7 +1,7 @@
 import dataclasses
 
-from llmbench import plan
-from llmbench.config import Prompt, RunConfig
+from llmbench.measure import plan
+from llmbench.schema.config import Prompt, RunConfig
 
 _CELL = RunConfig(
     model="m",

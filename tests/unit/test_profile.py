@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 
-from llmbench import profile
 from llmbench.cli import profile as shown
 from llmbench.engines.openvino.perf_counters import Operation
-from llmbench.profile import Phase, Profile
+from llmbench.measure import profile
+from llmbench.measure.profile import Phase, Profile
 
 FIRST = Phase(
     wall_s=1.0,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import prompts
-from llmbench.config import Prompt
 from llmbench.errors import ExitCode, InputError
+from llmbench.schema.config import Prompt
+from llmbench.workloads import prompts
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -5,14 +5,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmbench import events, importers
 from llmbench.analysis import placement_proof, report
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.placement_proof import Effect
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Measurement, Placement, SocketWork
-from llmbench.render import csv, llm_bench, placement, records, verdict
-from llmbench.run import Cpu, Environment, Held, InForce, Launch, Run, Split, Topology
+from llmbench.render import csv, llm_bench, records
+from llmbench.render.sentences import remarks, verdict
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement, Placement, SocketWork
+from llmbench.schema.run import Cpu, Environment, Held, InForce, Launch, Run, Split, Topology
+from llmbench.store import events, importers
 
 TENSOR_PARALLEL = {"MODEL_DISTRIBUTION_POLICY": "TENSOR_PARALLEL"}
 TWO = Topology(
@@ -59,7 +60,7 @@ def _on_two_sockets(environment: Environment) -> Environment:
 def _sentence(run: Run) -> str:
     found = placement_proof.prove(run, 0)
     assert found is not None
-    return placement.sentence(found)
+    return remarks.placement_sentence(found)
 
 
 def test_both_sockets_worked(ran: Callable[..., Run]) -> None:

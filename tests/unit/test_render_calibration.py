@@ -6,7 +6,7 @@ from rich.console import Console
 
 from llmbench.analysis.noise.calibration import Calibration, Series, Session
 from llmbench.analysis.noise.false_alarms import FalseAlarms
-from llmbench.render.screen_calibration import render_calibration
+from llmbench.render.terminal.calibration import render_calibration
 
 Golden = Callable[[str, str], None]
 LOGS = {"first_token": (-2.0, -1.98, -2.01, -1.99), "tpot": (-4.6, -4.61, -4.59, -4.6)}

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.differences import Difference
-from llmbench.render.comparison_json import comparison_json
 from llmbench.render.csv import comparison_csv
 from llmbench.render.junit import comparison_junit
 from llmbench.render.markdown import MAX_ROWS, comparison_markdown, escape
-from llmbench.render.screen_comparison import render_comparison
-from llmbench.render.verdict import lengths
+from llmbench.render.records import comparison_json
+from llmbench.render.sentences.verdict import lengths
+from llmbench.render.terminal.comparison import render_comparison
 
 Compare = Callable[[str], Comparison]
 Golden = Callable[[str, str], None]

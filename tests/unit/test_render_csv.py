@@ -7,8 +7,6 @@ import pandas as pd
 import pytest
 
 from llmbench.analysis import report
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Measurement
 from llmbench.render.csv import (
     LLM_BENCH_COLUMNS,
     llm_bench_csv,
@@ -18,7 +16,9 @@ from llmbench.render.csv import (
     write_llm_bench,
 )
 from llmbench.render.llm_bench import model_name
-from llmbench.run import Launch, Outcome, Provenance, Run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Launch, Outcome, Provenance, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]

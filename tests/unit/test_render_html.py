@@ -11,12 +11,12 @@ import pytest
 from llmbench.analysis import history
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.report import Report, summarize
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Conditions, Measurement, Placement, SocketWork
 from llmbench.render import html
 from llmbench.render.html import document, figures
 from llmbench.render.html.document import Cell, Head, Notes, Page, Section, Table
-from llmbench.run import Failure, Launch, Outcome, Run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Measurement, Placement, SocketWork
+from llmbench.schema.run import Failure, Launch, Outcome, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from llmbench.analysis import report
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Measurement
 from llmbench.render.json import dumps, finite, llm_bench_json, report_json, write_llm_bench
-from llmbench.run import Launch, Run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Launch, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]

@@ -5,11 +5,11 @@ import pytest
 from rich.console import Console
 
 from llmbench.analysis.report import summarize
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Measurement
-from llmbench.render import plots
-from llmbench.render.plots import render_plots
-from llmbench.run import Launch, Run
+from llmbench.render.terminal import plots
+from llmbench.render.terminal.plots import render_plots
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Launch, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]

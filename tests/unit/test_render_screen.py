@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from llmbench.analysis import report
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Conditions, Measurement
-from llmbench.render.screen import render_report
-from llmbench.run import Launch, Run
+from llmbench.render.terminal.report import render_report
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Measurement
+from llmbench.schema.run import Launch, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]

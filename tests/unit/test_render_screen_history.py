@@ -7,8 +7,8 @@ from rich.console import Console
 
 from llmbench.analysis import history
 from llmbench.analysis.report import summarize
-from llmbench.render.screen_history import curve, render_history
-from llmbench.run import Run
+from llmbench.render.terminal.history import curve, render_history
+from llmbench.schema.run import Run
 
 BuildRun = Callable[..., Run]
 Golden = Callable[[str, str], None]

@@ -7,14 +7,14 @@ from rich.console import Console
 
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.report import summarize
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Measurement
 from llmbench.render import html
 from llmbench.render.markdown import comparison_markdown
-from llmbench.render.screen import render_report
-from llmbench.render.screen_comparison import render_comparison
-from llmbench.render.steadiness import remarks
-from llmbench.run import Launch, Run
+from llmbench.render.sentences.remarks import remarks
+from llmbench.render.terminal.comparison import render_comparison
+from llmbench.render.terminal.report import render_report
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Launch, Run
 
 BuildRun = Callable[..., Run]
 LEVEL = (101, 99, 100.5, 99.5, 100.2, 100)

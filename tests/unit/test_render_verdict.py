@@ -6,9 +6,9 @@ import pytest
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
-from llmbench.config import Prompt, RunConfig
-from llmbench.render.commands import run_command
-from llmbench.render.verdict import lines, next_steps, sentence, verdict_word
+from llmbench.render.sentences.commands import run_command
+from llmbench.render.sentences.verdict import lines, next_steps, sentence, verdict_word
+from llmbench.schema.config import Prompt, RunConfig
 
 Compare = Callable[[str], Comparison]
 

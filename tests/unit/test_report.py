@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from llmbench.analysis import report
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Conditions, Measurement
-from llmbench.run import Failure, InForce, Launch, ModelCache, Outcome, Provenance, Run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Measurement
+from llmbench.schema.run import Failure, InForce, Launch, ModelCache, Outcome, Provenance, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]

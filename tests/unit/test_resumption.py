@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import recording
-from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError
-from llmbench.resumption import find_resumption
-from llmbench.run import Run
-from llmbench.store import Contents
-from llmbench.subject import find_subject
+from llmbench.measure import session
+from llmbench.measure.resume import find_resumption
+from llmbench.models.resolve import find_subject
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.run import Run
+from llmbench.store.reader import Contents
 from tests.unit.test_ir import add_manifest, make_ir
 
 FORMATS = ("int8", "int4")
@@ -44,7 +44,7 @@ def begun(models: Path) -> Run:
         )
         for subject in subjects
     )
-    header = recording.new_header(cells, subjects)
+    header = session.new_header(cells, subjects)
     fields = {f.name: getattr(header, f.name) for f in dataclasses.fields(header) if f.name != "schema"}
     return Run(**fields)
 

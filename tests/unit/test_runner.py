@@ -10,13 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llmbench import plan
-from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError
-from llmbench.events import LaunchEnded, LaunchStarted
-from llmbench.measurement import Measurement
-from llmbench.run import Outcome
-from llmbench.runner import Limits, Task, check, run_launch
+from llmbench.measure import plan
+from llmbench.measure.launcher import Limits, Task, check, run_launch
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Outcome
+from llmbench.store.events import LaunchEnded, LaunchStarted
 from tests.waiting import is_gone, wait_until
 
 _PROMPTS = (Prompt(set="s", index=0, text="one two three"), Prompt(set="s", index=1, tokens=50))
@@ -40,7 +40,7 @@ def _workers() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "llmbench.worker" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+            if "llmbench.measure.worker" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 

@@ -2,10 +2,10 @@ import re
 
 import pytest
 
-from llmbench.config import PropertyValue
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.engines.openvino.scheduler import ALL_TOKENS_AT_ONCE, build_scheduler, prefills_in_chunks
 from llmbench.errors import InputError
+from llmbench.schema.config import PropertyValue
 
 import_openvino()
 genai = pytest.importorskip("openvino_genai")

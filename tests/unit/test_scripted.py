@@ -2,11 +2,11 @@ import itertools
 
 import pytest
 
-from llmbench.config import Prompt, RunConfig
 from llmbench.engines.base import Generation, Request
 from llmbench.engines.scripted import ScriptedSession, read_script
 from llmbench.errors import InputError
-from llmbench.measurement import Finish
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Finish
 
 
 def _session(script: str) -> ScriptedSession:

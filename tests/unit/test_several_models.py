@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from llmbench import importers
 from llmbench.analysis import report
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.differences import changes, mismatches
@@ -18,9 +17,10 @@ from llmbench.analysis.history import lines
 from llmbench.errors import InputError
 from llmbench.render import csv as csv_render
 from llmbench.render import json as json_render
-from llmbench.render import screen
 from llmbench.render.html import page
-from llmbench.run import Run
+from llmbench.render.terminal.report import render_report
+from llmbench.schema.run import Run
+from llmbench.store import importers
 
 BuildRun = Callable[..., Run]
 FORMATS = ("int8", "int4")
@@ -88,7 +88,7 @@ def test_a_run_of_several_models_is_called_by_the_folder_above_them(sweep: Run) 
 def test_the_table_has_a_column_of_weight_formats(sweep: Run) -> None:
     """And a title without one."""
     console = Console(width=100, file=io.StringIO(), color_system=None)
-    screen.render_report(report.summarize(sweep), console)
+    render_report(report.summarize(sweep), console)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
 
     assert "models/tiny/pytorch/dldt, genai, CPU\n" in shown

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.convert import sources
-from llmbench.convert.sources import LocalSource
 from llmbench.errors import InputError
+from llmbench.models import sources
+from llmbench.models.sources import LocalSource
 
 CONFIG = {"model_type": "llama", "max_position_embeddings": 512}
 

@@ -7,11 +7,11 @@ from rich.console import Console
 
 from llmbench.analysis import report, speedup
 from llmbench.analysis.speedup import Kind, Speedup
-from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError, MachineError
-from llmbench.measurement import Conditions, Measurement, Memory
-from llmbench.render import speedup as rendered
-from llmbench.run import Cpu, InForce, Launch, Run, Topology
+from llmbench.render.terminal import speedup as rendered
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Measurement, Memory
+from llmbench.schema.run import Cpu, InForce, Launch, Run, Topology
 
 TWO = Topology(
     cpus=tuple(Cpu(number=n, socket=n % 2, core=n % 4, node=n % 2) for n in range(8)), allowed=tuple(range(8))

@@ -7,9 +7,9 @@ import pytest
 
 from llmbench.analysis import steadiness
 from llmbench.analysis.steadiness import Steadiness
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Conditions, Measurement
-from llmbench.run import Launch, Outcome, Run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Measurement
+from llmbench.schema.run import Launch, Outcome, Run
 
 Build = Callable[..., Measurement]
 BuildRun = Callable[..., Run]

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError, OutputError
-from llmbench.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
-from llmbench.measurement import Measurement, Sequence
-from llmbench.run import Environment, Outcome, Provenance, Topology
-from llmbench.run_file import RunFile
-from llmbench.store import is_run_file, new_id, read, read_with_warnings, slug
-from llmbench.units import Nanoseconds
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement, Sequence
+from llmbench.schema.run import Environment, Outcome, Provenance, Topology
+from llmbench.schema.units import Nanoseconds
+from llmbench.store.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
+from llmbench.store.reader import is_run_file, new_id, read, read_with_warnings, slug
+from llmbench.store.writer import RunFile
 
 
 def _header() -> Header:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import ir
 from llmbench.analysis.comparison.differences import changes
-from llmbench.config import Prompt, RunConfig
 from llmbench.errors import InputError
-from llmbench.resumption import check_same
-from llmbench.run import Provenance, Run
-from llmbench.subject import Subject, complete, find_subject
+from llmbench.measure.resume import check_same
+from llmbench.models import locate
+from llmbench.models.resolve import Subject, complete, find_subject
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.run import Provenance, Run
 from tests.unit.test_ir import NAMES, XML, add_manifest, make_ir
 
 CONFIG = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="x"),))
@@ -49,7 +49,7 @@ def test_a_draft_is_known_by_its_content(model: Path, tmp_path: Path) -> None:
     add_manifest(draft)
     (known,) = _drafted(model, draft).provenance.companions
 
-    assert [("draft model", ir.provenance(ir.locate(draft)).content_sha256)] == [known]
+    assert [("draft model", locate.provenance(locate.locate(draft)).content_sha256)] == [known]
     assert {"draft model"} == dict(alone).keys()
     assert alone != (known,)
 

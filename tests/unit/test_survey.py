@@ -8,7 +8,7 @@ from llmbench.engines.openvino import tensor_parallel
 from llmbench.engines.openvino.device import check_device
 from llmbench.errors import InputError
 from llmbench.machine import topology
-from llmbench.run import Split
+from llmbench.schema.run import Split
 from tests import two_sockets
 
 PROGRAM = """

@@ -7,7 +7,7 @@ import pytest
 
 from llmbench.convert import output
 from llmbench.errors import InputError, OutputError
-from llmbench.manifest import Manifest, Recipe, Source, write_manifest
+from llmbench.models.manifest import Manifest, Recipe, Source, write_manifest
 
 SOURCE = Source(kind="hub", id="example/tiny", revision="0" * 40)
 RECIPE = Recipe(weight_format="int4", ratio=1.0, group_size=128, is_symmetric=False)

@@ -2,7 +2,7 @@ import pytest
 
 from llmbench.analysis.stats import Summary
 from llmbench.render import text
-from llmbench.units import Unit
+from llmbench.schema.units import Unit
 
 
 @pytest.mark.parametrize(

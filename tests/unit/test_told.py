@@ -6,7 +6,7 @@ import pytest
 
 from llmbench.engines.base import Request
 from llmbench.engines.openvino.raw_metrics import lay_out, read_counters, read_sequences
-from llmbench.measurement import Finish
+from llmbench.schema.measurement import Finish
 
 
 class Reason(enum.Enum):

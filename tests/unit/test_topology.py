@@ -5,8 +5,8 @@ import pytest
 
 from llmbench.errors import InputError, MachineError
 from llmbench.machine import topology
-from llmbench.run import Cpu
-from llmbench.units import format_list
+from llmbench.schema.run import Cpu
+from llmbench.schema.units import format_list
 from tests import machines
 
 Machine = Callable[[str], Path]

@@ -5,9 +5,9 @@ import pytest
 
 from llmbench.analysis import bandwidth, report
 from llmbench.analysis.bandwidth import BANDWIDTH, Bounds, Decoding, Reads
-from llmbench.measurement import Measurement, Placement, SocketWork
-from llmbench.render.traffic import sentence, sentences
-from llmbench.run import Cpu, Held, InForce, Launch, MemoryRate, Provenance, Run, Topology
+from llmbench.render.sentences.remarks import bandwidth_sentence, bandwidth_sentences
+from llmbench.schema.measurement import Measurement, Placement, SocketWork
+from llmbench.schema.run import Cpu, Held, InForce, Launch, MemoryRate, Provenance, Run, Topology
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
@@ -111,7 +111,7 @@ def test_a_model_that_is_not_known_and_a_cache_that_is_cut_have_no_bandwidth(run
 
     assert [None, None] == [bandwidth.reads(each, each.launches[0]) for each in (unknown, cut)]
     assert (None,) == report.summarize(unknown).bounds
-    assert [] == list(sentences(report.summarize(unknown)))
+    assert [] == list(bandwidth_sentences(report.summarize(unknown)))
 
 
 def test_a_row_has_its_bandwidth_in_bytes_a_second(run_with: BuildRun) -> None:
@@ -160,7 +160,7 @@ def test_a_run_is_compared_with_the_socket_that_worked(run_with: BuildRun) -> No
 
 def told(run: Run) -> str:
     """The sentence of a run."""
-    return next(sentences(report.summarize(run)))
+    return next(bandwidth_sentences(report.summarize(run)))
 
 
 def environment(rate: float | None = None, cache_bytes: int = 1000) -> dict[str, object]:
@@ -218,7 +218,7 @@ def test_prompts_of_several_lengths_have_a_span(run_with: BuildRun) -> None:
     rate = dataclasses.replace(RATE, is_beyond_caches=False)
     bounds = Bounds(step_bytes=1e6, sockets=(1,), cache_bytes=None, bytes_per_s=200e6, rate=rate)
 
-    assert sentence([row, other], bounds) == (
+    assert bandwidth_sentence([row, other], bounds) == (
         "next tokens: 0.103 to 0.150 GB/s of weights and KV cache, 52 % to 75 % of what the memory of socket 1 can do "
         "(triad 0.200 GB/s, partly from caches, measured 2026-01-02)"
     )

@@ -1,7 +1,8 @@
 import pytest
 
-from llmbench import errors, units
+from llmbench import errors
 from llmbench.errors import ExitCode
+from llmbench.schema import units
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from collections.abc import Callable
 import pytest
 
 from llmbench.analysis import validity
-from llmbench.config import Prompt, RunConfig
-from llmbench.measurement import Conditions, Finish, Measurement
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Finish, Measurement
 
 Build = Callable[..., Measurement]
 CONFIG = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="Hello"),), output_tokens=4)

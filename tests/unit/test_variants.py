@@ -2,8 +2,9 @@ from itertools import pairwise
 
 import pytest
 
-from llmbench import prompts, variants
-from llmbench.config import Prompt
+from llmbench.schema.config import Prompt
+from llmbench.workloads import prompts
+from llmbench.workloads import text as variants
 
 BOS = 1
 

@@ -7,7 +7,7 @@ import gguf
 import numpy as np
 import pytest
 
-from llmbench import weights
+from llmbench.models import nan_check
 
 LAYER = (
     '<layer id="{id}" name="{name}" type="Const" version="opset1">\n'
@@ -55,8 +55,8 @@ def test_one_nan_among_many_is_found(tmp_path: Path, kind: str, one: bytes, nan:
     """In each format, whatever its sign, and in the last of half a million values."""
     many = one * 500_000
 
-    assert weights.fault(_ir(tmp_path / "whole", ("i64", b"\xff" * 8), (kind, many))) is None
-    found = weights.fault(_ir(tmp_path / "broken", ("i64", b"\xff" * 8), (kind, many), (kind, many + nan)))
+    assert nan_check.fault(_ir(tmp_path / "whole", ("i64", b"\xff" * 8), (kind, many))) is None
+    found = nan_check.fault(_ir(tmp_path / "broken", ("i64", b"\xff" * 8), (kind, many), (kind, many + nan)))
     assert "weights that are no numbers: 1 of 2 tensors hold NaN (first c2)" == found
 
 
@@ -70,7 +70,7 @@ def test_what_is_no_number_by_intention_is_no_fault(tmp_path: Path) -> None:
         ("f32", struct.pack("<f", float("nan"))),
     )
 
-    assert weights.fault(folder) is None
+    assert nan_check.fault(folder) is None
 
 
 def test_a_file_is_read_again_when_it_or_its_network_has_changed(tmp_path: Path) -> None:
@@ -80,12 +80,12 @@ def test_a_file_is_read_again_when_it_or_its_network_has_changed(tmp_path: Path)
     raw = struct.pack("<2f", 1, float("nan"))
     folder = _ir(tmp_path / "model", ("i32", raw))
     time.sleep(0.15)  # longer than a change must be old to be remembered
-    assert weights.fault(folder) is None
-    assert weights.fault(folder) is None
+    assert nan_check.fault(folder) is None
+    assert nan_check.fault(folder) is None
     network = folder / "openvino_model.xml"
     network.write_text(network.read_text().replace('"i32"', '"f32"'))
 
-    assert weights.fault(folder) is not None
+    assert nan_check.fault(folder) is not None
 
 
 def _gguf(path: Path, kind: str, *, bad: int | None) -> Path:
@@ -116,13 +116,13 @@ def test_a_scale_of_a_gguf_that_is_no_number_is_found(tmp_path: Path, kind: str,
     """In the second block of each type: in its first scale, or in its second where it has two."""
     sentence = "weights that are no numbers: 1 of 1 tensors hold NaN (first blk.0.attn_q.weight)"
 
-    assert weights.fault(_gguf(tmp_path / "whole.gguf", kind, bad=None)) is None
-    assert sentence == weights.fault(_gguf(tmp_path / "broken.gguf", kind, bad=bad))
+    assert nan_check.fault(_gguf(tmp_path / "whole.gguf", kind, bad=None)) is None
+    assert sentence == nan_check.fault(_gguf(tmp_path / "broken.gguf", kind, bad=bad))
 
 
 def test_what_is_no_model_has_no_fault(tmp_path: Path) -> None:
     """A script, or a folder of other weights: their engines show logits, or there is none."""
     (tmp_path / "config.json").write_text("{}")
 
-    assert weights.fault(tmp_path) is None
-    assert weights.fault("first=1ms") is None
+    assert nan_check.fault(tmp_path) is None
+    assert nan_check.fault("first=1ms") is None

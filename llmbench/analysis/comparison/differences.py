@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from llmbench.analysis.placement_proof import effect
 from llmbench.analysis.report import settings
-from llmbench.run import InForce, Outcome, Provenance, Run
+from llmbench.schema.run import InForce, Outcome, Provenance, Run
 
 _NO_CHANGE = frozenset({"model", "weight_format", "launches"})
 """Settings that tell where or how often, not what; the weight format is told with the model's files."""

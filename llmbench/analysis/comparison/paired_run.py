@@ -8,9 +8,9 @@ from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, compare
 from llmbench.analysis.comparison.rule import COMPARED, Rule, Verdict
 from llmbench.analysis.report import summarize
-from llmbench.config import RunConfig
 from llmbench.errors import InputError
-from llmbench.run import Outcome, Run
+from llmbench.schema.config import RunConfig
+from llmbench.schema.run import Outcome, Run
 
 SIDES = ("A", "B")
 """What the base and the candidate are called."""

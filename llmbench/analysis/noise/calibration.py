@@ -20,11 +20,11 @@ from llmbench.analysis.history import Setup, setup_of
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, summarize
 from llmbench.analysis.validity import judge
-from llmbench.config import Prompt
 from llmbench.errors import LaunchError, OutputError
 from llmbench.files.cache import cache_folder
 from llmbench.files.redaction import redact
-from llmbench.run import Run
+from llmbench.schema.config import Prompt
+from llmbench.schema.run import Run
 
 SCHEMA = 1
 _MOST_SESSIONS = 50

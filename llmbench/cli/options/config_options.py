@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 
 import click
 
-from llmbench import place
 from llmbench.analysis.placement_proof import Effect
 from llmbench.cli.options import recipe
 from llmbench.cli.options.recipe import Properties, RunValue
 from llmbench.cli.options.types import IntegerList, WordList, find_prompts
-from llmbench.config import (
+from llmbench.errors import InputError, MachineError
+from llmbench.machine.topology import parse_list
+from llmbench.measure import pinning
+from llmbench.schema.config import (
     ATTENTIONS,
     COMPILER,
     ENGINES,
@@ -30,8 +32,6 @@ from llmbench.config import (
     PropertyValue,
     RunConfig,
 )
-from llmbench.errors import InputError, MachineError
-from llmbench.machine.topology import parse_list
 
 _WIDTH = 100
 MARK = f"tensor_parallel={Effect.INEFFECTIVE.value}"
@@ -99,7 +99,7 @@ def check_places(cells: Sequence[RunConfig], *, is_strict: bool) -> None:
     Raises ``MachineError`` where the machine has less than was asked for, and under *is_strict* where tensor
     parallelism would split nothing.
     """
-    found = [place.warn_of_no_split(config, place.find(config)) for config in cells]
+    found = [pinning.warn_of_no_split(config, pinning.find(config)) for config in cells]
     for sentence in dict.fromkeys(filter(None, found)):
         if is_strict:
             raise MachineError(

@@ -8,9 +8,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from llmbench.config import PropertyValue
 from llmbench.errors import InputError
-from llmbench.units import format_bytes
+from llmbench.schema.config import PropertyValue
+from llmbench.schema.units import format_bytes
 
 FOLDER = Path("model_configs")
 """Where a file is looked for that is not where its name says, relative to the working directory."""

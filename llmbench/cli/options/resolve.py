@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from llmbench import interpreter
 from llmbench.cli.options.config_options import Asked, configurations
-from llmbench.config import RunConfig
 from llmbench.engines.catalog import check_abilities
 from llmbench.errors import InputError
-from llmbench.subject import Subject, check_lengths, complete, find_subject
+from llmbench.measure import interpreter
+from llmbench.models.resolve import Subject, check_lengths, complete, find_subject
+from llmbench.schema.config import RunConfig
 
 
 def find(asked: Asked) -> tuple[tuple[Subject, ...], tuple[RunConfig, ...]]:

@@ -11,9 +11,9 @@ from click.core import ParameterSource
 from llmbench.analysis.comparison.paired_run import SIDES
 from llmbench.cli.options.config_options import ask, configuration_options, read_recipe
 from llmbench.cli.options.resolve import find
-from llmbench.config import RunConfig
 from llmbench.errors import InputError
-from llmbench.subject import Subject
+from llmbench.models.resolve import Subject
+from llmbench.schema.config import RunConfig
 
 _LEFT_OUT = frozenset({"launches"})
 """Options of ``run`` that blocks make pointless."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from llmbench import prompts
-from llmbench.config import Prompt
 from llmbench.errors import InputError
+from llmbench.schema.config import Prompt
+from llmbench.workloads import prompts
 
 DEFAULT_PROMPT = "What is OpenVINO?"
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|min|h)?")

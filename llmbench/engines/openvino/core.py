@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from llmbench import measurement
-from llmbench.config import RunConfig
 from llmbench.engines.base import Generation, Request
 from llmbench.engines.catalog import check_abilities
 from llmbench.engines.openvino.device import (
@@ -24,9 +22,11 @@ from llmbench.engines.openvino.device import (
 )
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.errors import InputError
-from llmbench.measurement import Finish
-from llmbench.run import InForce
-from llmbench.units import Nanoseconds
+from llmbench.schema import measurement
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Finish
+from llmbench.schema.run import InForce
+from llmbench.schema.units import Nanoseconds
 
 _MODEL = "openvino_model.xml"
 _PASSED_THROUGH = {"Convert", "Add", "Multiply", "Divide", "Tanh", "Transpose"}

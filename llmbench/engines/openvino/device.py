@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmbench.config import PropertyValue, RunConfig
 from llmbench.errors import InputError, LaunchError, MachineError
-from llmbench.run import InForce
+from llmbench.schema.config import PropertyValue, RunConfig
+from llmbench.schema.run import InForce
 
 # Accepted by Core and compile_model, though no device lists them.
 _CORE_PROPERTIES = ("CACHE_DIR", "CACHE_MODE", "ENABLE_MMAP", "FORCE_TBB_TERMINATE", "PERF_COUNT")

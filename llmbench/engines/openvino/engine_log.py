@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from llmbench.run import InForce
+from llmbench.schema.run import InForce
 
 _SECTION = re.compile(r"^Model: (?P<name>.+)\n(?P<body>(?:  .+\n?)+)", re.MULTILINE)
 _PAIR = re.compile(r"^  (?P<key>[A-Za-z_]+): ?(?P<value>.*)$", re.MULTILINE)

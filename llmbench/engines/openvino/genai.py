@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from llmbench.config import ASSISTANT_TOKENS, RunConfig
 from llmbench.engines.base import Generation, Request
 from llmbench.engines.catalog import check_abilities
 from llmbench.engines.openvino.device import (
@@ -21,8 +20,9 @@ from llmbench.engines.openvino.lora import build_adapters, check_adapters, diges
 from llmbench.engines.openvino.raw_metrics import read_counters, read_sequences
 from llmbench.engines.openvino.scheduler import build_scheduler, prefills_in_chunks
 from llmbench.engines.openvino.tokenizer import Tokenizer
-from llmbench.run import InForce
-from llmbench.units import Nanoseconds, ns_from_us
+from llmbench.schema.config import ASSISTANT_TOKENS, RunConfig
+from llmbench.schema.run import InForce
+from llmbench.schema.units import Nanoseconds, ns_from_us
 
 _ATTENTION = {"pa": "PA", "sdpa": "SDPA"}
 _NO_TOKEN = 1 << 30

@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from llmbench.config import RunConfig
 from llmbench.errors import InputError
 from llmbench.files.cache import file_sha256
+from llmbench.schema.config import RunConfig
 
 _UNUSED = re.compile(r"Unused LoRA tensor: (?P<name>\S+)")
 _MAX_HEADER_BYTES = 100 << 20

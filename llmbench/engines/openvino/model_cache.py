@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from llmbench.config import PropertyValue
 from llmbench.machine import procfs
-from llmbench.run import ModelCache
+from llmbench.schema.config import PropertyValue
+from llmbench.schema.run import ModelCache
 
 _MAPS = Path("/proc/self/maps")
 _LOADED = "LOADED_FROM_CACHE"

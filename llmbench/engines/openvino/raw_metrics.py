@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from llmbench import measurement
 from llmbench.engines.base import Counters, Request
-from llmbench.measurement import Finish
-from llmbench.units import Nanoseconds, ns_from_ms
+from llmbench.schema import measurement
+from llmbench.schema.measurement import Finish
+from llmbench.schema.units import Nanoseconds, ns_from_ms
 
 _US_PER_S = 1e6
 _UNKNOWN_STEPS = "the engine's steps do not tell which token belongs to which sequence"

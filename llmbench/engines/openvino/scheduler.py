@@ -7,8 +7,8 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmbench.config import PropertyValue
 from llmbench.errors import InputError
+from llmbench.schema.config import PropertyValue
 
 ALL_TOKENS_AT_ONCE = (1 << 63) - 1
 _SIZES = ("start_size", "recent_size", "max_cache_size")

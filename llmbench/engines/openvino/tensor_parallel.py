@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmbench.config import PropertyValue
 from llmbench.engines.openvino.device import import_openvino
-from llmbench.run import Split
+from llmbench.schema.config import PropertyValue
+from llmbench.schema.run import Split
 
 SHOWN = (
     "FULL_DEVICE_NAME",

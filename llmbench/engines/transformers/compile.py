@@ -10,9 +10,9 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-from llmbench.config import PropertyValue, RunConfig
 from llmbench.errors import InputError, MachineError
 from llmbench.files.cache import cache_folder
+from llmbench.schema.config import PropertyValue, RunConfig
 
 BACKENDS = ("inductor",)
 """Back ends that work with the models of this engine."""

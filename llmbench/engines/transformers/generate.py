@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llmbench import measurement
-from llmbench.config import RunConfig
 from llmbench.engines.base import Generation, Request
 from llmbench.engines.openvino.device import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler
 from llmbench.errors import MachineError
-from llmbench.measurement import Finish
-from llmbench.run import InForce
-from llmbench.units import Nanoseconds
+from llmbench.schema import measurement
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Finish
+from llmbench.schema.run import InForce
+from llmbench.schema.units import Nanoseconds
 
 
 def check_packages(engine: str, *distributions: str) -> None:

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from llmbench.config import RunConfig
 from llmbench.engines.catalog import check_abilities
 from llmbench.engines.openvino.device import (
     check_device,
@@ -19,7 +18,8 @@ from llmbench.engines.openvino.device import (
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.generate import ObservedSession, check_packages
 from llmbench.errors import InputError
-from llmbench.run import InForce
+from llmbench.schema.config import RunConfig
+from llmbench.schema.run import InForce
 
 
 def _load(config: RunConfig) -> Any:

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from llmbench.config import COMPILER, RunConfig
 from llmbench.engines.catalog import check_abilities
 from llmbench.engines.openvino.device import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler, check_compiler, place_cache
 from llmbench.engines.transformers.generate import ObservedSession, check_packages
 from llmbench.errors import InputError, MachineError
-from llmbench.run import InForce
+from llmbench.schema.config import COMPILER, RunConfig
+from llmbench.schema.run import InForce
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _DTYPE = "DTYPE"

@@ -7,7 +7,6 @@ from llmbench.analysis.history import Line
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report
 from llmbench.analysis.stats import Summary
-from llmbench.render import traffic
 from llmbench.render.html import details, figures, numbers, places, requests, setup, timeline, verdicts
 from llmbench.render.html.document import (
     Block,
@@ -23,9 +22,9 @@ from llmbench.render.html.document import (
     render,
 )
 from llmbench.render.html.series import Series, all_series, key, latencies
-from llmbench.render.steadiness import remarks
+from llmbench.render.sentences.remarks import bandwidth_sentences, remarks
 from llmbench.render.text import counted, label
-from llmbench.run import Outcome, Provenance
+from llmbench.schema.run import Outcome, Provenance
 
 SERIES_DRAWN = 4
 """Of more series than this, requests are not drawn one by one; the tables tell."""
@@ -275,7 +274,7 @@ def _memory(series: Sequence[Series]) -> Iterator[Block]:
     )
     yield from _shown(details.memory(series))
     reports = {each.report.run.id: each.report for each in series}
-    lines = [line for report in reports.values() for line in traffic.sentences(report)]
+    lines = [line for report in reports.values() for line in bandwidth_sentences(report)]
     if lines:
         yield Notes(lines=tuple(lines), tone="dim")
 

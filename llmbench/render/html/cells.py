@@ -7,7 +7,7 @@ from llmbench.analysis.stats import Summary
 from llmbench.render.html.document import Cell, Head, Table
 from llmbench.render.html.series import Series
 from llmbench.render.text import margin, number
-from llmbench.units import Unit
+from llmbench.schema.units import Unit
 
 MAX_ROWS = 2000
 """Rows of a table; what is left out is said."""

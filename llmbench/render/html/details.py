@@ -10,8 +10,8 @@ from llmbench.render.html.document import Cell, Head, Table
 from llmbench.render.html.numbers import MAIN
 from llmbench.render.html.series import Series
 from llmbench.render.text import counted, label, load_time
-from llmbench.run import Launch, Outcome
-from llmbench.units import Unit, format_bytes
+from llmbench.schema.run import Launch, Outcome
+from llmbench.schema.units import Unit, format_bytes
 
 
 def slopes(series: Sequence[Series]) -> Table | None:

@@ -9,7 +9,7 @@ from llmbench.analysis.stats import Summary
 from llmbench.analysis.token_gaps import FIRST_STEADY, Profile
 from llmbench.render.html.document import Figure, Sign, Value, label
 from llmbench.render.html.series import Series, colour, dash, fill
-from llmbench.units import Unit
+from llmbench.schema.units import Unit
 
 LOGARITHMIC_FROM = 128
 """Where the longest input is so many times the shortest, its axis is logarithmic."""

@@ -6,12 +6,12 @@ from llmbench.analysis import stats
 from llmbench.analysis.bandwidth import ROW_METRICS, Decoding
 from llmbench.analysis.metrics import LOAD, METRICS, Metric
 from llmbench.analysis.report import Row
-from llmbench.measurement import Measurement
 from llmbench.render.html import cells
 from llmbench.render.html.document import Cell, Head, Table, Tile
 from llmbench.render.html.series import Series, latencies
 from llmbench.render.text import label, number
-from llmbench.run import Launch
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Launch
 
 MAIN = ("first_token", "second_token", "next_token", "tpot", "e2e", "decode_rate")
 """The metrics of the first table, in order."""

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import placement_proof
 from llmbench.analysis.placement_proof import Proof
-from llmbench.measurement import WORKED_SHARE, Placement
 from llmbench.render.html.document import Cell, Figure, Head, Table, Value, label
 from llmbench.render.html.figures import rounded
 from llmbench.render.html.series import Series
 from llmbench.render.text import share
-from llmbench.units import format_bytes
+from llmbench.schema.measurement import WORKED_SHARE, Placement
+from llmbench.schema.units import format_bytes
 
 
 def figure(series: Sequence[Series]) -> Figure | None:

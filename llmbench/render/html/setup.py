@@ -6,8 +6,8 @@ from llmbench.analysis.comparison.differences import is_foreign
 from llmbench.analysis.report import Report, distinguish, settings
 from llmbench.render.html.document import Cell, Head, Table
 from llmbench.render.text import counted
-from llmbench.run import Environment, InForce, Outcome, Run
-from llmbench.units import format_bytes
+from llmbench.schema.run import Environment, InForce, Outcome, Run
+from llmbench.schema.units import format_bytes
 
 MAX_PROMPT = 200
 """Characters of a prompt that are shown."""

@@ -23,7 +23,7 @@ from llmbench.render.html.document import (
 )
 from llmbench.render.html.figures import bars, rounded
 from llmbench.render.html.series import colour, dash
-from llmbench.render.screen_history import differing, step, titles
+from llmbench.render.terminal.history import differing, step, titles
 from llmbench.render.text import number
 
 _TICKS = 4

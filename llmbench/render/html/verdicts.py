@@ -9,10 +9,18 @@ from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.metrics import METRICS
 from llmbench.render.html.document import Block, Cell, Figure, Figures, Head, Notes, Table, Value, label
 from llmbench.render.html.figures import rounded
-from llmbench.render.steadiness import agreement_remark
+from llmbench.render.sentences.remarks import agreement_remark
+from llmbench.render.sentences.verdict import (
+    Line,
+    interval,
+    lengths,
+    lines,
+    next_steps,
+    sentence,
+    verdict_word,
+)
+from llmbench.render.sentences.verdict import label as pair_label
 from llmbench.render.text import share
-from llmbench.render.verdict import Line, interval, lengths, lines, next_steps, sentence, verdict_word
-from llmbench.render.verdict import label as pair_label
 
 TONES = {
     Verdict.REGRESSED: "bad",

@@ -1,0 +1,1 @@
+"""Measuring: launches in fresh processes, supervised, recorded as they happen."""

@@ -1,0 +1,161 @@
+"""How long a run will take, judged by an earlier run of the same model where there is one."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmbench.analysis.report import Row, summarize
+from llmbench.errors import LlmbenchError
+from llmbench.measure import plan
+from llmbench.models.resolve import Subject
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.run import Provenance, Run
+from llmbench.schema.units import format_bytes
+from llmbench.store import reader
+
+_LOOKED_AT = 20
+_STARTING_S = 1.5
+_ANSWER_S = 0.05
+_CHARACTERS_PER_TOKEN = 4
+_GUESSED_BYTES_PER_S = 10e9
+"""A modest memory: each token after the first reads every weight once."""
+
+_PREFILL_GAIN = 10
+"""A prompt's tokens are worked on side by side, so one of them takes a fraction of a later token's time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """Seconds a run will take, about, and what that is judged by."""
+
+    seconds: float
+    basis: str
+
+
+def forecast(
+    cells: Sequence[RunConfig],
+    planned: Sequence[plan.PlannedLaunch],
+    subjects: Sequence[Subject],
+    folder: Path,
+) -> Forecast | None:
+    """How long these launches will take; ``None`` where nothing tells. *subjects* are the models of the cells.
+
+    The newest run of the same model in *folder* tells what a launch, an input and an output token take; without
+    one, the size of the weights tells a floor.
+    """
+    costs = {subject.path: _cost(subject, folder) for subject in subjects}
+    known = [cost for cost in costs.values() if cost is not None]
+    if len(known) < len(costs):
+        return None
+    by_path = dict(zip(costs, known, strict=True))
+    total = sum(by_path[subjects[launch.cell].path].launch_s(cells[launch.cell]) for launch in planned)
+    return Forecast(seconds=total, basis="; ".join(dict.fromkeys(cost.basis for cost in known)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cost:
+    """What a launch of a model in a configuration takes in seconds, and what that is judged by."""
+
+    launch_s: Callable[[RunConfig], float]
+    basis: str
+
+
+def _cost(subject: Subject, folder: Path) -> _Cost | None:
+    """The cost of a model's launches; ``None`` where nothing tells."""
+    if subject.provenance.source == "script":
+        return None
+    earlier = next(_earlier(subject, folder), None)
+    if earlier is not None:
+        path, known = earlier
+        return _Cost(launch_s=lambda config: _launch_s(config, known), basis=f"judged by {path}")
+    size = _weights_bytes(Path(subject.path))
+    if not size:
+        return None
+    return _Cost(
+        launch_s=lambda config: _guessed_s(config, size),
+        basis=f"a guess from {format_bytes(size)} of weights, read once a token",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What an earlier run tells of a model: the median load time in seconds, and its rows with a first token."""
+
+    load_s: float
+    rows: Sequence[Row]
+
+
+def _earlier(subject: Subject, folder: Path) -> Iterator[tuple[Path, _Known]]:
+    """Runs of the same content, the newest first, each with something that counts."""
+    files = sorted(folder.glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    for path in files[:_LOOKED_AT]:
+        try:
+            head = reader.read_header(path)
+            cells = [] if head is None else _cells_of(subject.provenance, head)
+            if not cells:
+                continue
+            report = summarize(reader.read(path), ("first_token", "tpot", "e2e"))
+        except LlmbenchError:
+            continue
+        rows = [row for row in report.rows if row.cell in cells and "first_token" in row.summaries]
+        loads = [load.median for cell in cells for load in report.load[cell].values()]
+        if rows:
+            yield path, _Known(load_s=max(loads, default=0.0), rows=rows)
+
+
+def _cells_of(origin: Provenance, run: Run) -> list[int]:
+    """The cells of a run that measured that very model."""
+    wanted = (origin.content_sha256, origin.path)
+    origins = [run.origin_of(cell) for cell in range(len(run.cells))]
+    return [cell for cell, found in enumerate(origins) if (found.content_sha256, found.path) == wanted]
+
+
+def _requests(config: RunConfig) -> Iterator[Prompt]:
+    """The prompt of each request of a launch."""
+    for request in plan.requests(config):
+        yield config.prompts[request.prompt]
+
+
+def _launch_s(config: RunConfig, known: _Known) -> float:
+    """Seconds of a launch, as an earlier run has it: starting, loading, and its requests."""
+    return _STARTING_S + known.load_s + sum(_request_s(config, p, known.rows) for p in _requests(config))
+
+
+def _request_s(config: RunConfig, prompt: Prompt, rows: Sequence[Row]) -> float:
+    """Seconds of a request like one of another length: the first token grows with the input, the others do not."""
+    tokens = _tokens(prompt)
+    row = min(rows, key=lambda row: (_unlikeness(config, row.config), abs(row.input_tokens - tokens)))
+    batch = config.batch_size / row.config.batch_size
+    first_s = row.summaries["first_token"].median * batch * max(tokens / max(row.input_tokens, 1), 0.1)
+    later_s = row.summaries["tpot"].median if "tpot" in row.summaries else 0.0
+    return _ANSWER_S + first_s + later_s * (config.output_tokens - 1) * math.sqrt(max(batch, 1.0))
+
+
+def _unlikeness(one: RunConfig, other: RunConfig) -> int:
+    """In how many ways that matter two configurations differ."""
+    names = ("engine", "attention", "threads", "properties", "batch_size", "num_beams", "device")
+    return sum(getattr(one, name) != getattr(other, name) for name in names)
+
+
+def _guessed_s(config: RunConfig, size: int) -> float:
+    """Seconds of a launch where nothing is known but the weights."""
+    token_s = size / _GUESSED_BYTES_PER_S
+    loading_s = _STARTING_S + 4 * token_s
+    later_s = token_s * (config.output_tokens - 1)
+    return loading_s + sum(
+        _ANSWER_S + token_s * (1 + config.batch_size * _tokens(prompt) / _PREFILL_GAIN) + later_s
+        for prompt in _requests(config)
+    )
+
+
+def _tokens(prompt: Prompt) -> int:
+    """How long a prompt is, about."""
+    said = (*(prompt.earlier or ()), prompt.text or "")
+    return prompt.tokens or max(1, sum(map(len, said)) // _CHARACTERS_PER_TOKEN)
+
+
+def _weights_bytes(model: Path) -> int:
+    """The size of a model's weights; 0 where there is no such file."""
+    files = [*model.glob("openvino_model*.bin"), *model.glob("*.safetensors")] if model.is_dir() else [model]
+    return sum(file.stat().st_size for file in files if file.is_file())

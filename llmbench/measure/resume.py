@@ -1,0 +1,148 @@
+"""What is left to do of a run that was cut short, and whether its launches could be pooled with new ones."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from llmbench._version import __version__
+from llmbench.errors import InputError
+from llmbench.files.redaction import REDACTED, redact_tree
+from llmbench.machine import environment
+from llmbench.measure import plan
+from llmbench.models.resolve import Subject, complete, find_subject, identity
+from llmbench.schema.config import RunConfig
+from llmbench.schema.run import Launch, Outcome, Provenance, Run
+from llmbench.store.reader import Contents
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """A run that was cut short, ready to go on.
+
+    *cells* and *subjects* are what it measures and the model of each, *planned* the launches still to make. *aborted*
+    are those to be marked so: they were cut short, or have lost a line, and are made again whole.
+    """
+
+    run: Run
+    cells: tuple[RunConfig, ...]
+    subjects: tuple[Subject, ...]
+    planned: tuple[plan.PlannedLaunch, ...]
+    aborted: tuple[int, ...]
+
+
+def find_resumption(contents: Contents, *, model: str | None = None) -> Resumption:
+    """What is left to do of a run; *model* is where its model is now, ``None`` where it was.
+
+    Of several models *model* is a folder that holds all their IRs, told apart by weight format.
+
+    Raises:
+        InputError: the machine, the software or the model has changed, or a secret that the run needs was not kept.
+    """
+    run = contents.run
+    first = run.cells[0]
+    _check_unredacted(run, model)
+    subjects = _subjects(run, model)
+    check_same(run, [subject.provenance for subject in subjects])
+    whole = [launch for launch in run.launches if _is_whole(run, launch)]
+    broken = {launch.index for launch in run.launches if launch.outcome is Outcome.FINISHED}
+    broken -= {launch.index for launch in whole}
+    next_index = max((launch.index for launch in run.launches), default=-1) + 1
+    cells = run.cells
+    if model is not None:
+        cells = tuple(
+            dataclasses.replace(cell, model=subject.path)
+            for cell, subject in zip(cells, subjects, strict=True)
+        )
+    return Resumption(
+        run=run,
+        cells=cells,
+        subjects=subjects,
+        planned=plan.remaining(
+            cells,
+            {(launch.block, launch.cell) for launch in whole},
+            next_index=next_index,
+            seed=first.seed if len(cells) > 1 else None,
+        ),
+        aborted=tuple(sorted(broken.union(contents.unended))),
+    )
+
+
+def _is_whole(run: Run, launch: Launch) -> bool:
+    """Whether a launch finished and has every measurement that was planned."""
+    asked = {(request.iteration, request.prompt) for request in plan.requests(run.config_of(launch))}
+    made = {(m.iteration, m.prompt) for m in launch.measurements}
+    return launch.outcome is Outcome.FINISHED and made == asked
+
+
+def _check_unredacted(run: Run, model: str | None) -> None:
+    """Refuse a configuration in which a secret stood, which was not written down."""
+    if model is None and any(REDACTED in origin.path for origin in (run.provenance, *run.origins)):
+        raise InputError(
+            "the path of the model held a secret, which was not kept", hint="give it again with -m"
+        )
+    kept = [dataclasses.replace(cell, model="") for cell in run.cells]
+    if any(REDACTED in repr(cell) for cell in kept):
+        raise InputError(
+            "the configuration held a secret, which was not kept", hint="start a new run instead"
+        )
+
+
+def _subjects(run: Run, model: str | None) -> tuple[Subject, ...]:
+    """The model of each cell of a run as it is now; each is looked at once."""
+    if run.origins and model is not None and not all(cell.weight_format for cell in run.cells):
+        raise InputError("the run measures several models; -m names one", hint="put them where they were")
+    found: dict[tuple[str, str | None], Subject] = {}
+    subjects = []
+    for number, cell in enumerate(run.cells):
+        weight_format = cell.weight_format if run.origins and model is not None else None
+        place = model or run.origin_of(number).path
+        if (place, weight_format) not in found:
+            found[place, weight_format] = find_subject(
+                place, engine=cell.engine, is_verified=cell.is_verified, weight_format=weight_format
+            )
+        subjects.append(complete(found[place, weight_format], cell))
+    return tuple(subjects)
+
+
+def check_same(run: Run, origins: Sequence[Provenance]) -> None:
+    """Refuse to go on with a run on another machine or with other models: its launches could not be pooled.
+
+    *origins* are those of the models now, one a cell.
+    """
+    now, then = environment.capture(), run.environment
+    compared = {
+        "llmbench": (run.version, __version__),
+        "the CPU": (then.cpu_model, now.cpu_model),
+        "the CPUs of the machine": (len(then.topology.cpus), len(now.topology.cpus)),
+        "the sockets of the machine": (len(then.topology.sockets), len(now.topology.sockets)),
+        "the CPUs this process may use": (then.topology.allowed, now.topology.allowed),
+        "the kernel": (then.kernel, now.kernel),
+        "the frequency governor": (then.governor, now.governor),
+        "the environment variables of the engine": (
+            redact_tree(dict(then.variables), ()),
+            redact_tree(dict(now.variables), ()),
+        ),
+        "the model's files": (
+            [
+                identity(run.origin_of(cell), is_verified=config.is_verified)
+                for cell, config in enumerate(run.cells)
+            ],
+            [
+                identity(origin, is_verified=config.is_verified)
+                for origin, config in zip(origins, run.cells, strict=True)
+            ],
+        ),
+        "the draft model and the adapters": (
+            [run.origin_of(cell).companions for cell in range(len(origins))],
+            [origin.companions for origin in origins],
+        ),
+        **{
+            f"the version of {name}": (then.versions.get(name), now.versions.get(name))
+            for name in ("openvino", "openvino-genai", "openvino-tokenizers", "python")
+        },
+    }
+    changed = [f"{what} ({a} then, {b} now)" for what, (a, b) in compared.items() if a != b]
+    if changed:
+        raise InputError(
+            f"cannot resume, for its launches could not be pooled; what changed: {'; '.join(changed)}",
+            hint="start a new run instead",
+        )

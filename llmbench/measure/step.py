@@ -1,0 +1,208 @@
+"""One step of a conversion in a process of its own, so that its memory ends with it and its output stays apart.
+
+The parent sends a request on the child's standard input; the child answers into a nameless file. What the
+libraries print goes through a pipe: percentages become progress, the last lines explain a failure.
+"""
+
+import collections
+import contextlib
+import ctypes
+import errno
+import importlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from llmbench.errors import LaunchError, LlmbenchError, OutputError, error_from_code
+from llmbench.schema.units import format_bytes
+
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+_DISK_FULL_BYTES = 16 << 20
+_MAKE_ROOM = "free some space, or choose another --output-dir"
+_NO_SPACE = re.compile(r"No space left on device|iostream error", re.IGNORECASE)
+_PERCENT = re.compile(r"^(?P<label>\w[^:━|│]{2,60}?)[\s:.…]*(?:[━╸╺ ]+|\s)(?P<percent>\d{1,3})%")
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_QUIET = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "NNCF_CI": "1",  # no telemetry
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONWARNINGS": "ignore",
+    "COLUMNS": "160",
+}
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What is being done: a step that begins, or a part of it of which *share* is done, from 0 to 1."""
+
+    label: str
+    share: float | None = None
+
+
+Report = Callable[[Progress], None]
+_Answer = TypeVar("_Answer")
+
+
+class _Told(msgspec.Struct):
+    """What a child leaves: the *result* of its step, or the error it reports."""
+
+    result: Any = None
+    code: int | None = None
+    message: str = ""
+    hint: str | None = None
+
+
+def run_step(
+    module: str,
+    request: msgspec.Struct,
+    answer: type[_Answer],
+    *,
+    folder: Path,
+    is_online: bool,
+    report: Report,
+    work: str = "conversion",
+    prefix: Sequence[str] = (),
+) -> _Answer:
+    """Run the step that *request* asks of *module* in a child process (`step`) and return its *answer*.
+
+    *folder* is where the step writes, its temporary files included. *work* is what messages call it, *prefix* stands
+    before its command. Raises the error that the child reported, or one that says how it ended.
+    """
+    scratch = folder / ".tmp"
+    scratch.mkdir(exist_ok=True)
+    environment = {**os.environ, **_QUIET, **({} if is_online else _OFFLINE), "TMPDIR": str(scratch)}
+    with tempfile.TemporaryFile(dir=scratch) as told:
+        child = subprocess.Popen(
+            [
+                *prefix,
+                sys.executable,
+                "-P",
+                "-m",
+                "llmbench.measure.step",
+                module,
+                str(told.fileno()),
+                str(os.getpid()),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(told.fileno(),),
+            env=environment,
+        )
+        with _ended(child):
+            tail = _converse(child, msgspec.json.encode(request), report)
+        told.seek(0)
+        raw = told.read()
+    if not raw:
+        raise _failure(child.returncode, tail, folder, work)
+    shutil.rmtree(scratch, ignore_errors=True)
+    reply = msgspec.json.decode(raw, type=_Told)
+    if reply.code is not None:
+        raise error_from_code(reply.code, reply.message, hint=reply.hint)
+    return msgspec.convert(reply.result, answer)
+
+
+@contextlib.contextmanager
+def _ended(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Leave no child behind, whatever ends the block."""
+    try:
+        yield
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def _converse(child: subprocess.Popen[bytes], request: bytes, report: Report) -> list[str]:
+    """Send the request, report percentages as they are printed, wait; the last lines that were printed."""
+    assert child.stdin is not None  # noqa: S101  (Popen was asked for pipes)
+    assert child.stdout is not None  # noqa: S101
+    with contextlib.suppress(BrokenPipeError):
+        child.stdin.write(request)
+        child.stdin.close()
+    tail: collections.deque[str] = collections.deque(maxlen=40)
+    for line in _lines(child.stdout.fileno()):
+        match = _PERCENT.match(line)
+        if match is None:
+            tail.append(line)
+        else:
+            report(Progress(label=match["label"].strip(), share=min(int(match["percent"]), 100) / 100))
+    child.wait()
+    return list(tail)
+
+
+def _lines(descriptor: int) -> Iterator[str]:
+    """Printed lines as they come, ended by a newline or a carriage return, without colours."""
+    rest = b""
+    while chunk := os.read(descriptor, 1 << 16):
+        *lines, rest = re.split(rb"[\r\n]+", rest + chunk)
+        for line in lines:
+            yield _COLOURS.sub("", line.decode("utf-8", errors="replace")).strip()
+    if rest:
+        yield _COLOURS.sub("", rest.decode("utf-8", errors="replace")).strip()
+
+
+def _failure(code: int, tail: list[str], folder: Path, work: str) -> LlmbenchError:
+    """The error that a child's end tells, which could not report one itself."""
+    free = shutil.disk_usage(folder).free
+    if any(_NO_SPACE.search(line) for line in tail) or free < _DISK_FULL_BYTES:
+        return OutputError(
+            f"the {work} could not write below {folder}: {format_bytes(free)} are left there",
+            hint=_MAKE_ROOM,
+        )
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = "was the memory enough? A smaller model, or swap, may help" if name == "SIGKILL" else None
+        return LaunchError(f"the process of the {work} was ended by {name}", hint=hint)
+    last = next((line for line in reversed(tail) if line), f"exit status {code}")
+    return LaunchError(f"the {work} failed: {last[:500]}")
+
+
+def serve(requests: Any, do: Callable[[Any], object]) -> None:
+    """Be the child: read one of the *requests*, do it, and leave the answer in the descriptor given."""
+    descriptor, parent = (int(argument) for argument in sys.argv[1:3])
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the line above
+        sys.exit(1)
+    # importing openvino sends a telemetry event and writes below the home folder unless this is absent
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=requests)
+    try:
+        told = _Told(result=do(request))
+    except LlmbenchError as error:
+        told = _Told(code=int(error.exit_code), message=error.message, hint=error.hint)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        traceback.print_exc()
+        full = f"no space left on device to write {error.filename}"
+        told = _Told(code=int(OutputError.exit_code), message=full, hint=_MAKE_ROOM)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(told))
+
+
+def main() -> None:
+    """Answer one of the module's ``REQUESTS`` by what its ``do`` makes of it."""
+    module = importlib.import_module(sys.argv.pop(1))
+    serve(module.REQUESTS, module.do)
+
+
+if __name__ == "__main__":
+    main()

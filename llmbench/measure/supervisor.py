@@ -1,0 +1,205 @@
+"""A worker as its parent sees it: its process, the two pipes to it, and what is known of its end."""
+
+import contextlib
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import IO
+
+import msgspec
+
+from llmbench.errors import ExitCode, error_from_code
+from llmbench.files.redaction import redact
+from llmbench.machine.memory import Kills
+from llmbench.measure.heartbeat import Heartbeat
+from llmbench.measure.interpreter import worker_command
+from llmbench.measure.worker import Checked, Command, Loaded, Measured, Refused, Reply
+from llmbench.schema.run import Failure
+from llmbench.schema.units import seconds_between
+
+_GRACE_S = 2.0
+_LAST_BREATH_S = 20.0
+"""How long a worker that has closed its pipe may take to be gone: to end it sooner would hide why it died."""
+_STILL_S = 0.1
+_LOG_LINES = 40
+_LOG_BYTES = 64 << 10
+_OUT_OF_MEMORY = "out of memory: an allocation failed"
+_NO_MEMORY = re.compile(r"bad_alloc|MemoryError|Cannot allocate memory")
+_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+
+
+class WorkerLostError(Exception):
+    """The worker ended, or had to be ended, without an answer."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _environment(launch: int) -> dict[str, str]:
+    """The worker's environment: this one, offline, and the launch's number."""
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return {**os.environ, **offline, "LLMBENCH_LAUNCH": str(launch)}
+
+
+class Worker:
+    """A worker process in a group of its own, its two pipes, and the file its engine prints to."""
+
+    def __init__(self, launch: int, prefix: Sequence[str] = (), interpreter: str | None = None) -> None:
+        self.phase = "start"
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
+        self._heartbeat = Heartbeat.create()
+        self._kills = Kills.count()
+        commands_fd, self._commands_fd = os.pipe()
+        self._replies_fd, replies_fd = os.pipe()
+        os.set_blocking(self._commands_fd, False)
+        self._buffer = b""
+        inherited = (commands_fd, replies_fd, self._heartbeat.descriptor)
+        arguments = [*map(str, inherited), str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                [*prefix, *worker_command(interpreter), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=inherited,
+                start_new_session=True,
+                env=_environment(launch),
+            )
+        finally:
+            os.close(commands_fd)
+            os.close(replies_fd)
+
+    def ask(self, command: Command, *, phase: str, limit_s: float | None) -> Loaded | Measured | Checked:
+        """The worker's answer to a command.
+
+        Raises:
+            LlmbenchError: the worker refused it.
+            WorkerLostError: it died, failed, or was silent for more than *limit_s* seconds.
+        """
+        self.phase = phase
+        self._heartbeat.clear()
+        with contextlib.suppress(BrokenPipeError):
+            self._send(msgspec.json.encode(command) + b"\n", limit_s)
+        line = self._line(limit_s)
+        if not line:
+            raise WorkerLostError(self._post_mortem())
+        reply = _decoder.decode(line)
+        if isinstance(reply, Refused) and reply.exit_code == ExitCode.LAUNCH:
+            raise WorkerLostError(
+                Failure(phase=phase, message=f"{reply.message} ({phase})", log=self._tail())
+            )
+        if isinstance(reply, Refused):
+            raise error_from_code(reply.exit_code, reply.message, hint=reply.hint)
+        return reply
+
+    def _send(self, line: bytes, limit_s: float | None) -> None:
+        """Write a command; one longer than a pipe holds waits until the worker reads."""
+        while line:
+            if not select.select([], [self._commands_fd], [], limit_s)[1]:
+                raise WorkerLostError(self._hang(limit_s or 0.0))
+            line = line[os.write(self._commands_fd, line) :]
+
+    def _line(self, limit_s: float | None) -> bytes:
+        """The next line from the worker; empty if it is gone."""
+        asked_ns = time.perf_counter_ns()
+        while b"\n" not in self._buffer:
+            _, beat_ns = self._heartbeat.last() or (0, 0)
+            silent_s = seconds_between(max(asked_ns, beat_ns), time.perf_counter_ns())
+            left_s = None if limit_s is None else max(limit_s - silent_s, 0.0)
+            if select.select([self._replies_fd], [], [], left_s)[0]:
+                chunk = os.read(self._replies_fd, 1 << 20)
+                if not chunk:
+                    return b""
+                self._buffer += chunk
+            elif (
+                limit_s is not None and left_s == 0.0
+            ):  # looked once more: this process may have been halted, too
+                raise WorkerLostError(self._hang(limit_s))
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _hang(self, limit_s: float) -> Failure:
+        """End a worker that hangs; the log gets its stacks first."""
+        beat = self._heartbeat.last()
+        missing = (
+            "no answer"
+            if beat is None
+            else f"no token after token {beat[0]}"
+            if beat[0]
+            else "no first token"
+        )
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGUSR1)
+            self._await_stacks()
+        self.end()
+        return Failure(
+            phase=self.phase,
+            message=f"{missing} in {limit_s:g} s during {self.phase}; the worker was ended",
+            log=self._tail(),
+        )
+
+    def _await_stacks(self) -> None:
+        """Return when what the worker prints has grown and stands still, or after the time of grace."""
+        before = size = os.fstat(self._log.fileno()).st_size
+        deadline = time.monotonic() + _GRACE_S
+        while time.monotonic() < deadline:
+            time.sleep(_STILL_S)
+            last, size = size, os.fstat(self._log.fileno()).st_size
+            if before < size == last:
+                return
+
+    def _post_mortem(self) -> Failure:
+        """Why a worker that closed its pipe is gone."""
+        try:
+            code = self._process.wait(timeout=_LAST_BREATH_S)
+        except subprocess.TimeoutExpired:
+            self.end()
+            code = self._process.wait()
+        name = signal.Signals(-code).name if code < 0 else None
+        how = f"was killed by {name}" if name else f"ended with exit code {code}"
+        log = self._tail()
+        want = self._kills.since() or next((_OUT_OF_MEMORY for line in log if _NO_MEMORY.search(line)), None)
+        why = f": {want}" if want else ""
+        return Failure(
+            phase=self.phase, message=f"the worker {how} during {self.phase}{why}", signal=name, log=log
+        )
+
+    def _tail(self) -> tuple[str, ...]:
+        """The last lines the engine printed, without secrets."""
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(size - _LOG_BYTES, 0))
+        lines = self._log.read().decode(errors="replace").splitlines()[-_LOG_LINES:]
+        return tuple(redact(line) for line in lines)
+
+    def end(self) -> None:
+        """End the worker and whatever it started: TERM, then KILL to its group."""
+        if self._process.poll() is None:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_GRACE_S)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        """A signal to the worker's group, if anyone is left in it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def close(self) -> None:
+        """Let the worker go: it ends when its pipe closes; one that does not is ended."""
+        with contextlib.suppress(OSError):
+            os.close(self._commands_fd)
+        if sys.exc_info()[0] is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_GRACE_S)
+        self.end()
+        os.close(self._replies_fd)
+        self._heartbeat.close()
+        self._log.close()

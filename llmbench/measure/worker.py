@@ -1,0 +1,298 @@
+"""The child process: one launch. It loads the model and measures what its parent asks for, one request at a time.
+
+It speaks JSON lines over two descriptors of its own; 1 and 2 belong to the engine, which prints. The parent sends
+``Open``, then a ``Measure`` for each request, and closes its end when done; the next request begins only when
+the next ``Measure`` has come. SIGTERM keeps its default action, which ends even a native call at once.
+"""
+
+import ctypes
+import dataclasses
+import faulthandler
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from llmbench.engines import catalog
+from llmbench.engines.base import Request
+from llmbench.engines.clock_check import suspicions
+from llmbench.engines.openvino import model_cache as compiled
+from llmbench.engines.openvino import tensor_parallel
+from llmbench.engines.openvino.device import check_in_force
+from llmbench.engines.openvino.model_cache import Compiled
+from llmbench.errors import ExitCode, InputError, LlmbenchError, MachineError
+from llmbench.machine import environment, placement, topology
+from llmbench.machine.affinity import Binding
+from llmbench.machine.energy import Meter
+from llmbench.machine.interference import Probe
+from llmbench.machine.memory import Phase
+from llmbench.measure import pinning
+from llmbench.measure.heartbeat import Heartbeat
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Measurement, Memory
+from llmbench.schema.run import Held, InForce, ModelCache, Split
+from llmbench.schema.units import seconds_between
+from llmbench.workloads.text import Inputs
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Open(msgspec.Struct, tag="open"):
+    """Load the model of a configuration; *context_tokens* is what it takes, ``None`` if unknown.
+
+    *binding* says where this process was put. With *must_split*, tensor parallelism that splits nothing is refused.
+    """
+
+    config: RunConfig
+    launch: int
+    context_tokens: int | None = None
+    binding: Binding = Binding()
+    must_split: bool = False
+
+
+class Measure(msgspec.Struct, tag="measure"):
+    """Measure one request: *prompt* is an index into the configuration's prompts."""
+
+    prompt: int
+    iteration: int
+    is_warmup: bool
+
+
+class Check(msgspec.Struct, tag="check"):
+    """Say whether each of these configurations could be loaded here; nothing is."""
+
+    configs: tuple[RunConfig, ...]
+
+
+class Checked(msgspec.Struct, tag="checked"):
+    """They all could."""
+
+
+class Loaded(msgspec.Struct, tag="loaded"):
+    """The model is loaded; *load_s* is read + compile, *input_tokens* the length of each prompt's first variant.
+
+    *versions* are those of the worker's own environment, which may be another than its parent's.
+    """
+
+    load_s: float
+    memory: Memory
+    in_force: InForce
+    input_tokens: tuple[int, ...]
+    held: Held
+    versions: dict[str, str] = {}
+    model_cache: ModelCache | None = None
+
+
+class Measured(msgspec.Struct, tag="measured"):
+    """A request was measured."""
+
+    measurement: Measurement
+
+
+class Refused(msgspec.Struct, tag="refused"):
+    """A deliberate error, with its exit code and hint."""
+
+    exit_code: int
+    message: str
+    hint: str | None = None
+
+
+Command = Open | Measure | Check
+Reply = Loaded | Measured | Checked | Refused
+
+
+def _local_now() -> str:
+    """The wall clock as llm_bench writes it: local, ISO 8601 with microseconds."""
+    return datetime.now().astimezone().replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+class Launch:
+    """A loaded model, and the requests made of it; energy is read from the files below *root*."""
+
+    def __init__(self, command: Open, beat: Callable[[int, int], None], root: Path = Path("/")) -> None:
+        self._root = root
+        self.config = command.config
+        self._beat = beat
+        self.index = command.launch
+        self._topology = topology.read()
+        held = pinning.look(self._topology)
+        pinning.check(command.binding, held)
+        engine = catalog.find(self.config.engine)
+        engine.check(self.config)
+        split = _split(self.config, must_split=command.must_split)
+        cache = Compiled.look(self.config.properties)
+        phase = Phase.start()
+        start_ns = time.perf_counter_ns()
+        self.session = engine.open(self.config)
+        self.load_s = seconds_between(start_ns, time.perf_counter_ns())
+        self.memory = phase.stop()
+        self.model_cache = cache.state(self.session.in_force.properties)
+        changes = check_in_force(self.config, self.session.in_force)
+        if self.model_cache is ModelCache.REFUSED:
+            changes = (*changes, compiled.REFUSED)
+        self.in_force = dataclasses.replace(
+            self.session.in_force, notes=(*self.session.in_force.notes, *changes), split=split
+        )
+        pinning.check_threads(self.config, self._topology, self._threads)
+        self.held = dataclasses.replace(held, pages=placement.read_pages())
+        self._inputs = Inputs(self.config, self.session)
+        self.input_tokens = self._inputs.lengths
+        self._check_context(command.context_tokens)
+
+    def _check_context(self, context_tokens: int | None) -> None:
+        """Refuse what the model's context does not hold; the engine would not mind."""
+        longest = max(self.input_tokens)
+        asked = longest + self.config.output_tokens
+        if context_tokens is not None and asked > context_tokens:
+            raise InputError(
+                f"{longest} input + {self.config.output_tokens} output tokens make {asked}; "
+                f"the model's context holds {context_tokens}",
+                hint="take a shorter prompt or a smaller -ic",
+            )
+
+    @property
+    def _threads(self) -> int | None:
+        """The threads that the engine says it uses."""
+        told = self.in_force.properties.get("INFERENCE_NUM_THREADS", "")
+        return int(told) if told.isdecimal() and int(told) else None
+
+    def _is_last(self, command: Measure) -> bool:
+        """Whether no request comes after this one."""
+        last = (self.config.iterations_per_launch - 1, len(self.config.prompts) - 1)
+        return (command.iteration, command.prompt) == last
+
+    def _request(self, input_ids: tuple[tuple[int, ...], ...]) -> Request:
+        """What is asked of the engine for some inputs."""
+        return Request(
+            input_ids=input_ids,
+            output_tokens=self.config.output_tokens,
+            stop_at_eos=self.config.stop_at_eos,
+            beat=self._beat,
+        )
+
+    def measure(self, command: Measure) -> Measurement:
+        """One request, with what else happened on the machine meanwhile."""
+        tokenize_start = time.perf_counter_ns()
+        input_ids = self._inputs.of(command.prompt, command.iteration)
+        has_text = self.config.prompts[command.prompt].text is not None
+        tokenize_ns = time.perf_counter_ns() - tokenize_start if has_text else None
+        request = self._request(input_ids)
+        started_at = _local_now()
+        watch = placement.Watch.start(self._topology, engine_threads=self._threads)
+        phase = Phase.start()
+        meter = Meter.start(self._root)
+        probe = Probe.start()
+        generation = self.session.generate(request)
+        conditions = generation.conditions or probe.stop()
+        energy_j = meter.stop()
+        memory = phase.stop()
+        is_told = generation.conditions is not None
+        placed = None if is_told else watch.stop(with_pages=self._is_last(command))
+        ended_at = _local_now()
+        self._inputs.remember(command.prompt, input_ids, [made.token_ids for made in generation.sequences])
+        detokenize_start = time.perf_counter_ns()
+        sequences = tuple(
+            dataclasses.replace(sequence, text=self.session.decode(sequence.token_ids))
+            for sequence in generation.sequences
+        )
+        return Measurement(
+            launch=self.index,
+            iteration=command.iteration,
+            prompt=command.prompt,
+            is_warmup=command.is_warmup,
+            start_ns=generation.start_ns,
+            end_ns=generation.end_ns,
+            started_at=started_at,
+            ended_at=ended_at,
+            asked_tokens=self.config.output_tokens,
+            sequences=sequences,
+            infer_ns=generation.infer_ns,
+            callback_ns=generation.callback_ns,
+            later_steps=len(generation.sequences[0].at_ns) - 1 if self.config.is_speculative else None,
+            tokenize_ns=tokenize_ns,
+            detokenize_ns=time.perf_counter_ns() - detokenize_start,
+            conditions=conditions,
+            memory=memory,
+            placement=placed,
+            energy_j=None if is_told else energy_j,
+            suspicions=suspicions(generation),
+        )
+
+
+def _split(config: RunConfig, *, must_split: bool) -> Split | None:
+    """What tensor parallelism does here, ``None`` where it is not asked for; refused where it does nothing and must."""
+    if not config.is_tensor_parallel or config.engine == "scripted":
+        return None
+    split = tensor_parallel.split(config.properties)
+    if must_split and not split.is_effective:
+        raise MachineError(
+            f"tensor parallelism was asked for, and the engine splits nothing ({split.without} threads without the "
+            f"policy, {split.with_policy} with it)",
+            hint="leave out --strict to measure all the same; the rows are marked as ineffective then",
+        )
+    return split
+
+
+def _die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(int(ExitCode.BUG))
+
+
+def _send(replies: IO[bytes], reply: Reply) -> None:
+    """One line to the parent."""
+    replies.write(msgspec.json.encode(reply) + b"\n")
+    replies.flush()
+
+
+def _serve(commands: IO[bytes], replies: IO[bytes], beat: Callable[[int, int], None]) -> None:
+    """Answer commands until the parent closes its end."""
+    decoder = msgspec.json.Decoder(Command)
+    launch: Launch | None = None
+    for line in commands:
+        match decoder.decode(line):
+            case Open() as command:
+                launch = Launch(command, beat)
+                _send(
+                    replies,
+                    Loaded(
+                        load_s=launch.load_s,
+                        memory=launch.memory,
+                        in_force=launch.in_force,
+                        input_tokens=launch.input_tokens,
+                        held=launch.held,
+                        versions=environment.versions(),
+                        model_cache=launch.model_cache,
+                    ),
+                )
+            case Check() as command:
+                for config in command.configs:
+                    catalog.find(config.engine).check(config)
+                _send(replies, Checked())
+            case Measure() as command if launch is not None:
+                _send(replies, Measured(measurement=launch.measure(command)))
+
+
+def main() -> None:
+    """Serve one launch: ``python -m llmbench.worker COMMANDS_FD REPLIES_FD HEARTBEAT_FD PARENT_PID``."""
+    commands_fd, replies_fd, heartbeat_fd, parent = (int(argument) for argument in sys.argv[1:5])
+    _die_with_parent(parent)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    with os.fdopen(commands_fd, "rb") as commands, os.fdopen(replies_fd, "wb") as replies:
+        try:
+            _serve(commands, replies, Heartbeat(heartbeat_fd).beat)
+        except LlmbenchError as error:
+            _send(replies, Refused(exit_code=int(error.exit_code), message=error.message, hint=error.hint))
+    sys.stdout.flush()
+    os._exit(0)  # the engine's own tear-down may hang or crash, and nothing is left to lose
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The files of a model: which there must be, and what is missing, empty or cut short, by their sizes."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from llmbench.models.gguf import read_header
+from llmbench.models.manifest import FileRecord
+
+MODEL_XML = "openvino_model.xml"
+PARTS = ("openvino_model", "openvino_tokenizer", "openvino_detokenizer")
+"""The three networks of a model; each is an ``.xml`` and a ``.bin``."""
+
+_CONSTANT = re.compile(rb'offset="(\d+)" size="(\d+)"')
+
+
+def gguf_faults(path: Path) -> Iterator[str]:
+    """What is wrong with a GGUF's size; a damaged head raises by itself."""
+    size = path.stat().st_size
+    needed = max((tensor.end for tensor in read_header(path).tensors), default=0)
+    if size < needed:
+        yield f"it has {size} bytes; its tensors end at {needed}"
+
+
+def ir_faults(folder: Path, recorded: Mapping[str, FileRecord]) -> Iterator[str]:
+    """What is wrong with an IR's files, the network first; *recorded* are those its manifest lists."""
+    required = [f"{part}.xml" for part in PARTS] + [f"{part}.bin" for part in PARTS]
+    for name in [*required, *sorted(set(recorded) - set(required))]:
+        size = _size(folder / name)
+        if name in recorded:
+            if size is None:
+                yield f"{name} is missing"
+            elif size != recorded[name].bytes:
+                yield f"{name} has {size} bytes; the manifest says {recorded[name].bytes}"
+        elif name.endswith(".xml"):
+            yield from _xml_faults(folder / name, size)
+        else:
+            yield from _bin_faults(folder / name, size)
+
+
+def _xml_faults(path: Path, size: int | None) -> Iterator[str]:
+    """What is wrong with a network file by a look at its two ends."""
+    if size is None:
+        yield f"{path.name} is missing"
+        return
+    if size == 0:
+        yield f"{path.name} is empty"
+        return
+    with path.open("rb") as file:
+        head = file.read(512)
+        file.seek(max(0, size - 512))
+        tail = file.read()
+    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<?xml", b"<net")) or b"<net" not in head:
+        yield f"{path.name} is not an IR ({size} bytes)"
+    elif not tail.rstrip().endswith(b"</net>"):
+        yield f"{path.name} is truncated at {size} bytes: it does not end with </net>"
+
+
+def _bin_faults(path: Path, size: int | None) -> Iterator[str]:
+    """What is wrong with a weights file, against the constants that its network names."""
+    xml = path.with_suffix(".xml")
+    content = xml.read_bytes() if xml.is_file() else b""
+    needed = max((int(offset) + int(length) for offset, length in _CONSTANT.findall(content)), default=0)
+    if size is None and (needed or not content):
+        yield f"{path.name} is missing"
+    elif size is not None and size < needed:
+        state = "is empty" if size == 0 else f"is truncated at {size} bytes"
+        yield f"{path.name} {state}; {xml.name} needs {needed}"
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; ``None`` where there is none."""
+    return path.stat().st_size if path.is_file() else None

@@ -1,0 +1,263 @@
+"""A model on disk: found, checked file by file against its manifest, and described. No engine is needed."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from llmbench.errors import InputError
+from llmbench.files.cache import combined_sha256, file_sha256
+from llmbench.models import ir_xml
+from llmbench.models.gguf import is_gguf, read_header
+from llmbench.models.integrity import MODEL_XML, PARTS, gguf_faults, ir_faults
+from llmbench.models.manifest import Manifest, read_manifest
+from llmbench.schema.config import weight_format_of
+from llmbench.schema.run import Provenance
+
+__all__ = [
+    "MODEL_XML",
+    "PARTIAL_SUFFIX",
+    "PARTS",
+    "Model",
+    "check_files",
+    "context_of_config",
+    "format_of",
+    "locate",
+    "provenance",
+    "verify",
+]
+
+PARTIAL_SUFFIX = ".partial"
+
+_SEARCH_DEPTH = 6
+_LISTED = 8
+_CONTEXT_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_seq_len",
+    "max_sequence_length",
+    "seq_length",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model that can be run: an IR folder or a GGUF file.
+
+    *manifest* is ``None`` for a GGUF and for an IR made elsewhere; *context_tokens* where nothing tells it.
+    """
+
+    path: Path
+    kind: Literal["ir", "gguf"]
+    manifest: Manifest | None = None
+    context_tokens: int | None = None
+
+
+def locate(path: str | os.PathLike[str], *, weight_format: str | None = None) -> Model:
+    """The model at *path*: an IR folder, a parent of exactly one, or a GGUF file; else an ``InputError``.
+
+    *weight_format* chooses among several IRs below a parent.
+    """
+    place = Path(path).expanduser()
+    if place.name == MODEL_XML:
+        place = place.parent
+    if place.is_file():
+        found = _gguf_model(place)
+        if weight_format is not None:
+            raise InputError(
+                f"--weight-format {weight_format} chooses among IRs; {place} is a GGUF file, which keeps its weights",
+                hint="leave out --weight-format, or name a folder of IRs with -m",
+            )
+        return found
+    if not place.is_dir() or not os.fspath(path):
+        raise InputError(
+            f"there is no model at {place if os.fspath(path) else 'an empty path'}",
+            hint="make one with: llmbench convert --model-id ID --output-dir OUT",
+        )
+    if any(part.endswith(PARTIAL_SUFFIX) for part in place.resolve().parts):
+        raise InputError(f"{place} is a conversion that was cut short", hint=_PARTIAL_REMEDY)
+    folders = [place] if _holds_parts(place) else _irs_below(place)
+    if weight_format is not None:
+        folders = _of_format(weight_format, folders, place)
+    if len(folders) > 1:
+        raise _several(folders, place)
+    manifest = read_manifest(folders[0])
+    context = manifest.context_tokens if manifest else context_of_config(folders[0] / "config.json")
+    return Model(path=folders[0], kind="ir", manifest=manifest, context_tokens=context)
+
+
+def format_of(folder: Path) -> str | None:
+    """The weight format that an IR goes by, by its folder's name or else its manifest; ``None`` where nothing tells."""
+    named = weight_format_of(str(folder), None)
+    manifest = read_manifest(folder) if named is None else None
+    return weight_format_of(str(folder), manifest.recipe.weight_format) if manifest else named
+
+
+def check_files(model: Model) -> None:
+    """Raise one ``InputError`` that names every missing, empty or truncated file with its size."""
+    recorded = model.manifest.files if model.manifest else {}
+    faults = tuple(gguf_faults(model.path) if model.kind == "gguf" else ir_faults(model.path, recorded))
+    if faults:
+        raise InputError(
+            f"{model.path} is not a whole model: {'; '.join(faults)}",
+            hint="fetch the file again" if model.kind == "gguf" else _CONVERT_AGAIN,
+        )
+
+
+def verify(model: Model) -> None:
+    """Compare the SHA-256 of every file with the manifest; a model without one has nothing to compare with.
+
+    A file that was hashed before and has not changed since is not read again (``digests.py``).
+    """
+    if model.manifest is None:
+        return
+    for name, record in model.manifest.files.items():
+        found = file_sha256(model.path / name)
+        if found != record.sha256:
+            raise InputError(
+                f"{model.path / name} is not the file that was converted: "
+                f"SHA-256 {found}, the manifest says {record.sha256}",
+                hint=f"{_CONVERT_AGAIN}, or run it as it is with --no-verify",
+            )
+
+
+def provenance(model: Model) -> Provenance:
+    """Where the model came from, for the run file; hashes a GGUF, once."""
+    manifest = model.manifest
+    found = ir_xml.read(model.path / MODEL_XML)
+    if manifest is not None:
+        return Provenance(
+            path=str(model.path),
+            known=True,
+            source=manifest.source.kind,
+            source_id=manifest.source.id,
+            revision=manifest.source.revision,
+            weight_format=manifest.recipe.weight_format,
+            content_sha256=combined_sha256({name: file.sha256 for name, file in manifest.files.items()}),
+            context_tokens=manifest.context_tokens,
+            weight_bytes=found.weight_bytes,
+            kv_values=found.kv_values,
+        )
+    if model.kind == "ir":
+        return Provenance(
+            path=str(model.path),
+            context_tokens=model.context_tokens,
+            weight_bytes=found.weight_bytes,
+            kv_values=found.kv_values,
+        )
+    sha256 = file_sha256(model.path)
+    return Provenance(
+        path=str(model.path),
+        known=True,
+        source="gguf",
+        source_id=model.path.name,
+        revision=sha256,
+        weight_format=read_header(model.path).weight_format,
+        content_sha256=sha256,
+        context_tokens=model.context_tokens,
+    )
+
+
+_CONVERT_AGAIN = "convert the model again with: llmbench convert --overwrite"
+_PARTIAL_REMEDY = "run the same llmbench convert again: it removes this folder and starts over"
+
+
+def _gguf_model(path: Path) -> Model:
+    """The model in a file, which must be a GGUF."""
+    if not is_gguf(path):
+        raise InputError(
+            f"{path} is neither a folder nor a GGUF file",
+            hint=f"give the folder that holds {MODEL_XML}, or FILE.gguf",
+        )
+    return Model(path=path, kind="gguf", context_tokens=read_header(path).context_tokens)
+
+
+def _holds_parts(folder: Path) -> bool:
+    """Whether *folder* is an IR's own, even one whose network is missing."""
+    return any((folder / f"{part}{end}").exists() for part in PARTS for end in (".xml", ".bin"))
+
+
+def _irs_below(parent: Path) -> list[Path]:
+    """The IR folders below *parent*, in order of name; an ``InputError`` where there is none."""
+    found: list[Path] = []
+    partial: list[Path] = []
+    for folder in _folders_below(parent):
+        if folder.name.endswith(PARTIAL_SUFFIX):
+            partial.append(folder)
+        elif (folder / MODEL_XML).exists():
+            found.append(folder)
+    if found:
+        return found
+    if partial:
+        raise InputError(
+            f"{parent} holds only a conversion that was cut short: {partial[0]}", hint=_PARTIAL_REMEDY
+        )
+    raise InputError(f"{parent} holds no model: there is no {MODEL_XML} in it or below", hint=_remedy(parent))
+
+
+def _of_format(asked: str, folders: Sequence[Path], place: Path) -> list[Path]:
+    """Those of some IRs that go by a weight format; an ``InputError`` says which formats there are."""
+    formats = {folder: format_of(folder) for folder in folders}
+    found = [folder for folder, name in formats.items() if name == asked]
+    if found:
+        return found
+    there = [f"{name or 'an unknown one'} ({folder})" for folder, name in formats.items()]
+    raise InputError(
+        f"{place} holds no IR with {asked} weights; there is {_listed(there)}",
+        hint="choose what is there, or make it: "
+        f"llmbench convert --model-id ID --output-dir OUT --weight-format {asked}",
+    )
+
+
+def _several(folders: Sequence[Path], place: Path) -> InputError:
+    """The error for more models than one, with what to type."""
+    formats = [format_of(folder) for folder in folders]
+    choice = f"choose one: -m {folders[0]}"
+    if None not in formats and len(set(formats)) == len(formats):
+        choice += (
+            f"; or run one of them, or all in a sweep, with --weight-format {','.join(map(str, formats))}"
+        )
+    return InputError(f"{place} holds {len(folders)} models: {_listed([*map(str, folders)])}", hint=choice)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few of some names."""
+    return ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
+
+
+def _folders_below(parent: Path) -> Iterator[Path]:
+    """*parent* and the folders below it, a few levels deep, in order of name.
+
+    Symlinks are not followed, nor is what lies in a partial folder.
+    """
+    for root, folders, _ in os.walk(parent):
+        place = Path(root)
+        yield place
+        folders.sort()
+        if place.name.endswith(PARTIAL_SUFFIX) or len(place.relative_to(parent).parts) >= _SEARCH_DEPTH:
+            folders.clear()
+
+
+def _remedy(folder: Path) -> str:
+    """What to type for a folder without an IR, judged by what it does hold."""
+    gguf_files = sorted(folder.glob("*.gguf"))
+    if gguf_files:
+        return f"give the file itself: -m {gguf_files[0]}"
+    if (folder / "config.json").exists():
+        return f"convert it first: llmbench convert --model-id {folder} --output-dir OUT"
+    return "make one with: llmbench convert --model-id ID --output-dir OUT"
+
+
+def context_of_config(path: Path) -> int | None:
+    """The longest context that ``config.json`` tells, of a nested text model too; ``None`` if it does not."""
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    nested = config.get("text_config") if isinstance(config, dict) else None
+    sections = [section for section in (config, nested) if isinstance(section, dict)]
+    told = (section.get(key) for section in sections for key in _CONTEXT_KEYS)
+    return next((value for value in told if isinstance(value, int) and value > 0), None)

@@ -1,0 +1,139 @@
+"""Whether the weights of a model are numbers, by a look at every value of theirs that is a floating-point one.
+
+A model of NaNs runs at a plausible speed, and an engine that shows no logits gives no sign of it. What is looked at
+are the weights, or the scales of weights that are integers; infinities are left alone, for a mask is made of them.
+Layouts: the OpenVINO IR's network file; https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmbench.files.cache import recall
+from llmbench.models.gguf import is_gguf, read_header
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+    import numpy as np
+
+    Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+_NETWORK = "openvino_model"
+_CONSTANT = re.compile(
+    rb'<layer id="\d+" name="(?P<name>[^"]*)" type="Const"[^>]*>\s*'
+    rb'<data element_type="(?P<kind>\w+)"[^>]*? offset="(?P<offset>\d+)" size="(?P<size>\d+)"'
+)
+_CHUNK = 1 << 18
+"""Values looked at together: few enough for the processor's cache, where it goes seven times faster."""
+
+_FORMATS = {
+    "f64": ("<u8", 0x7FFF_FFFF_FFFF_FFFF, 0x7FF0_0000_0000_0000),
+    "f32": ("<u4", 0x7FFF_FFFF, 0x7F80_0000),
+    "f16": ("<u2", 0x7FFF, 0x7C00),
+    "bf16": ("<u2", 0x7FFF, 0x7F80),
+    "f8e5m2": ("<u1", 0x7F, 0x7C),
+    "f8e4m3": ("<u1", 0x7F, 0x7E),
+    "f8e8m0": ("<u1", 0xFF, 0xFE),
+}
+"""Each format's unsigned integer, its bits without the sign, and the largest of these that is no NaN."""
+
+_WHOLE = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16"}
+"""Types of a GGUF's tensors that are plain numbers."""
+
+_SCALES = {
+    **dict.fromkeys(("Q4_0", "Q5_0", "Q8_0", "IQ4_NL"), (0, 2)),
+    **dict.fromkeys(("Q4_1", "Q5_1", "Q4_K", "Q5_K"), (0, 4)),
+    "Q2_K": (80, 84),
+    "Q3_K": (108, 110),
+    "Q6_K": (208, 210),
+}
+"""Where the half-precision scales stand in a block of a GGUF's quantized type, from byte to byte."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A tensor's bytes in a file, from *begin*; of each *block* of them only *wanted*, where not all are numbers."""
+
+    name: str
+    kind: str
+    begin: int
+    size: int
+    block: int = 0
+    wanted: tuple[int, int] = (0, 0)
+
+
+def fault(model: str | Path) -> str | None:
+    """What is wrong with the weights of an IR folder or a GGUF file, as a sentence; ``None`` where all are numbers.
+
+    A file is read once, and again when it has changed. Raises InputError where it cannot be read.
+    """
+    place = Path(model)
+    if place.is_dir():
+        network = place / f"{_NETWORK}.xml"
+        weights = network.with_suffix(".bin")
+        if not (network.is_file() and weights.is_file()):
+            return None
+        state = network.stat()
+        found = recall(
+            "weights",
+            weights,
+            lambda file: _describe(file, _constants(network)),
+            also=f"{state.st_size}:{state.st_mtime_ns}",
+        )
+    elif place.is_file() and is_gguf(place):
+        found = recall("weights", place, lambda file: _describe(file, _tensors(place)))
+    else:
+        return None
+    return found or None
+
+
+def _constants(network: Path) -> Iterator[_Part]:
+    """The floating-point constants of an IR of more than one value: a single one may stand for what is undefined."""
+    for found in _CONSTANT.finditer(network.read_bytes()):
+        kind, size = found["kind"].decode(), int(found["size"])
+        if kind in _FORMATS and size > int(_FORMATS[kind][0][-1]):
+            name = found["name"].decode(errors="replace")
+            yield _Part(name=name, kind=kind, begin=int(found["offset"]), size=size)
+
+
+def _tensors(path: Path) -> Iterator[_Part]:
+    """The tensors of a GGUF that are numbers, or have scales that are."""
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    for tensor in read_header(path).tensors:
+        begin = tensor.end - tensor.bytes
+        if tensor.type in _WHOLE:
+            yield _Part(name=tensor.name, kind=_WHOLE[tensor.type], begin=begin, size=tensor.bytes)
+        elif tensor.type in _SCALES:
+            block = GGML_QUANT_SIZES[GGMLQuantizationType[tensor.type]][1]
+            wanted = _SCALES[tensor.type]
+            yield _Part(
+                name=tensor.name, kind="f16", begin=begin, size=tensor.bytes, block=block, wanted=wanted
+            )
+
+
+def _describe(file: "BufferedReader", parts: Iterator[_Part]) -> str:
+    """The sentence on the parts that hold a NaN; empty where none does."""
+    import numpy as np
+
+    content = np.memmap(file, dtype=np.uint8, mode="r")
+    known = list(parts)
+    bad = [part.name for part in known if _holds_nan(content, part)]
+    if not bad:
+        return ""
+    return f"weights that are no numbers: {len(bad)} of {len(known)} tensors hold NaN (first {bad[0]})"
+
+
+def _holds_nan(content: "Bytes", part: _Part) -> bool:
+    """Whether one value of a part is a NaN."""
+    name, magnitude, last = _FORMATS[part.kind]
+    raw = content[part.begin : part.begin + part.size]
+    if part.block:
+        begin, end = part.wanted
+        raw = raw.reshape(-1, part.block)[:, begin:end].reshape(-1)
+    values = raw.view(name)
+    chunks = (values[at : at + _CHUNK] for at in range(0, len(values), _CHUNK))
+    return any((chunk & magnitude).max() > last for chunk in chunks)

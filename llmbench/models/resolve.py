@@ -1,0 +1,131 @@
+"""What is measured: a model found on this machine, its files held against their manifest."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+from llmbench.errors import InputError
+from llmbench.files.cache import file_sha256
+from llmbench.models import locate, nan_check, sources
+from llmbench.schema.config import RunConfig, weight_format_of
+from llmbench.schema.run import Provenance
+
+_WITHOUT_FORMATS = {
+    "torch": "PyTorch runs the weights as they were published (-lc DTYPE=bfloat16 says how it holds them)",
+    "scripted": "the scripted engine has no weights",
+}
+"""Engines that run no IR, and why they have nothing to choose from."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is measured: the path handed to the engine, and what is known of it.
+
+    *weight_format* is what it goes by among IRs of the same source; ``None`` where nothing tells. *faults* are
+    sentences on weights for which no request counts: those of the model, and of a draft that guesses for it.
+    """
+
+    path: str
+    provenance: Provenance
+    context_tokens: int | None = None
+    weight_format: str | None = None
+    faults: tuple[str, ...] = ()
+
+
+def find_subject(
+    model: str, *, engine: str, is_verified: bool = True, weight_format: str | None = None
+) -> Subject:
+    """The model at a path, checked file by file; under the scripted engine, the script itself.
+
+    *weight_format* chooses among the IRs below the path.
+
+    Raises:
+        InputError: no model there, or files that are missing, truncated or not those that were converted.
+    """
+    if weight_format is not None and engine in _WITHOUT_FORMATS:
+        raise InputError(
+            f"--weight-format {weight_format} chooses among IRs; {_WITHOUT_FORMATS[engine]}",
+            hint="leave out --weight-format",
+        )
+    if engine == "scripted":
+        return Subject(
+            path=model, provenance=Provenance(path=model, known=True, source="script", source_id="script")
+        )
+    if engine == "torch":
+        return _published(Path(model).expanduser())
+    found = locate.locate(model, weight_format=weight_format)
+    locate.check_files(found)
+    if is_verified:
+        locate.verify(found)
+    if engine == "core" and found.kind == "gguf":
+        raise InputError(
+            f"the core engine needs an IR; {found.path} is a GGUF file",
+            hint=f"llmbench convert --model-id {found.path} --output-dir models",
+        )
+    origin = dataclasses.replace(locate.provenance(found), stamp=_stamp(found.path))
+    name = weight_format_of(str(found.path), origin.weight_format)
+    fault = nan_check.fault(found.path)
+    return Subject(
+        path=str(found.path),
+        provenance=origin,
+        context_tokens=found.context_tokens,
+        weight_format=name,
+        faults=(fault,) if fault else (),
+    )
+
+
+def complete(subject: Subject, config: RunConfig) -> Subject:
+    """The subject with the draft and the adapters that a configuration has beside it, each with its hash.
+
+    Raises:
+        InputError: a draft that is not whole or not what was converted, or an adapter that cannot be read.
+    """
+    found: list[tuple[str, str]] = []
+    faults = subject.faults
+    if config.draft_model is not None and config.engine != "scripted":
+        draft = find_subject(config.draft_model, engine="genai", is_verified=config.is_verified)
+        found.append(("draft model", identity(draft.provenance, is_verified=config.is_verified) or ""))
+        faults += tuple(f"the draft model: {fault}" for fault in draft.faults)
+    found += [(f"lora {Path(file).name}", file_sha256(Path(file))) for file in config.lora]
+    origin = dataclasses.replace(subject.provenance, companions=tuple(found))
+    return dataclasses.replace(subject, provenance=origin, faults=faults)
+
+
+def identity(origin: Provenance, *, is_verified: bool) -> str | None:
+    """What tells one model from another: the hash of its content where that was verified, else of sizes and times."""
+    return origin.content_sha256 if origin.content_sha256 and is_verified else origin.stamp
+
+
+def _published(folder: Path) -> Subject:
+    """A Hugging Face folder, as PyTorch runs it."""
+    source = sources.inspect_folder(folder, trusts_remote_code=False)
+    origin = Provenance(
+        path=str(folder),
+        known=True,
+        source=source.kind,
+        source_id=source.id,
+        revision=source.revision,
+        content_sha256=source.revision,
+        context_tokens=locate.context_of_config(folder / "config.json"),
+        stamp=_stamp(folder),
+    )
+    return Subject(path=str(folder), provenance=origin, context_tokens=origin.context_tokens)
+
+
+def _stamp(model: Path) -> str:
+    """A hash over names, sizes and times of a model's files."""
+    files = sorted(file for file in model.iterdir() if file.is_file()) if model.is_dir() else [model]
+    states = [(file.name, file.stat()) for file in files]
+    lines = [f"{name}:{state.st_size}:{state.st_mtime_ns}\n" for name, state in states]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def check_lengths(config: RunConfig, context_tokens: int | None) -> None:
+    """Refuse, before loading, a synthetic input that the model's context does not hold."""
+    longest = max((prompt.tokens or 0) for prompt in config.prompts)
+    if context_tokens is not None and longest + config.output_tokens > context_tokens:
+        raise InputError(
+            f"{longest} input + {config.output_tokens} output tokens make {longest + config.output_tokens}; "
+            f"the model's context holds {context_tokens}",
+            hint="ask for fewer --input-tokens or a smaller -ic",
+        )

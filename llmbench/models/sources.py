@@ -1,0 +1,213 @@
+"""What ``--model-id`` names: a GGUF file, a Hugging Face folder, or a hub's model; judged before it loads."""
+
+import json
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from llmbench.errors import InputError
+from llmbench.files.cache import combined_sha256, file_sha256
+from llmbench.models.gguf import is_gguf
+from llmbench.models.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
+from llmbench.models.locate import MODEL_XML
+from llmbench.models.manifest import Source
+
+_HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_CONSTANT = re.compile(r'element_type="(\w+)" shape="([\d, ]*)" offset=')
+_PRECISIONS = {
+    "f32": "fp32",
+    "f16": "fp16",
+    "bf16": "fp16",
+    "i8": "int8",
+    "u8": "int8",
+    "i4": "int4",
+    "u4": "int4",
+}
+_VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json", "tokenization_*.py")
+"""Files one of which every tokenizer has; without any, transformers makes an empty one up."""
+
+_HEADER_CAP_BYTES = 100 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSource:
+    """A model on this disk, ready to be converted.
+
+    *id* and *kind* are where it came from, *revision* the hub's commit or a SHA-256 of its content. *parameters*
+    are its weights, *model_type* its architecture; ``None`` where they do not matter to the conversion.
+    """
+
+    kind: Literal["hub", "folder", "gguf"]
+    id: str
+    path: Path
+    revision: str
+    parameters: int | None = None
+    model_type: str | None = None
+
+    @property
+    def origin(self) -> Source:
+        """The source as a manifest names it."""
+        return Source(kind=self.kind, id=self.id, revision=self.revision)
+
+
+def find_source(model_id: str, *, revision: str | None, trusts_remote_code: bool) -> LocalSource | HubModel:
+    """What *model_id* names. A path wins over a hub's name; an ``InputError`` says why it is neither."""
+    path = Path(model_id).expanduser()
+    if model_id and path.exists():
+        if revision is not None:
+            raise InputError(
+                f"--revision is for models of a hub; {path} is on this disk", hint="leave it out"
+            )
+        return _gguf(path) if path.is_file() else inspect_folder(path, trusts_remote_code=trusts_remote_code)
+    if (
+        model_id.startswith((".", "/", "~"))
+        or not _HUB_NAME.fullmatch(model_id)
+        or model_id.endswith(".gguf")
+    ):
+        raise InputError(
+            f"there is no file or folder {model_id!r}",
+            hint="give a Hugging Face folder, FILE.gguf, or a hub's name such as ORGANISATION/MODEL",
+        )
+    if trusts_remote_code and not _COMMIT.fullmatch(revision or ""):
+        raise InputError(
+            f"--trust-remote-code runs code that {model_id} holds, which may change under a name",
+            hint="read it, and pin it: --revision with the 40 hexadecimal digits of a commit",
+        )
+    return find_model(model_id, revision=revision, with_code=trusts_remote_code)
+
+
+def inspect_folder(
+    folder: Path, *, trusts_remote_code: bool, hub_model: HubModel | None = None
+) -> LocalSource:
+    """The Hugging Face model in *folder*; an ``InputError`` names everything that keeps it from converting."""
+    if (folder / MODEL_XML).exists():
+        raise InputError(f"{folder} is an IR already", hint=f"run it as it is: llmbench run -m {folder}")
+    config = _read_object(folder / "config.json")
+    if config.get("auto_map") and not trusts_remote_code:
+        raise InputError(
+            f"{folder / 'config.json'} has an auto_map: the model runs Python code of its own",
+            hint="read that code, then allow it with --trust-remote-code",
+        )
+    if not any(next(folder.glob(pattern), None) for pattern in _VOCABULARIES):
+        raise InputError(
+            f"{folder} holds no tokenizer", hint="fetch tokenizer.json or tokenizer.model beside it"
+        )
+    weights = _weight_files(folder)
+    parameters = sum(_count_parameters(file) for file in weights)
+    return LocalSource(
+        kind="folder" if hub_model is None else "hub",
+        id=str(folder.resolve()) if hub_model is None else hub_model.id,
+        path=folder,
+        revision=_content_sha256(folder) if hub_model is None else hub_model.revision,
+        parameters=parameters,
+        model_type=str(config.get("model_type")),
+    )
+
+
+def precision_of_gguf(weight_format: str) -> str:
+    """The folder name's precision for a GGUF's dominant type: ``Q4_1`` is ``int4``."""
+    if weight_format.startswith(("F32", "F64")):
+        return "fp32"
+    if weight_format.startswith(("F16", "BF16")):
+        return "fp16"
+    bits = re.search(r"\d", weight_format)
+    return "int8" if bits and int(bits[0]) > 4 else "int4"
+
+
+def precision_of_ir(xml: Path) -> str:
+    """The precision that most constants of a network have; an ``InputError`` if it has none that is known."""
+    weights: dict[str, int] = {}
+    for element, shape in _CONSTANT.findall(xml.read_text(encoding="utf-8", errors="replace")):
+        if element in _PRECISIONS:
+            size = _product(int(length) for length in shape.split(",") if length.strip())
+            weights[_PRECISIONS[element]] = weights.get(_PRECISIONS[element], 0) + size
+    if not weights:
+        raise InputError(f"{xml} holds no weights")
+    return max(weights, key=lambda precision: weights[precision])
+
+
+def _gguf(path: Path) -> LocalSource:
+    """The GGUF file at *path*."""
+    if not is_gguf(path):
+        raise InputError(
+            f"{path} is not a GGUF file", hint="give a Hugging Face folder, FILE.gguf, or a hub's name"
+        )
+    return LocalSource(kind="gguf", id=path.name, path=path, revision=file_sha256(path))
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of *folder*, every shard that its index names."""
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        placed = _read_object(index).get("weight_map")
+        names = sorted(set(placed.values())) if isinstance(placed, dict) else []
+        missing = [name for name in names if not (folder / Path(name).name).is_file()]
+        if missing or not names:
+            raise InputError(
+                f"{index} names shards that are missing: {', '.join(missing) or 'it names none'}"
+            )
+        return [folder / Path(name).name for name in names]
+    found = sorted(folder.glob(f"*{WEIGHTS}"))
+    if found:
+        return found
+    pickled = [file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in sorted(folder.glob(pattern))]
+    why = f"only {', '.join(pickled)}, which can run code when read" if pickled else "no weights"
+    raise InputError(
+        f"{folder} holds {why}; safetensors are needed",
+        hint="find or save the model with safetensors weights",
+    )
+
+
+def _count_parameters(file: Path) -> int:
+    """Weights in a safetensors file, from its head; an ``InputError`` if the file is not whole.
+
+    Layout: https://github.com/huggingface/safetensors#format
+    """
+    size = file.stat().st_size
+    try:
+        with file.open("rb") as content:
+            (length,) = struct.unpack("<Q", content.read(8))
+            head = json.loads(content.read(min(length, _HEADER_CAP_BYTES)))
+        head.pop("__metadata__", None)
+        end = 8 + length + max((tensor["data_offsets"][1] for tensor in head.values()), default=0)
+        counts = [_product(tensor["shape"]) for tensor in head.values()]
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise InputError(f"{file} is not a whole safetensors file: {error}", hint="fetch it again") from error
+    if size < end:
+        raise InputError(f"{file} is truncated at {size} bytes; {end} are needed", hint="fetch it again")
+    return sum(counts)
+
+
+def _product(shape: Iterable[int]) -> int:
+    """How many weights a shape holds."""
+    product = 1
+    for length in shape:
+        product *= length
+    return product
+
+
+def _content_sha256(folder: Path) -> str:
+    """One SHA-256 for the files of a local model that a conversion reads."""
+    wanted = (*DESCRIPTIONS, WEIGHTS, ".py")
+    files = [file for file in folder.iterdir() if file.suffix in wanted and file.is_file()]
+    return combined_sha256({file.name: file_sha256(file) for file in files})
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of the source."""
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path.parent} is no Hugging Face model: it has no {path.name}",
+            hint="give the folder that holds config.json",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} does not hold a JSON object")
+    return found

@@ -1,0 +1,1 @@
+"""Sentences about a report or a comparison, for every rendering."""

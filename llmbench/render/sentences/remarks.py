@@ -1,0 +1,234 @@
+"""What a report says of itself: whether it was steady, its warm-ups enough, and every launch said the same."""
+
+import collections
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from llmbench.analysis.bandwidth import BANDWIDTH, Bounds
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.output_agreement import Agreement, Parting
+from llmbench.analysis.placement_proof import Proof, shares
+from llmbench.analysis.report import Report, Row
+from llmbench.analysis.steadiness import Steadiness
+from llmbench.render.text import change, counted, number, share
+from llmbench.schema.config import Prompt
+from llmbench.schema.units import format_bytes, format_list
+
+MOST_ROWS = 6
+"""Rows that are named; of more their number is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """A sentence; *is_doubt* where it makes the figures less to be relied on."""
+
+    text: str
+    is_doubt: bool
+
+
+def remarks(report: Report) -> Iterator[Remark]:
+    """One sentence on what is known to be well, if anything, then each doubt."""
+    found, agreement = report.steadiness, report.agreement
+    well = [text for text in (_steady(found), _enough(found), _same(agreement)) if text]
+    if well:
+        sentence = "; ".join(well)
+        yield Remark(text=f"{sentence[0].upper()}{sentence[1:]}.", is_doubt=False)
+    for text in (*_drifts(report, found), *_late(report, found), *_partings(report, agreement)):
+        yield Remark(text=text, is_doubt=True)
+
+
+def agreement_remark(comparison: Comparison) -> Remark | None:
+    """Whether base and candidate said the same; ``None`` where nothing can be set against each other."""
+    found = comparison.agreement
+    if not found.variants:
+        return None
+    what = "greedy tokens" if found.has_tokens else "greedy texts"
+    of = f"of {counted(found.variants, 'variant')}"
+    first = found.first
+    if first is None:
+        return Remark(text=f"{what}: the same in {found.variants} {of}", is_doubt=False)
+    where = _variant(comparison.base, first)
+    at = f"first at token {first.token} ({where})" if first.token else f"first in {where}"
+    return Remark(text=f"{what}: part in {len(found.partings)} {of}, {at}", is_doubt=True)
+
+
+def _steady(found: Sequence[Steadiness]) -> str:
+    """That nothing drifts; empty where that is not known of every row."""
+    return "steady over the iterations" if found and all(each.is_steady for each in found) else ""
+
+
+def _enough(found: Sequence[Steadiness]) -> str:
+    """That there were enough warm-ups, and how many would have done; empty where that is not known of every row."""
+    made = {each.warmups for each in found}
+    needed = [each.needed for each in found if each.needed is not None]
+    if not found or len(needed) < len(found) or any(each.is_late for each in found):
+        return ""
+    if len(made) > 1:
+        return "the warm-ups were enough"
+    count, most = next(iter(made)), max(needed)
+    if most == count:
+        verb = "was" if count == 1 else "were"
+        return f"{counted(count, 'warm-up')} {verb} enough" if count else "no warm-up was needed"
+    would = counted(most, "warm-up") if most else "no warm-up"
+    return f"{would} would have {'been enough' if most else 'been needed'} ({count} made)"
+
+
+def _same(agreement: Agreement) -> str:
+    """That launches agree; empty where they do not, or there is nothing to compare."""
+    return "every launch said the same" if agreement.variants and not agreement.partings else ""
+
+
+def _drifts(report: Report, found: Sequence[Steadiness]) -> Iterator[str]:
+    """What was not steady, row by row."""
+    drifting = [each for each in found if each.drifts]
+    for each in drifting[:MOST_ROWS]:
+        how = ", ".join(f"{METRICS[name].title} {change(1 + by)}" for name, by in each.drifts.items())
+        where = _prompt(report, each.cell, each.prompt)
+        yield f"{where}: not steady: {how} from the first measured iteration to the last"
+    if drifting[MOST_ROWS:]:
+        yield f"not steady: {len(drifting) - MOST_ROWS} more prompts"
+
+
+def _late(report: Report, found: Sequence[Steadiness]) -> Iterator[str]:
+    """Where more warm-ups would have been needed, rows alike together."""
+    groups: dict[tuple[int, int], list[str]] = collections.defaultdict(list)
+    for each in found:
+        if each.needed is not None and each.is_late:
+            groups[each.needed, each.warmups].append(_prompt(report, each.cell, each.prompt))
+    for (needed, made), names in sorted(groups.items(), reverse=True):
+        rest = len(names) - MOST_ROWS
+        where = ", ".join([*names[:MOST_ROWS], *([f"{rest} more"] if rest > 0 else [])])
+        made_text = f"{made or 'none'} {'were' if made > 1 else 'was'} made"
+        slow = needed - made
+        slower = (
+            f"the first {slow} measured iterations are" if slow > 1 else "the first measured iteration is"
+        )
+        yield f"{where}: {counted(needed, 'warm-up')} would have been needed, {made_text}: {slower} slower"
+
+
+def _partings(report: Report, agreement: Agreement) -> Iterator[str]:
+    """Where launches part: of each prompt the variant in which they do so first."""
+    groups: dict[str, list[Parting]] = collections.defaultdict(list)
+    for parting in agreement.partings:
+        groups[_prompt(report, parting.cell, parting.prompt)].append(parting)
+    for found in list(groups.values())[:MOST_ROWS]:
+        first = min(found, key=lambda parting: parting.token or 0)
+        more = f", and in {counted(len(found) - 1, 'more variant')}" if found[1:] else ""
+        yield f"{_variant(report, first)}: {_how(first)}{more}"
+    if len(groups) > MOST_ROWS:
+        yield f"launches part in {len(agreement.partings)} of {counted(agreement.variants, 'variant')}"
+
+
+def _how(parting: Parting) -> str:
+    """How two outputs of one run part."""
+    one, other = (index + 1 for index in parting.launches)
+    at = f"at token {parting.token} of {parting.tokens}" if parting.token else "somewhere"
+    return f"launch {one} parts with itself {at}" if one == other else f"launches {one} and {other} part {at}"
+
+
+def _variant(report: Report, parting: Parting) -> str:
+    """A variant of a prompt, ``P0 variant 2``."""
+    where = _prompt(report, parting.cell, parting.prompt)
+    return where if parting.variant is None else f"{where} variant {parting.variant}"
+
+
+def _prompt(report: Report, cell: int, prompt: Prompt) -> str:
+    """A prompt's short name, and what sets its configuration apart."""
+    apart = report.distinctions[cell]
+    told = ", ".join(f"{name}={value}" for name, value in apart.items() if value)
+    return f"{prompt.label} [{told or 'default'}]" if apart else prompt.label
+
+
+def placement_sentence(proof: Proof) -> str:
+    """Who worked, how the CPU time and the pages were shared, and how often threads moved."""
+    placement = proof.placement
+    threads = " / ".join(str(work.threads) for work in placement.sockets)
+    parts = [f"{_worked(proof)}: {percent(shares(placement))} of the CPU time, {threads} threads"]
+    nodes = proof.machine.nodes or tuple(sorted(placement.pages))
+    if placement.pages and nodes:
+        loaded = f" (after loading {by_node(proof.loaded, nodes)})" if proof.loaded else ""
+        parts.append(f"pages by node {by_node(placement.pages, nodes)}{loaded}")
+    if placement.migrations is not None:
+        parts.append(f"threads moved {counted(placement.migrations, 'time')}")
+    return "; ".join(parts)
+
+
+def _worked(proof: Proof) -> str:
+    """Which sockets worked, in the words of what was asked."""
+    placement, asked = proof.placement, proof.asked
+    sockets = [work.socket for work in placement.sockets]
+    if not proof.is_told:
+        return "too short a time to tell which sockets worked"
+    if len(sockets) == 1:
+        return f"socket {sockets[0]} worked; these launches were held to it"
+    if proof.idle:
+        return "ONE SOCKET DID ALL THE WORK" if len(proof.idle) == len(asked) - 1 else _idle(proof)
+    if proof.is_proved and asked:
+        return "both sockets worked" if len(asked) == 2 else f"all {len(asked)} sockets worked"
+    if asked:
+        return "other processes hide which sockets worked; the shares are a guess"
+    worked = placement.worked
+    return f"socket {format_list(worked)} worked" if worked else "no socket worked for long"
+
+
+def _idle(proof: Proof) -> str:
+    """The sockets that should have worked."""
+    return f"SOCKET {format_list(proof.idle)} DID NOT WORK"
+
+
+def percent(values: Sequence[float]) -> str:
+    """Shares beside each other: ``51 % / 49 %``."""
+    return " / ".join(f"{value * 100:.0f} %" for value in values)
+
+
+def by_node(pages: Mapping[int, int], nodes: Sequence[int]) -> str:
+    """How bytes are shared among nodes."""
+    total = sum(pages.values())
+    return percent([pages.get(node, 0) / total if total else 0.0 for node in nodes])
+
+
+_READS_MORE = 4 / 3
+"""A triad counts two reads and a write; the read that a write costs on most processors is not counted."""
+
+
+def bandwidth_sentences(report: Report) -> Iterator[str]:
+    """One a configuration that has a bandwidth, its settings before it where there are several."""
+    for cell, bounds in enumerate(report.bounds):
+        rows = [row for row in report.rows if row.cell == cell]
+        if bounds is not None and any(BANDWIDTH.name in row.summaries for row in rows):
+            where = ", ".join(f"{name}={value}" for name, value in report.distinctions[cell].items())
+            yield (
+                f"{where}: {bandwidth_sentence(rows, bounds)}" if where else bandwidth_sentence(rows, bounds)
+            )
+
+
+def bandwidth_sentence(rows: Sequence[Row], bounds: Bounds) -> str:
+    """The rates of some prompts, and what they are to be compared with."""
+    rates = [row.summaries[BANDWIDTH.name].median for row in rows if BANDWIDTH.name in row.summaries]
+    read = f"next tokens: {_span([_rate(min(rates)), _rate(max(rates))])} GB/s of weights and KV cache"
+    if bounds.is_cached and bounds.cache_bytes is not None:
+        fits = f"{format_bytes(round(bounds.step_bytes))} a step fit the {format_bytes(bounds.cache_bytes)} cache"
+        return f"{read}; {fits}, so what memory can do is no bound"
+    if bounds.bytes_per_s is None or bounds.rate is None:
+        return f"{read}; llmbench doctor measures what this memory can do, to compare with"
+    where = f"the memory of socket {format_list(bounds.sockets)}" if bounds.sockets else "this memory"
+    partly = "" if bounds.rate.is_beyond_caches else ", partly from caches"
+    triad = f"triad {_rate(bounds.bytes_per_s)} GB/s{partly}, measured {bounds.rate.measured_at[:10]}"
+    shares = [rate / bounds.bytes_per_s for rate in (min(rates), max(rates))]
+    if shares[-1] > _READS_MORE:
+        return (
+            f"{read}: more than {where} gave ({triad}); run llmbench doctor again when the machine is quiet"
+        )
+    more = "; reads alone can give up to a third more than a triad" if shares[-1] > 1 else ""
+    return f"{read}, {_span([share(each) for each in shares])} of what {where} can do ({triad}){more}"
+
+
+def _rate(bytes_per_s: float) -> str:
+    """GB/s without the unit."""
+    return number(bytes_per_s, BANDWIDTH.unit)
+
+
+def _span(ends: Sequence[str]) -> str:
+    """``14.2``, or ``14.2 to 15.1`` where the ends are not the same."""
+    return " to ".join(dict.fromkeys(ends))

@@ -1,0 +1,199 @@
+"""A comparison in words, the same in every form: one sentence, and what to type next."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.compare import Comparison, Pair
+from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.metrics import METRICS
+from llmbench.render.sentences.commands import ab_command, run_command
+from llmbench.render.text import change, number, share
+
+LENGTHS_TOLD = 12
+"""Prompts whose lengths are told one by one; of more the shortest and the longest."""
+
+LEAST_LAUNCHES = 5
+"""Launches a side to begin with, where nothing is known about noise."""
+
+_OPENINGS = {
+    Verdict.REGRESSED: "The candidate is slower",
+    Verdict.IMPROVED: "The candidate is faster",
+    Verdict.UNCHANGED: "Nothing changed beyond the thresholds",
+    Verdict.INCONCLUSIVE: "Undecided",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One change as text, for a table. *where* is a prompt, or the mean over several."""
+
+    where: str
+    metric: str
+    unit: str
+    base: str
+    candidate: str
+    change: str
+    interval: str
+    verdict: Verdict
+    is_alarm: bool
+
+
+def lines(comparison: Comparison) -> tuple[Line, ...]:
+    """Every change: the means over several prompts first, then prompt by prompt."""
+    found = [
+        _line(each, f"mean{_settings(mean.settings)}")
+        for mean in comparison.means
+        if mean.prompts > 1
+        for each in mean.changes
+    ]
+    found += [_line(each, label(comparison, pair)) for pair in comparison.pairs for each in pair.changes]
+    return tuple(found)
+
+
+def label(comparison: Comparison, pair: Pair) -> str:
+    """A pair's short name: its prompt, and what sets its configuration apart."""
+    marks = "".join(f" [{mark}]" for mark in pair.marks)
+    return f"{pair.base.prompt.label}{_settings(comparison.base.distinctions[pair.base.cell])}{marks}"
+
+
+def lengths(comparison: Comparison) -> str:
+    """How long the prompts of the table are, by their short names; empty where nothing is compared."""
+    found = {pair.base.prompt.label: pair.base.input_tokens for pair in comparison.pairs if pair.changes}
+    if len(found) > LENGTHS_TOLD:
+        return f"input tokens: {min(found.values())} to {max(found.values())} in {len(found)} prompts"
+    told = ", ".join(f"{name} {tokens}" for name, tokens in found.items())
+    return f"input tokens: {told}" if told else ""
+
+
+def _settings(settings: Mapping[str, str]) -> str:
+    """What sets a configuration apart, in brackets; nothing where there is one."""
+    return f" [{', '.join(f'{name}={value}' for name, value in settings.items())}]" if settings else ""
+
+
+def _line(found: Change, where: str) -> Line:
+    """A change as text."""
+    unit = METRICS[found.metric].unit
+    return Line(
+        where=where,
+        metric=found.metric,
+        unit=unit.value,
+        base=number(found.base, unit),
+        candidate=number(found.candidate, unit),
+        change=change(found.ratio.ratio),
+        interval=interval(found),
+        verdict=found.verdict,
+        is_alarm=found.is_alarm,
+    )
+
+
+def interval(found: Change) -> str:
+    """``+8.1 to +16 %``; empty where nothing is known about noise."""
+    if not found.ratio.has_interval:
+        return ""
+    return f"{change(found.ratio.low).removesuffix(' %')} to {change(found.ratio.high)}"
+
+
+def verdict_word(line: Line) -> str:
+    """The verdict in a table: ``~`` where undecided, an exclamation mark where the exit code heeds it."""
+    if line.verdict is Verdict.INCONCLUSIVE:
+        return "~"
+    return f"{line.verdict.value}{' !' if line.is_alarm else ''}"
+
+
+def sentence(comparison: Comparison) -> str:
+    """The whole comparison in one plain sentence."""
+    verdict = comparison.verdict
+    if verdict is Verdict.INCOMPARABLE:
+        return f"Nothing can be compared: {_why_incomparable(comparison)}."
+    primary = [
+        f"{METRICS[found.metric].title} {_spoken(found)}{_settings(mean.settings)}"
+        for mean in comparison.means
+        for found in mean.changes
+    ]
+    told = "; ".join(primary)
+    if verdict is Verdict.REGRESSED and not any(found.is_alarm for found in comparison.primary):
+        told = f"{_worst(comparison)}; over all prompts {told}"
+    return f"{_OPENINGS[verdict]}: {told}.{f' {comparison.remark}.' if comparison.remark else ''}"
+
+
+def _spoken(found: Change) -> str:
+    """A change in a sentence: how much, between what, and whether it is decided."""
+    reach = interval(found)
+    told = f"{change(found.ratio.ratio)} ({reach})" if reach else change(found.ratio.ratio)
+    if found.verdict is Verdict.REGRESSED and not found.is_alarm:
+        return f"{told}, too uncertain to count"
+    return f"~ {told}" if found.verdict is Verdict.INCONCLUSIVE else told
+
+
+def _worst(comparison: Comparison) -> str:
+    """The largest alarm of a single row."""
+    where, found = max(
+        (
+            (label(comparison, pair), each)
+            for pair in comparison.pairs
+            for each in pair.changes
+            if each.is_alarm
+        ),
+        key=lambda item: item[1].ratio.ratio,
+    )
+    return f"{METRICS[found.metric].title} of {where} {_spoken(found)}"
+
+
+def _why_incomparable(comparison: Comparison) -> str:
+    """The first thing that stands in the way."""
+    for found in comparison.mismatches:
+        return f"the {found.name} differs ({found.base} against {found.candidate})"
+    for pair in comparison.pairs:
+        if pair.reasons:
+            return f"{label(comparison, pair)}: {'; '.join(pair.reasons)}"
+    return "the two have no prompt in common"
+
+
+def next_steps(comparison: Comparison) -> Iterator[str]:
+    """What these data could have shown, and what to type to know more; nothing where all is decided."""
+    waiting = [each for each in comparison.primary if _is_open(each)]
+    waiting = waiting or [
+        each for pair in comparison.pairs for each in pair.changes if each.verdict is Verdict.INCONCLUSIVE
+    ]
+    if comparison.verdict is Verdict.INCOMPARABLE or not waiting:
+        return
+    if not (comparison.base.is_valid and comparison.candidate.is_valid):
+        yield "a run is INVALID and convicts nobody: see what disturbs this machine with: llmbench doctor"
+        return
+    visible = [each.smallest_visible for each in waiting if each.smallest_visible is not None]
+    if visible:
+        yield f"only changes of {share(max(visible))} or more show in these data"
+    launches = _launches_to_decide(waiting)
+    if launches is None:
+        yield "no reasonable number of launches would decide what is open; quieten the machine first: llmbench doctor"
+        return
+    if comparison.is_paired:
+        yield f"to decide what is open, measure {launches} blocks:"
+        again = ab_command(comparison.base.run.cells[0], comparison.candidate.run.cells[0], launches)
+        yield f"  {again or f'llmbench ab A.toml B.toml --blocks {launches}'}"
+        return
+    yield f"to decide what is open, measure both sides with {launches} launches:"
+    yield f"  {run_command(comparison.candidate.run.cells[0], launches)}"
+
+
+def _is_open(found: Change) -> bool:
+    """Whether more launches would say more: undecided, or slower but not beyond doubt."""
+    return found.verdict is Verdict.INCONCLUSIVE or (
+        found.verdict is Verdict.REGRESSED and not found.is_alarm
+    )
+
+
+def _launches_to_decide(waiting: Sequence[Change]) -> int | None:
+    """Launches a side that decide every change waiting: what is needed, and twice what there was.
+
+    ``None`` where it would take more than anyone measures.
+    """
+    known = [each for each in waiting if each.ratio.spread is not None]
+    if not known:
+        return LEAST_LAUNCHES
+    needed = [each.needed for each in known if each.verdict is Verdict.INCONCLUSIVE]
+    if None in needed:
+        return None
+    doubled = [2 * max(each.launches) for each in known]
+    return max([*doubled, *(n for n in needed if n is not None)])

@@ -1,0 +1,1 @@
+"""Tables, plots and the live line on a terminal."""

@@ -1,0 +1,100 @@
+"""A calibration on a terminal: how figures vary, what can be seen of a change, and how often a gate cries wolf."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.noise.calibration import Calibration
+from llmbench.analysis.noise.estimate import Noise, current, estimate, primary
+from llmbench.analysis.noise.false_alarms import TIMES, FalseAlarms
+from llmbench.render.terminal.report import HEADS, Column, print_table, say, units_of, width
+from llmbench.render.text import counted, number, share
+
+CHANGES = (0.01, 0.02, 0.05, 0.10)
+"""The changes whose launches are counted."""
+
+_DROPPED_FIRST = ("iteration", "value", "ab", "session", "visible")
+
+
+def render_calibration(
+    calibration: Calibration, alarms: FalseAlarms, console: Console, *, blocks: int
+) -> None:
+    """Print a calibration; *blocks* is how many an ``ab`` is judged by."""
+    sessions = current(calibration)
+    launches = sum(len(session.blocks) for session in sessions)
+    about = f"{counted(launches, 'launch', 'launches')} in {counted(len(sessions), 'session')}"
+    say(console, f"the noise of this machine, from {about} of one configuration", style="bold")
+    noises = estimate(calibration)
+    columns = _columns(noises, alarms.launches, blocks)
+    for key in _DROPPED_FIRST:
+        if width(columns) <= console.width:
+            break
+        columns = [column for column in columns if column.key != key]
+    print_table(columns, console)
+    if any(column.key == "value" for column in columns):
+        say(console, f"value: {units_of(each.metric for each in noises)}", style="dim")
+    for text in _notes(calibration, alarms, blocks):
+        say(console, text, style="dim")
+    say(console, _sentence(noises, alarms), style="bold")
+
+
+def _columns(noises: Sequence[Noise], launches: int, blocks: int) -> list[Column]:
+    """All columns of the table."""
+    cells = {
+        ("where", "\nprompt"): [each.label for each in noises],
+        ("metric", "\nmetric"): [HEADS[each.metric] for each in noises],
+        ("value", "\nvalue"): [number(each.center, METRICS[each.metric].unit) for each in noises],
+        ("iteration", "iteration\nnoise"): [_share(each.iteration) for each in noises],
+        ("launch", "launch\nnoise"): [_share(each.launch) for each in noises],
+        ("session", "session\nchange"): [_share(each.session) for each in noises],
+        ("visible", f"visible\n{launches}+{launches}"): [_share(each.visible(launches)) for each in noises],
+        ("ab", f"ab of\n{blocks}"): [_share(each.visible_in_blocks(blocks)) for each in noises],
+        ("needed", "to see\n1/2/5/10 %"): [
+            "/".join(_count(each.needed(change)) for change in CHANGES) for each in noises
+        ],
+    }
+    return [
+        Column(key=key, head=head, cells=tuple(texts), is_text=key in {"where", "metric"})
+        for (key, head), texts in cells.items()
+    ]
+
+
+def _share(value: float | None) -> str:
+    """A share, or that it is not known."""
+    return "n/a" if value is None else share(value)
+
+
+def _count(value: int | None) -> str:
+    """Launches, or that there are no thousand that would do."""
+    return ">1000" if value is None else str(value)
+
+
+def _notes(calibration: Calibration, alarms: FalseAlarms, blocks: int) -> list[str]:
+    """What the columns mean, and what is not known yet."""
+    gate = f"{alarms.launches} + {alarms.launches} launches"
+    notes = [
+        "noise, change: standard deviations of logarithms in a launch, between launches, between sessions beyond that",
+        f"visible: the smallest change that {gate} show 4 times in 5; ab: that llmbench ab shows in {blocks} blocks",
+        "to see: the launches a side that show changes of 1, 2, 5 and 10 % 4 times in 5",
+    ]
+    if len(current(calibration)) < 2:
+        notes.append("session change: calibrate again at another time of day; sessions are kept and compared")
+    return notes
+
+
+def _sentence(noises: Sequence[Noise], alarms: FalseAlarms) -> str:
+    """What a gate here is worth."""
+    seen = ", ".join(
+        f"{_share(each.visible(alarms.launches))} ({METRICS[each.metric].title})" for each in primary(noises)
+    )
+    across = "" if alarms.across is None else f", {_rate(alarms.across)} if measured in another session"
+    return (
+        f"A gate of {alarms.launches} + {alarms.launches} launches here sees changes from {seen} on; it would call "
+        f"{_rate(alarms.within)} of unchanged builds slower{across}."
+    )
+
+
+def _rate(value: float) -> str:
+    """A rate of false alarms; one that was never seen is less than could be seen."""
+    return share(value) if value else f"less than {share(2 / TIMES)}"

@@ -1,0 +1,156 @@
+"""Plots for a terminal: latency against input length, and every token's gap against its position."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
+
+from llmbench.analysis import token_gaps
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.report import Report, Row
+from llmbench.render.terminal.report import say
+from llmbench.schema.units import Unit
+
+WIDEST = 72
+NARROWEST = 16
+HEIGHT = 12
+CELLS = 4
+"""Configurations of a sweep that are drawn."""
+
+_AXIS_CHARACTERS = 24
+_TICK_CHARACTERS = 10
+_LEAST_SHARE = 0.1
+_ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 8)
+_BLANK = "\u2800"
+_MARKS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Points:
+    """Points under one mark; without one they are joined by a line."""
+
+    name: str
+    mark: str | None
+    x: Sequence[int]
+    y: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plot:
+    """One plot: its points and what its axes show; latencies from 0 on, or only as far as they go."""
+
+    title: str
+    points: Sequence[_Points]
+    x_label: str
+    y_label: str
+    is_from_zero: bool
+
+
+def render_plots(report: Report, console: Console) -> None:
+    """Print the plots of a report, or say why there is none."""
+    if console.options.ascii_only:
+        say(console, "the plots need a terminal with UTF-8", style="dim")
+        return
+    cells = list(enumerate(report.distinctions))
+    found = [plot for cell, settings in cells[:CELLS] for plot in _plots(report, cell, settings)]
+    for plot in found:
+        say(console, plot.title, style="bold")
+        console.print(Text(_draw(plot, width=console.width)), soft_wrap=True)
+    if not found:
+        say(console, "nothing to plot: it takes two input lengths, or two output tokens", style="dim")
+    if len(cells) > CELLS:
+        say(console, f"{len(cells) - CELLS} more configurations: llmbench report html draws all", style="dim")
+
+
+def _plots(report: Report, cell: int, settings: Mapping[str, str]) -> Iterator[_Plot]:
+    """The plots of a configuration."""
+    rows = sorted((row for row in report.rows if row.cell == cell), key=lambda row: row.input_tokens)
+    where = f" [{', '.join(f'{name}={value}' for name, value in settings.items())}]" if settings else ""
+    for name in ("first_token", "next_token"):
+        points = _against_length(rows, name)
+        if points is not None:
+            title = f"{METRICS[name].title} against input tokens{where}"
+            unit = METRICS[name].unit.value
+            yield _Plot(title=title, points=(points,), x_label="in", y_label=unit, is_from_zero=True)
+    lines = _gaps(report, cell)
+    if lines:
+        marks = ", ".join(f"{each.mark} = {each.name}" for each in lines)
+        title = f"gap of every output token{where}: {marks}"
+        yield _Plot(title=title, points=lines, x_label="token", y_label="ms", is_from_zero=False)
+
+
+def _against_length(rows: Sequence[Row], name: str) -> _Points | None:
+    """A metric against the input length; ``None`` where there are fewer than two lengths."""
+    having = [row for row in rows if name in row.summaries]
+    if len({row.input_tokens for row in having}) < 2:
+        return None
+    scale = METRICS[name].unit.scale
+    return _Points(
+        name=name,
+        mark=None,
+        x=[row.input_tokens for row in having],
+        y=[row.summaries[name].median * scale for row in having],
+    )
+
+
+def _gaps(report: Report, cell: int) -> list[_Points]:
+    """The gaps of each prompt of a configuration under a mark of its own."""
+    profiles = [profile for profile in token_gaps.profiles(report.run) if profile.cell == cell]
+    return [
+        _Points(
+            name=f"{profile.prompt.label} ({profile.input_tokens} in)",
+            mark=_MARKS[index % len(_MARKS)],
+            x=[gap.token for gap in profile.gaps],
+            y=[gap.median * Unit.MILLISECONDS.scale for gap in profile.gaps],
+        )
+        for index, profile in enumerate(profiles)
+    ]
+
+
+def _draw(plot: _Plot, *, width: int) -> str:
+    """The plot as lines of text."""
+    from plotille import Figure
+
+    figure = Figure()
+    figure.with_colors = False
+    figure.width = (
+        min(max(width - _AXIS_CHARACTERS, NARROWEST), WIDEST) // _TICK_CHARACTERS * _TICK_CHARACTERS
+    )
+    figure.height = HEIGHT
+    figure.origin = False
+    figure.x_label, figure.y_label = plot.x_label, plot.y_label
+    for kind in (int, float):
+        figure.register_label_formatter(kind, _axis_label)
+    values = [value for each in plot.points for value in each.y]
+    low, high = _ends(0.0 if plot.is_from_zero else min(values), max(values), HEIGHT)
+    figure.set_y_limits(min_=low, max_=high)
+    places = [place for each in plot.points for place in each.x]
+    _, last = _ends(0.0, max(places), figure.width / _TICK_CHARACTERS)
+    figure.set_x_limits(min_=0, max_=last)
+    for each in plot.points:
+        if each.mark is None:
+            figure.plot(each.x, each.y)
+        figure.scatter(each.x, each.y, marker=each.mark or "o")
+    text: str = figure.show()
+    return "\n".join(line.rstrip(f" {_BLANK}") for line in text.splitlines())
+
+
+def _ends(low: float, high: float, steps: float) -> tuple[float, float]:
+    """An axis that holds both in so many steps of a round length, begins at a multiple of it, and has some width."""
+    reach = max(high - low, high * _LEAST_SHARE) or 1.0
+    low = max(0.0, (low + high - reach) / 2)
+    power = 10.0 ** math.floor(math.log10(reach / steps))
+    lengths = (power * tens * factor for tens in (1, 10) for factor in _ROUND)
+    return next(
+        (begin, begin + length * steps)
+        for length in lengths
+        for begin in [math.floor(low / length) * length]
+        if begin + length * steps >= low + reach
+    )
+
+
+def _axis_label(value: float, chars: int, delta: float, left: bool = False) -> str:  # noqa: ARG001, FBT001, FBT002  plotille's
+    """A number on an axis, without zeros that say nothing."""
+    return f"{value:<{chars}.6g}" if left else f"{value:>{chars}.6g}"

@@ -1,0 +1,188 @@
+"""What a second socket brings: a plain sentence, a table for each metric, and the proof."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.report import Report
+from llmbench.analysis.speedup import LATENCIES, Kind, Line, Setup, Speedup
+from llmbench.analysis.speedup import METRICS as SHOWN
+from llmbench.analysis.stats import Ratio
+from llmbench.render.sentences.remarks import placement_sentence
+from llmbench.render.terminal.report import Column, print_table, say, sign, width
+from llmbench.render.text import counted, margin, number
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+_DROPPED_FIRST = ("interval", "efficiency", "margin")
+
+
+def render_speedup(found: Speedup, report: Report, console: Console) -> None:
+    """Print the tables, what to mind, and the sentences."""
+    run = report.run
+    counts = (
+        f"{counted(found.blocks, 'block')} of {counted(len(found.setups), 'launch', 'launches')} in turns"
+    )
+    tokens = counted(run.cells[0].output_tokens, "output token")
+    say(console, f"{run.cells[0].model}, {run.cells[0].engine}: {counts}, {tokens}", style="bold")
+    for alarm in report.alarms:
+        say(console, alarm, style="bold red")
+    for name in SHOWN:
+        lines = [line for line in found.lines if name in line.entries]
+        if lines:
+            say(console, "")
+            say(console, _title(name, found), style="bold")
+            print_table(_fitting(found, name, lines, console), console)
+    say(console, "")
+    for note in notes(found, report):
+        say(console, note, style="dim")
+    for sentence in sentences(found):
+        say(console, _plain_times(sentence, console), style="bold")
+
+
+def _title(name: str, found: Speedup) -> str:
+    """What a table shows."""
+    metric = METRICS[name]
+    if name == "memory":
+        return f"{metric.title}, {metric.unit.value}; times that of {found.base.name}"
+    return f"{metric.title}, {metric.unit.value}; speed-up against {found.base.name}"
+
+
+def _fitting(found: Speedup, name: str, lines: Sequence[Line], console: Console) -> list[Column]:
+    """The columns of one metric, as many as the console holds."""
+    columns = _columns(found, name, lines, console)
+    for key in _DROPPED_FIRST:
+        if width(columns) <= console.width:
+            break
+        columns = [column for column in columns if column.key != key]
+    return columns
+
+
+def _columns(found: Speedup, name: str, lines: Sequence[Line], console: Console) -> list[Column]:
+    """Input length, setup, value and its margin, speed-up, interval, efficiency."""
+    unit = METRICS[name].unit
+    entries = [line.entries[name] for line in lines]
+    values = tuple(number(entry.summary.median, unit) for entry in entries)
+    margins = tuple(margin(entry.summary, sign=sign(console)) for entry in entries)
+    gains = tuple("" if entry.gain is None else f"{entry.gain.ratio:.2f}" for entry in entries)
+    intervals = tuple("" if entry.gain is None else interval(entry.gain) for entry in entries)
+    columns = [
+        Column(key="in", head="in", cells=tuple(str(line.input_tokens) for line in lines)),
+        Column(key="setup", head="setup", cells=tuple(line.setup.name for line in lines), is_text=True),
+        Column(key="value", head=unit.value.removesuffix("/token"), cells=values),
+        Column(key="margin", head="", cells=margins, is_text=True),
+        Column(key="gain", head="times", cells=gains),
+        Column(key="interval", head="95 %", cells=intervals, is_text=True),
+    ]
+    if name in LATENCIES:
+        shares = tuple(_efficiency(found, line, name) for line in lines)
+        columns.append(Column(key="efficiency", head="efficiency", cells=shares))
+    return [column for column in columns if column.key in {"in", "setup", "value"} or any(column.cells)]
+
+
+def _efficiency(found: Speedup, line: Line, name: str) -> str:
+    """The part of a perfect speed-up of several sockets."""
+    gain = line.entries[name].gain
+    if gain is None or line.setup.kind is Kind.ONE:
+        return ""
+    return f"{found.efficiency(gain):.0%}"
+
+
+def interval(ratio: Ratio) -> str:
+    """``[1.66, 1.76]``; empty where there is none."""
+    return f"[{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.has_interval else ""
+
+
+def notes(found: Speedup, report: Report) -> Iterator[str]:
+    """Threads and proof of each setup, and what to mind."""
+    threads = [f"{each.name} {each.threads}" for each in found.setups if each.threads is not None]
+    if threads:
+        yield f"threads for one request: {', '.join(threads)}"
+    for each in found.setups:
+        if each.proof is not None:
+            yield f"{each.name}: {placement_sentence(each.proof)}"
+    yield from (f"note: {warning}" for warning in report.warnings if warning not in report.alarms)
+    yield from (
+        f"note: {_setup_of(found, row.cell).name}, {row.input_tokens} tokens: {warning}"
+        for row in report.rows
+        for warning in row.warnings
+    )
+    if found.blocks < 2:
+        yield "no interval: it needs two blocks or more, and five to be worth something"
+    yield "efficiency: speed-up / sockets; pays: the whole interval is above 1, at every longer input too"
+
+
+def _setup_of(found: Speedup, cell: int) -> Setup:
+    """The setup of a cell."""
+    return next(each for each in found.setups if each.cell == cell)
+
+
+def sentences(found: Speedup) -> Iterator[str]:
+    """The answer: against one socket, from which input on it pays, and against all sockets without the policy."""
+    count = len(found.split.sockets)
+    gains = found.gains("first_token")
+    if not gains:
+        yield f"Tensor parallelism over {count} sockets: nothing can be said, {_why_nothing(found)}."
+        return
+    length = max(gains)
+    where = f" at {counted(length, 'token')}"
+    told = [f"first token {spoken(gains[length], where)}"]
+    if length in (later := found.gains("next_token")):
+        told.append(f"next tokens {spoken(later[length])}")
+    yield f"Tensor parallelism over {count} sockets: {', '.join(told)}; {payment(found)}."
+    over = {name: ratios[length] for name, ratios in found.over_both.items() if length in ratios}
+    if over:
+        names = (("first_token", "first token"), ("next_token", "next tokens"))
+        parts = [f"{title} {spoken(over[name])}" for name, title in names if name in over]
+        yield f"Against {'both' if count == 2 else 'all'} sockets without the policy: {', '.join(parts)}."
+
+
+def _why_nothing(found: Speedup) -> str:
+    """Why there is no answer."""
+    proof = found.split.proof
+    if proof is not None and proof.idle:
+        return "because not every socket worked"
+    return "because no block has valid requests of one socket and of all"
+
+
+def spoken(ratio: Ratio, where: str = "") -> str:
+    """``1.71x faster at 1024 tokens [1.66, 1.76]``; slower is said as slower, and doubt as doubt."""
+    if not ratio.has_interval:
+        return f"{_times(ratio.ratio)}{where} (one block, so no interval)"
+    if ratio.low > 1 or ratio.high < 1:
+        told = (
+            ratio if ratio.low > 1 else Ratio(ratio=1 / ratio.ratio, low=1 / ratio.high, high=1 / ratio.low)
+        )
+        return f"{_times(ratio.ratio)}{where} {interval(told)}"
+    return f"undecided{where}, {ratio.ratio:.2f}{TIMES} {interval(ratio)}"
+
+
+def _times(ratio: float) -> str:
+    """How many times faster or slower."""
+    return f"{ratio:.2f}{TIMES} faster" if ratio >= 1 else f"{1 / ratio:.2f}{TIMES} slower"
+
+
+def payment(found: Speedup) -> str:
+    """From which input length on tensor parallelism pays, for the first token."""
+    gains = found.gains("first_token")
+    lengths = sorted(gains)
+    if not any(gain.has_interval for gain in gains.values()):
+        return "more blocks would tell from which input on it pays"
+    start = found.pays_from("first_token")
+    if start is None:
+        sure = all(gain.has_interval and gain.high < 1 for gain in gains.values())
+        return f"it {'does not pay' if sure else 'is not proved to pay'} at {_every(lengths, 'any')}"
+    if start == lengths[0]:
+        return f"it pays at {_every(lengths, 'every')}"
+    below = max(length for length in lengths if length < start)
+    return f"it pays from {start} tokens on; at {counted(below, 'token')} it is not proved to"
+
+
+def _every(lengths: Sequence[int], word: str) -> str:
+    """The lengths that were measured."""
+    return f"{word} length measured" if len(lengths) > 1 else counted(lengths[0], "token")
+
+
+def _plain_times(text: str, console: Console) -> str:
+    """The text with a letter in place of the sign of multiplication where the console has none."""
+    return text.replace(TIMES, "x") if console.options.ascii_only else text

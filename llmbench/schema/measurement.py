@@ -1,0 +1,268 @@
+"""One request as it was observed: raw token events, nothing derived."""
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+import msgspec
+
+from llmbench.errors import LaunchError
+from llmbench.schema.units import Count, Index, Instant, Joules, Nanoseconds, Seconds
+
+WORKED_SHARE = 0.25
+"""A socket that was busy for less of the time did not do its part of a split."""
+
+IDLE_SHARE = 0.05
+"""A socket with less of the worker's CPU time has none of its threads, whoever else kept it busy."""
+
+
+class Finish(enum.Enum):
+    """Why a sequence ended."""
+
+    LENGTH = "length"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenEvent:
+    """*count* tokens became visible at *at_ns* (a speculative step may hold several)."""
+
+    at_ns: Nanoseconds
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequence:
+    """One sequence of a request: what went in, and when each of its tokens came out.
+
+    ``at_ns`` has one instant a token event; ``counts`` its tokens, and is empty where each event held one.
+    """
+
+    input_tokens: Index
+    at_ns: tuple[Instant, ...]
+    counts: tuple[Count, ...] = ()
+    token_ids: tuple[int, ...] = ()
+    text: str | None = None
+    finish: Finish = Finish.LENGTH
+
+    def __post_init__(self) -> None:
+        if self.counts and len(self.counts) != len(self.at_ns):
+            raise LaunchError(f"{len(self.at_ns)} token events but {len(self.counts)} counts")
+        if sorted(self.at_ns) != list(self.at_ns):
+            raise LaunchError(
+                "token times run backwards", hint="were two clocks mixed? Please report it with the run file."
+            )
+
+    @property
+    def events(self) -> tuple[TokenEvent, ...]:
+        """The token events, first to last."""
+        counts = self.counts or (1,) * len(self.at_ns)
+        return tuple(TokenEvent(at_ns=at, count=count) for at, count in zip(self.at_ns, counts, strict=True))
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of this sequence."""
+        return sum(self.counts) if self.counts else len(self.at_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What else happened on the machine during one request; decides validity, never the latency itself.
+
+    CPU times are seconds summed over the CPUs the worker may use. *foreign_s* is the time those CPUs
+    were busy with anything but the worker, time stolen by a hypervisor included. *stepped_s* is how far the wall
+    clock went otherwise than the monotonic one, as when a virtual machine is halted; *changes* are sentences on
+    settings of the CPUs that were other ones afterwards.
+    """
+
+    wall_s: Seconds
+    cpus: Count
+    own_s: Seconds
+    foreign_s: Seconds
+    suspended_s: float = 0.0
+    throttle_events: int = 0
+    stepped_s: float = 0.0
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketWork:
+    """What one socket did during a request; times are CPU seconds.
+
+    *cpus* are those of the socket that the worker may use, and *busy_s* what they did for anyone. *threads* are
+    the worker's threads last seen here, *thread_s* is their time, and *still_s* that of the threads among them
+    that never moved, so surely spent here. *expected_cpus* is how many CPUs the engine's threads can fill.
+    """
+
+    socket: int
+    cpus: int
+    expected_cpus: Count
+    busy_s: Seconds
+    thread_s: Seconds = 0.0
+    still_s: Seconds = 0.0
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where the worker's threads and pages really were during a request of *wall_s* seconds.
+
+    *own_s* is the CPU time of the whole worker. *migrations* counts moves between CPUs, ``None`` on a kernel that
+    does not. *pages* has the bytes on each NUMA node at the end, and is empty where they were not read.
+    """
+
+    wall_s: Seconds
+    own_s: Seconds
+    sockets: tuple[SocketWork, ...]
+    migrations: int | None = None
+    pages: Mapping[int, int] = field(default_factory=dict)
+
+    def least_s(self, work: SocketWork) -> float:
+        """CPU seconds that the worker spent on a socket, at least.
+
+        Threads may move, so whose time it was is not known socket by socket: what others took on all of them is
+        taken off each, and threads that did not move make up for it.
+        """
+        foreign_s = max(0.0, sum(s.busy_s for s in self.sockets) - self.own_s)
+        return max(work.busy_s - foreign_s, work.still_s)
+
+    def most_s(self, work: SocketWork) -> float:
+        """CPU seconds that the worker spent on a socket, at most: what the others' still threads leave."""
+        elsewhere_s = sum(s.still_s for s in self.sockets if s.socket != work.socket)
+        return max(0.0, min(work.busy_s, self.own_s - elsewhere_s))
+
+    def share(self, work: SocketWork) -> float:
+        """How busy the worker kept a socket, at least, of what its threads could fill: 0.5 is half of the time."""
+        return self.least_s(work) / (work.expected_cpus * self.wall_s)
+
+    @property
+    def worked(self) -> tuple[int, ...]:
+        """The sockets that worked: busy with the worker for at least a quarter of the time."""
+        return tuple(s.socket for s in self.sockets if self.least_s(s) >= self._bar_s(s))
+
+    @property
+    def idle(self) -> tuple[int, ...]:
+        """The sockets that surely did not work.
+
+        They had the time to, or hardly any of the worker's time was theirs. Beside busy neighbours a socket may be
+        neither here nor in *worked*.
+        """
+        return tuple(work.socket for work in self.sockets if self._is_idle(work))
+
+    def _is_idle(self, work: SocketWork) -> bool:
+        """Whether a socket did less than its part, and not for want of time that others took."""
+        most_s, bar_s = self.most_s(work), self._bar_s(work)
+        free_s = work.cpus * self.wall_s - work.busy_s
+        return most_s < bar_s and (most_s + free_s >= bar_s or most_s < IDLE_SHARE * self.own_s)
+
+    def _bar_s(self, work: SocketWork) -> float:
+        """CPU seconds from which on a socket has worked."""
+        return WORKED_SHARE * work.expected_cpus * self.wall_s
+
+
+def total_placement(placements: Iterable[Placement]) -> Placement | None:
+    """Several requests of one launch as one, with the pages of the last that read them; ``None`` of none.
+
+    A request shorter than a few ticks of the kernel's clock says little, all of them together say enough.
+    """
+    found = tuple(placements)
+    if not found:
+        return None
+    moves = [one.migrations for one in found if one.migrations is not None]
+    return Placement(
+        wall_s=sum(one.wall_s for one in found),
+        own_s=sum(one.own_s for one in found),
+        sockets=tuple(_joined(works) for works in zip(*(one.sockets for one in found), strict=True)),
+        migrations=sum(moves) if len(moves) == len(found) else None,
+        pages=next((one.pages for one in reversed(found) if one.pages), {}),
+    )
+
+
+def _joined(works: tuple[SocketWork, ...]) -> SocketWork:
+    """What a socket did in several requests."""
+    return replace(
+        works[-1],
+        busy_s=sum(work.busy_s for work in works),
+        thread_s=sum(work.thread_s for work in works),
+        still_s=sum(work.still_s for work in works),
+        threads=max(work.threads for work in works),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The worker's own memory in bytes: ``VmRSS`` at the start and ``VmHWM``, reset before each phase.
+
+    *system_bytes* is what the whole machine had in use (total less available) when the phase ended.
+    """
+
+    initial_bytes: int
+    peak_bytes: int
+    initial_system_bytes: int
+    system_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One request for one prompt (or one batch of prompts) in one iteration of one launch.
+
+    *start_ns* is the instant the token ids were handed to the engine, *end_ns* when its call returned; both on
+    the clock of ``time.perf_counter_ns``. *infer_ns* are the engine's forward passes alone, first to last;
+    empty where the backend cannot see them. *callback_ns* are the instants at which a streamer was called; a call
+    is not a token. *later_steps* counts the steps after the first where a step may give several tokens, and is
+    ``None`` where each gives one. *suspicions* are what the worker itself found wrong.
+    *energy_j* is what all CPU packages took meanwhile, neighbours included; ``None`` where that cannot be read.
+    *has_token_times* is false where a report that was imported told the first and the last instant only.
+    """
+
+    launch: Index
+    iteration: Index
+    prompt: Index
+    is_warmup: bool
+    start_ns: Instant
+    end_ns: Instant
+    started_at: str
+    ended_at: str
+    asked_tokens: Index
+    sequences: Annotated[tuple[Sequence, ...], msgspec.Meta(min_length=1)]
+    infer_ns: tuple[Index, ...] = ()
+    callback_ns: tuple[Instant, ...] = ()
+    tokenize_ns: Index | None = None
+    detokenize_ns: Index | None = None
+    conditions: Conditions | None = None
+    memory: Memory | None = None
+    placement: Placement | None = None
+    energy_j: Joules | None = None
+    later_steps: int | None = None
+    suspicions: tuple[str, ...] = ()
+    has_token_times: bool = True
+
+    @property
+    def longest(self) -> Sequence:
+        """The sequence a person waits longest for: the last to end."""
+        if len(self.sequences) == 1:
+            return self.sequences[0]
+        return max(self.sequences, key=lambda s: (s.at_ns[-1] if s.at_ns else 0, s.output_tokens))
+
+    @property
+    def events(self) -> tuple[TokenEvent, ...]:
+        """Token events of the sequence that ends last."""
+        return self.longest.events
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of the sequence that ends last."""
+        return self.longest.output_tokens
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens of the longest input of the request."""
+        if len(self.sequences) == 1:
+            return self.sequences[0].input_tokens
+        return max(s.input_tokens for s in self.sequences)
+
+    @property
+    def batch_size(self) -> int:
+        """Sequences in the request."""
+        return len(self.sequences)

@@ -1,0 +1,248 @@
+"""A run: configuration, environment, and the measurements of its launches."""
+
+import contextlib
+import enum
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Measurement, Memory
+from llmbench.schema.units import Bytes, Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """One logical CPU and where it sits; *node* is ``None`` on a kernel without NUMA."""
+
+    number: int
+    socket: int
+    core: int
+    node: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """The machine's online logical CPUs; *allowed* are those this process may use."""
+
+    cpus: tuple[Cpu, ...]
+    allowed: tuple[int, ...]
+
+    @property
+    def sockets(self) -> tuple[int, ...]:
+        """Socket numbers, ascending."""
+        return tuple(sorted({cpu.socket for cpu in self.cpus}))
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """NUMA node numbers, ascending."""
+        return tuple(sorted({cpu.node for cpu in self.cpus if cpu.node is not None}))
+
+    @property
+    def cores(self) -> int:
+        """Physical cores."""
+        return len({(cpu.socket, cpu.core) for cpu in self.cpus})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRate:
+    """Bytes a second that a triad got from this machine's memory, when it was last measured.
+
+    *bytes_per_s* is that of all CPUs which may be used, *sockets* that of each socket alone, empty where there is one.
+    *is_beyond_caches* is false where some of it may have come from caches.
+    """
+
+    measured_at: str
+    bytes_per_s: Rate
+    sockets: Mapping[int, Rate] = field(default_factory=dict)
+    is_beyond_caches: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The machine and the software, taken before the first launch. ``None`` is what the kernel does not tell.
+
+    *last_caches* has the bytes of each socket's caches of the last level. *memory_rate* is ``None`` where it was not
+    measured: a run never does so itself.
+    """
+
+    cpu_model: str
+    topology: Topology
+    memory_bytes: int
+    kernel: str
+    versions: Mapping[str, str]
+    variables: Mapping[str, str]
+    governor: str | None = None
+    transparent_hugepages: str | None = None
+    load_average: float | None = None
+    last_caches: Mapping[int, Bytes] = field(default_factory=dict)
+    memory_rate: MemoryRate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where the model files came from; ``known`` is false for an IR without a manifest.
+
+    *stamp* is a hash over names, sizes and times of the files: what tells a changed model where content was not hashed.
+    *companions* are what is loaded beside the model, by name with its hash: a draft model, LoRA adapters.
+    *weight_bytes* is what a decode step reads of the weights, *kv_values* how many numbers a token of context adds to
+    the KV cache (`llmbench.network`); ``None`` where that is not known.
+    """
+
+    path: str
+    known: bool = False
+    source: str | None = None
+    source_id: str | None = None
+    revision: str | None = None
+    weight_format: str | None = None
+    content_sha256: str | None = None
+    context_tokens: int | None = None
+    stamp: str | None = None
+    companions: tuple[tuple[str, str], ...] = ()
+    weight_bytes: Bytes | None = None
+    kv_values: Bytes | None = None
+
+
+class ModelCache(enum.Enum):
+    """What a launch found in the folder of compiled models: nothing is kept, nothing yet, or the model itself.
+
+    *refused* is a model that was there and was compiled again all the same.
+    """
+
+    OFF = "off"
+    COLD = "cold"
+    WARM = "warm"
+    REFUSED = "refused"
+
+
+class Outcome(enum.Enum):
+    """How a launch ended; *aborted* is one that was cut short and is left out of summaries."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a launch failed: the signal that ended it, its phase, and the last lines of its log."""
+
+    phase: str
+    message: str
+    signal: str | None = None
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Threads the CPU plug-in takes for one request, without and with the tensor-parallel policy.
+
+    The policy is accepted and reads back as set even where it does nothing. *parts* tells: over how many sockets it
+    splits a product. Threads alone do not, because the policy takes at most 32 a socket, so that with it a
+    machine of large sockets may use fewer than one socket has. Threads are ``None`` where a report told no more.
+    """
+
+    without: int | None
+    with_policy: int | None
+    parts: int
+
+    @property
+    def is_effective(self) -> bool:
+        """Whether the policy brings in another socket."""
+        return self.parts > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """What the engine really uses, read back after loading; a key is missing where it does not say.
+
+    *split* is what the tensor-parallel policy does here, ``None`` where it was not asked for.
+    """
+
+    properties: Mapping[str, str] = field(default_factory=dict)
+    scheduler: Mapping[str, str] = field(default_factory=dict)
+    attention: str | None = None
+    notes: tuple[str, ...] = ()
+    split: Split | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Where a launch was held, as its worker found it before it loaded the model.
+
+    *cpus* are those it may use, on *sockets*; *memory* is its memory policy as the kernel writes it (``default``,
+    ``bind:0``), ``None`` on a kernel without NUMA. *pages* has its bytes on each NUMA node after loading.
+    """
+
+    cpus: tuple[int, ...] = ()
+    sockets: tuple[int, ...] = ()
+    memory: str | None = None
+    pages: Mapping[int, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One fresh process that loaded the model and ran its iterations. *load_s* is read + compile.
+
+    *model_cache* is how it found the folder of compiled models, ``None`` where that is not known.
+    *block* is the round of launches it was made in, one of each cell; ``None`` where that was not recorded.
+    *versions* are those of the software in the worker's own environment. *index* counts from 0; what people read counts
+    from 1.
+    """
+
+    index: int
+    cell: int
+    started_at: str
+    block: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    load_s: float | None = None
+    model_cache: ModelCache | None = None
+    load_memory: Memory | None = None
+    in_force: InForce = field(default_factory=InForce)
+    held: Held = field(default_factory=Held)
+    outcome: Outcome = Outcome.ABORTED
+    failure: Failure | None = None
+    measurements: tuple[Measurement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Configurations (the cells of a sweep; one where nothing varies), environment, and launches.
+
+    *origins* has the origin of each cell's model, and is empty where all measure that of *provenance*.
+    """
+
+    id: str
+    started_at: str
+    version: str
+    cells: tuple[RunConfig, ...]
+    environment: Environment
+    provenance: Provenance
+    launches: tuple[Launch, ...] = ()
+    is_complete: bool = False
+    source: str | None = None
+    origins: tuple[Provenance, ...] = ()
+
+    @property
+    def model(self) -> str:
+        """The path of the model; of several, the nearest folder that holds them all, or else each."""
+        paths = list(dict.fromkeys(config.model for config in self.cells))
+        with contextlib.suppress(ValueError):  # of absolute and relative paths together
+            common = os.path.commonpath(paths)
+            if common.strip("/"):
+                return common
+        return ", ".join(paths)
+
+    def config_of(self, launch: Launch) -> RunConfig:
+        """The configuration a launch measured."""
+        return self.cells[launch.cell]
+
+    def origin_of(self, cell: int) -> Provenance:
+        """Where the model of a cell came from."""
+        return self.origins[cell] if self.origins else self.provenance
+
+    def software_of(self, cell: int) -> Mapping[str, str]:
+        """Versions in the environment of a cell's workers; in that of their parent, where no launch told its own."""
+        told = (launch.versions for launch in self.launches if launch.cell == cell and launch.versions)
+        return next(told, self.environment.versions)

@@ -1,0 +1,31 @@
+"""llm_bench's CSV and JSON, and both CSV layouts of our own, as runs."""
+
+from pathlib import Path
+
+from llmbench.errors import InputError
+from llmbench.schema.run import Run
+from llmbench.store.importers import llm_bench, tidy
+from llmbench.store.importers.table import csv_lines, text_of
+
+
+def read(path: Path) -> Run:
+    """The run that a report holds, its format found by looking at it.
+
+    Raises InputError: no report, an unknown or doubled column, or a value that cannot be, with its row.
+    """
+    text = text_of(path)
+    if text.lstrip().startswith("{"):
+        return llm_bench.read_json(path, text)
+    columns, lines = csv_lines(path, text)
+    if llm_bench.is_header(columns):
+        return llm_bench.read_csv(path, columns, lines)
+    if tidy.is_header(columns):
+        return tidy.read_csv(path, columns, lines)
+    if {"metric", "median"} <= set(columns):
+        raise InputError(
+            f"{path} is a summary and holds no requests", hint="give the run file, or a CSV without --summary"
+        )
+    raise InputError(
+        f"{path} is no report: its first line has none of the columns known",
+        hint="give a run file (.jsonl), a CSV of report csv or run -r, or llm_bench's CSV or JSON",
+    )

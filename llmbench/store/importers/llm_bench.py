@@ -1,0 +1,256 @@
+"""llm_bench's CSV and JSON as runs.
+
+That tool tells the first token's time and the average of the others; so an imported request has two token
+events, the second of which holds all later tokens, and no second and no next token. Its reports have one
+launch, and say neither on what machine nor by which engine they were made, nor whether a neighbour disturbed
+them; the run has no version, then.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from llmbench.errors import InputError
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement, Memory
+from llmbench.schema.run import Environment, Launch, Outcome, Provenance, Run, Topology
+from llmbench.schema.units import BYTES_PER_MIB
+from llmbench.store.importers.table import MOST_PASSES, Line, check_columns, measurement_of, ns
+
+_SUMMARY_ROWS = frozenset({"avg", "mini", "median"})
+_REQUIRED = ("iteration", "input_size", "output_size", "1st_latency(ms)", "2nd_avg_latency(ms)", "prompt_idx")
+_KNOWN = frozenset(
+    {
+        *_REQUIRED,
+        *("model", "framework", "device", "pretrain_time(s)", "infer_count", "generation_time(s)"),
+        *("latency(ms)", "precision", "chat_idx", "1st_infer_latency(ms)", "2nd_infer_avg_latency(ms)"),
+        *(
+            "num_beams",
+            "batch_size",
+            "tokenization_time",
+            "detokenization_time",
+            "result_md5",
+            "start",
+            "end",
+        ),
+    }
+)
+_MEMORY = re.compile(r"(?:initial|compile_max|max)(?:_increase)?_(?:rss|sys|uss|shared)_mem\([KMG]?i?B\)")
+_FROM_JSON = {
+    "first_latency": "1st_latency(ms)",
+    "second_avg_latency": "2nd_avg_latency(ms)",
+    "first_infer_latency": "1st_infer_latency(ms)",
+    "second_infer_avg_latency": "2nd_infer_avg_latency(ms)",
+    "generation_time": "generation_time(s)",
+    "latency": "latency(ms)",
+    "max_rss_mem": "max_rss_mem(MiB)",
+    "max_sys_mem": "max_sys_mem(MiB)",
+    "max_increase_rss_mem": "max_increase_rss_mem(MiB)",
+    "max_increase_sys_mem": "max_increase_sys_mem(MiB)",
+}
+
+
+def is_header(columns: Iterable[str]) -> bool:
+    """Whether these columns are llm_bench's."""
+    return "1st_latency(ms)" in columns
+
+
+def read_csv(path: Path, columns: list[str], lines: Iterable[Line]) -> Run:
+    """A run from llm_bench's CSV, or from ours in its layout; see the module."""
+    check_columns(
+        path,
+        columns,
+        required=_REQUIRED,
+        is_known=lambda name: name in _KNOWN or bool(_MEMORY.fullmatch(name)),
+    )
+    return _run(path, "llm_bench CSV", _requests(lines))
+
+
+def read_json(path: Path, text: str) -> Run:
+    """A run from llm_bench's JSON, or from ours in its layout; see the module."""
+    return _run(path, "llm_bench JSON", _json_lines(path, text))
+
+
+def _requests(lines: Iterable[Line]) -> Iterator[Line]:
+    """The rows of requests; summaries and the prose below them are left out."""
+    for line in lines:
+        iteration = line.cells["iteration"]
+        is_prose = not any(cell for name, cell in line.cells.items() if name != "iteration")
+        if iteration in _SUMMARY_ROWS or is_prose:
+            continue
+        if line.text("chat_idx"):
+            line.refuse(
+                "chat_idx", "a chat's turns cannot be told apart by their length; only prompts are read"
+            )
+        yield line
+
+
+def _json_lines(path: Path, text: str) -> Iterator[Line]:
+    """The results of llm_bench's JSON as rows under its CSV's names; its -1 is a missing value."""
+    content = _parse_json(path, text)
+    try:
+        perfdata, metadata = content["perfdata"], content["metadata"]
+        shared = {name: _as_cell(metadata.get(name)) for name in _KNOWN & set(metadata)}
+        shared["pretrain_time(s)"] = _as_cell(perfdata.get("compile_time"))
+        results: list[dict[str, Any]] = [dict(result) for result in perfdata["results"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path} is no llm_bench JSON: it needs metadata and perfdata with results",
+            hint="give the run file instead of a report made from it",
+        ) from error
+    for index, result in enumerate(results):
+        cells = {_FROM_JSON.get(name, name): _as_cell(value) for name, value in result.items()}
+        where = f"{path}: result {index}"
+        absent = [name for name in _REQUIRED if name not in cells]
+        if absent:
+            raise InputError(f"{where} has no {', '.join(absent)}")
+        yield Line(where, shared | cells)
+
+
+def _as_cell(value: object) -> str:
+    """A JSON value as a cell."""
+    return "" if value in (None, -1) else str(value)
+
+
+def _parse_json(path: Path, text: str) -> dict[str, Any]:
+    """JSON without doubled keys and without NaN."""
+
+    def refuse(word: str) -> NoReturn:
+        raise InputError(f"{path} holds {word}, which is no JSON number")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise InputError(f"{path} has a doubled key among {', '.join(repr(key) for key in found)}")
+        return found
+
+    try:
+        content = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:  # json's own errors, and a number of thousands of digits
+        raise InputError(f"{path} is damaged JSON: {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _run(path: Path, kind: str, lines: Iterable[Line]) -> Run:
+    """One launch of all requests; warm-ups (iteration 0) are dropped."""
+    kept = list(lines)
+    measured = [line for line in kept if line.count("iteration") > 0]
+    if not measured:
+        raise InputError(f"{path} holds no request beyond the warm-up")
+    first = kept[0]
+    other = next((line for line in kept if line.cells.get("model") != first.cells.get("model")), None)
+    if other is not None:
+        raise InputError(
+            f"{other.where}: a second configuration, {other.text('model')}; this layout is read with one",
+            hint="give the run file, or the tidy CSV that report csv makes of it",
+        )
+    positions: dict[int, int] = {}
+    for line in measured:
+        positions.setdefault(line.count("prompt_idx"), len(positions))
+    inputs = {line.count("prompt_idx"): _per_sequence(line, "input_size") for line in reversed(measured)}
+    config = RunConfig(
+        model=first.text("model") or path.stem,
+        prompts=tuple(Prompt(set=kind, index=index, tokens=max(1, inputs[index])) for index in positions),
+        device=first.text("device").upper() or "CPU",
+        output_tokens=max(1, *(_per_sequence(line, "output_size") for line in measured)),
+        iterations=max(line.count("iteration") for line in measured),
+        batch_size=max(1, first.count("batch_size", 1)),
+        num_beams=max(1, first.count("num_beams", 1)),
+    )
+    launch = Launch(
+        index=0,
+        cell=0,
+        started_at=first.text("start"),
+        load_s=first.amount("pretrain_time(s)"),
+        load_memory=_memory(first, "compile_max"),
+        outcome=Outcome.FINISHED,
+        measurements=tuple(_llm_bench_request(line, positions) for line in measured),
+    )
+    provenance = Provenance(path=config.model, weight_format=first.text("precision") or None)
+    return Run(
+        id=path.stem,
+        started_at=launch.started_at,
+        version="",
+        cells=(config,),
+        environment=_environment(),
+        provenance=provenance,
+        launches=(launch,),
+        is_complete=True,
+        source=f"{kind} {path.name}",
+    )
+
+
+def _environment(cpu: str = "", kernel: str = "", versions: Mapping[str, str] | None = None) -> Environment:
+    """What a report tells of its machine; a name that it does not tell is empty."""
+    return Environment(
+        cpu_model=cpu,
+        topology=Topology(cpus=(), allowed=()),
+        memory_bytes=0,
+        kernel=kernel,
+        versions=versions or {},
+        variables={},
+    )
+
+
+def _per_sequence(line: Line, name: str) -> int:
+    """A size of one sequence, where the report has the total of the batch."""
+    return round(line.count(name) / max(1, line.count("batch_size", 1)))
+
+
+def _llm_bench_request(line: Line, positions: Mapping[int, int]) -> Measurement:
+    """One request of two token events: the first token, and all the others."""
+    tokens = _per_sequence(line, "output_size")
+    first, other = line.number("1st_latency(ms)"), line.number("2nd_avg_latency(ms)")
+    gaps = [] if first is None else [first] if other is None or tokens < 2 else [first, other * (tokens - 1)]
+    counts = [1, tokens - 1][: len(gaps)]
+    passes = line.count("infer_count", 0, most=MOST_PASSES)
+    first_pass, other_pass = line.amount("1st_infer_latency(ms)"), line.amount("2nd_infer_avg_latency(ms)")
+    return measurement_of(
+        line,
+        prompt=positions[line.count("prompt_idx")],
+        iteration=line.count("iteration"),
+        gaps_ms=gaps,
+        counts=counts,
+        infer_ms=[first_pass, *[other_pass or 0.0] * (passes - 1)] if first_pass else [],
+        input_tokens=_per_sequence(line, "input_size"),
+        started_at=line.text("start"),
+        ended_at=line.text("end"),
+        asked_tokens=tokens,
+        tokenize_ns=ns(line.amount("tokenization_time")),
+        detokenize_ns=ns(line.amount("detokenization_time")),
+        memory=_memory(line, "max"),
+        has_token_times=len(gaps) < 2,
+        suspicions=() if sum(counts) == tokens else ("token times are missing in the report",),
+    )
+
+
+def _memory(line: Line, phase: str) -> Memory | None:
+    """The marks of a phase; ``None`` where the report has none in MiB."""
+    peak, system = line.amount(f"{phase}_rss_mem(MiB)"), line.amount(f"{phase}_sys_mem(MiB)")
+    if peak is None or system is None:
+        return None
+    return Memory(
+        initial_bytes=_bytes(peak - _increase(line, f"{phase}_increase_rss_mem(MiB)")),
+        peak_bytes=_bytes(peak),
+        initial_system_bytes=_bytes(system - _increase(line, f"{phase}_increase_sys_mem(MiB)")),
+        system_bytes=_bytes(system),
+    )
+
+
+def _increase(line: Line, name: str) -> float:
+    """How far a mark rose; memory may fall as well."""
+    try:
+        value = float(line.cells.get(name) or 0)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        line.refuse(name, "a number was expected")
+    return value
+
+
+def _bytes(mebibytes: float) -> int:
+    """Bytes."""
+    return round(mebibytes * BYTES_PER_MIB)

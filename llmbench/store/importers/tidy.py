@@ -1,0 +1,309 @@
+"""The tidy CSV as a run, its launches and their verdicts kept.
+
+An instant is rebuilt for each metric that needs one; what lies between them is one event of several tokens.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmbench.errors import InputError
+from llmbench.schema.config import GENERATION, PLACES, Prompt, PropertyValue, RunConfig, weight_format_of
+from llmbench.schema.measurement import Measurement, Memory
+from llmbench.schema.run import (
+    Environment,
+    InForce,
+    Launch,
+    ModelCache,
+    Outcome,
+    Provenance,
+    Run,
+    Split,
+    Topology,
+)
+from llmbench.schema.units import BYTES_PER_MIB, Nanoseconds
+from llmbench.store.importers.table import Line, check_columns, measurement_of, ns
+
+COLUMNS = (
+    *("run", "run_started_at", "llmbench", "cell", "model", "source", "source_id", "revision"),
+    *("weight_format", "ir_sha256", "cpu", "kernel", "openvino", "openvino_genai", "engine", "device"),
+    *("attention", "properties", "threads", *PLACES, "tensor_parallel", "batch_size", "asked_tokens"),
+    *("stop_at_eos", "apply_chat_template", "generation", "notes", "prompt_set", "prompt"),
+    *("prompt_sha256", "launch", "launch_outcome"),
+    *(
+        "load_ms",
+        "model_cache",
+        "iteration",
+        "is_warmup",
+        "is_valid",
+        "reasons",
+        "input_tokens",
+        "output_tokens",
+    ),
+    *("first_token_ms", "second_token_ms", "next_token_ms", "tpot_ms", "e2e_ms", "first_infer_ms"),
+    *("next_infer_ms", "tokenize_ms", "detokenize_ms", "first_callback_ms", "prefill_rate_tokens_per_s"),
+    *("decode_rate_tokens_per_s", "tokens_per_step", "memory_MiB", "energy_J"),
+    *("energy_per_token_mJ", "bandwidth_GB_per_s", "started_at", "ended_at"),
+)
+_NEWER = frozenset(("model_cache", "energy_J", "energy_per_token_mJ", "bandwidth_GB_per_s"))
+"""Columns that a file of an earlier version lacks. The bandwidth is not taken in: it needs the model."""
+
+
+def is_header(columns: Iterable[str]) -> bool:
+    """Whether these columns are the tidy layout's."""
+    return "launch_outcome" in columns
+
+
+def read_csv(path: Path, columns: list[str], lines: Iterable[Line]) -> Run:
+    """A run from a tidy CSV."""
+    check_columns(
+        path,
+        columns,
+        required=[name for name in COLUMNS if name not in _NEWER],
+        is_known=COLUMNS.__contains__,
+    )
+    kept = list(lines)
+    if not kept:
+        raise InputError(f"{path} holds no request")
+    first = kept[0]
+    other = next((line for line in kept if line.cells["run"] != first.cells["run"]), None)
+    if other:
+        raise InputError(
+            f"{other.where}: a second run; one file holds one", hint="split it by the column run"
+        )
+    cells = _by(kept, "cell")
+    if list(cells) != list(range(len(cells))):
+        raise InputError(f"{path}: cells are {', '.join(map(str, cells))}; they were counted from 0")
+    origins = tuple(_provenance(found[0]) for found in cells.values())
+    return Run(
+        id=first.text("run"),
+        started_at=first.text("run_started_at"),
+        version=first.text("llmbench"),
+        cells=tuple(_config(found) for found in cells.values()),
+        environment=_environment(first),
+        provenance=origins[0],
+        origins=() if len(set(origins)) == 1 else origins,
+        launches=tuple(
+            _launch(found, _prompts(cells[found[0].count("cell")])) for found in _by(kept, "launch").values()
+        ),
+        is_complete=True,
+        source=f"tidy CSV {path.name}",
+    )
+
+
+def _by(lines: Iterable[Line], name: str) -> dict[int, list[Line]]:
+    """Rows by a count, in its order."""
+    groups: dict[int, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(line.count(name), []).append(line)
+    return dict(sorted(groups.items()))
+
+
+def _key(line: Line) -> str:
+    """What tells the prompts of a cell apart."""
+    return ":".join(line.cells[name] for name in ("prompt_set", "prompt", "prompt_sha256"))
+
+
+def _prompts(lines: Iterable[Line]) -> dict[str, Prompt]:
+    """The prompts of a cell by their key, in their order of appearance."""
+    found: dict[str, Prompt] = {}
+    for line in lines:
+        if _key(line) not in found:
+            found[_key(line)] = Prompt(
+                set=line.text("prompt_set"),
+                index=line.count("prompt"),
+                tokens=max(1, line.count("input_tokens")),
+                recorded_sha256=line.text("prompt_sha256"),
+            )
+    return found
+
+
+def _config(lines: Sequence[Line]) -> RunConfig:
+    """The configuration of a cell; its counts are those of the rows."""
+    first = lines[0]
+    iterations = {(line.is_true("is_warmup"), line.count("iteration")) for line in lines}
+    warmups = sum(is_warmup for is_warmup, _ in iterations)
+    return RunConfig(
+        model=first.text("model"),
+        prompts=tuple(_prompts(lines).values()),
+        weight_format=weight_format_of(first.text("model"), first.text("weight_format")),
+        engine=first.text("engine"),
+        device=first.text("device"),
+        attention=first.text("attention"),
+        properties=_properties(first),
+        output_tokens=first.count("asked_tokens"),
+        iterations=max(1, len(iterations) - warmups),
+        warmups=warmups,
+        launches=len({line.cells["launch"] for line in lines}),
+        batch_size=first.count("batch_size"),
+        apply_chat_template=first.is_true("apply_chat_template"),
+        stop_at_eos=first.is_true("stop_at_eos"),
+        threads=first.count("threads") if first.cells["threads"] else None,
+        sockets=_numbers(first, "sockets"),
+        numa_nodes=_numbers(first, "numa_nodes"),
+        cores=_numbers(first, "cores"),
+        membind=_numbers(first, "membind"),
+        interleave=_numbers(first, "interleave"),
+        **_generation(first),
+    )
+
+
+def _numbers(line: Line, name: str) -> tuple[int, ...]:
+    """A list of numbers."""
+    try:
+        return tuple(int(part) for part in line.text(name).split(",") if part)
+    except ValueError:
+        line.refuse(name, "numbers with commas were expected")
+
+
+def _generation(line: Line) -> dict[str, Any]:
+    """What else the row's configuration says of how tokens were made, a JSON object of its own fields."""
+    try:
+        found = json.loads(line.text("generation") or "{}")
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not found.keys() <= set(GENERATION):
+        line.refuse("generation", "a JSON object was expected")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def _properties(line: Line) -> Mapping[str, PropertyValue]:
+    """The properties of a row, which are a JSON object."""
+    try:
+        found = json.loads(line.text("properties") or "{}")
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(
+        isinstance(value, str | int | float | bool) for value in found.values()
+    ):
+        line.refuse("properties", "a JSON object was expected")
+    return found
+
+
+def _environment(line: Line) -> Environment:
+    """What the rows tell of the machine."""
+    versions = {"openvino": line.text("openvino"), "openvino-genai": line.text("openvino_genai")}
+    return Environment(
+        cpu_model=line.text("cpu"),
+        topology=Topology(cpus=(), allowed=()),
+        memory_bytes=0,
+        kernel=line.text("kernel"),
+        versions={name: version for name, version in versions.items() if version},
+        variables={},
+    )
+
+
+def _provenance(line: Line) -> Provenance:
+    """Where the model came from."""
+    return Provenance(
+        path=line.text("model"),
+        known=bool(line.text("source_id")),
+        source=line.text("source") or None,
+        source_id=line.text("source_id") or None,
+        revision=line.text("revision") or None,
+        weight_format=line.text("weight_format") or None,
+        content_sha256=line.text("ir_sha256") or None,
+    )
+
+
+def _launch(lines: Sequence[Line], prompts: Mapping[str, Prompt]) -> Launch:
+    """A launch with its requests."""
+    first = lines[0]
+    load_ms = first.amount("load_ms")
+    try:
+        outcome = Outcome(first.text("launch_outcome"))
+    except ValueError:
+        first.refuse("launch_outcome", f"one of {', '.join(o.value for o in Outcome)} was expected")
+    positions = {key: position for position, key in enumerate(prompts)}
+    notes = tuple(note for note in first.text("notes").split("; ") if note)
+    return Launch(
+        index=first.count("launch"),
+        cell=first.count("cell"),
+        started_at=first.text("started_at"),
+        load_s=None if load_ms is None else load_ms / 1e3,
+        model_cache=_model_cache(first),
+        in_force=InForce(notes=notes, split=_split(first)),
+        outcome=outcome,
+        measurements=tuple(_request(line, positions) for line in lines),
+    )
+
+
+def _model_cache(line: Line) -> ModelCache | None:
+    """How the launch found the model cache."""
+    told = line.text("model_cache")
+    try:
+        return ModelCache(told) if told else None
+    except ValueError:
+        line.refuse("model_cache", f"one of {', '.join(state.value for state in ModelCache)} was expected")
+
+
+def _split(line: Line) -> Split | None:
+    """What the rows tell of tensor parallelism: whether it split anything, not over how many threads."""
+    told = line.text("tensor_parallel")
+    if told in ("", "unknown"):
+        return None
+    if told not in ("effective", "ineffective"):
+        line.refuse("tensor_parallel", "effective, ineffective or unknown was expected")
+    return Split(without=None, with_policy=None, parts=2 if told == "effective" else 1)
+
+
+def _request(line: Line, positions: Mapping[str, int]) -> Measurement:
+    """One request with the instants that its metrics tell."""
+    gaps, counts = _events(line)
+    first_pass, other_pass = line.amount("first_infer_ms"), line.amount("next_infer_ms")
+    passes = [ms for ms in (first_pass, other_pass) if ms is not None]
+    reasons = tuple(reason for reason in line.text("reasons").split("; ") if reason)
+    memory = line.amount("memory_MiB")
+    return measurement_of(
+        line,
+        prompt=positions[_key(line)],
+        iteration=line.count("iteration"),
+        gaps_ms=gaps,
+        counts=counts,
+        infer_ms=passes,
+        input_tokens=line.count("input_tokens"),
+        launch=line.count("launch"),
+        is_warmup=line.is_true("is_warmup"),
+        started_at=line.text("started_at"),
+        ended_at=line.text("ended_at"),
+        asked_tokens=line.count("output_tokens"),
+        tokenize_ns=ns(line.amount("tokenize_ms")),
+        detokenize_ns=ns(line.amount("detokenize_ms")),
+        memory=None if memory is None else _memory(memory),
+        energy_j=line.amount("energy_J"),
+        callback_ns=tuple(Nanoseconds(at) for at in [ns(line.amount("first_callback_ms"))] if at is not None),
+        later_steps=_later_steps(line, sum(counts[1:])),
+        has_token_times=len(gaps) < 2 or line.number("second_token_ms") is not None,
+        suspicions=reasons or (() if line.is_true("is_valid") else ("marked invalid",)),
+    )
+
+
+def _events(line: Line) -> tuple[list[float], list[int]]:
+    """The gaps before up to three events, in ms, and the tokens each held."""
+    tokens = line.count("output_tokens")
+    first, second, tpot, e2e = (
+        line.number(f"{name}_ms") for name in ("first_token", "second_token", "tpot", "e2e")
+    )
+    if first is None or e2e is None:
+        return [], []
+    if tpot is None:
+        return [first], [tokens]
+    later = round((e2e - first) / tpot)
+    following = line.number("next_token_ms")
+    if second is None or following is None:
+        return [first, e2e - first], [tokens - later, later]
+    last = round((e2e - first - second) / following)
+    return [first, second, e2e - first - second], [tokens - later, later - last, last]
+
+
+def _later_steps(line: Line, later_tokens: int) -> int | None:
+    """Steps after the first, where a step may have given several tokens."""
+    a_step = line.number("tokens_per_step")
+    return None if a_step is None else round(later_tokens / a_step)
+
+
+def _memory(peak_mebibytes: float) -> Memory:
+    """A high-water mark alone."""
+    peak = round(peak_mebibytes * BYTES_PER_MIB)
+    return Memory(initial_bytes=peak, peak_bytes=peak, initial_system_bytes=0, system_bytes=0)

@@ -1,0 +1,210 @@
+"""Run files, read back: names for them, and the run that one holds, whether it was cut short or damaged."""
+
+import contextlib
+import dataclasses
+import io
+import re
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jsonlines
+
+from llmbench.errors import InputError
+from llmbench.files.redaction import redact
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Launch, Run
+from llmbench.store import events
+from llmbench.store.events import BadLineError, Event, Header, LaunchEnded, LaunchStarted, RunEnded, decode
+
+MAX_LINE_BYTES = 256 << 20
+
+
+def slug(text: str) -> str:
+    """A model's name as a part of a file name: letters, digits, dots and dashes, at most 60, and no secret."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", redact(text)).strip("-.")[:60] or "model"
+
+
+def new_id(model: str, *, now: datetime | None = None) -> str:
+    """``<UTC time>-<model>-<short id>``, the name of a run and of its file."""
+    moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
+    return f"{moment}-{slug(Path(model).name)}-{secrets.token_hex(3)}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a run file holds.
+
+    *warnings* has a sentence on each line that was left out, *unended* the launches whose end is not in the file.
+    """
+
+    run: Run
+    warnings: tuple[str, ...] = ()
+    unended: tuple[int, ...] = ()
+
+
+def read_contents(path: Path, *, salvage: bool = False) -> Contents:
+    """What a file holds; a torn last line is left out, and with *salvage* so is a damaged line before it.
+
+    Raises:
+        InputError: no run file, another schema, or a damaged line.
+    """
+    warnings: list[str] = []
+    assembly: _Assembly | None = None
+    for number, line, is_whole in _lines(path):
+        try:
+            event = _first(path, line) if assembly is None else decode(line)
+            if assembly is None:
+                assembly = _Assembly(event, salvage=salvage)
+            else:
+                assembly.add(event)
+        except BadLineError as error:
+            if not is_whole:
+                warnings.append(f"{path.name}:{number}: incomplete last line ignored")
+            elif salvage and assembly is not None:
+                warnings.append(f"{path.name}:{number}: damaged line ignored ({error})")
+            else:
+                raise InputError(
+                    f"{path}:{number}: damaged line: {error}",
+                    hint="--salvage reads around it" if assembly else "this is no run file",
+                ) from error
+    if assembly is None:
+        raise InputError(f"{path} holds no run", hint="it was cut before its first line was whole")
+    return Contents(run=assembly.run(), warnings=tuple(warnings), unended=assembly.unended())
+
+
+def read_with_warnings(path: Path, *, salvage: bool = False) -> tuple[Run, tuple[str, ...]]:
+    """The run that a file holds, and a sentence on each line that was left out; see read_contents."""
+    contents = read_contents(path, salvage=salvage)
+    return contents.run, contents.warnings
+
+
+def read(path: Path, *, salvage: bool = False) -> Run:
+    """The run that a file holds; see read_contents."""
+    return read_contents(path, salvage=salvage).run
+
+
+def read_header(path: Path) -> Run | None:
+    """What a run file's first line says, as a run without launches; ``None`` where it is no run file of ours."""
+    try:
+        _, line, _ = next(_lines(path))
+        return _Assembly(_first(path, line), salvage=False).run()
+    except (StopIteration, InputError, BadLineError):
+        return None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
+    """(number, line, whether it ends in a newline) of each line."""
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while line := file.readline(MAX_LINE_BYTES):
+                number += 1
+                is_whole = line.endswith(b"\n")
+                if len(line) == MAX_LINE_BYTES and not is_whole:
+                    raise InputError(f"{path}:{number}: a line of more than {MAX_LINE_BYTES >> 20} MiB")
+                yield number, line, is_whole
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}",
+            hint="llmbench report history lists the runs there are",
+        ) from error
+
+
+def _first(path: Path, line: bytes) -> Event:
+    """The event of the first line, whose schema is looked at before anything else."""
+    schema = events.schema_of(line)
+    if schema != events.SCHEMA:
+        raise InputError(
+            f"{path}:1: schema {schema}; this llmbench reads {events.SCHEMA}",
+            hint="use the llmbench that wrote it",
+        )
+    return decode(line)
+
+
+class _Assembly:
+    """A run as its lines come in; each is held against those before it."""
+
+    def __init__(self, header: Event, *, salvage: bool) -> None:
+        if not isinstance(header, Header):
+            raise BadLineError("a run file begins with its header")
+        self._header = header
+        self._salvage = salvage
+        self._launches: dict[int, Launch] = {}
+        self._measured: dict[int, list[Measurement]] = {}
+        self._ended: set[int] = set()
+        self._is_complete = False
+
+    def add(self, event: Event) -> None:
+        """Take one event; raises BadLineError where it cannot stand here."""
+        match event:
+            case LaunchStarted():
+                self._start(event)
+            case Measurement():
+                self._measure(event)
+            case LaunchEnded():
+                launch = self._launches.get(event.launch) or self._unstarted(event.launch, event.cell)
+                self._launches[event.launch] = dataclasses.replace(
+                    launch, outcome=event.outcome, failure=event.failure
+                )
+                self._ended.add(event.launch)
+            case RunEnded():
+                self._is_complete = True
+            case Header():
+                raise BadLineError("a second header")
+
+    def _start(self, event: LaunchStarted) -> None:
+        """A launch begins."""
+        if event.launch in self._launches:
+            raise BadLineError(f"launch {event.launch} started before")
+        self._check_cell(event.cell)
+        fields = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
+        index = fields.pop("launch")
+        self._launches[index] = Launch(index=index, **fields)
+
+    def _measure(self, m: Measurement) -> None:
+        """A request of a launch; where its start is lost, it is taken for one of the only configuration."""
+        if m.launch not in self._launches:
+            if not self._salvage or len(self._header.cells) > 1:
+                raise BadLineError(f"a measurement of launch {m.launch}, which never started")
+            self._unstarted(m.launch, 0)
+        config = self._header.cells[self._launches[m.launch].cell]
+        if m.prompt >= len(config.prompts):
+            raise BadLineError(f"a measurement of prompt {m.prompt}: there are {len(config.prompts)}")
+        self._measured.setdefault(m.launch, []).append(m)
+
+    def _unstarted(self, index: int, cell: int) -> Launch:
+        """A launch that failed before it was loaded, or whose first line is lost."""
+        self._check_cell(cell)
+        self._launches[index] = Launch(index=index, cell=cell, started_at=self._header.started_at)
+        return self._launches[index]
+
+    def _check_cell(self, cell: int) -> None:
+        """Refuse the number of a configuration that the header does not have."""
+        if not 0 <= cell < len(self._header.cells):
+            raise BadLineError(f"a launch of configuration {cell}: there are {len(self._header.cells)}")
+
+    def unended(self) -> tuple[int, ...]:
+        """The launches whose end has not come."""
+        return tuple(index for index in self._launches if index not in self._ended)
+
+    def run(self) -> Run:
+        """What has come so far; a launch that has not ended is aborted."""
+        launches = tuple(
+            dataclasses.replace(launch, measurements=tuple(self._measured.get(index, ())))
+            for index, launch in self._launches.items()
+        )
+        fields = {f.name: getattr(self._header, f.name) for f in dataclasses.fields(Header)}
+        del fields["schema"]
+        return Run(**fields, launches=launches, is_complete=self._is_complete)
+
+
+def is_run_file(path: Path) -> bool:
+    """Whether the first line is a run file's header."""
+    with contextlib.suppress(OSError, EOFError, UnicodeError, RecursionError, jsonlines.Error):
+        with path.open("rb") as file:
+            line = file.readline(MAX_LINE_BYTES)
+        first: dict[str, object] = jsonlines.Reader(io.BytesIO(line)).read(type=dict)
+        return first.get("event") == events.HEADER_NAME
+    return False

@@ -1,0 +1,243 @@
+"""Prompt files, and synthetic prompts of an exact token count.
+
+A prompt file is JSON lines, one ``{"prompt": "text"}`` a line, or ``{"prompt": ["text", ...]}`` for a chat, whose turns
+are prompts of their own; other keys are ignored.
+"""
+
+import dataclasses
+import json
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+
+from llmbench.errors import InputError
+from llmbench.schema.config import Prompt
+from llmbench.schema.units import format_bytes
+
+
+class _UnfitError(ValueError):
+    """A line or a text that is no prompt; says what was expected."""
+
+
+FOLDER = Path("prompts")
+"""Where a bare name is looked for first, relative to the working directory."""
+
+MAX_FILE_BYTES = 64 << 20
+MAX_REPORTED_LINES = 100
+
+
+def read(name: str | Path) -> tuple[Prompt, ...]:
+    """The prompts of a file, or of a set known by its bare name, in the file's order.
+
+    Raises InputError that names every bad line at once; a file without a prompt is an error, too.
+    """
+    path = resolve(name)
+    turns: list[tuple[str, ...] | str] = []
+    bad: list[str] = []
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            turns.append(_prompt_of(line))
+        except _UnfitError as error:
+            bad.append(f"{path}:{number}: {error}")
+    if bad:
+        raise InputError(_listing(bad), hint='each line holds one prompt: {"prompt": "some text"}')
+    if not turns:
+        raise InputError(f"{path} holds no prompt", hint='write one a line: {"prompt": "some text"}')
+    return tuple(prompt for index, said in enumerate(turns) for prompt in _prompts_of(path.stem, index, said))
+
+
+def _prompts_of(name: str, index: int, said: tuple[str, ...] | str) -> Iterator[Prompt]:
+    """The prompt of a text, or one a turn of a chat."""
+    if isinstance(said, str):
+        yield Prompt(set=name, index=index, text=said)
+        return
+    for turn, text in enumerate(said):
+        yield Prompt(set=name, index=index, text=text, earlier=said[:turn])
+
+
+def join(sets: Iterable[Sequence[Prompt]]) -> tuple[Prompt, ...]:
+    """The prompts of several files as one list, counted on from one to the next; a chat's turns count as one."""
+    joined: list[Prompt] = []
+    offset = 0
+    for found in sets:
+        joined += [dataclasses.replace(prompt, index=prompt.index + offset) for prompt in found]
+        offset = joined[-1].index + 1
+    return tuple(joined)
+
+
+def resolve(name: str | Path) -> Path:
+    """The file a name stands for: the path as given, then ``prompts/``, then the sets in the package.
+
+    ``.jsonl`` may be left out of a bare name. Raises InputError that lists the sets there are.
+    """
+    given = Path(name)
+    bare = (given.name, f"{given.name}.jsonl") if given.parent == Path() else ()
+    packaged = _packaged()
+    candidates = [given, *(folder / file for folder in (FOLDER, packaged) for file in bare)]
+    for path in candidates:
+        if _mode(path) and not _is_folder(path):
+            return path
+    what = "is a folder, not a prompt file" if _is_folder(given) else "was not found"
+    raise InputError(f"prompt file {str(name)!r} {what}", hint=f"there are: {_known_sets()}")
+
+
+def given(text: str) -> Prompt:
+    """The prompt typed on the command line. Raises InputError if it is empty or no valid Unicode."""
+    try:
+        return Prompt(set="text", index=0, text=_checked(text))
+    except _UnfitError as error:
+        raise InputError(f"the prompt cannot be used: {error}", hint='write -p "some text"') from None
+
+
+def select(prompts: Sequence[Prompt], indices: Iterable[int]) -> tuple[Prompt, ...]:
+    """The prompts of these indices, in the order asked and each once, chats whole; all if none is asked.
+
+    Raises InputError on an index that there is not.
+    """
+    wanted = tuple(dict.fromkeys(indices))
+    there = {prompt.index for prompt in prompts}
+    unknown = [str(index) for index in wanted if index not in there]
+    if unknown:
+        raise InputError(
+            f"there is no prompt {', '.join(unknown)}: there are {len(there)}",
+            hint=f"-pi takes 0 to {max(there)}",
+        )
+    return tuple(p for index in wanted for p in prompts if p.index == index) or tuple(prompts)
+
+
+def synthetic(lengths: Iterable[int], seed: int) -> tuple[Prompt, ...]:
+    """One prompt of exactly this many tokens for each length, cut from English prose."""
+    return tuple(
+        Prompt(set="synthetic", index=i, tokens=length, seed=seed) for i, length in enumerate(lengths)
+    )
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The file's lines without a byte-order mark. Raises InputError if it cannot be read or is too large."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}", hint="check the path given to -pf"
+        ) from None
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(
+            f"{path} is larger than {format_bytes(MAX_FILE_BYTES)}, the most a prompt file may be",
+            hint="split it into several files",
+        )
+    return data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+
+
+def _prompt_of(line: bytes) -> tuple[str, ...] | str:
+    """The text of one line, or the user's turns of a chat."""
+    entry = _parsed(line)
+    if not isinstance(entry, dict):
+        raise _UnfitError(f'expected {{"prompt": "text"}}, found {_kind(entry)}')
+    if "prompt" not in entry:
+        raise _UnfitError(f'expected the key "prompt", found {", ".join(map(repr, entry)) or "no key"}')
+    text: object = entry["prompt"]
+    if isinstance(text, list):
+        if not text or not all(isinstance(turn, str) for turn in text):
+            raise _UnfitError("expected a chat as a list of at least one text, the user's turns")
+        return tuple(_checked(turn) for turn in text)
+    if not isinstance(text, str):
+        raise _UnfitError(f"expected a text as prompt, found {_kind(text)}")
+    return _checked(text)
+
+
+def _parsed(line: bytes) -> object:
+    """The JSON value of one line."""
+    try:
+        return json.loads(line.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise _UnfitError(f"not valid Unicode (byte {error.start + 1} is not UTF-8)") from None
+    except json.JSONDecodeError as error:
+        raise _UnfitError(f"expected JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise _UnfitError('expected {"prompt": "text"}, found JSON nested too deeply') from None
+    except _UnfitError:
+        raise
+    except ValueError:
+        # the only one left: an integer of more than 4300 digits
+        raise _UnfitError("expected a text as prompt, found a number too long to read") from None
+
+
+def _checked(text: str) -> str:
+    """The text, if a model can read it."""
+    if not text.strip():
+        raise _UnfitError("expected a prompt that is not empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _UnfitError(f"not valid Unicode (lone surrogate at character {error.start + 1})") from None
+    return text
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object, each of whose keys stands in it once."""
+    entry: dict[str, object] = {}
+    for key, value in pairs:
+        if key in entry:
+            raise _UnfitError(f"expected each key once, found {key!r} twice")
+        entry[key] = value
+    return entry
+
+
+def _refuse_constant(name: str) -> float:
+    """Never returns: JSON has no NaN and no infinity."""
+    raise _UnfitError(f"expected JSON, which has no {name}")
+
+
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+}
+
+
+def _kind(value: object) -> str:
+    """What a JSON value is called in a message."""
+    return _KINDS.get(type(value), "null")
+
+
+def _listing(bad: list[str]) -> str:
+    """Every bad line on a line of its own, up to a hundred."""
+    more = len(bad) - MAX_REPORTED_LINES
+    rest = [f"and {more} more bad lines"] if more > 0 else []
+    return "\n".join([*bad[:MAX_REPORTED_LINES], *rest])
+
+
+def _mode(path: Path) -> int:
+    """The file type bits of what a path leads to; 0 where it leads to nothing, or is too long to exist."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def _is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(_mode(path))
+
+
+def _packaged() -> Path:
+    """The folder of the package's own data."""
+    return Path(str(resources.files("llmbench.data")))
+
+
+def packaged(name: str) -> Path:
+    """The file of a set that comes with the package."""
+    return _packaged() / f"{name}.jsonl"
+
+
+def _known_sets() -> str:
+    """Every set that a bare name finds, for a hint."""
+    local = sorted(str(path) for path in FOLDER.glob("*.jsonl"))
+    packaged = sorted(path.stem for path in _packaged().glob("*.jsonl"))
+    return ", ".join([*local, *(name for name in packaged if str(FOLDER / f"{name}.jsonl") not in local)])
