@@ -17,7 +17,7 @@ from pathlib import Path
 
 from llmbench.analysis.comparison.compare import Comparison, compare
 from llmbench.analysis.comparison.rule import COMPARED
-from llmbench.analysis.report import Report, summarize
+from llmbench.analysis.report import Report, summarize_run
 from llmbench.convert import pipeline
 from llmbench.models import demo
 from llmbench.render.sentences.verdict import sentence
@@ -85,7 +85,7 @@ def _measured(model: Path, path: Path, asked: argparse.Namespace) -> Report:
     command += ["--foreign-cpu-limit", asked.foreign_cpu_limit]
     command += ["--output-dir", str(path.parent), "--name", path.stem]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return summarize(reader.read(path), COMPARED)
+    return summarize_run(reader.read_run(path), COMPARED)
 
 
 def _told(found: Comparison) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import llmbench
 from llmbench.analysis import stats
 from llmbench.engines import catalog
-from llmbench.engines.base import Request
+from llmbench.engines.base import EngineRequest
 from llmbench.engines.openvino.core import slice_last_position
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.machine.interference import Probe
@@ -40,7 +40,7 @@ def times(start_ns: int, at_ns: tuple[int, ...]) -> Times:
 def open_session(model: str, **changes: Any) -> Any:
     """A loaded engine."""
     config = RunConfig(model=model, prompts=(Prompt(set="s", index=0, text="x"),), **changes)
-    return catalog.find(config.engine).open(config)
+    return catalog.find_engine(config.engine).open(config)
 
 
 def bare_genai(session: Any) -> Callable[[tuple[int, ...]], Times]:
@@ -98,7 +98,7 @@ def of_session(session: Any) -> Callable[[tuple[int, ...]], Times]:
     """One request through our own session."""
 
     def call(ids: tuple[int, ...]) -> Times:
-        made = session.generate(Request(input_ids=(ids,), output_tokens=OUTPUT_TOKENS))
+        made = session.generate(EngineRequest(input_ids=(ids,), output_tokens=OUTPUT_TOKENS))
         return times(made.start_ns, made.sequences[0].at_ns)
 
     return call
@@ -134,7 +134,7 @@ def ratios(name: str, session: Any, bare: Callable[[tuple[int, ...]], Times], pa
 
 def compared(ours: list[float], theirs: list[float]) -> str:
     """The median ratio with its interval, and the ratio of the fastest tenths, which noise touches least."""
-    ratio = stats.summarize([mine / their for mine, their in zip(ours, theirs, strict=True)])
+    ratio = stats.summarize_values([mine / their for mine, their in zip(ours, theirs, strict=True)])
     fastest = statistics.quantiles(ours, n=10)[0] / statistics.quantiles(theirs, n=10)[0]
     return f"{ratio.median:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] (fastest tenth {fastest:.3f})"
 
@@ -143,7 +143,7 @@ def seconds_a_token(tokens: int = TOKENS) -> tuple[float, float]:
     """CPU seconds of our code a token, where the model takes no time: the scripted session, and a heartbeat."""
     session = open_session("first=1us,next=0us", engine="scripted")
     start = time.process_time()
-    session.generate(Request(input_ids=((1, 2, 3),), output_tokens=tokens))
+    session.generate(EngineRequest(input_ids=((1, 2, 3),), output_tokens=tokens))
     ours = (time.process_time() - start) / tokens
     heartbeat = Heartbeat.create()
     start = time.process_time()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.rule import COMPARED
-from llmbench.analysis.report import summarize
-from llmbench.cli.messages import load
+from llmbench.analysis.report import summarize_run
+from llmbench.cli.messages import load_run
 from llmbench.machine import environment
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement, Sequence
@@ -83,12 +83,12 @@ def main() -> None:
         for seed, path in enumerate(paths):
             write(path, seed)
         compare(
-            summarize(load(paths[0]), COMPARED), summarize(load(paths[1]), COMPARED)
+            summarize_run(load_run(paths[0]), COMPARED), summarize_run(load_run(paths[1]), COMPARED)
         )  # everything is imported now
         instants = [time.process_time()]
-        runs = [load(path) for path in paths]
+        runs = [load_run(path) for path in paths]
         instants.append(time.process_time())
-        base, candidate = (summarize(run, COMPARED) for run in runs)
+        base, candidate = (summarize_run(run, COMPARED) for run in runs)
         instants.append(time.process_time())
         comparison = compare(base, candidate)
         same = not comparison.agreement.partings

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.compare import compare as compare_reports
 from llmbench.analysis.comparison.rule import COMPARED, Rule
-from llmbench.analysis.report import summarize
+from llmbench.analysis.report import summarize_run
 from llmbench.measure import plan, session
-from llmbench.measure.launcher import Event, Limits
+from llmbench.measure.launcher import LaunchEvent, TimeLimits
 from llmbench.models.resolve import check_lengths, complete, find_subject
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Run as Record
@@ -36,7 +36,7 @@ class Run(Record):
 
         from llmbench.render import tidy
 
-        return pd.DataFrame(tidy.rows(self), columns=list(tidy.COLUMNS))
+        return pd.DataFrame(tidy.rows(self), columns=list(tidy.TIDY_COLUMNS))
 
 
 def measure(
@@ -44,7 +44,7 @@ def measure(
     output_dir: str | Path = "reports",
     name: str | None = None,
     limit_s: float = _LIMIT_S,
-    on_event: Callable[[Event], None] | None = None,
+    on_event: Callable[[LaunchEvent], None] | None = None,
 ) -> Run:
     """Measure configurations in fresh processes, and return the run that was kept in *output_dir*.
 
@@ -75,8 +75,8 @@ def measure(
         events = session.record(
             file,
             cells,
-            plan.launches(cells),
-            limits=Limits(load_s=limit_s, request_s=limit_s),
+            plan.plan_launches(cells),
+            limits=TimeLimits(load_s=limit_s, request_s=limit_s),
             subjects=subjects,
         )
         with contextlib.closing(events):
@@ -84,7 +84,7 @@ def measure(
     return load(path)
 
 
-def _hand_on(events: Generator[Event], on_event: Callable[[Event], None] | None) -> None:
+def _hand_on(events: Generator[LaunchEvent], on_event: Callable[[LaunchEvent], None] | None) -> None:
     """Ask for each event, which begins the next request, and show it to who wants to see it."""
     for event in events:
         if on_event is not None:
@@ -106,7 +106,7 @@ def load_with_warnings(path: str | Path, *, salvage: bool = False) -> tuple[Run,
         if file.suffix == ".jsonl" or reader.is_run_file(file):
             record, warnings = reader.read_with_warnings(file, salvage=salvage)
         else:
-            record, warnings = importers.read(file), ()
+            record, warnings = importers.read_report(file), ()
         return Run(**{each.name: getattr(record, each.name) for each in dataclasses.fields(record)}), warnings
 
 
@@ -129,4 +129,4 @@ def _without_collections() -> Iterator[None]:
 def compare(base: Record, candidate: Record, rule: Rule | None = None) -> Comparison:
     """Base against candidate, launch against launch; *rule* has the thresholds and what may differ."""
     chosen = rule or Rule()
-    return compare_reports(summarize(base, COMPARED), summarize(candidate, COMPARED), chosen)
+    return compare_reports(summarize_run(base, COMPARED), summarize_run(candidate, COMPARED), chosen)

@@ -16,7 +16,7 @@ import pytest
 
 from llmbench.analysis.comparison.compare import Comparison, compare
 from llmbench.analysis.comparison.rule import COMPARED
-from llmbench.analysis.report import summarize
+from llmbench.analysis.report import summarize_run
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement, Memory, Sequence
 from llmbench.schema.run import Cpu, Environment, InForce, Launch, Outcome, Provenance, Run, Topology
@@ -281,7 +281,7 @@ def compared(kind: str) -> Comparison:
         "one launch": (story(launches=1), story(1.3, launches=1)),
         "incomparable": (base, stranger),
     }
-    return compare(*(summarize(run, COMPARED) for run in pairs[kind]))
+    return compare(*(summarize_run(run, COMPARED) for run in pairs[kind]))
 
 
 @pytest.fixture

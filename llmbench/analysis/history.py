@@ -9,7 +9,7 @@ from llmbench.analysis import stats
 from llmbench.analysis.comparison import change
 from llmbench.analysis.comparison.change import Change, Sample
 from llmbench.analysis.comparison.rule import COMPARED, Rule
-from llmbench.analysis.report import Report, Row, settings
+from llmbench.analysis.report import Report, Row, varied_settings
 from llmbench.analysis.stats import Summary
 from llmbench.schema.config import Prompt
 
@@ -40,7 +40,7 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class HistoryEntry:
     """One configuration (*cell*) of one run."""
 
     report: Report
@@ -66,13 +66,13 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class HistoryLine:
     """The runs of one setup, oldest first."""
 
     setup: Setup
-    entries: tuple[Entry, ...]
+    entries: tuple[HistoryEntry, ...]
 
-    def last(self, count: int | None) -> "Line":
+    def last(self, count: int | None) -> "HistoryLine":
         """The same line with its last *count* runs; ``None`` is all."""
         return self if count is None else dataclasses.replace(self, entries=self.entries[-count:])
 
@@ -87,9 +87,9 @@ class Track:
     points: tuple[Summary | None, ...]
 
 
-def lines(reports: Iterable[Report]) -> tuple[Line, ...]:
+def history_lines(reports: Iterable[Report]) -> tuple[HistoryLine, ...]:
     """The runs by what they measured, the line that was added to last first."""
-    found: list[tuple[Setup, list[Entry]]] = []
+    found: list[tuple[Setup, list[HistoryEntry]]] = []
     for report in sorted(reports, key=lambda report: report.run.started_at):
         for cell in range(len(report.run.cells)):
             setup = setup_of(report, cell)
@@ -97,8 +97,8 @@ def lines(reports: Iterable[Report]) -> tuple[Line, ...]:
             if entries is None:
                 entries = []
                 found.append((setup, entries))
-            entries.append(Entry(report=report, cell=cell))
-    made = [Line(setup=setup, entries=tuple(entries)) for setup, entries in found]
+            entries.append(HistoryEntry(report=report, cell=cell))
+    made = [HistoryLine(setup=setup, entries=tuple(entries)) for setup, entries in found]
     return tuple(sorted(made, key=lambda line: line.entries[-1].report.run.started_at, reverse=True))
 
 
@@ -115,11 +115,11 @@ def setup_of(report: Report, cell: int) -> Setup:
         "CPU": machine.cpu_model,
         "CPUs": str(len(machine.topology.allowed) or ""),
     }
-    named |= {name: value for name, value in settings(config).items() if name not in _NOT_WHAT}
+    named |= {name: value for name, value in varied_settings(config).items() if name not in _NOT_WHAT}
     return Setup(named=named, prompts=tuple(prompt.sha256 for prompt in config.prompts))
 
 
-def tracks(line: Line, names: Sequence[str]) -> tuple[Track, ...]:
+def tracks(line: HistoryLine, names: Sequence[str]) -> tuple[Track, ...]:
     """Every prompt's metrics over the runs of a line."""
     by_prompt = [{row.prompt.sha256: row for row in entry.rows} for entry in line.entries]
     found = []
@@ -139,13 +139,13 @@ def tracks(line: Line, names: Sequence[str]) -> tuple[Track, ...]:
     return tuple(found)
 
 
-def mean(entry: Entry, metric: str) -> Summary | None:
+def mean(entry: HistoryEntry, metric: str) -> Summary | None:
     """The geometric mean over the prompts of a run, with its interval over launches; ``None`` if one lacks it."""
     found = _sample(entry, metric)
     return stats.summarize_launches([math.exp(log) for log in found.logs.values()]) if found else None
 
 
-def steps(line: Line, metric: str, rule: Rule | None = None) -> tuple[Change | None, ...]:
+def steps(line: HistoryLine, metric: str, rule: Rule | None = None) -> tuple[Change | None, ...]:
     """For each run the change of the mean over prompts from the last green run before it.
 
     ``None`` where there is none, or where the metric has no verdict. Nothing is corrected for how many runs there
@@ -159,7 +159,7 @@ def steps(line: Line, metric: str, rule: Rule | None = None) -> tuple[Change | N
     for entry in line.entries:
         now = _sample(entry, metric)
         found.append(
-            change.judge(metric, before, now, threshold=threshold, is_valid=entry.report.is_valid)
+            change.judge_change(metric, before, now, threshold=threshold, is_valid=entry.report.is_valid)
             if before and now
             else None
         )
@@ -185,12 +185,12 @@ def baseline(candidate: Report, reports: Iterable[Report]) -> Report | None:
 def _is_green(report: Report, setup: Setup) -> bool:
     """Whether a run has a green configuration of that setup."""
     return any(
-        setup_of(report, cell) == setup and Entry(report=report, cell=cell).is_green
+        setup_of(report, cell) == setup and HistoryEntry(report=report, cell=cell).is_green
         for cell in range(len(report.run.cells))
     )
 
 
-def _sample(entry: Entry, metric: str) -> Sample | None:
+def _sample(entry: HistoryEntry, metric: str) -> Sample | None:
     """A run's launches as a comparison takes them; ``None`` where it has no prompt."""
     rows = entry.rows
     return change.sample(rows, metric) if rows else None

@@ -14,7 +14,7 @@ from llmbench.schema.measurement import Finish, Measurement
 from llmbench.schema.measurement import Sequence as Answer
 from llmbench.schema.run import Outcome, Run
 
-Place = tuple[int, int]
+CellPrompt = tuple[int, int]
 """A cell and a prompt of it, by index."""
 
 
@@ -69,7 +69,7 @@ def have_tokens(one: Output, other: "Output") -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class PromptOutputs:
     """The requests of one prompt by iteration, in the order of their launches."""
 
     config: RunConfig
@@ -101,16 +101,16 @@ class Told:
         yield from first.values()
 
 
-def of(run: Run) -> dict[Place, Told]:
+def outputs_of(run: Run) -> dict[CellPrompt, PromptOutputs]:
     """What greedy search was asked, by prompt, in launches that finished."""
-    found: dict[Place, Told] = {}
+    found: dict[CellPrompt, PromptOutputs] = {}
     for launch in run.launches:
         config = run.config_of(launch)
         if launch.outcome is Outcome.FINISHED and _is_greedy(config):
             for m in launch.measurements:
                 place = launch.cell, m.prompt
                 if place not in found:
-                    found[place] = Told(config=config, prompt=config.prompts[m.prompt], requests={})
+                    found[place] = PromptOutputs(config=config, prompt=config.prompts[m.prompt], requests={})
                 found[place].requests.setdefault(m.iteration, []).append(m)
     return found
 
@@ -121,7 +121,7 @@ def _is_greedy(config: RunConfig) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parting:
+class Divergence:
     """Two outputs for one variant of a prompt (in the base's cell, where two runs are compared) that are not the same.
 
     *launches* made them. *token* is the number of the first token that differs (the first is 1), and *tokens* how many
@@ -146,10 +146,10 @@ class Agreement:
 
     variants: int
     has_tokens: bool = True
-    partings: tuple[Parting, ...] = ()
+    partings: tuple[Divergence, ...] = ()
 
     @property
-    def first(self) -> Parting | None:
+    def first(self) -> Divergence | None:
         """The parting after the fewest tokens; ``None`` where there is none."""
         return min(self.partings, key=lambda parting: parting.token or 0, default=None)
 
@@ -202,12 +202,12 @@ class _Said:
         """Whether a pair that agrees for so many tokens is to be told rather than the one before."""
         return agreed > before if self.is_one_enough else agreed < before
 
-    def parting(self, judgement: _Judgement) -> Parting:
+    def parting(self, judgement: _Judgement) -> Divergence:
         """Where the outputs of a pair part."""
         one, other = judgement.pair
         has_tokens = have_tokens(one, other)
         longest = max(len(output.sequence.token_ids) for output in judgement.pair)
-        return Parting(
+        return Divergence(
             cell=self.cell,
             prompt=self.prompt,
             variant=self.variant if self.prompt.is_permuted else None,
@@ -220,7 +220,7 @@ class _Said:
 def within(run: Run) -> Agreement:
     """Whether the launches of a run said the same for each variant of a prompt."""
     found = []
-    for (cell, _), told in sorted(of(run).items()):
+    for (cell, _), told in sorted(outputs_of(run).items()):
         for variant in told.variants:
             complete = [output for output in told.outputs(variant) if output.is_complete]
             if len({output.measurement.launch for output in complete}) > 1:
@@ -231,12 +231,12 @@ def within(run: Run) -> Agreement:
     return _judge(found)
 
 
-def between(base: Run, candidate: Run, places: Iterable[tuple[Place, Place]]) -> Agreement:
+def between(base: Run, candidate: Run, places: Iterable[tuple[CellPrompt, CellPrompt]]) -> Agreement:
     """Whether two runs said the same for each variant that both have of the prompts at these *places*.
 
     Where launches of one side differ among themselves, the two are the same if any of either side are.
     """
-    left, right = of(base), of(candidate)
+    left, right = outputs_of(base), outputs_of(candidate)
     found = []
     for place, other in places:
         if place not in left or other not in right:
@@ -250,7 +250,7 @@ def between(base: Run, candidate: Run, places: Iterable[tuple[Place, Place]]) ->
     return _judge(found)
 
 
-def _pairs(base: Told, candidate: Told, variant: int) -> Iterator[tuple[Output, Output]]:
+def _pairs(base: PromptOutputs, candidate: PromptOutputs, variant: int) -> Iterator[tuple[Output, Output]]:
     """Each output of one side for a variant with each of the other, as they are asked for."""
     for one in base.outputs(variant):
         for other in candidate.outputs(variant):

@@ -12,16 +12,16 @@ from llmbench.analysis import (
     caveats,
     output_agreement,
     placement_proof,
+    stability,
     stats,
-    steadiness,
     validity,
 )
 from llmbench.analysis.bandwidth import BANDWIDTH, ROW_METRICS, Bounds
 from llmbench.analysis.metrics import LOAD, METRICS
 from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Effect, Proof
+from llmbench.analysis.stability import Stability
 from llmbench.analysis.stats import Summary
-from llmbench.analysis.steadiness import Steadiness
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import ModelCache, Outcome, Run
@@ -79,9 +79,9 @@ class Report:
         return distinguish(self.run.cells)
 
     @property
-    def steadiness(self) -> tuple[Steadiness, ...]:
+    def steadiness(self) -> tuple[Stability, ...]:
         """How steady each row was over its iterations, in the order of the rows."""
-        return steadiness.judge(self.run)
+        return stability.judge_stability(self.run)
 
     @property
     def agreement(self) -> Agreement:
@@ -89,7 +89,7 @@ class Report:
         return output_agreement.within(self.run)
 
 
-def summarize(run: Run, names: Iterable[str] = ROW_METRICS) -> Report:
+def summarize_run(run: Run, names: Iterable[str] = ROW_METRICS) -> Report:
     """The rows of a run over the measurements that count; *names* are the metrics wanted."""
     names = tuple(names)
     groups = sorted(_measured(run).items(), key=lambda group: group[0])
@@ -182,7 +182,7 @@ def _summary(values: Mapping[int, Sequence[float]], medians: Mapping[int, float]
     """Over launches where there are several, else over the iterations of the one."""
     if len(medians) > 1:
         return stats.summarize_launches(list(medians.values()))
-    return stats.summarize(next(iter(values.values())))
+    return stats.summarize_values(next(iter(values.values())))
 
 
 def _load(run: Run, cell: int) -> dict[ModelCache | None, Summary]:
@@ -220,7 +220,7 @@ def _cache_warning(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     return (f"{shown}: was it answered from a cache?",)
 
 
-def settings(config: RunConfig) -> dict[str, str]:
+def varied_settings(config: RunConfig) -> dict[str, str]:
     """A configuration as flat text by name, prompts left out; properties and scheduler under their own names."""
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     properties, scheduler = fields.pop("properties"), fields.pop("scheduler")
@@ -242,7 +242,7 @@ def distinguish(cells: Sequence[RunConfig]) -> tuple[Mapping[str, str], ...]:
 
     IRs beside each other are told apart by their weight format, and their paths are left out.
     """
-    flat = [settings(config) for config in cells]
+    flat = [varied_settings(config) for config in cells]
     names = dict.fromkeys(name for found in flat for name in found)
     varied = [name for name in names if len({found.get(name, "") for found in flat}) > 1]
     if _are_told_apart(cells):

@@ -17,7 +17,7 @@ from llmbench.schema.run import Run, Topology
 from llmbench.schema.units import format_list
 
 LATENCIES = ("first_token", "second_token", "next_token")
-METRICS = (*LATENCIES, "memory")
+SPEEDUP_METRICS = (*LATENCIES, "memory")
 _THREADS = "INFERENCE_NUM_THREADS"
 
 
@@ -30,7 +30,7 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class SocketSetup:
     """One way to use the sockets: the cell of a run that measures it, and where its launches ran."""
 
     cell: int
@@ -49,7 +49,7 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class SpeedupEntry:
     """A metric of one setup and prompt in seconds or bytes, over launches.
 
     *gain* is how many times better than the faster socket alone, paired block by block: above 1 it is faster; of
@@ -61,12 +61,12 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class SpeedupLine:
     """One setup and prompt; *invalid* counts the requests that do not count, of *measured*."""
 
-    setup: Setup
+    setup: SocketSetup
     input_tokens: int
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, SpeedupEntry]
     measured: int
     invalid: int
 
@@ -79,14 +79,14 @@ class Speedup:
     it. *blocks* counts those with a launch of every setup.
     """
 
-    setups: tuple[Setup, ...]
-    base: Setup
-    lines: tuple[Line, ...]
+    setups: tuple[SocketSetup, ...]
+    base: SocketSetup
+    lines: tuple[SpeedupLine, ...]
     over_both: Mapping[str, Mapping[int, Ratio]]
     blocks: int
 
     @property
-    def split(self) -> Setup:
+    def split(self) -> SocketSetup:
         """The setup with tensor parallelism."""
         return next(setup for setup in self.setups if setup.kind is Kind.SPLIT)
 
@@ -118,7 +118,7 @@ class Speedup:
         return best
 
 
-def configurations(
+def socket_configurations(
     base: RunConfig, machine: Topology, sockets: tuple[int, ...] = ()
 ) -> tuple[RunConfig, ...]:
     """The cells to measure: each of *sockets* alone, all of them, and all of them with tensor parallelism.
@@ -160,7 +160,7 @@ def _where_to(machine: Topology) -> str:
     return "run it on a machine of two sockets; llmbench profile says here what a second one could bring"
 
 
-def kind_of(config: RunConfig) -> Kind:
+def setup_kind(config: RunConfig) -> Kind:
     """How a configuration uses the sockets."""
     if config.is_tensor_parallel:
         return Kind.SPLIT
@@ -168,9 +168,9 @@ def kind_of(config: RunConfig) -> Kind:
 
 
 def tabulate(report: Report) -> Speedup:
-    """The table of a report whose cells are those of `configurations`; InputError where they are not."""
+    """The table of a report whose cells are those of `socket_configurations`; InputError where they are not."""
     run = report.run
-    if {kind_of(config) for config in run.cells} != set(Kind) or not all(
+    if {setup_kind(config) for config in run.cells} != set(Kind) or not all(
         config.sockets for config in run.cells
     ):
         raise InputError(
@@ -192,14 +192,14 @@ def tabulate(report: Report) -> Speedup:
     )
 
 
-def _setup(run: Run, cell: int) -> Setup:
+def _setup(run: Run, cell: int) -> SocketSetup:
     """What a cell measures."""
     told = [launch.in_force.properties.get(_THREADS, "") for launch in run.launches if launch.cell == cell]
     threads = next((int(text) for text in told if text.isdecimal()), None)
     config = run.cells[cell]
-    return Setup(
+    return SocketSetup(
         cell=cell,
-        kind=kind_of(config),
+        kind=setup_kind(config),
         sockets=config.sockets,
         threads=threads,
         proof=placement_proof.prove(run, cell),
@@ -244,7 +244,7 @@ class _Rows:
             return None
         return stats.paired_ratio([lower[block] for block in shared], [upper[block] for block in shared])
 
-    def over(self, metric: str, slower: Setup, faster: Setup) -> dict[int, Ratio]:
+    def over(self, metric: str, slower: SocketSetup, faster: SocketSetup) -> dict[int, Ratio]:
         """How many times faster one setup is than another, by input length."""
         found = {
             row.input_tokens: self.ratio(metric, prompt, slower.cell, faster.cell)
@@ -254,16 +254,16 @@ class _Rows:
         return {length: ratio for length, ratio in found.items() if ratio is not None}
 
 
-def _line(rows: _Rows, row: Row, setup: Setup, base: Setup) -> Line:
+def _line(rows: _Rows, row: Row, setup: SocketSetup, base: SocketSetup) -> SpeedupLine:
     """One row of the table."""
     entries = {}
-    for name in METRICS:
+    for name in SPEEDUP_METRICS:
         if name in row.summaries:
             above, below = (base, setup) if name in LATENCIES else (setup, base)
             is_base = setup == base
             gain = None if is_base else rows.ratio(name, row.prompt.index, above.cell, below.cell)
-            entries[name] = Entry(summary=row.summaries[name], gain=gain)
-    return Line(
+            entries[name] = SpeedupEntry(summary=row.summaries[name], gain=gain)
+    return SpeedupLine(
         setup=setup,
         input_tokens=row.input_tokens,
         entries=entries,
@@ -272,10 +272,10 @@ def _line(rows: _Rows, row: Row, setup: Setup, base: Setup) -> Line:
     )
 
 
-def _faster(rows: _Rows, alone: Sequence[Setup]) -> Setup:
+def _faster(rows: _Rows, alone: Sequence[SocketSetup]) -> SocketSetup:
     """The socket with the lower latencies alone: the geometric mean over prompts of first and next tokens."""
 
-    def mean(setup: Setup) -> float:
+    def mean(setup: SocketSetup) -> float:
         found = [
             statistics.fmean(logs.values())
             for cell, prompt in rows.rows

@@ -58,7 +58,7 @@ class Ratio:
         return math.isfinite(self.high)
 
 
-def summarize(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Summary:
+def summarize_values(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Summary:
     """The median and its order-statistic interval; assumes nothing of the distribution.
 
     The k-th value from either end is taken for the largest k whose binomial tail is within the error allowed

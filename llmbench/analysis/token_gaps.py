@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmbench.analysis import validity
-from llmbench.analysis.validity import Judged
+from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.schema.config import Prompt
 from llmbench.schema.run import Run
 from llmbench.schema.units import NS_PER_S
@@ -36,7 +36,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class GapProfile:
     """The gaps of one prompt under one configuration, second token first; over all requests that count."""
 
     cell: int
@@ -75,7 +75,7 @@ class _Waits:
     seconds: Sequence[float]
 
 
-def profiles(run: Run) -> tuple[Profile, ...]:
+def gap_profiles(run: Run) -> tuple[GapProfile, ...]:
     """The gaps of every prompt whose requests count and tell when each token came."""
     groups: dict[_Place, list[_Waits]] = collections.defaultdict(list)
     for waits in _all_waits(run):
@@ -93,12 +93,12 @@ def slopes(run: Run) -> tuple[Slope | None, ...]:
 
 def _all_waits(run: Run) -> Iterator[_Waits]:
     """The waits of every request that counts and has more than one event."""
-    for judged in validity.judge(run):
+    for judged in validity.judge_run(run):
         if judged.counts and judged.measurement.has_token_times and len(judged.measurement.longest.at_ns) > 1:
             yield _waits(judged)
 
 
-def _waits(judged: Judged) -> _Waits:
+def _waits(judged: JudgedMeasurement) -> _Waits:
     """The waits of one request, of the sequence that ends last."""
     sequence = judged.measurement.longest
     counts = sequence.counts or (1,) * len(sequence.at_ns)
@@ -112,12 +112,12 @@ def _waits(judged: Judged) -> _Waits:
     )
 
 
-def _profile(run: Run, requests: Sequence[_Waits]) -> Profile:
+def _profile(run: Run, requests: Sequence[_Waits]) -> GapProfile:
     """The gaps of one prompt by token."""
     cell, prompt = requests[0].place
     input_tokens = statistics.median_low([waits.input_tokens for waits in requests])
     found = _by_token(requests)
-    return Profile(
+    return GapProfile(
         cell=cell,
         prompt=run.cells[cell].prompts[prompt],
         input_tokens=input_tokens,

@@ -23,7 +23,7 @@ That is what broken weights give where no logits are seen; a single output so lo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class JudgedMeasurement:
     """A measurement, where it was made, and why it does not count (empty if it does)."""
 
     launch: Launch
@@ -47,13 +47,13 @@ class Judged:
         return self.config.prompts[self.measurement.prompt]
 
 
-def judge(run: Run) -> Iterator[Judged]:
+def judge_run(run: Run) -> Iterator[JudgedMeasurement]:
     """Every measurement of a run with its verdict, warm-ups and launches that did not finish included."""
     for launch in run.launches:
         config = run.config_of(launch)
         verdicts = judge_launch(launch.measurements, config)
         for m, found in zip(launch.measurements, verdicts, strict=True):
-            yield Judged(launch=launch, config=config, measurement=m, reasons=found)
+            yield JudgedMeasurement(launch=launch, config=config, measurement=m, reasons=found)
 
 
 def reasons(m: Measurement, config: RunConfig, launch_measurements: Sequence[Measurement]) -> tuple[str, ...]:

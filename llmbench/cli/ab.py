@@ -11,20 +11,36 @@ import click
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.paired_run import compare_sides, flagged_prompts, settle
 from llmbench.analysis.comparison.rule import Rule, read_thresholds
-from llmbench.cli.compare import FORMS, annotate, check_files, comparison_options, exit_code, show, write
+from llmbench.cli.compare import (
+    FORMS,
+    annotate,
+    check_output_files,
+    comparison_exit_code,
+    comparison_options,
+    show_comparisons,
+    write_comparisons,
+)
 from llmbench.cli.messages import complain, say
 from llmbench.cli.options.sides import Side, read_sides, side_options
 from llmbench.cli.options.types import Command, check_folder
-from llmbench.cli.run_view import LEAST_BLOCKS, Outputs, Stop, Ways, block_options, describe, measure_blocks
+from llmbench.cli.run_view import (
+    LEAST_BLOCKS,
+    Outputs,
+    Stop,
+    Ways,
+    block_options,
+    describe_block,
+    measure_blocks,
+)
 from llmbench.errors import ExitCode, worst
-from llmbench.measure.launcher import Limits
+from llmbench.measure.launcher import TimeLimits
 from llmbench.schema.run import Outcome
 from llmbench.store import reader
 
 _SHARE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*%")
 
 
-class Share(click.ParamType[float]):
+class ShareType(click.ParamType[float]):
     """``2%`` as 0.02; more than nothing, and less than the whole."""
 
     name = "N%"
@@ -59,7 +75,7 @@ Examples:
 )
 @click.option(
     "--until",
-    type=Share(),
+    type=ShareType(),
     help=f"Stop when the intervals of both means are so narrow; not before {LEAST_BLOCKS} blocks.",
 )
 @click.option("--confirm", is_flag=True, help="Measure what seems slower again, before it counts.")
@@ -99,11 +115,11 @@ def command(  # noqa: PLR0917
     once it is for both. The exit code is 1 where B is slower. The run file holds both sides; compare it again with
     llmbench report compare FILE.
     """
-    files = check_files({form: options.pop(form) for form in FORMS})
+    files = check_output_files({form: options.pop(form) for form in FORMS})
     check_folder(output_dir, "--output-dir")
     rule = Rule(thresholds=read_thresholds(threshold))
     sides = read_sides(ctx, recipes, options, blocks=blocks)
-    say(*describe(sides))
+    say(*describe_block(sides))
     if dry_run:
         say(f"blocks: {blocks}, launches: {2 * blocks}; nothing was run")
         return ExitCode.OK
@@ -111,7 +127,7 @@ def command(  # noqa: PLR0917
         rule=rule,
         outputs=Outputs(folder=output_dir, name=name, overwrite=overwrite),
         ways=Ways(
-            limits=Limits(load_s=timeout, request_s=timeout),
+            limits=TimeLimits(load_s=timeout, request_s=timeout),
             keep_going=keep_going,
             is_strict=strict,
             is_quiet=quiet,
@@ -121,8 +137,8 @@ def command(  # noqa: PLR0917
     comparisons = [trial.measure(sides)]
     if confirm and comparisons[0].alarms:
         comparisons = list(settle(comparisons[0], trial.measure_again(sides, comparisons[0])))
-        show(comparisons[1:])
-    write(comparisons, files)
+        show_comparisons(comparisons[1:])
+    write_comparisons(comparisons, files)
     return _exit_code(comparisons, strict=strict)
 
 
@@ -138,7 +154,7 @@ class _Trial:
     def measure(self, sides: tuple[Side, Side]) -> Comparison:
         """Measure the blocks, show what they say."""
         comparison = self._compare(sides, self.outputs, first_launch=0)
-        show([comparison])
+        show_comparisons([comparison])
         return comparison
 
     def measure_again(self, sides: tuple[Side, Side], found: Comparison) -> Comparison:
@@ -154,7 +170,7 @@ class _Trial:
         """The comparison of what was measured; says where it is kept."""
         path = measure_blocks(sides, outputs, self.ways, self.stop, first_launch=first_launch)
         say(f"written: {path}")
-        return annotate(compare_sides(reader.read(path), self.rule))
+        return annotate(compare_sides(reader.read_run(path), self.rule))
 
 
 def _narrowed(side: Side, prompts: frozenset[str]) -> Side:
@@ -182,5 +198,5 @@ def _launch_code(comparison: Comparison) -> ExitCode:
 def _exit_code(comparisons: Sequence[Comparison], *, strict: bool) -> ExitCode:
     """What the last comparison says, and 5 where launches are to blame, also for there being nothing to compare."""
     launches = worst(_launch_code(each) for each in comparisons)
-    verdict = exit_code(comparisons[-1], fail_on_regression=True, strict=strict)
+    verdict = comparison_exit_code(comparisons[-1], fail_on_regression=True, strict=strict)
     return launches if launches and verdict is ExitCode.USAGE else worst([launches, verdict])

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from llmbench.analysis import history
 from llmbench.analysis.comparison.rule import COMPARED
-from llmbench.analysis.report import Report, summarize
-from llmbench.cli.messages import load
+from llmbench.analysis.report import Report, summarize_run
+from llmbench.cli.messages import load_run
 from llmbench.errors import InputError
 from llmbench.store import reader
 
 LATEST = "latest"
 
 
-def find(name: str, candidate: Report, folder: Path) -> Report:
+def find_baseline(name: str, candidate: Report, folder: Path) -> Report:
     """The run of that name in a folder; ``latest`` is the last that was whole and valid and measured the same.
 
     The same is: on the same machine, in the same configuration, whatever the versions. Raises InputError where
@@ -26,7 +26,7 @@ def find(name: str, candidate: Report, folder: Path) -> Report:
             raise InputError(
                 f"--baseline {name}: there is no {path}", hint="name a run by its --name, or say latest"
             )
-        return summarize(load(path), COMPARED)
+        return summarize_run(load_run(path), COMPARED)
     paths = _newest_first(folder)
     for path in paths:
         with contextlib.suppress(InputError):  # a damaged run is no baseline, and no reason to stop
@@ -42,17 +42,19 @@ def find(name: str, candidate: Report, folder: Path) -> Report:
 
 def _newest_first(folder: Path) -> list[Path]:
     """The run files of a folder by when they began."""
-    begun = [(run.started_at, path) for path in folder.glob("*.jsonl") if (run := reader.read_header(path))]
+    begun = [
+        (run.started_at, path) for path in folder.glob("*.jsonl") if (run := reader.read_run_header(path))
+    ]
     return [path for _, path in sorted(begun, reverse=True)]
 
 
 def _alike(candidate: Report, path: Path) -> Iterator[Report]:
     """The report of a run file, if its header promises all that the candidate measured; only then it is read whole."""
-    header = reader.read_header(path)
+    header = reader.read_run_header(path)
     if header is None:
         return
     told = Report(run=header, rows=(), load=())
     setups = [history.setup_of(told, cell) for cell in range(len(header.cells))]
     wanted = [history.setup_of(candidate, cell) for cell in range(len(candidate.run.cells))]
     if len(setups) == len(wanted) and all(setup in setups for setup in wanted):
-        yield summarize(load(path), COMPARED)
+        yield summarize_run(load_run(path), COMPARED)

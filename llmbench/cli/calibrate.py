@@ -14,7 +14,7 @@ from llmbench.cli.options.sides import read_side, single_options
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.run_view import Outputs, Stop, Ways, block_options, measure_blocks
 from llmbench.errors import ExitCode
-from llmbench.measure.launcher import Limits
+from llmbench.measure.launcher import TimeLimits
 from llmbench.schema.run import Outcome, Run
 from llmbench.store import reader
 
@@ -74,17 +74,17 @@ def command(  # noqa: PLR0917
         (side, side),
         Outputs(folder=output_dir, name=name, overwrite=overwrite),
         Ways(
-            limits=Limits(load_s=timeout, request_s=timeout),
+            limits=TimeLimits(load_s=timeout, request_s=timeout),
             keep_going=keep_going,
             is_quiet=quiet,
         ),
         Stop(budget_s=budget),
     )
-    run = reader.read(path)
+    run = reader.read_run(path)
     setup = calibration.setup_of_run(run)
-    found = calibration.add(setup, calibration.session_of(run))
+    found = calibration.add_session(setup, calibration.session_of(run))
     _show(run, found, false_alarms.false_alarms(found, launches, rule), rule)
-    say(f"written: {path}", f"kept: {calibration.file_of(setup)}")
+    say(f"written: {path}", f"kept: {calibration.calibration_file(setup)}")
     is_whole = all(launch.outcome is Outcome.FINISHED for launch in run.launches)
     return ExitCode.OK if is_whole else ExitCode.LAUNCH
 

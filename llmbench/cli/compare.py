@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from llmbench.cli.messages import load, salvage_option, shown
+from llmbench.cli.messages import load_run, salvage_option, shown
 from llmbench.cli.options.types import check_output
 from llmbench.errors import ExitCode, worst
 
@@ -35,13 +35,13 @@ _FILES = (
 
 
 def comparison_options(command: _Command) -> _Command:
-    """Add the options that name files for a comparison, which `check_files` reads."""
+    """Add the options that name files for a comparison, which `check_output_files` reads."""
     for option in reversed(_FILES):
         command = option(command)
     return command
 
 
-def check_files(files: Mapping[str, Path | None]) -> dict[str, Path]:
+def check_output_files(files: Mapping[str, Path | None]) -> dict[str, Path]:
     """The files that were asked for, by form; refused, before anything is done, where one could not be written."""
     for form, path in files.items():
         check_output(path, f"--{form}")
@@ -69,7 +69,7 @@ def check_files(files: Mapping[str, Path | None]) -> dict[str, Path]:
 @click.option("--vary", multiple=True, metavar="FIELD", help="Compare although FIELD differs; never the CPU.")
 @comparison_options
 @salvage_option
-def compare(
+def compare_command(
     *,
     paths: tuple[Path, ...],
     baseline: str | None,
@@ -89,16 +89,17 @@ def compare(
     """
     from llmbench.analysis.comparison.rule import Rule, read_thresholds
 
-    wanted = check_files(files)
+    wanted = check_output_files(files)
     rule = Rule(
         thresholds=read_thresholds(threshold), vary=frozenset(name.replace("-", "_") for name in vary)
     )
-    runs = [load(path, salvage=salvage) for path in paths]
+    runs = [load_run(path, salvage=salvage) for path in paths]
     comparisons = compare_all(runs, rule, baseline=baseline, folder=reports)
-    show(comparisons)
-    write(comparisons, wanted)
+    show_comparisons(comparisons)
+    write_comparisons(comparisons, wanted)
     return worst(
-        exit_code(each, fail_on_regression=fail_on_regression, strict=strict) for each in comparisons
+        comparison_exit_code(each, fail_on_regression=fail_on_regression, strict=strict)
+        for each in comparisons
     )
 
 
@@ -109,14 +110,14 @@ def compare_all(
     from llmbench.analysis.comparison.compare import compare as compare_reports
     from llmbench.analysis.comparison.paired_run import compare_sides
     from llmbench.analysis.comparison.rule import COMPARED
-    from llmbench.analysis.report import summarize
-    from llmbench.cli.baseline import find
+    from llmbench.analysis.report import summarize_run
+    from llmbench.cli.baseline import find_baseline
 
     if baseline is None and len(runs) == 1:
         return [annotate(compare_sides(runs[0], rule))]
-    reports = [summarize(run, COMPARED) for run in runs]
+    reports = [summarize_run(run, COMPARED) for run in runs]
     if baseline is not None:
-        found = [(find(baseline, each, folder), each) for each in reports]
+        found = [(find_baseline(baseline, each, folder), each) for each in reports]
     else:
         found = [(reports[0], each) for each in reports[1:]]
     return [annotate(compare_reports(base, candidate, rule)) for base, candidate in found]
@@ -127,14 +128,14 @@ def annotate(comparison: "Comparison") -> "Comparison":
     from llmbench.analysis.history import setup_of
     from llmbench.analysis.noise import calibration, estimate
 
-    known = calibration.load(setup_of(comparison.base, 0))
+    known = calibration.load_calibration(setup_of(comparison.base, 0))
     if known is None:
         return comparison
     notes = estimate.footnotes(known, comparison)
     return dataclasses.replace(comparison, warnings=(*notes, *comparison.warnings))
 
 
-def show(comparisons: "Sequence[Comparison]") -> None:
+def show_comparisons(comparisons: "Sequence[Comparison]") -> None:
     """The tables on standard output; once its reader is gone, nowhere: files and exit code are what counts."""
     from rich.console import Console
 
@@ -148,8 +149,8 @@ def show(comparisons: "Sequence[Comparison]") -> None:
             render_comparison(comparison, console)
 
 
-def write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> None:
-    """The files that `check_files` found asked for, each whole."""
+def write_comparisons(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> None:
+    """The files that `check_output_files` found asked for, each whole."""
     from llmbench.files.atomic import write_atomically
     from llmbench.render.csv import comparison_csv
     from llmbench.render.junit import comparison_junit
@@ -158,7 +159,7 @@ def write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> Non
 
     forms: dict[str, Callable[[Sequence[Comparison]], str]] = {
         "md": comparison_markdown,
-        "html": page,
+        "html": comparison_page,
         "junit": comparison_junit,
         "json": comparison_json,
         "csv": comparison_csv,
@@ -168,17 +169,17 @@ def write(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> Non
         click.echo(shown(f"written: {path}"), err=True)
 
 
-def page(comparisons: "Sequence[Comparison]") -> str:
+def comparison_page(comparisons: "Sequence[Comparison]") -> str:
     """The page of comparisons, with every metric of each of their runs."""
-    from llmbench.analysis.report import summarize
+    from llmbench.analysis.report import summarize_run
     from llmbench.render import html
 
     sides = [(report, name) for each in comparisons for report, name in ((each.base, 0), (each.candidate, 1))]
     runs = {(report.run.id, name): report.run for report, name in sides}
-    return html.page([summarize(run) for run in runs.values()], comparisons)
+    return html.page([summarize_run(run) for run in runs.values()], comparisons)
 
 
-def exit_code(comparison: "Comparison", *, fail_on_regression: bool, strict: bool) -> ExitCode:
+def comparison_exit_code(comparison: "Comparison", *, fail_on_regression: bool, strict: bool) -> ExitCode:
     """2 where there is no comparable row, else 1 and 3 where they were asked for."""
     codes = set()
     if not any(pair.changes for pair in comparison.pairs):

@@ -11,8 +11,9 @@ import click
 
 from llmbench.cli.messages import say, shown, warn
 from llmbench.cli.options.types import Command
-from llmbench.convert.pipeline import WEIGHT_FORMATS, Converted, Request, convert
-from llmbench.measure.step import Progress
+from llmbench.convert.pipeline import Converted, convert
+from llmbench.convert.request import CONVERT_FORMATS, ConvertRequest
+from llmbench.schema.progress import Progress
 from llmbench.schema.units import format_bytes, format_duration
 
 
@@ -28,10 +29,10 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
         if isinstance(value, tuple):
             return value
         found = tuple(part.strip().lower() for part in str(value).split(",") if part.strip())
-        unknown = [part for part in found if part not in WEIGHT_FORMATS]
+        unknown = [part for part in found if part not in CONVERT_FORMATS]
         if unknown or not found:
             self.fail(
-                f"{', '.join(unknown) or value!r} is not one of {', '.join(WEIGHT_FORMATS)}", param, ctx
+                f"{', '.join(unknown) or value!r} is not one of {', '.join(CONVERT_FORMATS)}", param, ctx
             )
         return found
 
@@ -51,7 +52,7 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
     "weight_formats",
     multiple=True,
     type=WeightFormats(),
-    metavar="|".join(WEIGHT_FORMATS),
+    metavar="|".join(CONVERT_FORMATS),
     help="May be repeated, or separated by commas.  [default: fp16; a GGUF or an IR keeps its own]",
 )
 @click.option("--ratio", type=float, help="Share of the weights in int4, the others int8.  [default: 1.0]")
@@ -73,13 +74,13 @@ def command(weight_formats: tuple[tuple[str, ...], ...], **options: Any) -> None
     A GGUF file is read by the engine itself and keeps its weights. A hub's model that is an IR already is fetched.
     """
     asked = tuple(dict.fromkeys(name for group in weight_formats for name in group))
-    request = Request(weight_formats=asked, **options)
-    for converted in watch(request):
-        say(*describe(converted))
+    request = ConvertRequest(weight_formats=asked, **options)
+    for converted in watch_conversion(request):
+        say(*describe_conversion(converted))
         warn(*converted.manifest.warnings)
 
 
-def watch(request: Request) -> Iterator[Converted]:
+def watch_conversion(request: ConvertRequest) -> Iterator[Converted]:
     """Each conversion that a request asks for; progress is on standard error while it is made."""
     screen = _Live() if sys.stderr.isatty() else _Plain()
     conversions = convert(request, screen.report)
@@ -91,7 +92,7 @@ def watch(request: Request) -> Iterator[Converted]:
         yield converted
 
 
-def describe(converted: Converted) -> tuple[str, ...]:
+def describe_conversion(converted: Converted) -> tuple[str, ...]:
     """A conversion in a few lines: where it is, what it is, how it was verified, and what that took."""
     manifest = converted.manifest
     size = sum(file.bytes for file in manifest.files.values())

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from llmbench.cli.convert import watch
+from llmbench.cli.convert import watch_conversion
 from llmbench.cli.options.types import Command, check_folder
-from llmbench.cli.run_view import Outputs, Ways, measure
-from llmbench.convert import pipeline
-from llmbench.measure.launcher import Limits
+from llmbench.cli.run_view import Outputs, Ways, measure_and_show
+from llmbench.convert.request import ConvertRequest
+from llmbench.measure.launcher import TimeLimits
 from llmbench.models import demo
 from llmbench.models.resolve import find_subject
 from llmbench.schema.config import RunConfig
@@ -23,11 +23,11 @@ _SHOWN_CHARACTERS = 300
 
 def _model(folder: Path) -> Path:
     """The demo model's IR, written on first use."""
-    path = demo.demo_folder() / demo.FILE_NAME
+    path = demo.demo_folder() / demo.DEMO_FILE
     if not path.is_file():
-        click.echo(f"fetching {demo.FILE_NAME} (94 MiB), once, into {path.parent}", err=True)
-    request = pipeline.Request(model_id=str(demo.demo_model()), output_dir=folder)
-    (converted,) = watch(request)
+        click.echo(f"fetching {demo.DEMO_FILE} (94 MiB), once, into {path.parent}", err=True)
+    request = ConvertRequest(model_id=str(demo.demo_model()), output_dir=folder)
+    (converted,) = watch_conversion(request)
     return converted.folder
 
 
@@ -40,7 +40,7 @@ def _excerpt(text: str) -> str:
 
 def _show_texts(path: Path) -> None:
     """What the model wrote to each prompt in the warm-up, which has the prompts as they are."""
-    run = reader.read(path)
+    run = reader.read_run(path)
     config = run.cells[0]
     click.echo("\nWhat the model wrote (a 135M model: fluent, not wise):")
     for measurement in run.launches[0].measurements[: len(config.prompts)]:
@@ -64,7 +64,7 @@ def command(num_iters: int, output_dir: Path, quiet: bool) -> int:
     subject = find_subject(str(folder), engine="genai")
     config = RunConfig(
         model=subject.path,
-        prompts=prompts.read(prompts.packaged("demo")),
+        prompts=prompts.read_prompts(prompts.packaged("demo")),
         iterations=num_iters,
         output_tokens=_OUTPUT_TOKENS,
         apply_chat_template=True,
@@ -74,7 +74,7 @@ def command(num_iters: int, output_dir: Path, quiet: bool) -> int:
     outputs = Outputs(
         folder=output_dir, name=name, csv=output_dir / f"{name}.csv", json=output_dir / f"{name}.json"
     )
-    ways = Ways(limits=Limits(load_s=_LIMIT_S, request_s=_LIMIT_S), is_quiet=quiet)
-    code = measure((config,), (subject,), outputs, ways)
+    ways = Ways(limits=TimeLimits(load_s=_LIMIT_S, request_s=_LIMIT_S), is_quiet=quiet)
+    code = measure_and_show((config,), (subject,), outputs, ways)
     _show_texts(output_dir / f"{name}.jsonl")
     return code

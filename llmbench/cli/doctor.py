@@ -11,8 +11,8 @@ from llmbench.engines.openvino import tensor_parallel as engine
 from llmbench.errors import ExitCode
 from llmbench.machine import bandwidth, checks, environment, interference, topology
 from llmbench.machine.bandwidth import Bandwidth
-from llmbench.machine.checks import Finding, Survey, Weight, settings
-from llmbench.machine.interference import Load
+from llmbench.machine.checks import Finding, Survey, Weight, machine_settings
+from llmbench.machine.interference import Interference
 from llmbench.machine.topology import Cache, Node
 from llmbench.schema.run import Environment, Split
 from llmbench.schema.units import format_bytes, format_list
@@ -39,7 +39,7 @@ class Checkup:
     nodes: tuple[Node, ...]
     caches: tuple[Cache, ...]
     settings: Mapping[str, str | None]
-    load: Load
+    load: Interference
     instructions: tuple[str, ...]
     frequency_mhz: tuple[float, ...]
     devices: Mapping[str, Mapping[str, str]]
@@ -62,11 +62,11 @@ def command(is_json: bool, strict: bool, no_bandwidth: bool) -> int:
     if is_json:
         click.echo(msgspec.json.format(msgspec.json.encode(checkup)).decode())
     else:
-        click.echo("\n".join(lines(checkup)))
-    return int(exit_code(checkup.findings, strict=strict))
+        click.echo("\n".join(doctor_lines(checkup)))
+    return int(doctor_exit_code(checkup.findings, strict=strict))
 
 
-def exit_code(found: Iterable[Finding], *, strict: bool) -> ExitCode:
+def doctor_exit_code(found: Iterable[Finding], *, strict: bool) -> ExitCode:
     """4 with ``--strict`` where something would spoil a measurement, else 0."""
     is_spoilt = any(finding.weight is Weight.SPOILS for finding in found)
     return ExitCode.MACHINE if strict and is_spoilt else ExitCode.OK
@@ -74,19 +74,19 @@ def exit_code(found: Iterable[Finding], *, strict: bool) -> ExitCode:
 
 def examine(*, with_bandwidth: bool = True) -> Checkup:
     """Look at this machine: a second of watching its load, and some for its memory."""
-    allowed = topology.read().allowed
-    seen = Survey.take(load=interference.watch(allowed))
-    found = [*checks.find(seen), *checks.unfit_packages(checks.installed())]
+    allowed = topology.read_topology().allowed
+    seen = Survey.take(load=interference.watch_interference(allowed))
+    found = [*checks.find_problems(seen), *checks.unfit_packages(checks.installed())]
     devices: Mapping[str, Mapping[str, str]] = {}
     split = None
     try:
-        devices, split = engine.devices(), engine.split()
+        devices, split = engine.devices(), engine.probe_split()
     except (ImportError, RuntimeError) as error:
         found.append(_broken_engine(error))
     rates = _bandwidths(seen) if with_bandwidth else {}
     is_quiet = seen.load is not None and seen.load.foreign <= checks.FOREIGN_LIMIT
     if rates:
-        bandwidth.keep(seen.environment, rates, measured_at=utc_now(), is_quiet=is_quiet)
+        bandwidth.keep_bandwidth(seen.environment, rates, measured_at=utc_now(), is_quiet=is_quiet)
     if is_quiet:
         found.extend(checks.uneven([rate for name, rate in rates.items() if name != bandwidth.WHOLE]))
     found.extend(_no_split(seen, split))
@@ -94,8 +94,8 @@ def examine(*, with_bandwidth: bool = True) -> Checkup:
         environment=seen.environment,
         nodes=seen.memory.nodes,
         caches=seen.caches,
-        settings=settings(seen),
-        load=seen.load or Load(foreign=0.0, steal=0.0),
+        settings=machine_settings(seen),
+        load=seen.load or Interference(foreign=0.0, steal=0.0),
         instructions=tuple(name for name in _INSTRUCTIONS if name in environment.cpu_flags()),
         frequency_mhz=environment.frequencies_mhz(),
         devices=devices,
@@ -110,9 +110,9 @@ def _bandwidths(seen: Survey) -> dict[str, Bandwidth]:
     machine = seen.environment.topology
     allowed = set(machine.allowed)
     sockets = sorted({cpu.socket for cpu in machine.cpus if cpu.number in allowed})
-    rates = {bandwidth.WHOLE: bandwidth.measure(machine, seen.caches)}
+    rates = {bandwidth.WHOLE: bandwidth.measure_bandwidth(machine, seen.caches)}
     if len(sockets) > 1:
-        rates |= {str(s): bandwidth.measure(machine, seen.caches, s) for s in sockets}
+        rates |= {str(s): bandwidth.measure_bandwidth(machine, seen.caches, s) for s in sockets}
     return rates
 
 
@@ -141,7 +141,7 @@ def _no_split(seen: Survey, split: Split | None) -> Iterator[Finding]:
         )
 
 
-def lines(checkup: Checkup) -> Iterator[str]:
+def doctor_lines(checkup: Checkup) -> Iterator[str]:
     """The checkup as text."""
     yield from _machine_lines(checkup)
     yield ""

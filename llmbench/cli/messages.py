@@ -52,7 +52,7 @@ def salvage_option(function: _Function) -> _Function:
     return click.option("--salvage", is_flag=True, help="Read around damaged lines of a run file.")(function)
 
 
-def load(path: Path, *, salvage: bool = False) -> "Run":
+def load_run(path: Path, *, salvage: bool = False) -> "Run":
     """The run in a file, as `llmbench.load` reads it; warns on standard error of what was left out."""
     from llmbench.api import load_with_warnings
 

@@ -7,10 +7,10 @@ import click
 
 from llmbench.cli.messages import say
 from llmbench.cli.options.config_options import PLACEMENT_OPTIONS, ask, check_places
-from llmbench.cli.options.resolve import find
+from llmbench.cli.options.resolve import resolve_configurations
 from llmbench.cli.options.types import Command
 from llmbench.errors import InputError
-from llmbench.measure.profile import SPLIT_KIND, Phase, Profile, profile
+from llmbench.measure.profile import SPLIT_KIND, ModelProfile, PassProfile, profile
 from llmbench.schema.config import WEIGHT_FORMATS
 from llmbench.schema.units import format_bytes, format_number
 
@@ -49,7 +49,7 @@ def command(*, is_json: bool, **options: Any) -> int:
     tells whether attention was recognised, which precisions are in force, and which instructions ran.
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    _, cells = find(ask({**given, "engine": "core", "foreign_cpu_limit": 1.0}))
+    _, cells = resolve_configurations(ask({**given, "engine": "core", "foreign_cpu_limit": 1.0}))
     if len(cells) > 1:
         raise InputError(
             "profile takes one configuration; these options make a sweep", hint="give one value each"
@@ -61,11 +61,11 @@ def command(*, is_json: bool, **options: Any) -> int:
 
         say(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
-        say(f"{cells[0].model}, {cells[0].device}, core engine", *lines(found))
+        say(f"{cells[0].model}, {cells[0].device}, core engine", *profile_lines(found))
     return 0
 
 
-def lines(found: Profile) -> Iterator[str]:
+def profile_lines(found: ModelProfile) -> Iterator[str]:
     """The profile as text."""
     threads = found.properties.get("INFERENCE_NUM_THREADS", "n/a")
     yield f"{found.input_tokens} input tokens, {found.output_tokens} output tokens, {threads} threads"
@@ -85,7 +85,7 @@ def lines(found: Profile) -> Iterator[str]:
         yield f"instruction sets the engine sees: {features}"
 
 
-def _table(found: Profile) -> Iterator[str]:
+def _table(found: ModelProfile) -> Iterator[str]:
     """A row for each kind of operation that takes time, longest in the first token first."""
     kinds = [*found.first.kinds, *(kind for kind in found.next.kinds if kind not in found.first.kinds)]
     shown = [
@@ -101,7 +101,7 @@ def _table(found: Profile) -> Iterator[str]:
         yield f"{f'{len(rest)} other kinds':{width}}  {_cells(found, *rest)}"
 
 
-def _cells(found: Profile, *kinds: str) -> str:
+def _cells(found: ModelProfile, *kinds: str) -> str:
     """Time and share of some kinds in both phases."""
     parts = []
     for phase in (found.first, found.next):
@@ -111,12 +111,12 @@ def _cells(found: Profile, *kinds: str) -> str:
     return "   ".join(parts)
 
 
-def _share(phase: Phase, kind: str) -> float:
+def _share(phase: PassProfile, kind: str) -> float:
     """A kind's share of the operations' time."""
     return phase.kinds.get(kind, 0.0) / phase.sum_s if phase.sum_s else 0.0
 
 
-def _sums(found: Profile) -> Iterator[str]:
+def _sums(found: ModelProfile) -> Iterator[str]:
     """How far the operations add up to the wall time."""
     for name, phase in (("first token", found.first), ("next tokens", found.next)):
         told = f"{format_number(phase.sum_s * 1e3)} of {format_number(phase.wall_s * 1e3)} ms"
@@ -127,7 +127,7 @@ def _sums(found: Profile) -> Iterator[str]:
         yield f"{name}: operations take {told} of wall time ({share:.0%}){doubt}"
 
 
-def _bounds(found: Profile) -> str:
+def _bounds(found: ModelProfile) -> str:
     """What tensor parallelism can split, and the most that two sockets can gain."""
     first, later = found.first, found.next
     return (
@@ -137,7 +137,7 @@ def _bounds(found: Profile) -> str:
     )
 
 
-def _attention(found: Profile) -> str:
+def _attention(found: ModelProfile) -> str:
     """What became of attention."""
     before, after = (_counted(found.attention[where]) for where in ("model", "executed"))
     if not found.is_attention_found:
@@ -160,7 +160,7 @@ def _large(sizes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
     yield from ((kind, size) for kind, size in sizes.items() if size * 100 >= total)
 
 
-def _code(phase: Phase) -> str:
+def _code(phase: PassProfile) -> str:
     """The code that took a hundredth of the time or more: its name and precision, and its share."""
     found = ((name, seconds / phase.sum_s) for name, seconds in phase.primitives.items() if phase.sum_s)
     named = ((name, share) for name, share in found if share >= 0.01 and not name.startswith(_UNNAMED))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from llmbench.cli.compare import compare, compare_all, page
-from llmbench.cli.messages import load, salvage_option, shown, warn
+from llmbench.cli.compare import compare_all, compare_command, comparison_page
+from llmbench.cli.messages import load_run, salvage_option, shown, warn
 from llmbench.cli.options.types import check_output
 from llmbench.errors import ExitCode, InputError
 
@@ -48,7 +48,7 @@ def history(
     """
     from rich.console import Console
 
-    from llmbench.analysis.history import lines
+    from llmbench.analysis.history import history_lines
     from llmbench.render.terminal.history import render_history
 
     names = _checked(metrics)
@@ -57,7 +57,7 @@ def history(
     reports = list(_reports(paths or (Path("reports"),), names, salvage=salvage))
     if not reports:
         raise InputError("no run was found", hint="name a folder that llmbench run wrote to")
-    found = [line.last(last) for line in lines(reports)]
+    found = [line.last(last) for line in history_lines(reports)]
     kept = {entry.report.run.id for line in found for entry in line.entries}
     _write([report for report in reports if report.run.id in kept], csv)
     if html is not None:
@@ -81,19 +81,19 @@ def _checked(metrics: Sequence[str]) -> tuple[str, ...]:
 
 def _reports(paths: Sequence[Path], names: Sequence[str], *, salvage: bool) -> "Iterator[Report]":
     """The runs of every path; in a folder, what cannot be read is named and left out."""
-    from llmbench.analysis.report import summarize
+    from llmbench.analysis.report import summarize_run
 
     for path in paths:
         if not path.is_dir():
-            yield summarize(load(path, salvage=salvage), names)
+            yield summarize_run(load_run(path, salvage=salvage), names)
             continue
         for file in sorted(path.glob("*.jsonl")):
             try:
-                run = load(file, salvage=salvage)
+                run = load_run(file, salvage=salvage)
             except InputError as error:
                 warn(f"left out: {error.message}")
             else:
-                yield summarize(run, names)
+                yield summarize_run(run, names)
 
 
 def _write(reports: "Sequence[Report]", path: Path | None) -> None:
@@ -136,19 +136,19 @@ def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage
     A PATH is a run file (.jsonl), a CSV of either layout, or a CSV or JSON that llm_bench wrote.
     """
     from llmbench.analysis.comparison.rule import Rule
-    from llmbench.analysis.report import summarize
+    from llmbench.analysis.report import summarize_run
     from llmbench.files.atomic import write_atomically
     from llmbench.render import html
 
     target = output or Path(f"{paths[0].stem}.html")
     check_output(target, "-o")
-    runs = [load(path, salvage=salvage) for path in paths]
+    runs = [load_run(path, salvage=salvage) for path in paths]
     if compare:
         comparisons = compare_all(runs, Rule())
         reports = [report for each in comparisons for report in (each.base, each.candidate)]
-        text = page(comparisons)
+        text = comparison_page(comparisons)
     else:
-        reports = [summarize(run) for run in runs]
+        reports = [summarize_run(run) for run in runs]
         text = html.page(reports)
     write_atomically(target, text)
     click.echo(shown(f"written: {target}"), err=True)
@@ -194,11 +194,11 @@ def show(paths: tuple[Path, ...], plot: bool, salvage: bool) -> int:
     """Show the table of each run, its caveats below it."""
     from rich.console import Console
 
-    from llmbench.analysis.report import summarize
+    from llmbench.analysis.report import summarize_run
     from llmbench.render.terminal import report as screen
 
     console = Console()
-    reports = [summarize(load(path, salvage=salvage)) for path in paths]
+    reports = [summarize_run(load_run(path, salvage=salvage)) for path in paths]
     for index, report in enumerate(reports):
         if index:
             console.print()
@@ -224,14 +224,14 @@ def show(paths: tuple[Path, ...], plot: bool, salvage: bool) -> int:
 @salvage_option
 def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path | None, salvage: bool) -> int:
     """Write runs as CSV, on standard output unless -o names a file."""
-    from llmbench.analysis.report import summarize
+    from llmbench.analysis.report import summarize_run
     from llmbench.render import csv
 
     if layout == "llm-bench" and (summary or len(paths) > 1):
         what = "has its own summary rows" if summary else "holds one run"
         raise InputError(f"the llm-bench layout {what}", hint="use --layout tidy")
-    runs = [load(path, salvage=salvage) for path in paths]
-    reports = [summarize(run) for run in runs]
+    runs = [load_run(path, salvage=salvage) for path in paths]
+    reports = [summarize_run(run) for run in runs]
     if layout == "llm-bench":
         text = csv.llm_bench_csv(runs[0])
     else:
@@ -253,14 +253,14 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
 @salvage_option
 def as_json(path: Path, layout: str, output: Path | None, salvage: bool) -> int:
     """Write a run as JSON, on standard output unless -o names a file."""
-    from llmbench.analysis.report import summarize
+    from llmbench.analysis.report import summarize_run
     from llmbench.render import json
 
-    run = load(path, salvage=salvage)
-    report = summarize(run)
+    run = load_run(path, salvage=salvage)
+    report = summarize_run(run)
     _deliver(json.llm_bench_json(run) if layout == "llm-bench" else json.report_json(report), output)
     return _code([report])
 
 
-for subcommand in (as_html, compare, history):
+for subcommand in (as_html, compare_command, history):
     command.add_command(subcommand)

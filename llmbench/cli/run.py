@@ -10,16 +10,16 @@ from click.core import ParameterSource
 
 from llmbench.analysis.report import distinguish
 from llmbench.cli.messages import salvage_option, say
-from llmbench.cli.options.config_options import Asked, configuration_options
+from llmbench.cli.options.config_options import Options, configuration_options
 from llmbench.cli.options.recipe import read_run
-from llmbench.cli.options.resolve import find
+from llmbench.cli.options.resolve import resolve_configurations
 from llmbench.cli.options.types import Command, Duration, check_folder, check_output
-from llmbench.cli.run_view import Outputs, Ways, measure
+from llmbench.cli.run_view import Outputs, Ways, measure_and_show
 from llmbench.cli.run_view import resume as go_on
 from llmbench.errors import InputError
 from llmbench.measure import launcher, plan, session
 from llmbench.measure.forecast import forecast
-from llmbench.measure.launcher import Limits
+from llmbench.measure.launcher import TimeLimits
 from llmbench.models.resolve import Subject
 from llmbench.schema.config import RunConfig
 from llmbench.schema.units import format_duration
@@ -128,7 +128,7 @@ def command(  # noqa: PLR0917
     check_output(report_json, "-rj")
     outputs = Outputs(folder=output_dir, name=name, csv=report, json=report_json, overwrite=overwrite)
     ways = Ways(
-        limits=Limits(load_s=timeout, request_s=timeout),
+        limits=TimeLimits(load_s=timeout, request_s=timeout),
         order_seed=options["seed"] if order == "random" else None,
         keep_going=keep_going,
         is_strict=strict,
@@ -137,14 +137,14 @@ def command(  # noqa: PLR0917
     if resume is not None:
         _check_resume(ctx)
         return go_on(resume, outputs, ways, model=options["model"], salvage=salvage)
-    asked = Asked(**_without_recipe_prompts(ctx, options))
+    asked = Options(**_without_recipe_prompts(ctx, options))
     check_folder(output_dir, "--output-dir")
-    subjects, cells = find(asked)
+    subjects, cells = resolve_configurations(asked)
     if dry_run:
         return _describe(cells, subjects, output_dir, ways)
     if len(cells) > 1:
-        launcher.check(cells, limit_s=timeout)
-    return measure(cells, subjects, outputs, ways)
+        launcher.check_configuration(cells, limit_s=timeout)
+    return measure_and_show(cells, subjects, outputs, ways)
 
 
 def _without_recipe_prompts(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _check_resume(ctx: click.Context) -> None:
     """Refuse options that say what to measure, which the run file has said; the model may have moved."""
     given = [
         name
-        for name in (field.name for field in dataclasses.fields(Asked))
+        for name in (field.name for field in dataclasses.fields(Options))
         if name != "model" and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     ]
     if given:
@@ -172,7 +172,7 @@ def _check_resume(ctx: click.Context) -> None:
 
 def _describe(cells: tuple[RunConfig, ...], subjects: Sequence[Subject], folder: Path, ways: Ways) -> int:
     """Say what would be measured, in which order, and how long it would take, about."""
-    planned = plan.launches(cells, seed=ways.order_seed)
+    planned = plan.plan_launches(cells, seed=ways.order_seed)
     distinctions = distinguish(cells)
     for launch in planned:
         config = cells[launch.cell]

@@ -21,7 +21,7 @@ from llmbench.cli.options.sides import Side
 from llmbench.cli.options.types import Duration
 from llmbench.errors import ExitCode, OutputError, worst
 from llmbench.measure import plan, session
-from llmbench.measure.launcher import Event, Limits
+from llmbench.measure.launcher import LaunchEvent, TimeLimits
 from llmbench.measure.plan import PlannedLaunch
 from llmbench.measure.resume import find_resumption
 from llmbench.models.resolve import Subject
@@ -61,7 +61,7 @@ class View:
             for settings in report.distinguish(cells)
         ]
 
-    def show(self, event: Event) -> None:
+    def show(self, event: LaunchEvent) -> None:
         """One event, as lines on standard output and on the live line."""
         match event:
             case LaunchStarted():
@@ -99,14 +99,16 @@ class Ways:
     *order_seed* shuffles the launches of a round; ``None`` keeps the order given.
     """
 
-    limits: Limits
+    limits: TimeLimits
     order_seed: int | None = None
     keep_going: bool = False
     is_strict: bool = False
     is_quiet: bool = False
 
 
-def measure(cells: tuple[RunConfig, ...], subjects: Sequence[Subject], outputs: Outputs, ways: Ways) -> int:
+def measure_and_show(
+    cells: tuple[RunConfig, ...], subjects: Sequence[Subject], outputs: Outputs, ways: Ways
+) -> int:
     """Measure some configurations, each of its model, write everything, show the table; the exit code.
 
     What was measured stays in the run file whatever ends the run; a file without a measurement is removed.
@@ -117,7 +119,7 @@ def measure(cells: tuple[RunConfig, ...], subjects: Sequence[Subject], outputs: 
     path = session.run_file_path(header, outputs.folder)
     with RunFile.create(path, header, overwrite=outputs.overwrite) as file, contextlib.ExitStack() as undo:
         undo.callback(_remove_if_empty, path)
-        planned = plan.launches(cells, seed=ways.order_seed)
+        planned = plan.plan_launches(cells, seed=ways.order_seed)
         code = _measure_into(file, cells, planned, subjects=subjects, outputs=outputs, ways=ways)
         undo.pop_all()
     return code
@@ -125,7 +127,7 @@ def measure(cells: tuple[RunConfig, ...], subjects: Sequence[Subject], outputs: 
 
 def _remove_if_empty(path: Path) -> None:
     """Remove a run file that tells nothing of any launch."""
-    if is_empty(reader.read(path)):
+    if is_empty(reader.read_run(path)):
         path.unlink(missing_ok=True)
 
 
@@ -142,7 +144,7 @@ def resume(
         file.measurements = sum(len(launch.measurements) for launch in contents.run.launches)
         if contents.run.is_complete and not salvage:
             click.echo(shown(f"{path} is complete; nothing is left to do"), err=True)
-            return exit_code(show(contents.run, outputs, path), ways)
+            return run_exit_code(show_run(contents.run, outputs, path), ways)
         left = find_resumption(contents, model=model)
         check_places(left.cells, is_strict=ways.is_strict)
         session.check_paths(left.cells, outputs.folder)
@@ -188,7 +190,7 @@ def _measure_into(
         live.say("loading the model")
         for event in events:
             view.show(event)
-    return exit_code(show(reader.read(file.path, salvage=salvage), outputs, file.path), ways)
+    return run_exit_code(show_run(reader.read_run(file.path, salvage=salvage), outputs, file.path), ways)
 
 
 def _leave(file: RunFile, outputs: Outputs, error: BaseException | None, *, salvage: bool) -> None:
@@ -196,14 +198,14 @@ def _leave(file: RunFile, outputs: Outputs, error: BaseException | None, *, salv
     if error is None or isinstance(error, Exception):
         return
     path = file.path
-    run = reader.read(path, salvage=salvage)
+    run = reader.read_run(path, salvage=salvage)
     if is_empty(run):
         return
     kept = sum(len(launch.measurements) for launch in run.launches)
     click.echo(shown(f"{kept} measurements are kept in {path}"), err=True)
     click.echo(shown(f"go on with: llmbench run --resume {shlex.quote(str(path))}"), err=True)
     with contextlib.suppress(OSError):
-        show(run, outputs, path)
+        show_run(run, outputs, path)
 
 
 def is_empty(run: Run) -> bool:
@@ -211,7 +213,7 @@ def is_empty(run: Run) -> bool:
     return not any(launch.measurements or launch.failure for launch in run.launches)
 
 
-def show(run: Run, outputs: Outputs, path: Path) -> Report:
+def show_run(run: Run, outputs: Outputs, path: Path) -> Report:
     """The table on standard output, the files that were asked for, and where everything is; the report shown.
 
     Raises OutputError where a file could not be written; the table is shown and the others are written all the same.
@@ -221,13 +223,13 @@ def show(run: Run, outputs: Outputs, path: Path) -> Report:
     from llmbench.render import csv, json
     from llmbench.render.terminal.report import render_report
 
-    summarized = report.summarize(run)
+    summarized = report.summarize_run(run)
     with contextlib.suppress(
         SystemExit, OSError
     ):  # rich's answer to a closed standard output, and a full one's
         render_report(summarized, Console())
     written, errors = [path], []
-    for file, write in ((outputs.csv, csv.write_llm_bench), (outputs.json, json.write_llm_bench)):
+    for file, write in ((outputs.csv, csv.write_llm_bench_csv), (outputs.json, json.write_llm_bench_json)):
         try:
             if file is not None:
                 write(run, file)
@@ -240,7 +242,7 @@ def show(run: Run, outputs: Outputs, path: Path) -> Report:
     return summarized
 
 
-def exit_code(summarized: Report, ways: Ways) -> ExitCode:
+def run_exit_code(summarized: Report, ways: Ways) -> ExitCode:
     """5 where a launch is missing or a row has nothing that counts; 3 with ``--strict`` where anything is invalid."""
     run = summarized.run
     finished = sum(launch.outcome is Outcome.FINISHED for launch in run.launches)
@@ -349,7 +351,7 @@ def _blocks_measure_into(
         keep_going=ways.keep_going,
         must_split=ways.is_strict,
     )
-    total = session.planned_requests(cells, plan.launches(cells))
+    total = session.planned_requests(cells, plan.plan_launches(cells))
     with LiveLine(total, is_shown=not ways.is_quiet) as live, contextlib.closing(events):
         view = View(live, cells, is_quiet=True)
         live.say("loading the model")
@@ -366,10 +368,10 @@ def _until_due(
     """The launches of block after block, shuffled inside each, until it is time to stop."""
     began = time.monotonic()
     longest_s = 0.0
-    launches = plan.launches(cells, seed=cells[0].seed + first_launch)
+    launches = plan.plan_launches(cells, seed=cells[0].seed + first_launch)
     for _, block in itertools.groupby(launches, key=lambda launch: launch.block):
         block_began = time.monotonic()
-        if longest_s and stop.is_due(reader.read(file.path), block_began - began, longest_s):
+        if longest_s and stop.is_due(reader.read_run(file.path), block_began - began, longest_s):
             return
         for launch in block:
             yield dataclasses.replace(launch, index=first_launch + launch.index)
@@ -378,7 +380,7 @@ def _until_due(
 
 def _tell_block(file: RunFile, told: int) -> int:
     """A line on standard error for a block that has ended since *told* of them had; how many have."""
-    run = reader.read(file.path)
+    run = reader.read_run(file.path)
     made = finished_blocks(run)
     if made > told:
         last = max(launch.block or 0 for launch in run.launches)
@@ -394,7 +396,7 @@ def _blocks_leave(path: Path, error: BaseException | None) -> None:
     """After an error remove a run file without a measurement; say of one that was interrupted how to go on."""
     if error is None:
         return
-    run = reader.read(path)
+    run = reader.read_run(path)
     if is_empty(run):
         path.unlink(missing_ok=True)
     elif not isinstance(error, Exception):
@@ -405,7 +407,7 @@ def _blocks_leave(path: Path, error: BaseException | None) -> None:
         click.echo(shown(f"go on with: llmbench run --resume {name}"), err=True)
 
 
-def describe(sides: Sequence[Side]) -> Iterator[str]:
+def describe_block(sides: Sequence[Side]) -> Iterator[str]:
     """What each side is, a line each: its model and what sets it apart."""
     apart = distinguish([side.config for side in sides])
     for name, side, settings in zip(SIDES, sides, apart, strict=True):

@@ -13,16 +13,16 @@ import click
 
 from llmbench.analysis import report, speedup
 from llmbench.analysis.report import Report
-from llmbench.analysis.speedup import Setup
+from llmbench.analysis.speedup import SocketSetup
 from llmbench.cli.messages import complain, say, shown
 from llmbench.cli.options.config_options import NumberList, ask
-from llmbench.cli.options.resolve import find
+from llmbench.cli.options.resolve import resolve_configurations
 from llmbench.cli.options.types import Command, Duration, IntegerList, check_folder
 from llmbench.cli.run_view import View, is_empty
 from llmbench.errors import ExitCode, InputError
 from llmbench.machine import topology
 from llmbench.measure import plan, session
-from llmbench.measure.launcher import Limits
+from llmbench.measure.launcher import TimeLimits
 from llmbench.measure.plan import PlannedLaunch
 from llmbench.models.resolve import Subject
 from llmbench.render.terminal.live import LiveLine
@@ -37,7 +37,7 @@ from llmbench.store.writer import RunFile
 class _Ways:
     """How the blocks are made: limits of each phase, seconds in all (``None`` is without end), and what is said."""
 
-    limits: Limits
+    limits: TimeLimits
     budget_s: float | None
     is_quiet: bool
 
@@ -112,20 +112,20 @@ def command(
     it says how much faster, from which input length on it pays, and which sockets worked.
     """
     if show is not None:
-        summarized = report.summarize(reader.read(show))
+        summarized = report.summarize_run(reader.read_run(show))
         _show(summarized, show, is_json=is_json)
         return _exit_code(summarized)
     check_folder(output_dir, "--output-dir")
     subject, base = _base(options)
-    cells = speedup.configurations(base, topology.read(), sockets)
-    ways = _Ways(limits=Limits(load_s=timeout, request_s=timeout), budget_s=budget, is_quiet=quiet)
+    cells = speedup.socket_configurations(base, topology.read_topology(), sockets)
+    ways = _Ways(limits=TimeLimits(load_s=timeout, request_s=timeout), budget_s=budget, is_quiet=quiet)
     header = session.new_header(cells, [subject] * len(cells), name=name)
     path = session.run_file_path(header, output_dir)
     session.check_paths(cells, output_dir)
     with RunFile.create(path, header, overwrite=overwrite) as file, contextlib.ExitStack() as leaving:
         leaving.push(lambda _, error, __: _leave(path, error))
         _measure_into(file, cells, subject, ways)
-    summarized = report.summarize(reader.read(path))
+    summarized = report.summarize_run(reader.read_run(path))
     _show(summarized, path, is_json=is_json)
     return _exit_code(summarized)
 
@@ -133,7 +133,7 @@ def command(
 def _base(options: dict[str, Any]) -> tuple[Subject, RunConfig]:
     """The model, and the configuration that all setups share."""
     given = {key: value for key, value in options.items() if value is not None}
-    subjects, cells = find(ask(given))
+    subjects, cells = resolve_configurations(ask(given))
     if len(cells) > 1:
         raise InputError(
             "sockets measures one configuration; these options make a sweep", hint="give one value each"
@@ -143,7 +143,7 @@ def _base(options: dict[str, Any]) -> tuple[Subject, RunConfig]:
 
 def _measure_into(file: RunFile, cells: tuple[RunConfig, ...], subject: Subject, ways: _Ways) -> None:
     """Make the blocks, each event on the disk before the next."""
-    planned = plan.launches(cells, seed=cells[0].seed)
+    planned = plan.plan_launches(cells, seed=cells[0].seed)
     events = session.record(
         file,
         cells,
@@ -176,8 +176,8 @@ def _within(planned: tuple[PlannedLaunch, ...], budget_s: float | None) -> Itera
 def _tell(event: LaunchStarted, cells: tuple[RunConfig, ...]) -> None:
     """A line on standard error for a launch that begins."""
     config = cells[event.cell]
-    setup = Setup(
-        cell=event.cell, kind=speedup.kind_of(config), sockets=config.sockets, threads=None, proof=None
+    setup = SocketSetup(
+        cell=event.cell, kind=speedup.setup_kind(config), sockets=config.sockets, threads=None, proof=None
     )
     block = "" if event.block is None else f"block {event.block + 1} of {config.launches}: "
     click.echo(shown(f"{block}{setup.name}: loaded in {event.load_s or 0:.1f} s"), err=True)
@@ -187,7 +187,7 @@ def _leave(path: Path, error: BaseException | None) -> None:
     """After an error remove a run file without a measurement; say of one that was interrupted how to go on."""
     if error is None:
         return
-    run: Run = reader.read(path)
+    run: Run = reader.read_run(path)
     if is_empty(run):
         path.unlink(missing_ok=True)
     elif not isinstance(error, Exception):

@@ -7,20 +7,22 @@ from pathlib import Path
 import msgspec
 
 from llmbench.errors import InputError, MachineError
-from llmbench.measure.step import Report, run_step
-from llmbench.models.gguf import read_header
+from llmbench.measure.step import run_step
+from llmbench.models.gguf import read_gguf_header
+from llmbench.models.hub import INSTALL
 from llmbench.models.manifest import Recipe
+from llmbench.schema.progress import ProgressCallback
 
 TASK = "text-generation-with-past"
-PACKAGES = ("optimum-intel", "torch", "transformers", "nncf")
+CONVERT_PACKAGES = ("optimum-intel", "torch", "transformers", "nncf")
 """What the extra ``convert`` brings."""
-
-INSTALL = "pip install 'llmbench[convert]'"
 
 
 def check_extra() -> None:
     """Raise a ``MachineError`` unless the packages of the extra ``convert`` are installed; imports none."""
-    missing = [name for name in PACKAGES if next(iter(metadata.distributions(name=name)), None) is None]
+    missing = [
+        name for name in CONVERT_PACKAGES if next(iter(metadata.distributions(name=name)), None) is None
+    ]
     if missing:
         raise MachineError(
             f"to convert a Hugging Face model takes {', '.join(missing)}, not installed here", hint=INSTALL
@@ -43,13 +45,13 @@ class _ReadGguf(msgspec.Struct, tag=True):
     link: str
 
 
-def export(folder: Path, target: Path, *, model_type: str, recipe: Recipe, report: Report) -> None:
+def export(folder: Path, target: Path, *, model_type: str, recipe: Recipe, report: ProgressCallback) -> None:
     """Export a Hugging Face folder into *target*, with tokenizer and detokenizer."""
     step = _Export(folder=str(folder), target=str(target), model_type=model_type, recipe=recipe)
     run_step(__name__, step, type(None), folder=target, is_online=recipe.trusts_remote_code, report=report)
 
 
-def export_gguf(source: Path, target: Path, *, report: Report) -> None:
+def export_gguf(source: Path, target: Path, *, report: ProgressCallback) -> None:
     """Write the IR of a GGUF file, with tokenizer and detokenizer, into *target*."""
     link = target / "model.gguf"  # the engine writes beside the name it is given
     link.symlink_to(source.resolve())
@@ -143,7 +145,7 @@ def _read_gguf(step: _ReadGguf) -> None:
     try:
         LLMPipeline(step.link, "CPU", enable_save_ov_model=True)
     except (RuntimeError, IndexError, ValueError, KeyError) as error:  # whatever the C++ reader throws
-        header = read_header(Path(step.source))
+        header = read_gguf_header(Path(step.source))
         types = ", ".join(sorted({tensor.type for tensor in header.tensors}))
         architecture = header.metadata.get("general.architecture", "of unknown architecture")
         raise InputError(

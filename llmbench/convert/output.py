@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llmbench.errors import InputError, OutputError
 from llmbench.models import locate
-from llmbench.models.manifest import FILE_NAME, Manifest, Recipe, Source, read_manifest, sync_folder
+from llmbench.models.manifest import MANIFEST_NAME, Manifest, ModelSource, Recipe, read_manifest, sync_folder
 from llmbench.schema.units import format_bytes
 
 _LOCK = ".lock"
@@ -34,7 +34,7 @@ def files_of(partial: Path) -> list[Path]:
     return sorted(file for file in partial.iterdir() if file.is_file() and file.name != _LOCK)
 
 
-def standing(target: Path, source: Source, recipe: Recipe, *, overwrite: bool) -> Manifest | None:
+def standing(target: Path, source: ModelSource, recipe: Recipe, *, overwrite: bool) -> Manifest | None:
     """The manifest of *target* if it already is what is asked for; ``None`` if it can be made.
 
     An ``InputError`` says what else stands there, unless it may be overwritten.
@@ -57,7 +57,7 @@ def standing(target: Path, source: Source, recipe: Recipe, *, overwrite: bool) -
             f"asked for: {_describe(source, recipe)}",
             hint=_REPLACE,
         )
-    locate.check_files(locate.locate(target))
+    locate.check_model_files(locate.locate(target))
     return found
 
 
@@ -121,7 +121,7 @@ def finish(partial: Path, target: Path) -> None:
 _REPLACE = "replace it with --overwrite, or choose another --output-dir"
 
 
-def _describe(source: Source, recipe: Recipe) -> str:
+def _describe(source: ModelSource, recipe: Recipe) -> str:
     """A conversion in a few words, all that may differ between two."""
     parts = [f"{source.id} at {(source.revision or 'an unknown revision')[:12]}", str(recipe.weight_format)]
     if recipe.ratio is not None:
@@ -135,7 +135,7 @@ def _describe(source: Source, recipe: Recipe) -> str:
 
 def _is_model(folder: Path) -> bool:
     """Whether *folder* is one of ours, or at least an IR, and nothing a person would miss."""
-    return folder.is_dir() and any((folder / name).exists() for name in (FILE_NAME, locate.MODEL_XML))
+    return folder.is_dir() and any((folder / name).exists() for name in (MANIFEST_NAME, locate.MODEL_XML))
 
 
 def _clear(partial: Path) -> None:

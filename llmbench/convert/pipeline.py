@@ -12,17 +12,15 @@ from pathlib import Path
 
 from llmbench._version import __version__
 from llmbench.convert import exporter, output, verification
-from llmbench.convert.request import WEIGHT_FORMATS, Request, check_format, recipe_of
+from llmbench.convert.request import ConvertRequest, check_format, recipe_of
 from llmbench.errors import InputError, LaunchError
 from llmbench.files.cache import file_sha256
-from llmbench.measure.step import Progress, Report
 from llmbench.models import hub, locate, sources
-from llmbench.models.gguf import read_header
+from llmbench.models.gguf import read_gguf_header
 from llmbench.models.hub import HubModel
-from llmbench.models.manifest import SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
+from llmbench.models.manifest import MANIFEST_SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
 from llmbench.models.sources import LocalSource
-
-__all__ = ["WEIGHT_FORMATS", "Converted", "Request", "convert"]
+from llmbench.schema.progress import Progress, ProgressCallback
 
 DEFAULT_FORMATS = ("fp16",)
 _BYTES_PER_WEIGHT = {"fp32": 4.0, "fp16": 2.0, "int8": 1.1, "int4": 0.7}
@@ -46,7 +44,7 @@ class Converted:
     is_new: bool
 
 
-def convert(request: Request, report: Report) -> Iterator[Converted]:
+def convert(request: ConvertRequest, report: ProgressCallback) -> Iterator[Converted]:
     """Yield each conversion as it is whole. Every fault that can be told beforehand is told before the first."""
     output.check_writable(request.output_dir)
     report(Progress(label="looking at the source"))
@@ -68,7 +66,9 @@ def convert(request: Request, report: Report) -> Iterator[Converted]:
         yield from _convert_folder(request, found, report)
 
 
-def _convert_folder(request: Request, source: LocalSource, report: Report) -> Iterator[Converted]:
+def _convert_folder(
+    request: ConvertRequest, source: LocalSource, report: ProgressCallback
+) -> Iterator[Converted]:
     """Convert a Hugging Face folder to each weight format that does not stand already."""
     pending: list[tuple[Recipe, Path]] = []
     for weight_format in request.weight_formats or DEFAULT_FORMATS:
@@ -96,7 +96,7 @@ def _convert_folder(request: Request, source: LocalSource, report: Report) -> It
             yield _finish(partial, target, manifest, report)
 
 
-def _export(source: LocalSource, recipe: Recipe, partial: Path, report: Report) -> float:
+def _export(source: LocalSource, recipe: Recipe, partial: Path, report: ProgressCallback) -> float:
     """Run the exporter on *source* into *partial*; the seconds it took."""
     report(Progress(label=f"exporting {recipe.weight_format}"))
     start = time.perf_counter()
@@ -106,26 +106,30 @@ def _export(source: LocalSource, recipe: Recipe, partial: Path, report: Report) 
     return elapsed
 
 
-def _read_source(source: LocalSource, recipe: Recipe, partial: Path, report: Report) -> verification.Reading:
+def _read_source(
+    source: LocalSource, recipe: Recipe, partial: Path, report: ProgressCallback
+) -> verification.Reading:
     """What the source model makes of the built-in texts."""
     report(Progress(label="reading with the source model"))
-    return verification.read_source(
+    return verification.read_source_model(
         source.path, trusts_remote_code=recipe.trusts_remote_code, scratch=partial, report=report
     )
 
 
 def _compare(
-    reading: verification.Reading, recipe: Recipe, partial: Path, report: Report
+    reading: verification.Reading, recipe: Recipe, partial: Path, report: ProgressCallback
 ) -> verification.Findings:
     """What the IR makes of the same texts."""
     report(Progress(label=f"comparing {recipe.weight_format} with its source"))
-    return verification.compare(reading, partial, weight_format=str(recipe.weight_format), report=report)
+    return verification.compare_readings(
+        reading, partial, weight_format=str(recipe.weight_format), report=report
+    )
 
 
-def _convert_gguf(request: Request, source: LocalSource, report: Report) -> Converted:
+def _convert_gguf(request: ConvertRequest, source: LocalSource, report: ProgressCallback) -> Converted:
     """Write the IR of a GGUF, which keeps its own weight format."""
-    locate.check_files(locate.locate(source.path))
-    header = read_header(source.path)
+    locate.check_model_files(locate.locate(source.path))
+    header = read_gguf_header(source.path)
     own = str(header.weight_format)
     precision = sources.precision_of_gguf(own)
     check_format(request, precision, f"{source.path} keeps its own weights, {own}")
@@ -150,7 +154,7 @@ def _convert_gguf(request: Request, source: LocalSource, report: Report) -> Conv
         return _finish(partial, target, manifest, report)
 
 
-def _fetch_ir(request: Request, model: HubModel, report: Report) -> Converted:
+def _fetch_ir(request: ConvertRequest, model: HubModel, report: ProgressCallback) -> Converted:
     """Fetch an IR that a hub already holds, check it, and give it a manifest."""
     report(Progress(label=f"fetching {model.id}, which is an IR already"))
     peek = hub.download(dataclasses.replace(model, files=(locate.MODEL_XML,)), report=report)
@@ -175,7 +179,7 @@ _SOURCE_IS_AWAY = "not measured: the IR was fetched without the model it was mad
 
 
 def _check_alone(
-    partial: Path, note: str, *, has_template: bool, report: Report
+    partial: Path, note: str, *, has_template: bool, report: ProgressCallback
 ) -> tuple[verification.Findings, float]:
     """What can be verified without a source, and the seconds it took: the tokenizer."""
     report(Progress(label="checking the tokenizer"))
@@ -196,7 +200,7 @@ def _needed_bytes(source: LocalSource, recipes: list[Recipe]) -> int:
 def _check_whole(partial: Path) -> None:
     """Raise a ``LaunchError`` unless everything a model needs was written."""
     try:
-        locate.check_files(locate.Model(path=partial, kind="ir"))
+        locate.check_model_files(locate.Model(path=partial, kind="ir"))
     except InputError as error:
         faults = error.message.partition(": ")[2]
         raise LaunchError(
@@ -215,7 +219,7 @@ def _manifest(
 ) -> Manifest:
     """The manifest of a conversion whose files are not hashed yet."""
     return Manifest(
-        schema=SCHEMA,
+        schema=MANIFEST_SCHEMA,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         source=source.origin,
         recipe=recipe,
@@ -238,7 +242,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _finish(partial: Path, target: Path, manifest: Manifest, report: Report) -> Converted:
+def _finish(partial: Path, target: Path, manifest: Manifest, report: ProgressCallback) -> Converted:
     """Hash the files, write the manifest, and rename the folder to its target."""
     report(Progress(label="hashing"))
     start = time.perf_counter()

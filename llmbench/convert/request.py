@@ -7,13 +7,13 @@ from pathlib import Path
 from llmbench.errors import InputError
 from llmbench.models.manifest import Recipe
 
-WEIGHT_FORMATS = ("fp32", "fp16", "int8", "int4")
+CONVERT_FORMATS = ("fp32", "fp16", "int8", "int4")
 DEFAULT_RATIO = 1.0
 DEFAULT_GROUP_SIZE = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ConvertRequest:
     """What to convert and how; ``None`` and an empty tuple leave the choice to llmbench."""
 
     model_id: str
@@ -28,9 +28,9 @@ class Request:
 
     def __post_init__(self) -> None:
         for name in self.weight_formats:
-            if name not in WEIGHT_FORMATS:
+            if name not in CONVERT_FORMATS:
                 raise InputError(
-                    f"weight format {name!r} is unknown", hint=f"choose from {', '.join(WEIGHT_FORMATS)}"
+                    f"weight format {name!r} is unknown", hint=f"choose from {', '.join(CONVERT_FORMATS)}"
                 )
         if self.ratio is not None and not 0 <= self.ratio <= 1:
             raise InputError(f"--ratio {self.ratio:g} is not a share from 0 to 1")
@@ -45,7 +45,7 @@ class Request:
             raise InputError("--sym and --asym are for int8 and int4 weights", hint="leave them out")
 
 
-def recipe_of(request: Request, weight_format: str) -> Recipe:
+def recipe_of(request: ConvertRequest, weight_format: str) -> Recipe:
     """The recipe of one weight format, every default spelt out so that it can be repeated."""
     recipe = Recipe(weight_format=weight_format, trusts_remote_code=request.trusts_remote_code)
     if weight_format in {"fp32", "fp16"}:
@@ -61,7 +61,7 @@ def recipe_of(request: Request, weight_format: str) -> Recipe:
     )
 
 
-def check_format(request: Request, precision: str, what: str) -> None:
+def check_format(request: ConvertRequest, precision: str, what: str) -> None:
     """Refuse a weight format other than the one the source has."""
     if set(request.weight_formats) - {precision}:
         raise InputError(

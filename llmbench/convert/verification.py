@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 
 from llmbench.errors import InputError, LaunchError
-from llmbench.measure.step import Report, run_step
+from llmbench.measure.step import run_step
+from llmbench.schema.progress import ProgressCallback
 
 TEXTS = tuple(
     " ".join(paragraph.split())
@@ -96,7 +97,9 @@ class _Spell(msgspec.Struct, tag=True):
     folder: str
 
 
-def read_source(folder: Path, *, trusts_remote_code: bool, scratch: Path, report: Report) -> Reading:
+def read_source_model(
+    folder: Path, *, trusts_remote_code: bool, scratch: Path, report: ProgressCallback
+) -> Reading:
     """Read ``TEXTS`` with the source model; an ``InputError`` if its own tokenizer cannot spell.
 
     Temporary files go below *scratch*.
@@ -112,7 +115,9 @@ def read_source(folder: Path, *, trusts_remote_code: bool, scratch: Path, report
     return reading
 
 
-def compare(source: Reading, folder: Path, *, weight_format: str, report: Report) -> Findings:
+def compare_readings(
+    source: Reading, folder: Path, *, weight_format: str, report: ProgressCallback
+) -> Findings:
     """Compare the IR in *folder* with its source; a ``LaunchError`` if it is another model or cannot spell."""
     step = _ReadIr(folder=str(folder), ids=source.ids)
     chosen = run_step(__name__, step, list[list[int]], folder=folder, is_online=False, report=report)
@@ -136,7 +141,7 @@ def expected_spelling(*, has_template: bool) -> Spelling:
     return Spelling(rows=[], texts=[PLAIN_TEXT, RICH_TEXT], has_template=has_template)
 
 
-def check_spelling(folder: Path, wanted: Spelling, *, report: Report) -> tuple[str, ...]:
+def check_spelling(folder: Path, wanted: Spelling, *, report: ProgressCallback) -> tuple[str, ...]:
     """Warnings on an IR's tokenizer; a ``LaunchError`` if it cannot spell plain English as *wanted*."""
     found = run_step(
         __name__, _Spell(folder=str(folder)), Spelling, folder=folder, is_online=False, report=report

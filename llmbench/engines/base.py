@@ -12,7 +12,7 @@ from llmbench.schema.units import Nanoseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class EngineRequest:
     """Token ids of each sequence of one request, and how many tokens to generate for each.
 
     An engine that sees tokens as they come calls *beat* with their count so far and the instant: with 0 when it
@@ -57,7 +57,7 @@ class Generation:
     suspicions: tuple[str, ...] = ()
 
 
-class Session(Protocol):
+class EngineSession(Protocol):
     """A loaded model."""
 
     @property
@@ -77,7 +77,7 @@ class Session(Protocol):
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of some token ids."""
 
-    def generate(self, request: Request) -> Generation:
+    def generate(self, request: EngineRequest) -> Generation:
         """One request, observed. Nothing but the engine's call happens between its two instants."""
 
     def close(self) -> None:
@@ -95,8 +95,8 @@ class Engine(Protocol):
             MachineError: no such device or package.
         """
 
-    def open(self, config: RunConfig) -> Session:
+    def open(self, config: RunConfig) -> EngineSession:
         """Load and compile the model."""
 
 
-Properties = Mapping[str, PropertyValue]
+EngineProperties = Mapping[str, PropertyValue]

@@ -130,7 +130,7 @@ _MODULES = {
 }
 
 
-def find(name: str) -> Engine:
+def find_engine(name: str) -> Engine:
     """The engine of that name; its packages are imported here, not before."""
     module, kind = _MODULES[name]
     return cast("Engine", getattr(import_module(f"llmbench.engines.{module}"), kind)())

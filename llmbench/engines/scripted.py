@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmbench.engines.base import Generation, Request
+from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.catalog import check_abilities
 from llmbench.errors import InputError
 from llmbench.schema import measurement
@@ -134,7 +134,7 @@ class ScriptedSession:
         """The ids themselves, as words."""
         return " ".join(f"t{token}" for token in token_ids)
 
-    def _break(self, request: Request) -> None:
+    def _break(self, request: EngineRequest) -> None:
         """Break as the script says, at the request it says."""
         how = self.script.breaks.get(self._requests)
         if how in {"hang", "stall"}:
@@ -144,7 +144,7 @@ class ScriptedSession:
         elif how and how != "nan":
             os.kill(os.getpid(), signal.Signals[how])
 
-    def _counts(self, request: Request) -> tuple[int, ...]:
+    def _counts(self, request: EngineRequest) -> tuple[int, ...]:
         """The tokens of each event of one sequence."""
         script = self.script
         count = request.output_tokens
@@ -153,7 +153,7 @@ class ScriptedSession:
         whole, rest = divmod(count - 1, script.step)
         return (1, *[script.step] * whole, *([rest] if rest else []))
 
-    def _layout(self, request: Request, start_ns: int, later: int) -> tuple[Nanoseconds, ...]:
+    def _layout(self, request: EngineRequest, start_ns: int, later: int) -> tuple[Nanoseconds, ...]:
         """Instants of the events of one sequence, *later* of them after the first."""
         script = self.script
         longest = max(len(ids) for ids in request.input_ids)
@@ -174,7 +174,7 @@ class ScriptedSession:
         is_stray = self.script.stray is not None and number + 1 >= self.script.stray
         return (start + number + (self._launch if is_stray else 0)) % 997
 
-    def generate(self, request: Request) -> Generation:
+    def generate(self, request: EngineRequest) -> Generation:
         """One request as told; the clock of its instants is the script's."""
         self._requests += 1
         self._break(request)

@@ -18,7 +18,7 @@ _OPTIONS = {"bind": "--membind", "interleave": "--interleave"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class AffinityRequest:
     """Where a process is to run: on *sockets*, or *nodes*, or *cpus*; and on which nodes its memory is to be.
 
     Everything empty leaves the process where it is.
@@ -49,7 +49,7 @@ class MemoryNodes:
     def read(cls, root: Path = Path("/")) -> "MemoryNodes":
         """As the kernel's files below *root* and ``PATH`` tell."""
         allowed: tuple[int, ...] = ()
-        for line in (procfs.read(root / "proc/self/status") or "").splitlines():
+        for line in (procfs.read_text(root / "proc/self/status") or "").splitlines():
             if line.startswith("Mems_allowed_list:"):
                 allowed = parse_list(line.partition(":")[2])
         return cls(nodes=read_nodes(root / "sys"), allowed=allowed, numactl=shutil.which("numactl"))
@@ -70,7 +70,7 @@ class Binding:
     warnings: tuple[str, ...] = ()
 
 
-def bind(asked: Asked, topology: Topology, memory: MemoryNodes) -> Binding:
+def bind(asked: AffinityRequest, topology: Topology, memory: MemoryNodes) -> Binding:
     """How to hold a process where it was asked to be.
 
     Raises ``MachineError`` where the machine has less than was asked, or this process may use less.
@@ -90,7 +90,7 @@ def bind(asked: Asked, topology: Topology, memory: MemoryNodes) -> Binding:
     return Binding(cpus=cpus, nodes=nodes, prefix=prefix, memory=told, warnings=warnings)
 
 
-def _cpus(asked: Asked, topology: Topology) -> tuple[int, ...]:
+def _cpus(asked: AffinityRequest, topology: Topology) -> tuple[int, ...]:
     """The CPUs that were asked for, every one of them usable; none where none were."""
     if asked.cpus:
         return _listed_cpus(asked.cpus, topology)
@@ -138,7 +138,7 @@ def _check_known(what: str, asked: Sequence[int], known: Sequence[int]) -> None:
 
 
 def _memory(
-    asked: Asked, topology: Topology, memory: MemoryNodes, cpus: tuple[int, ...]
+    asked: AffinityRequest, topology: Topology, memory: MemoryNodes, cpus: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Nodes the memory is bound to, and warnings."""
     explicit = asked.membind or asked.interleave

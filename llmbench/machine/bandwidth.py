@@ -44,7 +44,7 @@ class Bandwidth:
     is_beyond_caches: bool
 
 
-def measure(
+def measure_bandwidth(
     topology: Topology,
     caches: Sequence[Cache],
     socket: int | None = None,
@@ -132,7 +132,7 @@ WHOLE = "all"
 """The name of what all CPUs get together, among sockets by their numbers."""
 
 
-def file_of(cpu_model: str, topology: Topology, memory_bytes: int) -> Path:
+def bandwidth_file(cpu_model: str, topology: Topology, memory_bytes: int) -> Path:
     """Where the rate of a machine is kept: by host, CPU, memory in GiB, and the CPUs that may be used."""
     cpus = [dataclasses.astuple(cpu) for cpu in topology.cpus]
     named = [platform.node(), cpu_model, round(memory_bytes / 2**30), cpus, topology.allowed]
@@ -141,7 +141,7 @@ def file_of(cpu_model: str, topology: Topology, memory_bytes: int) -> Path:
     )
 
 
-def load(file: Path) -> MemoryRate | None:
+def load_bandwidth(file: Path) -> MemoryRate | None:
     """The rate that a file holds; ``None`` where there is none, or none that can be."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=MemoryRate)
@@ -149,7 +149,7 @@ def load(file: Path) -> MemoryRate | None:
         return None
 
 
-def keep(
+def keep_bandwidth(
     here: Environment, measured: Mapping[str, Bandwidth], *, measured_at: str, is_quiet: bool
 ) -> MemoryRate | None:
     """The rate that is kept from now on.
@@ -163,8 +163,8 @@ def keep(
         sockets={int(name): each.bytes_per_s for name, each in measured.items() if name != WHOLE},
         is_beyond_caches=all(each.is_beyond_caches for each in measured.values()),
     )
-    file = file_of(here.cpu_model, here.topology, here.memory_bytes)
-    known = load(file)
+    file = bandwidth_file(here.cpu_model, here.topology, here.memory_bytes)
+    known = load_bandwidth(file)
     if known is not None and not is_quiet and known.bytes_per_s >= rate.bytes_per_s:
         return known
     with contextlib.suppress(OSError):

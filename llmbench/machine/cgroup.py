@@ -12,7 +12,7 @@ _UNLIMITED = 1 << 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class GroupLimits:
     """What the groups of a process allow and count; ``None`` is no limit, or a number that is not kept.
 
     *cpus* is CPU time a second of wall time; *memory_free_bytes* is what is left of the tightest limit, where
@@ -27,9 +27,9 @@ class Limits:
     oom_kills: int | None = None
 
 
-def read(root: Path = Path("/"), pid: int | str = "self") -> Limits:
+def read_limits(root: Path = Path("/"), pid: int | str = "self") -> GroupLimits:
     """The limits of a process, the tightest of its group and the groups around it."""
-    told = procfs.read(root / f"proc/{pid}/cgroup") or ""
+    told = procfs.read_text(root / f"proc/{pid}/cgroup") or ""
     paths: dict[str, str] = {}
     for line in told.splitlines():
         _, controllers, path = (*line.split(":", 2), "", "")[:3]
@@ -37,7 +37,7 @@ def read(root: Path = Path("/"), pid: int | str = "self") -> Limits:
             paths.update(dict.fromkeys(controllers.split(","), path))
     cpu = tuple(_groups(root, paths, "cpu"))
     memory = tuple(_groups(root, paths, "memory"))
-    return Limits(
+    return GroupLimits(
         cpus=min((quota for quota in map(_quota, cpu) if quota is not None), default=None),
         memory_bytes=min((limit for limit in map(_memory_limit, memory) if limit is not None), default=None),
         memory_free_bytes=min((free for free in map(_memory_free, memory) if free is not None), default=None),
@@ -58,10 +58,10 @@ def _groups(root: Path, paths: dict[str, str], controller: str) -> Iterator[Path
 
 def _quota(group: Path) -> float | None:
     """CPUs' worth of time a group may use; ``None`` where it is not limited."""
-    told: list[str | None] = [*(procfs.read(group / "cpu.max") or "").split()]
+    told: list[str | None] = [*(procfs.read_text(group / "cpu.max") or "").split()]
     if len(told) != 2:
-        told = [procfs.read(group / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
-    quota, period = map(procfs.number, told)
+        told = [procfs.read_text(group / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    quota, period = map(procfs.read_number, told)
     return quota / period if quota and period and quota > 0 and period > 0 else None
 
 
@@ -95,8 +95,8 @@ def _oom_kills(groups: tuple[Path, ...]) -> int | None:
 
 def _counts(path: Path) -> dict[str, int]:
     """The numbers of a file that has a name and a number a line."""
-    pairs = (line.partition(" ") for line in (procfs.read(path) or "").splitlines())
-    found = ((name, procfs.number(told)) for name, _, told in pairs)
+    pairs = (line.partition(" ") for line in (procfs.read_text(path) or "").splitlines())
+    found = ((name, procfs.read_number(told)) for name, _, told in pairs)
     return {name: count for name, count in found if count is not None}
 
 
@@ -104,7 +104,7 @@ def _first_number(groups: tuple[Path, ...], *names: str) -> int | None:
     """The first of these files, innermost group first, that holds a number."""
     for group in groups:
         for name in names:
-            told = procfs.number(procfs.read(group / name))
+            told = procfs.read_number(procfs.read_text(group / name))
             if told is not None and told >= 0:
                 return told
     return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from llmbench.machine import cgroup, environment, procfs, topology
 from llmbench.machine.affinity import MemoryNodes
 from llmbench.machine.bandwidth import Bandwidth
-from llmbench.machine.interference import Load
+from llmbench.machine.interference import Interference
 from llmbench.machine.topology import Cache
 from llmbench.schema.run import Environment
 from llmbench.schema.units import format_bytes, format_list
@@ -29,28 +29,28 @@ class Survey:
     environment: Environment
     memory: MemoryNodes
     caches: tuple[Cache, ...]
-    limits: cgroup.Limits
-    load: Load | None = None
+    limits: cgroup.GroupLimits
+    load: Interference | None = None
     root: Path = Path("/")
 
     @classmethod
-    def take(cls, root: Path = Path("/"), load: Load | None = None) -> "Survey":
+    def take(cls, root: Path = Path("/"), load: Interference | None = None) -> "Survey":
         """A survey of the kernel's files below *root*."""
         return cls(
             environment=environment.capture(root),
             memory=MemoryNodes.read(root),
             caches=topology.read_caches(root / "sys"),
-            limits=cgroup.read(root),
+            limits=cgroup.read_limits(root),
             load=load,
             root=root,
         )
 
     def text(self, path: str) -> str | None:
         """A kernel file's text; ``None`` where it is missing."""
-        return procfs.read(self.root / path)
+        return procfs.read_text(self.root / path)
 
 
-def settings(survey: Survey) -> dict[str, str | None]:
+def machine_settings(survey: Survey) -> dict[str, str | None]:
     """How the machine is set, in a word each; ``None`` where the kernel does not tell or nothing limits."""
     seen, limits = survey.environment, survey.limits
     turbo = [told == on for name, on, _ in TURBO_SWITCHES if (told := survey.text(f"{CPUS}/{name}"))]
@@ -95,7 +95,7 @@ class Finding:
     remedy: str | None = None
 
 
-def find(survey: Survey) -> tuple[Finding, ...]:
+def find_problems(survey: Survey) -> tuple[Finding, ...]:
     """Every finding, those that spoil a measurement first."""
     found = [finding for check in _CHECKS for finding in check(survey)]
     return tuple(sorted(found, key=lambda finding: finding.weight is not Weight.SPOILS))
@@ -279,7 +279,7 @@ def _virtual(survey: Survey) -> Iterator[Finding]:
 
 def _throttled(survey: Survey) -> Iterator[Finding]:
     names = (survey.root / CPUS).glob("cpu[0-9]*/thermal_throttle/package_throttle_count")
-    count = max((int(procfs.read(name) or 0) for name in names), default=0)
+    count = max((int(procfs.read_text(name) or 0) for name in names), default=0)
     if count:
         yield Finding(
             check="throttled",

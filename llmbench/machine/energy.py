@@ -34,7 +34,7 @@ class Meter:
     @classmethod
     def start(cls, root: Path = Path("/")) -> Self:
         """A reading now of the counters below *root*."""
-        found = {zone: procfs.number(procfs.read(zone / "energy_uj")) for zone in _packages(root)}
+        found = {zone: procfs.read_number(procfs.read_text(zone / "energy_uj")) for zone in _packages(root)}
         told = {zone: count for zone, count in found.items() if count is not None and count >= 0}
         is_whole = bool(found) and len(told) == len(found)
         return cls(root=root, read_at=time.perf_counter(), counters=told if is_whole else None)
@@ -69,10 +69,10 @@ def _spent_j(before_uj: int, after_uj: int, *, range_uj: int | None, wall_s: flo
 def _packages(root: Path) -> tuple[Path, ...]:
     """The zones of whole packages; not their parts, nor that of the whole board. Looked for once a process."""
     zones = sorted((root / _ZONES).glob("intel-rapl:*"))
-    return tuple(zone for zone in zones if (procfs.read(zone / "name") or "").startswith("package"))
+    return tuple(zone for zone in zones if (procfs.read_text(zone / "name") or "").startswith("package"))
 
 
 @functools.cache
 def _range_uj(zone: Path) -> int | None:
     """What a counter reaches before it begins again at 0; ``None`` where it is not told."""
-    return procfs.number(procfs.read(zone / "max_energy_range_uj"))
+    return procfs.read_number(procfs.read_text(zone / "max_energy_range_uj"))

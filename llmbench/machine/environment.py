@@ -12,7 +12,7 @@ from llmbench.files.redaction import SECRET_NAME
 from llmbench.machine import bandwidth, procfs, topology
 from llmbench.schema.run import Environment
 
-PACKAGES = (
+RECORDED_PACKAGES = (
     "openvino",
     "openvino-genai",
     "openvino-tokenizers",
@@ -28,25 +28,25 @@ def capture(root: Path = Path("/")) -> Environment:
 
     Raises ``MachineError`` where no CPU can be found.
     """
-    model, machine, memory = cpu_model(root), topology.read(root / "sys"), memory_bytes(root)
+    model, machine, memory = cpu_model(root), topology.read_topology(root / "sys"), memory_bytes(root)
     return Environment(
         cpu_model=model,
         topology=machine,
         memory_bytes=memory,
-        kernel=procfs.read(root / "proc/sys/kernel/osrelease") or platform.release(),
+        kernel=procfs.read_text(root / "proc/sys/kernel/osrelease") or platform.release(),
         versions=versions(),
         variables=variables(os.environ),
         governor=governor(root),
         transparent_hugepages=transparent_hugepages(root),
         load_average=load_average(root),
         last_caches=bandwidth.last_caches(machine, topology.read_caches(root / "sys")),
-        memory_rate=bandwidth.load(bandwidth.file_of(model, machine, memory)),
+        memory_rate=bandwidth.load_bandwidth(bandwidth.bandwidth_file(model, machine, memory)),
     )
 
 
 def cpu_model(root: Path = Path("/")) -> str:
     """The CPU's name as the kernel prints it; the architecture where it prints none, as on Arm."""
-    for line in (procfs.read(root / "proc/cpuinfo") or "").splitlines():
+    for line in (procfs.read_text(root / "proc/cpuinfo") or "").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "model name" and value.strip():
             return " ".join(value.split())
@@ -55,7 +55,7 @@ def cpu_model(root: Path = Path("/")) -> str:
 
 def cpu_flags(root: Path = Path("/")) -> frozenset[str]:
     """The features the kernel lists for the first CPU; empty where it lists none."""
-    for line in (procfs.read(root / "proc/cpuinfo") or "").splitlines():
+    for line in (procfs.read_text(root / "proc/cpuinfo") or "").splitlines():
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
             return frozenset(value.split())
@@ -64,7 +64,7 @@ def cpu_flags(root: Path = Path("/")) -> frozenset[str]:
 
 def memory_bytes(root: Path = Path("/")) -> int:
     """Memory of the machine in bytes, ``MemTotal``."""
-    told = procfs.read(root / "proc/meminfo") or ""
+    told = procfs.read_text(root / "proc/meminfo") or ""
     found = re.search(r"^MemTotal:\s+(\d+) kB", told, re.MULTILINE)
     return int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
@@ -72,7 +72,7 @@ def memory_bytes(root: Path = Path("/")) -> int:
 def versions() -> dict[str, str]:
     """Versions of Python, this tool and the packages that make a number; without what is not installed."""
     found = {"python": platform.python_version(), "llmbench": __version__}
-    for package in PACKAGES:
+    for package in RECORDED_PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -92,27 +92,27 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
 def governor(root: Path = Path("/")) -> str | None:
     """The frequency governor, joined by ``+`` where CPUs differ; ``None`` where the kernel has none."""
     files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
-    found = {text for text in map(procfs.read, files) if text}
+    found = {text for text in map(procfs.read_text, files) if text}
     return "+".join(sorted(found)) or None
 
 
 def frequencies_mhz(root: Path = Path("/")) -> tuple[float, ...]:
     """Clock of each CPU now, in MHz, as the governor or else ``/proc/cpuinfo`` tells; empty where neither does."""
     files = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
-    found = tuple(int(text) / 1000 for text in map(procfs.read, files) if text)
-    told = procfs.read(root / "proc/cpuinfo") or ""
+    found = tuple(int(text) / 1000 for text in map(procfs.read_text, files) if text)
+    told = procfs.read_text(root / "proc/cpuinfo") or ""
     return found or tuple(float(mhz) for mhz in re.findall(r"^cpu MHz\s*: ([\d.]+)$", told, re.MULTILINE))
 
 
 def transparent_hugepages(root: Path = Path("/")) -> str | None:
     """``always``, ``madvise`` or ``never``; ``None`` on a kernel without them."""
-    told = procfs.read(root / "sys/kernel/mm/transparent_hugepage/enabled") or ""
+    told = procfs.read_text(root / "sys/kernel/mm/transparent_hugepage/enabled") or ""
     found = re.search(r"\[(\w+)\]", told)
     return found[1] if found else None
 
 
 def load_average(root: Path = Path("/")) -> float | None:
     """Runnable processes, averaged over the last minute."""
-    told = procfs.read(root / "proc/loadavg")
+    told = procfs.read_text(root / "proc/loadavg")
     found = re.match(r"\d{1,6}\.\d{1,6}", told or "")
     return float(found[0]) if found else None

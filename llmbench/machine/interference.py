@@ -84,7 +84,7 @@ def _settings(root: Path, cpus: frozenset[int]) -> dict[str, str]:
     """Governors and highest frequencies of *cpus* by what they are called; empty in a virtual machine."""
     found: dict[str, set[str]] = {}
     for what, path in _setting_files(root, cpus):
-        found.setdefault(what, set()).add(procfs.read(path) or "unknown")
+        found.setdefault(what, set()).add(procfs.read_text(path) or "unknown")
     return {what: "+".join(sorted(told)) for what, told in found.items()}
 
 
@@ -143,7 +143,7 @@ _WORTH_NAMING = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class Interference:
     """Shares of the CPU time of some CPUs: *foreign* is not ours, *steal* the part a hypervisor took.
 
     *busiest* are names of programs that used most of a twentieth of a CPU, or more.
@@ -154,7 +154,7 @@ class Load:
     busiest: tuple[str, ...] = ()
 
 
-def watch(cpus: Collection[int], seconds: float = 1.0, root: Path = Path("/")) -> Load:
+def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path = Path("/")) -> Interference:
     """The load of *cpus* over the next *seconds*."""
     before, programs, own_s, start = (
         _reading(root, cpus),
@@ -166,7 +166,7 @@ def watch(cpus: Collection[int], seconds: float = 1.0, root: Path = Path("/")) -
     after, own_s = _reading(root, cpus), time.process_time() - own_s
     total_s = (time.perf_counter() - start) * len(cpus)
     busy_s, steal_s = (late - early for late, early in zip(after, before, strict=True))
-    return Load(
+    return Interference(
         foreign=min(max(0.0, busy_s - own_s) / total_s, 1.0),
         steal=min(steal_s / total_s, 1.0),
         busiest=_busiest(programs, _programs(), seconds),

@@ -14,7 +14,7 @@ _STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
+class MemoryPhase:
     """A phase whose memory is watched: load, or one request.
 
     *is_reset* is false where the kernel did not let the high-water mark be reset; the peak then spans the
@@ -82,9 +82,11 @@ def _field(status: Path, name: str) -> int:
 
 def available_bytes(root: Path = Path("/")) -> int | None:
     """Memory that a new process can have: the machine's, or what is left of the group's limit; ``None`` if unknown."""
-    told = re.search(r"^MemAvailable:\s+(\d+) kB", procfs.read(root / "proc/meminfo") or "", re.MULTILINE)
+    told = re.search(
+        r"^MemAvailable:\s+(\d+) kB", procfs.read_text(root / "proc/meminfo") or "", re.MULTILINE
+    )
     of_machine = int(told[1]) * 1024 if told else None
-    of_group = cgroup.read(root).memory_free_bytes
+    of_group = cgroup.read_limits(root).memory_free_bytes
     return min((found for found in (of_machine, of_group) if found is not None), default=None)
 
 
@@ -99,15 +101,15 @@ class Kills:
     @classmethod
     def count(cls, root: Path = Path("/")) -> Self:
         """The counters now: those of this process's control group, and the machine's (``/proc/vmstat``)."""
-        told = re.search(r"^oom_kill (\d+)$", procfs.read(root / "proc/vmstat") or "", re.MULTILINE)
+        told = re.search(r"^oom_kill (\d+)$", procfs.read_text(root / "proc/vmstat") or "", re.MULTILINE)
         of_machine = int(told[1]) if told else None
-        return cls(of_group=cgroup.read(root).oom_kills, of_machine=of_machine, root=root)
+        return cls(of_group=cgroup.read_limits(root).oom_kills, of_machine=of_machine, root=root)
 
     def since(self) -> str | None:
         """What the kernel ended since this count, as a sentence; ``None`` where it ended nothing."""
         now = Kills.count(self.root)
         if (now.of_group or 0) > (self.of_group or 0):
-            limits = cgroup.read(self.root)
+            limits = cgroup.read_limits(self.root)
             peak, limit = limits.memory_peak_bytes, limits.memory_bytes
             held = f"; it held up to {format_bytes(peak)} of {format_bytes(limit)}" if peak and limit else ""
             return f"out of memory: the kernel ended a process of this control group{held}"

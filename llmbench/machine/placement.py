@@ -29,7 +29,7 @@ class Thread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class PlacementWatch:
     """This process and the CPUs it may use at one instant, read outside the timed region.
 
     *engine_threads* is how many threads the engine says it uses; ``None`` takes one a core.
@@ -61,7 +61,7 @@ class Watch:
 
         The pages are counted only where asked: that walks the page table, milliseconds a gigabyte.
         """
-        after = Watch.start(self.topology, engine_threads=self.engine_threads, root=self.root)
+        after = PlacementWatch.start(self.topology, engine_threads=self.engine_threads, root=self.root)
         worked = {tid: _since(self.threads.get(tid), thread) for tid, thread in after.threads.items()}
         moves = [thread.migrations for thread in worked.values() if thread.migrations is not None]
         return Placement(
@@ -77,7 +77,7 @@ class Watch:
         allowed = set(self.topology.allowed)
         return tuple(sorted({cpu.socket for cpu in self.topology.cpus if cpu.number in allowed}))
 
-    def _work(self, socket: int, after: "Watch", threads: Collection[Thread]) -> SocketWork:
+    def _work(self, socket: int, after: "PlacementWatch", threads: Collection[Thread]) -> SocketWork:
         """What one socket did."""
         allowed = set(self.topology.allowed)
         cpus = [cpu for cpu in self.topology.cpus if cpu.socket == socket and cpu.number in allowed]
@@ -111,14 +111,14 @@ def read_threads(root: Path = Path("/"), pid: int | str = "self") -> dict[int, T
     """The threads of a process by their number; one that ends meanwhile is left out."""
     found: dict[int, Thread] = {}
     for task in (root / f"proc/{pid}/task").iterdir():
-        told = procfs.read(task / "stat")
+        told = procfs.read_text(task / "stat")
         if told is None:
             continue
         fields = told.rpartition(")")[2].split()
         found[int(task.name)] = Thread(
             cpu_s=(int(fields[_UTIME]) + int(fields[_STIME])) * TICK_S,
             cpu=int(fields[_PROCESSOR]),
-            migrations=_migrations(procfs.read(task / "sched")),
+            migrations=_migrations(procfs.read_text(task / "sched")),
         )
     return found
 
@@ -131,7 +131,7 @@ def _migrations(told: str | None) -> int | None:
 
 def read_policy(root: Path = Path("/"), pid: int | str = "self") -> str | None:
     """The memory policy of a process as the kernel writes it, ``default`` or ``bind:0-1``; ``None`` without NUMA."""
-    fields = (procfs.read(root / f"proc/{pid}/numa_maps") or "").split(maxsplit=2)
+    fields = (procfs.read_text(root / f"proc/{pid}/numa_maps") or "").split(maxsplit=2)
     return fields[1] if len(fields) > 1 else None
 
 
@@ -141,7 +141,7 @@ def read_pages(root: Path = Path("/"), pid: int | str = "self") -> dict[int, int
     Each line of ``numa_maps`` counts pages of its own size as ``N0=12 N1=7``.
     """
     found: dict[int, int] = {}
-    for line in (procfs.read(root / f"proc/{pid}/numa_maps") or "").splitlines():
+    for line in (procfs.read_text(root / f"proc/{pid}/numa_maps") or "").splitlines():
         size = re.search(r" kernelpagesize_kB=(\d+)", line)
         for node, count in re.findall(r" N(\d+)=(\d+)", line):
             page_bytes = int(size[1]) * 1024 if size else 4096

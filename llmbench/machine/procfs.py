@@ -5,7 +5,7 @@ from pathlib import Path
 _LONGEST = 20
 
 
-def read(path: Path) -> str | None:
+def read_text(path: Path) -> str | None:
     """What a kernel file holds, stripped; ``None`` where it is missing or refuses to be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
@@ -13,7 +13,7 @@ def read(path: Path) -> str | None:
         return None
 
 
-def number(text: str | None) -> int | None:
+def read_number(text: str | None) -> int | None:
     """The whole number that a text is; ``None`` where it is something else, as an emulated file may be."""
     told = (text or "").strip()
     digits = told.removeprefix("-")

@@ -43,7 +43,7 @@ def parse_list(text: str) -> tuple[int, ...]:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(f"{text.strip()!r} is no list of numbers", hint="write it like 0,2-3")
-        low, high = procfs.number(first), procfs.number(last or first)
+        low, high = procfs.read_number(first), procfs.read_number(last or first)
         if low is None or high is None or high < low or high >= _MOST:
             raise InputError(
                 f"{part!r} is no range of CPU numbers", hint=f"lowest first, below {_MOST}, like 0-27"
@@ -52,7 +52,7 @@ def parse_list(text: str) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
-def read(root: Path = Path("/sys"), allowed: Collection[int] | None = None) -> Topology:
+def read_topology(root: Path = Path("/sys"), allowed: Collection[int] | None = None) -> Topology:
     """The online CPUs below *root*, and which of them *allowed* (by default this process's affinity) leaves.
 
     Sockets are numbered 0, 1, … in the order of their hardware numbers, which on some machines have gaps.
@@ -83,9 +83,9 @@ def read_nodes(root: Path = Path("/sys")) -> tuple[Node, ...]:
     return tuple(
         Node(
             number=number,
-            cpus=parse_list(procfs.read(folder / f"node{number}/cpulist") or ""),
+            cpus=parse_list(procfs.read_text(folder / f"node{number}/cpulist") or ""),
             memory_bytes=_node_memory(folder / f"node{number}/meminfo"),
-            distances=_distances(procfs.read(folder / f"node{number}/distance") or ""),
+            distances=_distances(procfs.read_text(folder / f"node{number}/distance") or ""),
         )
         for number in numbers
     )
@@ -104,13 +104,13 @@ def read_caches(root: Path = Path("/sys")) -> tuple[Cache, ...]:
 
 def _cache(folder: Path) -> Cache | None:
     """The cache of one index folder; ``None`` where level, size or sharers are not told."""
-    level, size, shared = (procfs.read(folder / name) for name in ("level", "size", "shared_cpu_list"))
+    level, size, shared = (procfs.read_text(folder / name) for name in ("level", "size", "shared_cpu_list"))
     if not (level and size and shared):
         return None
-    number, depth = procfs.number(size.rstrip("".join(_SCALE))), procfs.number(level)
+    number, depth = procfs.read_number(size.rstrip("".join(_SCALE))), procfs.read_number(level)
     if number is None or depth is None:
         return None
-    kind = procfs.read(folder / "type") or "Unified"
+    kind = procfs.read_text(folder / "type") or "Unified"
     return Cache(
         level=depth, kind=kind, size_bytes=number * _SCALE.get(size[-1:], 1), cpus=parse_list(shared)
     )
@@ -119,7 +119,7 @@ def _cache(folder: Path) -> Cache | None:
 def _online(root: Path) -> tuple[int, ...]:
     """Numbers of the online CPUs, ascending."""
     folder = root / _CPUS
-    told = procfs.read(folder / "online")
+    told = procfs.read_text(folder / "online")
     if told is not None:
         online = parse_list(told)
     else:
@@ -132,27 +132,31 @@ def _online(root: Path) -> tuple[int, ...]:
 
 def _package(root: Path, number: int) -> int:
     """The hardware's number of the socket; 0 where there is none, -1 where the kernel does not know it."""
-    return procfs.number(procfs.read(root / _CPUS / f"cpu{number}/topology/physical_package_id")) or 0
+    return (
+        procfs.read_number(procfs.read_text(root / _CPUS / f"cpu{number}/topology/physical_package_id")) or 0
+    )
 
 
 def _core(root: Path, number: int, online: Collection[int]) -> int:
     """The lowest online CPU on the same core."""
     folder = root / _CPUS / f"cpu{number}/topology"
     siblings = (
-        procfs.read(folder / "core_cpus_list") or procfs.read(folder / "thread_siblings_list") or str(number)
+        procfs.read_text(folder / "core_cpus_list")
+        or procfs.read_text(folder / "thread_siblings_list")
+        or str(number)
     )
     return min((cpu for cpu in parse_list(siblings) if cpu in online), default=number)
 
 
 def _distances(told: str) -> tuple[int, ...]:
     """The distance to each node; empty where the kernel does not tell."""
-    found = [procfs.number(part) for part in told.split()]
+    found = [procfs.read_number(part) for part in told.split()]
     return tuple(part for part in found if part is not None) if None not in found else ()
 
 
 def _node_memory(path: Path) -> int | None:
     """``MemTotal`` of a node in bytes; ``None`` where the kernel does not tell."""
-    for line in (procfs.read(path) or "").splitlines():
+    for line in (procfs.read_text(path) or "").splitlines():
         found = re.search(r"MemTotal:\s+(\d{1,19}) kB", line)
         if found:
             return int(found[1]) * 1024

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmbench.analysis.report import Row, summarize
+from llmbench.analysis.report import Row, summarize_run
 from llmbench.errors import LlmbenchError
 from llmbench.measure import plan
 from llmbench.models.resolve import Subject
@@ -91,11 +91,11 @@ def _earlier(subject: Subject, folder: Path) -> Iterator[tuple[Path, _Known]]:
     files = sorted(folder.glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     for path in files[:_LOOKED_AT]:
         try:
-            head = reader.read_header(path)
+            head = reader.read_run_header(path)
             cells = [] if head is None else _cells_of(subject.provenance, head)
             if not cells:
                 continue
-            report = summarize(reader.read(path), ("first_token", "tpot", "e2e"))
+            report = summarize_run(reader.read_run(path), ("first_token", "tpot", "e2e"))
         except LlmbenchError:
             continue
         rows = [row for row in report.rows if row.cell in cells and "first_token" in row.summaries]
@@ -113,7 +113,7 @@ def _cells_of(origin: Provenance, run: Run) -> list[int]:
 
 def _requests(config: RunConfig) -> Iterator[Prompt]:
     """The prompt of each request of a launch."""
-    for request in plan.requests(config):
+    for request in plan.plan_requests(config):
         yield config.prompts[request.prompt]
 
 

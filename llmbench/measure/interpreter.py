@@ -13,7 +13,7 @@ import msgspec
 
 from llmbench.errors import InputError, MachineError
 
-PACKAGES = {
+ENGINE_PACKAGES = {
     "genai": ("openvino", "openvino-genai"),
     "core": ("openvino", "openvino-genai", "openvino-tokenizers"),
 }
@@ -55,7 +55,7 @@ def worker_command(interpreter: str | None = None) -> list[str]:
     return [interpreter, "-P", "-B", "-c", _START, str(Path(__file__).parents[1])]
 
 
-def check(interpreter: str, *, engine: str) -> None:
+def check_interpreter(interpreter: str, *, engine: str) -> None:
     """Refuse, before anything is measured, an interpreter that cannot run a worker with this engine.
 
     Raises:
@@ -70,7 +70,7 @@ def check(interpreter: str, *, engine: str) -> None:
             hint="make the environment with a newer Python",
         )
     names = {name.replace("_", "-") for name in probed.packages}
-    missing = [name for name in (*ALWAYS, *PACKAGES.get(engine, ())) if name not in names]
+    missing = [name for name in (*ALWAYS, *ENGINE_PACKAGES.get(engine, ())) if name not in names]
     if missing:
         raise MachineError(
             f"{interpreter} lacks {', '.join(missing)}",

@@ -19,11 +19,11 @@ from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Outcome
 from llmbench.store.events import LaunchEnded, LaunchStarted, utc_now
 
-Event = LaunchStarted | Measurement | LaunchEnded
+LaunchEvent = LaunchStarted | Measurement | LaunchEnded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class TimeLimits:
     """How long a phase may take in seconds; ``None`` is without end. *prefix* stands before the worker's command.
 
     *load_s* is for loading; *request_s* for the first token and for each later one where the engine shows them as
@@ -44,13 +44,13 @@ class Task:
 
     planned: plan.PlannedLaunch
     config: RunConfig
-    limits: Limits
+    limits: TimeLimits
     context_tokens: int | None = None
     binding: Binding = Binding()  # noqa: RUF009  it is frozen
     must_split: bool = False
 
 
-def check(configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None:
+def check_configuration(configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None:
     """Have a worker look whether every configuration could be loaded, so that a sweep does not end in its middle.
 
     Raises the error of the first that could not.
@@ -64,7 +64,7 @@ def check(configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None
                 raise LaunchError(lost.failure.message) from lost
 
 
-def run_launch(task: Task) -> Generator[Event]:
+def run_launch(task: Task) -> Generator[LaunchEvent]:
     """The events of one launch: started, each measurement, ended.
 
     Raises LlmbenchError where the worker refuses the configuration before anything is measured.
@@ -73,7 +73,7 @@ def run_launch(task: Task) -> Generator[Event]:
     with contextlib.closing(Worker(task.planned.index, prefix, task.config.interpreter)) as worker:
         try:
             yield _load(worker, task)
-            for request in plan.requests(task.config):
+            for request in plan.plan_requests(task.config):
                 yield _measure(worker, task, request)
             yield LaunchEnded(launch=task.planned.index, outcome=Outcome.FINISHED)
         except WorkerLostError as lost:

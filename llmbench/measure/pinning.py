@@ -6,14 +6,14 @@ from pathlib import Path
 
 from llmbench.errors import MachineError
 from llmbench.machine import placement, topology
-from llmbench.machine.affinity import Asked, Binding, MemoryNodes, bind
+from llmbench.machine.affinity import AffinityRequest, Binding, MemoryNodes, bind
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Held, Topology
 from llmbench.schema.units import format_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class PinnedPlace:
     """Where the launches of one configuration run: how they are held there, the CPUs they may use, their sockets."""
 
     binding: Binding
@@ -21,7 +21,7 @@ class Place:
     sockets: tuple[int, ...]
 
 
-def find(config: RunConfig, *, root: Path = Path("/")) -> Place:
+def find_placement(config: RunConfig, *, root: Path = Path("/")) -> PinnedPlace:
     """The place of a configuration on the machine whose files lie below *root*.
 
     Raises:
@@ -34,8 +34,8 @@ def find(config: RunConfig, *, root: Path = Path("/")) -> Place:
             f"tensor parallelism splits over CPU sockets; it was asked for with -d {config.device}",
             hint="use -d CPU, or leave the policy out",
         )
-    machine = topology.read(root / "sys")
-    asked = Asked(
+    machine = topology.read_topology(root / "sys")
+    asked = AffinityRequest(
         sockets=config.sockets,
         nodes=config.numa_nodes,
         cpus=config.cores,
@@ -44,7 +44,7 @@ def find(config: RunConfig, *, root: Path = Path("/")) -> Place:
     )
     binding = bind(asked, machine, MemoryNodes.read(root))
     cpus = binding.cpus or machine.allowed
-    return Place(binding=binding, cpus=cpus, sockets=_sockets(machine, cpus))
+    return PinnedPlace(binding=binding, cpus=cpus, sockets=_sockets(machine, cpus))
 
 
 def _sockets(machine: Topology, cpus: Collection[int]) -> tuple[int, ...]:
@@ -52,7 +52,7 @@ def _sockets(machine: Topology, cpus: Collection[int]) -> tuple[int, ...]:
     return tuple(sorted({cpu.socket for cpu in machine.cpus if cpu.number in set(cpus)}))
 
 
-def look(machine: Topology, *, root: Path = Path("/")) -> Held:
+def read_pinning(machine: Topology, *, root: Path = Path("/")) -> Held:
     """Where this process is held, its pages left out; *machine* is as this process sees it."""
     return Held(
         cpus=machine.allowed,
@@ -61,7 +61,7 @@ def look(machine: Topology, *, root: Path = Path("/")) -> Held:
     )
 
 
-def check(asked: Binding, got: Held) -> None:
+def check_pinning(asked: Binding, got: Held) -> None:
     """Raise ``MachineError`` where a process is not held as it was asked to be."""
     if asked.cpus and set(asked.cpus) != set(got.cpus):
         raise MachineError(
@@ -98,7 +98,7 @@ def check_threads(config: RunConfig, machine: Topology, threads: int | None) -> 
     )
 
 
-def warn_of_no_split(config: RunConfig, place: Place) -> str | None:
+def warn_of_no_split(config: RunConfig, place: PinnedPlace) -> str | None:
     """What a person must know before measuring: tensor parallelism was asked for, and there is one socket.
 
     ``None`` where that is not so.

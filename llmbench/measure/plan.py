@@ -30,7 +30,7 @@ class PlannedRequest:
     is_warmup: bool
 
 
-def launches(cells: tuple[RunConfig, ...], *, seed: int | None = None) -> tuple[PlannedLaunch, ...]:
+def plan_launches(cells: tuple[RunConfig, ...], *, seed: int | None = None) -> tuple[PlannedLaunch, ...]:
     """Every cell's launches in rounds, one of each cell a round; shuffled inside a round by *seed*.
 
     Rounds keep a slow drift of the machine from falling on one cell. ``None`` keeps the order given.
@@ -47,7 +47,7 @@ def launches(cells: tuple[RunConfig, ...], *, seed: int | None = None) -> tuple[
     )
 
 
-def requests(config: RunConfig) -> Iterator[PlannedRequest]:
+def plan_requests(config: RunConfig) -> Iterator[PlannedRequest]:
     """A launch's requests: each iteration is one pass over the prompts, warm-ups first.
 
     Where prompts are subsequent, the iterations of one go before those of the next; the turns of a chat stay together.
@@ -79,5 +79,5 @@ def remaining(
 
     Each goes into the block where it is missing, for launches of one block belong together.
     """
-    left = [each for each in launches(cells, seed=seed) if (each.block, each.cell) not in finished]
+    left = [each for each in plan_launches(cells, seed=seed) if (each.block, each.cell) not in finished]
     return tuple(dataclasses.replace(each, index=next_index + offset) for offset, each in enumerate(left))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmbench.engines.base import Generation, Request
+from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.openvino import core, perf_counters
 from llmbench.engines.openvino.perf_counters import Operation
 from llmbench.measure import pinning, step
@@ -28,7 +28,7 @@ SPLIT_KIND = "FullyConnected"
 ATTENTION = ("ScaledDotProductAttention", "PagedAttention", "Softmax", "SoftMax", "MHA")
 """Beginnings of the names of operations that are attention, or what is left of it where it was not recognised."""
 
-TOLERANCE = 0.1
+SUM_TOLERANCE = 0.1
 """Operations that add up to this much less or more than the wall time do not tell all of it."""
 
 _MODEL = "openvino_model.xml"
@@ -37,7 +37,7 @@ _WARMUP_TOKENS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
+class PassProfile:
     """One forward pass of the first token, or of a next one: seconds by kind of operation, and by the code that ran.
 
     *wall_s* is what the whole pass took on the clock.
@@ -55,7 +55,7 @@ class Phase:
     @property
     def is_whole(self) -> bool:
         """Whether the operations add up to the wall time, within a tenth."""
-        return abs(self.sum_s - self.wall_s) <= TOLERANCE * self.wall_s
+        return abs(self.sum_s - self.wall_s) <= SUM_TOLERANCE * self.wall_s
 
     @property
     def split_share(self) -> float:
@@ -77,15 +77,15 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class ModelProfile:
     """A model profiled: both phases, what was made of its attention, and the precisions and threads in force.
 
     *counts* has how many operations of each kind were executed, *attention* those of `ATTENTION` in the model as it is
     on disk and in the executable graph.
     """
 
-    first: Phase
-    next: Phase
+    first: PassProfile
+    next: PassProfile
     counts: Mapping[str, int]
     attention: Mapping[str, Mapping[str, int]]
     constant_bytes: Mapping[str, int]
@@ -104,23 +104,23 @@ class Profile:
         return any("KVCache" in kind for kind in self.attention["executed"])
 
 
-class Asked(msgspec.Struct):
+class ProfileRequest(msgspec.Struct):
     """The configuration to profile; its first prompt and its output tokens are taken."""
 
     config: RunConfig
 
 
-def profile(config: RunConfig) -> Profile:
+def profile(config: RunConfig) -> ModelProfile:
     """The profile of a configuration of the engine ``core``, made in a process of its own, held where it asks to be.
 
     Raises LaunchError where that process ends without an answer, and what `place.find` and the engine refuse.
     """
-    prefix = pinning.find(config).binding.prefix
+    prefix = pinning.find_placement(config).binding.prefix
     with tempfile.TemporaryDirectory(prefix="llmbench-") as folder:
         return step.run_step(
             __name__,
-            Asked(config=config),
-            Profile,
+            ProfileRequest(config=config),
+            ModelProfile,
             folder=Path(folder),
             is_online=False,
             report=lambda _: None,
@@ -129,23 +129,23 @@ def profile(config: RunConfig) -> Profile:
         )
 
 
-REQUESTS = Asked
+REQUESTS = ProfileRequest
 """What the child can be asked."""
 
 
-def do(asked: Asked) -> Profile:
+def do(asked: ProfileRequest) -> ModelProfile:
     """Load the model with counters, run it, and read them."""
     config = dataclasses.replace(asked.config, properties={**asked.config.properties, "PERF_COUNT": True})
     engine = core.CoreEngine()
     engine.check(config)
-    source = perf_counters.read_source(str(Path(config.model) / _MODEL))
+    source = perf_counters.read_graph_source(str(Path(config.model) / _MODEL))
     session = engine.open(config)
     counters = _Counters(session, Inputs(config, session))
     counters.run(_WARMUP_TOKENS)
     first = counters.first(_ROUNDS)
     later = counters.later(_ROUNDS, config.output_tokens)
     executed = collections.Counter(each.kind for each in perf_counters.operations(session.request))
-    return Profile(
+    return ModelProfile(
         first=first,
         next=later,
         counts=executed,
@@ -175,18 +175,18 @@ class _Counters:
     def run(self, tokens: int, beat: Callable[[int, int], None] | None = None) -> Generation:
         """One request of so many output tokens."""
         ids = self._inputs.of(0, self._requests)
-        generation = self._session.generate(Request(input_ids=ids, output_tokens=tokens, beat=beat))
+        generation = self._session.generate(EngineRequest(input_ids=ids, output_tokens=tokens, beat=beat))
         self._requests += 1
         self._inferences += len(generation.infer_ns)
         return generation
 
-    def first(self, rounds: int) -> Phase:
+    def first(self, rounds: int) -> PassProfile:
         """The pass of a first token: the mean of some requests of one token."""
         before = self._read(self._inferences)
         wall_ns = sum(sum(self.run(1).infer_ns) for _ in range(rounds))
         return _phase([(before, self._read(self._inferences))], wall_ns, passes=rounds)
 
-    def later(self, rounds: int, tokens: int) -> Phase:
+    def later(self, rounds: int, tokens: int) -> PassProfile:
         """The pass of a next token: the mean over some requests of what follows their first."""
         spans: list[tuple[_Reading, _Reading]] = []
         wall_ns = 0
@@ -211,7 +211,7 @@ _Reading = Mapping[str, tuple[Operation, float]]
 """Each operation by name, and its seconds since compilation."""
 
 
-def _phase(spans: Sequence[tuple[_Reading, _Reading]], wall_ns: int, *, passes: int) -> Phase:
+def _phase(spans: Sequence[tuple[_Reading, _Reading]], wall_ns: int, *, passes: int) -> PassProfile:
     """One pass of several, from the counters before and after them."""
     kinds: dict[str, float] = collections.defaultdict(float)
     primitives: dict[str, float] = collections.defaultdict(float)
@@ -220,7 +220,7 @@ def _phase(spans: Sequence[tuple[_Reading, _Reading]], wall_ns: int, *, passes: 
             spent_s = total_s - before[name][1] if name in before else total_s
             kinds[operation.kind] += spent_s / passes
             primitives[operation.primitive] += spent_s / passes
-    return Phase(
+    return PassProfile(
         wall_s=wall_ns / NS_PER_S / passes, kinds=_most_first(kinds), primitives=_most_first(primitives)
     )
 

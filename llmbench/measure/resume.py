@@ -68,7 +68,7 @@ def find_resumption(contents: Contents, *, model: str | None = None) -> Resumpti
 
 def _is_whole(run: Run, launch: Launch) -> bool:
     """Whether a launch finished and has every measurement that was planned."""
-    asked = {(request.iteration, request.prompt) for request in plan.requests(run.config_of(launch))}
+    asked = {(request.iteration, request.prompt) for request in plan.plan_requests(run.config_of(launch))}
     made = {(m.iteration, m.prompt) for m in launch.measurements}
     return launch.outcome is Outcome.FINISHED and made == asked
 

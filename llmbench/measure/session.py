@@ -11,7 +11,7 @@ from llmbench.files.cache import cache_folder
 from llmbench.files.redaction import redact
 from llmbench.machine import cgroup, environment, memory
 from llmbench.measure import launcher, pinning, plan
-from llmbench.measure.launcher import Event, Limits
+from llmbench.measure.launcher import LaunchEvent, TimeLimits
 from llmbench.models.resolve import Subject
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
@@ -50,7 +50,7 @@ def check_quota(config: RunConfig, root: Path = Path("/")) -> None:
         MachineError: the threads that were asked for, and what the group gives.
     """
     asked = config.threads or config.properties.get("INFERENCE_NUM_THREADS")
-    quota = cgroup.read(root).cpus
+    quota = cgroup.read_limits(root).cpus
     if quota is not None and isinstance(asked, int) and asked > max(quota, 1):
         raise MachineError(
             f"asked {asked} threads, and this container may use {quota:g} CPUs' worth of time",
@@ -106,17 +106,17 @@ def record(
     cells: tuple[RunConfig, ...],
     planned: Iterable[plan.PlannedLaunch],
     *,
-    limits: Limits,
+    limits: TimeLimits,
     subjects: Sequence[Subject],
     keep_going: bool = False,
     must_split: bool = False,
-) -> Generator[Event]:
+) -> Generator[LaunchEvent]:
     """Each event after it is on the disk; a failed launch is the last one unless *keep_going*.
 
     *subjects* are the models of the cells. The next request begins when the next event is asked for. With *must_split*
     a launch is refused where tensor parallelism is asked for and splits nothing.
     """
-    places = [pinning.find(config) for config in cells]
+    places = [pinning.find_placement(config) for config in cells]
     for config in cells:
         check_quota(config)
     for model in {config.model for config in cells if config.engine != "scripted"}:
@@ -142,7 +142,7 @@ def record(
         file.append(RunEnded(ended_at=events.utc_now()))
 
 
-def _mark(event: Event, faults: tuple[str, ...]) -> Event:
+def _mark(event: LaunchEvent, faults: tuple[str, ...]) -> LaunchEvent:
     """The event; a measurement with what is wrong with the weights, for which it does not count."""
     if not isinstance(event, Measurement):
         return event
@@ -151,5 +151,5 @@ def _mark(event: Event, faults: tuple[str, ...]) -> Event:
 
 def planned_requests(cells: tuple[RunConfig, ...], planned: Sequence[plan.PlannedLaunch]) -> int:
     """How many requests some launches make."""
-    counts = {index: sum(1 for _ in plan.requests(cell)) for index, cell in enumerate(cells)}
+    counts = {index: sum(1 for _ in plan.plan_requests(cell)) for index, cell in enumerate(cells)}
     return sum(counts[launch.cell] for launch in planned)

@@ -18,13 +18,13 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from llmbench.errors import LaunchError, LlmbenchError, OutputError, error_from_code
+from llmbench.schema.progress import Progress, ProgressCallback
 from llmbench.schema.units import format_bytes
 
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -44,15 +44,6 @@ _QUIET = {
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What is being done: a step that begins, or a part of it of which *share* is done, from 0 to 1."""
-
-    label: str
-    share: float | None = None
-
-
-Report = Callable[[Progress], None]
 _Answer = TypeVar("_Answer")
 
 
@@ -72,7 +63,7 @@ def run_step(
     *,
     folder: Path,
     is_online: bool,
-    report: Report,
+    report: ProgressCallback,
     work: str = "conversion",
     prefix: Sequence[str] = (),
 ) -> _Answer:
@@ -130,7 +121,7 @@ def _ended(child: subprocess.Popen[bytes]) -> Iterator[None]:
                     pipe.close()
 
 
-def _converse(child: subprocess.Popen[bytes], request: bytes, report: Report) -> list[str]:
+def _converse(child: subprocess.Popen[bytes], request: bytes, report: ProgressCallback) -> list[str]:
     """Send the request, report percentages as they are printed, wait; the last lines that were printed."""
     assert child.stdin is not None  # noqa: S101  (Popen was asked for pipes)
     assert child.stdout is not None  # noqa: S101

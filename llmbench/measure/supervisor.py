@@ -19,7 +19,7 @@ from llmbench.files.redaction import redact
 from llmbench.machine.memory import Kills
 from llmbench.measure.heartbeat import Heartbeat
 from llmbench.measure.interpreter import worker_command
-from llmbench.measure.worker import Checked, Command, Loaded, Measured, Refused, Reply
+from llmbench.measure.worker import Checked, Loaded, Measured, Refused, Reply, WorkerCommand
 from llmbench.schema.run import Failure
 from llmbench.schema.units import seconds_between
 
@@ -76,7 +76,9 @@ class Worker:
             os.close(commands_fd)
             os.close(replies_fd)
 
-    def ask(self, command: Command, *, phase: str, limit_s: float | None) -> Loaded | Measured | Checked:
+    def ask(
+        self, command: WorkerCommand, *, phase: str, limit_s: float | None
+    ) -> Loaded | Measured | Checked:
         """The worker's answer to a command.
 
         Raises:

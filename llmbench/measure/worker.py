@@ -20,7 +20,7 @@ from typing import IO
 import msgspec
 
 from llmbench.engines import catalog
-from llmbench.engines.base import Request
+from llmbench.engines.base import EngineRequest
 from llmbench.engines.clock_check import suspicions
 from llmbench.engines.openvino import model_cache as compiled
 from llmbench.engines.openvino import tensor_parallel
@@ -31,7 +31,7 @@ from llmbench.machine import environment, placement, topology
 from llmbench.machine.affinity import Binding
 from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe
-from llmbench.machine.memory import Phase
+from llmbench.machine.memory import MemoryPhase
 from llmbench.measure import pinning
 from llmbench.measure.heartbeat import Heartbeat
 from llmbench.schema.config import RunConfig
@@ -103,7 +103,7 @@ class Refused(msgspec.Struct, tag="refused"):
     hint: str | None = None
 
 
-Command = Open | Measure | Check
+WorkerCommand = Open | Measure | Check
 Reply = Loaded | Measured | Checked | Refused
 
 
@@ -112,7 +112,7 @@ def _local_now() -> str:
     return datetime.now().astimezone().replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
-class Launch:
+class OpenLaunch:
     """A loaded model, and the requests made of it; energy is read from the files below *root*."""
 
     def __init__(self, command: Open, beat: Callable[[int, int], None], root: Path = Path("/")) -> None:
@@ -120,14 +120,14 @@ class Launch:
         self.config = command.config
         self._beat = beat
         self.index = command.launch
-        self._topology = topology.read()
-        held = pinning.look(self._topology)
-        pinning.check(command.binding, held)
-        engine = catalog.find(self.config.engine)
+        self._topology = topology.read_topology()
+        held = pinning.read_pinning(self._topology)
+        pinning.check_pinning(command.binding, held)
+        engine = catalog.find_engine(self.config.engine)
         engine.check(self.config)
         split = _split(self.config, must_split=command.must_split)
         cache = Compiled.look(self.config.properties)
-        phase = Phase.start()
+        phase = MemoryPhase.start()
         start_ns = time.perf_counter_ns()
         self.session = engine.open(self.config)
         self.load_s = seconds_between(start_ns, time.perf_counter_ns())
@@ -167,9 +167,9 @@ class Launch:
         last = (self.config.iterations_per_launch - 1, len(self.config.prompts) - 1)
         return (command.iteration, command.prompt) == last
 
-    def _request(self, input_ids: tuple[tuple[int, ...], ...]) -> Request:
+    def _request(self, input_ids: tuple[tuple[int, ...], ...]) -> EngineRequest:
         """What is asked of the engine for some inputs."""
-        return Request(
+        return EngineRequest(
             input_ids=input_ids,
             output_tokens=self.config.output_tokens,
             stop_at_eos=self.config.stop_at_eos,
@@ -184,8 +184,8 @@ class Launch:
         tokenize_ns = time.perf_counter_ns() - tokenize_start if has_text else None
         request = self._request(input_ids)
         started_at = _local_now()
-        watch = placement.Watch.start(self._topology, engine_threads=self._threads)
-        phase = Phase.start()
+        watch = placement.PlacementWatch.start(self._topology, engine_threads=self._threads)
+        phase = MemoryPhase.start()
         meter = Meter.start(self._root)
         probe = Probe.start()
         generation = self.session.generate(request)
@@ -229,7 +229,7 @@ def _split(config: RunConfig, *, must_split: bool) -> Split | None:
     """What tensor parallelism does here, ``None`` where it is not asked for; refused where it does nothing and must."""
     if not config.is_tensor_parallel or config.engine == "scripted":
         return None
-    split = tensor_parallel.split(config.properties)
+    split = tensor_parallel.probe_split(config.properties)
     if must_split and not split.is_effective:
         raise MachineError(
             f"tensor parallelism was asked for, and the engine splits nothing ({split.without} threads without the "
@@ -254,12 +254,12 @@ def _send(replies: IO[bytes], reply: Reply) -> None:
 
 def _serve(commands: IO[bytes], replies: IO[bytes], beat: Callable[[int, int], None]) -> None:
     """Answer commands until the parent closes its end."""
-    decoder = msgspec.json.Decoder(Command)
-    launch: Launch | None = None
+    decoder = msgspec.json.Decoder(WorkerCommand)
+    launch: OpenLaunch | None = None
     for line in commands:
         match decoder.decode(line):
             case Open() as command:
-                launch = Launch(command, beat)
+                launch = OpenLaunch(command, beat)
                 _send(
                     replies,
                     Loaded(
@@ -274,7 +274,7 @@ def _serve(commands: IO[bytes], replies: IO[bytes], beat: Callable[[int, int], N
                 )
             case Check() as command:
                 for config in command.configs:
-                    catalog.find(config.engine).check(config)
+                    catalog.find_engine(config.engine).check(config)
                 _send(replies, Checked())
             case Measure() as command if launch is not None:
                 _send(replies, Measured(measurement=launch.measure(command)))

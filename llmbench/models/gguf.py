@@ -34,7 +34,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class GgufHeader:
     """Scalar and string metadata by key, and the places of the tensors: (name, dimensions, type, offset)."""
 
     metadata: Mapping[str, Scalar]
@@ -82,7 +82,7 @@ def is_gguf(path: Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def read_header(path: Path) -> Header:
+def read_gguf_header(path: Path) -> GgufHeader:
     """The head of *path*; an ``InputError`` names what is wrong where it is not a whole GGUF head."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -103,7 +103,7 @@ class _Cursor:
         self.content = content
         self.at = 0
 
-    def header(self) -> Header:
+    def header(self) -> GgufHeader:
         """Read the head from its first byte."""
         if self.content[:4] != MAGIC:
             raise ValueError("it does not begin with GGUF")
@@ -122,7 +122,7 @@ class _Cursor:
         if not isinstance(alignment, int) or alignment < 1:
             raise ValueError(f"its alignment is {alignment!r}")
         data_start = -(-self.at // alignment) * alignment
-        return Header(metadata=metadata, places=places, data_start=data_start)
+        return GgufHeader(metadata=metadata, places=places, data_start=data_start)
 
     def number(self, letter: str) -> int:
         """The next integer of a ``struct`` letter."""

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmbench.convert.exporter import INSTALL
 from llmbench.errors import InputError, MachineError, OutputError
-from llmbench.measure.step import Progress, Report
 from llmbench.models.locate import MODEL_XML
-from llmbench.models.manifest import Source
+from llmbench.models.manifest import ModelSource
+from llmbench.schema.progress import Progress, ProgressCallback
+
+INSTALL = "pip install 'llmbench[convert]'"
 
 DESCRIPTIONS = (".json", ".jinja", ".txt", ".model")
 """Endings of the files that describe a model: configuration, tokenizer, chat template."""
 
 WEIGHTS = ".safetensors"
-MAIN = "main"
+MAIN_BRANCH = "main"
 """The branch that a hub shows first."""
 
 _PATIENCE_S = 30
@@ -45,9 +46,9 @@ class HubModel:
     files: tuple[str, ...]
 
     @property
-    def origin(self) -> Source:
+    def origin(self) -> ModelSource:
         """The source as a manifest names it."""
-        return Source(kind="hub", id=self.id, revision=self.revision)
+        return ModelSource(kind="hub", id=self.id, revision=self.revision)
 
     @property
     def holds_ir(self) -> bool:
@@ -66,7 +67,7 @@ def find_model(name: str, *, revision: str | None, with_code: bool) -> HubModel:
     names = sorted(file for file in listed if "/" not in file)
     if MODEL_XML in names:
         wanted = [file for file in names if file.startswith("openvino_") or file.endswith(DESCRIPTIONS)]
-        return HubModel(id=name, reference=revision or MAIN, revision=commit, files=tuple(wanted))
+        return HubModel(id=name, reference=revision or MAIN_BRANCH, revision=commit, files=tuple(wanted))
     endings = (*DESCRIPTIONS, WEIGHTS, *((".py",) if with_code else ()))
     if not any(file.endswith(WEIGHTS) for file in names):
         gguf_files = [file for file in names if file.endswith(".gguf")]
@@ -76,13 +77,13 @@ def find_model(name: str, *, revision: str | None, with_code: bool) -> HubModel:
         )
     return HubModel(
         id=name,
-        reference=revision or MAIN,
+        reference=revision or MAIN_BRANCH,
         revision=commit,
         files=tuple(file for file in names if file.endswith(endings)),
     )
 
 
-def download(model: HubModel, *, target: Path | None = None, report: Report) -> Path:
+def download(model: HubModel, *, target: Path | None = None, report: ProgressCallback) -> Path:
     """Fetch the files of *model* into the hub's own cache, or into *target*; the folder that holds them."""
     if target is not None:
         folder = _snapshot(model, model.revision, target, report)
@@ -93,7 +94,7 @@ def download(model: HubModel, *, target: Path | None = None, report: Report) -> 
     return folder if folder.name == model.revision else _snapshot(model, model.revision, None, report)
 
 
-def _snapshot(model: HubModel, revision: str, target: Path | None, report: Report) -> Path:
+def _snapshot(model: HubModel, revision: str, target: Path | None, report: ProgressCallback) -> Path:
     """The folder with the files of *model* at *revision*, fetched now where they are not there."""
     hub, wanted, bar = _hub(), list(model.files), _bar(report)
     return Path(
@@ -106,7 +107,7 @@ def _snapshot(model: HubModel, revision: str, target: Path | None, report: Repor
     )
 
 
-def _bar(report: Report) -> Any:
+def _bar(report: ProgressCallback) -> Any:
     """A progress bar as the hub's client takes one, which reports the bytes fetched and prints nothing."""
     from tqdm.auto import tqdm
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from llmbench.models.gguf import read_header
+from llmbench.models.gguf import read_gguf_header
 from llmbench.models.manifest import FileRecord
 
 MODEL_XML = "openvino_model.xml"
@@ -17,7 +17,7 @@ _CONSTANT = re.compile(rb'offset="(\d+)" size="(\d+)"')
 def gguf_faults(path: Path) -> Iterator[str]:
     """What is wrong with a GGUF's size; a damaged head raises by itself."""
     size = path.stat().st_size
-    needed = max((tensor.end for tensor in read_header(path).tensors), default=0)
+    needed = max((tensor.end for tensor in read_gguf_header(path).tensors), default=0)
     if size < needed:
         yield f"it has {size} bytes; its tensors end at {needed}"
 

@@ -44,7 +44,7 @@ class _Layer:
     shape: str | None = None
 
 
-def read(path: Path) -> Network:
+def read_ir_xml(path: Path) -> Network:
     """The network of an IR's ``.xml``; one that cannot be read tells nothing, for others complain of it."""
     try:
         if path.stat().st_size > _CAP_BYTES:

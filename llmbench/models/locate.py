@@ -10,7 +10,7 @@ from typing import Literal
 from llmbench.errors import InputError
 from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.models import ir_xml
-from llmbench.models.gguf import is_gguf, read_header
+from llmbench.models.gguf import is_gguf, read_gguf_header
 from llmbench.models.integrity import MODEL_XML, PARTS, gguf_faults, ir_faults
 from llmbench.models.manifest import Manifest, read_manifest
 from llmbench.schema.config import weight_format_of
@@ -21,7 +21,7 @@ __all__ = [
     "PARTIAL_SUFFIX",
     "PARTS",
     "Model",
-    "check_files",
+    "check_model_files",
     "context_of_config",
     "format_of",
     "locate",
@@ -96,7 +96,7 @@ def format_of(folder: Path) -> str | None:
     return weight_format_of(str(folder), manifest.recipe.weight_format) if manifest else named
 
 
-def check_files(model: Model) -> None:
+def check_model_files(model: Model) -> None:
     """Raise one ``InputError`` that names every missing, empty or truncated file with its size."""
     recorded = model.manifest.files if model.manifest else {}
     faults = tuple(gguf_faults(model.path) if model.kind == "gguf" else ir_faults(model.path, recorded))
@@ -127,7 +127,7 @@ def verify(model: Model) -> None:
 def provenance(model: Model) -> Provenance:
     """Where the model came from, for the run file; hashes a GGUF, once."""
     manifest = model.manifest
-    found = ir_xml.read(model.path / MODEL_XML)
+    found = ir_xml.read_ir_xml(model.path / MODEL_XML)
     if manifest is not None:
         return Provenance(
             path=str(model.path),
@@ -155,7 +155,7 @@ def provenance(model: Model) -> Provenance:
         source="gguf",
         source_id=model.path.name,
         revision=sha256,
-        weight_format=read_header(model.path).weight_format,
+        weight_format=read_gguf_header(model.path).weight_format,
         content_sha256=sha256,
         context_tokens=model.context_tokens,
     )
@@ -172,7 +172,7 @@ def _gguf_model(path: Path) -> Model:
             f"{path} is neither a folder nor a GGUF file",
             hint=f"give the folder that holds {MODEL_XML}, or FILE.gguf",
         )
-    return Model(path=path, kind="gguf", context_tokens=read_header(path).context_tokens)
+    return Model(path=path, kind="gguf", context_tokens=read_gguf_header(path).context_tokens)
 
 
 def _holds_parts(folder: Path) -> bool:

@@ -11,18 +11,18 @@ import msgspec
 
 from llmbench.errors import InputError, OutputError
 
-FILE_NAME = "llmbench_manifest.json"
-SCHEMA = 1
+MANIFEST_NAME = "llmbench_manifest.json"
+MANIFEST_SCHEMA = 1
 SIZE_CAP_BYTES = 4 << 20
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
+AgreementShare = Annotated[float, msgspec.Meta(ge=0, le=1)]
+FileCount = Annotated[int, msgspec.Meta(ge=0)]
+StepSeconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ModelSource:
     """What was converted. *revision* is a hub's commit, or the SHA-256 of a local source's content."""
 
     kind: Literal["hub", "folder", "gguf"]
@@ -50,16 +50,16 @@ class FileRecord:
     """One file of the model."""
 
     sha256: Sha256
-    bytes: Count
+    bytes: FileCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
     """Seconds each step of the conversion took; ``None`` for a step that did not happen."""
 
-    export_s: Seconds | None = None
-    verify_s: Seconds | None = None
-    hash_s: Seconds | None = None
+    export_s: StepSeconds | None = None
+    verify_s: StepSeconds | None = None
+    hash_s: StepSeconds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +73,12 @@ class Manifest:
 
     schema: int
     created_at: str
-    source: Source
+    source: ModelSource
     recipe: Recipe
     versions: Mapping[str, str]
     context_tokens: Annotated[int, msgspec.Meta(ge=1)] | None
     files: Mapping[str, FileRecord]
-    agreement: Share | None = None
+    agreement: AgreementShare | None = None
     agreement_note: str | None = None
     warnings: tuple[str, ...] = ()
     timings: Timings = field(default_factory=Timings)
@@ -86,7 +86,7 @@ class Manifest:
 
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of an IR folder; ``None`` where there is none. A damaged one is an ``InputError``."""
-    path = folder / FILE_NAME
+    path = folder / MANIFEST_NAME
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -98,9 +98,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         parsed = json.loads(raw, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
         schema = parsed.get("schema") if isinstance(parsed, dict) else None
-        if isinstance(schema, int) and schema != SCHEMA:
+        if isinstance(schema, int) and schema != MANIFEST_SCHEMA:
             raise InputError(
-                f"{path} has schema {schema}; this llmbench reads {SCHEMA}",
+                f"{path} has schema {schema}; this llmbench reads {MANIFEST_SCHEMA}",
                 hint="use the llmbench that converted the model, or convert it again with --overwrite",
             )
         manifest = msgspec.convert(parsed, Manifest)
@@ -114,9 +114,9 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest into *folder* under a temporary name, sync, and rename."""
-    path = folder / FILE_NAME
+    path = folder / MANIFEST_NAME
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
-    temporary = folder / f".{FILE_NAME}.{os.getpid()}"
+    temporary = folder / f".{MANIFEST_NAME}.{os.getpid()}"
     try:
         with temporary.open("xb") as file:
             file.write(content)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmbench.files.cache import recall
-from llmbench.models.gguf import is_gguf, read_header
+from llmbench.models.gguf import is_gguf, read_gguf_header
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -103,7 +103,7 @@ def _tensors(path: Path) -> Iterator[_Part]:
     """The tensors of a GGUF that are numbers, or have scales that are."""
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
-    for tensor in read_header(path).tensors:
+    for tensor in read_gguf_header(path).tensors:
         begin = tensor.end - tensor.bytes
         if tensor.type in _WHOLE:
             yield _Part(name=tensor.name, kind=_WHOLE[tensor.type], begin=begin, size=tensor.bytes)

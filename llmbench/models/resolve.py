@@ -54,7 +54,7 @@ def find_subject(
     if engine == "torch":
         return _published(Path(model).expanduser())
     found = locate.locate(model, weight_format=weight_format)
-    locate.check_files(found)
+    locate.check_model_files(found)
     if is_verified:
         locate.verify(found)
     if engine == "core" and found.kind == "gguf":

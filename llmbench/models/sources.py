@@ -13,7 +13,7 @@ from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.models.gguf import is_gguf
 from llmbench.models.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
 from llmbench.models.locate import MODEL_XML
-from llmbench.models.manifest import Source
+from llmbench.models.manifest import ModelSource
 
 _HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -49,9 +49,9 @@ class LocalSource:
     model_type: str | None = None
 
     @property
-    def origin(self) -> Source:
+    def origin(self) -> ModelSource:
         """The source as a manifest names it."""
-        return Source(kind=self.kind, id=self.id, revision=self.revision)
+        return ModelSource(kind=self.kind, id=self.id, revision=self.revision)
 
 
 def find_source(model_id: str, *, revision: str | None, trusts_remote_code: bool) -> LocalSource | HubModel:

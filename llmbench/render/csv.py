@@ -11,7 +11,7 @@ from llmbench.analysis.report import Report
 from llmbench.files.atomic import write_atomically
 from llmbench.render import llm_bench, records, tidy
 from llmbench.render.llm_bench import MemoryColumns, Record
-from llmbench.render.tidy import Cell
+from llmbench.render.tidy import CsvValue
 from llmbench.schema.run import Run
 from llmbench.schema.units import Unit
 
@@ -64,7 +64,7 @@ def neutral(text: str) -> str:
 
 def llm_bench_csv(run: Run) -> str:
     """A run in llm_bench's layout: its 34 columns, a row a request, then three summary rows a prompt."""
-    records = llm_bench.records(run)
+    records = llm_bench.llm_bench_records(run)
     rows = [_llm_bench_row(run, record) for record in records]
     first_rows = {record.cell: number for number, record in reversed(list(enumerate(records)))}
     for cell, number in first_rows.items():
@@ -75,7 +75,7 @@ def llm_bench_csv(run: Run) -> str:
 
 def tidy_csv(*runs: Run) -> str:
     """A row a request, warm-ups and invalid ones included and marked."""
-    return _text(tidy.COLUMNS, (row for run in runs for row in tidy.rows(run)))
+    return _text(tidy.TIDY_COLUMNS, (row for run in runs for row in tidy.rows(run)))
 
 
 def summary_csv(*reports: Report) -> str:
@@ -85,15 +85,17 @@ def summary_csv(*reports: Report) -> str:
 
 def comparison_csv(comparisons: Iterable[Comparison]) -> str:
     """A row a change of every comparison, the means over prompts included."""
-    return _text(records.COLUMNS, (row for each in comparisons for row in records.records(each)))
+    return _text(
+        records.COMPARISON_COLUMNS, (row for each in comparisons for row in records.comparison_records(each))
+    )
 
 
-def write_llm_bench(run: Run, path: Path) -> None:
+def write_llm_bench_csv(run: Run, path: Path) -> None:
     """A run in llm_bench's layout, in place of the file at *path*; raises OutputError."""
     write_atomically(path, llm_bench_csv(run))
 
 
-def _text(columns: Iterable[str], rows: Iterable[Mapping[str, Cell]]) -> str:
+def _text(columns: Iterable[str], rows: Iterable[Mapping[str, CsvValue]]) -> str:
     """The file's text; text cells neutral, ``None`` empty."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(columns), restval="", lineterminator="\n")
@@ -103,7 +105,7 @@ def _text(columns: Iterable[str], rows: Iterable[Mapping[str, Cell]]) -> str:
     return buffer.getvalue()
 
 
-def _llm_bench_row(run: Run, record: Record) -> dict[str, Cell]:
+def _llm_bench_row(run: Run, record: Record) -> dict[str, CsvValue]:
     """One record under llm_bench's column names."""
     config = run.cells[record.cell]
     return {
@@ -134,7 +136,7 @@ def _llm_bench_row(run: Run, record: Record) -> dict[str, Cell]:
     }
 
 
-def _launch_columns(run: Run, cell: int) -> dict[str, Cell]:
+def _launch_columns(run: Run, cell: int) -> dict[str, CsvValue]:
     """What stands on a configuration's first row only: load time and memory before generation."""
     launch = llm_bench.first_launch(run, cell)
     if launch is None:
@@ -149,7 +151,7 @@ def _launch_columns(run: Run, cell: int) -> dict[str, Cell]:
     }
 
 
-def _memory_columns(phase: str, memory: MemoryColumns) -> dict[str, Cell]:
+def _memory_columns(phase: str, memory: MemoryColumns) -> dict[str, CsvValue]:
     """The four marks of a phase under its column names."""
     return {
         f"{phase}_rss_mem(MiB)": _rounded(memory.max_rss),
@@ -161,9 +163,9 @@ def _memory_columns(phase: str, memory: MemoryColumns) -> dict[str, Cell]:
 
 def _rounded(value: float | None) -> float | None:
     """Five decimals, as llm_bench has them."""
-    return None if value is None else round(value, llm_bench.DIGITS)
+    return None if value is None else round(value, llm_bench.LLM_BENCH_DIGITS)
 
 
 def _or_na(value: float | None) -> float | str:
     """A latency, or llm_bench's word for a missing one."""
-    return "NA" if value is None else round(value, llm_bench.DIGITS)
+    return "NA" if value is None else round(value, llm_bench.LLM_BENCH_DIGITS)

@@ -12,8 +12,8 @@ from llmbench.analysis.metrics import LOAD, Metric
 from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Proof, shares
 from llmbench.analysis.report import Report, Row
+from llmbench.analysis.stability import Stability
 from llmbench.analysis.stats import Summary
-from llmbench.analysis.steadiness import Steadiness
 from llmbench.files.atomic import write_atomically
 from llmbench.render import llm_bench
 from llmbench.render.llm_bench import MemoryColumns, Record
@@ -21,7 +21,7 @@ from llmbench.schema.measurement import Measurement, SocketWork
 from llmbench.schema.run import Launch, ModelCache, Run
 from llmbench.schema.units import Unit
 
-Value = str | int | float | bool | None | Sequence["Value"] | dict[str, "Value"]
+JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | dict[str, "JsonValue"]
 
 
 def finite(value: float | None) -> float | None:
@@ -29,7 +29,7 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def bounds_value(bounds: Bounds) -> Value:
+def bounds_value(bounds: Bounds) -> JsonValue:
     """What the bandwidth of a configuration is to be compared with, in bytes and bytes a second."""
     return {
         "step_bytes": round(bounds.step_bytes),
@@ -41,7 +41,7 @@ def bounds_value(bounds: Bounds) -> Value:
     }
 
 
-def placement_value(found: Proof) -> Value:
+def placement_value(found: Proof) -> JsonValue:
     """Where a configuration ran: each socket's CPU time and share, pages by node in bytes, moves between CPUs."""
     placement = found.placement
     return {
@@ -61,7 +61,7 @@ def placement_value(found: Proof) -> Value:
     }
 
 
-def _work(work: SocketWork) -> dict[str, Value]:
+def _work(work: SocketWork) -> dict[str, JsonValue]:
     """What one socket did."""
     return {
         "cpus": work.cpus,
@@ -72,14 +72,14 @@ def _work(work: SocketWork) -> dict[str, Value]:
     }
 
 
-def agreement_value(found: Agreement) -> Value:
+def agreement_value(found: Agreement) -> JsonValue:
     """How many variants of prompts were said more than once, and where they part; ``null`` where none was.
 
     The second launch is the candidate's where two runs are compared.
     """
     if not found.variants:
         return None
-    partings: list[Value] = [
+    partings: list[JsonValue] = [
         {
             "cell": parting.cell,
             "prompt": parting.prompt.label,
@@ -93,7 +93,7 @@ def agreement_value(found: Agreement) -> Value:
     return {"variants": found.variants, "has_tokens": found.has_tokens, "partings": partings}
 
 
-def steadiness_value(found: Steadiness) -> Value:
+def steadiness_value(found: Stability) -> JsonValue:
     """Whether a prompt was measured steadily: changes over the iterations as shares, warm-ups made and needed."""
     return {
         "is_steady": found.is_steady,
@@ -112,14 +112,14 @@ def llm_bench_json(run: Run) -> str:
 
     Of a sweep every result says which configuration it is of; what stands there once is that of the first one.
     """
-    records = llm_bench.records(run)
+    records = llm_bench.llm_bench_records(run)
     launch = llm_bench.first_launch(run)
     averages = llm_bench.averages(
         [record for record in records if record.iteration != 0 and record.cell == 0]
     )
     batch_size = run.cells[0].batch_size
     throughput = _throughput(averages.get("second_avg_latency"), batch_size)
-    content: dict[str, Value] = {
+    content: dict[str, JsonValue] = {
         "metadata": {
             "model": llm_bench.model_name(run, 0),
             "framework": llm_bench.framework(run.cells[0]),
@@ -144,7 +144,7 @@ def llm_bench_json(run: Run) -> str:
 def report_json(summarized: Report) -> str:
     """A report with the definitions of its metrics; values in the units named there."""
     run = summarized.run
-    content: dict[str, Value] = {
+    content: dict[str, JsonValue] = {
         "schema": REPORT_SCHEMA,
         "run": {
             "id": run.id,
@@ -160,7 +160,7 @@ def report_json(summarized: Report) -> str:
         "metrics": {metric.name: _definition(metric) for metric in (*ROW_METRICS.values(), LOAD)},
         "cells": [
             {
-                "settings": {name: value for name, value in report.settings(config).items() if value},
+                "settings": {name: value for name, value in report.varied_settings(config).items() if value},
                 "load": _summary(next(iter(load.values())), LOAD.unit) if len(load) == 1 else None,
                 "loads": [_load(state, found) for state, found in load.items()],
                 "bandwidth": None if bounds is None else bounds_value(bounds),
@@ -186,17 +186,17 @@ def report_json(summarized: Report) -> str:
     return dumps(content)
 
 
-def write_llm_bench(run: Run, path: Path) -> None:
+def write_llm_bench_json(run: Run, path: Path) -> None:
     """A run in llm_bench's layout, in place of the file at *path*; raises OutputError."""
     write_atomically(path, llm_bench_json(run))
 
 
-def dumps(content: Value) -> str:
+def dumps(content: JsonValue) -> str:
     """Indented JSON with a newline at its end; raises ValueError on NaN, which is a bug."""
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _definition(metric: Metric[Measurement] | Metric[Decoding] | Metric[Launch]) -> Value:
+def _definition(metric: Metric[Measurement] | Metric[Decoding] | Metric[Launch]) -> JsonValue:
     """What a metric is."""
     return {
         "title": metric.title,
@@ -206,12 +206,12 @@ def _definition(metric: Metric[Measurement] | Metric[Decoding] | Metric[Launch])
     }
 
 
-def _load(state: ModelCache | None, load: Summary) -> Value:
+def _load(state: ModelCache | None, load: Summary) -> JsonValue:
     """The load time of launches that found the model cache in one way."""
     return {"model_cache": state.value if state else None} | _summary(load, LOAD.unit)
 
 
-def _row(row: Row, steadiness: Steadiness) -> Value:
+def _row(row: Row, steadiness: Stability) -> JsonValue:
     """One prompt under one configuration."""
     return {
         "cell": row.cell,
@@ -227,20 +227,20 @@ def _row(row: Row, steadiness: Steadiness) -> Value:
     }
 
 
-def _metric(row: Row, name: str) -> Value:
+def _metric(row: Row, name: str) -> JsonValue:
     """A metric's summary, its percentiles where the data carry them, and the median of each launch."""
     unit = ROW_METRICS[name].unit
     percentiles = {
         f"p{percent}": _shown(stats.percentile(row.values[name], percent), unit)
         for percent in stats.PERCENTILE_NEEDS
     }
-    launches: list[Value] = [
+    launches: list[JsonValue] = [
         {"launch": launch, "median": _shown(median, unit)} for launch, median in row.medians[name].items()
     ]
     return _summary(row.summaries[name], unit) | percentiles | {"launches": launches}
 
 
-def _summary(summary: Summary, unit: Unit) -> dict[str, Value]:
+def _summary(summary: Summary, unit: Unit) -> dict[str, JsonValue]:
     """A summary in its unit."""
     return {
         "n": summary.n,
@@ -257,7 +257,7 @@ def _shown(value: float | None, unit: Unit) -> float | None:
     return None if found is None else round(found * unit.scale, 6)
 
 
-def _record(record: Record) -> dict[str, Value]:
+def _record(record: Record) -> dict[str, JsonValue]:
     """One request in llm_bench's names."""
     throughput = _throughput(record.second_avg_latency, record.batch_size)
     memory = {f"{name}_mem": _rounded(value) for name, value in dataclasses.asdict(record.memory).items()}
@@ -284,7 +284,7 @@ def _record(record: Record) -> dict[str, Value]:
     }
 
 
-def _cell(run: Run, cell: int) -> dict[str, Value]:
+def _cell(run: Run, cell: int) -> dict[str, JsonValue]:
     """Of which configuration of a sweep a result is; llm_bench has none."""
     if len(run.cells) == 1:
         return {}
@@ -295,7 +295,7 @@ def _cell(run: Run, cell: int) -> dict[str, Value]:
     }
 
 
-def _load_memory(launch: Launch | None) -> dict[str, Value]:
+def _load_memory(launch: Launch | None) -> dict[str, JsonValue]:
     """Memory before generation under llm_bench's names; ``null`` where nobody looked."""
     memory = launch.load_memory if launch else None
     columns = MemoryColumns.of(memory)
@@ -312,9 +312,9 @@ def _load_memory(launch: Launch | None) -> dict[str, Value]:
 
 def _throughput(latency_ms: float | None, batch_size: int) -> float | None:
     """Tokens a second of a whole batch from the time of one sequence's token."""
-    return round(batch_size * 1e3 / latency_ms, llm_bench.DIGITS) if latency_ms else None
+    return round(batch_size * 1e3 / latency_ms, llm_bench.LLM_BENCH_DIGITS) if latency_ms else None
 
 
 def _rounded(value: float | None) -> float | None:
     """Five decimals, as llm_bench has them."""
-    return None if value is None else round(value, llm_bench.DIGITS)
+    return None if value is None else round(value, llm_bench.LLM_BENCH_DIGITS)

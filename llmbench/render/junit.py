@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
-from llmbench.render.sentences.verdict import Line, label, lines, sentence
+from llmbench.render.sentences.verdict import VerdictLine, line_label, sentence, verdict_lines
 from llmbench.render.text import plain
 
 
@@ -22,11 +22,11 @@ def _suite(comparison: Comparison) -> ET.Element:
     """The changes of one comparison, and what could not be compared."""
     name = f"{comparison.base.run.id} against {comparison.candidate.run.id}"
     suite = ET.Element("testsuite", name=plain(name))
-    for line in lines(comparison):
+    for line in verdict_lines(comparison):
         _outcome(_case(suite, f"{line.where} {line.metric}"), line)
     for pair in comparison.pairs:
         if pair.reasons:
-            case = _case(suite, label(comparison, pair))
+            case = _case(suite, line_label(comparison, pair))
             ET.SubElement(case, "skipped", message=plain("; ".join(pair.reasons)))
     for text in comparison.unpaired:
         ET.SubElement(_case(suite, text), "skipped", message="without a partner")
@@ -41,7 +41,7 @@ def _case(suite: ET.Element, name: str) -> ET.Element:
     return ET.SubElement(suite, "testcase", classname="llmbench.compare", name=plain(name))
 
 
-def _outcome(case: ET.Element, line: Line) -> None:
+def _outcome(case: ET.Element, line: VerdictLine) -> None:
     """Failed where the exit code heeds it, skipped where it is undecided or too uncertain for that."""
     told = f"{line.base} -> {line.candidate} {line.unit}: {line.change}"
     told += f" ({line.interval})" if line.interval else ""

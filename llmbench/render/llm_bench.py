@@ -13,13 +13,13 @@ from pathlib import Path
 
 from llmbench.analysis import placement_proof, report, validity
 from llmbench.analysis.metrics import METRICS
-from llmbench.analysis.validity import Judged
+from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import Launch, Outcome, Run
 from llmbench.schema.units import BYTES_PER_MIB
 
-DIGITS = 5
+LLM_BENCH_DIGITS = 5
 """Decimals of every value."""
 
 
@@ -96,7 +96,7 @@ _SUMMARIES: tuple[tuple[str, Callable[[Sequence[float]], float]], ...] = (
 )
 
 
-def records(run: Run) -> tuple[Record, ...]:
+def llm_bench_records(run: Run) -> tuple[Record, ...]:
     """One record a request of the launches that finished, in the order they were made."""
     offsets: dict[int, int] = {}
     past: dict[int, int] = {}
@@ -106,7 +106,7 @@ def records(run: Run) -> tuple[Record, ...]:
             past[launch.cell] = offsets[launch.index] + run.config_of(launch).iterations
     return tuple(
         _record(judged, offsets[judged.launch.index])
-        for judged in validity.judge(run)
+        for judged in validity.judge_run(run)
         if judged.launch.index in offsets
     )
 
@@ -126,7 +126,7 @@ def averages(found: Sequence[Record]) -> dict[str, float]:
     """The averages over all requests that count, by name; what does not exist has no name here."""
     names = _AVERAGED[3:]
     means = {name: _over(found, name, statistics.fmean) for name in names}
-    return {name: round(value, DIGITS) for name, value in means.items() if value is not None}
+    return {name: round(value, LLM_BENCH_DIGITS) for name, value in means.items() if value is not None}
 
 
 def first_launch(run: Run, cell: int = 0) -> Launch | None:
@@ -156,7 +156,7 @@ def framework(config: RunConfig) -> str:
     return "pytorch" if config.engine == "torch" else "ov"
 
 
-def _record(judged: Judged, offset: int) -> Record:
+def _record(judged: JudgedMeasurement, offset: int) -> Record:
     """One request in llm_bench's names; *offset* is the number of iterations before its launch."""
     m = judged.measurement
     generation_time = METRICS["e2e"].of(m)

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.render.sentences.remarks import agreement_remark
-from llmbench.render.sentences.verdict import Line, label, lengths, lines, next_steps, sentence
+from llmbench.render.sentences.verdict import (
+    VerdictLine,
+    lengths,
+    line_label,
+    next_steps,
+    sentence,
+    verdict_lines,
+)
 from llmbench.render.terminal.report import HEADS
 from llmbench.render.text import plain
 
@@ -41,7 +48,7 @@ def _blocks(comparison: Comparison) -> Iterator[str]:
     """Title, sentence, tables, what changed, and notes."""
     yield f"### llmbench: {comparison.verdict.value}\n"
     yield f"{_prose(sentence(comparison))}\n"
-    found = lines(comparison)
+    found = verdict_lines(comparison)
     moved = [line for line in found if line.verdict is not Verdict.UNCHANGED]
     still = [line for line in found if line.verdict is Verdict.UNCHANGED]
     if moved:
@@ -76,7 +83,7 @@ def _background(comparison: Comparison) -> Iterator[str]:
 def _not_compared(comparison: Comparison) -> Iterator[str]:
     """What has no verdict, and why."""
     told = [
-        f"- {escape(label(comparison, pair))}: {_prose('; '.join(pair.reasons))}"
+        f"- {escape(line_label(comparison, pair))}: {_prose('; '.join(pair.reasons))}"
         for pair in comparison.pairs
         if pair.reasons
     ]
@@ -86,7 +93,7 @@ def _not_compared(comparison: Comparison) -> Iterator[str]:
         yield "\n".join(told[:MAX_ROWS]) + "\n"
 
 
-def _table(found: Sequence[Line]) -> str:
+def _table(found: Sequence[VerdictLine]) -> str:
     """A table of changes, cut at MAX_ROWS with the number of those left out."""
     rows = [
         "| prompt | metric | base | candidate | change | at 95 % | verdict |",

@@ -7,13 +7,13 @@ from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, Mean, Pair
 from llmbench.analysis.comparison.differences import Difference
 from llmbench.analysis.metrics import METRICS
-from llmbench.render.json import Value, agreement_value, dumps, finite
+from llmbench.render.json import JsonValue, agreement_value, dumps, finite
 from llmbench.render.sentences.verdict import next_steps, sentence
-from llmbench.render.tidy import Cell
+from llmbench.render.tidy import CsvValue
 
-DIGITS = 6
+VALUE_DIGITS = 6
 
-COLUMNS = (
+COMPARISON_COLUMNS = (
     "base",
     "candidate",
     "scope",
@@ -42,9 +42,9 @@ COLUMNS = (
 )
 
 
-def records(comparison: Comparison) -> Iterator[dict[str, Cell]]:
+def comparison_records(comparison: Comparison) -> Iterator[dict[str, CsvValue]]:
     """The means over prompts, then each prompt's changes; what is incomparable has one record with its reasons."""
-    sides: dict[str, Cell] = {"base": comparison.base.run.id, "candidate": comparison.candidate.run.id}
+    sides: dict[str, CsvValue] = {"base": comparison.base.run.id, "candidate": comparison.candidate.run.id}
     for mean in comparison.means:
         for found in mean.changes:
             yield sides | _mean(mean) | _change(found)
@@ -56,12 +56,12 @@ def records(comparison: Comparison) -> Iterator[dict[str, Cell]]:
             yield where | _change(found)
 
 
-def _mean(mean: Mean) -> dict[str, Cell]:
+def _mean(mean: Mean) -> dict[str, CsvValue]:
     """Where a mean stands."""
     return {"scope": f"mean of {mean.prompts}", "settings": _text(mean.settings)}
 
 
-def _pair(comparison: Comparison, pair: Pair) -> dict[str, Cell]:
+def _pair(comparison: Comparison, pair: Pair) -> dict[str, CsvValue]:
     """Where a row stands."""
     row = pair.base
     return {
@@ -80,15 +80,15 @@ def _text(settings: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
-def _change(found: Change) -> dict[str, Cell]:
+def _change(found: Change) -> dict[str, CsvValue]:
     """A change in its metric's unit; shares are shares of 1."""
     unit = METRICS[found.metric].unit
     ratio = found.ratio
     return {
         "metric": found.metric,
         "unit": unit.value,
-        "base_value": round(found.base * unit.scale, DIGITS),
-        "candidate_value": round(found.candidate * unit.scale, DIGITS),
+        "base_value": round(found.base * unit.scale, VALUE_DIGITS),
+        "candidate_value": round(found.candidate * unit.scale, VALUE_DIGITS),
         "ratio": _rounded(ratio.ratio),
         "low": _rounded(ratio.low) if ratio.has_interval else None,
         "high": _rounded(finite(ratio.high)),
@@ -105,19 +105,21 @@ def _change(found: Change) -> dict[str, Cell]:
 
 def _rounded(value: float | None) -> float | None:
     """Six decimals."""
-    return None if value is None else round(value, DIGITS)
+    return None if value is None else round(value, VALUE_DIGITS)
 
 
-SCHEMA = "llmbench.comparison/1"
+COMPARISON_SCHEMA = "llmbench.comparison/1"
 """Changes when a reader of the old form would go wrong."""
 
 
 def comparison_json(comparisons: Sequence[Comparison]) -> str:
     """All comparisons of one call."""
-    return dumps({"schema": SCHEMA, "comparisons": [_comparison(comparison) for comparison in comparisons]})
+    return dumps(
+        {"schema": COMPARISON_SCHEMA, "comparisons": [_comparison(comparison) for comparison in comparisons]}
+    )
 
 
-def _comparison(comparison: Comparison) -> Value:
+def _comparison(comparison: Comparison) -> JsonValue:
     """One base and one candidate."""
     rule = comparison.rule
     return {
@@ -136,7 +138,7 @@ def _comparison(comparison: Comparison) -> Value:
             "error": rule.error,
             "is_paired": comparison.is_paired,
         },
-        "changes": [dict(record) for record in records(comparison)],
+        "changes": [dict(record) for record in comparison_records(comparison)],
         "agreement": agreement_value(comparison.agreement),
         "unpaired": list(comparison.unpaired),
         "mismatches": _differences(comparison.mismatches),
@@ -145,6 +147,6 @@ def _comparison(comparison: Comparison) -> Value:
     }
 
 
-def _differences(found: Sequence[Difference]) -> list[Value]:
+def _differences(found: Sequence[Difference]) -> list[JsonValue]:
     """Names with their values on both sides."""
     return [dict(dataclasses.asdict(each)) for each in found]

@@ -20,7 +20,7 @@ def plain(text: str) -> str:
     )
 
 
-def number(value: float | None, unit: Unit) -> str:
+def number_text(value: float | None, unit: Unit) -> str:
     """A value in its unit, without the unit's name; ``n/a`` where it does not exist."""
     return format_number(None if value is None else value * unit.scale)
 
@@ -52,7 +52,7 @@ def load_time(seconds: float, state: ModelCache | None) -> str:
     return f"{seconds:.2f} s{found}"
 
 
-def label(row: Row) -> str:
+def row_label(row: Row) -> str:
     """A prompt's short name, as in llm_bench's log."""
     return row.prompt.label
 

@@ -8,16 +8,16 @@ from llmbench.analysis.bandwidth import BANDWIDTH, ROW_METRICS, Decoding
 from llmbench.analysis.metrics import LOAD, METRICS, Metric
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stats import Summary
-from llmbench.analysis.validity import Judged
+from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.schema.config import PLACES, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, Run
 from llmbench.schema.units import Unit
 
-Cell = str | int | float | bool | None
+CsvValue = str | int | float | bool | None
 """A value of a CSV file; ``None`` is an empty cell."""
 
-DIGITS = 6
+MS_DIGITS = 6
 """Decimals of a millisecond: a nanosecond."""
 
 _CELL_COLUMNS = (
@@ -72,7 +72,7 @@ def column(name: str, unit: Unit) -> str:
 
 _METRIC_COLUMNS = {column(metric.name, metric.unit): metric for metric in METRICS.values()}
 _BANDWIDTH_COLUMN = column(BANDWIDTH.name, BANDWIDTH.unit)
-COLUMNS = (
+TIDY_COLUMNS = (
     *_CELL_COLUMNS,
     "launch",
     "launch_outcome",
@@ -110,17 +110,17 @@ SUMMARY_COLUMNS = (
 )
 
 
-def rows(run: Run) -> Iterator[dict[str, Cell]]:
+def rows(run: Run) -> Iterator[dict[str, CsvValue]]:
     """One row a request, warm-ups, invalid ones and cut launches included and marked."""
     cells = [_cell_columns(run, cell) for cell in range(len(run.cells))]
     reads = {launch.index: bandwidth.reads(run, launch) for launch in run.launches}
-    for judged in validity.judge(run):
+    for judged in validity.judge_run(run):
         decoding = Decoding(measurement=judged.measurement, reads=reads[judged.launch.index])
-        read: dict[str, Cell] = {_BANDWIDTH_COLUMN: _shown(BANDWIDTH.of(decoding), BANDWIDTH.unit)}
+        read: dict[str, CsvValue] = {_BANDWIDTH_COLUMN: _shown(BANDWIDTH.of(decoding), BANDWIDTH.unit)}
         yield cells[judged.launch.cell] | _prompt_columns(judged) | _request_columns(judged) | read
 
 
-def summary_rows(summarized: Report) -> Iterator[dict[str, Cell]]:
+def summary_rows(summarized: Report) -> Iterator[dict[str, CsvValue]]:
     """One row a prompt and metric, the load time of each configuration at its end."""
     run = summarized.run
     for row in summarized.rows:
@@ -129,11 +129,11 @@ def summary_rows(summarized: Report) -> Iterator[dict[str, Cell]]:
             yield cell | _row_columns(row) | _summary_columns(ROW_METRICS[name], summary, row.values[name])
     for cell_index, by_state in enumerate(summarized.load):
         for state, load in by_state.items():
-            cache: dict[str, Cell] = {"model_cache": state.value if state else None}
+            cache: dict[str, CsvValue] = {"model_cache": state.value if state else None}
             yield _cell_columns(run, cell_index) | cache | _summary_columns(LOAD, load, ())
 
 
-def _cell_columns(run: Run, cell: int) -> dict[str, Cell]:
+def _cell_columns(run: Run, cell: int) -> dict[str, CsvValue]:
     """The configuration and where it ran, the same for all rows of a cell."""
     config, origin, versions = run.cells[cell], run.origin_of(cell), run.software_of(cell)
     notes = dict.fromkeys(
@@ -159,7 +159,7 @@ def _cell_columns(run: Run, cell: int) -> dict[str, Cell]:
     }
 
 
-def _config_columns(config: RunConfig) -> dict[str, Cell]:
+def _config_columns(config: RunConfig) -> dict[str, CsvValue]:
     """What was asked for."""
     return {
         "model": config.model,
@@ -177,7 +177,7 @@ def _config_columns(config: RunConfig) -> dict[str, Cell]:
     }
 
 
-def _prompt_columns(where: Judged | Row) -> dict[str, Cell]:
+def _prompt_columns(where: JudgedMeasurement | Row) -> dict[str, CsvValue]:
     """Which prompt: its index and hash, never its text."""
     return {
         "prompt_set": where.prompt.set,
@@ -186,7 +186,7 @@ def _prompt_columns(where: Judged | Row) -> dict[str, Cell]:
     }
 
 
-def _request_columns(judged: Judged) -> dict[str, Cell]:
+def _request_columns(judged: JudgedMeasurement) -> dict[str, CsvValue]:
     """One request: where it stands, whether it counts, and its metrics."""
     m = judged.measurement
     return {
@@ -206,12 +206,12 @@ def _request_columns(judged: Judged) -> dict[str, Cell]:
     }
 
 
-def _metric_columns(m: Measurement) -> dict[str, Cell]:
+def _metric_columns(m: Measurement) -> dict[str, CsvValue]:
     """Every metric in the unit of its column."""
     return {name: _shown(metric.of(m), metric.unit) for name, metric in _METRIC_COLUMNS.items()}
 
 
-def _row_columns(row: Row) -> dict[str, Cell]:
+def _row_columns(row: Row) -> dict[str, CsvValue]:
     """What stands behind a summary."""
     return {
         "input_tokens": row.input_tokens,
@@ -225,7 +225,7 @@ def _row_columns(row: Row) -> dict[str, Cell]:
 
 def _summary_columns(
     metric: Metric[Measurement] | Metric[Decoding] | Metric[Launch], summary: Summary, values: Sequence[float]
-) -> dict[str, Cell]:
+) -> dict[str, CsvValue]:
     """A metric's summary in its unit; an infinite bound is an empty cell."""
     unit = metric.unit
     low, high = (summary.low, summary.high) if summary.has_interval else (None, None)
@@ -241,4 +241,4 @@ def _summary_columns(
 
 def _shown(value: float | None, unit: Unit) -> float | None:
     """A value in its unit, to the nanosecond."""
-    return None if value is None else round(value * unit.scale, DIGITS)
+    return None if value is None else round(value * unit.scale, MS_DIGITS)

@@ -18,7 +18,7 @@ from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import Environment, Failure, Held, InForce, ModelCache, Outcome, Provenance
 from llmbench.schema.units import Seconds
 
-SCHEMA = 1
+RUN_SCHEMA = 1
 _SINGLE_KEYS = (b'"event":', b'"launch":', b'"is_warmup":', b'"start_ns":', b'"end_ns":', b'"sequences":')
 
 
@@ -33,7 +33,7 @@ class Header:
     environment: Environment
     provenance: Provenance
     origins: tuple[Provenance, ...] = ()
-    schema: int = SCHEMA
+    schema: int = RUN_SCHEMA
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class _Tag(msgspec.Struct):
     """What every line has; a header has a schema, too."""
 
     event: str
-    schema: int = SCHEMA
+    schema: int = RUN_SCHEMA
 
 
 _TAG = msgspec.json.Decoder(_Tag)
@@ -114,7 +114,7 @@ def schema_of(line: bytes) -> int:
     try:
         return _TAG.decode(line).schema
     except (ValueError, RecursionError):
-        return SCHEMA
+        return RUN_SCHEMA
 
 
 def decode(line: bytes) -> Event:

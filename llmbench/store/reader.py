@@ -80,12 +80,12 @@ def read_with_warnings(path: Path, *, salvage: bool = False) -> tuple[Run, tuple
     return contents.run, contents.warnings
 
 
-def read(path: Path, *, salvage: bool = False) -> Run:
+def read_run(path: Path, *, salvage: bool = False) -> Run:
     """The run that a file holds; see read_contents."""
     return read_contents(path, salvage=salvage).run
 
 
-def read_header(path: Path) -> Run | None:
+def read_run_header(path: Path) -> Run | None:
     """What a run file's first line says, as a run without launches; ``None`` where it is no run file of ours."""
     try:
         _, line, _ = next(_lines(path))
@@ -115,9 +115,9 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
 def _first(path: Path, line: bytes) -> Event:
     """The event of the first line, whose schema is looked at before anything else."""
     schema = events.schema_of(line)
-    if schema != events.SCHEMA:
+    if schema != events.RUN_SCHEMA:
         raise InputError(
-            f"{path}:1: schema {schema}; this llmbench reads {events.SCHEMA}",
+            f"{path}:1: schema {schema}; this llmbench reads {events.RUN_SCHEMA}",
             hint="use the llmbench that wrote it",
         )
     return decode(line)

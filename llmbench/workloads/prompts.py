@@ -20,14 +20,14 @@ class _UnfitError(ValueError):
     """A line or a text that is no prompt; says what was expected."""
 
 
-FOLDER = Path("prompts")
+PROMPT_FOLDER = Path("prompts")
 """Where a bare name is looked for first, relative to the working directory."""
 
-MAX_FILE_BYTES = 64 << 20
+MAX_PROMPT_FILE_BYTES = 64 << 20
 MAX_REPORTED_LINES = 100
 
 
-def read(name: str | Path) -> tuple[Prompt, ...]:
+def read_prompts(name: str | Path) -> tuple[Prompt, ...]:
     """The prompts of a file, or of a set known by its bare name, in the file's order.
 
     Raises InputError that names every bad line at once; a file without a prompt is an error, too.
@@ -76,7 +76,7 @@ def resolve(name: str | Path) -> Path:
     given = Path(name)
     bare = (given.name, f"{given.name}.jsonl") if given.parent == Path() else ()
     packaged = _packaged()
-    candidates = [given, *(folder / file for folder in (FOLDER, packaged) for file in bare)]
+    candidates = [given, *(folder / file for folder in (PROMPT_FOLDER, packaged) for file in bare)]
     for path in candidates:
         if _mode(path) and not _is_folder(path):
             return path
@@ -119,14 +119,14 @@ def _lines(path: Path) -> list[bytes]:
     """The file's lines without a byte-order mark. Raises InputError if it cannot be read or is too large."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(MAX_PROMPT_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}", hint="check the path given to -pf"
         ) from None
-    if len(data) > MAX_FILE_BYTES:
+    if len(data) > MAX_PROMPT_FILE_BYTES:
         raise InputError(
-            f"{path} is larger than {format_bytes(MAX_FILE_BYTES)}, the most a prompt file may be",
+            f"{path} is larger than {format_bytes(MAX_PROMPT_FILE_BYTES)}, the most a prompt file may be",
             hint="split it into several files",
         )
     return data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
@@ -238,6 +238,8 @@ def packaged(name: str) -> Path:
 
 def _known_sets() -> str:
     """Every set that a bare name finds, for a hint."""
-    local = sorted(str(path) for path in FOLDER.glob("*.jsonl"))
+    local = sorted(str(path) for path in PROMPT_FOLDER.glob("*.jsonl"))
     packaged = sorted(path.stem for path in _packaged().glob("*.jsonl"))
-    return ", ".join([*local, *(name for name in packaged if str(FOLDER / f"{name}.jsonl") not in local)])
+    return ", ".join(
+        [*local, *(name for name in packaged if str(PROMPT_FOLDER / f"{name}.jsonl") not in local)]
+    )

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from importlib import resources
 
-from llmbench.engines.base import Session
+from llmbench.engines.base import EngineSession
 from llmbench.schema.config import Prompt, RunConfig
 
 Encode = Callable[[str], tuple[int, ...]]
@@ -100,7 +100,7 @@ class Inputs:
     them stays valid. Only the first turn differs between iterations.
     """
 
-    def __init__(self, config: RunConfig, session: Session) -> None:
+    def __init__(self, config: RunConfig, session: EngineSession) -> None:
         self._config = config
         self._session = session
         self._corpus_ids: tuple[int, ...] = ()
@@ -159,7 +159,7 @@ class Inputs:
         return self._corpus_ids
 
 
-def _frame(session: Session) -> tuple[int, int]:
+def _frame(session: EngineSession) -> tuple[int, int]:
     """How many tokens a chat template puts before and after a user's text; they stay in place in every variant."""
     one, other = session.encode("a", chat=True), session.encode("1 2", chat=True)
     before = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)

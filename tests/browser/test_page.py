@@ -13,7 +13,7 @@ import pytest
 
 from llmbench.analysis import history
 from llmbench.analysis.comparison.compare import compare
-from llmbench.analysis.report import summarize
+from llmbench.analysis.report import summarize_run
 from llmbench.render import html
 from llmbench.schema.config import Prompt
 from llmbench.schema.measurement import Measurement
@@ -104,7 +104,7 @@ def is_local(address: str) -> bool:
 
 def test_every_plot_is_drawn_and_nothing_leaves(story_of: BuildRun, browse: Browse) -> None:
     """As many plots as figures, a table before them, no word on the console, no address but the file's."""
-    page = html.page([summarize(story_of(launches=3))])
+    page = html.page([summarize_run(story_of(launches=3))])
     asked = page.count("data-figure=")
 
     seen = browse(page)
@@ -119,8 +119,8 @@ def test_every_plot_is_drawn_and_nothing_leaves(story_of: BuildRun, browse: Brow
 
 def test_a_comparison_is_drawn(story_of: BuildRun, browse: Browse) -> None:
     """Base and candidate: the plot of changes stands among the others, its axis in percent."""
-    base = summarize(story_of(launches=3))
-    candidate = summarize(dataclasses.replace(story_of(1.2, launches=3), id="later"))
+    base = summarize_run(story_of(launches=3))
+    candidate = summarize_run(dataclasses.replace(story_of(1.2, launches=3), id="later"))
 
     seen = browse(html.page([base, candidate], [compare(base, candidate)]))
 
@@ -132,7 +132,7 @@ def test_a_comparison_is_drawn(story_of: BuildRun, browse: Browse) -> None:
 def test_a_history_is_drawn(story_of: BuildRun, browse: Browse) -> None:
     """Two runs in a line: a plot a metric."""
     later = dataclasses.replace(story_of(1.2), id="later", started_at="2026-01-03T03:04:00+00:00")
-    lines = history.lines(map(summarize, (story_of(), later)))
+    lines = history.history_lines(map(summarize_run, (story_of(), later)))
 
     seen = browse(html.history_page(lines, ("first_token", "tpot")))
 
@@ -142,7 +142,7 @@ def test_a_history_is_drawn(story_of: BuildRun, browse: Browse) -> None:
 
 def test_the_policy_stops_every_other_script_and_address(story_of: BuildRun, browse: Browse) -> None:
     """A script and an image that someone adds later neither run nor load: the page's own policy refuses them."""
-    page = html.page([summarize(story_of())])
+    page = html.page([summarize_run(story_of())])
     added = f'<script>document.documentElement.dataset.evil=1</script><img src="{LINK}x.png">'
     changed = page.replace("</body>", f"{added}</body>")
 
@@ -188,7 +188,7 @@ def test_nothing_from_a_file_becomes_an_element(
     )
     evil = dataclasses.replace(evil, cells=cells, environment=environment)
     other = dataclasses.replace(evil, id=f"{EVIL}2")
-    reports = [summarize(evil), summarize(other)]
+    reports = [summarize_run(evil), summarize_run(other)]
 
     seen = browse(html.page(reports, [compare(*reports)]))
 
@@ -208,7 +208,7 @@ def test_plots_take_the_colours_of_the_page(
     story_of: BuildRun, browse: Browse, options: tuple[str, ...], ink: str
 ) -> None:
     """Text in a plot has the page's ink, in light and in dark."""
-    seen = browse(html.page([summarize(story_of())]), *options)
+    seen = browse(html.page([summarize_run(story_of())]), *options)
 
     assert () == seen.console
     assert f"fill: {ink}" in seen.dom
@@ -216,8 +216,8 @@ def test_plots_take_the_colours_of_the_page(
 
 def test_a_narrow_window_is_not_overrun(story_of: BuildRun, browse: Browse) -> None:
     """At the width of a telephone only tables scroll sideways, each in its own frame; the page does not."""
-    base = summarize(story_of(launches=3))
-    candidate = summarize(
+    base = summarize_run(story_of(launches=3))
+    candidate = summarize_run(
         dataclasses.replace(story_of(1.2, launches=3), id="20260103T030400Z-a-long-name-abc123")
     )
     page = html.page([base, candidate], [compare(base, candidate)])

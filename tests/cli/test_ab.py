@@ -51,7 +51,7 @@ def test_the_same_is_not_called_slower(llmbench: Run) -> None:
 def test_a_block_has_one_launch_of_each_in_random_order(llmbench: Run, tmp_path: Path) -> None:
     """The run file holds both sides; launches pair by block, and neither side always comes first."""
     assert ab(llmbench, "-m", FAST, "-m", SLOW, "--blocks", "6", "--quiet").returncode == 1
-    run = store.read(tmp_path / "reports/x.jsonl")
+    run = store.read_run(tmp_path / "reports/x.jsonl")
     order = [(launch.block, launch.cell) for launch in run.launches]
 
     assert [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5] == [block for block, _ in order]
@@ -93,7 +93,7 @@ def test_it_stops_when_time_is_out(llmbench: Run, tmp_path: Path) -> None:
     done = ab(llmbench, "-m", f"{FAST},sleep=200ms", "--blocks", "50", "--budget", "4s")
 
     assert done.returncode == 0, done.stdout
-    made = len(store.read(tmp_path / "reports/x.jsonl").launches) // 2
+    made = len(store.read_run(tmp_path / "reports/x.jsonl").launches) // 2
     assert 1 <= made <= 3
     assert f"after {made} of 50 blocks" in " ".join(done.stdout.split())
 
@@ -104,7 +104,7 @@ def test_an_alarm_is_confirmed_on_fresh_launches(llmbench: Run, tmp_path: Path) 
 
     assert done.returncode == 1, done.stdout
     assert "Confirmed on 5 fresh blocks." in " ".join(done.stdout.split())
-    runs = [store.read(tmp_path / f"reports/{name}.jsonl") for name in ("x", "x-confirm")]
+    runs = [store.read_run(tmp_path / f"reports/{name}.jsonl") for name in ("x", "x-confirm")]
     assert not set.intersection(*({launch.index for launch in run.launches} for run in runs))
     told = json.loads((tmp_path / "x.json").read_text())["comparisons"]
     assert [True, True] == [each["alarms"] > 0 for each in told]
@@ -132,7 +132,7 @@ def test_recipes_say_what_the_sides_are(llmbench: Run, tmp_path: Path) -> None:
     )
 
     assert done.returncode == 1, done.stderr
-    cells = store.read(tmp_path / "reports/x.jsonl").cells
+    cells = store.read_run(tmp_path / "reports/x.jsonl").cells
     assert ["first=20ms,next=10ms", "first=30ms,next=10ms"] == [cell.model for cell in cells]
     assert {("same", 4, 1, 2)} == {
         (cell.prompts[0].text, cell.output_tokens, cell.iterations, cell.launches) for cell in cells
@@ -145,7 +145,7 @@ def test_an_option_given_twice_is_for_a_and_then_for_b(llmbench: Run, tmp_path: 
     done = ab(llmbench, "-m", "first=20ms", "-lc", "NUM_STREAMS=1", "-lc", "NUM_STREAMS=2", "--blocks", "2")
 
     assert done.returncode == 0, done.stderr
-    cells = store.read(tmp_path / "reports/x.jsonl").cells
+    cells = store.read_run(tmp_path / "reports/x.jsonl").cells
     assert [{"NUM_STREAMS": 1}, {"NUM_STREAMS": 2}] == [dict(cell.properties) for cell in cells]
     assert "changed: NUM_STREAMS: 1 -> 2" in done.stdout
 
@@ -168,7 +168,7 @@ def test_the_python_of_another_environment_measures(llmbench: Run, tmp_path: Pat
     done = llmbench("ab", "a.toml", "b.toml", "--name", "x", "--blocks", "2", "-n", "1", "-ic", "4")
 
     assert done.returncode == 0, done.stderr
-    run = store.read(tmp_path / "reports/x.jsonl")
+    run = store.read_run(tmp_path / "reports/x.jsonl")
     assert [None, sys.executable] == [cell.interpreter for cell in run.cells]
     assert f"changed: interpreter: not set -> {sys.executable}" in done.stdout.replace("\n", "")
     assert {".".join(map(str, sys.version_info[:3]))} == {
@@ -226,7 +226,7 @@ def test_a_crash_ends_it_with_what_was_measured(llmbench: Run, tmp_path: Path) -
 
     assert done.returncode == 5, done.stderr
     assert "SIGSEGV" in done.stderr
-    assert not store.read(tmp_path / "reports/x.jsonl").is_complete
+    assert not store.read_run(tmp_path / "reports/x.jsonl").is_complete
 
 
 def test_busy_neighbours_make_a_row_missing(llmbench: Run) -> None:
@@ -273,7 +273,7 @@ def test_an_interrupted_trial_is_kept_compared_and_resumed(tmp_path: Path, llmbe
     assert "Stopped early" in llmbench("report", "compare", "reports/x.jsonl").stdout
     assert "run --resume reports/x.jsonl" in err
     assert llmbench("run", "--resume", "reports/x.jsonl", "--quiet").returncode == 0
-    run = store.read(path)
+    run = store.read_run(path)
     finished = [(each.block, each.cell) for each in run.launches if each.outcome is Outcome.FINISHED]
     assert {(block, cell) for block in range(6) for cell in (0, 1)} == set(finished)
     assert "Stopped early" not in llmbench("report", "compare", "reports/x.jsonl").stdout

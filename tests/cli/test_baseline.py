@@ -120,8 +120,8 @@ def test_a_header_is_read_without_the_rest(measure: Run, tmp_path: Path) -> None
     assert measure("x").returncode == 0
     (tmp_path / "text").write_text("hello\n")
     (tmp_path / "empty").write_text("")
-    header = reader.read_header(tmp_path / "reports/x.jsonl")
+    header = reader.read_run_header(tmp_path / "reports/x.jsonl")
 
     assert header is not None
     assert ("x", ()) == (header.id, header.launches)
-    assert [None] * 3 == [reader.read_header(tmp_path / name) for name in ("text", "empty", "none")]
+    assert [None] * 3 == [reader.read_run_header(tmp_path / name) for name in ("text", "empty", "none")]

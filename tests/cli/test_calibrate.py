@@ -42,7 +42,7 @@ def test_the_noise_that_was_told_is_found(calibrate: Run, tmp_path: Path) -> Non
     assert "of unchanged builds slower" in words(done)
     assert "A against A: " in words(done)
     assert "calibrate again at another time of day" in words(done)
-    run = reader.read(tmp_path / "reports/x.jsonl")
+    run = reader.read_run(tmp_path / "reports/x.jsonl")
     assert run.cells[0] == run.cells[1]
     assert 12 == len(run.launches)
     (kept,) = (tmp_path / "cache/llmbench/calibrations").iterdir()
@@ -92,7 +92,7 @@ def test_a_recipe_says_what_to_calibrate(llmbench: Run, tmp_path: Path) -> None:
     done = llmbench("calibrate", "bench.toml", "--blocks", "2", "-ic", "4", "--quiet", "--name", "x", **cache)
 
     assert done.returncode == 0, done.stderr
-    (cell, _) = reader.read(tmp_path / "reports/x.jsonl").cells
+    (cell, _) = reader.read_run(tmp_path / "reports/x.jsonl").cells
     assert (1, 4, 2) == (cell.iterations, cell.output_tokens, cell.launches)
 
 
@@ -131,5 +131,5 @@ def test_a_launch_that_fails_ends_it(calibrate: Run, tmp_path: Path) -> None:
     done = calibrate("--blocks", "3", "--name", "x", script=f"{SCRIPT},crash=SIGKILL@4")
 
     assert done.returncode == 5
-    outcomes = [launch.outcome for launch in reader.read(tmp_path / "reports/x.jsonl").launches]
+    outcomes = [launch.outcome for launch in reader.read_run(tmp_path / "reports/x.jsonl").launches]
     assert [Outcome.FAILED] == outcomes

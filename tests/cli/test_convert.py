@@ -8,7 +8,7 @@ import pytest
 from llmbench.cli import convert
 from llmbench.convert.pipeline import Converted
 from llmbench.measure.step import Progress
-from llmbench.models.manifest import FileRecord, Manifest, Recipe, Source, Timings
+from llmbench.models.manifest import FileRecord, Manifest, ModelSource, Recipe, Timings
 
 CONVERTED = Converted(
     folder=Path("out/pytorch/dldt/INT8"),
@@ -16,7 +16,7 @@ CONVERTED = Converted(
     manifest=Manifest(
         schema=1,
         created_at="2026-01-02T03:04:05+00:00",
-        source=Source(kind="hub", id="example/tiny", revision="0" * 40),
+        source=ModelSource(kind="hub", id="example/tiny", revision="0" * 40),
         recipe=Recipe(weight_format="int8", is_symmetric=False),
         versions={},
         context_tokens=8192,
@@ -34,7 +34,7 @@ def test_a_conversion_is_four_lines() -> None:
         "  weights    int8, 138 MiB; context 8192 tokens",
         "  agreement  0.943 of next tokens",
         "  took       export 1 min 20 s, verification 9.9 s, hashing 0.1 s",
-    ) == convert.describe(CONVERTED)
+    ) == convert.describe_conversion(CONVERTED)
 
 
 def test_what_is_unknown_is_said_so() -> None:
@@ -47,7 +47,7 @@ def test_what_is_unknown_is_said_so() -> None:
         timings=Timings(verify_s=1.0),
     )
 
-    lines = convert.describe(dataclasses.replace(CONVERTED, manifest=manifest, is_new=False))
+    lines = convert.describe_conversion(dataclasses.replace(CONVERTED, manifest=manifest, is_new=False))
 
     assert lines[0].endswith("was there already, nothing was done")
     assert lines[1].endswith("context unknown")
@@ -59,7 +59,7 @@ def test_a_source_read_in_another_type_is_said_so() -> None:
     """A bfloat16 reading of the source blurs the agreement."""
     manifest = dataclasses.replace(CONVERTED.manifest, agreement_note="the source was read in bfloat16")
 
-    lines = convert.describe(dataclasses.replace(CONVERTED, manifest=manifest))
+    lines = convert.describe_conversion(dataclasses.replace(CONVERTED, manifest=manifest))
 
     assert "  agreement  0.943 of next tokens (the source was read in bfloat16)" == lines[2]
 

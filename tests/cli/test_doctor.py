@@ -50,7 +50,7 @@ def test_json_has_everything_that_was_looked_at(told: dict[str, Any]) -> None:
 def test_the_bandwidth_is_kept_for_runs(told: dict[str, Any], cache: Path) -> None:
     """What a triad got is in the cache folder, with its day, and a run on this machine reads it from there."""
     (file,) = (cache / "llmbench/bandwidth").glob("*.json")
-    kept = bandwidth.load(file)
+    kept = bandwidth.load_bandwidth(file)
 
     assert kept is not None
     assert told["bandwidth"]["all"]["bytes_per_s"] == kept.bytes_per_s
@@ -84,7 +84,7 @@ def test_strict_is_exit_4_when_something_spoils(
     code: ExitCode,
 ) -> None:
     """A job can stop before it measures; without --strict, or with notes alone, the doctor only tells."""
-    assert code == doctor.exit_code(found, strict=strict)
+    assert code == doctor.doctor_exit_code(found, strict=strict)
 
 
 def test_an_engine_that_does_not_start_is_a_finding(tmp_path: Path) -> None:

@@ -104,7 +104,10 @@ def test_what_only_servers_tell_is_in_every_file(
 
 def test_a_run_file_comes_back_whole(run_file: Write, story_of: BuildRun) -> None:
     """What the tests write is what the store reads, so that they test what a person has."""
-    assert report.summarize(story_of()).rows == report.summarize(reader.read(run_file(story_of()))).rows
+    assert (
+        report.summarize_run(story_of()).rows
+        == report.summarize_run(reader.read_run(run_file(story_of()))).rows
+    )
 
 
 def test_show(run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ def test_a_run_leaves_a_file_and_prints_lines_and_a_table(llmbench: Run, tmp_pat
     assert (
         "[ INFO ] [1][P0] First token latency: 20.00 ms, other tokens latency: 10.71 ms/token" in done.stdout
     )
-    run = reader.read(_only_run(tmp_path))
+    run = reader.read_run(_only_run(tmp_path))
     assert run.is_complete
     assert len(run.launches[0].measurements) == 3
     assert (tmp_path / "out.csv").is_file()
@@ -84,7 +84,7 @@ def test_a_crash_keeps_what_was_measured_and_is_exit_5(llmbench: Run, tmp_path: 
 
     assert done.returncode == 5
     assert "launch 1: the worker was killed by SIGSEGV during iteration 2, prompt 0" in done.stderr
-    (launch,) = reader.read(_only_run(tmp_path)).launches
+    (launch,) = reader.read_run(_only_run(tmp_path)).launches
     assert Outcome.FAILED is launch.outcome
     assert len(launch.measurements) == 2
 
@@ -95,8 +95,8 @@ def test_other_launches_go_on_where_asked(llmbench: Run, tmp_path: Path) -> None
 
     assert llmbench(*crash, "--name", "one").returncode == 5
     assert llmbench(*crash, "--name", "two", "--keep-going").returncode == 5
-    assert len(reader.read(tmp_path / "reports/one.jsonl").launches) == 1
-    assert len(reader.read(tmp_path / "reports/two.jsonl").launches) == 3
+    assert len(reader.read_run(tmp_path / "reports/one.jsonl").launches) == 1
+    assert len(reader.read_run(tmp_path / "reports/two.jsonl").launches) == 3
 
 
 def test_a_name_is_not_taken_twice(llmbench: Run) -> None:
@@ -136,12 +136,12 @@ def test_an_interrupted_run_keeps_and_resumes(
     assert code == process.returncode
     assert "llmbench run --resume reports/cut.jsonl" in err
     assert "written: reports/cut.jsonl" in out
-    kept = sum(len(launch.measurements) for launch in reader.read(path).launches)
+    kept = sum(len(launch.measurements) for launch in reader.read_run(path).launches)
     assert kept > 25
 
     done = llmbench("run", "--resume", "reports/cut.jsonl", "--quiet")
     assert done.returncode == 0, done.stderr
-    run = reader.read(path)
+    run = reader.read_run(path)
     assert run.is_complete
     outcomes = [launch.outcome for launch in run.launches]
     assert [Outcome.FINISHED, Outcome.ABORTED, Outcome.FINISHED] == outcomes
@@ -172,7 +172,7 @@ def test_a_recipe_gives_defaults(llmbench: Run, tmp_path: Path) -> None:
     done = llmbench("run", "-c", "r.toml", "-n", "4", "--name", "x")
 
     assert done.returncode == 0, done.stderr
-    assert len(reader.read(tmp_path / "reports/x.jsonl").launches[0].measurements) == 5
+    assert len(reader.read_run(tmp_path / "reports/x.jsonl").launches[0].measurements) == 5
 
 
 def test_help_is_light(tmp_path: Path) -> None:
@@ -205,4 +205,4 @@ def test_a_closed_standard_output_is_no_failure(tmp_path: Path) -> None:
     done = subprocess.run(command, shell=True, check=False, cwd=tmp_path, capture_output=True, text=True)
 
     assert "Traceback" not in done.stderr
-    assert reader.read(tmp_path / "reports/piped.jsonl").is_complete
+    assert reader.read_run(tmp_path / "reports/piped.jsonl").is_complete

@@ -11,7 +11,7 @@ SWEEP = ("run", "-m", "first=20ms,next=5ms", "--engine", "scripted", "-n", "1", 
 
 def _order(path: Path) -> list[tuple[int, int]]:
     """Output tokens and batch size of each launch, in the order in which they were made."""
-    run = reader.read(path)
+    run = reader.read_run(path)
     return [(run.config_of(each).output_tokens, run.config_of(each).batch_size) for each in run.launches]
 
 

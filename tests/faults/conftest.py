@@ -11,7 +11,14 @@ import pytest
 
 from llmbench.files.cache import file_sha256
 from llmbench.models import locate
-from llmbench.models.manifest import SCHEMA, FileRecord, Manifest, Recipe, Source, write_manifest
+from llmbench.models.manifest import (
+    MANIFEST_SCHEMA,
+    FileRecord,
+    Manifest,
+    ModelSource,
+    Recipe,
+    write_manifest,
+)
 from llmbench.schema.run import Run as WholeRun
 from llmbench.store import events
 from llmbench.store.events import Header, LaunchEnded, LaunchStarted, RunEnded
@@ -143,9 +150,9 @@ def ir_of(tmp_path: Path) -> Callable[..., Path]:
             write_manifest(
                 folder,
                 Manifest(
-                    schema=SCHEMA,
+                    schema=MANIFEST_SCHEMA,
                     created_at="2026-01-01T00:00:00+00:00",
-                    source=Source(kind="folder", id="example", revision="0" * 40),
+                    source=ModelSource(kind="folder", id="example", revision="0" * 40),
                     recipe=Recipe(weight_format="int8"),
                     versions={},
                     context_tokens=context,

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llmbench.analysis import report
-from llmbench.cli.options import recipe
+from llmbench.cli.options import properties, recipe
 from llmbench.errors import LlmbenchError
 from llmbench.machine import cgroup, environment, topology
-from llmbench.models.manifest import FILE_NAME, read_manifest
+from llmbench.models.manifest import MANIFEST_NAME, read_manifest
 from llmbench.schema.run import Run
 from llmbench.store import importers, reader
 from llmbench.workloads import prompts
@@ -82,7 +82,7 @@ def _bounds() -> Iterator[None]:
 
 def _use(run: Run) -> None:
     """What every command does with a run that could be read."""
-    summarized = report.summarize(run)
+    summarized = report.summarize_run(run)
     assert summarized.run is run
 
 
@@ -122,7 +122,7 @@ def test_row_02_no_damage_to_a_run_file_breaks_its_reader(
     path = tmp_path / "x.jsonl"
     path.write_bytes(content)
     with _bounds():
-        _use(reader.read(path, salvage=salvage))
+        _use(reader.read_run(path, salvage=salvage))
     assert reader.is_run_file(path) in {True, False}
 
 
@@ -152,7 +152,7 @@ def test_row_24_no_value_in_a_run_file_breaks_its_reader(tmp_path: Path, text: s
     path = tmp_path / "x.jsonl"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     with _bounds():
-        _use(reader.read(path, salvage=True))
+        _use(reader.read_run(path, salvage=True))
 
 
 @row_17
@@ -166,7 +166,7 @@ def test_row_17_nothing_breaks_the_reader_of_prompts(tmp_path: Path, content: by
     path = tmp_path / "p.jsonl"
     path.write_bytes(content)
     with _bounds():
-        assert prompts.read(path)
+        assert prompts.read_prompts(path)
 
 
 @row_17
@@ -180,7 +180,7 @@ def test_row_17_no_json_breaks_the_reader_of_prompts(tmp_path: Path, lines: list
     path = tmp_path / "p.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8", errors="surrogatepass")
     with _bounds():
-        assert prompts.read(path)
+        assert prompts.read_prompts(path)
 
 
 def _reports() -> dict[str, bytes]:
@@ -211,7 +211,7 @@ def test_row_24_no_damage_to_a_report_breaks_its_reader(
     path = tmp_path / "report"
     path.write_bytes(data.draw(damaged(REPORTS[kind]) | st.binary(max_size=200)))
     with _bounds():
-        _use(importers.read(path))
+        _use(importers.read_report(path))
 
 
 @row_24
@@ -229,7 +229,7 @@ def test_row_24_no_cell_breaks_the_reader_of_a_report(tmp_path: Path, data: st.D
     path = tmp_path / "report.csv"
     path.write_text("\n".join(map(",".join, rows)), encoding="utf-8", errors="surrogatepass")
     with _bounds():
-        _use(importers.read(path))
+        _use(importers.read_report(path))
 
 
 @untrusted
@@ -258,7 +258,7 @@ def test_nothing_breaks_the_reader_of_recipes(tmp_path: Path, content: bytes) ->
 def test_nothing_breaks_the_reader_of_properties(text: str) -> None:
     """Properties, or an error, of whatever is given to -lc."""
     with _bounds():
-        assert isinstance(recipe.read_properties(text), tuple)
+        assert isinstance(properties.read_properties(text), tuple)
 
 
 @untrusted
@@ -319,13 +319,13 @@ def test_nothing_breaks_the_readers_of_the_kernels_files(
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text + "\n", encoding="utf-8")
-    for read in (environment.capture, topology.read_nodes, cgroup.read):
+    for read in (environment.capture, topology.read_nodes, cgroup.read_limits):
         with _bounds():
             read(root / "sys" if read is topology.read_nodes else root)
 
 
 def _manifest(make: Callable[..., Path]) -> bytes:
-    return (make() / FILE_NAME).read_bytes()
+    return (make() / MANIFEST_NAME).read_bytes()
 
 
 @untrusted
@@ -340,6 +340,6 @@ def test_nothing_breaks_the_reader_of_a_manifest(
     content = data.draw(
         damaged(original) | st.binary(max_size=200) | values.map(lambda v: json.dumps(v).encode())
     )
-    (folder / FILE_NAME).write_bytes(content)
+    (folder / MANIFEST_NAME).write_bytes(content)
     with _bounds():
         assert read_manifest(folder)

@@ -35,7 +35,7 @@ def _assert_nothing_doubled(run: Run) -> None:
         launch.cell for launch in finished
     )
     for launch in finished:
-        asked = [(r.iteration, r.prompt) for r in plan.requests(run.config_of(launch))]
+        asked = [(r.iteration, r.prompt) for r in plan.plan_requests(run.config_of(launch))]
         assert asked == [(m.iteration, m.prompt) for m in launch.measurements]
     indices = [launch.index for launch in run.launches]
     assert sorted(set(indices)) == indices == list(range(len(indices)))
@@ -74,9 +74,9 @@ class _Victim:
         assert len(kept) >= told + len(_measurements(before))
         assert kept[: len(_measurements(before))] == _measurements(before)
         if after.count(b"\n"):
-            reader.read(self.path)
+            reader.read_run(self.path)
         if process.returncode == 0:
-            run = reader.read(self.path)
+            run = reader.read_run(self.path)
             assert run.is_complete
             _assert_nothing_doubled(run)
             self.path.unlink()
@@ -94,7 +94,7 @@ def test_row_01_nothing_is_lost_or_doubled_whenever_the_parent_is_killed(marked:
         process = marked.start("run", "--resume", "reports/victim.jsonl", "--quiet")
         _, said = process.communicate()
         assert process.returncode == 0, said
-        _assert_nothing_doubled(reader.read(victim.path))
+        _assert_nothing_doubled(reader.read_run(victim.path))
 
 
 @row_1
@@ -114,7 +114,7 @@ def test_row_01_the_worker_dies_with_its_parent_and_the_run_goes_on_where_it_sto
     shown = marked.start("report", "show", "reports/cut.jsonl")
     out, _ = shown.communicate()
     assert "the run was cut short" in out
-    run = reader.read(path)
+    run = reader.read_run(path)
     assert [Outcome.ABORTED] == [launch.outcome for launch in run.launches]
     assert 7 == len(run.launches[0].measurements)
 
@@ -165,7 +165,7 @@ def test_row_01_an_interleaved_comparison_goes_on_in_the_blocks_it_lacks(marked:
     process.communicate()
     resumed = marked.start("run", "--resume", "reports/pair.jsonl", "--quiet")
     _, said = resumed.communicate()
-    run = reader.read(path)
+    run = reader.read_run(path)
 
     assert resumed.returncode == 0, said
     _assert_nothing_doubled(run)

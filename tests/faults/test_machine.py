@@ -191,7 +191,7 @@ def test_row_30_real_neighbours_are_seen(
 ) -> None:
     """Four processes against two threads: most of the CPUs' time is theirs, which makes each request invalid."""
     done = llmbench("run", "-m", str(demo_ir), "-n", "1", "-ic", "16", "--name", "x")
-    measured = reader.read(tmp_path / "reports/x.jsonl").launches[0].measurements
+    measured = reader.read_run(tmp_path / "reports/x.jsonl").launches[0].measurements
 
     assert done.returncode == 5, done.stdout
     assert "INVALID" in done.stdout

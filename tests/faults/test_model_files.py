@@ -124,7 +124,7 @@ def test_row_13_running_it_all_the_same_is_recorded(llmbench: Run, demo_ir: Path
 
     assert done.returncode == 0, done.stderr
     assert "the model's files were not verified" in done.stdout
-    assert not reader.read(tmp_path / "reports/x.jsonl").cells[0].is_verified
+    assert not reader.read_run(tmp_path / "reports/x.jsonl").cells[0].is_verified
 
 
 @row_14
@@ -171,7 +171,7 @@ def test_row_14_weights_that_are_no_numbers_are_noticed(
     )
 
     assert done.returncode == 5, done.stdout + done.stderr
-    (m,) = reader.read(tmp_path / "reports" / "nan.jsonl").launches[0].measurements
+    (m,) = reader.read_run(tmp_path / "reports" / "nan.jsonl").launches[0].measurements
     assert any(found.startswith(why) for found in m.suspicions)
     assert m.suspicions[-1].startswith("weights that are no numbers: ")
 

@@ -103,7 +103,8 @@ def test_workers_are_told_to_stay_offline(llmbench: Run, tmp_path: Path) -> None
     )
     llmbench(*FAST, PYTHONPATH=str(tmp_path / "code"), HF_HUB_OFFLINE="0", TRANSFORMERS_OFFLINE="0")
     program = (
-        "from llmbench.engines.openvino.device import import_openvino; import_openvino(); import openvino_telemetry"
+        "from llmbench.engines.openvino.device import import_openvino; "
+        "import_openvino(); import openvino_telemetry"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], check=False, capture_output=True, text=True, cwd=ROOT

@@ -79,7 +79,7 @@ def test_row_17_a_byte_order_mark_is_no_part_of_the_first_prompt(llmbench: Run, 
     done = llmbench(*FAST, "-pf", "p.jsonl", "--name", "x")
 
     assert done.returncode == 0, done.stderr
-    prompts = reader.read(tmp_path / "reports/x.jsonl").cells[0].prompts
+    prompts = reader.read_run(tmp_path / "reports/x.jsonl").cells[0].prompts
     assert ["one", "two"] == [prompt.text for prompt in prompts]
 
 
@@ -93,7 +93,7 @@ def test_row_18_any_text_runs_and_stands_in_the_run_file_alone(llmbench: Run, tm
     done = llmbench(*FAST, "-pf", "p.jsonl", "--name", "x", "-r", "out.csv", "-rj", "out.json")
 
     assert done.returncode == 0, done.stderr
-    prompts = reader.read(tmp_path / "reports/x.jsonl").cells[0].prompts
+    prompts = reader.read_run(tmp_path / "reports/x.jsonl").cells[0].prompts
     assert _TEXTS == tuple(prompt.text for prompt in prompts)
     tidy = llmbench("report", "csv", "reports/x.jsonl").stdout
     written = [(tmp_path / name).read_text() for name in ("out.csv", "out.json")]
@@ -137,7 +137,7 @@ def test_row_21_no_output_tokens_are_refused(llmbench: Run, count: str) -> None:
 
 def _assert_only_a_first_token(llmbench: Run, tmp_path: Path) -> None:
     """The run x has a first token, and neither a second nor a next one, in code and in every file."""
-    for m in reader.read(tmp_path / "reports/x.jsonl").launches[0].measurements:
+    for m in reader.read_run(tmp_path / "reports/x.jsonl").launches[0].measurements:
         values = {name: METRICS[name].of(m) for name in ("first_token", "second_token", "next_token", "tpot")}
         assert (values.pop("first_token") or 0) > 0
         assert {None} == set(values.values())
@@ -213,7 +213,7 @@ def test_row_33_no_cell_runs_in_a_spreadsheet_and_each_reads_back(
         assert not any(
             cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not _is_number(cell) for cell in row
         )
-    assert reader.read(run_file).id == importers.read(tmp_path / "x.csv").id
+    assert reader.read_run(run_file).id == importers.read_report(tmp_path / "x.csv").id
 
 
 def _is_number(cell: str) -> bool:
@@ -261,7 +261,7 @@ def test_row_38_a_closed_stream_costs_no_measurement(tmp_path: Path, redirect: s
 
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert reader.read(tmp_path / "reports/x.jsonl").is_complete
+    assert reader.read_run(tmp_path / "reports/x.jsonl").is_complete
     assert {tmp_path / "out.csv", tmp_path / "reports/x.jsonl"} == set(files_below(tmp_path))
 
 

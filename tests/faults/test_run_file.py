@@ -95,7 +95,7 @@ def test_row_02_resume_with_salvage_makes_the_launch_that_lost_a_line_again(
     done = llmbench("run", "--resume", "reports/real.jsonl", "--salvage")
 
     assert done.returncode == 0, done.stderr
-    run = reader.read(run_file, salvage=True)
+    run = reader.read_run(run_file, salvage=True)
     outcomes = [launch.outcome for launch in run.launches]
     assert [Outcome.ABORTED, Outcome.FINISHED, Outcome.FINISHED] == outcomes
     assert [3, 4, 4] == [len(launch.measurements) for launch in run.launches]
@@ -121,7 +121,7 @@ def test_row_03_a_full_disk_keeps_what_was_measured(llmbench: Run, disk_of: Disk
     command = ("-n", "200", "-ic", "8", "--output-dir", str(disk), "--name", "full")
     done = llmbench("run", "-m", "first=20ms,next=10ms", *SCRIPTED, *command)
     path = disk / "full.jsonl"
-    kept = len(reader.read(path).launches[0].measurements)
+    kept = len(reader.read_run(path).launches[0].measurements)
 
     assert done.returncode == 6, done.stderr
     assert f"No space left on device; {kept} measurements are safe in {path}" in done.stderr
@@ -130,7 +130,7 @@ def test_row_03_a_full_disk_keeps_what_was_measured(llmbench: Run, disk_of: Disk
     assert path.read_bytes().endswith(b"\n")
     subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
     assert llmbench("run", "--resume", str(path), "--quiet").returncode == 0
-    assert [kept, 201] == [len(launch.measurements) for launch in reader.read(path).launches]
+    assert [kept, 201] == [len(launch.measurements) for launch in reader.read_run(path).launches]
 
 
 @row_3
@@ -177,7 +177,7 @@ def test_row_03_dev_full_as_a_report_is_exit_6(llmbench: Run, tmp_path: Path, op
     assert "/dev/full cannot be written: No space left on device" in done.stderr
     assert "20.00" in done.stdout
     assert "written: reports/kept.jsonl" in done.stdout
-    assert reader.read(tmp_path / "reports/kept.jsonl").is_complete
+    assert reader.read_run(tmp_path / "reports/kept.jsonl").is_complete
 
 
 @row_3
@@ -203,7 +203,7 @@ def test_row_03_dev_full_as_standard_output_costs_no_measurement(tmp_path: Path)
 
     assert "No space left on device" in ran.stderr
     assert "Traceback" not in ran.stderr + shown.stderr
-    assert reader.read(tmp_path / "reports/kept.jsonl").is_complete
+    assert reader.read_run(tmp_path / "reports/kept.jsonl").is_complete
     assert shown.returncode == 6, shown.stderr
 
 
@@ -225,7 +225,7 @@ def test_row_03_a_short_write_is_cut_back(tmp_path: Path) -> None:
         text=True,
     )
     path = tmp_path / "reports/short.jsonl"
-    kept = len(reader.read(path).launches[0].measurements)
+    kept = len(reader.read_run(path).launches[0].measurements)
 
     assert done.returncode == 6, done.stderr
     assert f"; {kept} measurements are safe in reports/short.jsonl" in done.stderr
@@ -372,7 +372,7 @@ def test_row_02_a_launch_whose_start_is_lost_is_salvaged(run_file: Path) -> None
     run_file.write_bytes(b"".join([lines[0], b"damage\n", *lines[2:]]))
 
     with pytest.raises(InputError, match="damaged line"):
-        reader.read(run_file)
+        reader.read_run(run_file)
     contents = reader.read_contents(run_file, salvage=True)
     assert [4, 4] == [len(launch.measurements) for launch in contents.run.launches]
 

@@ -125,7 +125,7 @@ def test_no_secret_in_what_a_worker_said_before_it_died(llmbench: Run, tmp_path:
         "    raise SystemExit('with ' + os.environ['HF_TOKEN'])\n",
     )
     done = llmbench(*FAST, "--name", "x", CANARY=CANARY, PYTHONPATH=str(tmp_path / "code"), **_ENVIRONMENT)
-    (launch,) = reader.read(tmp_path / "reports/x.jsonl").launches
+    (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5
     assert launch.failure is not None

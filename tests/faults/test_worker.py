@@ -80,7 +80,7 @@ def test_row_08_a_crash_is_named_and_other_launches_go_on(llmbench: Run, tmp_pat
     """Exit 5; signal and phase are told, on the screen and in the file; with --keep-going the others are made."""
     crash = ("run", "-m", f"first=1ms,crash={name}@3", *SCRIPTED, "-n", "3", "-ic", "4", "--launches", "2")
     done = llmbench(*crash, "--name", "x", "--keep-going")
-    run = reader.read(tmp_path / "reports/x.jsonl")
+    run = reader.read_run(tmp_path / "reports/x.jsonl")
 
     assert done.returncode == 5
     for launch in (1, 2):
@@ -91,7 +91,7 @@ def test_row_08_a_crash_is_named_and_other_launches_go_on(llmbench: Run, tmp_pat
         assert (name, "iteration 2, prompt 0") == (launch.failure.signal, launch.failure.phase)
         assert 2 == len(launch.measurements)
     assert llmbench(*crash, "--name", "y").returncode == 5
-    assert 1 == len(reader.read(tmp_path / "reports/y.jsonl").launches)
+    assert 1 == len(reader.read_run(tmp_path / "reports/y.jsonl").launches)
 
 
 @row_8
@@ -106,7 +106,7 @@ def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench: Ru
         "    os._exit(9)\n"
     )
     done = llmbench("run", "-m", "first=1ms", *SCRIPTED, "--name", "x", PYTHONPATH=str(broken))
-    (launch,) = reader.read(tmp_path / "reports/x.jsonl").launches
+    (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5
     assert "ended with exit code 9 during load" in done.stderr
@@ -128,7 +128,7 @@ def test_row_10_a_hang_is_ended_phase_by_phase_with_its_stack(
     """
     broken = ("run", "-m", f"first=1ms,{script}", *SCRIPTED, "-n", "9", "-ic", "4", "--name", "x")
     done = llmbench(*broken, "--timeout", "8s")
-    (launch,) = reader.read(tmp_path / "reports/x.jsonl").launches
+    (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5, done.stderr
     assert f"{said} during iteration 2, prompt 0; the worker was ended" in done.stderr
@@ -160,7 +160,7 @@ def _task(config: RunConfig) -> launcher.Task:
     return launcher.Task(
         planned=planned,
         config=config,
-        limits=launcher.Limits(load_s=PATIENCE_S, request_s=3),
+        limits=launcher.TimeLimits(load_s=PATIENCE_S, request_s=3),
         context_tokens=8192,
     )
 
@@ -241,7 +241,7 @@ def test_row_09_a_worker_killed_for_want_of_memory_is_named(
         capture_output=True,
         text=True,
     )
-    launches = reader.read(tmp_path / "reports/x.jsonl").launches
+    launches = reader.read_run(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5, done.stderr
     assert "was killed by SIGKILL during iteration 0, prompt 0: out of memory" in done.stderr
@@ -329,6 +329,6 @@ def test_row_09_memory_left_is_the_groups_or_the_machines(tmp_path: Path) -> Non
     )
 
     assert (1 << 30) - (400 << 20) == memory.available_bytes(tmp_path)
-    assert (1 << 30) - (400 << 20) == cgroup.read(tmp_path).memory_free_bytes
+    assert (1 << 30) - (400 << 20) == cgroup.read_limits(tmp_path).memory_free_bytes
     (tmp_path / "sys/fs/cgroup/job/memory.max").write_text("max\n")
     assert 8 << 30 == memory.available_bytes(tmp_path)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from llmbench.convert import pipeline
-from llmbench.convert.pipeline import Converted, Request
+from llmbench.convert.pipeline import Converted
+from llmbench.convert.request import ConvertRequest
 from llmbench.files import cache
 from llmbench.models import demo
 from tests import hf_model
@@ -22,7 +23,7 @@ def demo_gguf() -> Path:
 @pytest.fixture(scope="session")
 def demo_ir(demo_gguf: Path) -> Path:
     """The IR folder of that model, with tokenizers and manifest."""
-    request = pipeline.Request(model_id=str(demo_gguf), output_dir=demo.demo_folder() / "models")
+    request = ConvertRequest(model_id=str(demo_gguf), output_dir=demo.demo_folder() / "models")
     (converted,) = pipeline.convert(request, lambda _progress: None)
     return converted.folder
 
@@ -37,6 +38,6 @@ def real_folder(demo_gguf: Path) -> Path:
 def conversions(real_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Converted]:
     """That model in each weight format."""
     output = tmp_path_factory.mktemp("converted")
-    request = Request(model_id=str(real_folder), output_dir=output, weight_formats=FORMATS)
+    request = ConvertRequest(model_id=str(real_folder), output_dir=output, weight_formats=FORMATS)
     made = list(pipeline.convert(request, lambda _progress: None))
     return {str(converted.manifest.recipe.weight_format): converted for converted in made}

@@ -29,7 +29,7 @@ def test_one_thread_instead_of_two_is_slower(llmbench: Run, demo_ir: Path, tmp_p
     done = llmbench("ab", "-m", str(demo_ir), *threads, *SMALL)
 
     assert done.returncode in {0, 1}, done.stderr
-    run = reader.read(tmp_path / "reports/x.jsonl")
+    run = reader.read_run(tmp_path / "reports/x.jsonl")
     if (share := taken(run)) > 0.2:
         pytest.skip(f"others took {share:.0%} of the CPUs")
     assert done.returncode == 1, done.stdout
@@ -55,7 +55,7 @@ def test_the_engine_of_another_environment_is_measured(llmbench: Run, demo_ir: P
     done = llmbench("ab", "a.toml", "b.toml", "--blocks", "2", *SMALL)
 
     assert done.returncode in {0, 1}, done.stderr
-    run = reader.read(tmp_path / "reports/x.jsonl")
+    run = reader.read_run(tmp_path / "reports/x.jsonl")
     assert run.is_complete
     assert [None, str(python)] == [cell.interpreter for cell in run.cells]
     assert run.software_of(0)["openvino"] == run.software_of(1)["openvino"]

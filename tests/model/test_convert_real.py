@@ -28,7 +28,7 @@ def answer(llmbench: RunCommand, tmp_path: Path) -> Callable[[Path], str]:
         once = ("-n", "1", "--warmups", "0", "--foreign-cpu-limit", "1")
         done = llmbench("run", *asked, *once, "--output-dir", ".", "--name", "answer")
         assert 0 == done.returncode, done.stderr
-        run = reader.read(tmp_path / "answer.jsonl")
+        run = reader.read_run(tmp_path / "answer.jsonl")
         return str(run.launches[0].measurements[0].sequences[0].text)
 
     return ask
@@ -69,7 +69,7 @@ def test_each_format_is_whole_and_answers(
 ) -> None:
     """The files are the manifest's, and the answer is English, on the subject. int4 repeats itself more."""
     model = locate.locate(conversions[name].folder)
-    locate.check_files(model)
+    locate.check_model_files(model)
     locate.verify(model)
     assert 8192 == model.context_tokens
 
@@ -91,7 +91,7 @@ def test_a_gguf_keeps_its_weights_and_its_template(
     assert "not measured" in done.stdout
     assert beside == sorted(demo_gguf.parent.iterdir())
     model = locate.locate(tmp_path / "out")
-    locate.check_files(model)
+    locate.check_model_files(model)
     locate.verify(model)
     manifest = read_manifest(model.path)
     assert manifest is not None

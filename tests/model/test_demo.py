@@ -20,7 +20,7 @@ def test_the_demo_shows_numbers_and_plain_english(llmbench: Run, demo_ir: Path, 
 
     assert done.returncode == 0, done.stderr
     (path,) = (tmp_path / "reports").glob("*.jsonl")
-    run = reader.read(path)
+    run = reader.read_run(path)
     lengths = [m.input_tokens for m in run.launches[0].measurements[:3]]
     assert lengths == sorted(set(lengths))
     for measurement in run.launches[0].measurements[:3]:

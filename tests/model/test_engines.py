@@ -13,11 +13,12 @@ from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.validity import TICKS_ALLOWED_S
 from llmbench.convert import pipeline
 from llmbench.convert.pipeline import Converted
+from llmbench.convert.request import ConvertRequest
 from llmbench.engines import catalog
-from llmbench.engines.base import Generation, Request, Session
+from llmbench.engines.base import EngineRequest, EngineSession, Generation
 from llmbench.engines.clock_check import suspicions
 from llmbench.machine.interference import Probe
-from llmbench.models.manifest import FILE_NAME
+from llmbench.models.manifest import MANIFEST_NAME
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Finish, Measurement
 from llmbench.schema.run import Run as Recorded
@@ -47,7 +48,7 @@ def measure(llmbench: Run, tmp_path: Path) -> Measure:
         shared = ("--name", name, "--foreign-cpu-limit", "1")
         done = llmbench("run", "-m", str(model), *shared, *options)
         assert done.returncode == 0, done.stderr + done.stdout
-        return reader.read(tmp_path / "reports" / f"{name}.jsonl")
+        return reader.read_run(tmp_path / "reports" / f"{name}.jsonl")
 
     return call
 
@@ -113,7 +114,7 @@ def test_pytorch_runs_the_published_model(measure: Measure, real_folder: Path) -
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model of random weights as it would be published, and its IR with the very same weights, in fp32."""
     folder = hf_model.build_tiny(tmp_path_factory.mktemp("tiny") / "hf")
-    request = pipeline.Request(model_id=str(folder), output_dir=folder.parent, weight_formats=("fp32",))
+    request = ConvertRequest(model_id=str(folder), output_dir=folder.parent, weight_formats=("fp32",))
     (made,) = pipeline.convert(request, lambda _progress: None)
     return folder, made.folder
 
@@ -161,7 +162,7 @@ def test_a_draft_is_recorded_with_its_hash_and_a_run_is_not_resumed_with_another
     run = measure(demo_ir, "--draft-model", str(draft), "-n", "1", "-ic", "4", "--warmups", "0")
     path = tmp_path / "reports" / f"{run.id}.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))  # as if it had been killed
-    (draft / FILE_NAME).unlink()
+    (draft / MANIFEST_NAME).unlink()
 
     assert (("draft model", run.provenance.content_sha256),) == run.provenance.companions
     done = llmbench("run", "--resume", str(path))
@@ -301,17 +302,17 @@ def test_an_adapter_changes_what_is_said(
 
 
 @pytest.fixture
-def open_session(demo_ir: Path) -> Iterator[Callable[..., Session]]:
+def open_session(demo_ir: Path) -> Iterator[Callable[..., EngineSession]]:
     """Loads the model in this process."""
-    opened: list[Session] = []
+    opened: list[EngineSession] = []
 
-    def load(**changes: object) -> Session:
+    def load(**changes: object) -> EngineSession:
         config = RunConfig(
             model=str(demo_ir),
             prompts=(Prompt(set="s", index=0, text="x"),),
             **changes,  # type: ignore[arg-type]
         )
-        engine = catalog.find(config.engine)
+        engine = catalog.find_engine(config.engine)
         engine.check(config)
         opened.append(engine.open(config))
         return opened[-1]
@@ -321,17 +322,17 @@ def open_session(demo_ir: Path) -> Iterator[Callable[..., Session]]:
         session.close()
 
 
-def _ids(session: Session, length: int, *, variant: int = 0) -> tuple[int, ...]:
+def _ids(session: EngineSession, length: int, *, variant: int = 0) -> tuple[int, ...]:
     """A text of so many tokens."""
     ids = session.encode("The sun rose over the hills and the river ran on to the sea. " * 60, chat=False)
     return ids[variant : variant + length]
 
 
-def test_the_engine_s_clock_is_ours(open_session: Callable[..., Session]) -> None:
+def test_the_engine_s_clock_is_ours(open_session: Callable[..., EngineSession]) -> None:
     """Milliseconds, microseconds and callbacks tell one story: forward, inside the call, first token first."""
     session = open_session(is_streamed=True)
     for variant in range(3):
-        request = Request(input_ids=(_ids(session, 64, variant=variant),), output_tokens=24)
+        request = EngineRequest(input_ids=(_ids(session, 64, variant=variant),), output_tokens=24)
         made = session.generate(request)
         at_ns, seen = made.sequences[0].at_ns, made.callback_ns
 
@@ -354,7 +355,9 @@ def _aggregate_rate(made: Generation) -> float:
 
 
 @pytest.mark.parametrize("attention", ["pa", "sdpa"])
-def test_a_batch_s_rate_is_that_of_the_wall(open_session: Callable[..., Session], attention: str) -> None:
+def test_a_batch_s_rate_is_that_of_the_wall(
+    open_session: Callable[..., EngineSession], attention: str
+) -> None:
     """One, two and eight sequences: tokens by their events over the time by our clock, within 2 %.
 
     The best of five, for a neighbour that takes the CPU as a call returns is no difference between two clocks.
@@ -362,7 +365,7 @@ def test_a_batch_s_rate_is_that_of_the_wall(open_session: Callable[..., Session]
     session = open_session(attention=attention)
     for size in (1, 2, 8):
         rows = tuple(_ids(session, 48, variant=row) for row in range(size))
-        calls = (session.generate(Request(input_ids=rows, output_tokens=16)) for _ in range(5))
+        calls = (session.generate(EngineRequest(input_ids=rows, output_tokens=16)) for _ in range(5))
 
         assert any(_is_rate_of_the_wall(made) for made in calls)
 
@@ -381,7 +384,7 @@ def _calm(seen: Conditions) -> bool:
 
 @pytest.mark.parametrize("way", ["genai pa", "genai sdpa", "core"])
 def test_a_session_takes_as_long_as_a_bare_call(
-    open_session: Callable[..., Session], demo_ir: Path, way: str
+    open_session: Callable[..., EngineSession], demo_ir: Path, way: str
 ) -> None:
     """Interleaved in one process with a script of twenty lines, as the benchmark does it.
 
@@ -415,7 +418,7 @@ def _seconds(made: Generation) -> tuple[float, float]:
     return (at_ns[0] - made.start_ns) / 1e9, (at_ns[-1] - at_ns[0]) / 1e9 / (len(at_ns) - 1)
 
 
-def test_our_loop_is_as_fast_as_the_engine_s(open_session: Callable[..., Session]) -> None:
+def test_our_loop_is_as_fast_as_the_engine_s(open_session: Callable[..., EngineSession]) -> None:
     """Interleaved in one process, the fastest first token and tpot are within a fifth of SDPA's.
 
     Logits of every position, which it leaves out as the engine does, would cost more than that. Pairs that others
@@ -424,7 +427,7 @@ def test_our_loop_is_as_fast_as_the_engine_s(open_session: Callable[..., Session
     sessions = [open_session(engine=engine, attention="sdpa") for engine in ("core", "genai")]
     calm: list[tuple[tuple[float, float], tuple[float, float]]] = []
     for turn in range(13):
-        request = Request(input_ids=(_ids(sessions[0], 256, variant=turn),), output_tokens=16)
+        request = EngineRequest(input_ids=(_ids(sessions[0], 256, variant=turn),), output_tokens=16)
         probe = Probe.start()
         ours, theirs = (_seconds(session.generate(request)) for session in sessions)
         seen = probe.stop()

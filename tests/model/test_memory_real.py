@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from llmbench.analysis.metrics import METRICS
-from llmbench.analysis.report import summarize
-from llmbench.measure.worker import Launch, Measure, Open
+from llmbench.analysis.report import summarize_run
+from llmbench.measure.worker import Measure, Open, OpenLaunch
 from llmbench.models import ir_xml
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import ModelCache
@@ -29,12 +29,12 @@ def _measured(llmbench: Run, folder: Path, model: Path, *options: str) -> tuple[
     """A run of the command itself, and what it printed."""
     done = llmbench("run", "-m", str(model), *SHORT, *options)
     assert done.returncode == 0, done.stderr + done.stdout
-    return reader.read(folder / "reports/x.jsonl"), " ".join(done.stdout.split())
+    return reader.read_run(folder / "reports/x.jsonl"), " ".join(done.stdout.split())
 
 
 def test_embeddings_that_are_tied_are_read_with_the_weights(demo_ir: Path) -> None:
     """This model's embeddings are its output matrix: a step reads the whole file, and 11,520 numbers a token."""
-    found = ir_xml.read(demo_ir / "openvino_model.xml")
+    found = ir_xml.read_ir_xml(demo_ir / "openvino_model.xml")
     size = (demo_ir / "openvino_model.bin").stat().st_size
 
     assert found.weight_bytes is not None
@@ -53,7 +53,7 @@ def test_every_engine_tells_its_bandwidth(
     No model cache was asked for: nothing is said of one.
     """
     run, said = _measured(llmbench, tmp_path, demo_ir, *options)
-    row = summarize(run).rows[0]
+    row = summarize_run(run).rows[0]
     weights = run.provenance.weight_bytes
     assert weights is not None
     read = weights + row.config.batch_size * 36.5 * KV_VALUES
@@ -69,7 +69,7 @@ def test_a_gguf_has_no_bandwidth(llmbench: Run, demo_gguf: Path, tmp_path: Path)
     """The engine makes weights of its own from it, and which is not told: nothing is said."""
     run, said = _measured(llmbench, tmp_path, demo_gguf)
 
-    assert "bandwidth" not in summarize(run).rows[0].summaries
+    assert "bandwidth" not in summarize_run(run).rows[0].summaries
     assert "GB/s" not in said
 
 
@@ -82,7 +82,7 @@ def test_the_first_launch_is_cold_and_the_second_is_not(
         llmbench, tmp_path, demo_ir, *way, "--launches", "2", "--model-cache", "reports/cache"
     )
     first, second = (launch.model_cache for launch in run.launches)
-    (loads,) = summarize(run).load
+    (loads,) = summarize_run(run).load
 
     assert ModelCache.COLD is first
     assert second in ({ModelCache.WARM, ModelCache.REFUSED} if "pa" in way else {ModelCache.WARM})
@@ -113,7 +113,7 @@ def test_a_worker_reads_the_counters_around_a_request(demo_ir: Path, tmp_path: P
     def beat(_tokens: int, _at_ns: int) -> None:
         machines.write(root, {f"{zone}/energy_uj": "3500000\n"})
 
-    launch = Launch(Open(config=config, launch=0), beat, root)
+    launch = OpenLaunch(Open(config=config, launch=0), beat, root)
     m = launch.measure(command)
     (root / zone / "energy_uj").unlink()
     unknown = launch.measure(command)

@@ -49,7 +49,7 @@ def test_a_longer_input_takes_longer_to_the_first_token(llmbench: Run, demo_ir: 
 
     assert done.returncode == 0, done.stderr
     measured = [
-        m for m in reader.read(tmp_path / "reports/x.jsonl").launches[0].measurements if not m.is_warmup
+        m for m in reader.read_run(tmp_path / "reports/x.jsonl").launches[0].measurements if not m.is_warmup
     ]
     assert {32, 512} == {m.input_tokens for m in measured}
     assert {16} == {m.output_tokens for m in measured}

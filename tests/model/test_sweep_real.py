@@ -45,7 +45,7 @@ def test_two_irs_are_measured_in_launches_of_their_own(llmbench: Run, models: Pa
     resumed = llmbench("run", "--resume", str(path), "-r", "x.csv", "-rj", "x.json")
     assert 0 == resumed.returncode, resumed.stderr
 
-    run = reader.read(path)
+    run = reader.read_run(path)
     assert run.is_complete
     finished = [launch.cell for launch in run.launches if launch.outcome.value == "finished"]
     assert [0, 1] == finished

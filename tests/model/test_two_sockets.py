@@ -54,7 +54,7 @@ def _arguments(model: Path, *more: str) -> tuple[str, ...]:
 
 def _run(folder: Path) -> Run:
     """The run that was kept."""
-    return reader.read(folder / "reports/x.jsonl")
+    return reader.read_run(folder / "reports/x.jsonl")
 
 
 def _others(run: Run) -> float:
@@ -99,7 +99,7 @@ def test_the_seed_command_for_two_sockets(pair: Call, demo_ir: Path, tmp_path: P
     if _others(run) < BUSY:
         assert found.is_proved
         assert "both sockets worked: " in done.stdout
-    assert report.summarize(run).rows[0].invalid == 0
+    assert report.summarize_run(run).rows[0].invalid == 0
 
 
 @pytest.mark.parametrize("attention", ["pa", "sdpa"])

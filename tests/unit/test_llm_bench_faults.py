@@ -15,8 +15,8 @@ import pytest
 from llmbench.analysis import metrics
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.rule import COMPARED, Verdict
-from llmbench.analysis.report import summarize
-from llmbench.cli.options import recipe
+from llmbench.analysis.report import summarize_run
+from llmbench.cli.options import properties
 from llmbench.engines.base import Counters, Generation
 from llmbench.engines.clock_check import suspicions
 from llmbench.engines.openvino.scheduler import prefills_in_chunks
@@ -119,7 +119,7 @@ def test_a_long_json_is_no_file_name() -> None:
     """A name of a file has at most 255 bytes; a JSON of 1,000 is read as what it is."""
     given = json.dumps({"DEVICE_PROPERTIES": "x" * 1000, "NUM_STREAMS": 1})
 
-    (found,) = recipe.read_properties(given, option="-lc")
+    (found,) = properties.read_properties(given, option="-lc")
     assert {"DEVICE_PROPERTIES": "x" * 1000, "NUM_STREAMS": 1} == found
 
 
@@ -158,7 +158,7 @@ def test_reports_say_on_what_and_with_what_they_were_made(llmbench: Command, tmp
     done = llmbench("report", "csv", "reports/x.jsonl")
     assert done.returncode == 0, done.stderr
     (*_, row) = csv.DictReader(done.stdout.splitlines())
-    environment = reader.read(tmp_path / "reports" / "x.jsonl").environment
+    environment = reader.read_run(tmp_path / "reports" / "x.jsonl").environment
 
     assert all(
         row[name] for name in ("llmbench", "cpu", "kernel", "openvino", "openvino_genai", "properties")
@@ -173,7 +173,7 @@ def test_a_crash_loses_no_finished_request(llmbench: Command, tmp_path: Path) ->
         *("run", "-m", "first=5ms,crash=SIGSEGV@4", "--engine", "scripted", "-n", "5", "-ic", "4"),
         *("--name", "x"),
     )
-    (launch,) = reader.read(tmp_path / "reports" / "x.jsonl").launches
+    (launch,) = reader.read_run(tmp_path / "reports" / "x.jsonl").launches
 
     assert 5 == done.returncode
     assert [0, 1, 2] == [m.iteration for m in launch.measurements]
@@ -183,7 +183,7 @@ def test_two_reports_are_compared_with_an_interval_and_a_verdict(story_of: Build
     """A fifth slower at five launches a side: the ratio is 1.2, its interval excludes 1, and the verdict says so."""
     noise = (1.0, 1.01, 0.99)
     base, candidate = (
-        summarize(story_of(factor, launches=5, noise=noise), COMPARED) for factor in (1.0, 1.2)
+        summarize_run(story_of(factor, launches=5, noise=noise), COMPARED) for factor in (1.0, 1.2)
     )
     found = compare(base, candidate)
     (first,) = [change for change in found.primary if change.metric == "first_token"]

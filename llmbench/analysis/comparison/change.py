@@ -62,7 +62,7 @@ def sample(rows: Sequence[Row], metric: str, blocks: Mapping[int, int] | None = 
     return Sample(logs=logs) if logs else None
 
 
-def judge(
+def judge_change(
     metric: str,
     base: Sample,
     candidate: Sample,

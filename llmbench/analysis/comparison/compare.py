@@ -14,7 +14,7 @@ from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.differences import Difference
 from llmbench.analysis.comparison.pairing import Couple
 from llmbench.analysis.comparison.rule import COMPARED, PRIMARY, Rule, Verdict
-from llmbench.analysis.output_agreement import Agreement, Place
+from llmbench.analysis.output_agreement import Agreement, CellPrompt
 from llmbench.analysis.report import Report, Row
 
 
@@ -180,7 +180,7 @@ class _Judge:
             after = change.sample(candidate, name, self.blocks[1])
             if before and after:
                 found.append(
-                    change.judge(
+                    change.judge_change(
                         name,
                         before,
                         after,
@@ -206,7 +206,7 @@ def _by_cell(pairs: Sequence[Pair]) -> list[list[Pair]]:
     return list(groups.values())
 
 
-def _place(row: Row) -> Place:
+def _place(row: Row) -> CellPrompt:
     """Where a row's requests are found in its run."""
     return row.cell, row.config.prompts.index(row.prompt)
 

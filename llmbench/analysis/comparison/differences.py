@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from llmbench.analysis.placement_proof import effect
-from llmbench.analysis.report import settings
+from llmbench.analysis.report import varied_settings
 from llmbench.schema.run import InForce, Outcome, Provenance, Run
 
 _NO_CHANGE = frozenset({"model", "weight_format", "launches"})
@@ -90,7 +90,7 @@ def _between(prefix: str, base: Mapping[str, str], candidate: Mapping[str, str])
 
 def _told(run: Run, *, is_whole: bool) -> dict[str, str]:
     """The settings that are the same in all cells, or the few of them that every report tells."""
-    flat = [settings(config) for config in run.cells]
+    flat = [varied_settings(config) for config in run.cells]
     shared = {
         name: value for name, value in flat[0].items() if all(found.get(name) == value for found in flat)
     }

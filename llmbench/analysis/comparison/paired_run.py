@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, compare
 from llmbench.analysis.comparison.rule import COMPARED, Rule, Verdict
-from llmbench.analysis.report import summarize
+from llmbench.analysis.report import summarize_run
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Outcome, Run
@@ -16,7 +16,7 @@ SIDES = ("A", "B")
 """What the base and the candidate are called."""
 
 
-def split(run: Run) -> tuple[Run, Run]:
+def split_sides(run: Run) -> tuple[Run, Run]:
     """The run of the first configuration and that of the second; blocks say which of their launches belong together.
 
     Raises InputError where the run does not hold two configurations, measured in turns.
@@ -50,10 +50,10 @@ def compare_sides(run: Run, rule: Rule | None = None) -> Comparison:
 
     What the two configurations differ in may differ: that is what they are compared for.
     """
-    base, candidate = split(run)
+    base, candidate = split_sides(run)
     rule = rule or Rule()
     rule = dataclasses.replace(rule, vary=rule.vary | _varied(base, candidate))
-    found = compare(summarize(base, COMPARED), summarize(candidate, COMPARED), rule, is_paired=True)
+    found = compare(summarize_run(base, COMPARED), summarize_run(candidate, COMPARED), rule, is_paired=True)
     return dataclasses.replace(found, remark=_remark(run))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis.comparison.differences import is_foreign
-from llmbench.analysis.report import Report, Row, settings
+from llmbench.analysis.report import Report, Row, varied_settings
 
 _WORDS = {
     "input_tokens": "input tokens",
@@ -76,22 +76,22 @@ def _match(
     for row in left:
         partner = waiting.pop(_settings_of(row, apart), None)
         if partner is None:
-            alone.append(f"{describe(row, apart)} is in the base only")
+            alone.append(f"{describe_group(row, apart)} is in the base only")
         else:
             found.append((row, partner))
-    alone += [f"{describe(row, apart)} is in the candidate only" for row in waiting.values()]
+    alone += [f"{describe_group(row, apart)} is in the candidate only" for row in waiting.values()]
     return found, alone
 
 
 def _settings_of(row: Row, names: Sequence[str]) -> tuple[str, ...]:
     """The values of some settings."""
-    flat = settings(row.config)
+    flat = varied_settings(row.config)
     return tuple(flat.get(name, "") for name in names)
 
 
-def describe(row: Row, names: Sequence[str] = ()) -> str:
+def describe_group(row: Row, names: Sequence[str] = ()) -> str:
     """A row in words: its prompt, its length, and the settings that set it apart."""
-    flat = settings(row.config)
+    flat = varied_settings(row.config)
     apart = "".join(f", {name}={flat.get(name, '')}" for name in names)
     return f"prompt {row.prompt.index} of {row.prompt.set} ({row.input_tokens} tokens in{apart})"
 

@@ -5,17 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics import METRICS, default_share
 from llmbench.errors import InputError
-
-FIRST_TOKEN_SHARE = 0.05
-OTHER_SHARE = 0.03
-
-
-def default_share(metric: str) -> float:
-    """The share of a metric's value below which its change does not matter: first tokens vary more than others."""
-    return FIRST_TOKEN_SHARE if metric == "first_token" else OTHER_SHARE
-
 
 COMPARED = ("first_token", "second_token", "next_token", "tpot", "e2e")
 """The metrics that have a verdict; all are better lower."""

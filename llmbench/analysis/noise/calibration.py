@@ -18,20 +18,20 @@ from llmbench.analysis import stats
 from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.history import Setup, setup_of
 from llmbench.analysis.metrics import METRICS
-from llmbench.analysis.report import Report, summarize
-from llmbench.analysis.validity import judge
+from llmbench.analysis.report import Report, summarize_run
+from llmbench.analysis.validity import judge_run
 from llmbench.errors import LaunchError, OutputError
 from llmbench.files.cache import cache_folder
 from llmbench.files.redaction import redact
 from llmbench.schema.config import Prompt
 from llmbench.schema.run import Run
 
-SCHEMA = 1
+CALIBRATION_SCHEMA = 1
 _MOST_SESSIONS = 50
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+class NoiseSeries:
     """One metric of one prompt over the launches of a session, in the order of the session's launches.
 
     *logs* are the logarithms of launch medians in seconds; *iteration_sd* is how much the logarithms of single
@@ -46,14 +46,14 @@ class Series:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class CalibrationSession:
     """One calibration: its run, when and with which software it was made, and the block of each launch."""
 
     run: str
     started_at: str
     software: Mapping[str, str]
     blocks: tuple[int, ...]
-    series: tuple[Series, ...]
+    series: tuple[NoiseSeries, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +62,16 @@ class Calibration:
 
     named: Mapping[str, str]
     prompts: tuple[str, ...]
-    sessions: tuple[Session, ...]
-    schema: int = SCHEMA
+    sessions: tuple[CalibrationSession, ...]
+    schema: int = CALIBRATION_SCHEMA
 
 
-def session_of(run: Run) -> Session:
+def session_of(run: Run) -> CalibrationSession:
     """What the launches of a run say whose configurations are all the same; a launch without some value is left out.
 
     Raises LaunchError where fewer than two launches have every value.
     """
-    medians = _medians(summarize(run, COMPARED))
+    medians = _medians(summarize_run(run, COMPARED))
     whole = set.intersection(*(set(found) for found in medians.values())) if medians else set()
     launches = [launch for launch in run.launches if launch.index in whole]
     if len(launches) < 2:
@@ -80,13 +80,13 @@ def session_of(run: Run) -> Session:
             hint="see what disturbs this machine with: llmbench doctor",
         )
     spreads = _iteration_spreads(run)
-    return Session(
+    return CalibrationSession(
         run=run.id,
         started_at=run.started_at,
         software=dict(run.software_of(0)),
         blocks=tuple(launch.index if launch.block is None else launch.block for launch in launches),
         series=tuple(
-            Series(
+            NoiseSeries(
                 prompt=prompt.sha256,
                 label=prompt.label,
                 metric=metric,
@@ -111,7 +111,7 @@ def _medians(report: Report) -> dict[tuple[Prompt, str], dict[int, float]]:
 def _iteration_spreads(run: Run) -> dict[tuple[str, str], float]:
     """How the logarithms of iterations vary inside a launch, by prompt and metric; pooled over launches."""
     logs: dict[tuple[str, str], dict[int, list[float]]] = {}
-    for judged in judge(run):
+    for judged in judge_run(run):
         if judged.counts:
             for metric in COMPARED:
                 value = METRICS[metric].of(judged.measurement)
@@ -122,28 +122,28 @@ def _iteration_spreads(run: Run) -> dict[tuple[str, str], float]:
     return {key: spread for key, spread in spreads.items() if spread is not None}
 
 
-def file_of(setup: Setup) -> Path:
+def calibration_file(setup: Setup) -> Path:
     """Where the calibration of a machine, model and configuration is kept."""
     text = json.dumps([sorted(setup.named.items()), setup.prompts])
     return cache_folder() / "calibrations" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
 
-def load(setup: Setup) -> Calibration | None:
+def load_calibration(setup: Setup) -> Calibration | None:
     """What is kept of a machine, model and configuration; ``None`` if there is nothing, or nothing of this schema."""
     try:
-        found = msgspec.json.decode(file_of(setup).read_bytes(), type=Calibration)
+        found = msgspec.json.decode(calibration_file(setup).read_bytes(), type=Calibration)
     except (OSError, ValueError):
         return None
-    return found if found.schema == SCHEMA and found.sessions else None
+    return found if found.schema == CALIBRATION_SCHEMA and found.sessions else None
 
 
-def add(setup: Setup, session: Session) -> Calibration:
+def add_session(setup: Setup, session: CalibrationSession) -> Calibration:
     """Keep one more session; the calibration with it. Raises OutputError where it cannot be written."""
-    known = load(setup)
+    known = load_calibration(setup)
     sessions = (*(known.sessions if known else ()), session)[-_MOST_SESSIONS:]
     named = {name: redact(value) for name, value in setup.named.items()}
     calibration = Calibration(named=named, prompts=setup.prompts, sessions=sessions)
-    path = file_of(setup)
+    path = calibration_file(setup)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".calibration.", delete=False) as file:

@@ -10,7 +10,7 @@ from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import PRIMARY
 from llmbench.analysis.metrics import METRICS
-from llmbench.analysis.noise.calibration import Calibration, Session
+from llmbench.analysis.noise.calibration import Calibration, CalibrationSession
 from llmbench.analysis.stats import Ratio
 
 RESTLESS = 2.0
@@ -58,7 +58,7 @@ class Noise:
         return stats.launches_needed(change, threshold=0.0, spread=self.launch)
 
 
-def current(calibration: Calibration) -> tuple[Session, ...]:
+def comparable_sessions(calibration: Calibration) -> tuple[CalibrationSession, ...]:
     """The sessions of the same figures and with the software of the last: those that differ by nothing but time."""
     last = calibration.sessions[-1]
     return tuple(
@@ -68,12 +68,12 @@ def current(calibration: Calibration) -> tuple[Session, ...]:
     )
 
 
-def _figures(session: Session) -> list[tuple[str, str]]:
+def _figures(session: CalibrationSession) -> list[tuple[str, str]]:
     """The prompts and metrics of a session."""
     return [(series.prompt, series.metric) for series in session.series]
 
 
-def estimate(calibration: Calibration) -> tuple[Noise, ...]:
+def estimate_noise(calibration: Calibration) -> tuple[Noise, ...]:
     """The noise of the primary means over prompts, where there are several, then of each prompt's metrics."""
     last = calibration.sessions[-1]
     metrics = dict.fromkeys(series.metric for series in last.series)
@@ -85,7 +85,7 @@ def estimate(calibration: Calibration) -> tuple[Noise, ...]:
 
 def _noise(calibration: Calibration, prompt: str | None, label: str, metric: str) -> Noise:
     """The noise of one figure."""
-    sessions = current(calibration)
+    sessions = comparable_sessions(calibration)
     logs = [logs_of(session, prompt, metric) for session in sessions]
     iterations = [
         series.iteration_sd
@@ -104,13 +104,13 @@ def _noise(calibration: Calibration, prompt: str | None, label: str, metric: str
     )
 
 
-def logs_of(session: Session, prompt: str | None, metric: str) -> tuple[float, ...]:
+def logs_of(session: CalibrationSession, prompt: str | None, metric: str) -> tuple[float, ...]:
     """The logarithms of a figure by launch; without a prompt, of the geometric mean over all."""
     found = [each.logs for each in session.series if each.metric == metric and prompt in {None, each.prompt}]
     return tuple(statistics.fmean(launch) for launch in zip(*found, strict=True))
 
 
-def _pair_spread(sessions: Sequence[Session], logs: Sequence[Sequence[float]]) -> float | None:
+def _pair_spread(sessions: Sequence[CalibrationSession], logs: Sequence[Sequence[float]]) -> float | None:
     """How the two launches of a block differ, around no difference; ``None`` where no block has two."""
     squares = []
     for session, values in zip(sessions, logs, strict=True):
@@ -130,14 +130,14 @@ def _session_spread(logs: Sequence[Sequence[float]]) -> float | None:
     return math.sqrt(max(0.0, means - explained))
 
 
-def primary(noises: Sequence[Noise]) -> tuple[Noise, ...]:
+def primary_noise(noises: Sequence[Noise]) -> tuple[Noise, ...]:
     """The figures that a gate looks at first: the means, or where there is one prompt, its own."""
     return tuple(each for each in noises if each.label == noises[0].label and each.metric in PRIMARY)
 
 
 def footnotes(calibration: Calibration, comparison: Comparison) -> tuple[str, ...]:
     """What a comparison's reader should know of the noise where it was made, from its calibration."""
-    noises = {each.metric: each for each in primary(estimate(calibration))}
+    noises = {each.metric: each for each in primary_noise(estimate_noise(calibration))}
     found = [(noises[change.metric], change) for change in comparison.primary if change.metric in noises]
     if not found:
         return ()

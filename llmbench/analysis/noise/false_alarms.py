@@ -10,7 +10,7 @@ from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import decide
 from llmbench.analysis.comparison.rule import PRIMARY, Rule, Verdict
 from llmbench.analysis.noise.calibration import Calibration
-from llmbench.analysis.noise.estimate import Noise, current, estimate, logs_of
+from llmbench.analysis.noise.estimate import Noise, comparable_sessions, estimate_noise, logs_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float64]
 
-TIMES = 2000
+SIMULATIONS = 2000
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ def false_alarms(calibration: Calibration, launches: int, rule: Rule | None = No
     Seeded, so that the same calibration gives the same answer.
     """
     rule = rule or Rule()
-    noises = [each for each in estimate(calibration) if each.prompt is not None]
+    noises = [each for each in estimate_noise(calibration) if each.prompt is not None]
     simulator = _Simulator(calibration, noises, launches=launches, rule=rule)
     is_known = all(each.session is not None for each in noises)
     return FalseAlarms(
@@ -81,9 +81,9 @@ class _Simulator:
     def rate(self, *, across: bool) -> float:
         """The share of comparisons that would exit 1."""
         found = sum(
-            self._is_alarm(self._side(across=across), self._side(across=across)) for _ in range(TIMES)
+            self._is_alarm(self._side(across=across), self._side(across=across)) for _ in range(SIMULATIONS)
         )
-        return found / TIMES
+        return found / SIMULATIONS
 
     def _side(self, *, across: bool) -> "Matrix":
         """The logarithms of one side: rows, and below them the primary means, by launches."""
@@ -120,7 +120,7 @@ def _factors(calibration: Calibration, noises: Sequence[Noise]) -> "Matrix":
     """What turns independent normal numbers into launches that vary as those measured: their residuals, scaled."""
     import numpy as np
 
-    sessions = current(calibration)
+    sessions = comparable_sessions(calibration)
     logs = [np.array([logs_of(session, each.prompt, each.metric) for each in noises]) for session in sessions]
     residuals = np.hstack([each - each.mean(axis=1, keepdims=True) for each in logs])
     return residuals / math.sqrt(residuals.shape[1] - len(sessions))

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import click
 
 from llmbench.analysis.placement_proof import Effect
-from llmbench.cli.options import recipe
-from llmbench.cli.options.recipe import Properties, RunValue
+from llmbench.cli.options import properties, recipe
+from llmbench.cli.options.properties import PropertySets, RunValue
 from llmbench.cli.options.types import IntegerList, WordList, find_prompts
 from llmbench.errors import InputError, MachineError
 from llmbench.machine.topology import parse_list
@@ -99,7 +99,7 @@ def check_places(cells: Sequence[RunConfig], *, is_strict: bool) -> None:
     Raises ``MachineError`` where the machine has less than was asked for, and under *is_strict* where tensor
     parallelism would split nothing.
     """
-    found = [pinning.warn_of_no_split(config, pinning.find(config)) for config in cells]
+    found = [pinning.warn_of_no_split(config, pinning.find_placement(config)) for config in cells]
     for sentence in dict.fromkeys(filter(None, found)):
         if is_strict:
             raise MachineError(
@@ -122,7 +122,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Options:
     """What the options say, one field an option of the same name; several values make a sweep."""
 
     model: str | None
@@ -354,7 +354,7 @@ _OPTIONS = (
 
 
 def configuration_options(command: _Command) -> _Command:
-    """Add every option that says what to measure; the command gets them by the names of `Asked`."""
+    """Add every option that says what to measure; the command gets them by the names of `Options`."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -372,21 +372,21 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     return {name: value for name, value in recipe.read_run(path, known=known).items() if name in wanted}
 
 
-def ask(values: Mapping[str, Any]) -> Asked:
+def ask(values: Mapping[str, Any]) -> Options:
     """What these values of options ask for, the other options at their defaults.
 
     Raises InputError or click's UsageError on a value that is none.
     """
     command = configuration_options(click.Command("recipe"))
     context = command.make_context("recipe", [], default_map=dict(values))
-    return Asked(**context.params)
+    return Options(**context.params)
 
 
 _KV_PRECISION = "KV_CACHE_PRECISION"
 _MODEL_CACHE = "CACHE_DIR"
 
 
-def configurations(asked: Asked, model: str, weight_format: str | None = None) -> tuple[RunConfig, ...]:
+def configurations(asked: Options, model: str, weight_format: str | None = None) -> tuple[RunConfig, ...]:
     """The configuration asked for, or the cells of a sweep: the cross product of every list, in the order given.
 
     *model* and its *weight_format* are those of all cells.
@@ -414,7 +414,7 @@ def configurations(asked: Asked, model: str, weight_format: str | None = None) -
     )
 
 
-def _base(asked: Asked, model: str) -> RunConfig:
+def _base(asked: Options, model: str) -> RunConfig:
     """What every cell of a sweep has in common."""
     return RunConfig(
         model=model,
@@ -455,7 +455,7 @@ def _base(asked: Asked, model: str) -> RunConfig:
     )
 
 
-def _prompts(asked: Asked) -> tuple[Prompt, ...]:
+def _prompts(asked: Options) -> tuple[Prompt, ...]:
     """The prompts asked for, permuted each iteration or not."""
     found = find_prompts(
         text=asked.prompt,
@@ -468,9 +468,9 @@ def _prompts(asked: Asked) -> tuple[Prompt, ...]:
     return tuple(dataclasses.replace(prompt, is_permuted=is_permuted) for prompt in found)
 
 
-def _read(sources: tuple[str, ...], option: str) -> Iterator[Properties]:
+def _read(sources: tuple[str, ...], option: str) -> Iterator[PropertySets]:
     """The properties of every source together, later ones over earlier ones; of several sets each in turn."""
-    for sets in itertools.product(*(recipe.read_properties(source, option=option) for source in sources)):
+    for sets in itertools.product(*(properties.read_properties(source, option=option) for source in sources)):
         yield {name: value for properties in sets for name, value in properties.items()}
 
 
@@ -482,7 +482,7 @@ def _single(sources: tuple[str, ...], option: str) -> dict[str, PropertyValue]:
     return found
 
 
-def _with_named(properties: Properties, asked: Asked) -> Properties:
+def _with_named(properties: PropertySets, asked: Options) -> PropertySets:
     """The OpenVINO properties of ``-lc``, and those that have an option of their own."""
     named = {
         _KV_PRECISION: ("--kv-cache-precision", asked.kv_cache_precision),
@@ -497,7 +497,7 @@ def _with_named(properties: Properties, asked: Asked) -> Properties:
     return with_policy(properties) if asked.tensor_parallel else properties
 
 
-def _swept(sets: Iterable[Properties]) -> list[dict[str, PropertyValue]]:
+def _swept(sets: Iterable[PropertySets]) -> list[dict[str, PropertyValue]]:
     """Of each set every combination of the values listed, the last key changing fastest."""
     return [
         dict(zip(properties, values, strict=True))
@@ -506,7 +506,7 @@ def _swept(sets: Iterable[Properties]) -> list[dict[str, PropertyValue]]:
     ]
 
 
-def _lists(properties: Properties) -> Iterator[tuple[PropertyValue, ...]]:
+def _lists(properties: PropertySets) -> Iterator[tuple[PropertyValue, ...]]:
     """The values of each key; a single one as a list of one."""
     for value in properties.values():
         yield value if isinstance(value, tuple) else (value,)

@@ -12,18 +12,18 @@ from llmbench.errors import InputError
 from llmbench.schema.config import PropertyValue
 from llmbench.schema.units import format_bytes
 
-FOLDER = Path("model_configs")
+CONFIG_FOLDER = Path("model_configs")
 """Where a file is looked for that is not where its name says, relative to the working directory."""
 
-MAX_FILE_BYTES = 1 << 20
+MAX_OPTION_FILE_BYTES = 1 << 20
 
 
-def find(name: str, suffix: str) -> Path | None:
+def find_file(name: str, suffix: str) -> Path | None:
     """The file of this name: as given, else in ``model_configs/``; ``None`` if there is none."""
     given = Path(name)
     candidates = [given]
     if not given.is_absolute():
-        candidates += [FOLDER / given, FOLDER / f"{name}{suffix}"]
+        candidates += [CONFIG_FOLDER / given, CONFIG_FOLDER / f"{name}{suffix}"]
     return next((path for path in candidates if _is_file(path)), None)
 
 
@@ -35,20 +35,20 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def text_of(path: Path) -> str:
+def read_option_text(path: Path) -> str:
     """The text of a file of at most 1 MiB, without a byte-order mark."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(MAX_OPTION_FILE_BYTES + 1)
         text = data.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}:{line}: not valid Unicode", hint="save the file as UTF-8") from None
-    if len(data) > MAX_FILE_BYTES:
+    if len(data) > MAX_OPTION_FILE_BYTES:
         raise InputError(
-            f"{path} is larger than {format_bytes(MAX_FILE_BYTES)}", hint="is it the right file?"
+            f"{path} is larger than {format_bytes(MAX_OPTION_FILE_BYTES)}", hint="is it the right file?"
         )
     return text
 
@@ -56,7 +56,7 @@ def text_of(path: Path) -> str:
 def missing(what: str, name: str, suffix: str) -> InputError:
     """The error for a file that is nowhere, with those there are."""
     shown = name if len(name) <= 80 else f"{name[:77]}..."
-    there = sorted({*Path().glob(f"*{suffix}"), *FOLDER.glob(f"*{suffix}")})
+    there = sorted({*Path().glob(f"*{suffix}"), *CONFIG_FOLDER.glob(f"*{suffix}")})
     by_name = {path.name: path for path in there} | {path.stem: path for path in there}
     near = suggest(Path(name).name, by_name)
     hint = (
@@ -95,7 +95,7 @@ def scalar_of(value: object, key: str, where: str) -> PropertyValue:
     """A text, a finite number, true or false."""
     if not isinstance(value, PropertyValue):
         raise InputError(
-            f"{where}: {key} is {kind_of(value)}",
+            f"{where}: {key} is {json_kind(value)}",
             hint="a value is a text, a number, true or false; none is nested",
         )
     if isinstance(value, float) and not math.isfinite(value):
@@ -114,7 +114,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def kind_of(value: object) -> str:
+def json_kind(value: object) -> str:
     """What a value that was not expected is called in a message."""
     if value is None:
         return "null"
@@ -139,10 +139,10 @@ _EXAMPLES = {
 }
 _HINT = 'properties look like {"PERFORMANCE_HINT": "LATENCY"}'
 
-Properties = dict[str, RunValue]
+PropertySets = dict[str, RunValue]
 
 
-def read_properties(text: str, *, option: str = "-lc") -> tuple[Properties, ...]:
+def read_properties(text: str, *, option: str = "-lc") -> tuple[PropertySets, ...]:
     """Sets of properties from JSON text, from a JSON file, or from ``KEY=VALUE[,KEY=VALUE]``, as *option* was given.
 
     A JSON object is one set, a list of objects one set each. A file that is not found is looked for in
@@ -154,11 +154,11 @@ def read_properties(text: str, *, option: str = "-lc") -> tuple[Properties, ...]
     is_nested = option in NESTED
     if text.lstrip().startswith(("{", "[")):
         return _properties_of_json(text, option, is_nested=is_nested)
-    path = find(text, ".json")
+    path = find_file(text, ".json")
     if path is not None and path.suffix == ".toml":
         raise InputError(f"{option} takes properties; {path} is a recipe", hint=f"use -c {path}")
     if path is not None:
-        return _properties_of_json(text_of(path), str(path), is_nested=is_nested)
+        return _properties_of_json(read_option_text(path), str(path), is_nested=is_nested)
     if "=" in text:
         return (_properties_of_pairs(text, option),)
     raise missing("properties file", text, ".json")
@@ -173,7 +173,7 @@ def flat(entries: Pairs, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield prefix + key, value
 
 
-def _properties_of_json(text: str, source: str, *, is_nested: bool) -> tuple[Properties, ...]:
+def _properties_of_json(text: str, source: str, *, is_nested: bool) -> tuple[PropertySets, ...]:
     """The properties of a JSON object that stands in *source*, or of each in a list."""
     content = _parse_json(text, source)
     is_list = isinstance(content, list) and not isinstance(content, Pairs)
@@ -184,14 +184,14 @@ def _properties_of_json(text: str, source: str, *, is_nested: bool) -> tuple[Pro
 
 def _properties_of(
     entries: object, text: str, source: str, seen: collections.Counter[str], *, is_nested: bool
-) -> Properties:
+) -> PropertySets:
     """The properties of one object; *seen* counts how often each key stood in the text before it."""
     if not isinstance(entries, Pairs):
         raise InputError(
-            f'{source}: expected a JSON object such as {{"KEY": "value"}}, found {kind_of(entries)}',
+            f'{source}: expected a JSON object such as {{"KEY": "value"}}, found {json_kind(entries)}',
             hint="a list holds objects, each a set of properties for a configuration of its own",
         )
-    found: Properties = {}
+    found: PropertySets = {}
     for key, value in flat(entries) if is_nested else entries:
         name = key.rpartition(".")[2]
         where = f"{source}:{_line_of(text, name, nth=seen[name])}"
@@ -216,9 +216,9 @@ def _parse_json(text: str, source: str) -> object:
         ) from None
 
 
-def _properties_of_pairs(text: str, option: str) -> Properties:
+def _properties_of_pairs(text: str, option: str) -> PropertySets:
     """The properties of ``KEY=VALUE[,KEY=VALUE]``; a comma that no key follows belongs to its value."""
-    found: Properties = {}
+    found: PropertySets = {}
     for part in _BETWEEN_PAIRS.split(text):
         pair = _PAIR.fullmatch(part)
         if pair is None:

@@ -7,18 +7,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from llmbench.cli.options.properties import (
-    FOLDER,
     Pairs,
-    Properties,
     RunValue,
-    find,
+    find_file,
     flat,
-    kind_of,
+    json_kind,
     missing,
-    read_properties,
+    read_option_text,
     scalar_of,
     suggest,
-    text_of,
     value_of,
 )
 from llmbench.errors import InputError
@@ -43,10 +40,10 @@ def read_run(name: str | Path, *, known: Collection[str]) -> dict[str, RunValue]
     ``model_configs/``, with and without ``.toml``.
     Raises InputError that names the line.
     """
-    path = find(str(name), ".toml")
+    path = find_file(str(name), ".toml")
     if path is None:
         raise missing("recipe", str(name), ".toml")
-    text = text_of(path)
+    text = read_option_text(path)
     table = _parse(text, path)
     tables = {title: table.pop(title) for title in _TABLES if title in table}
     options: dict[str, RunValue] = {}
@@ -62,7 +59,7 @@ def read_run(name: str | Path, *, known: Collection[str]) -> dict[str, RunValue]
     for title, value in tables.items():
         if not isinstance(value, Mapping) and not _is_tables(value):
             raise InputError(
-                f"{path}:{_line_of(text, title)}: expected a table, found {kind_of(value)}",
+                f"{path}:{_line_of(text, title)}: expected a table, found {json_kind(value)}",
                 hint=f"write [{title}] on a line of its own, and KEY = VALUE below it",
             )
         option = _TABLES[title]
@@ -145,6 +142,3 @@ def _line_of(text: str, key: str) -> int:
     """The line on which a key is set; 1 where it is spelled in a way that is not looked for."""
     place = re.search(rf"""^\s*\[*\s*["']?{re.escape(key)}["']?\s*[=.\]]""", text, re.MULTILINE)
     return text.count("\n", 0, place.end()) + 1 if place else 1
-
-
-__all__ = ["FOLDER", "Properties", "RunValue", "read_properties", "read_run", "suggest"]

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from llmbench.cli.options.config_options import Asked, configurations
+from llmbench.cli.options.config_options import Options, configurations
 from llmbench.engines.catalog import check_abilities
 from llmbench.errors import InputError
 from llmbench.measure import interpreter
@@ -10,7 +10,7 @@ from llmbench.models.resolve import Subject, check_lengths, complete, find_subje
 from llmbench.schema.config import RunConfig
 
 
-def find(asked: Asked) -> tuple[tuple[Subject, ...], tuple[RunConfig, ...]]:
+def resolve_configurations(asked: Options) -> tuple[tuple[Subject, ...], tuple[RunConfig, ...]]:
     """The configurations, one or the cells of a sweep, and the model of each; nothing is loaded.
 
     Raises:
@@ -32,11 +32,11 @@ def find(asked: Asked) -> tuple[tuple[Subject, ...], tuple[RunConfig, ...]]:
         check_abilities(config)
         check_lengths(config, subject.context_tokens)
     if asked.python is not None:
-        interpreter.check(asked.python, engine=asked.engine)
+        interpreter.check_interpreter(asked.python, engine=asked.engine)
     return tuple(complete(subject, config) for subject, config in found), tuple(config for _, config in found)
 
 
-def _subjects(asked: Asked, model: str) -> list[Subject]:
+def _subjects(asked: Options, model: str) -> list[Subject]:
     """The model asked for, or its IR of each weight format asked for."""
     return [
         find_subject(model, engine=asked.engine, is_verified=not asked.no_verify, weight_format=weight_format)

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from llmbench.analysis.comparison.paired_run import SIDES
 from llmbench.cli.options.config_options import ask, configuration_options, read_recipe
-from llmbench.cli.options.resolve import find
+from llmbench.cli.options.resolve import resolve_configurations
 from llmbench.errors import InputError
 from llmbench.models.resolve import Subject
 from llmbench.schema.config import RunConfig
@@ -136,7 +136,7 @@ def _side(ctx: click.Context, values: Mapping[str, Any], name: str) -> Side:
     except click.UsageError as error:
         error.ctx = ctx
         raise
-    subjects, cells = find(asked)
+    subjects, cells = resolve_configurations(asked)
     if len(cells) != 1:
         raise InputError(
             f"{name} is a sweep of {len(cells)} configurations, where one is wanted",

@@ -145,7 +145,7 @@ def find_prompts(
     if lengths:
         found = prompts.synthetic(lengths, seed)
     elif files:
-        found = prompts.join(prompts.read(file) for file in files)
+        found = prompts.join(prompts.read_prompts(file) for file in files)
     else:
         found = (prompts.given(DEFAULT_PROMPT if text is None else text),)
     return prompts.select(found, indices) if indices else found

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from llmbench.engines.base import Generation, Request
+from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.catalog import check_abilities
 from llmbench.engines.openvino.device import (
     check_device,
@@ -112,7 +112,7 @@ class CoreSession:
         chosen = logits[np.arange(len(tokens)), tokens]
         return tokens, float(chosen.min()), infer_ns
 
-    def generate(self, request: Request) -> Generation:
+    def generate(self, request: EngineRequest) -> Generation:
         """Greedy search; argmax of a row with NaN is NaN's place, so one look at the chosen logits is enough."""
         ids, mask = _padded(request.input_ids)
         self._request.reset_state()
@@ -152,7 +152,7 @@ class CoreSession:
         return bool((np.stack(columns, axis=1) == self._eos_id).any(axis=1).all())
 
     def _sequences(
-        self, request: Request, tokens: np.ndarray[Any, Any], at_ns: list[int]
+        self, request: EngineRequest, tokens: np.ndarray[Any, Any], at_ns: list[int]
     ) -> tuple[measurement.Sequence, ...]:
         """Each sequence up to its end-of-text token where that may stop it."""
         sequences = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from llmbench.engines.base import Generation, Request
+from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.catalog import check_abilities
 from llmbench.engines.openvino.device import (
     check_device,
@@ -99,7 +99,7 @@ class GenaiSession:
         self.go_on = tokenizer.go_on
         self.decode = tokenizer.decode
 
-    def _generation_config(self, request: Request) -> Any:
+    def _generation_config(self, request: EngineRequest) -> Any:
         """How to choose tokens, for exactly so many of them, or up to them where the end of text may stop it."""
         asked = self._config
         config = self._genai.GenerationConfig()
@@ -138,7 +138,7 @@ class GenaiSession:
 
         return (self._genai.TextStreamer(self._native_tokenizer, note),)
 
-    def generate(self, request: Request) -> Generation:
+    def generate(self, request: EngineRequest) -> Generation:
         """One request, observed through the pipeline's own raw metrics."""
         inputs = _inputs(self._genai, request.input_ids)
         seen: list[int] = []
@@ -160,7 +160,7 @@ class GenaiSession:
             suspicions=doubts,
         )
 
-    def _infer_ns(self, request: Request, raw: Any) -> tuple[int, ...]:
+    def _infer_ns(self, request: EngineRequest, raw: Any) -> tuple[int, ...]:
         """The forward passes; none where the first told would be only a chunk's, or the engine tells only zeros."""
         if prefills_in_chunks(self._config.scheduler, sum(map(len, request.input_ids))):
             return ()

@@ -54,7 +54,7 @@ class Compiled:
 
     def _is_mapped(self, maps: Path) -> bool:
         """Whether a file of the folder is in this process's memory."""
-        told = procfs.read(maps) or ""
+        told = procfs.read_text(maps) or ""
         return self.folder is not None and any(
             f" {self.folder.resolve() / name}" in told for name in self.files
         )

@@ -38,17 +38,17 @@ def operations(request: Any) -> tuple[Operation, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class GraphSource:
     """A model before it is compiled: how many operations of each kind, and bytes of constants by precision."""
 
     kinds: Mapping[str, int]
     constant_bytes: Mapping[str, int]
 
 
-def read_source(path: str) -> Source:
+def read_graph_source(path: str) -> GraphSource:
     """The model of an IR file."""
     nodes = import_openvino().Core().read_model(path).get_ops()
-    return Source(
+    return GraphSource(
         kinds=dict(collections.Counter(node.get_type_name() for node in nodes)),
         constant_bytes=_constant_bytes(node for node in nodes if node.get_type_name() == "Constant"),
     )

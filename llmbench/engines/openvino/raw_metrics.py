@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from llmbench.engines.base import Counters, Request
+from llmbench.engines.base import Counters, EngineRequest
 from llmbench.schema import measurement
 from llmbench.schema.measurement import Finish
 from llmbench.schema.units import Nanoseconds, ns_from_ms
@@ -30,7 +30,7 @@ def read_counters(raw: Any, tokens: int) -> Counters:
 
 
 def read_sequences(
-    request: Request, result: Any, *, is_search: bool
+    request: EngineRequest, result: Any, *, is_search: bool
 ) -> tuple[tuple[measurement.Sequence, ...], tuple[str, ...]]:
     """Each sequence with the steps it lived through, and what is wrong with them.
 

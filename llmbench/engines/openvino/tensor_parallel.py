@@ -41,7 +41,7 @@ def devices() -> dict[str, dict[str, str]]:
     return found
 
 
-def split(properties: Mapping[str, PropertyValue] | None = None) -> Split:
+def probe_split(properties: Mapping[str, PropertyValue] | None = None) -> Split:
     """What the tensor-parallel policy does beside *properties*, seen on a model of one product, in 50 ms.
 
     Asked for one thread, the plug-in takes one on each socket that it splits over. It splits a single stream only.

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llmbench.engines.base import Generation, Request
+from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.openvino.device import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler
@@ -36,7 +36,7 @@ def check_packages(engine: str, *distributions: str) -> None:
         )
 
 
-class ObservedSession:
+class GenerateSession:
     """A model with transformers' ``generate``, and the tokenizer that belongs to it."""
 
     def __init__(
@@ -61,7 +61,7 @@ class ObservedSession:
         self.decode = tokenizer.decode
         model.generation_config = GenerationConfig()  # what a request leaves open would be taken from here
 
-    def _generation_config(self, request: Request) -> Any:
+    def _generation_config(self, request: EngineRequest) -> Any:
         """How to choose tokens; without an end of text every sequence gets exactly the tokens asked for."""
         from transformers import GenerationConfig
 
@@ -78,7 +78,7 @@ class ObservedSession:
             **choice,
         )
 
-    def generate(self, request: Request) -> Generation:
+    def generate(self, request: EngineRequest) -> Generation:
         """One request; the library's own call, and two observers in it."""
         import torch
         from transformers import LogitsProcessorList, StoppingCriteriaList
@@ -86,7 +86,7 @@ class ObservedSession:
         width = max(map(len, request.input_ids))
         ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in request.input_ids])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in request.input_ids])
-        watch = Watch(request.beat)
+        watch = TokenWatch(request.beat)
         options = {
             "attention_mask": mask,
             "generation_config": self._generation_config(request),
@@ -113,7 +113,7 @@ class ObservedSession:
         return 0 if self._compiler is None else self._compiler.graphs
 
     def _sequences(
-        self, request: Request, rows: Sequence[Sequence[int]], at_ns: Sequence[int]
+        self, request: EngineRequest, rows: Sequence[Sequence[int]], at_ns: Sequence[int]
     ) -> tuple[measurement.Sequence, ...]:
         """Each sequence up to its end-of-text token where that may stop it; under beam search, every step."""
         sequences = []
@@ -141,7 +141,7 @@ def _compiled(graphs: int) -> tuple[str, ...]:
     return (f"torch.compile compiled {graphs} graphs meanwhile",) if graphs else ()
 
 
-class Watch:
+class TokenWatch:
     """Notes when each token was chosen, and the highest of the logits it was chosen from."""
 
     def __init__(self, beat: Callable[[int, int], None] | None) -> None:

@@ -16,7 +16,7 @@ from llmbench.engines.openvino.device import (
     read_back,
 )
 from llmbench.engines.openvino.tokenizer import Tokenizer
-from llmbench.engines.transformers.generate import ObservedSession, check_packages
+from llmbench.engines.transformers.generate import GenerateSession, check_packages
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import InForce
@@ -50,7 +50,7 @@ class OptimumEngine:
             )
         check_device(config.device, compile_properties(config))
 
-    def open(self, config: RunConfig) -> ObservedSession:
+    def open(self, config: RunConfig) -> GenerateSession:
         """Read and compile the model."""
         import_openvino()
         with engine_failures("loading"):
@@ -62,6 +62,6 @@ class OptimumEngine:
             attention="SDPA",
             notes=("logits are computed for every position of a prompt, as the IR has it",),
         )
-        return ObservedSession(
+        return GenerateSession(
             model, Tokenizer(openvino_genai.Tokenizer(config.model)), config, in_force=in_force
         )

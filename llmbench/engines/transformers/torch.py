@@ -9,7 +9,7 @@ from llmbench.engines.catalog import check_abilities
 from llmbench.engines.openvino.device import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler, check_compiler, place_cache
-from llmbench.engines.transformers.generate import ObservedSession, check_packages
+from llmbench.engines.transformers.generate import GenerateSession, check_packages
 from llmbench.errors import InputError, MachineError
 from llmbench.schema.config import COMPILER, RunConfig
 from llmbench.schema.run import InForce
@@ -80,7 +80,7 @@ class TorchEngine:
         if COMPILER in config.properties:
             check_compiler(config.properties[COMPILER], config)
 
-    def open(self, config: RunConfig) -> ObservedSession:
+    def open(self, config: RunConfig) -> GenerateSession:
         """Read the model; what is to be compiled is compiled in the first request."""
         os.environ["HF_HUB_OFFLINE"] = "1"
         place_cache()
@@ -110,6 +110,6 @@ class TorchEngine:
             compiler = Compiler(model, properties[COMPILER])
         kind = getattr(model.config, "_attn_implementation", None)
         in_force = InForce(properties=properties, attention=kind)
-        return ObservedSession(
+        return GenerateSession(
             model, Tokenizer(_HubTokenizer(native)), config, in_force=in_force, compiler=compiler
         )

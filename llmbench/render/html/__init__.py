@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from llmbench.analysis.comparison.compare import Comparison
-from llmbench.analysis.history import Line
+from llmbench.analysis.history import HistoryLine
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report
 from llmbench.analysis.stats import Summary
@@ -21,9 +21,9 @@ from llmbench.render.html.document import (
     Tiles,
     render,
 )
-from llmbench.render.html.series import Series, all_series, key, latencies
+from llmbench.render.html.series import PlotSeries, all_series, key, latencies
 from llmbench.render.sentences.remarks import bandwidth_sentences, remarks
-from llmbench.render.text import counted, label
+from llmbench.render.text import counted, row_label
 from llmbench.schema.run import Outcome, Provenance
 
 SERIES_DRAWN = 4
@@ -59,13 +59,13 @@ def page(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()) -> s
                     title="What was measured, and on what",
                     blocks=tuple(_shown(*setup.tables(reports))),
                 ),
-                Section(name="requests", title="Every request", blocks=(details.requests(series),)),
+                Section(name="requests", title="Every request", blocks=(details.request_tables(series),)),
             ),
         )
     )
 
 
-def history_page(lines: Sequence[Line], names: Sequence[str]) -> str:
+def history_page(lines: Sequence[HistoryLine], names: Sequence[str]) -> str:
     """The page of runs over time, a section a line."""
     runs = {entry.report.run.id for line in lines for entry in line.entries}
     return render(
@@ -161,7 +161,7 @@ def _verdicts(comparisons: Sequence[Comparison]) -> Iterator[Section]:
         yield Section(name=f"verdict{index}", title=title, blocks=tuple(verdicts.blocks(comparison)))
 
 
-def _numbers(series: Sequence[Series], reports: Mapping[str, Report]) -> Iterator[Block]:
+def _numbers(series: Sequence[PlotSeries], reports: Mapping[str, Report]) -> Iterator[Block]:
     """What to take away, the table, what to mind, and what the words mean."""
     if len(series) == 1:
         tiles = numbers.tiles(series[0])
@@ -177,7 +177,7 @@ def _numbers(series: Sequence[Series], reports: Mapping[str, Report]) -> Iterato
         yield numbers.definitions(series)
 
 
-def _margins(series: Sequence[Series], summaries: Sequence[Summary]) -> Iterator[str]:
+def _margins(series: Sequence[PlotSeries], summaries: Sequence[Summary]) -> Iterator[str]:
     """What stands behind the margins, and why there may be none."""
     if any(found.has_interval for found in summaries):
         several = any(row.launches > 1 for each in series for row in each.rows)
@@ -198,13 +198,13 @@ def _remarks(reports: Mapping[str, Report]) -> Iterator[Block]:
         yield Notes(lines=lines, tone=tone)
 
 
-def _warnings(series: Sequence[Series]) -> Iterator[Block]:
+def _warnings(series: Sequence[PlotSeries]) -> Iterator[Block]:
     """Caveats of every run and of its rows, the gravest first; of many the later ones are folded."""
     found: list[str] = []
     for each in series:
         prefix = f"{each.name}: " if each.name else ""
         found += [f"{prefix}{warning}" for warning in each.report.warnings]
-        found += [f"{prefix}{label(row)}: {warning}" for row in each.rows for warning in row.warnings]
+        found += [f"{prefix}{row_label(row)}: {warning}" for row in each.rows for warning in row.warnings]
     lines = list(dict.fromkeys(found))
     grave = [line for line in lines if "INVALID" in line]
     rest = [line for line in lines if line not in grave]
@@ -218,7 +218,7 @@ def _warnings(series: Sequence[Series]) -> Iterator[Block]:
         )
 
 
-def _lengths(series: Sequence[Series]) -> Iterator[Block]:
+def _lengths(series: Sequence[PlotSeries]) -> Iterator[Block]:
     """Latency against input length; of several series each metric by itself."""
     caption = "Bars: intervals at 95 %, cut where they leave the plot. Pale points: launches."
     first, *later = latencies(series)
@@ -237,7 +237,7 @@ def _titles(names: Sequence[str]) -> Iterator[str]:
     return (METRICS[name].title for name in names)
 
 
-def _drawn(series: Sequence[Series], *found: Figure | None) -> Iterator[Block]:
+def _drawn(series: Sequence[PlotSeries], *found: Figure | None) -> Iterator[Block]:
     """The figures that exist, if any, below what their colours stand for."""
     drawn = tuple(figure for figure in found if figure is not None)
     if drawn:
@@ -250,36 +250,36 @@ def _shown(*found: Table | None) -> Iterator[Table]:
     yield from (table for table in found if table is not None and table.rows)
 
 
-def _gaps(series: Sequence[Series]) -> Iterator[Block]:
+def _gaps(series: Sequence[PlotSeries]) -> Iterator[Block]:
     """The gap of every token, and its slope with the context."""
     yield from _drawn(series, *figures.against_position(series))
-    yield from _shown(details.slopes(series), details.gaps(series))
+    yield from _shown(details.slope_tables(series), details.gap_tables(series))
 
 
-def _launches(series: Sequence[Series]) -> Iterator[Block]:
+def _launches(series: Sequence[PlotSeries]) -> Iterator[Block]:
     """Distributions by launch."""
     drawn = requests.by_launch(series) if len(series) <= SERIES_DRAWN else ()
     yield from _drawn(series, *drawn)
     if drawn:
         note = "Points: requests in the order they were made. Lines: medians of launches. Bands: intervals at 95 %."
         yield Notes(lines=(note,), tone="dim")
-    yield from _shown(details.launches(series))
+    yield from _shown(details.launch_tables(series))
 
 
-def _memory(series: Sequence[Series]) -> Iterator[Block]:
+def _memory(series: Sequence[PlotSeries]) -> Iterator[Block]:
     """Memory against input length, and each launch."""
     caption = "The worker's own high-water mark while it generates."
     yield from _drawn(
         series, figures.against_length(series, ("memory",), title="peak memory", caption=caption)
     )
-    yield from _shown(details.memory(series))
+    yield from _shown(details.memory_tables(series))
     reports = {each.report.run.id: each.report for each in series}
     lines = [line for report in reports.values() for line in bandwidth_sentences(report)]
     if lines:
         yield Notes(lines=tuple(lines), tone="dim")
 
 
-def _placement(series: Sequence[Series]) -> Iterator[Block]:
+def _placement(series: Sequence[PlotSeries]) -> Iterator[Block]:
     """Where threads and pages were."""
     yield from _drawn(series, places.figure(series))
     yield from _shown(places.table(series))

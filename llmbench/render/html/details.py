@@ -4,17 +4,17 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import validity
 from llmbench.analysis.metrics import METRICS
-from llmbench.analysis.validity import Judged
+from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.render.html import cells
 from llmbench.render.html.document import Cell, Head, Table
-from llmbench.render.html.numbers import MAIN
-from llmbench.render.html.series import Series
-from llmbench.render.text import counted, label, load_time
+from llmbench.render.html.numbers import MAIN_METRICS
+from llmbench.render.html.series import PlotSeries
+from llmbench.render.text import counted, load_time, row_label
 from llmbench.schema.run import Launch, Outcome
 from llmbench.schema.units import Unit, format_bytes
 
 
-def slopes(series: Sequence[Series]) -> Table | None:
+def slope_tables(series: Sequence[PlotSeries]) -> Table | None:
     """How much longer a token takes behind more context; ``None`` where no series tells."""
     heads = [
         *cells.series_heads(series),
@@ -28,7 +28,7 @@ def slopes(series: Sequence[Series]) -> Table | None:
     return Table(heads=tuple(heads), rows=tuple(rows)) if rows else None
 
 
-def _slope_cells(series: Series) -> Iterator[Cell]:
+def _slope_cells(series: PlotSeries) -> Iterator[Cell]:
     """The slope of one series, and how far its launches agree."""
     slope = series.slope
     if slope is None:
@@ -39,7 +39,7 @@ def _slope_cells(series: Series) -> Iterator[Cell]:
     yield Cell(text=f"{slope.shortest} to {slope.longest}")
 
 
-def gaps(series: Sequence[Series]) -> Table | None:
+def gap_tables(series: Sequence[PlotSeries]) -> Table | None:
     """The median gap of every token: a row a token, a column a line of the plots."""
     lines = [(each, profile) for each in series for profile in each.profiles]
     if not lines:
@@ -65,9 +65,11 @@ def _gap(seconds: float | None) -> Cell:
     return cells.value(seconds, Unit.MILLISECONDS)
 
 
-def launches(series: Sequence[Series]) -> Table:
+def launch_tables(series: Sequence[PlotSeries]) -> Table:
     """Each launch: how it went, and its medians."""
-    names = [name for name in MAIN if any(name in row.summaries for each in series for row in each.rows)]
+    names = [
+        name for name in MAIN_METRICS if any(name in row.summaries for each in series for row in each.rows)
+    ]
     heads = [*cells.series_heads(series), Head(text="launch"), Head(text="prompt", is_text=True)]
     heads += [Head(text="in", unit="tokens")]
     heads += [Head(text=METRICS[name].title, unit=METRICS[name].unit.value) for name in names]
@@ -75,7 +77,7 @@ def launches(series: Sequence[Series]) -> Table:
         (
             *cells.series_cells(series, each),
             cells.count(launch + 1),
-            cells.text(label(row)),
+            cells.text(row_label(row)),
             cells.count(row.input_tokens),
             *(cells.value(row.medians[name].get(launch), METRICS[name].unit) for name in names),
         )
@@ -86,7 +88,7 @@ def launches(series: Sequence[Series]) -> Table:
     return cells.cut(heads, rows, len(rows), fold="the median of each launch")
 
 
-def memory(series: Sequence[Series]) -> Table:
+def memory_tables(series: Sequence[PlotSeries]) -> Table:
     """Load time and memory of each launch, and how it ended."""
     heads = [*cells.series_heads(series), Head(text="launch"), Head(text="started", is_text=True)]
     heads += [
@@ -123,7 +125,7 @@ def _bytes(size: int | None) -> Cell:
     return cells.EMPTY if size is None else Cell(text=format_bytes(size), title=f"{size} bytes")
 
 
-def requests(series: Sequence[Series]) -> Table:
+def request_tables(series: Sequence[PlotSeries]) -> Table:
     """Every request, warm-ups and those that do not count included and marked."""
     names = [name for name in METRICS if any(name in row.summaries for each in series for row in each.rows)]
     heads = [*cells.series_heads(series), Head(text="launch"), Head(text="iteration")]
@@ -133,14 +135,14 @@ def requests(series: Sequence[Series]) -> Table:
     found = [
         (each, judged)
         for each in series
-        for judged in validity.judge(each.report.run)
+        for judged in validity.judge_run(each.report.run)
         if judged.launch.cell == each.cell
     ]
     rows = ((*cells.series_cells(series, each), *_request_cells(judged, names)) for each, judged in found)
     return cells.cut(heads, rows, len(found), fold=f"all {counted(len(found), 'request')}")
 
 
-def _request_cells(judged: Judged, names: Sequence[str]) -> Iterator[Cell]:
+def _request_cells(judged: JudgedMeasurement, names: Sequence[str]) -> Iterator[Cell]:
     """One request."""
     m = judged.measurement
     yield cells.count(judged.launch.index + 1)
@@ -153,7 +155,7 @@ def _request_cells(judged: Judged, names: Sequence[str]) -> Iterator[Cell]:
         yield cells.value(METRICS[name].of(m), METRICS[name].unit)
 
 
-def _standing(judged: Judged) -> Cell:
+def _standing(judged: JudgedMeasurement) -> Cell:
     """Whether a request counts, and why not."""
     if judged.reasons:
         return Cell(text=f"no: {'; '.join(judged.reasons)}", tone="bad")

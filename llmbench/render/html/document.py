@@ -18,7 +18,7 @@ from llmbench.render.text import plain
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-Value = str | int | float | bool | None | Sequence["Value"] | Mapping[str, "Value"]
+PlotValue = str | int | float | bool | None | Sequence["PlotValue"] | Mapping[str, "PlotValue"]
 """What a figure is made of; a string ``var:--name`` is the colour that the style sheet gives that name."""
 
 
@@ -75,8 +75,8 @@ class Figure:
 
     title: str
     caption: str
-    data: Sequence[Mapping[str, Value]]
-    layout: Mapping[str, Value]
+    data: Sequence[Mapping[str, PlotValue]]
+    layout: Mapping[str, PlotValue]
     key: tuple[Sign, ...] = ()
     is_wide: bool = False
 
@@ -158,7 +158,7 @@ def render(page: Page) -> str:
     )
 
 
-def label(text: str) -> str:
+def column_label(text: str) -> str:
     """A text from a file as a plot shows it: Plotly reads a few tags in its labels, and none may come from a file."""
     return html.escape(plain(text), quote=False)
 
@@ -203,7 +203,7 @@ def _policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _as_data(content: Value) -> str:
+def _as_data(content: PlotValue) -> str:
     """JSON that can stand inside an element: no character of it begins a tag. Raises ValueError on NaN, a bug."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

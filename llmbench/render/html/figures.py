@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.stats import Summary
-from llmbench.analysis.token_gaps import FIRST_STEADY, Profile
-from llmbench.render.html.document import Figure, Sign, Value, label
-from llmbench.render.html.series import Series, colour, dash, fill
+from llmbench.analysis.token_gaps import FIRST_STEADY, GapProfile
+from llmbench.render.html.document import Figure, PlotValue, Sign, column_label
+from llmbench.render.html.series import PlotSeries, colour, dash, fill
 from llmbench.schema.units import Unit
 
 LOGARITHMIC_FROM = 128
@@ -20,12 +20,12 @@ STEEP_FROM = 8
 MARKERS_UP_TO = 64
 """Tokens of a line that are marked one by one."""
 
-DIGITS = 6
-_Trace = Mapping[str, Value]
+PLOT_DIGITS = 6
+_Trace = Mapping[str, PlotValue]
 
 
 def against_length(
-    series: Sequence[Series], names: Sequence[str], *, title: str, caption: str
+    series: Sequence[PlotSeries], names: Sequence[str], *, title: str, caption: str
 ) -> Figure | None:
     """Metrics of one unit against the input length; ``None`` where there are fewer than two lengths.
 
@@ -66,7 +66,7 @@ def _metric_key(names: Sequence[str], own: str) -> tuple[Sign, ...]:
     )
 
 
-def _line(series: Series, name: str, dashed: int) -> Iterator[_Trace]:
+def _line(series: PlotSeries, name: str, dashed: int) -> Iterator[_Trace]:
     """One metric of one series: its centres with their intervals, and the launches behind them."""
     rows = sorted((row for row in series.rows if name in row.summaries), key=lambda row: row.input_tokens)
     scale = METRICS[name].unit.scale
@@ -75,7 +75,7 @@ def _line(series: Series, name: str, dashed: int) -> Iterator[_Trace]:
     yield {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": label(shown),
+        "name": column_label(shown),
         "x": lengths,
         "y": [rounded(row.summaries[name].median * scale) for row in rows],
         "error_y": bars([row.summaries[name] for row in rows], scale) | {"color": series.colour},
@@ -95,7 +95,7 @@ def _line(series: Series, name: str, dashed: int) -> Iterator[_Trace]:
     }
 
 
-def _extremes(series: Sequence[Series], names: Sequence[str]) -> tuple[float, float]:
+def _extremes(series: Sequence[PlotSeries], names: Sequence[str]) -> tuple[float, float]:
     """The lowest and the highest of all centres and launches."""
     values = [
         value * METRICS[name].unit.scale
@@ -108,7 +108,7 @@ def _extremes(series: Sequence[Series], names: Sequence[str]) -> tuple[float, fl
     return min(values), max(values)
 
 
-def bars(summaries: Sequence[Summary], scale: float) -> dict[str, Value]:
+def bars(summaries: Sequence[Summary], scale: float) -> dict[str, PlotValue]:
     """Error bars; a length of 0 where the interval is infinite."""
     known = [summary if summary.has_interval else None for summary in summaries]
     return {
@@ -120,40 +120,40 @@ def bars(summaries: Sequence[Summary], scale: float) -> dict[str, Value]:
     }
 
 
-def _length_axis(lengths: Sequence[int], *, is_wide: bool) -> dict[str, Value]:
+def _length_axis(lengths: Sequence[int], *, is_wide: bool) -> dict[str, PlotValue]:
     """The axis of input lengths; those measured are its ticks where it is logarithmic."""
-    found: dict[str, Value] = {"title": {"text": "input tokens"}, "type": "log" if is_wide else "linear"}
+    found: dict[str, PlotValue] = {"title": {"text": "input tokens"}, "type": "log" if is_wide else "linear"}
     if is_wide:
         return found | {"tickvals": lengths, "ticktext": [str(length) for length in lengths]}
     return found | {"rangemode": "tozero"}
 
 
-def reach(lowest: float, highest: float, *, is_log: bool) -> list[Value]:
+def reach(lowest: float, highest: float, *, is_log: bool) -> list[PlotValue]:
     """What an axis of latencies shows: from 0 to a little above, however far an interval goes."""
     if is_log:
         return [rounded(math.log10(lowest * 0.8)), rounded(math.log10(highest * 1.25))]
     return [0, rounded(highest * 1.15)]
 
 
-def against_position(series: Sequence[Series]) -> tuple[Figure, ...]:
+def against_position(series: Sequence[PlotSeries]) -> tuple[Figure, ...]:
     """The gap of every token against its position: a line a prompt, or, of several series, a plot a prompt."""
     if len(series) == 1:
         profiles = series[0].profiles
         lines = [(_name(profile), index, profile) for index, profile in enumerate(profiles)]
         return (_gaps("every token's gap", lines, is_wide=True),) if lines else ()
-    found: dict[str, list[tuple[str, int, Profile]]] = {}
+    found: dict[str, list[tuple[str, int, GapProfile]]] = {}
     for each in series:
         for profile in each.profiles:
             found.setdefault(profile.prompt.sha256, []).append((each.name, each.index, profile))
     return tuple(_gaps(_name(lines[0][2]), lines) for lines in found.values())
 
 
-def _name(profile: Profile) -> str:
+def _name(profile: GapProfile) -> str:
     """A prompt with its length."""
     return f"{profile.prompt.label}, {profile.input_tokens} tokens in"
 
 
-def _gaps(title: str, lines: Sequence[tuple[str, int, Profile]], *, is_wide: bool = False) -> Figure:
+def _gaps(title: str, lines: Sequence[tuple[str, int, GapProfile]], *, is_wide: bool = False) -> Figure:
     """One plot of gaps: name, colour and profile of each line."""
     traces = [trace for name, index, profile in lines for trace in _gap_line(name, index, profile)]
     found = [gap for _, _, profile in lines for gap in profile.gaps]
@@ -180,7 +180,7 @@ def _gaps(title: str, lines: Sequence[tuple[str, int, Profile]], *, is_wide: boo
     )
 
 
-def _gap_line(name: str, index: int, profile: Profile) -> Iterator[_Trace]:
+def _gap_line(name: str, index: int, profile: GapProfile) -> Iterator[_Trace]:
     """The medians of one prompt's gaps, and the band around them."""
     scale = Unit.MILLISECONDS.scale
     tokens = [gap.token for gap in profile.gaps]
@@ -199,7 +199,7 @@ def _gap_line(name: str, index: int, profile: Profile) -> Iterator[_Trace]:
     yield {
         "type": "scatter",
         "mode": "lines+markers" if len(tokens) <= MARKERS_UP_TO else "lines",
-        "name": label(name),
+        "name": column_label(name),
         "x": tokens,
         "y": [rounded(gap.median * scale) for gap in profile.gaps],
         "customdata": [gap.context for gap in profile.gaps],
@@ -211,4 +211,4 @@ def _gap_line(name: str, index: int, profile: Profile) -> Iterator[_Trace]:
 
 def rounded(value: float) -> float:
     """A number without digits that nobody sees."""
-    return round(value, DIGITS)
+    return round(value, PLOT_DIGITS)

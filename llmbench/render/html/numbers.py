@@ -8,16 +8,16 @@ from llmbench.analysis.metrics import LOAD, METRICS, Metric
 from llmbench.analysis.report import Row
 from llmbench.render.html import cells
 from llmbench.render.html.document import Cell, Head, Table, Tile
-from llmbench.render.html.series import Series, latencies
-from llmbench.render.text import label, number
+from llmbench.render.html.series import PlotSeries, latencies
+from llmbench.render.text import number_text, row_label
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch
 
-MAIN = ("first_token", "second_token", "next_token", "tpot", "e2e", "decode_rate")
+MAIN_METRICS = ("first_token", "second_token", "next_token", "tpot", "e2e", "decode_rate")
 """The metrics of the first table, in order."""
 
 
-def tiles(series: Series) -> tuple[Tile, ...]:
+def tiles(series: PlotSeries) -> tuple[Tile, ...]:
     """First, second and later tokens at the longest input, with the shortest below."""
     found = []
     for name in latencies([series]):
@@ -28,15 +28,17 @@ def tiles(series: Series) -> tuple[Tile, ...]:
         shortest, longest = rows[0], rows[-1]
         note = f"at {longest.input_tokens} tokens in"
         if shortest.input_tokens < longest.input_tokens:
-            note += f"; {number(shortest.summaries[name].median, unit)} at {shortest.input_tokens}"
-        shown = f"{number(longest.summaries[name].median, unit)} {unit.value}"
+            note += f"; {number_text(shortest.summaries[name].median, unit)} at {shortest.input_tokens}"
+        shown = f"{number_text(longest.summaries[name].median, unit)} {unit.value}"
         found.append(Tile(head=METRICS[name].title, text=shown, note=note))
     return tuple(found)
 
 
-def main_table(series: Sequence[Series]) -> Table:
+def main_table(series: Sequence[PlotSeries]) -> Table:
     """What each prompt took: a row a prompt and series, so that runs stand below each other."""
-    names = [name for name in MAIN if any(name in row.summaries for each in series for row in each.rows)]
+    names = [
+        name for name in MAIN_METRICS if any(name in row.summaries for each in series for row in each.rows)
+    ]
     heads = [*_prompt_heads(), *cells.series_heads(series)]
     heads += [Head(text=METRICS[name].title, unit=METRICS[name].unit.value) for name in names]
     heads += [Head(text="launches"), Head(text="requests")]
@@ -73,11 +75,11 @@ def _prompt_heads() -> list[Head]:
 
 def _prompt_cells(row: Row) -> list[Cell]:
     """Which prompt, and its sizes."""
-    which = Cell(text=label(row), title=f"{row.prompt.set}, {row.prompt.sha256[:12]}")
+    which = Cell(text=row_label(row), title=f"{row.prompt.set}, {row.prompt.sha256[:12]}")
     return [which, cells.count(row.input_tokens), cells.count(row.output_tokens)]
 
 
-def every_metric(series: Sequence[Series]) -> Table:
+def every_metric(series: Sequence[PlotSeries]) -> Table:
     """All metrics with interval and percentiles: a row a series, prompt and metric."""
     heads = [*cells.series_heads(series), Head(text="prompt", is_text=True), Head(text="in", unit="tokens")]
     heads += [Head(text="metric", is_text=True), Head(text="unit", is_text=True), Head(text="n")]
@@ -85,7 +87,7 @@ def every_metric(series: Sequence[Series]) -> Table:
     rows = [
         (
             *cells.series_cells(series, each),
-            cells.text(label(row)),
+            cells.text(row_label(row)),
             cells.count(row.input_tokens),
             *_metric_cells(row, name),
         )
@@ -109,7 +111,7 @@ def _metric_cells(row: Row, name: str) -> Iterator[Cell]:
         yield cells.value(stats.percentile(row.values[name], percent), unit)
 
 
-def definitions(series: Sequence[Series]) -> Table:
+def definitions(series: Sequence[PlotSeries]) -> Table:
     """What each metric means."""
     names = dict.fromkeys(name for each in series for row in each.rows for name in row.summaries)
     metrics: list[Metric[Measurement] | Metric[Decoding] | Metric[Launch]] = [

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import placement_proof
 from llmbench.analysis.placement_proof import Proof
-from llmbench.render.html.document import Cell, Figure, Head, Table, Value, label
+from llmbench.render.html.document import Cell, Figure, Head, PlotValue, Table, column_label
 from llmbench.render.html.figures import rounded
-from llmbench.render.html.series import Series
+from llmbench.render.html.series import PlotSeries
 from llmbench.render.text import share
 from llmbench.schema.measurement import WORKED_SHARE, Placement
 from llmbench.schema.units import format_bytes
 
 
-def figure(series: Sequence[Series]) -> Figure | None:
+def figure(series: Sequence[PlotSeries]) -> Figure | None:
     """How busy each socket was kept; ``None`` where nobody looked, or the machine has one socket."""
     found = [
         (each, proved.placement)
@@ -28,7 +28,7 @@ def figure(series: Sequence[Series]) -> Figure | None:
         data=[
             {
                 "type": "bar",
-                "name": label(each.name or "this run"),
+                "name": column_label(each.name or "this run"),
                 "x": [f"socket {work.socket}" for work in seen.sockets],
                 "y": [rounded(seen.share(work) * 100) for work in seen.sockets],
                 "marker": {"color": each.colour},
@@ -43,13 +43,13 @@ def figure(series: Sequence[Series]) -> Figure | None:
     )
 
 
-def _threshold(level: float) -> dict[str, Value]:
+def _threshold(level: float) -> dict[str, PlotValue]:
     """A dotted line across a plot."""
-    line: dict[str, Value] = {"color": "var:--dim", "dash": "dot", "width": 1}
+    line: dict[str, PlotValue] = {"color": "var:--dim", "dash": "dot", "width": 1}
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level, "line": line}
 
 
-def table(series: Sequence[Series]) -> Table | None:
+def table(series: Sequence[PlotSeries]) -> Table | None:
     """Where each configuration worked: a row a socket; ``None`` where nobody looked."""
     heads = [Head(text="run", is_text=True)] if len(series) > 1 else []
     heads += [Head(text="socket"), Head(text="worked", is_text=True), Head(text="busy")]

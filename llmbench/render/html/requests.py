@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from llmbench.analysis import validity
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Row
-from llmbench.analysis.validity import Judged
-from llmbench.render.html.document import Figure, Sign, Value, label
+from llmbench.analysis.validity import JudgedMeasurement
+from llmbench.render.html.document import Figure, PlotValue, Sign, column_label
 from llmbench.render.html.figures import rounded
-from llmbench.render.html.series import Series, fill, latencies, row_name
+from llmbench.render.html.series import PlotSeries, fill, latencies, row_name
 
 PROMPTS_DRAWN = 6
 """Prompts whose requests are drawn; the others stand in the tables."""
@@ -20,22 +20,22 @@ REQUESTS_DRAWN = 2000
 
 _HALF = 0.38
 _TICKS = 12
-_Trace = Mapping[str, Value]
+_Trace = Mapping[str, PlotValue]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
     """The requests of one series for one prompt; *columns* has the place of each of its launches."""
 
-    series: Series
+    series: PlotSeries
     row: Row
-    judged: tuple[Judged, ...]
+    judged: tuple[JudgedMeasurement, ...]
     columns: Mapping[int, int]
 
     @property
-    def places(self) -> Iterator[tuple[Judged, float]]:
+    def places(self) -> Iterator[tuple[JudgedMeasurement, float]]:
         """Each request and where it stands: in its launch's column, in the order of the iterations."""
-        launches: dict[int, list[Judged]] = {}
+        launches: dict[int, list[JudgedMeasurement]] = {}
         for each in self.judged:
             launches.setdefault(each.launch.index, []).append(each)
         for launch, found in launches.items():
@@ -45,13 +45,13 @@ class _Group:
                 yield each, self.columns[launch] + part * 0.6
 
 
-def by_launch(series: Sequence[Series]) -> tuple[Figure, ...]:
+def by_launch(series: Sequence[PlotSeries]) -> tuple[Figure, ...]:
     """Every measured request in the order it was made, launch by launch: a plot a prompt and metric."""
     measured = {
-        each.index: tuple(judged for judged in validity.judge(each.report.run) if judged.is_measured)
+        each.index: tuple(judged for judged in validity.judge_run(each.report.run) if judged.is_measured)
         for each in series
     }
-    prompts: dict[str, list[tuple[Series, Row]]] = {}
+    prompts: dict[str, list[tuple[PlotSeries, Row]]] = {}
     for each in series:
         for row in each.rows:
             prompts.setdefault(row.prompt.sha256, []).append((each, row))
@@ -65,7 +65,7 @@ def by_launch(series: Sequence[Series]) -> tuple[Figure, ...]:
     )
 
 
-def chosen(prompts: Sequence[list[tuple[Series, Row]]]) -> list[list[tuple[Series, Row]]]:
+def chosen(prompts: Sequence[list[tuple[PlotSeries, Row]]]) -> list[list[tuple[PlotSeries, Row]]]:
     """The prompts that are drawn: all, or of many those from the shortest to the longest input, evenly."""
     ordered = sorted(prompts, key=lambda found: found[0][1].input_tokens)
     if len(ordered) <= PROMPTS_DRAWN:
@@ -74,7 +74,9 @@ def chosen(prompts: Sequence[list[tuple[Series, Row]]]) -> list[list[tuple[Serie
     return [ordered[round(position * step)] for position in range(PROMPTS_DRAWN)]
 
 
-def _groups(found: Sequence[tuple[Series, Row]], measured: Mapping[int, Sequence[Judged]]) -> list[_Group]:
+def _groups(
+    found: Sequence[tuple[PlotSeries, Row]], measured: Mapping[int, Sequence[JudgedMeasurement]]
+) -> list[_Group]:
     """The requests of one prompt, the launches of each series to the right of those before."""
     groups: list[_Group] = []
     column = 0
@@ -132,7 +134,7 @@ def _counted(name: str, group: _Group, step: int) -> _Trace:
     """The requests that count."""
     found = [(each, place) for each, place in group.places if not each.reasons]
     marker: _Trace = {"color": group.series.colour, "size": 7, "opacity": 0.8}
-    return _points(name, found[::step], label(group.series.name or "counts"), marker)
+    return _points(name, found[::step], column_label(group.series.name or "counts"), marker)
 
 
 def _not_counted(name: str, groups: Sequence[_Group], step: int) -> _Trace:
@@ -142,7 +144,9 @@ def _not_counted(name: str, groups: Sequence[_Group], step: int) -> _Trace:
     return {**_points(name, found[::step], "does not count", marker), "visible": bool(found)}
 
 
-def _points(name: str, found: Sequence[tuple[Judged, float]], title: str, marker: _Trace) -> _Trace:
+def _points(
+    name: str, found: Sequence[tuple[JudgedMeasurement, float]], title: str, marker: _Trace
+) -> _Trace:
     """Requests at their places, with the reason why one does not count."""
     metric = METRICS[name]
     seen = [
@@ -163,16 +167,16 @@ def _points(name: str, found: Sequence[tuple[Judged, float]], title: str, marker
     }
 
 
-def _words(judged: Judged) -> Iterator[str]:
+def _words(judged: JudgedMeasurement) -> Iterator[str]:
     """Which request, and why it does not count."""
     yield f"launch {judged.launch.index + 1}, iteration {judged.measurement.iteration}"
-    yield from map(label, judged.reasons)
+    yield from map(column_label, judged.reasons)
 
 
 def _medians(name: str, group: _Group) -> _Trace:
     """A short line at the median of each launch."""
-    x: list[Value] = []
-    y: list[Value] = []
+    x: list[PlotValue] = []
+    y: list[PlotValue] = []
     for launch, median in group.row.medians.get(name, {}).items():
         column = group.columns[launch]
         value = rounded(median * METRICS[name].unit.scale)
@@ -188,7 +192,7 @@ def _medians(name: str, group: _Group) -> _Trace:
     }
 
 
-def _launch_axis(groups: Sequence[_Group]) -> dict[str, Value]:
+def _launch_axis(groups: Sequence[_Group]) -> dict[str, PlotValue]:
     """Launches by their numbers; of many every so many."""
     total = sum(len(group.columns) for group in groups)
     step = max(1, math.ceil(total / _TICKS))
@@ -207,13 +211,13 @@ def _launch_axis(groups: Sequence[_Group]) -> dict[str, Value]:
     }
 
 
-def _window(values: Sequence[float]) -> list[Value]:
+def _window(values: Sequence[float]) -> list[PlotValue]:
     """What the plot shows: these values, with some air."""
     margin = max((max(values) - min(values)) * 0.15, max(values) * 0.01)
     return [rounded(max(0.0, min(values) - margin)), rounded(max(values) + margin)]
 
 
-def _band(name: str, group: _Group) -> list[Value]:
+def _band(name: str, group: _Group) -> list[PlotValue]:
     """The interval of a series behind its launches; nothing where it is infinite."""
     summary = group.row.summaries.get(name)
     if summary is None or not summary.has_interval:

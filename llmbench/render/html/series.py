@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from llmbench.analysis import token_gaps
 from llmbench.analysis.report import Report, Row
-from llmbench.analysis.token_gaps import Profile, Slope
+from llmbench.analysis.token_gaps import GapProfile, Slope
 from llmbench.render.html.document import Key, Sign
-from llmbench.render.text import label
+from llmbench.render.text import row_label
 
 COLOURS = 8
 """Colours of the style sheet; more series than that begin again, with another line."""
@@ -16,7 +16,7 @@ _DASHES = ("solid", "dash", "dot")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+class PlotSeries:
     """One configuration (*cell*) of a report. *name* is empty where a page has one only."""
 
     index: int
@@ -24,7 +24,7 @@ class Series:
     report: Report
     cell: int
     rows: tuple[Row, ...]
-    profiles: tuple[Profile, ...]
+    profiles: tuple[GapProfile, ...]
     slope: Slope | None
 
     @property
@@ -33,14 +33,14 @@ class Series:
         return colour(self.index)
 
 
-def latencies(series: Sequence[Series]) -> tuple[str, ...]:
+def latencies(series: Sequence[PlotSeries]) -> tuple[str, ...]:
     """The latencies that are drawn: of first, second and next tokens, or of all later ones where only they are told."""
     told = {name for each in series for row in each.rows for name in row.summaries}
     later = ("tpot",) if "tpot" in told and "next_token" not in told else ("second_token", "next_token")
     return ("first_token", *later)
 
 
-def key(series: Sequence[Series]) -> tuple[Key, ...]:
+def key(series: Sequence[PlotSeries]) -> tuple[Key, ...]:
     """What the colours stand for, where a page has several series."""
     if len(series) < 2:
         return ()
@@ -62,14 +62,14 @@ def dash(index: int) -> str:
     return _DASHES[index // COLOURS % len(_DASHES)]
 
 
-def all_series(reports: Sequence[Report], names: Sequence[str]) -> tuple[Series, ...]:
+def all_series(reports: Sequence[Report], names: Sequence[str]) -> tuple[PlotSeries, ...]:
     """Every configuration of every report, in order; *names* has one a report."""
-    found: list[Series] = []
+    found: list[PlotSeries] = []
     for report, name in zip(reports, names, strict=True):
-        profiles, slopes = token_gaps.profiles(report.run), token_gaps.slopes(report.run)
+        profiles, slopes = token_gaps.gap_profiles(report.run), token_gaps.slopes(report.run)
         for cell in range(len(report.run.cells)):
             found.append(
-                Series(
+                PlotSeries(
                     index=len(found),
                     name=_name(name, report, cell),
                     report=report,
@@ -90,4 +90,4 @@ def _name(name: str, report: Report, cell: int) -> str:
 
 def row_name(row: Row) -> str:
     """A prompt with its length: ``P0, 32 tokens in``."""
-    return f"{label(row)}, {row.input_tokens} tokens in"
+    return f"{row_label(row)}, {row.input_tokens} tokens in"

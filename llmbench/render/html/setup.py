@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from llmbench.analysis.comparison.differences import is_foreign
-from llmbench.analysis.report import Report, distinguish, settings
+from llmbench.analysis.report import Report, distinguish, varied_settings
 from llmbench.render.html.document import Cell, Head, Table
 from llmbench.render.text import counted
 from llmbench.schema.run import Environment, InForce, Outcome, Run
@@ -101,7 +101,7 @@ def _machine(environment: Environment) -> dict[str, str]:
 
 def _settings(run: Run) -> dict[str, str]:
     """Settings by name; those that vary inside a run list their values."""
-    flat = [settings(config) for config in run.cells]
+    flat = [varied_settings(config) for config in run.cells]
     names = dict.fromkeys(name for found in flat for name in found)
     return {name: " / ".join(dict.fromkeys(found.get(name, "") for found in flat)) for name in names}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from llmbench.analysis import history
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.rule import Verdict
-from llmbench.analysis.history import Entry, Line, Track
+from llmbench.analysis.history import HistoryEntry, HistoryLine, Track
 from llmbench.analysis.metrics import METRICS
 from llmbench.render.html.cells import summary
 from llmbench.render.html.document import (
@@ -15,23 +15,23 @@ from llmbench.render.html.document import (
     Figure,
     Figures,
     Head,
+    PlotValue,
     Section,
     Sign,
     Table,
-    Value,
-    label,
+    column_label,
 )
 from llmbench.render.html.figures import bars, rounded
 from llmbench.render.html.series import colour, dash
 from llmbench.render.terminal.history import differing, step, titles
-from llmbench.render.text import number
+from llmbench.render.text import number_text
 
 _TICKS = 4
 _LEAST_REACH = 8.0
 _TONES = {Verdict.REGRESSED: "bad", Verdict.IMPROVED: "good", Verdict.INCONCLUSIVE: "dim"}
 
 
-def sections(lines: Sequence[Line], names: Sequence[str]) -> Iterator[Section]:
+def sections(lines: Sequence[HistoryLine], names: Sequence[str]) -> Iterator[Section]:
     """A section a line of runs."""
     apart = differing(lines)
     for index, line in enumerate(lines):
@@ -39,7 +39,7 @@ def sections(lines: Sequence[Line], names: Sequence[str]) -> Iterator[Section]:
         yield Section(name=f"line{index}", title=f"{title}: {span}", blocks=tuple(_blocks(line, names)))
 
 
-def _blocks(line: Line, names: Sequence[str]) -> Iterator[Block]:
+def _blocks(line: HistoryLine, names: Sequence[str]) -> Iterator[Block]:
     """The plots of a line of several runs, and its table."""
     tracks = history.tracks(line, names)
     if len(line.entries) > 1:
@@ -50,7 +50,7 @@ def _blocks(line: Line, names: Sequence[str]) -> Iterator[Block]:
     yield _table(line, tracks, names)
 
 
-def _figure(tracks: Sequence[Track], entries: Sequence[Entry]) -> Figure:
+def _figure(tracks: Sequence[Track], entries: Sequence[HistoryEntry]) -> Figure:
     """One metric over the runs, a line a prompt, as changes from its oldest run: so prompts of all lengths fit."""
     traces = [_trace(index, track, entries) for index, track in enumerate(tracks)]
     known = [(point.median / _oldest(track) - 1) * 100 for track in tracks for point in track.points if point]
@@ -79,7 +79,7 @@ def _figure(tracks: Sequence[Track], entries: Sequence[Entry]) -> Figure:
     )
 
 
-def _when(entries: Sequence[Entry]) -> list[str]:
+def _when(entries: Sequence[HistoryEntry]) -> list[str]:
     """When each run was started: the day, or day and time where a day has several."""
     started = [entry.report.run.started_at for entry in entries]
     days = [instant[:10] for instant in started]
@@ -99,7 +99,7 @@ def _oldest(track: Track) -> float:
     return next((point.median for point in track.points if point), 1.0) or 1.0
 
 
-def _trace(index: int, track: Track, entries: Sequence[Entry]) -> dict[str, Value]:
+def _trace(index: int, track: Track, entries: Sequence[HistoryEntry]) -> dict[str, PlotValue]:
     """One prompt over the runs."""
     unit = METRICS[track.metric].unit
     oldest = _oldest(track)
@@ -107,12 +107,12 @@ def _trace(index: int, track: Track, entries: Sequence[Entry]) -> dict[str, Valu
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": label(_name(track)),
+        "name": column_label(_name(track)),
         "x": [place for place, _ in found],
         "y": [rounded((point.median / oldest - 1) * 100) for _, point in found],
         "error_y": bars([point for _, point in found], 100 / oldest) | {"color": colour(index)},
         "text": [
-            f"{label(_which(entries[place]))}: {number(point.median, unit)} {unit.value}"
+            f"{column_label(_which(entries[place]))}: {number_text(point.median, unit)} {unit.value}"
             for place, point in found
         ],
         "line": {"color": colour(index), "dash": dash(index)},
@@ -126,13 +126,13 @@ def _name(track: Track) -> str:
     return f"{track.prompt.label}, {track.input_tokens} tokens in"
 
 
-def _which(entry: Entry) -> str:
+def _which(entry: HistoryEntry) -> str:
     """A run by its name, its time and the engine's version."""
     run = entry.report.run
     return ", ".join(part for part in (run.id, run.started_at[:16].replace("T", " "), entry.engine) if part)
 
 
-def _table(line: Line, tracks: Sequence[Track], names: Sequence[str]) -> Table:
+def _table(line: HistoryLine, tracks: Sequence[Track], names: Sequence[str]) -> Table:
     """A row a run: every track, and the steps of the means over prompts."""
     steps = {name: history.steps(line, name) for name in names}
     heads = [Head(text=text, is_text=True) for text in ("started", "run", "openvino")]
@@ -165,7 +165,7 @@ def _step(found: Change | None) -> Cell:
     return Cell(text=step(found), tone=_TONES.get(found.verdict, "") if found else "")
 
 
-def _run_cells(entry: Entry) -> list[Cell]:
+def _run_cells(entry: HistoryEntry) -> list[Cell]:
     """When, which, and with what engine."""
     run, is_valid = entry.report.run, entry.report.is_valid
     return [

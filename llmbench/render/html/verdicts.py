@@ -7,19 +7,29 @@ from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.metrics import METRICS
-from llmbench.render.html.document import Block, Cell, Figure, Figures, Head, Notes, Table, Value, label
+from llmbench.render.html.document import (
+    Block,
+    Cell,
+    Figure,
+    Figures,
+    Head,
+    Notes,
+    PlotValue,
+    Table,
+    column_label,
+)
 from llmbench.render.html.figures import rounded
 from llmbench.render.sentences.remarks import agreement_remark
 from llmbench.render.sentences.verdict import (
-    Line,
-    interval,
+    VerdictLine,
+    interval_text,
     lengths,
-    lines,
     next_steps,
     sentence,
+    verdict_lines,
     verdict_word,
 )
-from llmbench.render.sentences.verdict import label as pair_label
+from llmbench.render.sentences.verdict import line_label as pair_label
 from llmbench.render.text import share
 
 TONES = {
@@ -69,11 +79,11 @@ def _not_compared(comparison: Comparison) -> Iterator[str]:
     yield from (f"not compared: {found}" for found in comparison.unpaired)
 
 
-def _changes(comparison: Comparison) -> list[tuple[Line, Change]]:
+def _changes(comparison: Comparison) -> list[tuple[VerdictLine, Change]]:
     """Every change with its words, in the order of lines()."""
     found = [each for mean in comparison.means if mean.prompts > 1 for each in mean.changes]
     found += [each for pair in comparison.pairs for each in pair.changes]
-    return list(zip(lines(comparison), found, strict=True))
+    return list(zip(verdict_lines(comparison), found, strict=True))
 
 
 def ratios(comparison: Comparison) -> Figure | None:
@@ -105,10 +115,12 @@ def ratios(comparison: Comparison) -> Figure | None:
     )
 
 
-def _row_name(line: Line) -> str:
+def _row_name(line: VerdictLine) -> str:
     """What a row of the plot is of, in lines that leave room for the plot on a narrow screen."""
     words = f"{line.where} {METRICS[line.metric].title}"
-    return _BREAK.join(label(part) for part in textwrap.wrap(words, _ROW_NAME_WIDTH, break_long_words=False))
+    return _BREAK.join(
+        column_label(part) for part in textwrap.wrap(words, _ROW_NAME_WIDTH, break_long_words=False)
+    )
 
 
 def _extent(changes: Sequence[Change]) -> tuple[float, float]:
@@ -120,7 +132,9 @@ def _extent(changes: Sequence[Change]) -> tuple[float, float]:
     return rounded(-110 * min(reach, _HIGHEST)), rounded(110 * reach)
 
 
-def _ratio_trace(tone: str, names: Sequence[str], found: Sequence[tuple[Line, Change]]) -> dict[str, Value]:
+def _ratio_trace(
+    tone: str, names: Sequence[str], found: Sequence[tuple[VerdictLine, Change]]
+) -> dict[str, PlotValue]:
     """The rows of one tone."""
     mine = [
         (name, change)
@@ -141,12 +155,12 @@ def _ratio_trace(tone: str, names: Sequence[str], found: Sequence[tuple[Line, Ch
             "color": _COLOURS[tone],
         },
         "marker": {"color": _COLOURS[tone], "size": 9},
-        "text": [interval(change) for _, change in mine],
+        "text": [interval_text(change) for _, change in mine],
         "hovertemplate": "%{y}: %{x:+.2f} % (%{text})<extra></extra>",
     }
 
 
-def _thresholds(found: Sequence[tuple[Line, Change]]) -> list[Value]:
+def _thresholds(found: Sequence[tuple[VerdictLine, Change]]) -> list[PlotValue]:
     """Behind each row the changes that do not matter."""
     last = len(found) - 1
     return [
@@ -164,9 +178,9 @@ def _thresholds(found: Sequence[tuple[Line, Change]]) -> list[Value]:
     ]
 
 
-def _zero() -> dict[str, Value]:
+def _zero() -> dict[str, PlotValue]:
     """The line of no change."""
-    line: dict[str, Value] = {"color": "var:--dim", "width": 1}
+    line: dict[str, PlotValue] = {"color": "var:--dim", "width": 1}
     return {
         "type": "line",
         "x0": 0,
@@ -188,7 +202,7 @@ def _table(comparison: Comparison) -> Table:
     return Table(heads=tuple(heads), rows=tuple(_row(line, change) for line, change in _changes(comparison)))
 
 
-def _row(line: Line, change: Change) -> tuple[Cell, ...]:
+def _row(line: VerdictLine, change: Change) -> tuple[Cell, ...]:
     """One change."""
     tone = TONES[line.verdict]
     visible = change.smallest_visible

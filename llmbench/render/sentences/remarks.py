@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from llmbench.analysis.bandwidth import BANDWIDTH, Bounds
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.metrics import METRICS
-from llmbench.analysis.output_agreement import Agreement, Parting
+from llmbench.analysis.output_agreement import Agreement, Divergence
 from llmbench.analysis.placement_proof import Proof, shares
 from llmbench.analysis.report import Report, Row
-from llmbench.analysis.steadiness import Steadiness
-from llmbench.render.text import change, counted, number, share
+from llmbench.analysis.stability import Stability
+from llmbench.render.text import change, counted, number_text, share
 from llmbench.schema.config import Prompt
 from llmbench.schema.units import format_bytes, format_list
 
@@ -53,12 +53,12 @@ def agreement_remark(comparison: Comparison) -> Remark | None:
     return Remark(text=f"{what}: part in {len(found.partings)} {of}, {at}", is_doubt=True)
 
 
-def _steady(found: Sequence[Steadiness]) -> str:
+def _steady(found: Sequence[Stability]) -> str:
     """That nothing drifts; empty where that is not known of every row."""
     return "steady over the iterations" if found and all(each.is_steady for each in found) else ""
 
 
-def _enough(found: Sequence[Steadiness]) -> str:
+def _enough(found: Sequence[Stability]) -> str:
     """That there were enough warm-ups, and how many would have done; empty where that is not known of every row."""
     made = {each.warmups for each in found}
     needed = [each.needed for each in found if each.needed is not None]
@@ -79,7 +79,7 @@ def _same(agreement: Agreement) -> str:
     return "every launch said the same" if agreement.variants and not agreement.partings else ""
 
 
-def _drifts(report: Report, found: Sequence[Steadiness]) -> Iterator[str]:
+def _drifts(report: Report, found: Sequence[Stability]) -> Iterator[str]:
     """What was not steady, row by row."""
     drifting = [each for each in found if each.drifts]
     for each in drifting[:MOST_ROWS]:
@@ -90,7 +90,7 @@ def _drifts(report: Report, found: Sequence[Steadiness]) -> Iterator[str]:
         yield f"not steady: {len(drifting) - MOST_ROWS} more prompts"
 
 
-def _late(report: Report, found: Sequence[Steadiness]) -> Iterator[str]:
+def _late(report: Report, found: Sequence[Stability]) -> Iterator[str]:
     """Where more warm-ups would have been needed, rows alike together."""
     groups: dict[tuple[int, int], list[str]] = collections.defaultdict(list)
     for each in found:
@@ -109,7 +109,7 @@ def _late(report: Report, found: Sequence[Steadiness]) -> Iterator[str]:
 
 def _partings(report: Report, agreement: Agreement) -> Iterator[str]:
     """Where launches part: of each prompt the variant in which they do so first."""
-    groups: dict[str, list[Parting]] = collections.defaultdict(list)
+    groups: dict[str, list[Divergence]] = collections.defaultdict(list)
     for parting in agreement.partings:
         groups[_prompt(report, parting.cell, parting.prompt)].append(parting)
     for found in list(groups.values())[:MOST_ROWS]:
@@ -120,14 +120,14 @@ def _partings(report: Report, agreement: Agreement) -> Iterator[str]:
         yield f"launches part in {len(agreement.partings)} of {counted(agreement.variants, 'variant')}"
 
 
-def _how(parting: Parting) -> str:
+def _how(parting: Divergence) -> str:
     """How two outputs of one run part."""
     one, other = (index + 1 for index in parting.launches)
     at = f"at token {parting.token} of {parting.tokens}" if parting.token else "somewhere"
     return f"launch {one} parts with itself {at}" if one == other else f"launches {one} and {other} part {at}"
 
 
-def _variant(report: Report, parting: Parting) -> str:
+def _variant(report: Report, parting: Divergence) -> str:
     """A variant of a prompt, ``P0 variant 2``."""
     where = _prompt(report, parting.cell, parting.prompt)
     return where if parting.variant is None else f"{where} variant {parting.variant}"
@@ -226,7 +226,7 @@ def bandwidth_sentence(rows: Sequence[Row], bounds: Bounds) -> str:
 
 def _rate(bytes_per_s: float) -> str:
     """GB/s without the unit."""
-    return number(bytes_per_s, BANDWIDTH.unit)
+    return number_text(bytes_per_s, BANDWIDTH.unit)
 
 
 def _span(ends: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from llmbench.analysis.comparison.compare import Comparison, Pair
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.metrics import METRICS
 from llmbench.render.sentences.commands import ab_command, run_command
-from llmbench.render.text import change, number, share
+from llmbench.render.text import change, number_text, share
 
 LENGTHS_TOLD = 12
 """Prompts whose lengths are told one by one; of more the shortest and the longest."""
@@ -25,7 +25,7 @@ _OPENINGS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class VerdictLine:
     """One change as text, for a table. *where* is a prompt, or the mean over several."""
 
     where: str
@@ -39,7 +39,7 @@ class Line:
     is_alarm: bool
 
 
-def lines(comparison: Comparison) -> tuple[Line, ...]:
+def verdict_lines(comparison: Comparison) -> tuple[VerdictLine, ...]:
     """Every change: the means over several prompts first, then prompt by prompt."""
     found = [
         _line(each, f"mean{_settings(mean.settings)}")
@@ -47,11 +47,11 @@ def lines(comparison: Comparison) -> tuple[Line, ...]:
         if mean.prompts > 1
         for each in mean.changes
     ]
-    found += [_line(each, label(comparison, pair)) for pair in comparison.pairs for each in pair.changes]
+    found += [_line(each, line_label(comparison, pair)) for pair in comparison.pairs for each in pair.changes]
     return tuple(found)
 
 
-def label(comparison: Comparison, pair: Pair) -> str:
+def line_label(comparison: Comparison, pair: Pair) -> str:
     """A pair's short name: its prompt, and what sets its configuration apart."""
     marks = "".join(f" [{mark}]" for mark in pair.marks)
     return f"{pair.base.prompt.label}{_settings(comparison.base.distinctions[pair.base.cell])}{marks}"
@@ -71,30 +71,30 @@ def _settings(settings: Mapping[str, str]) -> str:
     return f" [{', '.join(f'{name}={value}' for name, value in settings.items())}]" if settings else ""
 
 
-def _line(found: Change, where: str) -> Line:
+def _line(found: Change, where: str) -> VerdictLine:
     """A change as text."""
     unit = METRICS[found.metric].unit
-    return Line(
+    return VerdictLine(
         where=where,
         metric=found.metric,
         unit=unit.value,
-        base=number(found.base, unit),
-        candidate=number(found.candidate, unit),
+        base=number_text(found.base, unit),
+        candidate=number_text(found.candidate, unit),
         change=change(found.ratio.ratio),
-        interval=interval(found),
+        interval=interval_text(found),
         verdict=found.verdict,
         is_alarm=found.is_alarm,
     )
 
 
-def interval(found: Change) -> str:
+def interval_text(found: Change) -> str:
     """``+8.1 to +16 %``; empty where nothing is known about noise."""
     if not found.ratio.has_interval:
         return ""
     return f"{change(found.ratio.low).removesuffix(' %')} to {change(found.ratio.high)}"
 
 
-def verdict_word(line: Line) -> str:
+def verdict_word(line: VerdictLine) -> str:
     """The verdict in a table: ``~`` where undecided, an exclamation mark where the exit code heeds it."""
     if line.verdict is Verdict.INCONCLUSIVE:
         return "~"
@@ -119,7 +119,7 @@ def sentence(comparison: Comparison) -> str:
 
 def _spoken(found: Change) -> str:
     """A change in a sentence: how much, between what, and whether it is decided."""
-    reach = interval(found)
+    reach = interval_text(found)
     told = f"{change(found.ratio.ratio)} ({reach})" if reach else change(found.ratio.ratio)
     if found.verdict is Verdict.REGRESSED and not found.is_alarm:
         return f"{told}, too uncertain to count"
@@ -130,7 +130,7 @@ def _worst(comparison: Comparison) -> str:
     """The largest alarm of a single row."""
     where, found = max(
         (
-            (label(comparison, pair), each)
+            (line_label(comparison, pair), each)
             for pair in comparison.pairs
             for each in pair.changes
             if each.is_alarm
@@ -146,7 +146,7 @@ def _why_incomparable(comparison: Comparison) -> str:
         return f"the {found.name} differs ({found.base} against {found.candidate})"
     for pair in comparison.pairs:
         if pair.reasons:
-            return f"{label(comparison, pair)}: {'; '.join(pair.reasons)}"
+            return f"{line_label(comparison, pair)}: {'; '.join(pair.reasons)}"
     return "the two have no prompt in common"
 
 

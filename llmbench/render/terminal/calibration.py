@@ -6,10 +6,10 @@ from rich.console import Console
 
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.noise.calibration import Calibration
-from llmbench.analysis.noise.estimate import Noise, current, estimate, primary
-from llmbench.analysis.noise.false_alarms import TIMES, FalseAlarms
-from llmbench.render.terminal.report import HEADS, Column, print_table, say, units_of, width
-from llmbench.render.text import counted, number, share
+from llmbench.analysis.noise.estimate import Noise, comparable_sessions, estimate_noise, primary_noise
+from llmbench.analysis.noise.false_alarms import SIMULATIONS, FalseAlarms
+from llmbench.render.terminal.report import HEADS, Column, print_line, print_table, units_of, width
+from llmbench.render.text import counted, number_text, share
 
 CHANGES = (0.01, 0.02, 0.05, 0.10)
 """The changes whose launches are counted."""
@@ -21,11 +21,11 @@ def render_calibration(
     calibration: Calibration, alarms: FalseAlarms, console: Console, *, blocks: int
 ) -> None:
     """Print a calibration; *blocks* is how many an ``ab`` is judged by."""
-    sessions = current(calibration)
+    sessions = comparable_sessions(calibration)
     launches = sum(len(session.blocks) for session in sessions)
     about = f"{counted(launches, 'launch', 'launches')} in {counted(len(sessions), 'session')}"
-    say(console, f"the noise of this machine, from {about} of one configuration", style="bold")
-    noises = estimate(calibration)
+    print_line(console, f"the noise of this machine, from {about} of one configuration", style="bold")
+    noises = estimate_noise(calibration)
     columns = _columns(noises, alarms.launches, blocks)
     for key in _DROPPED_FIRST:
         if width(columns) <= console.width:
@@ -33,10 +33,10 @@ def render_calibration(
         columns = [column for column in columns if column.key != key]
     print_table(columns, console)
     if any(column.key == "value" for column in columns):
-        say(console, f"value: {units_of(each.metric for each in noises)}", style="dim")
+        print_line(console, f"value: {units_of(each.metric for each in noises)}", style="dim")
     for text in _notes(calibration, alarms, blocks):
-        say(console, text, style="dim")
-    say(console, _sentence(noises, alarms), style="bold")
+        print_line(console, text, style="dim")
+    print_line(console, _sentence(noises, alarms), style="bold")
 
 
 def _columns(noises: Sequence[Noise], launches: int, blocks: int) -> list[Column]:
@@ -44,7 +44,7 @@ def _columns(noises: Sequence[Noise], launches: int, blocks: int) -> list[Column
     cells = {
         ("where", "\nprompt"): [each.label for each in noises],
         ("metric", "\nmetric"): [HEADS[each.metric] for each in noises],
-        ("value", "\nvalue"): [number(each.center, METRICS[each.metric].unit) for each in noises],
+        ("value", "\nvalue"): [number_text(each.center, METRICS[each.metric].unit) for each in noises],
         ("iteration", "iteration\nnoise"): [_share(each.iteration) for each in noises],
         ("launch", "launch\nnoise"): [_share(each.launch) for each in noises],
         ("session", "session\nchange"): [_share(each.session) for each in noises],
@@ -78,7 +78,7 @@ def _notes(calibration: Calibration, alarms: FalseAlarms, blocks: int) -> list[s
         f"visible: the smallest change that {gate} show 4 times in 5; ab: that llmbench ab shows in {blocks} blocks",
         "to see: the launches a side that show changes of 1, 2, 5 and 10 % 4 times in 5",
     ]
-    if len(current(calibration)) < 2:
+    if len(comparable_sessions(calibration)) < 2:
         notes.append("session change: calibrate again at another time of day; sessions are kept and compared")
     return notes
 
@@ -86,7 +86,8 @@ def _notes(calibration: Calibration, alarms: FalseAlarms, blocks: int) -> list[s
 def _sentence(noises: Sequence[Noise], alarms: FalseAlarms) -> str:
     """What a gate here is worth."""
     seen = ", ".join(
-        f"{_share(each.visible(alarms.launches))} ({METRICS[each.metric].title})" for each in primary(noises)
+        f"{_share(each.visible(alarms.launches))} ({METRICS[each.metric].title})"
+        for each in primary_noise(noises)
     )
     across = "" if alarms.across is None else f", {_rate(alarms.across)} if measured in another session"
     return (
@@ -97,4 +98,4 @@ def _sentence(noises: Sequence[Noise], alarms: FalseAlarms) -> str:
 
 def _rate(value: float) -> str:
     """A rate of false alarms; one that was never seen is less than could be seen."""
-    return share(value) if value else f"less than {share(2 / TIMES)}"
+    return share(value) if value else f"less than {share(2 / SIMULATIONS)}"

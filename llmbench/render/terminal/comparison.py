@@ -8,8 +8,16 @@ from rich.console import Console
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.render.sentences.remarks import agreement_remark
-from llmbench.render.sentences.verdict import Line, label, lengths, lines, next_steps, sentence, verdict_word
-from llmbench.render.terminal.report import HEADS, Column, print_table, say, units_of, width
+from llmbench.render.sentences.verdict import (
+    VerdictLine,
+    lengths,
+    line_label,
+    next_steps,
+    sentence,
+    verdict_lines,
+    verdict_word,
+)
+from llmbench.render.terminal.report import HEADS, Column, print_line, print_table, units_of, width
 from llmbench.render.text import plain
 
 _STYLES = {
@@ -24,20 +32,22 @@ _DROPPED_FIRST = (("unit",), ("interval",), ("base", "candidate"))
 
 def render_comparison(comparison: Comparison, console: Console) -> None:
     """Print a comparison."""
-    say(console, f"base: {comparison.base.run.id}, candidate: {comparison.candidate.run.id}", style="bold")
-    found = lines(comparison)
+    print_line(
+        console, f"base: {comparison.base.run.id}, candidate: {comparison.candidate.run.id}", style="bold"
+    )
+    found = verdict_lines(comparison)
     if found:
         columns = _fitting(found, console)
         print_table(columns, console, styles=[_STYLES[line.verdict] for line in found])
-        say(console, "; ".join(_sizes(comparison, {column.key for column in columns})), style="dim")
+        print_line(console, "; ".join(_sizes(comparison, {column.key for column in columns})), style="dim")
     for text in _notes(comparison):
-        say(console, text, style="dim")
-    say(console, sentence(comparison), style=f"bold {_STYLES[comparison.verdict]}".strip())
+        print_line(console, text, style="dim")
+    print_line(console, sentence(comparison), style=f"bold {_STYLES[comparison.verdict]}".strip())
     for text in next_steps(comparison):
-        say(console, text, is_whole=True)
+        print_line(console, text, is_whole=True)
 
 
-def _fitting(found: Sequence[Line], console: Console) -> list[Column]:
+def _fitting(found: Sequence[VerdictLine], console: Console) -> list[Column]:
     """The columns that the console holds."""
     columns = _columns(found)
     for keys in _DROPPED_FIRST:
@@ -51,10 +61,10 @@ def _sizes(comparison: Comparison, shown: AbstractSet[str]) -> Iterator[str]:
     """How long the prompts are, and what the figures are in where the table has no column for it."""
     yield lengths(comparison)
     if "base" in shown and "unit" not in shown:
-        yield units_of(line.metric for line in lines(comparison))
+        yield units_of(line.metric for line in verdict_lines(comparison))
 
 
-def _columns(found: Sequence[Line]) -> list[Column]:
+def _columns(found: Sequence[VerdictLine]) -> list[Column]:
     """All columns of the table."""
     texts = ("where", "metric", "unit", "verdict")
     heads = {
@@ -79,7 +89,7 @@ def _columns(found: Sequence[Line]) -> list[Column]:
     return [*columns, verdicts]
 
 
-def _cell(line: Line, key: str) -> str:
+def _cell(line: VerdictLine, key: str) -> str:
     """A cell as it stands in the table."""
     return HEADS[line.metric] if key == "metric" else plain(getattr(line, key))
 
@@ -89,11 +99,11 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     told = agreement_remark(comparison)
     if told:
         yield told.text
-    if any(line.is_alarm for line in lines(comparison)):
+    if any(line.is_alarm for line in verdict_lines(comparison)):
         yield "! holds after correction for the number of rows, and counts for the exit code; ~ undecided"
     for pair in comparison.pairs:
         if pair.reasons:
-            yield f"not compared: {label(comparison, pair)}: {'; '.join(pair.reasons)}"
+            yield f"not compared: {line_label(comparison, pair)}: {'; '.join(pair.reasons)}"
     yield from (f"not compared: {text}" for text in comparison.unpaired)
     for found in comparison.changes:
         yield f"changed: {found.name}: {found.base or 'not set'} -> {found.candidate or 'not set'}"

@@ -7,11 +7,11 @@ from rich.console import Console
 from llmbench.analysis import history
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.rule import Verdict
-from llmbench.analysis.history import Line, Track
+from llmbench.analysis.history import HistoryLine, Track
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.stats import Summary
-from llmbench.render.terminal.report import HEADS, Column, print_table, say, sign, width
-from llmbench.render.text import change, counted, margin, number, plain
+from llmbench.render.terminal.report import HEADS, Column, print_line, print_table, sign, width
+from llmbench.render.text import change, counted, margin, number_text, plain
 
 CURVE = 40
 """Runs of a curve at most, the last ones."""
@@ -23,14 +23,14 @@ _DROPPED_FIRST = ("highest", "lowest", "unit", "openvino", "launches", "oldest",
 _TITLE = ("model", "weight format", "engine", "device", "CPU")
 
 
-def render_history(lines: Sequence[Line], names: Sequence[str], console: Console) -> None:
+def render_history(lines: Sequence[HistoryLine], names: Sequence[str], console: Console) -> None:
     """Print each line: what it is, its curves, its runs; what sets lines apart stands in their titles."""
     apart = differing(lines)
     for index, line in enumerate(lines):
         if index:
             console.print()
         for text in titles(line, apart):
-            say(console, text, style="bold")
+            print_line(console, text, style="bold")
         found = history.tracks(line, names)
         if found and len(line.entries) > 1:
             print_table(_fitting(_curves(found, is_ascii=console.options.ascii_only), console), console)
@@ -40,10 +40,10 @@ def render_history(lines: Sequence[Line], names: Sequence[str], console: Console
             runs = _fitting(_runs(line, names, ""), console)
         print_table(runs, console)
     if lines:
-        say(console, _legend(lines), style="dim")
+        print_line(console, _legend(lines), style="dim")
 
 
-def differing(lines: Sequence[Line]) -> tuple[str, ...]:
+def differing(lines: Sequence[HistoryLine]) -> tuple[str, ...]:
     """The names of what is not the same in all lines, and does not stand in every title."""
     names = dict.fromkeys(name for line in lines for name in line.setup.named)
     return tuple(
@@ -53,7 +53,7 @@ def differing(lines: Sequence[Line]) -> tuple[str, ...]:
     )
 
 
-def titles(line: Line, apart: Sequence[str]) -> Iterator[str]:
+def titles(line: HistoryLine, apart: Sequence[str]) -> Iterator[str]:
     """What was measured on what, and when."""
     named = line.setup.named
     parts = [named[name] for name in _TITLE] + [
@@ -88,7 +88,7 @@ def _curves(tracks: Sequence[Track], *, is_ascii: bool) -> list[Column]:
     values = [[point.median if point else None for point in track.points[-CURVE:]] for track in tracks]
 
     def numbers(key: str, of: Sequence[float]) -> Column:
-        cells = tuple(number(value, unit) for value, unit in zip(of, units, strict=True))
+        cells = tuple(number_text(value, unit) for value, unit in zip(of, units, strict=True))
         return Column(key=key, head=key, cells=cells)
 
     return [
@@ -109,7 +109,7 @@ def _curves(tracks: Sequence[Track], *, is_ascii: bool) -> list[Column]:
     ]
 
 
-def _runs(line: Line, names: Sequence[str], plus_minus: str) -> list[Column]:
+def _runs(line: HistoryLine, names: Sequence[str], plus_minus: str) -> list[Column]:
     """A row a run: when, which, and the means over its prompts with the step from the run before.
 
     Without a sign of the margin there is none.
@@ -152,7 +152,7 @@ def _mean(found: Summary | None, name: str, plus_minus: str) -> str:
     if found is None:
         return "n/a"
     reach = margin(found, sign=plus_minus) if plus_minus else ""
-    return f"{number(found.median, METRICS[name].unit)} {reach}".rstrip()
+    return f"{number_text(found.median, METRICS[name].unit)} {reach}".rstrip()
 
 
 def step(found: Change | None) -> str:
@@ -177,7 +177,7 @@ def _fitting(columns: list[Column], console: Console) -> list[Column]:
     return columns
 
 
-def _legend(lines: Sequence[Line]) -> str:
+def _legend(lines: Sequence[HistoryLine]) -> str:
     """What stands in the tables."""
     several = any(len(line.setup.prompts) > 1 for line in lines)
     means = "geometric means over the prompts; " if several else ""

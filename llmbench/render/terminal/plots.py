@@ -10,7 +10,7 @@ from rich.text import Text
 from llmbench.analysis import token_gaps
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, Row
-from llmbench.render.terminal.report import say
+from llmbench.render.terminal.report import print_line
 from llmbench.schema.units import Unit
 
 WIDEST = 72
@@ -51,17 +51,19 @@ class _Plot:
 def render_plots(report: Report, console: Console) -> None:
     """Print the plots of a report, or say why there is none."""
     if console.options.ascii_only:
-        say(console, "the plots need a terminal with UTF-8", style="dim")
+        print_line(console, "the plots need a terminal with UTF-8", style="dim")
         return
     cells = list(enumerate(report.distinctions))
     found = [plot for cell, settings in cells[:CELLS] for plot in _plots(report, cell, settings)]
     for plot in found:
-        say(console, plot.title, style="bold")
+        print_line(console, plot.title, style="bold")
         console.print(Text(_draw(plot, width=console.width)), soft_wrap=True)
     if not found:
-        say(console, "nothing to plot: it takes two input lengths, or two output tokens", style="dim")
+        print_line(console, "nothing to plot: it takes two input lengths, or two output tokens", style="dim")
     if len(cells) > CELLS:
-        say(console, f"{len(cells) - CELLS} more configurations: llmbench report html draws all", style="dim")
+        print_line(
+            console, f"{len(cells) - CELLS} more configurations: llmbench report html draws all", style="dim"
+        )
 
 
 def _plots(report: Report, cell: int, settings: Mapping[str, str]) -> Iterator[_Plot]:
@@ -97,7 +99,7 @@ def _against_length(rows: Sequence[Row], name: str) -> _Points | None:
 
 def _gaps(report: Report, cell: int) -> list[_Points]:
     """The gaps of each prompt of a configuration under a mark of its own."""
-    profiles = [profile for profile in token_gaps.profiles(report.run) if profile.cell == cell]
+    profiles = [profile for profile in token_gaps.gap_profiles(report.run) if profile.cell == cell]
     return [
         _Points(
             name=f"{profile.prompt.label} ({profile.input_tokens} in)",

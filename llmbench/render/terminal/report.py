@@ -16,7 +16,7 @@ from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.placement_proof import Effect
 from llmbench.analysis.report import Report, Row
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
-from llmbench.render.text import counted, label, load_time, margin, number, plain
+from llmbench.render.text import counted, load_time, margin, number_text, plain, row_label
 from llmbench.schema.units import format_bytes
 
 HEADS = {
@@ -61,19 +61,19 @@ def units_of(names: Iterable[str]) -> str:
 def render_report(report: Report, console: Console) -> None:
     """Print a report: what was measured, its table, and what to mind."""
     for line in _titles(report):
-        say(console, line, style="bold")
+        print_line(console, line, style="bold")
     for alarm in report.alarms:
-        say(console, alarm, style="bold red")
+        print_line(console, alarm, style="bold red")
     columns = _fitting(report, console)
     if report.rows:
         print_table(columns, console)
     else:
-        say(console, "nothing that counts was measured", style="bold red")
+        print_line(console, "nothing that counts was measured", style="bold red")
     for line in _notes(report, [column.key for column in columns]):
-        say(console, line, style="dim")
+        print_line(console, line, style="dim")
 
 
-def say(console: Console, text: str, *, style: str = "", is_whole: bool = False) -> None:
+def print_line(console: Console, text: str, *, style: str = "", is_whole: bool = False) -> None:
     """Print a line of text that may hold anything, in characters that the console has.
 
     A line that *is_whole* is not wrapped, so that it can be copied.
@@ -141,7 +141,7 @@ def _fitting(report: Report, console: Console) -> list[Column]:
 def _columns(report: Report, dropped: set[str], plus_minus: str) -> list[Column]:
     """Prompt, what sets configurations apart, sizes, and the metrics that exist."""
     rows = report.rows
-    columns = [Column(key="prompt", head="prompt", cells=tuple(map(label, rows)), is_text=True)]
+    columns = [Column(key="prompt", head="prompt", cells=tuple(map(row_label, rows)), is_text=True)]
     for name in report.distinctions[0]:
         cells = tuple(plain(report.distinctions[row.cell][name]) for row in rows)
         columns.append(Column(key=name, head=plain(name), cells=cells, is_text=True))
@@ -159,7 +159,9 @@ def _columns(report: Report, dropped: set[str], plus_minus: str) -> list[Column]
 def _metric_column(name: str, rows: Sequence[Row], plus_minus: str) -> Column:
     """A metric of every row with its margin, if one is wanted, the signs below each other."""
     unit = METRICS[name].unit
-    values = [number(row.summaries[name].median if name in row.summaries else None, unit) for row in rows]
+    values = [
+        number_text(row.summaries[name].median if name in row.summaries else None, unit) for row in rows
+    ]
     margins = [
         margin(row.summaries[name], sign=plus_minus) if plus_minus and name in row.summaries else ""
         for row in rows
@@ -184,7 +186,7 @@ def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
     warnings = dict.fromkeys(warning for summary in summaries for warning in summary.warnings)
     yield from (f"no margin: {warning}" for warning in warnings)
     yield from (f"note: {warning}" for warning in report.warnings if warning not in report.alarms)
-    yield from (f"note: {label(row)}: {warning}" for row in report.rows for warning in row.warnings)
+    yield from (f"note: {row_label(row)}: {warning}" for row in report.rows for warning in row.warnings)
     for remark in remarks(report):
         yield f"note: {remark.text}" if remark.is_doubt else remark.text
     definitions = [f"{HEADS[name]} = {METRICS[name].definition}" for name in HEADS if name in shown]

@@ -6,14 +6,14 @@ from rich.console import Console
 
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report
-from llmbench.analysis.speedup import LATENCIES, Kind, Line, Setup, Speedup
-from llmbench.analysis.speedup import METRICS as SHOWN
+from llmbench.analysis.speedup import LATENCIES, Kind, SocketSetup, Speedup, SpeedupLine
+from llmbench.analysis.speedup import SPEEDUP_METRICS as SHOWN
 from llmbench.analysis.stats import Ratio
 from llmbench.render.sentences.remarks import placement_sentence
-from llmbench.render.terminal.report import Column, print_table, say, sign, width
-from llmbench.render.text import counted, margin, number
+from llmbench.render.terminal.report import Column, print_line, print_table, sign, width
+from llmbench.render.text import counted, margin, number_text
 
-TIMES = "\N{MULTIPLICATION SIGN}"
+TIMES_SIGN = "\N{MULTIPLICATION SIGN}"
 _DROPPED_FIRST = ("interval", "efficiency", "margin")
 
 
@@ -24,20 +24,20 @@ def render_speedup(found: Speedup, report: Report, console: Console) -> None:
         f"{counted(found.blocks, 'block')} of {counted(len(found.setups), 'launch', 'launches')} in turns"
     )
     tokens = counted(run.cells[0].output_tokens, "output token")
-    say(console, f"{run.cells[0].model}, {run.cells[0].engine}: {counts}, {tokens}", style="bold")
+    print_line(console, f"{run.cells[0].model}, {run.cells[0].engine}: {counts}, {tokens}", style="bold")
     for alarm in report.alarms:
-        say(console, alarm, style="bold red")
+        print_line(console, alarm, style="bold red")
     for name in SHOWN:
         lines = [line for line in found.lines if name in line.entries]
         if lines:
-            say(console, "")
-            say(console, _title(name, found), style="bold")
+            print_line(console, "")
+            print_line(console, _title(name, found), style="bold")
             print_table(_fitting(found, name, lines, console), console)
-    say(console, "")
+    print_line(console, "")
     for note in notes(found, report):
-        say(console, note, style="dim")
-    for sentence in sentences(found):
-        say(console, _plain_times(sentence, console), style="bold")
+        print_line(console, note, style="dim")
+    for sentence in speedup_sentences(found):
+        print_line(console, _plain_times(sentence, console), style="bold")
 
 
 def _title(name: str, found: Speedup) -> str:
@@ -48,7 +48,7 @@ def _title(name: str, found: Speedup) -> str:
     return f"{metric.title}, {metric.unit.value}; speed-up against {found.base.name}"
 
 
-def _fitting(found: Speedup, name: str, lines: Sequence[Line], console: Console) -> list[Column]:
+def _fitting(found: Speedup, name: str, lines: Sequence[SpeedupLine], console: Console) -> list[Column]:
     """The columns of one metric, as many as the console holds."""
     columns = _columns(found, name, lines, console)
     for key in _DROPPED_FIRST:
@@ -58,14 +58,14 @@ def _fitting(found: Speedup, name: str, lines: Sequence[Line], console: Console)
     return columns
 
 
-def _columns(found: Speedup, name: str, lines: Sequence[Line], console: Console) -> list[Column]:
+def _columns(found: Speedup, name: str, lines: Sequence[SpeedupLine], console: Console) -> list[Column]:
     """Input length, setup, value and its margin, speed-up, interval, efficiency."""
     unit = METRICS[name].unit
     entries = [line.entries[name] for line in lines]
-    values = tuple(number(entry.summary.median, unit) for entry in entries)
+    values = tuple(number_text(entry.summary.median, unit) for entry in entries)
     margins = tuple(margin(entry.summary, sign=sign(console)) for entry in entries)
     gains = tuple("" if entry.gain is None else f"{entry.gain.ratio:.2f}" for entry in entries)
-    intervals = tuple("" if entry.gain is None else interval(entry.gain) for entry in entries)
+    intervals = tuple("" if entry.gain is None else ratio_interval(entry.gain) for entry in entries)
     columns = [
         Column(key="in", head="in", cells=tuple(str(line.input_tokens) for line in lines)),
         Column(key="setup", head="setup", cells=tuple(line.setup.name for line in lines), is_text=True),
@@ -80,7 +80,7 @@ def _columns(found: Speedup, name: str, lines: Sequence[Line], console: Console)
     return [column for column in columns if column.key in {"in", "setup", "value"} or any(column.cells)]
 
 
-def _efficiency(found: Speedup, line: Line, name: str) -> str:
+def _efficiency(found: Speedup, line: SpeedupLine, name: str) -> str:
     """The part of a perfect speed-up of several sockets."""
     gain = line.entries[name].gain
     if gain is None or line.setup.kind is Kind.ONE:
@@ -88,7 +88,7 @@ def _efficiency(found: Speedup, line: Line, name: str) -> str:
     return f"{found.efficiency(gain):.0%}"
 
 
-def interval(ratio: Ratio) -> str:
+def ratio_interval(ratio: Ratio) -> str:
     """``[1.66, 1.76]``; empty where there is none."""
     return f"[{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.has_interval else ""
 
@@ -112,12 +112,12 @@ def notes(found: Speedup, report: Report) -> Iterator[str]:
     yield "efficiency: speed-up / sockets; pays: the whole interval is above 1, at every longer input too"
 
 
-def _setup_of(found: Speedup, cell: int) -> Setup:
+def _setup_of(found: Speedup, cell: int) -> SocketSetup:
     """The setup of a cell."""
     return next(each for each in found.setups if each.cell == cell)
 
 
-def sentences(found: Speedup) -> Iterator[str]:
+def speedup_sentences(found: Speedup) -> Iterator[str]:
     """The answer: against one socket, from which input on it pays, and against all sockets without the policy."""
     count = len(found.split.sockets)
     gains = found.gains("first_token")
@@ -153,13 +153,13 @@ def spoken(ratio: Ratio, where: str = "") -> str:
         told = (
             ratio if ratio.low > 1 else Ratio(ratio=1 / ratio.ratio, low=1 / ratio.high, high=1 / ratio.low)
         )
-        return f"{_times(ratio.ratio)}{where} {interval(told)}"
-    return f"undecided{where}, {ratio.ratio:.2f}{TIMES} {interval(ratio)}"
+        return f"{_times(ratio.ratio)}{where} {ratio_interval(told)}"
+    return f"undecided{where}, {ratio.ratio:.2f}{TIMES_SIGN} {ratio_interval(ratio)}"
 
 
 def _times(ratio: float) -> str:
     """How many times faster or slower."""
-    return f"{ratio:.2f}{TIMES} faster" if ratio >= 1 else f"{1 / ratio:.2f}{TIMES} slower"
+    return f"{ratio:.2f}{TIMES_SIGN} faster" if ratio >= 1 else f"{1 / ratio:.2f}{TIMES_SIGN} slower"
 
 
 def payment(found: Speedup) -> str:
@@ -185,4 +185,4 @@ def _every(lengths: Sequence[int], word: str) -> str:
 
 def _plain_times(text: str, console: Console) -> str:
     """The text with a letter in place of the sign of multiplication where the console has none."""
-    return text.replace(TIMES, "x") if console.options.ascii_only else text
+    return text.replace(TIMES_SIGN, "x") if console.options.ascii_only else text

@@ -5,22 +5,22 @@ from pathlib import Path
 from llmbench.errors import InputError
 from llmbench.schema.run import Run
 from llmbench.store.importers import llm_bench, tidy
-from llmbench.store.importers.table import csv_lines, text_of
+from llmbench.store.importers.table import cell_text, csv_lines
 
 
-def read(path: Path) -> Run:
+def read_report(path: Path) -> Run:
     """The run that a report holds, its format found by looking at it.
 
     Raises InputError: no report, an unknown or doubled column, or a value that cannot be, with its row.
     """
-    text = text_of(path)
+    text = cell_text(path)
     if text.lstrip().startswith("{"):
         return llm_bench.read_json(path, text)
     columns, lines = csv_lines(path, text)
-    if llm_bench.is_header(columns):
-        return llm_bench.read_csv(path, columns, lines)
-    if tidy.is_header(columns):
-        return tidy.read_csv(path, columns, lines)
+    if llm_bench.is_llm_bench_header(columns):
+        return llm_bench.read_llm_bench_csv(path, columns, lines)
+    if tidy.is_tidy_header(columns):
+        return tidy.read_tidy_csv(path, columns, lines)
     if {"metric", "median"} <= set(columns):
         raise InputError(
             f"{path} is a summary and holds no requests", hint="give the run file, or a CSV without --summary"

@@ -18,7 +18,7 @@ from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import Environment, Launch, Outcome, Provenance, Run, Topology
 from llmbench.schema.units import BYTES_PER_MIB
-from llmbench.store.importers.table import MOST_PASSES, Line, check_columns, measurement_of, ns
+from llmbench.store.importers.table import MOST_PASSES, CsvLine, check_columns, measurement_of, ns
 
 _SUMMARY_ROWS = frozenset({"avg", "mini", "median"})
 _REQUIRED = ("iteration", "input_size", "output_size", "1st_latency(ms)", "2nd_avg_latency(ms)", "prompt_idx")
@@ -53,12 +53,12 @@ _FROM_JSON = {
 }
 
 
-def is_header(columns: Iterable[str]) -> bool:
+def is_llm_bench_header(columns: Iterable[str]) -> bool:
     """Whether these columns are llm_bench's."""
     return "1st_latency(ms)" in columns
 
 
-def read_csv(path: Path, columns: list[str], lines: Iterable[Line]) -> Run:
+def read_llm_bench_csv(path: Path, columns: list[str], lines: Iterable[CsvLine]) -> Run:
     """A run from llm_bench's CSV, or from ours in its layout; see the module."""
     check_columns(
         path,
@@ -74,7 +74,7 @@ def read_json(path: Path, text: str) -> Run:
     return _run(path, "llm_bench JSON", _json_lines(path, text))
 
 
-def _requests(lines: Iterable[Line]) -> Iterator[Line]:
+def _requests(lines: Iterable[CsvLine]) -> Iterator[CsvLine]:
     """The rows of requests; summaries and the prose below them are left out."""
     for line in lines:
         iteration = line.cells["iteration"]
@@ -88,7 +88,7 @@ def _requests(lines: Iterable[Line]) -> Iterator[Line]:
         yield line
 
 
-def _json_lines(path: Path, text: str) -> Iterator[Line]:
+def _json_lines(path: Path, text: str) -> Iterator[CsvLine]:
     """The results of llm_bench's JSON as rows under its CSV's names; its -1 is a missing value."""
     content = _parse_json(path, text)
     try:
@@ -107,7 +107,7 @@ def _json_lines(path: Path, text: str) -> Iterator[Line]:
         absent = [name for name in _REQUIRED if name not in cells]
         if absent:
             raise InputError(f"{where} has no {', '.join(absent)}")
-        yield Line(where, shared | cells)
+        yield CsvLine(where, shared | cells)
 
 
 def _as_cell(value: object) -> str:
@@ -134,7 +134,7 @@ def _parse_json(path: Path, text: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _run(path: Path, kind: str, lines: Iterable[Line]) -> Run:
+def _run(path: Path, kind: str, lines: Iterable[CsvLine]) -> Run:
     """One launch of all requests; warm-ups (iteration 0) are dropped."""
     kept = list(lines)
     measured = [line for line in kept if line.count("iteration") > 0]
@@ -195,12 +195,12 @@ def _environment(cpu: str = "", kernel: str = "", versions: Mapping[str, str] | 
     )
 
 
-def _per_sequence(line: Line, name: str) -> int:
+def _per_sequence(line: CsvLine, name: str) -> int:
     """A size of one sequence, where the report has the total of the batch."""
     return round(line.count(name) / max(1, line.count("batch_size", 1)))
 
 
-def _llm_bench_request(line: Line, positions: Mapping[int, int]) -> Measurement:
+def _llm_bench_request(line: CsvLine, positions: Mapping[int, int]) -> Measurement:
     """One request of two token events: the first token, and all the others."""
     tokens = _per_sequence(line, "output_size")
     first, other = line.number("1st_latency(ms)"), line.number("2nd_avg_latency(ms)")
@@ -227,7 +227,7 @@ def _llm_bench_request(line: Line, positions: Mapping[int, int]) -> Measurement:
     )
 
 
-def _memory(line: Line, phase: str) -> Memory | None:
+def _memory(line: CsvLine, phase: str) -> Memory | None:
     """The marks of a phase; ``None`` where the report has none in MiB."""
     peak, system = line.amount(f"{phase}_rss_mem(MiB)"), line.amount(f"{phase}_sys_mem(MiB)")
     if peak is None or system is None:
@@ -240,7 +240,7 @@ def _memory(line: Line, phase: str) -> Memory | None:
     )
 
 
-def _increase(line: Line, name: str) -> float:
+def _increase(line: CsvLine, name: str) -> float:
     """How far a mark rose; memory may fall as well."""
     try:
         value = float(line.cells.get(name) or 0)

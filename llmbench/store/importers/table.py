@@ -26,7 +26,7 @@ _TOO_LARGE = 1e15
 _NEUTRALISED = re.compile(r"'+[=+\-@\x00-\x1f\x7f]")
 
 
-def text_of(path: Path) -> str:
+def cell_text(path: Path) -> str:
     """The file's text; refused are what cannot be read, what is too large, and what is no text."""
     try:
         size = path.stat().st_size
@@ -46,7 +46,7 @@ def text_of(path: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CsvLine:
     """One row, and where it stands: its cells are read as text, as counts, or as positive numbers."""
 
     where: str
@@ -102,17 +102,17 @@ class Line:
         return self.cells[name] == "True"
 
 
-def csv_lines(path: Path, text: str) -> tuple[list[str], Iterator[Line]]:
+def csv_lines(path: Path, text: str) -> tuple[list[str], Iterator[CsvLine]]:
     """The columns, and the rows that hold anything; a row of another length than the header is refused."""
     rows = _csv_rows(path, text)
     _, columns = next(rows)
 
-    def lines() -> Iterator[Line]:
+    def lines() -> Iterator[CsvLine]:
         for where, cells in rows:
             if any(cells) and len(cells) != len(columns):
                 raise InputError(f"{where}: {len(cells)} cells under {len(columns)} columns")
             if any(cells):
-                yield Line(where, dict(zip(columns, cells, strict=True)))
+                yield CsvLine(where, dict(zip(columns, cells, strict=True)))
 
     return columns, lines()
 
@@ -143,7 +143,7 @@ def check_columns(
 
 
 def measurement_of(
-    line: Line,
+    line: CsvLine,
     *,
     gaps_ms: Sequence[float],
     counts: Sequence[int],

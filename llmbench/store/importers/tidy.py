@@ -23,9 +23,9 @@ from llmbench.schema.run import (
     Topology,
 )
 from llmbench.schema.units import BYTES_PER_MIB, Nanoseconds
-from llmbench.store.importers.table import Line, check_columns, measurement_of, ns
+from llmbench.store.importers.table import CsvLine, check_columns, measurement_of, ns
 
-COLUMNS = (
+KNOWN_COLUMNS = (
     *("run", "run_started_at", "llmbench", "cell", "model", "source", "source_id", "revision"),
     *("weight_format", "ir_sha256", "cpu", "kernel", "openvino", "openvino_genai", "engine", "device"),
     *("attention", "properties", "threads", *PLACES, "tensor_parallel", "batch_size", "asked_tokens"),
@@ -50,18 +50,18 @@ _NEWER = frozenset(("model_cache", "energy_J", "energy_per_token_mJ", "bandwidth
 """Columns that a file of an earlier version lacks. The bandwidth is not taken in: it needs the model."""
 
 
-def is_header(columns: Iterable[str]) -> bool:
+def is_tidy_header(columns: Iterable[str]) -> bool:
     """Whether these columns are the tidy layout's."""
     return "launch_outcome" in columns
 
 
-def read_csv(path: Path, columns: list[str], lines: Iterable[Line]) -> Run:
+def read_tidy_csv(path: Path, columns: list[str], lines: Iterable[CsvLine]) -> Run:
     """A run from a tidy CSV."""
     check_columns(
         path,
         columns,
-        required=[name for name in COLUMNS if name not in _NEWER],
-        is_known=COLUMNS.__contains__,
+        required=[name for name in KNOWN_COLUMNS if name not in _NEWER],
+        is_known=KNOWN_COLUMNS.__contains__,
     )
     kept = list(lines)
     if not kept:
@@ -92,20 +92,20 @@ def read_csv(path: Path, columns: list[str], lines: Iterable[Line]) -> Run:
     )
 
 
-def _by(lines: Iterable[Line], name: str) -> dict[int, list[Line]]:
+def _by(lines: Iterable[CsvLine], name: str) -> dict[int, list[CsvLine]]:
     """Rows by a count, in its order."""
-    groups: dict[int, list[Line]] = {}
+    groups: dict[int, list[CsvLine]] = {}
     for line in lines:
         groups.setdefault(line.count(name), []).append(line)
     return dict(sorted(groups.items()))
 
 
-def _key(line: Line) -> str:
+def _key(line: CsvLine) -> str:
     """What tells the prompts of a cell apart."""
     return ":".join(line.cells[name] for name in ("prompt_set", "prompt", "prompt_sha256"))
 
 
-def _prompts(lines: Iterable[Line]) -> dict[str, Prompt]:
+def _prompts(lines: Iterable[CsvLine]) -> dict[str, Prompt]:
     """The prompts of a cell by their key, in their order of appearance."""
     found: dict[str, Prompt] = {}
     for line in lines:
@@ -119,7 +119,7 @@ def _prompts(lines: Iterable[Line]) -> dict[str, Prompt]:
     return found
 
 
-def _config(lines: Sequence[Line]) -> RunConfig:
+def _config(lines: Sequence[CsvLine]) -> RunConfig:
     """The configuration of a cell; its counts are those of the rows."""
     first = lines[0]
     iterations = {(line.is_true("is_warmup"), line.count("iteration")) for line in lines}
@@ -149,7 +149,7 @@ def _config(lines: Sequence[Line]) -> RunConfig:
     )
 
 
-def _numbers(line: Line, name: str) -> tuple[int, ...]:
+def _numbers(line: CsvLine, name: str) -> tuple[int, ...]:
     """A list of numbers."""
     try:
         return tuple(int(part) for part in line.text(name).split(",") if part)
@@ -157,7 +157,7 @@ def _numbers(line: Line, name: str) -> tuple[int, ...]:
         line.refuse(name, "numbers with commas were expected")
 
 
-def _generation(line: Line) -> dict[str, Any]:
+def _generation(line: CsvLine) -> dict[str, Any]:
     """What else the row's configuration says of how tokens were made, a JSON object of its own fields."""
     try:
         found = json.loads(line.text("generation") or "{}")
@@ -168,7 +168,7 @@ def _generation(line: Line) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
-def _properties(line: Line) -> Mapping[str, PropertyValue]:
+def _properties(line: CsvLine) -> Mapping[str, PropertyValue]:
     """The properties of a row, which are a JSON object."""
     try:
         found = json.loads(line.text("properties") or "{}")
@@ -181,7 +181,7 @@ def _properties(line: Line) -> Mapping[str, PropertyValue]:
     return found
 
 
-def _environment(line: Line) -> Environment:
+def _environment(line: CsvLine) -> Environment:
     """What the rows tell of the machine."""
     versions = {"openvino": line.text("openvino"), "openvino-genai": line.text("openvino_genai")}
     return Environment(
@@ -194,7 +194,7 @@ def _environment(line: Line) -> Environment:
     )
 
 
-def _provenance(line: Line) -> Provenance:
+def _provenance(line: CsvLine) -> Provenance:
     """Where the model came from."""
     return Provenance(
         path=line.text("model"),
@@ -207,7 +207,7 @@ def _provenance(line: Line) -> Provenance:
     )
 
 
-def _launch(lines: Sequence[Line], prompts: Mapping[str, Prompt]) -> Launch:
+def _launch(lines: Sequence[CsvLine], prompts: Mapping[str, Prompt]) -> Launch:
     """A launch with its requests."""
     first = lines[0]
     load_ms = first.amount("load_ms")
@@ -229,7 +229,7 @@ def _launch(lines: Sequence[Line], prompts: Mapping[str, Prompt]) -> Launch:
     )
 
 
-def _model_cache(line: Line) -> ModelCache | None:
+def _model_cache(line: CsvLine) -> ModelCache | None:
     """How the launch found the model cache."""
     told = line.text("model_cache")
     try:
@@ -238,7 +238,7 @@ def _model_cache(line: Line) -> ModelCache | None:
         line.refuse("model_cache", f"one of {', '.join(state.value for state in ModelCache)} was expected")
 
 
-def _split(line: Line) -> Split | None:
+def _split(line: CsvLine) -> Split | None:
     """What the rows tell of tensor parallelism: whether it split anything, not over how many threads."""
     told = line.text("tensor_parallel")
     if told in ("", "unknown"):
@@ -248,7 +248,7 @@ def _split(line: Line) -> Split | None:
     return Split(without=None, with_policy=None, parts=2 if told == "effective" else 1)
 
 
-def _request(line: Line, positions: Mapping[str, int]) -> Measurement:
+def _request(line: CsvLine, positions: Mapping[str, int]) -> Measurement:
     """One request with the instants that its metrics tell."""
     gaps, counts = _events(line)
     first_pass, other_pass = line.amount("first_infer_ms"), line.amount("next_infer_ms")
@@ -279,7 +279,7 @@ def _request(line: Line, positions: Mapping[str, int]) -> Measurement:
     )
 
 
-def _events(line: Line) -> tuple[list[float], list[int]]:
+def _events(line: CsvLine) -> tuple[list[float], list[int]]:
     """The gaps before up to three events, in ms, and the tokens each held."""
     tokens = line.count("output_tokens")
     first, second, tpot, e2e = (
@@ -297,7 +297,7 @@ def _events(line: Line) -> tuple[list[float], list[int]]:
     return [first, second, e2e - first - second], [tokens - later, later - last, last]
 
 
-def _later_steps(line: Line, later_tokens: int) -> int | None:
+def _later_steps(line: CsvLine, later_tokens: int) -> int | None:
     """Steps after the first, where a step may have given several tokens."""
     a_step = line.number("tokens_per_step")
     return None if a_step is None else round(later_tokens / a_step)

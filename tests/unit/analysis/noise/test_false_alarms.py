@@ -1,0 +1,75 @@
+import random
+
+import pytest
+
+from llmbench.analysis.comparison.rule import Rule, Threshold
+from llmbench.analysis.noise.calibration import Calibration, CalibrationSession, NoiseSeries
+from llmbench.analysis.noise.false_alarms import false_alarms
+
+METRICS = ("first_token", "tpot")
+
+
+def calibrated(spread: float, *, shifts: tuple[float, ...] = (0.0,), launches: int = 20) -> Calibration:
+    """Sessions of two prompts whose launches vary by *spread*, each session shifted as a whole; seeded."""
+    draw = random.Random(7)  # noqa: S311  a seeded stream, not a secret
+    sessions = tuple(
+        CalibrationSession(
+            run=f"run{number}",
+            started_at="2026-01-01",
+            software={},
+            blocks=tuple(range(launches)),
+            series=tuple(
+                NoiseSeries(
+                    prompt=prompt,
+                    label=prompt,
+                    metric=metric,
+                    logs=tuple(shift + draw.gauss(0, spread) for _ in range(launches)),
+                )
+                for prompt in "pq"
+                for metric in METRICS
+            ),
+        )
+        for number, shift in enumerate(shifts)
+    )
+    return Calibration(named={}, prompts=("p", "q"), sessions=sessions)
+
+
+def rule(share: float) -> Rule:
+    """A rule with one threshold for all."""
+    return Rule(thresholds=dict.fromkeys(METRICS, Threshold(share=share)))
+
+
+def test_a_quiet_machine_has_no_false_alarms() -> None:
+    """Noise of 0.5 % against thresholds of 3 and 5 %."""
+    got = false_alarms(calibrated(0.005), 5)
+
+    assert (5, 0.0, None) == (got.launches, got.within, got.across)
+
+
+def test_without_thresholds_the_error_is_what_the_rule_allows() -> None:
+    """One-sided, half of the 5 % that both directions share, and no more; noise alone decides."""
+    got = false_alarms(calibrated(0.05), 5, rule(0.0))
+
+    assert 0.005 < got.within < 0.05
+
+
+def test_sessions_that_differ_make_false_alarms() -> None:
+    """Sessions 10 % apart: what is tested inside one is fine, and across them cries wolf."""
+    got = false_alarms(calibrated(0.005, shifts=(0.0, 0.1, -0.1)), 5)
+
+    assert 0.0 == got.within
+    assert got.across is not None
+    assert got.across > 0.2
+
+
+def test_the_same_calibration_gives_the_same_answer() -> None:
+    """Seeded."""
+    known = calibrated(0.05)
+
+    assert false_alarms(known, 3, rule(0.01)) == false_alarms(known, 3, rule(0.01))
+
+
+@pytest.mark.parametrize("launches", [2, 10])
+def test_the_threshold_keeps_alarms_rare_on_a_noisy_machine(launches: int) -> None:
+    """Noise of 10 % and the usual thresholds: still within what the rule allows."""
+    assert false_alarms(calibrated(0.1), launches).within < 0.05

@@ -1,0 +1,293 @@
+"""Conversions of a tiny model of random weights: everything but proof of the weights, which needs a real model."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.unit.test_hub import COMMIT, Hub
+
+from llmbench.convert import pipeline, verification
+from llmbench.convert.request import ConvertRequest
+from llmbench.errors import InputError, LaunchError, MachineError
+from llmbench.models import locate
+from llmbench.models.manifest import Manifest, read_manifest
+from tests import hf_model
+from tests.waiting import is_gone, wait_until
+
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face folder with a Llama of two layers."""
+    return hf_model.build_tiny(tmp_path_factory.mktemp("tiny") / "source")
+
+
+@pytest.fixture
+def copy(tiny: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, to be spoilt."""
+    return shutil.copytree(tiny, tmp_path / "source")
+
+
+@pytest.fixture
+def run(llmbench: Callable[..., Done], tmp_path: Path) -> Callable[..., Done]:
+    """Runs ``llmbench convert`` into the folder ``out``; the hub it would ask is a closed port."""
+
+    def call(model_id: Path, *arguments: str, **changes: str) -> Done:
+        environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        fixed = ("convert", "--model-id", str(model_id), "--output-dir", "out")
+        return llmbench(*fixed, *arguments, **(environment | changes))
+
+    return call
+
+
+def _manifest(folder: Path) -> Manifest:
+    """The manifest that must be there."""
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    return manifest
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"weight_formats": ("int3",)}, "weight format 'int3' is unknown"),
+        ({"weight_formats": ("int4",), "ratio": 1.5}, "--ratio 1.5 is not a share"),
+        ({"weight_formats": ("int4",), "group_size": 0}, "--group-size 0"),
+        ({"weight_formats": ("int8",), "ratio": 0.5}, "for int4 weights"),
+        ({"group_size": 64}, "for int4 weights"),
+        ({"weight_formats": ("fp16",), "is_symmetric": True}, "for int8 and int4 weights"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(options: dict[str, object], told: str) -> None:
+    """Options that would have no effect are mistakes, not silence."""
+    with pytest.raises(InputError, match=told):
+        ConvertRequest(model_id="example/tiny", output_dir=Path("out"), **options)  # type: ignore[arg-type]
+
+
+def test_several_recipes_may_share_options() -> None:
+    """--ratio with fp16 and int4 is for the int4."""
+    ConvertRequest(
+        model_id="example/tiny", output_dir=Path("out"), weight_formats=("fp16", "int4"), ratio=0.8
+    )
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base install measures; to convert takes the extra, named before anything is tried."""
+    from tests.unit.test_sources import CONFIG, write_safetensors
+
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "tokenizer.json").write_text("{}")
+    write_safetensors(tmp_path / "model.safetensors", {"a": [2]})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.path", [])
+
+    with pytest.raises(MachineError, match="optimum-intel, torch, transformers, nncf") as caught:
+        list(pipeline.convert(ConvertRequest(model_id=str(tmp_path), output_dir=tmp_path / "out"), print))
+
+    assert "pip install 'llmbench[convert]'" == caught.value.hint
+
+
+def test_the_place_is_judged_before_the_model(tmp_path: Path) -> None:
+    """An output that cannot be is told first: it costs nothing to know."""
+    (tmp_path / "file").write_text("")
+    request = ConvertRequest(model_id="no/such/model", output_dir=tmp_path / "file" / "out")
+
+    with pytest.raises(InputError, match="--output-dir"):
+        list(pipeline.convert(request, print))
+
+
+@pytest.mark.parametrize("arguments", [["--weight-format", "int3"], ["--weight-format", ""]])
+def test_an_unknown_weight_format_lists_the_known(run: Callable[..., Done], arguments: list[str]) -> None:
+    """Click's own words, exit 2."""
+    done = run(Path("x"), *arguments)
+
+    assert 2 == done.returncode
+    assert "is not one of fp32, fp16, int8, int4" in done.stderr
+
+
+@pytest.mark.convert
+def test_a_folder_becomes_a_verified_ir(run: Callable[..., Done], tiny: Path, tmp_path: Path) -> None:
+    """The walk of a person: convert, convert again, change the recipe, overwrite; without any network."""
+    int8 = tmp_path / "out" / "pytorch" / "dldt" / "INT8"
+    stale = int8.with_name("INT8.partial")
+    stale.mkdir(parents=True)
+    (stale / "openvino_model.bin").write_text("what a kill left")
+
+    first = run(tiny, "--weight-format", "int8")
+
+    assert 0 == first.returncode, first.stderr
+    assert [int8] == list(int8.parent.iterdir())
+    model = locate.locate(int8)
+    locate.check_model_files(model)
+    locate.verify(model)
+    assert 512 == model.context_tokens
+    manifest = _manifest(int8)
+    assert ("folder", str(tiny), "int8") == (
+        manifest.source.kind,
+        manifest.source.id,
+        manifest.recipe.weight_format,
+    )
+    assert set(manifest.files) == {file.name for file in int8.iterdir()} - {"llmbench_manifest.json"}
+    timings = manifest.timings
+    assert all(seconds is not None for seconds in (timings.export_s, timings.verify_s, timings.hash_s))
+    assert "out/pytorch/dldt/INT8" in first.stdout
+    assert "of next tokens" in first.stdout
+    assert "exporting int8" in first.stderr
+    assert "exporting" not in first.stdout
+
+    before = int8.stat().st_mtime_ns
+    again = run(tiny, "--weight_format", "int8")
+    assert 0 == again.returncode, again.stderr
+    assert "was there already" in again.stdout
+    assert before == int8.stat().st_mtime_ns
+
+    other = run(tiny, "--weight-format", "int8", "--sym")
+    assert 2 == other.returncode
+    assert "holds another conversion" in other.stderr
+    assert "int8, asymmetric; asked for" in other.stderr
+
+    replaced = run(tiny, "--weight-format", "int8", "--sym", "--overwrite")
+    assert 0 == replaced.returncode, replaced.stderr
+    assert _manifest(int8).recipe.is_symmetric is True
+    assert [int8] == list(int8.parent.iterdir())
+    _check_comparison(int8)
+
+
+def _check_comparison(folder: Path) -> None:
+    """A source that chose other tokens is another model, and a tokenizer that spells otherwise is broken."""
+    texts = [verification.PLAIN_TEXT, verification.RICH_TEXT]
+    spelling = verification.Spelling(rows=[], texts=texts, has_template=True)
+    ids = [[1, 2, 3, 4, 5, 6, 7, 8]] * 2
+    stranger = verification.Reading(ids=ids, choices=[[0] * 8] * 2, spelling=spelling, dtype="float32")
+    with pytest.raises(LaunchError, match=r"agrees with its source on .*; at least 30% are needed"):
+        verification.compare_readings(stranger, folder, weight_format="int8", report=print)
+
+    assert () == verification.check_spelling(folder, spelling, report=print)
+    accented = verification.Spelling(rows=[[1]], texts=[texts[0], "é"], has_template=True)
+    told = verification.check_spelling(folder, accented, report=print)
+    assert 2 == len(told)
+    assert "'é'" in told[0]
+    broken = verification.Spelling(rows=[], texts=["It took 3 Ġminutes", ""], has_template=True)
+    with pytest.raises(LaunchError, match="Ġminutes"):
+        verification.check_spelling(folder, broken, report=print)
+
+
+@pytest.mark.convert
+def test_a_killed_conversion_leaves_only_a_folder_marked_partial(tiny: Path, tmp_path: Path) -> None:
+    """Kill -9 in the middle of the export: the exporter dies too, and what is left is no model."""
+    fixed = ("--model-id", str(tiny), "--output-dir", str(tmp_path / "out"))
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "llmbench", "convert", *fixed],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        while "exporting" not in process.stderr.readline():
+            assert process.poll() is None
+        command = psutil.Process(process.pid)
+        wait_until(lambda: bool(command.children()), "the exporter to begin")
+        (exporter,) = command.children()
+        process.kill()
+
+    wait_until(lambda: is_gone(exporter), "the exporter to end")
+    assert ["FP16.partial"] == [path.name for path in (tmp_path / "out" / "pytorch" / "dldt").iterdir()]
+    with pytest.raises(InputError, match="cut short"):
+        locate.locate(tmp_path / "out")
+
+
+@pytest.mark.convert
+@pytest.mark.parametrize(
+    ("model_type", "code", "told"),
+    [
+        ("gemma", 4, "the architecture 'gemma' is exported with transformers >=4.57,<=5.0"),
+        ("clap", 2, "does not export the architecture 'clap' as a language model"),
+        ("never-heard-of", 2, "does not export the architecture 'never-heard-of'"),
+    ],
+)
+def test_an_architecture_is_judged_before_its_weights(
+    run: Callable[..., Done], copy: Path, *, model_type: str, code: int, told: str
+) -> None:
+    """Outside the exporter's range of transformers: the range, and the exact command to type.
+
+    The weights here are no Gemma's, so had they been loaded, another error would be told.
+    """
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
+
+    done = run(copy)
+
+    assert code == done.returncode, done.stderr
+    assert told in done.stderr
+    if code == 4:
+        assert "hint: pip install 'transformers>=4.57,<=5.0'" in done.stderr
+    assert [] == list((copy.parent / "out").rglob("*"))
+
+
+@pytest.mark.convert
+def test_a_group_size_that_does_not_fit_is_named(run: Callable[..., Done], tiny: Path) -> None:
+    """Channels of 64 and 128 have no groups of 48; the default shrinks to what fits."""
+    done = run(tiny, "--weight-format", "int4", "--group-size", "48")
+
+    assert 2 == done.returncode, done.stderr
+    assert "--group-size 48 does not divide the channels" in done.stderr
+
+
+@pytest.mark.convert
+def test_a_tokenizer_that_cannot_spell_is_refused(run: Callable[..., Done], copy: Path) -> None:
+    """The fault that counts of tokens never show: without its decoder, spaces come out as Ġ."""
+    tokenizer = json.loads((copy / "tokenizer.json").read_text())
+    (copy / "tokenizer.json").write_text(json.dumps({**tokenizer, "decoder": None}))
+
+    done = run(copy)
+
+    assert 2 == done.returncode, done.stderr
+    assert "is broken: its round trip turns" in done.stderr
+    assert [] == list((copy.parent / "out").rglob("*"))
+
+
+@pytest.mark.convert
+def test_a_hub_s_model_is_fetched_and_converted_then_its_ir_fetched(
+    run: Callable[..., Done], tiny: Path, tmp_path: Path
+) -> None:
+    """Both kinds of repository, against a hub of our own: the commit is pinned, an IR is not converted again."""
+    hub = Hub()
+    hub.models["example/tiny"] = {file.name: file.read_bytes() for file in tiny.iterdir()}
+    environment = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+
+    converted = run(Path("example/tiny"), **environment)
+
+    assert 0 == converted.returncode, converted.stderr
+    assert "%|" not in converted.stderr
+    fp16 = tmp_path / "out" / "pytorch" / "dldt" / "FP16"
+    assert pytest.approx(1, abs=0.02) == _manifest(fp16).agreement
+    source = _manifest(fp16).source
+    assert ("hub", "example/tiny", COMMIT) == (source.kind, source.id, source.revision)
+
+    hub.models["example/tiny-ov"] = {
+        file.name: file.read_bytes() for file in fp16.iterdir() if file.name != "llmbench_manifest.json"
+    }
+    fetched = run(Path("example/tiny-ov"), "--output-dir", "fetched", **environment)
+
+    assert 0 == fetched.returncode, fetched.stderr
+    folder = tmp_path / "fetched" / "pytorch" / "dldt" / "FP16"
+    manifest = _manifest(folder)
+    assert "not measured" in str(manifest.agreement_note)
+    assert manifest.timings.export_s is None
+    locate.verify(locate.locate(folder))
+    assert (fp16 / "openvino_model.bin").read_bytes() == (folder / "openvino_model.bin").read_bytes()
+    assert not (folder / ".cache").exists()
+
+    hub.server.shutdown()
+    hub.server.server_close()
+    offline = run(Path("example/tiny"), **(environment | {"HF_HUB_OFFLINE": "1"}))
+    assert 0 == offline.returncode, offline.stderr
+    assert "was there already" in offline.stdout

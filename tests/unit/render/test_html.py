@@ -1,0 +1,527 @@
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from html.parser import HTMLParser
+from typing import Any
+
+import plotly.graph_objects
+import pytest
+
+from llmbench.analysis import history
+from llmbench.analysis.comparison.compare import compare
+from llmbench.analysis.report import Report, summarize_run
+from llmbench.render import html
+from llmbench.render.html import document, figures
+from llmbench.render.html.document import Cell, Head, Notes, Page, Section, Table
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Measurement, Placement, SocketWork
+from llmbench.schema.run import Failure, Launch, Outcome, Run
+
+Build = Callable[..., Measurement]
+BuildLaunch = Callable[..., Launch]
+BuildRun = Callable[..., Run]
+NOISY = Conditions(wall_s=1.0, cpus=1, own_s=0.5, foreign_s=0.5)
+
+
+class Reader(HTMLParser):
+    """The tables of a page as lists of cells, and its plots as Plotly is given them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.figures: list[dict[str, Any]] = []
+        self.titles: list[str] = []
+        self._inside: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        """Note where we are."""
+        self._inside.append("figures" if ("id", "figures") in attrs else tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in {"td", "th"}:
+            self.tables[-1][-1].append("")
+        elif tag == "figcaption":
+            self.titles.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Forget what ended, and what needed no end before it."""
+        while self._inside and self._inside.pop() not in {tag, "figures"}:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        """Keep cells, titles and figures."""
+        if self._inside and self._inside[-1] == "figures":
+            self.figures = json.loads(data)
+        elif "td" in self._inside or ("th" in self._inside and "small" not in self._inside):
+            self.tables[-1][-1][-1] += data
+        elif "figcaption" in self._inside:
+            self.titles[-1] += data
+
+    def figure(self, title: str) -> dict[str, Any]:
+        """The figure under a title."""
+        return self.figures[self.titles.index(title)]
+
+    def column(self, head: str, *, of: str = "") -> list[str]:
+        """The cells below a head, of the first table that has it and a head *of*."""
+        for head_row, *rows in filter(None, self.tables):
+            if head in head_row and (not of or of in head_row):
+                return [row[head_row.index(head)] for row in rows]
+        raise AssertionError(head)
+
+
+@pytest.fixture
+def page_of() -> Callable[..., Reader]:
+    """Reads the page of some runs; with *compared* the first is the base."""
+
+    def build(*runs: Run, compared: bool = False) -> Reader:
+        reports = [summarize_run(run) for run in runs]
+        comparisons = [compare(reports[0], each) for each in reports[1:]] if compared else ()
+        return Reader(html.page(reports, comparisons))
+
+    return build
+
+
+def test_the_page_holds_everything_it_needs(story_of: BuildRun) -> None:
+    """No element asks for another file: no address in src or href but the page's own parts."""
+    text = html.page([summarize_run(story_of())])
+    shown = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+
+    assert text.startswith("<!DOCTYPE html>")
+    assert all(found.startswith(("#", "data:")) for found in re.findall(r'(?:src|href)="([^"]*)"', shown))
+    assert "default-src &#39;none&#39;" in text
+    assert "url(" not in shown
+
+
+def test_a_page_without_plots_has_no_script(run_of: BuildRun) -> None:
+    """Nothing was measured: the page says so, and needs none of the plotting library's megabytes."""
+    text = html.page([summarize_run(run_of([]))])
+
+    assert "nothing that counts was measured" in text
+    assert "<script" not in text
+    assert "script-src &#39;none&#39;" in text
+
+
+def test_the_first_table_has_the_numbers(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
+    """First tokens of 101.0 and 404.0 ms with margins, the second 15 ms, and 3 of 4 requests that count."""
+    page = page_of(story_of())
+
+    assert [["101.0", "±13", "%"], ["404.0", "±13", "%"]] == [
+        cell.split() for cell in page.column("first token", of="requests")
+    ]
+    assert ["15.00", "15.00"] == [cell.split()[0] for cell in page.column("second token", of="requests")]
+    assert ["3 of 4", "4"] == page.column("requests")
+
+
+def test_runs_stand_below_each_other(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
+    """Two runs of two prompts: prompt by prompt, and what differs in their setups is side by side."""
+    page = page_of(story_of(), dataclasses.replace(story_of(1.1), id="later"))
+
+    assert ["20260102T030400Z-model-abc123", "later"] * 2 == page.column("run", of="requests")
+    assert ["later"] == [
+        row[2] for table in page.tables for row in table if row[0] == "run" and len(row) == 3
+    ]
+
+
+def test_what_differs_between_runs_is_marked(story_of: BuildRun) -> None:
+    """Another engine is marked in both columns; the CPU they share is not."""
+    base = story_of()
+    environment = dataclasses.replace(base.environment, versions={"openvino": "2027.0"})
+    later = dataclasses.replace(base, id="later", environment=environment)
+
+    text = html.page([summarize_run(base), summarize_run(later)])
+
+    assert '<td class="text warn">2026.4.1</td><td class="text warn">2027.0</td>' in text
+    assert '<td class="text ">Example CPU 9000</td><td class="text ">Example CPU 9000</td>' in text
+
+
+def test_first_token_against_length(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
+    """32 and 512 tokens, from 0 ms up; the launches of 100 and 102 ms stand behind the centre."""
+    figure = page_of(story_of()).figure("first token")
+    line, launches = figure["data"]
+
+    assert ([32, 512], pytest.approx([100.995, 403.98])) == (line["x"], line["y"])
+    assert ([32, 32, 512, 512], pytest.approx([100, 102, 400, 408])) == (launches["x"], launches["y"])
+    assert [0, pytest.approx(408 * 1.15)] == figure["layout"]["yaxis"]["range"]
+    assert "linear" == figure["layout"]["xaxis"]["type"]
+
+
+def test_bars_are_the_interval(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
+    """What stands above and below a point adds up to the interval that the table tells."""
+    page = page_of(story_of())
+    bars = page.figure("first token")["data"][0]["error_y"]
+
+    low, high = page.column("low", of="p90")[0], page.column("high", of="p90")[0]
+    assert float(high) == pytest.approx(100.995 + bars["array"][0], abs=0.05)
+    assert float(low) == pytest.approx(100.995 - bars["arrayminus"][0], abs=0.05)
+
+
+def test_an_unknown_interval_has_no_bar(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """One launch of one request: infinity is not drawn, and never written."""
+    run = ladder(request_of, launch_of, run_of, {32: 100, 64: 150})
+
+    bars = page_of(run).figure("first token")["data"][0]["error_y"]
+
+    assert [0, 0] == bars["array"]
+
+
+@pytest.mark.parametrize(
+    ("firsts", "x", "y"),
+    [
+        ({32: 100, 512: 400}, "linear", "linear"),
+        ({32: 100, 4096: 700}, "log", "linear"),
+        ({32: 100, 4096: 1200}, "log", "log"),
+    ],
+)
+def test_wide_ladders_have_logarithmic_axes(
+    request_of: Build,
+    launch_of: BuildLaunch,
+    run_of: BuildRun,
+    page_of: Callable[..., Reader],
+    *,
+    firsts: Mapping[int, float],
+    x: str,
+    y: str,
+) -> None:
+    """Lengths from 1 to 128 times, and values from 1 to 8 times on."""
+    layout = page_of(ladder(request_of, launch_of, run_of, firsts)).figure("first token")["layout"]
+
+    assert (x, y) == (layout["xaxis"]["type"], layout["yaxis"]["type"])
+
+
+def test_one_length_has_no_plot_against_length(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """A single point is a number, and stands in the table."""
+    page = page_of(ladder(request_of, launch_of, run_of, {32: 100}))
+
+    assert "first token" not in page.titles
+    assert ["100.0"] == page.column("first token", of="requests")
+
+
+def test_gaps_are_drawn_by_prompt(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
+    """Two prompts, each with a band and a line: 15 ms to the second token, 10 ms to the others."""
+    figure = page_of(story_of()).figure("every token's gap")
+    lines = [trace for trace in figure["data"] if trace.get("name")]
+
+    assert ["P0, 32 tokens in", "P1, 512 tokens in"] == [line["name"] for line in lines]
+    assert all([2, 3, 4] == line["x"] for line in lines)
+    assert all(pytest.approx([15, 10, 10]) == line["y"] for line in lines)
+
+
+def test_gaps_of_several_runs_are_drawn_by_run(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
+    """A plot a prompt, a line a run."""
+    page = page_of(story_of(), dataclasses.replace(story_of(), id="later"))
+
+    for title in ("P0, 32 tokens in", "P1, 512 tokens in"):
+        names = [trace["name"] for trace in page.figure(title)["data"] if trace.get("name")]
+        assert ["20260102T030400Z-model-abc123", "later"] == names
+
+
+def test_requests_stand_in_their_launch_in_order(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
+    """Two iterations of launch 0 stand left and right of 0; of launch 1 one counts, and one is a cross."""
+    figure = page_of(story_of()).figure("first token, P0, 32 tokens in")
+    counted, crossed, medians = figure["data"]
+
+    assert [-0.3, 0.3, 0.7] == sorted([*counted["x"], *crossed["x"]])[:3]
+    assert 3 == len(counted["x"])
+    assert "others took" in crossed["text"][0]
+    assert pytest.approx([100, 100, 102, 102]) == [value for value in medians["y"] if value is not None]
+
+
+def test_an_invalid_run_is_drawn_in_crosses(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """Nothing counts: the page says INVALID and shows what was seen all the same."""
+    run = run_of([launch_of([request_of([100, 110, 120, 130], conditions=NOISY)])])
+    page = page_of(run)
+
+    assert "INVALID" in html.page([summarize_run(run)])
+    counted, crossed, _ = page.figure("first token, P0, 32 tokens in")["data"]
+    assert ([], [100]) == (counted["y"], crossed["y"])
+
+
+def test_of_many_prompts_some_are_drawn(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """Eleven lengths: the shortest, the longest, and four between; the table has all."""
+    page = page_of(ladder(request_of, launch_of, run_of, {n: n for n in range(10, 120, 10)}))
+
+    drawn = [title for title in page.titles if title.startswith("first token, ")]
+    assert [10, 30, 50, 70, 90, 110] == [int(title.split()[3]) for title in drawn]
+    assert 11 == len(page.column("first token", of="requests"))
+
+
+def test_the_slope_has_a_table(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """Gaps of 10 ms behind 102 tokens and 12 behind 302: 2 ms in 200 tokens are 10 ms in 1,000."""
+    prompts = tuple(Prompt(set="s", index=i, tokens=n) for i, n in enumerate((100, 300)))
+    config = RunConfig(model="m", prompts=prompts, output_tokens=3)
+    requests = [request_of([50, 90, 100 + 2 * i], prompt=i, input_tokens=100 + 200 * i) for i in range(2)]
+
+    page = page_of(run_of([launch_of(requests)], cells=(config,)))
+
+    assert ["+10", "n/a", "102 to 302"] == next(table[1] for table in page.tables if "slope" in table[0][0])
+
+
+def test_a_comparison_has_its_ratios(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
+    """Slower by a fifth: the point at 20 percent, bars to the ends that the table tells."""
+    page = page_of(story_of(), dataclasses.replace(story_of(1.2), id="later"), compared=True)
+    figure = page.figure("change of each metric")
+
+    points = {name: x for trace in figure["data"] for name, x in zip(trace["y"], trace["x"], strict=True)}
+    assert pytest.approx(20) == points["P0 first token"]
+    assert points.keys() == set(figure["layout"]["yaxis"]["categoryarray"])
+    assert "+20 %" in page.column("change", of="verdict")
+    assert ["base", "candidate"] * 2 == page.column("run", of="requests")
+
+
+def test_a_plot_of_many_changes_says_how_many_are_left_out(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun
+) -> None:
+    """Thirteen lengths of five metrics and the two means are 67 changes, of which 60 are drawn."""
+    base = ladder(request_of, launch_of, run_of, {n: n for n in range(10, 140, 10)})
+    reports = [summarize_run(base), summarize_run(dataclasses.replace(base, id="later"))]
+    text = html.page(reports, [compare(*reports)])
+    page = Reader(text)
+
+    assert 60 == len(page.figure("change of each metric")["layout"]["yaxis"]["categoryarray"])
+    assert "The first 60 of 67 are drawn." in text
+    assert 67 == len(page.column("change", of="verdict"))
+
+
+def test_what_cannot_be_compared_says_why(story_of: BuildRun) -> None:
+    """Another CPU: no plot of changes, and the sentence names both."""
+    base = story_of()
+    environment = dataclasses.replace(base.environment, cpu_model="Example CPU 9001")
+    reports = [
+        summarize_run(base),
+        summarize_run(dataclasses.replace(base, id="later", environment=environment)),
+    ]
+
+    text = html.page(reports, [compare(*reports)])
+
+    assert "not compared: P0: cpu: Example CPU 9000 against Example CPU 9001" in text
+    assert "change of each metric" not in text
+    assert '<span class="badge warn">incomparable</span>' in text
+
+
+def test_a_launch_that_failed_is_told(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """Its outcome says where and how; its requests are listed, and do not count."""
+    failed = launch_of(
+        [request_of([100, 110, 120, 130], launch=1)],
+        index=1,
+        outcome=Outcome.FAILED,
+        failure=Failure(phase="next tokens", message="it died", signal="SIGSEGV"),
+    )
+    page = page_of(run_of([launch_of([request_of([100, 110, 120, 130])]), failed], is_complete=False))
+
+    assert ["finished", "failed in next tokens: it died"] == page.column("outcome")
+    assert ["yes", "no: its launch failed"] == page.column("counts")
+
+
+def test_of_many_caveats_the_later_ones_are_folded(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun
+) -> None:
+    """Eight launches were cut short and one finished: six caveats are shown, the rest on request."""
+    launches = [launch_of(index=n, outcome=Outcome.ABORTED) for n in range(1, 9)]
+    run = run_of([launch_of([request_of([100, 110, 120, 130])]), *launches])
+
+    text = html.page([summarize_run(run)])
+
+    assert "<summary>3 more caveats</summary>" in text
+    assert (
+        text.index("launch 7 was cut short") < text.index("3 more caveats") < text.index("launch 8 was cut")
+    )
+
+
+def test_configurations_of_their_own_models_are_told_apart(
+    story_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """A run that measures two conversions has a column for each."""
+    run = story_of()
+    other = dataclasses.replace(run.cells[0], model="models/tiny/pytorch/dldt/INT4")
+    origins = (run.provenance, dataclasses.replace(run.provenance, weight_format="int4"))
+
+    page = page_of(dataclasses.replace(run, cells=(run.cells[0], other), origins=origins))
+
+    assert ["int8", "int4"] == next(
+        row[1:] for table in page.tables for row in table if row[0] == "weight format"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "busy_s", "own_s", "said"),
+    [(0.1, 0.1, 0.1, "too short to tell"), (1.0, 1.0, 0.3, "unclear")],
+)
+def test_a_placement_may_not_tell(
+    request_of: Build,
+    launch_of: BuildLaunch,
+    run_of: BuildRun,
+    page_of: Callable[..., Reader],
+    *,
+    wall_s: float,
+    busy_s: float,
+    own_s: float,
+    said: str,
+) -> None:
+    """Too few ticks; or neighbours so busy that the worker was neither surely here nor surely elsewhere."""
+    works = tuple(SocketWork(socket=n, cpus=1, expected_cpus=1, busy_s=busy_s) for n in range(2))
+    placement = Placement(wall_s=wall_s, own_s=own_s, sockets=works)
+
+    page = page_of(run_of([launch_of([request_of([100, 110, 120, 130], placement=placement)])]))
+
+    assert said == page.column("worked")[0]
+    assert "n/a" == page.column("pages")[0]
+
+
+def test_two_sockets_have_their_placement(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """Socket 0 was busy for 15 of 16 CPU seconds, socket 1 for 2: one worked, one did not."""
+    placement = Placement(
+        wall_s=1.0,
+        own_s=17.0,
+        sockets=tuple(
+            SocketWork(socket=n, cpus=16, expected_cpus=16, busy_s=busy, still_s=busy, threads=16)
+            for n, busy in enumerate((15.0, 2.0))
+        ),
+        pages={0: 3 << 30, 1: 1 << 20},
+    )
+    page = page_of(run_of([launch_of([request_of([100, 110, 120, 130], placement=placement)])]))
+
+    assert ["yes", "no"] == page.column("worked")
+    assert ["94 %", "12 %"] == page.column("busy")
+    assert pytest.approx([93.75, 12.5]) == page.figure("how busy each socket was")["data"][0]["y"]
+    assert "node 0: 3.0 GiB, node 1: 1 MiB" == page.column("pages")[0]
+
+
+@pytest.mark.parametrize(
+    ("later", "ticks"),
+    [
+        ("2026-01-03T03:04:00+00:00", ["2026-01-02", "2026-01-03"]),
+        ("2026-01-02T15:30:00+00:00", ["01-02 03:04", "01-02 15:30"]),
+    ],
+)
+def test_runs_of_one_day_are_told_apart_by_their_time(
+    story_of: BuildRun, later: str, ticks: list[str]
+) -> None:
+    """Days below the plot, and days with times where a day has two runs."""
+    (line,) = history.history_lines(
+        map(summarize_run, (story_of(), dataclasses.replace(story_of(), started_at=later)))
+    )
+
+    page = Reader(html.history_page([line], ("first_token",)))
+
+    assert ticks == page.figure("first token")["layout"]["xaxis"]["ticktext"]
+
+
+def test_a_history_is_relative_to_its_oldest_run(story_of: BuildRun) -> None:
+    """100 ms, then 110: the line begins at 0 and ends at 10 percent, and the step is told."""
+    later = dataclasses.replace(story_of(1.1), id="later", started_at="2026-01-03T03:04:00+00:00")
+    (line,) = history.history_lines(map(summarize_run, (story_of(), later)))
+
+    page = Reader(html.history_page([line], ("first_token",)))
+
+    assert all(pytest.approx([0, 10]) == trace["y"] for trace in page.figure("first token")["data"])
+    assert ["", "+10 % regressed"] == page.column("step")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda story: html.page([story()]),
+        lambda story: html.page([story(), story(1.2)], [compare(story(), story(1.2))]),
+        lambda story: html.history_page(
+            history.history_lines([story(), story(1.2)]), ("first_token", "memory")
+        ),
+    ],
+    ids=["one", "compared", "history"],
+)
+def test_plotly_knows_every_word(story_of: BuildRun, build: Callable[[Callable[..., Report]], str]) -> None:
+    """The figures hold no property or value that the library does not know, once colours are put in."""
+
+    def story(factor: float = 1.0) -> Report:
+        return summarize_run(story_of(factor, launches=3))
+
+    for figure in Reader(build(story)).figures:
+        plotly.graph_objects.Figure(**json.loads(re.sub(r'"var:--\w+"', '"#000"', json.dumps(figure))))
+
+
+def test_every_colour_is_in_the_style_sheet(story_of: BuildRun) -> None:
+    """What a figure names is defined for light and for dark."""
+    text = html.page([summarize_run(story_of())])
+    style = text[text.index("<style>") : text.index("</style>")]
+
+    named = (
+        set(re.findall(r'"var:(--\w+)"', text))
+        | {f"--s{n}" for n in range(8)}
+        | {f"--f{n}" for n in range(8)}
+    )
+
+    assert all(2 == len(re.findall(rf"{name}:", style)) for name in named)
+
+
+def test_a_long_table_is_cut_and_says_so(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """2,500 requests: 2,000 are listed, and the line above tells where all are."""
+    run = run_of([launch_of([request_of([100, 110, 120, 130], iteration=i) for i in range(2500)])])
+
+    text = html.page([summarize_run(run)])
+
+    assert "all 2500 requests: the first 2000 of 2500 rows; llmbench report csv writes all" in text
+    assert 2001 == max(len(table) for table in Reader(text).tables)
+    assert "One request of 2 is drawn." in text
+
+
+def test_text_of_a_table_is_escaped() -> None:
+    """Markup, quotes and what steers a terminal or the direction of text are shown."""
+    evil = "<i a='b'>\u202e\x1b\""
+    cell = Cell(text=evil, note=evil, title=evil)
+    table = Table(heads=(Head(text=evil, unit=evil),), rows=((cell,),), fold=evil)
+    section = Section(name="s", title=evil, blocks=(table, Notes(lines=(evil,))))
+
+    text = document.render(Page(title=evil, lead=(evil,), badges=((evil, "bad"),), sections=(section,)))
+
+    assert "<i" not in text
+    assert "\u202e" not in text
+    assert "\x1b" not in text
+    assert text.count("&lt;i a=&#39;b&#39;&gt;\\u202e\\x1b&#34;") == text.count("&lt;i")
+
+
+def test_a_script_cannot_end_early() -> None:
+    """What would close the element is escaped in the data, and NaN is refused."""
+    assert "\\u003c/script\\u003e\\u0026" in document._as_data(["</script>&"])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        document._as_data([float("nan")])
+
+
+def test_labels_of_plots_are_letters() -> None:
+    """Plotly reads a few tags; none comes from a file."""
+    assert "&lt;a href='x'&gt;\\x1b&amp;" == document.column_label("<a href='x'>\x1b&")
+
+
+def test_an_axis_begins_at_zero() -> None:
+    """Latencies of 5 and 10 ms: from 0 to 11.5; on a logarithmic axis from 4 to 12.5."""
+    assert [0, pytest.approx(11.5)] == figures.reach(5, 10, is_log=False)
+    assert [pytest.approx(0.60206), pytest.approx(1.09691)] == figures.reach(5, 10, is_log=True)
+
+
+def ladder(request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, firsts: Mapping[int, float]) -> Run:
+    """One launch of one request for each input length, with a first token as told and gaps of 10 ms."""
+    prompts = tuple(Prompt(set="s", index=i, tokens=n) for i, n in enumerate(firsts))
+    config = RunConfig(model="m", prompts=prompts, output_tokens=4)
+    requests = [
+        request_of([ms, ms + 10, ms + 20, ms + 30], prompt=i, input_tokens=n)
+        for i, (n, ms) in enumerate(firsts.items())
+    ]
+    return run_of([launch_of(requests)], cells=(config,))

@@ -1,0 +1,278 @@
+import contextlib
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmbench.errors import InputError, OutputError
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement, Sequence
+from llmbench.schema.run import Environment, Outcome, Provenance, Topology
+from llmbench.schema.units import Nanoseconds
+from llmbench.store.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
+from llmbench.store.reader import is_run_file, new_id, read_run, read_with_warnings, slug
+from llmbench.store.writer import RunFile
+
+
+def _header() -> Header:
+    return Header(
+        id="r",
+        started_at="2026-01-01T00:00:00+00:00",
+        version="0.1.0",
+        cells=(RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="hé 😀"),)),),
+        environment=Environment(
+            cpu_model="a CPU",
+            topology=Topology(cpus=(), allowed=(0, 1)),
+            memory_bytes=1 << 30,
+            kernel="6",
+            versions={"openvino": "1"},
+            variables={},
+        ),
+        provenance=Provenance(path="m"),
+    )
+
+
+def _measurement(iteration: int = 0, launch: int = 0) -> Measurement:
+    at = tuple(Nanoseconds(1_000 + 10 * step) for step in range(4))
+    return Measurement(
+        launch=launch,
+        iteration=iteration,
+        prompt=0,
+        is_warmup=iteration == 0,
+        start_ns=Nanoseconds(900),
+        end_ns=Nanoseconds(1_040),
+        started_at="2026-01-01T00:00:01",
+        ended_at="2026-01-01T00:00:02",
+        asked_tokens=4,
+        sequences=(Sequence(input_tokens=3, at_ns=at, token_ids=(1, 2, 3, 4), text="=a\n😀"),),
+    )
+
+
+def _write(path: Path, *, launches: int = 1, measurements: int = 2) -> Path:
+    with RunFile.create(path, _header()) as file:
+        for launch in range(launches):
+            file.append(LaunchStarted(launch=launch, cell=0, started_at="t", load_s=1.5))
+            for iteration in range(measurements):
+                file.append(_measurement(iteration, launch))
+            file.append(LaunchEnded(launch=launch, outcome=Outcome.FINISHED))
+        file.append(RunEnded(ended_at="t"))
+    return path
+
+
+def test_reads_back_what_was_written(tmp_path: Path) -> None:
+    """A run file holds every field of every measurement, raw times as integers."""
+    run = read_run(_write(tmp_path / "r.jsonl", launches=2))
+
+    assert run.is_complete
+    assert _header().cells == run.cells
+    assert _header().environment == run.environment
+    assert [0, 1] == [launch.index for launch in run.launches]
+    assert (_measurement(0, 1), _measurement(1, 1)) == run.launches[1].measurements
+    assert run.launches[0].load_s == 1.5
+
+
+def test_each_line_is_json_with_a_name_for_its_event(tmp_path: Path) -> None:
+    """Any JSON reader can follow a run file."""
+    lines = [json.loads(line) for line in _write(tmp_path / "r.jsonl").read_text().splitlines()]
+
+    assert ["run started", "launch started", "measurement", "measurement", "launch ended", "run ended"] == [
+        line["event"] for line in lines
+    ]
+    assert [1000, 1010, 1020, 1030] == lines[2]["sequences"][0]["at_ns"]
+
+
+def test_a_file_cut_anywhere_in_its_last_lines_reads(tmp_path: Path) -> None:
+    """Cut at every byte of its last two lines, a run file keeps each finished measurement."""
+    whole = _write(tmp_path / "r.jsonl", measurements=3).read_bytes()
+    starts = [i + 1 for i, byte in enumerate(whole) if byte == 10]
+    last_measurement_end = starts[4]
+    for cut in range(last_measurement_end, len(whole) - 1):
+        path = tmp_path / "cut.jsonl"
+        path.write_bytes(whole[:cut])
+
+        run, warnings = read_with_warnings(path)
+
+        assert len(run.launches[0].measurements) == 3
+        assert not run.is_complete
+        is_whole = cut in starts or cut + 1 in starts
+        assert is_whole == (warnings == ())
+
+
+def test_a_torn_last_line_is_named(tmp_path: Path) -> None:
+    """An incomplete last line is ignored with its number; the launch it belonged to is aborted."""
+    path = _write(tmp_path / "r.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:3]) + lines[3][:-20])
+
+    run, warnings = read_with_warnings(path)
+
+    assert warnings == ("r.jsonl:4: incomplete last line ignored",)
+    assert Outcome.ABORTED is run.launches[0].outcome
+    assert len(run.launches[0].measurements) == 1
+
+
+def test_a_damaged_middle_line_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """Damage in the middle is refused with its line; salvage reads around it and says so."""
+    path = _write(tmp_path / "r.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b'{"event": "meas\n', *lines[3:]]))
+
+    with pytest.raises(InputError, match=r"r\.jsonl:3: damaged line") as error:
+        read_run(path)
+
+    assert "--salvage" in str(error.value.hint)
+    run, warnings = read_with_warnings(path, salvage=True)
+    assert "r.jsonl:3: damaged line ignored" in warnings[0]
+    assert len(run.launches[0].measurements) == 1
+
+
+def test_a_wrong_type_in_a_line_is_damage(tmp_path: Path) -> None:
+    """Whatever a line holds, its types are checked."""
+    path = _write(tmp_path / "r.jsonl")
+    path.write_text(path.read_text().replace('"prompt":0', '"prompt":"zero"', 1))
+
+    with pytest.raises(InputError, match=r":3: damaged line: .*Expected `int`"):
+        read_run(path)
+
+
+@pytest.mark.parametrize(
+    ("told", "impossible"),
+    [
+        ('"launch":0,"iteration":0', '"launch":0,"iteration":-1'),
+        ('"prompt":0', '"prompt":-1'),
+        ('"asked_tokens":4', '"asked_tokens":-4'),
+        ('"start_ns":900', '"start_ns":-900'),
+        ('"end_ns":1040', f'"end_ns":{1 << 62}'),
+        ('"at_ns":[1000,', '"at_ns":[-1000,'),
+        ('"at_ns":[1000,', '"at_ns":[1020,'),
+        ('"counts":[]', '"counts":[1,1,0,1]'),
+        ('"infer_ns":[]', '"infer_ns":[-1]'),
+        ('"tokenize_ns":null', '"tokenize_ns":-1'),
+        ('"load_s":1.5', '"load_s":-1.5'),
+        ('"conditions":null', '"conditions":{"wall_s":-1,"cpus":1,"own_s":0,"foreign_s":0}'),
+        ('"conditions":null', '"conditions":{"wall_s":1,"cpus":0,"own_s":0,"foreign_s":0}'),
+        ('"conditions":null', '"conditions":{"wall_s":1,"cpus":1,"own_s":1e999,"foreign_s":0}'),
+        ('"placement":null', '"placement":{"wall_s":1,"own_s":-1,"sockets":[]}'),
+        (
+            '"placement":null',
+            '"placement":{"wall_s":1,"own_s":1,"sockets":[{"socket":0,"cpus":1,"expected_cpus":0,"busy_s":1}]}',
+        ),
+    ],
+)
+def test_a_value_that_nothing_can_have_measured_is_damage(tmp_path: Path, told: str, impossible: str) -> None:
+    """No negative number or time, no event without a token, no instant off the clock or out of order."""
+    path = _write(tmp_path / "r.jsonl")
+    content = path.read_text()
+    assert told in content
+    path.write_text(content.replace(told, impossible, 1))
+
+    with pytest.raises(InputError, match=r"r\.jsonl:[23]: damaged line"):
+        read_run(path)
+
+
+def test_a_run_without_a_configuration_and_a_request_without_a_sequence_are_damage(tmp_path: Path) -> None:
+    """Neither can be summarised."""
+    path = _write(tmp_path / "r.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    empty = encode(dataclasses.replace(_measurement(), sequences=()))
+    for number, damaged in ((1, encode(dataclasses.replace(_header(), cells=()))), (3, empty)):
+        path.write_bytes(b"".join([*lines[: number - 1], damaged, *lines[number:]]))
+
+        with pytest.raises(InputError, match=rf"r\.jsonl:{number}: damaged line"):
+            read_run(path)
+
+
+def test_another_schema_is_refused(tmp_path: Path) -> None:
+    """A file of a later schema is refused with both numbers."""
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(encode(dataclasses.replace(_header(), schema=3)))
+
+    with pytest.raises(InputError, match="schema 3; this llmbench reads 1"):
+        read_run(path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"event": "run sta', b"\x00\xff", b"hello\n"])
+def test_what_is_no_run_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A file without a whole header is refused, and never taken for a run file."""
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(content)
+
+    with pytest.raises(InputError):
+        read_run(path)
+    assert not is_run_file(path)
+
+
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
+    """A run file that exists is refused, or replaced when asked."""
+    path = _write(tmp_path / "r.jsonl")
+
+    with pytest.raises(InputError, match="exists"):
+        RunFile.create(path, _header())
+
+    RunFile.create(path, _header(), overwrite=True).close()
+    assert read_run(path).launches == ()
+
+
+def test_two_writers_of_one_file_are_refused(tmp_path: Path) -> None:
+    """A second process does not get a file that is being written."""
+    path = tmp_path / "r.jsonl"
+    with RunFile.create(path, _header()):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                RunFile.create(path, _header(), overwrite=True)
+            except InputError:
+                os._exit(7)
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 7
+
+
+@pytest.mark.parametrize("name", ["a file/r.jsonl", "a file"])
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    """An output folder that is a file is found when the run file is made."""
+    (tmp_path / "a file").write_text("")
+
+    with pytest.raises(InputError):
+        RunFile.create(tmp_path / name, _header())
+
+
+def test_a_full_disk_is_an_error_and_says_what_is_safe() -> None:
+    """A write that fails is an output error that counts what is safe."""
+    file = RunFile(Path("/dev/full"), os.open("/dev/full", os.O_WRONLY | os.O_APPEND))
+    with file, pytest.raises(OutputError, match="No space left on device; 0 measurements are safe"):
+        file.append(_measurement())
+
+
+def test_ids_sort_by_time_and_name_the_model() -> None:
+    """A run's id is the time, the model, and a part that keeps two runs of one second apart."""
+    one, other = new_id("/models/My Model.gguf"), new_id("/models/My Model.gguf")
+
+    assert one != other
+    assert "-My-Model.gguf-" in one
+
+
+@given(st.text())
+def test_a_slug_is_a_plain_file_name(text: str) -> None:
+    """No model name leads out of the folder."""
+    made = slug(text)
+
+    assert made
+    assert "/" not in made
+    assert made not in {".", ".."}
+    assert made.isascii()
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=400))
+def test_no_content_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    """Any bytes in place of a run file are an InputError, never a traceback."""
+    path = tmp_path_factory.getbasetemp() / "any.jsonl"
+    path.write_bytes(encode(_header()) + content)
+    with contextlib.suppress(InputError):
+        read_run(path)
