@@ -11,8 +11,8 @@ from llmbench.machine import cgroup, environment, procfs, topology
 from llmbench.machine.affinity import MemoryNodes
 from llmbench.machine.bandwidth import Bandwidth
 from llmbench.machine.interference import Interference
-from llmbench.machine.topology import Cache
-from llmbench.schema.run import Environment
+from llmbench.machine.topology import Cache, Node
+from llmbench.schema.run import Environment, Split
 from llmbench.schema.units import format_bytes, format_list
 
 CPUS = "sys/devices/system/cpu"
@@ -93,6 +93,23 @@ class Finding:
     found: str
     effect: str
     remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """Everything the doctor looked at; *bandwidth* has the machine under ``all`` and each socket by its number."""
+
+    environment: Environment
+    nodes: tuple[Node, ...]
+    caches: tuple[Cache, ...]
+    settings: Mapping[str, str | None]
+    load: Interference
+    instructions: tuple[str, ...]
+    frequency_mhz: tuple[float, ...]
+    devices: Mapping[str, Mapping[str, str]]
+    split: Split | None
+    bandwidth: Mapping[str, Bandwidth]
+    findings: tuple[Finding, ...]
 
 
 def find_problems(survey: Survey) -> tuple[Finding, ...]:

@@ -9,11 +9,11 @@ import collections
 import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from llmbench.analysis.profile import ATTENTION, ModelProfile, PassProfile
 from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.openvino import core, perf_counters
 from llmbench.engines.openvino.perf_counters import Operation
@@ -22,86 +22,9 @@ from llmbench.schema.config import RunConfig
 from llmbench.schema.units import NS_PER_S
 from llmbench.workloads.text import Inputs
 
-SPLIT_KIND = "FullyConnected"
-"""The operation that tensor parallelism splits; the plug-in names its variants with this beginning."""
-
-ATTENTION = ("ScaledDotProductAttention", "PagedAttention", "Softmax", "SoftMax", "MHA")
-"""Beginnings of the names of operations that are attention, or what is left of it where it was not recognised."""
-
-SUM_TOLERANCE = 0.1
-"""Operations that add up to this much less or more than the wall time do not tell all of it."""
-
 _MODEL = "openvino_model.xml"
 _ROUNDS = 3
 _WARMUP_TOKENS = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassProfile:
-    """One forward pass of the first token, or of a next one: seconds by kind of operation, and by the code that ran.
-
-    *wall_s* is what the whole pass took on the clock.
-    """
-
-    wall_s: float
-    kinds: Mapping[str, float]
-    primitives: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def sum_s(self) -> float:
-        """Seconds of all operations together."""
-        return sum(self.kinds.values())
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the operations add up to the wall time, within a tenth."""
-        return abs(self.sum_s - self.wall_s) <= SUM_TOLERANCE * self.wall_s
-
-    @property
-    def split_share(self) -> float:
-        """The share of the operations' time that tensor parallelism can split."""
-        return self._split_s / self.sum_s if self.sum_s else 0.0
-
-    @property
-    def _split_s(self) -> float:
-        """Seconds of the operations that are split."""
-        return sum(seconds for kind, seconds in self.kinds.items() if kind.startswith(SPLIT_KIND))
-
-    def bound(self, sockets: int = 2) -> float:
-        """The most that so many sockets can speed it up where only those operations are split (Amdahl, AFIPS 1967).
-
-        What the wall time has beyond the operations is not split either.
-        """
-        whole_s = max(self.wall_s, self.sum_s)
-        return whole_s / (whole_s - self._split_s * (1 - 1 / sockets)) if whole_s else 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelProfile:
-    """A model profiled: both phases, what was made of its attention, and the precisions and threads in force.
-
-    *counts* has how many operations of each kind were executed, *attention* those of `ATTENTION` in the model as it is
-    on disk and in the executable graph.
-    """
-
-    first: PassProfile
-    next: PassProfile
-    counts: Mapping[str, int]
-    attention: Mapping[str, Mapping[str, int]]
-    constant_bytes: Mapping[str, int]
-    properties: Mapping[str, str]
-    input_tokens: int
-    output_tokens: int
-
-    @property
-    def is_attention_found(self) -> bool:
-        """Whether the model has attention as one operation."""
-        return any(kind.startswith(ATTENTION[0]) for kind in self.attention["model"])
-
-    @property
-    def is_cache_fused(self) -> bool:
-        """Whether the executable graph has attention in one operation with its KV cache."""
-        return any("KVCache" in kind for kind in self.attention["executed"])
 
 
 class ProfileRequest(msgspec.Struct):

@@ -96,7 +96,6 @@ def write_llm_bench_csv(run: Run, path: Path) -> None:
 
 
 def _text(columns: Iterable[str], rows: Iterable[Mapping[str, CsvValue]]) -> str:
-    """The file's text; text cells neutral, ``None`` empty."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(columns), restval="", lineterminator="\n")
     writer.writeheader()
@@ -106,7 +105,6 @@ def _text(columns: Iterable[str], rows: Iterable[Mapping[str, CsvValue]]) -> str
 
 
 def _llm_bench_row(run: Run, record: Record) -> dict[str, CsvValue]:
-    """One record under llm_bench's column names."""
     config = run.cells[record.cell]
     return {
         "iteration": record.iteration,
@@ -152,7 +150,6 @@ def _launch_columns(run: Run, cell: int) -> dict[str, CsvValue]:
 
 
 def _memory_columns(phase: str, memory: MemoryColumns) -> dict[str, CsvValue]:
-    """The four marks of a phase under its column names."""
     return {
         f"{phase}_rss_mem(MiB)": _rounded(memory.max_rss),
         f"{phase}_sys_mem(MiB)": _rounded(memory.max_sys),
@@ -162,10 +159,8 @@ def _memory_columns(phase: str, memory: MemoryColumns) -> dict[str, CsvValue]:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Five decimals, as llm_bench has them."""
     return None if value is None else round(value, llm_bench.LLM_BENCH_DIGITS)
 
 
 def _or_na(value: float | None) -> float | str:
-    """A latency, or llm_bench's word for a missing one."""
     return "NA" if value is None else round(value, llm_bench.LLM_BENCH_DIGITS)

@@ -62,7 +62,6 @@ def placement_value(found: Proof) -> JsonValue:
 
 
 def _work(work: SocketWork) -> dict[str, JsonValue]:
-    """What one socket did."""
     return {
         "cpus": work.cpus,
         "expected_cpus": work.expected_cpus,
@@ -197,7 +196,6 @@ def dumps(content: JsonValue) -> str:
 
 
 def _definition(metric: Metric[Measurement] | Metric[Decoding] | Metric[Launch]) -> JsonValue:
-    """What a metric is."""
     return {
         "title": metric.title,
         "unit": metric.unit.value,
@@ -212,7 +210,6 @@ def _load(state: ModelCache | None, load: Summary) -> JsonValue:
 
 
 def _row(row: Row, steadiness: Stability) -> JsonValue:
-    """One prompt under one configuration."""
     return {
         "cell": row.cell,
         "prompt": {"set": row.prompt.set, "index": row.prompt.index, "sha256": row.prompt.sha256},
@@ -241,7 +238,6 @@ def _metric(row: Row, name: str) -> JsonValue:
 
 
 def _summary(summary: Summary, unit: Unit) -> dict[str, JsonValue]:
-    """A summary in its unit."""
     return {
         "n": summary.n,
         "median": _shown(summary.median, unit),
@@ -258,7 +254,6 @@ def _shown(value: float | None, unit: Unit) -> float | None:
 
 
 def _record(record: Record) -> dict[str, JsonValue]:
-    """One request in llm_bench's names."""
     throughput = _throughput(record.second_avg_latency, record.batch_size)
     memory = {f"{name}_mem": _rounded(value) for name, value in dataclasses.asdict(record.memory).items()}
     return {
@@ -316,5 +311,4 @@ def _throughput(latency_ms: float | None, batch_size: int) -> float | None:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Five decimals, as llm_bench has them."""
     return None if value is None else round(value, llm_bench.LLM_BENCH_DIGITS)

@@ -19,7 +19,6 @@ def comparison_junit(comparisons: Sequence[Comparison]) -> str:
 
 
 def _suite(comparison: Comparison) -> ET.Element:
-    """The changes of one comparison, and what could not be compared."""
     name = f"{comparison.base.run.id} against {comparison.candidate.run.id}"
     suite = ET.Element("testsuite", name=plain(name))
     for line in verdict_lines(comparison):
@@ -37,7 +36,6 @@ def _suite(comparison: Comparison) -> ET.Element:
 
 
 def _case(suite: ET.Element, name: str) -> ET.Element:
-    """A test case of the suite."""
     return ET.SubElement(suite, "testcase", classname="llmbench.compare", name=plain(name))
 
 

@@ -220,7 +220,6 @@ def _over(found: Sequence[Record], name: str, summarize: Callable[[Sequence[floa
 def _over_present(
     values: Sequence[float | None], summarize: Callable[[Sequence[float]], float]
 ) -> float | None:
-    """A summary of the values that exist; ``None`` where there is none."""
     present = [value for value in values if value is not None]
     return summarize(present) if present else None
 
@@ -231,10 +230,8 @@ def _md5(text: str) -> str:
 
 
 def _ms(seconds: float | None) -> float | None:
-    """Milliseconds."""
     return None if seconds is None else seconds * 1e3
 
 
 def _mib(size: int) -> float:
-    """MiB."""
     return size / BYTES_PER_MIB

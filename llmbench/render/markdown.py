@@ -45,7 +45,6 @@ def escape(text: str, *, longest: int = MAX_CELL) -> str:
 
 
 def _blocks(comparison: Comparison) -> Iterator[str]:
-    """Title, sentence, tables, what changed, and notes."""
     yield f"### llmbench: {comparison.verdict.value}\n"
     yield f"{_prose(sentence(comparison))}\n"
     found = verdict_lines(comparison)
@@ -68,7 +67,6 @@ def _blocks(comparison: Comparison) -> Iterator[str]:
 
 
 def _background(comparison: Comparison) -> Iterator[str]:
-    """What changed between the two, and what to mind, folded."""
     changed = [
         f"- {escape(each.name)}: {escape(each.base or 'not set')} → {escape(each.candidate or 'not set')}"
         for each in comparison.changes[:MAX_ROWS]
@@ -81,7 +79,6 @@ def _background(comparison: Comparison) -> Iterator[str]:
 
 
 def _not_compared(comparison: Comparison) -> Iterator[str]:
-    """What has no verdict, and why."""
     told = [
         f"- {escape(line_label(comparison, pair))}: {_prose('; '.join(pair.reasons))}"
         for pair in comparison.pairs
@@ -109,10 +106,8 @@ def _table(found: Sequence[VerdictLine]) -> str:
 
 
 def _folded(summary: str, body: str) -> str:
-    """A block that is shown when it is asked for."""
     return f"<details><summary>{summary}</summary>\n\n{body}\n</details>\n"
 
 
 def _prose(text: str) -> str:
-    """A sentence, escaped."""
     return escape(text, longest=MAX_SENTENCE)

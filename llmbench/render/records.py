@@ -57,12 +57,10 @@ def comparison_records(comparison: Comparison) -> Iterator[dict[str, CsvValue]]:
 
 
 def _mean(mean: Mean) -> dict[str, CsvValue]:
-    """Where a mean stands."""
     return {"scope": f"mean of {mean.prompts}", "settings": _text(mean.settings)}
 
 
 def _pair(comparison: Comparison, pair: Pair) -> dict[str, CsvValue]:
-    """Where a row stands."""
     row = pair.base
     return {
         "scope": "prompt",
@@ -76,12 +74,10 @@ def _pair(comparison: Comparison, pair: Pair) -> dict[str, CsvValue]:
 
 
 def _text(settings: Mapping[str, str]) -> str:
-    """Settings on one line."""
     return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def _change(found: Change) -> dict[str, CsvValue]:
-    """A change in its metric's unit; shares are shares of 1."""
     unit = METRICS[found.metric].unit
     ratio = found.ratio
     return {
@@ -104,7 +100,6 @@ def _change(found: Change) -> dict[str, CsvValue]:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Six decimals."""
     return None if value is None else round(value, VALUE_DIGITS)
 
 
@@ -120,7 +115,6 @@ def comparison_json(comparisons: Sequence[Comparison]) -> str:
 
 
 def _comparison(comparison: Comparison) -> JsonValue:
-    """One base and one candidate."""
     rule = comparison.rule
     return {
         "base": comparison.base.run.id,
@@ -148,5 +142,4 @@ def _comparison(comparison: Comparison) -> JsonValue:
 
 
 def _differences(found: Sequence[Difference]) -> list[JsonValue]:
-    """Names with their values on both sides."""
     return [dict(dataclasses.asdict(each)) for each in found]

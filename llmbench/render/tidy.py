@@ -160,7 +160,6 @@ def _cell_columns(run: Run, cell: int) -> dict[str, CsvValue]:
 
 
 def _config_columns(config: RunConfig) -> dict[str, CsvValue]:
-    """What was asked for."""
     return {
         "model": config.model,
         "engine": config.engine,
@@ -187,7 +186,6 @@ def _prompt_columns(where: JudgedMeasurement | Row) -> dict[str, CsvValue]:
 
 
 def _request_columns(judged: JudgedMeasurement) -> dict[str, CsvValue]:
-    """One request: where it stands, whether it counts, and its metrics."""
     m = judged.measurement
     return {
         "launch": judged.launch.index,
@@ -207,12 +205,10 @@ def _request_columns(judged: JudgedMeasurement) -> dict[str, CsvValue]:
 
 
 def _metric_columns(m: Measurement) -> dict[str, CsvValue]:
-    """Every metric in the unit of its column."""
     return {name: _shown(metric.of(m), metric.unit) for name, metric in _METRIC_COLUMNS.items()}
 
 
 def _row_columns(row: Row) -> dict[str, CsvValue]:
-    """What stands behind a summary."""
     return {
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
@@ -240,5 +236,4 @@ def _summary_columns(
 
 
 def _shown(value: float | None, unit: Unit) -> float | None:
-    """A value in its unit, to the nanosecond."""
     return None if value is None else round(value * unit.scale, MS_DIGITS)

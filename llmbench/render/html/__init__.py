@@ -79,7 +79,6 @@ def history_page(lines: Sequence[HistoryLine], names: Sequence[str]) -> str:
 
 
 def _title(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> str:
-    """The model, or what is compared."""
     models = dict.fromkeys(_model(report) for report in reports)
     what = next(iter(models)) if len(models) == 1 else counted(len(reports), "run")
     if comparisons:
@@ -101,14 +100,12 @@ def _names(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> list
 
 
 def _model(report: Report) -> str:
-    """The models of a report as people call them, each with its weight format."""
     run = report.run
     cells = range(len(run.cells)) if run.origins else range(1)
     return ", ".join(dict.fromkeys(_called(run.origin_of(cell), run.cells[cell].model) for cell in cells))
 
 
 def _called(origin: Provenance, path: str) -> str:
-    """A model as people call it, with its weight format."""
     name = (origin.source_id or path).rstrip("/")
     name = name if len(name) <= 60 else name.rsplit("/", 1)[-1]
     weights = origin.weight_format or ""
@@ -116,7 +113,6 @@ def _called(origin: Provenance, path: str) -> str:
 
 
 def _lead(reports: Sequence[Report]) -> Iterator[str]:
-    """How it was run, on what, and when."""
     run, config = reports[0].run, reports[0].run.cells[0]
     if len(reports) == 1:
         ways = [
@@ -141,7 +137,6 @@ def _lead(reports: Sequence[Report]) -> Iterator[str]:
 
 
 def _badges(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> Iterator[tuple[str, str]]:
-    """What one must see before anything else."""
     for comparison in comparisons:
         yield comparison.verdict.value, verdicts.TONES[comparison.verdict] or "good"
     for report in reports:
@@ -155,14 +150,12 @@ def _badges(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> Ite
 
 
 def _verdicts(comparisons: Sequence[Comparison]) -> Iterator[Section]:
-    """A section a comparison."""
     for index, comparison in enumerate(comparisons):
         title = f"{comparison.candidate.run.id} against {comparison.base.run.id}"
         yield Section(name=f"verdict{index}", title=title, blocks=tuple(verdicts.blocks(comparison)))
 
 
 def _numbers(series: Sequence[PlotSeries], reports: Mapping[str, Report]) -> Iterator[Block]:
-    """What to take away, the table, what to mind, and what the words mean."""
     if len(series) == 1:
         tiles = numbers.tiles(series[0])
         if tiles:
@@ -178,7 +171,6 @@ def _numbers(series: Sequence[PlotSeries], reports: Mapping[str, Report]) -> Ite
 
 
 def _margins(series: Sequence[PlotSeries], summaries: Sequence[Summary]) -> Iterator[str]:
-    """What stands behind the margins, and why there may be none."""
     if any(found.has_interval for found in summaries):
         several = any(row.launches > 1 for each in series for row in each.rows)
         over = "launches (Student's t on logarithms)" if several else "the iterations of one launch"
@@ -233,12 +225,10 @@ def _lengths(series: Sequence[PlotSeries]) -> Iterator[Block]:
 
 
 def _titles(names: Sequence[str]) -> Iterator[str]:
-    """Metrics as people call them."""
     return (METRICS[name].title for name in names)
 
 
 def _drawn(series: Sequence[PlotSeries], *found: Figure | None) -> Iterator[Block]:
-    """The figures that exist, if any, below what their colours stand for."""
     drawn = tuple(figure for figure in found if figure is not None)
     if drawn:
         yield from key(series)
@@ -246,18 +236,15 @@ def _drawn(series: Sequence[PlotSeries], *found: Figure | None) -> Iterator[Bloc
 
 
 def _shown(*found: Table | None) -> Iterator[Table]:
-    """The tables that exist and have rows."""
     yield from (table for table in found if table is not None and table.rows)
 
 
 def _gaps(series: Sequence[PlotSeries]) -> Iterator[Block]:
-    """The gap of every token, and its slope with the context."""
     yield from _drawn(series, *figures.against_position(series))
     yield from _shown(details.slope_tables(series), details.gap_tables(series))
 
 
 def _launches(series: Sequence[PlotSeries]) -> Iterator[Block]:
-    """Distributions by launch."""
     drawn = requests.by_launch(series) if len(series) <= SERIES_DRAWN else ()
     yield from _drawn(series, *drawn)
     if drawn:
@@ -267,7 +254,6 @@ def _launches(series: Sequence[PlotSeries]) -> Iterator[Block]:
 
 
 def _memory(series: Sequence[PlotSeries]) -> Iterator[Block]:
-    """Memory against input length, and each launch."""
     caption = "The worker's own high-water mark while it generates."
     yield from _drawn(
         series, figures.against_length(series, ("memory",), title="peak memory", caption=caption)
@@ -280,6 +266,5 @@ def _memory(series: Sequence[PlotSeries]) -> Iterator[Block]:
 
 
 def _placement(series: Sequence[PlotSeries]) -> Iterator[Block]:
-    """Where threads and pages were."""
     yield from _drawn(series, places.figure(series))
     yield from _shown(places.table(series))

@@ -61,7 +61,6 @@ def gap_tables(series: Sequence[PlotSeries]) -> Table | None:
 
 
 def _gap(seconds: float | None) -> Cell:
-    """One gap."""
     return cells.value(seconds, Unit.MILLISECONDS)
 
 
@@ -107,7 +106,6 @@ def memory_tables(series: Sequence[PlotSeries]) -> Table:
 
 
 def _launch_cells(launch: Launch) -> Iterator[Cell]:
-    """One launch."""
     peaks = [m.memory.peak_bytes for m in launch.measurements if m.memory is not None]
     yield cells.count(launch.index + 1)
     yield Cell(text=launch.started_at[:19].replace("T", " "), title=launch.started_at)
@@ -121,7 +119,6 @@ def _launch_cells(launch: Launch) -> Iterator[Cell]:
 
 
 def _bytes(size: int | None) -> Cell:
-    """A size as a person reads it."""
     return cells.EMPTY if size is None else Cell(text=format_bytes(size), title=f"{size} bytes")
 
 
@@ -143,7 +140,6 @@ def request_tables(series: Sequence[PlotSeries]) -> Table:
 
 
 def _request_cells(judged: JudgedMeasurement, names: Sequence[str]) -> Iterator[Cell]:
-    """One request."""
     m = judged.measurement
     yield cells.count(judged.launch.index + 1)
     yield cells.count(m.iteration)
@@ -156,7 +152,6 @@ def _request_cells(judged: JudgedMeasurement, names: Sequence[str]) -> Iterator[
 
 
 def _standing(judged: JudgedMeasurement) -> Cell:
-    """Whether a request counts, and why not."""
     if judged.reasons:
         return Cell(text=f"no: {'; '.join(judged.reasons)}", tone="bad")
     if judged.measurement.is_warmup:

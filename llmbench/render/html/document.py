@@ -164,7 +164,6 @@ def column_label(text: str) -> str:
 
 
 def _environment() -> "Environment":
-    """The templates of this package; every text they are given is escaped, control characters are shown."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
@@ -178,7 +177,6 @@ def _environment() -> "Environment":
 
 
 def _read(name: str) -> str:
-    """A file of this package."""
     return files("llmbench.render.html").joinpath(name).read_text(encoding="utf-8")
 
 

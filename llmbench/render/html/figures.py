@@ -59,7 +59,6 @@ def against_length(
 
 
 def _metric_key(names: Sequence[str], own: str) -> tuple[Sign, ...]:
-    """Which line is which metric."""
     marks = ("solid", "dash")
     return tuple(
         Sign(name=METRICS[name].title, colour=own, mark=mark) for name, mark in zip(names, marks, strict=True)
@@ -96,7 +95,6 @@ def _line(series: PlotSeries, name: str, dashed: int) -> Iterator[_Trace]:
 
 
 def _extremes(series: Sequence[PlotSeries], names: Sequence[str]) -> tuple[float, float]:
-    """The lowest and the highest of all centres and launches."""
     values = [
         value * METRICS[name].unit.scale
         for each in series
@@ -121,7 +119,6 @@ def bars(summaries: Sequence[Summary], scale: float) -> dict[str, PlotValue]:
 
 
 def _length_axis(lengths: Sequence[int], *, is_wide: bool) -> dict[str, PlotValue]:
-    """The axis of input lengths; those measured are its ticks where it is logarithmic."""
     found: dict[str, PlotValue] = {"title": {"text": "input tokens"}, "type": "log" if is_wide else "linear"}
     if is_wide:
         return found | {"tickvals": lengths, "ticktext": [str(length) for length in lengths]}
@@ -149,12 +146,10 @@ def against_position(series: Sequence[PlotSeries]) -> tuple[Figure, ...]:
 
 
 def _name(profile: GapProfile) -> str:
-    """A prompt with its length."""
     return f"{profile.prompt.label}, {profile.input_tokens} tokens in"
 
 
 def _gaps(title: str, lines: Sequence[tuple[str, int, GapProfile]], *, is_wide: bool = False) -> Figure:
-    """One plot of gaps: name, colour and profile of each line."""
     traces = [trace for name, index, profile in lines for trace in _gap_line(name, index, profile)]
     found = [gap for _, _, profile in lines for gap in profile.gaps]
     steady = [gap for gap in found if gap.token >= FIRST_STEADY] or found
@@ -181,7 +176,6 @@ def _gaps(title: str, lines: Sequence[tuple[str, int, GapProfile]], *, is_wide: 
 
 
 def _gap_line(name: str, index: int, profile: GapProfile) -> Iterator[_Trace]:
-    """The medians of one prompt's gaps, and the band around them."""
     scale = Unit.MILLISECONDS.scale
     tokens = [gap.token for gap in profile.gaps]
     if any(gap.n > 1 for gap in profile.gaps):

@@ -58,14 +58,12 @@ def main_table(series: Sequence[PlotSeries]) -> Table:
 
 
 def _requests(row: Row) -> Cell:
-    """How many requests count, and how many were made where those are more."""
     if not row.invalid:
         return cells.count(row.measured)
     return Cell(text=f"{row.measured - row.invalid} of {row.measured}", tone="warn")
 
 
 def _prompt_heads() -> list[Head]:
-    """Which prompt, and its sizes."""
     return [
         Head(text="prompt", is_text=True),
         Head(text="in", unit="tokens"),
@@ -74,7 +72,6 @@ def _prompt_heads() -> list[Head]:
 
 
 def _prompt_cells(row: Row) -> list[Cell]:
-    """Which prompt, and its sizes."""
     which = Cell(text=row_label(row), title=f"{row.prompt.set}, {row.prompt.sha256[:12]}")
     return [which, cells.count(row.input_tokens), cells.count(row.output_tokens)]
 
@@ -99,7 +96,6 @@ def every_metric(series: Sequence[PlotSeries]) -> Table:
 
 
 def _metric_cells(row: Row, name: str) -> Iterator[Cell]:
-    """One metric of one prompt."""
     unit, found = ROW_METRICS[name].unit, row.summaries[name]
     yield Cell(text=ROW_METRICS[name].title, title=ROW_METRICS[name].definition)
     yield cells.text(unit.value)

@@ -44,7 +44,6 @@ def figure(series: Sequence[PlotSeries]) -> Figure | None:
 
 
 def _threshold(level: float) -> dict[str, PlotValue]:
-    """A dotted line across a plot."""
     line: dict[str, PlotValue] = {"color": "var:--dim", "dash": "dot", "width": 1}
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level, "line": line}
 
@@ -71,7 +70,6 @@ def table(series: Sequence[PlotSeries]) -> Table | None:
 
 
 def _sockets(proved: Proof) -> Iterator[tuple[Cell, ...]]:
-    """One configuration, socket by socket."""
     placement = proved.placement
     for work, part in zip(placement.sockets, placement_proof.shares(placement), strict=True):
         yield (
@@ -87,7 +85,6 @@ def _sockets(proved: Proof) -> Iterator[tuple[Cell, ...]]:
 
 
 def _verdict(proved: Proof, socket: int) -> Cell:
-    """Whether a socket worked."""
     if not proved.is_told:
         return Cell(text="too short to tell", tone="dim")
     if socket in proved.placement.worked:
@@ -98,7 +95,6 @@ def _verdict(proved: Proof, socket: int) -> Cell:
 
 
 def _pages(placement: Placement) -> Cell:
-    """The bytes on each NUMA node at the end."""
     if not placement.pages:
         return Cell(text="n/a", tone="dim")
     shown = ", ".join(f"node {node}: {format_bytes(size)}" for node, size in sorted(placement.pages.items()))

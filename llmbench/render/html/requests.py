@@ -94,7 +94,6 @@ def _groups(
 
 
 def _figure(name: str, groups: Sequence[_Group]) -> Figure:
-    """The requests of one prompt: those that count, those that do not, and the median of each launch."""
     metric = METRICS[name]
     counted = [value * metric.unit.scale for group in groups for value in group.row.values.get(name, ())]
     counted = counted or [value for group in groups for value in _all_values(name, group)]
@@ -125,20 +124,17 @@ def _key(groups: Sequence[_Group]) -> tuple[Sign, ...]:
 
 
 def _all_values(name: str, group: _Group) -> Iterator[float]:
-    """The values of all requests, those that do not count included."""
     found = (METRICS[name].of(each.measurement) for each in group.judged)
     yield from (value * METRICS[name].unit.scale for value in found if value is not None)
 
 
 def _counted(name: str, group: _Group, step: int) -> _Trace:
-    """The requests that count."""
     found = [(each, place) for each, place in group.places if not each.reasons]
     marker: _Trace = {"color": group.series.colour, "size": 7, "opacity": 0.8}
     return _points(name, found[::step], column_label(group.series.name or "counts"), marker)
 
 
 def _not_counted(name: str, groups: Sequence[_Group], step: int) -> _Trace:
-    """The requests that do not, of all series."""
     found = [(each, place) for group in groups for each, place in group.places if each.reasons]
     marker: _Trace = {"color": "var:--bad", "size": 8, "symbol": "x-thin-open", "line": {"width": 2}}
     return {**_points(name, found[::step], "does not count", marker), "visible": bool(found)}
@@ -147,7 +143,6 @@ def _not_counted(name: str, groups: Sequence[_Group], step: int) -> _Trace:
 def _points(
     name: str, found: Sequence[tuple[JudgedMeasurement, float]], title: str, marker: _Trace
 ) -> _Trace:
-    """Requests at their places, with the reason why one does not count."""
     metric = METRICS[name]
     seen = [
         (each, place, value)
@@ -168,13 +163,11 @@ def _points(
 
 
 def _words(judged: JudgedMeasurement) -> Iterator[str]:
-    """Which request, and why it does not count."""
     yield f"launch {judged.launch.index + 1}, iteration {judged.measurement.iteration}"
     yield from map(column_label, judged.reasons)
 
 
 def _medians(name: str, group: _Group) -> _Trace:
-    """A short line at the median of each launch."""
     x: list[PlotValue] = []
     y: list[PlotValue] = []
     for launch, median in group.row.medians.get(name, {}).items():
@@ -212,7 +205,6 @@ def _launch_axis(groups: Sequence[_Group]) -> dict[str, PlotValue]:
 
 
 def _window(values: Sequence[float]) -> list[PlotValue]:
-    """What the plot shows: these values, with some air."""
     margin = max((max(values) - min(values)) * 0.15, max(values) * 0.01)
     return [rounded(max(0.0, min(values) - margin)), rounded(max(values) + margin)]
 

@@ -83,7 +83,6 @@ def all_series(reports: Sequence[Report], names: Sequence[str]) -> tuple[PlotSer
 
 
 def _name(name: str, report: Report, cell: int) -> str:
-    """The report's name, and the settings that set a configuration apart."""
     apart = [f"{setting}={value or 'default'}" for setting, value in report.distinctions[cell].items()]
     return ", ".join(part for part in (name, *apart) if part)
 

@@ -55,7 +55,6 @@ def _matrix(subjects: Sequence[str], columns: Sequence[Mapping[str, str]], *, fo
 
 
 def _told(run: Run, cell: int) -> dict[str, str]:
-    """What one asks first of a configuration."""
     origin = run.origin_of(cell)
     return {
         "run": run.id,
@@ -75,7 +74,6 @@ def _told(run: Run, cell: int) -> dict[str, str]:
 
 
 def _machine(environment: Environment) -> dict[str, str]:
-    """The machine in words."""
     topology = environment.topology
     shape = ""
     if topology.cpus:
@@ -132,7 +130,6 @@ def prompts(runs: Sequence[Run]) -> Table:
 
 
 def _beginning(text: str | None, tokens: int | None) -> str:
-    """How a prompt begins."""
     if text is None:
         return f"synthetic, {tokens} tokens"
     return text if len(text) <= MAX_PROMPT else f"{text[:MAX_PROMPT]}… ({len(text)} characters)"

@@ -40,7 +40,6 @@ def sections(lines: Sequence[HistoryLine], names: Sequence[str]) -> Iterator[Sec
 
 
 def _blocks(line: HistoryLine, names: Sequence[str]) -> Iterator[Block]:
-    """The plots of a line of several runs, and its table."""
     tracks = history.tracks(line, names)
     if len(line.entries) > 1:
         by_metric = [[track for track in tracks if track.metric == name] for name in names]
@@ -87,7 +86,6 @@ def _when(entries: Sequence[HistoryEntry]) -> list[str]:
 
 
 def _farthest(tracks: Sequence[Track]) -> float:
-    """How far, in percent, the widest interval reaches from its centre."""
     known = [point for track in tracks for point in track.points if point and point.has_interval]
     return max(
         (max(point.high / point.median - 1, 1 - point.low / point.median) * 100 for point in known), default=0
@@ -100,7 +98,6 @@ def _oldest(track: Track) -> float:
 
 
 def _trace(index: int, track: Track, entries: Sequence[HistoryEntry]) -> dict[str, PlotValue]:
-    """One prompt over the runs."""
     unit = METRICS[track.metric].unit
     oldest = _oldest(track)
     found = [(place, point) for place, point in enumerate(track.points) if point is not None]
@@ -122,18 +119,15 @@ def _trace(index: int, track: Track, entries: Sequence[HistoryEntry]) -> dict[st
 
 
 def _name(track: Track) -> str:
-    """A prompt with its length."""
     return f"{track.prompt.label}, {track.input_tokens} tokens in"
 
 
 def _which(entry: HistoryEntry) -> str:
-    """A run by its name, its time and the engine's version."""
     run = entry.report.run
     return ", ".join(part for part in (run.id, run.started_at[:16].replace("T", " "), entry.engine) if part)
 
 
 def _table(line: HistoryLine, tracks: Sequence[Track], names: Sequence[str]) -> Table:
-    """A row a run: every track, and the steps of the means over prompts."""
     steps = {name: history.steps(line, name) for name in names}
     heads = [Head(text=text, is_text=True) for text in ("started", "run", "openvino")]
     for name in names:
@@ -161,12 +155,10 @@ def _table(line: HistoryLine, tracks: Sequence[Track], names: Sequence[str]) -> 
 
 
 def _step(found: Change | None) -> Cell:
-    """The change from the last green run before."""
     return Cell(text=step(found), tone=_TONES.get(found.verdict, "") if found else "")
 
 
 def _run_cells(entry: HistoryEntry) -> list[Cell]:
-    """When, which, and with what engine."""
     run, is_valid = entry.report.run, entry.report.is_valid
     return [
         Cell(text=run.started_at[:16].replace("T", " ")),

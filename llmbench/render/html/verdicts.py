@@ -72,7 +72,6 @@ def blocks(comparison: Comparison) -> Iterator[Block]:
 
 
 def _not_compared(comparison: Comparison) -> Iterator[str]:
-    """What has no verdict, and why."""
     for pair in comparison.pairs:
         if pair.reasons:
             yield f"not compared: {pair_label(comparison, pair)}: {'; '.join(pair.reasons)}"
@@ -80,7 +79,6 @@ def _not_compared(comparison: Comparison) -> Iterator[str]:
 
 
 def _changes(comparison: Comparison) -> list[tuple[VerdictLine, Change]]:
-    """Every change with its words, in the order of lines()."""
     found = [each for mean in comparison.means if mean.prompts > 1 for each in mean.changes]
     found += [each for pair in comparison.pairs for each in pair.changes]
     return list(zip(verdict_lines(comparison), found, strict=True))
@@ -135,7 +133,6 @@ def _extent(changes: Sequence[Change]) -> tuple[float, float]:
 def _ratio_trace(
     tone: str, names: Sequence[str], found: Sequence[tuple[VerdictLine, Change]]
 ) -> dict[str, PlotValue]:
-    """The rows of one tone."""
     mine = [
         (name, change)
         for name, (line, change) in zip(names, found, strict=True)
@@ -179,7 +176,6 @@ def _thresholds(found: Sequence[tuple[VerdictLine, Change]]) -> list[PlotValue]:
 
 
 def _zero() -> dict[str, PlotValue]:
-    """The line of no change."""
     line: dict[str, PlotValue] = {"color": "var:--dim", "width": 1}
     return {
         "type": "line",
@@ -194,7 +190,6 @@ def _zero() -> dict[str, PlotValue]:
 
 
 def _table(comparison: Comparison) -> Table:
-    """Every change in numbers."""
     heads = [Head(text=name, is_text=True) for name in ("prompt", "metric", "unit")]
     heads += [Head(text=name) for name in ("base", "candidate", "change", "at 95 %")]
     heads += [Head(text="verdict", is_text=True), Head(text="threshold"), Head(text="launches")]
@@ -203,7 +198,6 @@ def _table(comparison: Comparison) -> Table:
 
 
 def _row(line: VerdictLine, change: Change) -> tuple[Cell, ...]:
-    """One change."""
     tone = TONES[line.verdict]
     visible = change.smallest_visible
     return (
@@ -222,7 +216,6 @@ def _row(line: VerdictLine, change: Change) -> tuple[Cell, ...]:
 
 
 def _changed(comparison: Comparison) -> Table:
-    """What else is not the same on both sides."""
     heads = tuple(Head(text=name, is_text=True) for name in ("what else changed", "base", "candidate"))
     rows = tuple(
         (
@@ -238,7 +231,6 @@ def _changed(comparison: Comparison) -> Table:
 
 
 def _rule(comparison: Comparison) -> str:
-    """How the verdict was reached."""
     test = "launches paired" if comparison.is_paired else "launches independent (Welch)"
     return (
         f"The replicate is the launch; {test}. Regressed or improved: the interval excludes no change and the ratio is "

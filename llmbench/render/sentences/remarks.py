@@ -80,7 +80,6 @@ def _same(agreement: Agreement) -> str:
 
 
 def _drifts(report: Report, found: Sequence[Stability]) -> Iterator[str]:
-    """What was not steady, row by row."""
     drifting = [each for each in found if each.drifts]
     for each in drifting[:MOST_ROWS]:
         how = ", ".join(f"{METRICS[name].title} {change(1 + by)}" for name, by in each.drifts.items())
@@ -121,20 +120,17 @@ def _partings(report: Report, agreement: Agreement) -> Iterator[str]:
 
 
 def _how(parting: Divergence) -> str:
-    """How two outputs of one run part."""
     one, other = (index + 1 for index in parting.launches)
     at = f"at token {parting.token} of {parting.tokens}" if parting.token else "somewhere"
     return f"launch {one} parts with itself {at}" if one == other else f"launches {one} and {other} part {at}"
 
 
 def _variant(report: Report, parting: Divergence) -> str:
-    """A variant of a prompt, ``P0 variant 2``."""
     where = _prompt(report, parting.cell, parting.prompt)
     return where if parting.variant is None else f"{where} variant {parting.variant}"
 
 
 def _prompt(report: Report, cell: int, prompt: Prompt) -> str:
-    """A prompt's short name, and what sets its configuration apart."""
     apart = report.distinctions[cell]
     told = ", ".join(f"{name}={value}" for name, value in apart.items() if value)
     return f"{prompt.label} [{told or 'default'}]" if apart else prompt.label
@@ -155,7 +151,6 @@ def placement_sentence(proof: Proof) -> str:
 
 
 def _worked(proof: Proof) -> str:
-    """Which sockets worked, in the words of what was asked."""
     placement, asked = proof.placement, proof.asked
     sockets = [work.socket for work in placement.sockets]
     if not proof.is_told:
@@ -173,7 +168,6 @@ def _worked(proof: Proof) -> str:
 
 
 def _idle(proof: Proof) -> str:
-    """The sockets that should have worked."""
     return f"SOCKET {format_list(proof.idle)} DID NOT WORK"
 
 
@@ -225,7 +219,6 @@ def bandwidth_sentence(rows: Sequence[Row], bounds: Bounds) -> str:
 
 
 def _rate(bytes_per_s: float) -> str:
-    """GB/s without the unit."""
     return number_text(bytes_per_s, BANDWIDTH.unit)
 
 

@@ -67,12 +67,10 @@ def lengths(comparison: Comparison) -> str:
 
 
 def _settings(settings: Mapping[str, str]) -> str:
-    """What sets a configuration apart, in brackets; nothing where there is one."""
     return f" [{', '.join(f'{name}={value}' for name, value in settings.items())}]" if settings else ""
 
 
 def _line(found: Change, where: str) -> VerdictLine:
-    """A change as text."""
     unit = METRICS[found.metric].unit
     return VerdictLine(
         where=where,
@@ -127,7 +125,6 @@ def _spoken(found: Change) -> str:
 
 
 def _worst(comparison: Comparison) -> str:
-    """The largest alarm of a single row."""
     where, found = max(
         (
             (line_label(comparison, pair), each)
@@ -141,7 +138,6 @@ def _worst(comparison: Comparison) -> str:
 
 
 def _why_incomparable(comparison: Comparison) -> str:
-    """The first thing that stands in the way."""
     for found in comparison.mismatches:
         return f"the {found.name} differs ({found.base} against {found.candidate})"
     for pair in comparison.pairs:

@@ -40,7 +40,6 @@ def render_calibration(
 
 
 def _columns(noises: Sequence[Noise], launches: int, blocks: int) -> list[Column]:
-    """All columns of the table."""
     cells = {
         ("where", "\nprompt"): [each.label for each in noises],
         ("metric", "\nmetric"): [HEADS[each.metric] for each in noises],
@@ -61,17 +60,14 @@ def _columns(noises: Sequence[Noise], launches: int, blocks: int) -> list[Column
 
 
 def _share(value: float | None) -> str:
-    """A share, or that it is not known."""
     return "n/a" if value is None else share(value)
 
 
 def _count(value: int | None) -> str:
-    """Launches, or that there are no thousand that would do."""
     return ">1000" if value is None else str(value)
 
 
 def _notes(calibration: Calibration, alarms: FalseAlarms, blocks: int) -> list[str]:
-    """What the columns mean, and what is not known yet."""
     gate = f"{alarms.launches} + {alarms.launches} launches"
     notes = [
         "noise, change: standard deviations of logarithms in a launch, between launches, between sessions beyond that",
@@ -84,7 +80,6 @@ def _notes(calibration: Calibration, alarms: FalseAlarms, blocks: int) -> list[s
 
 
 def _sentence(noises: Sequence[Noise], alarms: FalseAlarms) -> str:
-    """What a gate here is worth."""
     seen = ", ".join(
         f"{_share(each.visible(alarms.launches))} ({METRICS[each.metric].title})"
         for each in primary_noise(noises)

@@ -48,7 +48,6 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def _fitting(found: Sequence[VerdictLine], console: Console) -> list[Column]:
-    """The columns that the console holds."""
     columns = _columns(found)
     for keys in _DROPPED_FIRST:
         if width(columns) <= console.width:
@@ -58,14 +57,12 @@ def _fitting(found: Sequence[VerdictLine], console: Console) -> list[Column]:
 
 
 def _sizes(comparison: Comparison, shown: AbstractSet[str]) -> Iterator[str]:
-    """How long the prompts are, and what the figures are in where the table has no column for it."""
     yield lengths(comparison)
     if "base" in shown and "unit" not in shown:
         yield units_of(line.metric for line in verdict_lines(comparison))
 
 
 def _columns(found: Sequence[VerdictLine]) -> list[Column]:
-    """All columns of the table."""
     texts = ("where", "metric", "unit", "verdict")
     heads = {
         "where": "prompt",
@@ -90,12 +87,10 @@ def _columns(found: Sequence[VerdictLine]) -> list[Column]:
 
 
 def _cell(line: VerdictLine, key: str) -> str:
-    """A cell as it stands in the table."""
     return HEADS[line.metric] if key == "metric" else plain(getattr(line, key))
 
 
 def _notes(comparison: Comparison) -> Iterator[str]:
-    """What was not compared, what changed, and what to mind."""
     told = agreement_remark(comparison)
     if told:
         yield told.text

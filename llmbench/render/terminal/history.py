@@ -82,7 +82,6 @@ def curve(values: Sequence[float | None], *, is_ascii: bool = False) -> str:
 
 
 def _curves(tracks: Sequence[Track], *, is_ascii: bool) -> list[Column]:
-    """A row a prompt and metric: the curve, and its ends."""
     known = [[point.median for point in track.points if point] for track in tracks]
     units = [METRICS[track.metric].unit for track in tracks]
     values = [[point.median if point else None for point in track.points[-CURVE:]] for track in tracks]
@@ -143,12 +142,10 @@ def _runs(line: HistoryLine, names: Sequence[str], plus_minus: str) -> list[Colu
 
 
 def _why(is_valid: bool, is_complete: bool) -> str:  # noqa: FBT001  both are said together
-    """Why a run cannot be a baseline."""
     return "INVALID" if not is_valid else "cut short" if not is_complete else "rows missing"
 
 
 def _mean(found: Summary | None, name: str, plus_minus: str) -> str:
-    """A mean with its margin."""
     if found is None:
         return "n/a"
     reach = margin(found, sign=plus_minus) if plus_minus else ""
@@ -164,12 +161,10 @@ def step(found: Change | None) -> str:
 
 
 def _texts(key: str, cells: Sequence[str]) -> Column:
-    """A column of words."""
     return Column(key=key, head=key, cells=tuple(cells), is_text=True)
 
 
 def _fitting(columns: list[Column], console: Console) -> list[Column]:
-    """The columns that the console holds, the least important left out."""
     for key in _DROPPED_FIRST:
         if width(columns) <= console.width:
             break
@@ -178,7 +173,6 @@ def _fitting(columns: list[Column], console: Console) -> list[Column]:
 
 
 def _legend(lines: Sequence[HistoryLine]) -> str:
-    """What stands in the tables."""
     several = any(len(line.setup.prompts) > 1 for line in lines)
     means = "geometric means over the prompts; " if several else ""
     return f"{means}step: from the last valid run before, ~ undecided, empty where unchanged"

@@ -80,7 +80,6 @@ class LiveLine:
         )
 
     def _draw(self, *, description: str, advance: int = 0, last: str | None = None) -> None:
-        """Update the line and draw it once."""
         if not self._is_shown:
             return
         self._progress.update(self._task, description=description, advance=advance)

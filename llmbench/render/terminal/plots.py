@@ -67,7 +67,6 @@ def render_plots(report: Report, console: Console) -> None:
 
 
 def _plots(report: Report, cell: int, settings: Mapping[str, str]) -> Iterator[_Plot]:
-    """The plots of a configuration."""
     rows = sorted((row for row in report.rows if row.cell == cell), key=lambda row: row.input_tokens)
     where = f" [{', '.join(f'{name}={value}' for name, value in settings.items())}]" if settings else ""
     for name in ("first_token", "next_token"):
@@ -84,7 +83,6 @@ def _plots(report: Report, cell: int, settings: Mapping[str, str]) -> Iterator[_
 
 
 def _against_length(rows: Sequence[Row], name: str) -> _Points | None:
-    """A metric against the input length; ``None`` where there are fewer than two lengths."""
     having = [row for row in rows if name in row.summaries]
     if len({row.input_tokens for row in having}) < 2:
         return None
@@ -98,7 +96,6 @@ def _against_length(rows: Sequence[Row], name: str) -> _Points | None:
 
 
 def _gaps(report: Report, cell: int) -> list[_Points]:
-    """The gaps of each prompt of a configuration under a mark of its own."""
     profiles = [profile for profile in token_gaps.gap_profiles(report.run) if profile.cell == cell]
     return [
         _Points(
@@ -112,7 +109,6 @@ def _gaps(report: Report, cell: int) -> list[_Points]:
 
 
 def _draw(plot: _Plot, *, width: int) -> str:
-    """The plot as lines of text."""
     from plotille import Figure
 
     figure = Figure()
@@ -154,5 +150,4 @@ def _ends(low: float, high: float, steps: float) -> tuple[float, float]:
 
 
 def _axis_label(value: float, chars: int, delta: float, left: bool = False) -> str:  # noqa: ARG001, FBT001, FBT002  plotille's
-    """A number on an axis, without zeros that say nothing."""
     return f"{value:<{chars}.6g}" if left else f"{value:>{chars}.6g}"

@@ -107,7 +107,6 @@ def sign(console: Console) -> str:
 
 
 def _titles(report: Report) -> Iterator[str]:
-    """What was measured and how often."""
     run, config = report.run, report.run.cells[0]
     engine = config.engine if run.version else ""
     varied = report.distinctions[0]
@@ -127,7 +126,6 @@ def _titles(report: Report) -> Iterator[str]:
 
 
 def _fitting(report: Report, console: Console) -> list[Column]:
-    """The columns that matter, as many as the console holds."""
     dropped: set[str] = set()
     columns = _columns(report, dropped, sign(console))
     for key in _DROPPED_FIRST:
@@ -139,7 +137,6 @@ def _fitting(report: Report, console: Console) -> list[Column]:
 
 
 def _columns(report: Report, dropped: set[str], plus_minus: str) -> list[Column]:
-    """Prompt, what sets configurations apart, sizes, and the metrics that exist."""
     rows = report.rows
     columns = [Column(key="prompt", head="prompt", cells=tuple(map(row_label, rows)), is_text=True)]
     for name in report.distinctions[0]:
@@ -174,7 +171,6 @@ def _metric_column(name: str, rows: Sequence[Row], plus_minus: str) -> Column:
 
 
 def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
-    """Load and memory, what the interval is, what to mind, and the definitions of what is shown."""
     yield from _load_and_memory(report)
     yield from bandwidth_sentences(report)
     yield from _placements(report)
@@ -195,7 +191,6 @@ def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
 
 
 def _placements(report: Report) -> Iterator[str]:
-    """Which sockets worked, configuration by configuration, where there are several to choose from."""
     for proof, apart in zip(report.proofs, report.distinctions, strict=True):
         if proof is not None and len(proof.machine.sockets) > 1:
             where = ", ".join(f"{name}={value}" for name, value in apart.items())
@@ -203,7 +198,6 @@ def _placements(report: Report) -> Iterator[str]:
 
 
 def _load_and_memory(report: Report) -> Iterator[str]:
-    """Load time and the highest memory, which are the same for all prompts."""
     found = []
     loads = [
         ", ".join(load_time(load.median, state) for state, load in by_state.items())

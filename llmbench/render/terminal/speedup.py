@@ -41,7 +41,6 @@ def render_speedup(found: Speedup, report: Report, console: Console) -> None:
 
 
 def _title(name: str, found: Speedup) -> str:
-    """What a table shows."""
     metric = METRICS[name]
     if name == "memory":
         return f"{metric.title}, {metric.unit.value}; times that of {found.base.name}"
@@ -49,7 +48,6 @@ def _title(name: str, found: Speedup) -> str:
 
 
 def _fitting(found: Speedup, name: str, lines: Sequence[SpeedupLine], console: Console) -> list[Column]:
-    """The columns of one metric, as many as the console holds."""
     columns = _columns(found, name, lines, console)
     for key in _DROPPED_FIRST:
         if width(columns) <= console.width:
@@ -59,7 +57,6 @@ def _fitting(found: Speedup, name: str, lines: Sequence[SpeedupLine], console: C
 
 
 def _columns(found: Speedup, name: str, lines: Sequence[SpeedupLine], console: Console) -> list[Column]:
-    """Input length, setup, value and its margin, speed-up, interval, efficiency."""
     unit = METRICS[name].unit
     entries = [line.entries[name] for line in lines]
     values = tuple(number_text(entry.summary.median, unit) for entry in entries)
@@ -113,7 +110,6 @@ def notes(found: Speedup, report: Report) -> Iterator[str]:
 
 
 def _setup_of(found: Speedup, cell: int) -> SocketSetup:
-    """The setup of a cell."""
     return next(each for each in found.setups if each.cell == cell)
 
 
@@ -138,7 +134,6 @@ def speedup_sentences(found: Speedup) -> Iterator[str]:
 
 
 def _why_nothing(found: Speedup) -> str:
-    """Why there is no answer."""
     proof = found.split.proof
     if proof is not None and proof.idle:
         return "because not every socket worked"
@@ -158,7 +153,6 @@ def spoken(ratio: Ratio, where: str = "") -> str:
 
 
 def _times(ratio: float) -> str:
-    """How many times faster or slower."""
     return f"{ratio:.2f}{TIMES_SIGN} faster" if ratio >= 1 else f"{1 / ratio:.2f}{TIMES_SIGN} slower"
 
 
@@ -179,10 +173,8 @@ def payment(found: Speedup) -> str:
 
 
 def _every(lengths: Sequence[int], word: str) -> str:
-    """The lengths that were measured."""
     return f"{word} length measured" if len(lengths) > 1 else counted(lengths[0], "token")
 
 
 def _plain_times(text: str, console: Console) -> str:
-    """The text with a letter in place of the sign of multiplication where the console has none."""
     return text.replace(TIMES_SIGN, "x") if console.options.ascii_only else text

@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 
-from llmbench.cli import profile as shown
+from llmbench.analysis.profile import ModelProfile, PassProfile
 from llmbench.engines.openvino.perf_counters import Operation
 from llmbench.measure import profile
-from llmbench.measure.profile import ModelProfile, PassProfile
+from llmbench.render.terminal.profile import profile_lines
 
 FIRST = PassProfile(
     wall_s=1.0,
@@ -76,7 +76,7 @@ def test_the_share_that_is_split_and_the_bound() -> None:
 def test_operations_that_do_not_add_up_are_said_so() -> None:
     """0.961 of 1 s is within a tenth; 0.08 of 0.1 s is not, and the text says it beside the figure."""
     assert (True, False) == (FIRST.is_whole, NEXT.is_whole)
-    text = list(shown.profile_lines(PROFILE))
+    text = list(profile_lines(PROFILE))
 
     assert "first token: operations take 961.0 of 1000 ms of wall time (96%)" in text
     assert any("(80%); NOT WITHIN A TENTH: the rest is in no operation" in line for line in text)
@@ -84,7 +84,7 @@ def test_operations_that_do_not_add_up_are_said_so() -> None:
 
 def test_the_table_has_both_phases_side_by_side_and_small_kinds_together() -> None:
     """Time and share of each; what is below half a percent in both is one row."""
-    text = "\n".join(shown.profile_lines(PROFILE))
+    text = "\n".join(profile_lines(PROFILE))
 
     assert "FullyConnectedCompressed (211)                 700.0  72.8%       60.00  75.0%" in text
     assert "1 other kinds" in text
@@ -105,12 +105,12 @@ def test_what_became_of_attention(model: dict[str, int], executed: dict[str, int
     """Found in the model as one operation, fused with its cache in the executable graph, or not."""
     found = dataclasses.replace(PROFILE, attention={"model": model, "executed": executed})
 
-    assert any(said in line for line in shown.profile_lines(found))
+    assert any(said in line for line in profile_lines(found))
 
 
 def test_precisions_and_code_are_told() -> None:
     """Element types that hold a hundredth of the constants, the cache, what computes, and the code by time."""
-    text = "\n".join(shown.profile_lines(PROFILE))
+    text = "\n".join(profile_lines(PROFILE))
 
     assert "weights: u4 52 MiB, u8 28 MiB; KV cache: u8; computed in: bf16" in text
     assert "first token brgemm_avx512_amx_bf16 73%, jit_avx512_bf16 6%; next tokens brgemm_avx2 100%" in text
