@@ -14,8 +14,10 @@ SCRIPT = "first=20ms,next=10ms,noise=1%"
 def measure(llmbench: Run) -> Run:
     """Measures a script into reports/ under a name."""
 
-    def run(name: str, *options: str, script: str = SCRIPT) -> subprocess.CompletedProcess[str]:
-        return llmbench(
+    def run(
+        name: str, *options: str, script: str = SCRIPT, by: Run = llmbench
+    ) -> subprocess.CompletedProcess[str]:
+        return by(
             *("run", "--engine", "scripted", "-m", script, "--name", name, "-p", "one two"),
             *("-n", "1", "-ic", "4", "--launches", "2", "--quiet", *options),
         )
@@ -29,13 +31,15 @@ def base_of(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.split()[1].rstrip(",")
 
 
-def test_latest_is_the_last_green_run_of_the_same(measure: Run, llmbench: Run, tmp_path: Path) -> None:
+def test_latest_is_the_last_green_run_of_the_same(
+    measure: Run, llmbench: Run, llmbench_process: Run, tmp_path: Path
+) -> None:
     """Not one of other settings, not one cut short, not one among busy neighbours, not one that came after."""
     assert measure("old").returncode == 0
     assert measure("good").returncode == 0
     assert measure("longer", "-ic", "5").returncode == 0
     assert measure("noisy", script="first=1s,foreign=20%").returncode == 5
-    assert measure("cut", script=f"{SCRIPT},crash=SIGKILL@2").returncode == 5
+    assert measure("cut", script=f"{SCRIPT},crash=SIGKILL@2", by=llmbench_process).returncode == 5
     (tmp_path / "reports/damaged.jsonl").write_text('{"event": "run started", "schema": 1}\n')
     (tmp_path / "reports/other.jsonl").write_text("no run\n")
     assert measure("candidate").returncode == 0

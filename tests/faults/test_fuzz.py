@@ -23,7 +23,7 @@ from llmbench.models.manifest import MANIFEST_NAME, read_manifest
 from llmbench.schema.run import Run
 from llmbench.store import importers, reader
 from llmbench.workloads import prompts
-from tests.conftest import story
+from tests.builders import story_of
 
 from .conftest import write_run
 
@@ -104,7 +104,7 @@ def _run_file_lines() -> list[str]:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.jsonl"
-        write_run(story(launches=1), path)
+        write_run(story_of(launches=1), path)
         return path.read_text().splitlines()
 
 
@@ -188,7 +188,7 @@ def _reports() -> dict[str, bytes]:
     from llmbench.render import csv
     from llmbench.render import json as json_reports
 
-    run = story(launches=1)
+    run = story_of(launches=1)
     return {
         "tidy": csv.tidy_csv(run).encode(),
         "llm_bench": csv.llm_bench_csv(run).encode(),

@@ -321,11 +321,11 @@ def broken_pair(tmp_path: Path) -> Path:
 
 @row_40
 def test_row_40_doctor_names_the_pair_and_run_imports_no_torch(
-    llmbench: Run, broken_pair: Path, tmp_path: Path
+    llmbench_process: Run, broken_pair: Path, tmp_path: Path
 ) -> None:
     """Doctor --strict is exit 4; a run does not so much as look at torch."""
-    doctor = llmbench("doctor", "--strict", "--no-bandwidth", PYTHONPATH=str(broken_pair))
-    ran = llmbench(*FAST, PYTHONPATH=str(broken_pair))
+    doctor = llmbench_process("doctor", "--strict", "--no-bandwidth", PYTHONPATH=str(broken_pair))
+    ran = llmbench_process(*FAST, PYTHONPATH=str(broken_pair))
 
     assert doctor.returncode == 4, doctor.stderr
     assert "torchvision 0.28.0 beside torch 2.13.0+cpu" in doctor.stdout
@@ -337,11 +337,11 @@ def test_row_40_doctor_names_the_pair_and_run_imports_no_torch(
 @row_40
 @pytest.mark.model
 def test_row_40_no_engine_of_run_imports_torch(
-    llmbench: Run, broken_pair: Path, demo_ir: Path, tmp_path: Path
+    llmbench_process: Run, broken_pair: Path, demo_ir: Path, tmp_path: Path
 ) -> None:
     """The same with a real model, with each engine that run has."""
     for engine in ("genai", "core"):
-        done = llmbench(
+        done = llmbench_process(
             *(
                 "run",
                 "-m",

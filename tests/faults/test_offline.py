@@ -92,7 +92,7 @@ def test_no_engine_uses_the_network(demo_ir: Path, tmp_path: Path) -> None:
 
 
 @network
-def test_workers_are_told_to_stay_offline(llmbench: Run, tmp_path: Path) -> None:
+def test_workers_are_told_to_stay_offline(llmbench_process: Run, tmp_path: Path) -> None:
     """Offline variables are set whatever the user's are, and telemetry of the engine cannot be imported."""
     interfere(
         tmp_path / "code",
@@ -101,7 +101,7 @@ def test_workers_are_told_to_stay_offline(llmbench: Run, tmp_path: Path) -> None
         "        file.write(' '.join(os.environ.get(n, '-') for n in "
         "('HF_HUB_OFFLINE', 'TRANSFORMERS_OFFLINE', 'HF_HUB_DISABLE_TELEMETRY')))\n",
     )
-    llmbench(*FAST, PYTHONPATH=str(tmp_path / "code"), HF_HUB_OFFLINE="0", TRANSFORMERS_OFFLINE="0")
+    llmbench_process(*FAST, PYTHONPATH=str(tmp_path / "code"), HF_HUB_OFFLINE="0", TRANSFORMERS_OFFLINE="0")
     program = (
         "from llmbench.engines.openvino.device import import_openvino; "
         "import_openvino(); import openvino_telemetry"

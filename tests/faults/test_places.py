@@ -41,7 +41,7 @@ def _assert_untouched(tmp_path: Path) -> None:
 
 @places
 def test_run_and_report_write_where_they_are_told_and_nowhere_else(
-    llmbench: Run, tmp_path: Path, watched_home: dict[str, str]
+    llmbench_process: Run, tmp_path: Path, watched_home: dict[str, str]
 ) -> None:
     """The output folder holds the run, the files asked for are there, and home and temporary folder are as before."""
     commands = (
@@ -57,7 +57,7 @@ def test_run_and_report_write_where_they_are_told_and_nowhere_else(
         ("doctor", "--no-bandwidth"),
     )
     for command in commands:
-        done = llmbench(*command, **watched_home)
+        done = llmbench_process(*command, **watched_home)
         assert done.returncode in {0, 1}, done.stderr
     _assert_untouched(tmp_path)
     left = {path.relative_to(tmp_path).parts[0] for path in files_below(tmp_path)} - {"home"}
@@ -69,11 +69,11 @@ def test_run_and_report_write_where_they_are_told_and_nowhere_else(
 @pytest.mark.model
 @pytest.mark.parametrize("engine", ["genai", "core"])
 def test_a_real_engine_writes_nothing_either(
-    llmbench: Run, demo_ir: Path, tmp_path: Path, *, watched_home: dict[str, str], engine: str
+    llmbench_process: Run, demo_ir: Path, tmp_path: Path, *, watched_home: dict[str, str], engine: str
 ) -> None:
     """Loading the engine leaves no telemetry, no cache and no temporary file; the model's folder is as it was."""
     before = files_below(demo_ir)
-    done = llmbench(
+    done = llmbench_process(
         *("run", "-m", str(demo_ir), "--engine", engine, "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1"),
         **watched_home,
     )
@@ -134,18 +134,18 @@ def test_symbolic_links_are_not_followed(llmbench: Run, tmp_path: Path) -> None:
 
 @places
 def test_a_property_does_not_have_the_engine_write_elsewhere(
-    llmbench: Run, ir_of: MakeIr, tmp_path: Path, watched_home: dict[str, str]
+    llmbench_process: Run, ir_of: MakeIr, tmp_path: Path, watched_home: dict[str, str]
 ) -> None:
     """CACHE_DIR outside the output folder and the cache is refused, also by way of a link; inside it is fine."""
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/link").symlink_to(tmp_path / "home")
     run = ("run", "-m", str(ir_of()))
     for outside in ("/var/ov", "elsewhere", "reports/../elsewhere", "reports/link"):
-        done = llmbench(*run, "-lc", f"CACHE_DIR={outside}", **watched_home)
+        done = llmbench_process(*run, "-lc", f"CACHE_DIR={outside}", **watched_home)
         assert done.returncode == 2, done.stderr
         assert "property CACHE_DIR leads to" in done.stderr
         assert str(tmp_path / "reports") in done.stderr
-    assert llmbench(*FAST, "-lc", "CACHE_DIR=reports/cache", **watched_home).returncode == 0
+    assert llmbench_process(*FAST, "-lc", "CACHE_DIR=reports/cache", **watched_home).returncode == 0
     _assert_untouched(tmp_path)
 
 

@@ -59,11 +59,12 @@ def _assert_no_canary(folder: Path, *outputs: str) -> None:
     ids=lambda options: options[0] if options else "environment",
 )
 def test_no_secret_of_environment_or_arguments_is_written_or_said(
-    llmbench: Run, tmp_path: Path, options: tuple[str, ...]
+    llmbench: Run, llmbench_process: Run, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    """Whether the run succeeds or not, no file and no line holds it."""
+    """Whether the run succeeds or not, no file and no line holds it; where options hold none, in a real worker too."""
+    call = llmbench if options else llmbench_process
     base = FAST if "--resume" not in options else ("run",)
-    ran = llmbench(*base, *options, "-r", "out.csv", "-rj", "out.json", **_ENVIRONMENT)
+    ran = call(*base, *options, "-r", "out.csv", "-rj", "out.json", **_ENVIRONMENT)
     outputs = [ran.stdout, ran.stderr]
     for path in tmp_path.glob("reports/*.jsonl"):
         for kind in ("csv", *(() if options else ("json", "html"))):
@@ -116,7 +117,7 @@ def test_a_run_without_its_secret_is_not_resumed_as_if_it_were_whole(llmbench: R
 
 
 @secrets
-def test_no_secret_in_what_a_worker_said_before_it_died(llmbench: Run, tmp_path: Path) -> None:
+def test_no_secret_in_what_a_worker_said_before_it_died(llmbench_process: Run, tmp_path: Path) -> None:
     """The last lines of its log are kept in the run file and shown: redacted."""
     interfere(
         tmp_path / "code",
@@ -124,7 +125,9 @@ def test_no_secret_in_what_a_worker_said_before_it_died(llmbench: Run, tmp_path:
         "    print('cannot reach https://user:' + os.environ['CANARY'] + '@host', file=sys.stderr)\n"
         "    raise SystemExit('with ' + os.environ['HF_TOKEN'])\n",
     )
-    done = llmbench(*FAST, "--name", "x", CANARY=CANARY, PYTHONPATH=str(tmp_path / "code"), **_ENVIRONMENT)
+    done = llmbench_process(
+        *FAST, "--name", "x", CANARY=CANARY, PYTHONPATH=str(tmp_path / "code"), **_ENVIRONMENT
+    )
     (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5
@@ -134,7 +137,7 @@ def test_no_secret_in_what_a_worker_said_before_it_died(llmbench: Run, tmp_path:
 
 
 @secrets
-def test_no_secret_in_the_traceback_of_a_bug(llmbench: Run, tmp_path: Path) -> None:
+def test_no_secret_in_the_traceback_of_a_bug(llmbench_process: Run, tmp_path: Path) -> None:
     """A bug keeps its traceback and exits 70; the traceback is redacted, and steers no terminal."""
     interfere(
         tmp_path / "code",
@@ -144,7 +147,7 @@ def test_no_secret_in_the_traceback_of_a_bug(llmbench: Run, tmp_path: Path) -> N
         "import llmbench.workloads.prompts\n"
         "llmbench.workloads.prompts.given = fail\n",
     )
-    done = llmbench(
+    done = llmbench_process(
         *FAST,
         CANARY=CANARY,
         PYTHONPATH=f"{tmp_path / 'code'}:{ROOT}",

@@ -76,10 +76,12 @@ def test_row_07_a_native_generate_is_interrupted(
 
 @row_8
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGBUS", "SIGKILL"])
-def test_row_08_a_crash_is_named_and_other_launches_go_on(llmbench: Run, tmp_path: Path, name: str) -> None:
+def test_row_08_a_crash_is_named_and_other_launches_go_on(
+    llmbench_process: Run, tmp_path: Path, name: str
+) -> None:
     """Exit 5; signal and phase are told, on the screen and in the file; with --keep-going the others are made."""
     crash = ("run", "-m", f"first=1ms,crash={name}@3", *SCRIPTED, "-n", "3", "-ic", "4", "--launches", "2")
-    done = llmbench(*crash, "--name", "x", "--keep-going")
+    done = llmbench_process(*crash, "--name", "x", "--keep-going")
     run = reader.read_run(tmp_path / "reports/x.jsonl")
 
     assert done.returncode == 5
@@ -90,12 +92,12 @@ def test_row_08_a_crash_is_named_and_other_launches_go_on(llmbench: Run, tmp_pat
         assert launch.failure is not None
         assert (name, "iteration 2, prompt 0") == (launch.failure.signal, launch.failure.phase)
         assert 2 == len(launch.measurements)
-    assert llmbench(*crash, "--name", "y").returncode == 5
+    assert llmbench_process(*crash, "--name", "y").returncode == 5
     assert 1 == len(reader.read_run(tmp_path / "reports/y.jsonl").launches)
 
 
 @row_8
-def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench: Run) -> None:
+def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench_process: Run) -> None:
     """What a worker printed before it died stands in the run file; here a package that is broken."""
     broken = tmp_path / "broken"
     broken.mkdir()
@@ -105,7 +107,7 @@ def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench: Ru
         "    print('a library says farewell', file=sys.stderr, flush=True)\n"
         "    os._exit(9)\n"
     )
-    done = llmbench("run", "-m", "first=1ms", *SCRIPTED, "--name", "x", PYTHONPATH=str(broken))
+    done = llmbench_process("run", "-m", "first=1ms", *SCRIPTED, "--name", "x", PYTHONPATH=str(broken))
     (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5
@@ -120,14 +122,14 @@ def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench: Ru
     [("hang@3", "no first token in 8 s"), ("stall@3", "no token after token 1 in 8 s")],
 )
 def test_row_10_a_hang_is_ended_phase_by_phase_with_its_stack(
-    llmbench: Run, tmp_path: Path, script: str, said: str
+    llmbench_process: Run, tmp_path: Path, script: str, said: str
 ) -> None:
     """Exit 5: what was waited for and how long is told, and where the worker stood is kept.
 
     Eight seconds, for they are those of the loading too, and a busy machine starts an interpreter slowly.
     """
     broken = ("run", "-m", f"first=1ms,{script}", *SCRIPTED, "-n", "9", "-ic", "4", "--name", "x")
-    done = llmbench(*broken, "--timeout", "8s")
+    done = llmbench_process(*broken, "--timeout", "8s")
     (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5, done.stderr
@@ -138,14 +140,14 @@ def test_row_10_a_hang_is_ended_phase_by_phase_with_its_stack(
 
 
 @row_10
-def test_row_10_a_load_that_hangs_is_ended(llmbench: Run, tmp_path: Path) -> None:
+def test_row_10_a_load_that_hangs_is_ended(llmbench_process: Run, tmp_path: Path) -> None:
     """The watchdog watches the loading too, the start of the interpreter included."""
     slow = tmp_path / "slow"
     slow.mkdir()
     (slow / "sitecustomize.py").write_text(
         "import os, time\nif 'LLMBENCH_LAUNCH' in os.environ:\n    time.sleep(3600)\n"
     )
-    done = llmbench("run", "-m", "first=1ms", *SCRIPTED, "--timeout", "1s", PYTHONPATH=str(slow))
+    done = llmbench_process("run", "-m", "first=1ms", *SCRIPTED, "--timeout", "1s", PYTHONPATH=str(slow))
 
     assert done.returncode == 5
     assert "no answer in 1 s during load" in done.stderr

@@ -1,0 +1,190 @@
+"""Runs and comparisons built by hand, for tests of what is made of them."""
+
+import dataclasses
+from collections.abc import Iterable
+from collections.abc import Sequence as Values
+
+from llmbench.analysis.comparison.compare import Comparison, compare
+from llmbench.analysis.comparison.rule import COMPARED
+from llmbench.analysis.report import summarize_run
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Conditions, Measurement, Memory, Sequence
+from llmbench.schema.run import Cpu, Environment, InForce, Launch, Outcome, Provenance, Run, Topology
+from llmbench.schema.units import NS_PER_MS, ns_from_ms
+
+
+def request_of(
+    *sequences: Values[float],
+    counts: tuple[int, ...] = (),
+    infer_ms: Values[float] = (),
+    input_tokens: int = 32,
+    **fields: object,
+) -> Measurement:
+    """A request that starts at 1,000 ms; each sequence lists its instants in ms after that."""
+    values: dict[str, object] = {
+        "launch": 0,
+        "iteration": 1,
+        "prompt": 0,
+        "is_warmup": False,
+        "start_ns": ns_from_ms(1000),
+        "end_ns": ns_from_ms(1000 + max((at[-1] for at in sequences if at), default=0)),
+        "started_at": "2026-01-02T03:04:05.000006",
+        "ended_at": "2026-01-02T03:04:06.000007",
+        "asked_tokens": max((len(at) for at in sequences), default=0),
+        "sequences": tuple(
+            Sequence(
+                input_tokens=input_tokens,
+                at_ns=tuple(ns_from_ms(1000 + ms) for ms in at),
+                counts=counts,
+                text="some text",
+            )
+            for at in sequences
+        ),
+        "infer_ns": tuple(round(ms * NS_PER_MS) for ms in infer_ms),
+    }
+    return Measurement(**(values | fields))  # type: ignore[arg-type]
+
+
+def launch_of(measurements: Iterable[Measurement] = (), *, index: int = 0, **fields: object) -> Launch:
+    """A finished launch that loaded in two seconds."""
+    values: dict[str, object] = {
+        "index": index,
+        "cell": 0,
+        "started_at": "2026-01-02T03:04:00",
+        "load_s": 2.0,
+        "outcome": Outcome.FINISHED,
+        "measurements": tuple(measurements),
+    }
+    return Launch(**(values | fields))  # type: ignore[arg-type]
+
+
+ENVIRONMENT = Environment(
+    cpu_model="Example CPU 9000",
+    topology=Topology(
+        cpus=(Cpu(number=0, socket=0, core=0, node=0), Cpu(number=1, socket=0, core=1, node=0)),
+        allowed=(0, 1),
+    ),
+    memory_bytes=24 << 30,
+    kernel="6.1.0",
+    versions={"openvino": "2026.4.1", "llmbench": "0.1.0"},
+    variables={},
+    governor="performance",
+)
+
+
+def run_of(launches: Iterable[Launch] = (), **fields: object) -> Run:
+    """A complete run of one cell with one prompt."""
+    values: dict[str, object] = {
+        "id": "20260102T030400Z-model-abc123",
+        "started_at": "2026-01-02T03:04:00+00:00",
+        "version": "0.1.0",
+        "cells": (
+            RunConfig(
+                model="models/tiny", prompts=(Prompt(set="short", index=0, text="Hello"),), output_tokens=4
+            ),
+        ),
+        "environment": ENVIRONMENT,
+        "provenance": Provenance(path="models/tiny", known=True, source="hub", source_id="example/tiny"),
+        "launches": tuple(launches),
+        "is_complete": True,
+    }
+    return Run(**(values | fields))  # type: ignore[arg-type]
+
+
+MIB = 1 << 20
+
+
+def _request(launch: int, iteration: int, prompt: int, ms: float) -> Measurement:
+    """A request of the story: first token after *ms*, a second that is slower, and two more of 10 ms."""
+    return request_of(
+        [ms, ms + 15, ms + 25, ms + 35],
+        infer_ms=[ms - 1, 14, 9, 9],
+        input_tokens=(32, 512)[prompt],
+        launch=launch,
+        iteration=iteration,
+        prompt=prompt,
+        is_warmup=iteration == 0,
+        tokenize_ns=1_000_000,
+        detokenize_ns=500_000,
+        started_at=f"2026-01-02T03:0{launch}:{iteration:02d}.{prompt}00000",
+        ended_at=f"2026-01-02T03:0{launch}:{iteration:02d}.{prompt}50000",
+        memory=Memory(
+            initial_bytes=100 * MIB,
+            peak_bytes=150 * MIB,
+            initial_system_bytes=1000 * MIB,
+            system_bytes=1100 * MIB,
+        ),
+        conditions=Conditions(wall_s=1.0, cpus=2, own_s=1.0, foreign_s=0.0),
+    )
+
+
+def story_of(factor: float = 1.0, *, launches: int = 2, noise: Values[float] = (1.0, 1.02, 0.99)) -> Run:
+    """Two prompts, a warm-up and two iterations a launch; first tokens of 100 and 400 ms times *factor*.
+
+    Launches differ by *noise*. Every latency of the second request of launch 1 was spoilt by a neighbour.
+    """
+    config = RunConfig(
+        model="models/tiny/pytorch/dldt/INT8",
+        prompts=(
+            Prompt(set="ladder", index=0, tokens=32),
+            Prompt(set="ladder", index=1, tokens=512),
+        ),
+        properties={"NUM_STREAMS": 1},
+        output_tokens=4,
+        iterations=2,
+        launches=launches,
+    )
+    made = []
+    for index in range(launches):
+        scale = factor * noise[index % len(noise)]
+        requests = [
+            _request(index, iteration, prompt, (100, 400)[prompt] * scale * (3 if iteration == 0 else 1))
+            for iteration in range(3)
+            for prompt in range(2)
+        ]
+        if index == 1:
+            noisy = Conditions(wall_s=1.0, cpus=2, own_s=1.0, foreign_s=0.8)
+            requests[4] = dataclasses.replace(requests[4], conditions=noisy)
+        memory = Memory(
+            initial_bytes=50 * MIB,
+            peak_bytes=90 * MIB,
+            initial_system_bytes=900 * MIB,
+            system_bytes=980 * MIB,
+        )
+        in_force = InForce(properties={"INFERENCE_NUM_THREADS": "2"}, attention="pa")
+        made.append(
+            launch_of(requests, index=index, load_s=2.5 + index, load_memory=memory, in_force=in_force)
+        )
+    provenance = Provenance(
+        path=config.model,
+        known=True,
+        source="hub",
+        source_id="example/tiny",
+        revision="0123abc",
+        weight_format="int8",
+        content_sha256="ab" * 32,
+    )
+    return run_of(made, cells=(config,), provenance=provenance)
+
+
+def comparison_of(kind: str) -> Comparison:
+    """Two stories compared: *kind* is the verdict they come to."""
+    quiet = (1.0, 1.001, 0.999)
+    base, other = story_of(launches=3, noise=quiet), story_of(launches=3, noise=quiet)
+    newer = dataclasses.replace(
+        other,
+        environment=dataclasses.replace(ENVIRONMENT, versions={"openvino": "2026.5.0", "llmbench": "0.1.0"}),
+    )
+    stranger = dataclasses.replace(other, environment=dataclasses.replace(ENVIRONMENT, cpu_model="Other CPU"))
+    pairs = {
+        "regressed": (
+            base,
+            dataclasses.replace(newer, launches=story_of(1.2, launches=3, noise=quiet).launches),
+        ),
+        "improved": (base, story_of(0.8, launches=3, noise=quiet)),
+        "unchanged": (base, other),
+        "inconclusive": (story_of(launches=3), story_of(1.03, launches=3)),
+        "one launch": (story_of(launches=1), story_of(1.3, launches=1)),
+        "incomparable": (base, stranger),
+    }
+    return compare(*(summarize_run(run, COMPARED) for run in pairs[kind]))
