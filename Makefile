@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # A test starts this package some two thousand times: compiled once, not each time.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test lint unit model aa bench clean
+.PHONY: demo test lint docs unit model aa bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -24,13 +24,18 @@ $(VENV)/.all: $(BIN)/python pyproject.toml
 demo: $(VENV)/.base
 	$(BIN)/llmbench demo
 
-test: lint unit model
+test: lint docs unit model
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site is read offline: a broken link or anchor is an error, and so is a script, style or font of another host.
+docs: $(VENV)/.all
+	$(BIN)/sphinx-build -q -W --keep-going -E -d build/doctrees docs build/docs
+	! grep -rE '(src|href)="(https?:)?//[^"]*\.(css|js|woff2?|svg|png)|url\(["'"'"']?(https?:)?//' build/docs --include='*.html' --include='*.css'
 
 # Two cores: unit tests side by side, real models one after the other so that they do not disturb each other.
 unit: $(VENV)/.all

@@ -1,0 +1,44 @@
+"""Configuration of the documentation site: ``make docs`` builds it into build/docs."""
+
+import re
+
+from sphinx.application import Sphinx
+
+from llmbench import __version__
+
+project = "llmbench"
+author = "the llmbench authors"
+release = __version__
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+
+# Every heading is an anchor, so that a link to one that is gone fails the build.
+myst_heading_anchors = 4
+suppress_warnings = ["myst.header"]  # the README starts with its own title inside the front page
+
+# A bare name in backticks is code, in docstrings as in Markdown; blocks without a language are terminal output.
+default_role = "code"
+highlight_language = "none"
+
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_class_signature = "separated"
+autodoc_default_options = {"members": True, "undoc-members": True, "exclude-members": "__new__, __init__"}
+python_use_unqualified_type_names = True
+python_display_short_literal_types = True
+add_module_names = False
+
+html_theme = "furo"
+html_title = f"llmbench {release}"
+html_show_sphinx = False
+html_show_copyright = False
+html_copy_source = False
+
+
+def _link_root_pages(_app: Sphinx, _name: str, source: list[str]) -> None:
+    """Point links to pages at the repository's root, as ``../SECURITY.md``, to their copies in the site."""
+    source[0] = re.sub(r"\]\(\.\./([A-Z]+)\.md", lambda found: f"]({found[1].lower()}.md", source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Register the rewriting of links, which on a repository's own pages lead out of docs/."""
+    app.connect("source-read", _link_root_pages)
