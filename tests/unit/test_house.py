@@ -1,0 +1,232 @@
+"""The house rules that no linter knows: names, shapes, and pages that name what exists."""
+
+import ast
+import itertools
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "llmbench"
+MODULES = {
+    path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")
+}
+PACKAGES = sorted(name.removesuffix("/__init__.py") for name in MODULES if name.endswith("/__init__.py"))
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+SHARED_NAMES = {
+    "command": "every subcommand's module has one, which `cli.main` imports by that name",
+    "main": "what a process runs: the command line, a worker, a step",
+    "do": "the protocol of a step: the work in its child process",
+    "REQUESTS": "the protocol of a step: its requests by name",
+    "Run": "the interface's run is the stored one with `to_pandas`",
+    "compare": "the interface's `compare` takes runs where the analysis takes reports",
+    "measure": "the interface's `measure` is that of the session",
+    "read_run": "a recipe and a run file: one of them is to be renamed",
+}
+"""Public names that several modules define, and why."""
+
+NOUNS = {"pairing", "pinning", "timing", "scripted"}
+"""Module names that end as a participle does, and are none; the scripted engine is called so."""
+
+STAND_ALONE = {
+    "__main__.py": "`python -m llmbench`",
+    "_version.py": "setuptools reads it without importing the package",
+    "cli/options/resolve.py": "between the options and the models on disk",
+    "engines/openvino/tokenizer.py": "two engines use it",
+    "files/atomic.py": "everything that writes a file uses it",
+    "machine/procfs.py": "the one reader of /proc and /sys",
+    "measure/heartbeat.py": "shared memory of two processes",
+    "render/html/cells.py": "several tables of the page share it",
+    "render/junit.py": "one file an output format",
+    "schema/progress.py": "converting, fetching and the screen share it",
+}
+"""Modules below 60 lines, and why each stands alone."""
+
+OLD_WORDS = {
+    "told": "reported, recorded, parsed",
+    "said": "recorded",
+    "asked": "requested",
+    "answer": "response",
+    "answers": "responses",
+    "in_force": "effective",
+    "hold": "pin",
+    "held": "pinned",
+    "place": "placement, affinity",
+    "foreign": "other processes, interference",
+    "took": "used",
+    "neighbour": "other process",
+    "neighbours": "other processes",
+    "ability": "capability",
+    "abilities": "capabilities",
+    "parting": "divergence",
+    "steady": "stable",
+    "steadiness": "stability",
+    "traffic": "bandwidth",
+    "subject": "model",
+    "subjects": "models",
+}
+"""Words that no identifier holds, and the field's own."""
+
+OLD_WORDS_LEFT = {
+    (module, word)
+    for line in (ROOT / "tests/data/old_words.txt").read_text().splitlines()
+    for module, *words in [line.split()]
+    for word in words
+}
+"""Modules that still use such a word, one per line: a list that only shrinks."""
+
+
+def definitions(tree: ast.Module) -> Iterator[str]:
+    """Public names that a module defines at its top level; what it imports is not its own."""
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Assign(targets=targets):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+
+
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function of a module, nested ones included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function after its signature and its docstring."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def words(module: str, tree: ast.Module) -> set[str]:
+    """Words of a module's name and of its identifiers: `InForce` has in_force, in, and force."""
+    names = {
+        value
+        for node in ast.walk(tree)
+        if not isinstance(node, ast.Constant)
+        for _, value in ast.iter_fields(node)
+        if isinstance(value, str)
+    }
+    parts = [
+        re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part).lower().split("_")
+        for name in (*names, module.removesuffix(".py"))
+        for part in re.split("[./]", name)
+    ]
+    pairs = {f"{first}_{second}" for each in parts for first, second in itertools.pairwise(each)}
+    return pairs.union(*parts)
+
+
+def test_a_public_name_means_one_thing() -> None:
+    """No public name is defined at the top level of two modules."""
+    homes = defaultdict(set)
+    for module, tree in MODULES.items():
+        for name in definitions(tree):
+            homes[name].add(module)
+    twice = {name: where for name, where in homes.items() if len(where) > 1 and not name.startswith("_")}
+
+    assert {} == {name: where for name, where in twice.items() if name not in SHARED_NAMES}
+
+
+def test_modules_are_named_by_nouns() -> None:
+    """No participle, and no name that says nothing."""
+    names = {part for module in MODULES for part in module.removesuffix(".py").split("/")}
+
+    assert {name for name in names if re.search("(ed|ing)$", name)} <= NOUNS
+    assert not {name for name in names if re.search("utils?|common|helper|manager|handler", name)}
+
+
+def test_the_root_of_the_package_is_small() -> None:
+    """At most eight files: what is more belongs in a package."""
+    assert len([path for path in PACKAGE.iterdir() if path.is_file()]) <= 8
+
+
+def test_a_small_module_has_a_reason() -> None:
+    """Below 60 lines, a module is in the table above or is a package's own."""
+    lines = {name: len((PACKAGE / name).read_text().splitlines()) for name in MODULES}
+    small = {name for name, count in lines.items() if count < 60 and not name.endswith("__init__.py")}
+
+    assert small <= STAND_ALONE.keys()
+
+
+def test_every_module_says_what_it_answers() -> None:
+    """A docstring, packages included."""
+    assert not [name for name, tree in MODULES.items() if not ast.get_docstring(tree)]
+
+
+def test_identifiers_use_the_terms_of_the_field() -> None:
+    """No identifier holds a word that outsiders have to read twice, but for those on the list."""
+    used = {(name, word) for name, tree in MODULES.items() for word in words(name, tree) & OLD_WORDS.keys()}
+
+    assert [] == [f"{name}: {word}; write {OLD_WORDS[word]}" for name, word in sorted(used - OLD_WORDS_LEFT)]
+
+
+def test_functions_are_short() -> None:
+    """Half have at most 8 lines, nine of ten at most 25, none more than 50."""
+    lines = {
+        (module, function.name, function.lineno): body_lines(function)
+        for module, tree in MODULES.items()
+        for function in functions(tree)
+    }
+
+    assert {} == {function: count for function, count in lines.items() if count > 50}
+    assert statistics.median(lines.values()) <= 8
+    assert statistics.quantiles(lines.values(), n=10)[-1] <= 25
+
+
+def test_functions_say_what_they_return() -> None:
+    """Every one, nested ones included; mypy does not look into those without any annotation."""
+    assert [] == [
+        (module, function.name)
+        for module, tree in MODULES.items()
+        for function in functions(tree)
+        if function.returns is None
+    ]
+
+
+def test_the_architecture_names_every_package() -> None:
+    """As a path in backticks that ends in a slash."""
+    missing = [name for name in PACKAGES if f"`{name}/`" not in ARCHITECTURE]
+
+    assert [] == missing
+
+
+@pytest.mark.parametrize("page", [ARCHITECTURE, CONTRIBUTING], ids=["architecture", "contributing"])
+def test_what_a_page_names_exists(page: str) -> None:
+    """Paths in backticks, from the repository's root or the package's, and names in them: `path.py::name`."""
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]*)+|[\w-]+\.(?:py|toml|md))(?:::(\w+))?`", page)
+    assert named
+    for path, name in named:
+        found = [base / path for base in (ROOT, PACKAGE) if (base / path).exists()]
+        assert found, path
+        if name:
+            assert re.search(rf"\b{name}\b", found[0].read_text()), f"{path}::{name}"
+
+
+def yaml_files() -> list[Path]:
+    """The YAML that tools of others read, and nothing of ours does."""
+    return sorted([*ROOT.glob(".*.yaml"), *ROOT.glob(".github/**/*.yml"), *ROOT.glob("docs/*.yml")])
+
+
+@pytest.mark.parametrize("path", yaml_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_yaml_reads(path: Path) -> None:
+    """It parses, and is what its reader expects: a mapping."""
+    yaml = pytest.importorskip("yaml")
+    content: Any = yaml.safe_load(path.read_text())
+
+    assert isinstance(content, dict)
+
+
+def test_the_workflow_runs_the_gate() -> None:
+    """The same script as everywhere else, so that there is one gate."""
+    assert "run: .ci/run" in (ROOT / ".github/workflows/gate.yml").read_text()
