@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.unit.test_hub import COMMIT, Hub
 
 from llmbench.convert import pipeline, verification
 from llmbench.convert.request import ConvertRequest
@@ -18,6 +17,7 @@ from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.models import locate
 from llmbench.models.manifest import Manifest, read_manifest
 from tests import hf_model
+from tests.unit.models.test_hub import COMMIT, Hub
 from tests.waiting import is_gone, wait_until
 
 Done = subprocess.CompletedProcess[str]
@@ -80,7 +80,7 @@ def test_several_recipes_may_share_options() -> None:
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A base install measures; to convert takes the extra, named before anything is tried."""
-    from tests.unit.test_sources import CONFIG, write_safetensors
+    from tests.unit.models.test_sources import CONFIG, write_safetensors
 
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     (tmp_path / "tokenizer.json").write_text("{}")

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.unit.test_ir import add_manifest, make_ir
 
 from llmbench.errors import InputError
 from llmbench.measure import session
@@ -14,6 +13,7 @@ from llmbench.models.resolve import find_subject
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Run
 from llmbench.store.reader import Contents
+from tests.unit.models.test_locate import add_manifest, make_ir
 
 FORMATS = ("int8", "int4")
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.test_ir import NAMES, XML, add_manifest, make_ir
 
 from llmbench.analysis.comparison.differences import changes
 from llmbench.errors import InputError
@@ -17,6 +16,7 @@ from llmbench.models import locate
 from llmbench.models.resolve import Subject, complete, find_subject
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Provenance, Run
+from tests.unit.models.test_locate import NAMES, XML, add_manifest, make_ir
 
 CONFIG = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="x"),))
 NAN = struct.pack("<f", float("nan"))

@@ -2,13 +2,13 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import pytest
-from tests.unit.test_comparison import compared, verdicts
 
 from llmbench.analysis.comparison.rule import Rule, Verdict
 from llmbench.errors import InputError
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import InForce, Launch, Provenance, Run
+from tests.unit.analysis.comparison.test_compare import compared, verdicts
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]

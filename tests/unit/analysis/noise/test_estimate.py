@@ -3,11 +3,11 @@ import math
 from collections.abc import Callable, Sequence
 
 import pytest
-from llmbench.analysis.noise.estimate_noise import Noise, comparable_sessions, estimate_noise, footnotes
 
 from llmbench.analysis.comparison.compare import Comparison
-from llmbench.analysis.noise import estimate_noise as noise
+from llmbench.analysis.noise import estimate as noise
 from llmbench.analysis.noise.calibration import Calibration, CalibrationSession, NoiseSeries
+from llmbench.analysis.noise.estimate import Noise, comparable_sessions, estimate_noise, footnotes
 
 Compare = Callable[[str], Comparison]
 
