@@ -4,8 +4,6 @@ transformers reads a GGUF's weights well but builds a broken tokenizer from it, 
 tiny model is for the speed of tests, not for proof.
 """
 
-import fcntl
-import shutil
 from pathlib import Path
 
 CONTROL_TOKEN = 3
@@ -15,17 +13,10 @@ TINY_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor 
 
 
 def build(gguf: Path, folder: Path) -> Path:
-    """*folder*, holding the model of *gguf* as a hub would; made once, under a temporary name, and kept."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "config.json").exists():
-            partial = folder.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            _save_weights(gguf, partial)
-            _save_tokenizer(gguf, partial)
-            partial.rename(folder)
+    """*folder*, holding the model of *gguf* as a hub would."""
+    folder.mkdir(parents=True)
+    _save_weights(gguf, folder)
+    _save_tokenizer(gguf, folder)
     return folder
 
 

@@ -223,7 +223,7 @@ def _manifest(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         source=source.origin,
         recipe=recipe,
-        versions=_versions(),
+        versions=converter_versions(),
         context_tokens=context_tokens,
         files={},
         agreement=findings.agreement,
@@ -233,8 +233,8 @@ def _manifest(
     )
 
 
-def _versions() -> dict[str, str]:
-    """Versions of the packages that had a hand in it, as installed here."""
+def converter_versions() -> dict[str, str]:
+    """Return the installed versions of the packages that shape a conversion."""
     found = {"llmbench": __version__}
     for name in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -11,9 +11,7 @@ import pytest
 
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.validity import TICKS_ALLOWED_S
-from llmbench.convert import pipeline
 from llmbench.convert.pipeline import Converted
-from llmbench.convert.request import ConvertRequest
 from llmbench.engines import catalog
 from llmbench.engines.base import EngineRequest, EngineSession, Generation
 from llmbench.engines.clock_check import suspicions
@@ -23,7 +21,8 @@ from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Finish, Measurement
 from llmbench.schema.run import Run as Recorded
 from llmbench.store import reader
-from tests import benchmark, hf_model
+from tests import benchmark
+from tests import conversions as kept
 
 pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -111,12 +110,10 @@ def test_pytorch_runs_the_published_model(measure: Measure, real_folder: Path) -
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def tiny() -> tuple[Path, Path]:
     """A model of random weights as it would be published, and its IR with the very same weights, in fp32."""
-    folder = hf_model.build_tiny(tmp_path_factory.mktemp("tiny") / "hf")
-    request = ConvertRequest(model_id=str(folder), output_dir=folder.parent, weight_formats=("fp32",))
-    (made,) = pipeline.convert(request, lambda _progress: None)
-    return folder, made.folder
+    published = kept.tiny_model()
+    return published, kept.converted(published, "fp32")["fp32"].folder
 
 
 @pytest.mark.convert

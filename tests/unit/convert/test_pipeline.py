@@ -16,7 +16,7 @@ from llmbench.convert.request import ConvertRequest
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.models import locate
 from llmbench.models.manifest import Manifest, read_manifest
-from tests import hf_model
+from tests import conversions
 from tests.unit.models.test_hub import COMMIT, Hub
 from tests.waiting import is_gone, wait_until
 
@@ -24,9 +24,9 @@ Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny() -> Path:
     """A Hugging Face folder with a Llama of two layers."""
-    return hf_model.build_tiny(tmp_path_factory.mktemp("tiny") / "source")
+    return conversions.tiny_model()
 
 
 @pytest.fixture
@@ -291,3 +291,13 @@ def test_a_hub_s_model_is_fetched_and_converted_then_its_ir_fetched(
     offline = run(Path("example/tiny"), **(environment | {"HF_HUB_OFFLINE": "1"}))
     assert 0 == offline.returncode, offline.stderr
     assert "was there already" in offline.stdout
+
+
+@pytest.mark.convert
+def test_a_kept_conversion_is_not_made_again(tiny: Path) -> None:
+    """What the tests keep in the cache is found there by the next session."""
+    made = conversions.converted(tiny, "fp32")["fp32"]
+    again = conversions.converted(tiny, "fp32")["fp32"]
+
+    assert not again.is_new
+    assert made.folder == again.folder

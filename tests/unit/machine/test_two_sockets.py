@@ -26,9 +26,9 @@ print(json.dumps([threads(), threads(MODEL_DISTRIBUTION_POLICY="TENSOR_PARALLEL"
 """
 TOPOLOGY = """
 import json
-from llmbench.system import topology
+from llmbench.machine import topology
 
-seen = topology.read()
+seen = topology.read_topology()
 nodes = topology.read_nodes()
 print(json.dumps([[c.socket for c in seen.cpus], [c.node for c in seen.cpus], [n.distances for n in nodes]]))
 """

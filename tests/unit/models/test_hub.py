@@ -201,7 +201,7 @@ def test_fetching_reports_its_share(hub: Hub, tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from llmbench.convert import hub
+from llmbench.models import hub
 model = hub.HubModel(id="example/tiny", reference="main", revision={COMMIT!r}, files=("a.txt", "b.txt"))
 print(sorted(file.name for file in hub.download(model, report=lambda p: print(p.share)).iterdir()))
 """

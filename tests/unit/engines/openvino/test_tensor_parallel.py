@@ -13,8 +13,8 @@ from tests import two_sockets
 
 PROGRAM = """
 import dataclasses, json, sys
-from llmbench.engines import survey
-print(json.dumps(dataclasses.asdict(survey.split(json.loads(sys.argv[1])))))
+from llmbench.engines.openvino import tensor_parallel
+print(json.dumps(dataclasses.asdict(tensor_parallel.probe_split(json.loads(sys.argv[1])))))
 """
 
 

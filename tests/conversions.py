@@ -1,0 +1,76 @@
+"""Models that tests convert or build, made once and kept in the user's cache folder until their causes change.
+
+A conversion is kept for one source, one set of package versions and one state of the code that converts; a second
+session with the same three converts nothing. What was not used for two weeks is removed.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import llmbench
+from llmbench.convert import pipeline
+from llmbench.convert.pipeline import Converted
+from llmbench.convert.request import ConvertRequest
+from llmbench.files.cache import cache_folder
+from llmbench.models import sources
+from tests import hf_model
+
+_KEPT_S = 14 * 24 * 3600
+_PACKAGE = Path(llmbench.__file__).parent
+_CONVERTER = (*sorted((_PACKAGE / "convert").glob("*.py")), _PACKAGE / "models" / "manifest.py")
+
+
+def converted(source: Path, *weight_formats: str) -> dict[str, Converted]:
+    """The conversions of a GGUF or a Hugging Face folder by weight format; made now only where none is kept."""
+    revision = sources.find_source(str(source), revision=None, trusts_remote_code=False).revision
+    with _kept(source.stem, _CONVERTER, str(source), revision) as folder:
+        request = ConvertRequest(model_id=str(source), output_dir=folder, weight_formats=weight_formats)
+        made = list(pipeline.convert(request, lambda _progress: None))
+    return {str(each.manifest.recipe.weight_format): each for each in made}
+
+
+def real_model(gguf: Path) -> Path:
+    """A Hugging Face folder with the model of *gguf*, as a hub would hold it."""
+    return _built(gguf.stem, lambda folder: hf_model.build(gguf, folder))
+
+
+def tiny_model() -> Path:
+    """A Hugging Face folder with a Llama of two layers and random weights, the same in every session."""
+    return _built("tiny", hf_model.build_tiny)
+
+
+def _built(name: str, build: Callable[[Path], Path]) -> Path:
+    with _kept(name, [Path(hf_model.__file__)]) as folder:
+        model, partial = folder / "model", folder / "model.partial"
+        if not model.exists():
+            shutil.rmtree(partial, ignore_errors=True)
+            build(partial).rename(model)
+    return model
+
+
+@contextmanager
+def _kept(name: str, code: Iterable[Path], *causes: str) -> Iterator[Path]:
+    """A folder of the cache for a name and these causes, held by one session at a time."""
+    versions = [f"{package}={version}" for package, version in sorted(pipeline.converter_versions().items())]
+    parts = [file.read_bytes() for file in code] + [text.encode() for text in (*versions, *causes)]
+    key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
+    parent = cache_folder() / "tests" / name
+    folder = parent / key
+    folder.mkdir(parents=True, exist_ok=True)
+    with (parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.utime(folder)
+        _remove_unused(parent)
+        yield folder
+
+
+def _remove_unused(parent: Path) -> None:
+    for folder in parent.iterdir():
+        if folder.is_dir() and time.time() - folder.stat().st_mtime > _KEPT_S:
+            shutil.rmtree(folder, ignore_errors=True)
