@@ -106,9 +106,8 @@ def setup_of(report: Report, cell: int) -> Setup:
     """What a configuration of a run measured, and on what."""
     run = report.run
     config, origin, machine = run.cells[cell], run.origin_of(cell), run.environment
-    script = (
-        "script" if config.engine == "scripted" else ""
-    )  # what it says is not a model but what a build does
+    # what a script says is not a model but what a build does
+    script = "script" if config.engine_info.is_simulated else ""
     named = {
         "model": script or origin.source_id or config.model,
         "weight format": origin.weight_format or "",

@@ -319,7 +319,7 @@ def measure_blocks(
     check_places(cells, is_strict=ways.is_strict)
     session.check_paths(cells, outputs.folder)
     for config in cells:
-        if config.engine != "scripted":
+        if not config.engine_info.is_simulated:
             session.check_memory(config.model)
     header = _header(sides, outputs.name)
     path = session.run_file_path(header, outputs.folder)

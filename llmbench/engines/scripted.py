@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation
-from llmbench.engines.catalog import check_abilities
+from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import InputError
 from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
@@ -213,7 +213,7 @@ class ScriptedEngine:
 
     def check(self, config: RunConfig) -> None:
         """Refuse a script that cannot be read, and what a script cannot play."""
-        check_abilities(config)
+        check_capabilities(config)
         read_script(config.model)
 
     def open(self, config: RunConfig) -> ScriptedSession:

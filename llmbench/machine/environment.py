@@ -10,16 +10,9 @@ from pathlib import Path
 from llmbench._version import __version__
 from llmbench.files.redaction import SECRET_NAME
 from llmbench.machine import bandwidth, procfs, topology
+from llmbench.schema.engines import ENGINE_PACKAGES
 from llmbench.schema.run import Environment
 
-RECORDED_PACKAGES = (
-    "openvino",
-    "openvino-genai",
-    "openvino-tokenizers",
-    "optimum-intel",
-    "transformers",
-    "torch",
-)
 _ALLOWED = ("OMP_", "KMP_", "OPENVINO_", "ONEDNN_")
 
 
@@ -72,7 +65,7 @@ def memory_bytes(root: Path = Path("/")) -> int:
 def versions() -> dict[str, str]:
     """Versions of Python, this tool and the packages that make a number; without what is not installed."""
     found = {"python": platform.python_version(), "llmbench": __version__}
-    for package in RECORDED_PACKAGES:
+    for package in ENGINE_PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

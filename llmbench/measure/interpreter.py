@@ -12,14 +12,11 @@ from pathlib import Path
 import msgspec
 
 from llmbench.errors import InputError, MachineError
-
-ENGINE_PACKAGES = {
-    "genai": ("openvino", "openvino-genai"),
-    "core": ("openvino", "openvino-genai", "openvino-tokenizers"),
-}
-"""What an engine needs, by engine; every worker needs `ALWAYS` as well."""
+from llmbench.schema.engines import ENGINES
 
 ALWAYS = ("msgspec", "psutil")
+"""What every worker needs beside the packages of its engine."""
+
 OLDEST = (3, 11)
 _LIMIT_S = 60.0
 
@@ -70,7 +67,7 @@ def check_interpreter(interpreter: str, *, engine: str) -> None:
             hint="make the environment with a newer Python",
         )
     names = {name.replace("_", "-") for name in probed.packages}
-    missing = [name for name in (*ALWAYS, *ENGINE_PACKAGES.get(engine, ())) if name not in names]
+    missing = [name for name in (*ALWAYS, *ENGINES[engine].packages) if name not in names]
     if missing:
         raise MachineError(
             f"{interpreter} lacks {', '.join(missing)}",

@@ -29,7 +29,7 @@ def find_placement(config: RunConfig, *, root: Path = Path("/")) -> PinnedPlace:
         MachineError: more than this machine has or this process may use; tensor parallelism on another device.
     """
     kind = config.device.partition(":")[0].partition(".")[0]
-    if config.is_tensor_parallel and config.engine != "scripted" and kind != "CPU":
+    if config.is_tensor_parallel and not config.engine_info.is_simulated and kind != "CPU":
         raise MachineError(
             f"tensor parallelism splits over CPU sockets; it was asked for with -d {config.device}",
             hint="use -d CPU, or leave the policy out",

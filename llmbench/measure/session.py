@@ -81,7 +81,7 @@ def new_header(
 ) -> Header:
     """The header of a run about to begin: its id, its configurations and the model of each, this machine."""
     names = dict.fromkeys(Path(subject.path).name for subject in subjects)
-    label = "scripted" if cells[0].engine == "scripted" else "-".join(names)
+    label = "scripted" if cells[0].engine_info.is_simulated else "-".join(names)
     origins = tuple(subject.provenance for subject in subjects)
     return Header(
         id=name or reader.new_id(label),
@@ -119,7 +119,7 @@ def record(
     places = [pinning.find_placement(config) for config in cells]
     for config in cells:
         check_quota(config)
-    for model in {config.model for config in cells if config.engine != "scripted"}:
+    for model in {config.model for config in cells if not config.engine_info.is_simulated}:
         check_memory(model)
     for launch in planned:
         task = launcher.Task(

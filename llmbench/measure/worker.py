@@ -227,7 +227,7 @@ class OpenLaunch:
 
 def _split(config: RunConfig, *, must_split: bool) -> Split | None:
     """What tensor parallelism does here, ``None`` where it is not asked for; refused where it does nothing and must."""
-    if not config.is_tensor_parallel or config.engine == "scripted":
+    if not config.is_tensor_parallel or config.engine_info.is_simulated:
         return None
     split = tensor_parallel.probe_split(config.properties)
     if must_split and not split.is_effective:

@@ -8,13 +8,8 @@ from llmbench.errors import InputError
 from llmbench.files.cache import file_sha256
 from llmbench.models import locate, nan_check, sources
 from llmbench.schema.config import RunConfig, weight_format_of
+from llmbench.schema.engines import ENGINES, ModelKind
 from llmbench.schema.run import Provenance
-
-_WITHOUT_FORMATS = {
-    "torch": "PyTorch runs the weights as they were published (-lc DTYPE=bfloat16 says how it holds them)",
-    "scripted": "the scripted engine has no weights",
-}
-"""Engines that run no IR, and why they have nothing to choose from."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,31 +30,32 @@ class Subject:
 def find_subject(
     model: str, *, engine: str, is_verified: bool = True, weight_format: str | None = None
 ) -> Subject:
-    """The model at a path, checked file by file; under the scripted engine, the script itself.
+    """Return the model at a path as *engine* loads it, checked file by file; for a simulated engine, its script.
 
     *weight_format* chooses among the IRs below the path.
 
     Raises:
         InputError: no model there, or files that are missing, truncated or not those that were converted.
     """
-    if weight_format is not None and engine in _WITHOUT_FORMATS:
+    info = ENGINES[engine]
+    if weight_format is not None and info.fixed_weights is not None:
         raise InputError(
-            f"--weight-format {weight_format} chooses among IRs; {_WITHOUT_FORMATS[engine]}",
+            f"--weight-format {weight_format} chooses among IRs; {info.fixed_weights}",
             hint="leave out --weight-format",
         )
-    if engine == "scripted":
+    if ModelKind.SCRIPT in info.models:
         return Subject(
             path=model, provenance=Provenance(path=model, known=True, source="script", source_id="script")
         )
-    if engine == "torch":
+    if ModelKind.HUGGING_FACE in info.models:
         return _published(Path(model).expanduser())
     found = locate.locate(model, weight_format=weight_format)
     locate.check_model_files(found)
     if is_verified:
         locate.verify(found)
-    if engine == "core" and found.kind == "gguf":
+    if found.kind == "gguf" and ModelKind.GGUF not in info.models:
         raise InputError(
-            f"the core engine needs an IR; {found.path} is a GGUF file",
+            f"{info.title} needs an IR; {found.path} is a GGUF file",
             hint=f"llmbench convert --model-id {found.path} --output-dir models",
         )
     origin = dataclasses.replace(locate.provenance(found), stamp=_stamp(found.path))
@@ -82,7 +78,7 @@ def complete(subject: Subject, config: RunConfig) -> Subject:
     """
     found: list[tuple[str, str]] = []
     faults = subject.faults
-    if config.draft_model is not None and config.engine != "scripted":
+    if config.draft_model is not None and not config.engine_info.is_simulated:
         draft = find_subject(config.draft_model, engine="genai", is_verified=config.is_verified)
         found.append(("draft model", identity(draft.provenance, is_verified=config.is_verified) or ""))
         faults += tuple(f"the draft model: {fault}" for fault in draft.faults)

@@ -144,7 +144,7 @@ def model_name(run: Run, cell: int) -> str:
     parts = path.parts
     origin = run.origin_of(cell)
     name = parts[parts.index("pytorch") - 1] if "pytorch" in parts[1:] else path.name
-    if origin.known and origin.source_id and run.cells[cell].engine != "scripted":
+    if origin.known and origin.source_id and not run.cells[cell].engine_info.is_simulated:
         name = Path(origin.source_id).name
     apart = report.distinguish(run.cells)[cell]
     told = [*(f"{key}={value}" for key, value in apart.items()), *placement_proof.mark(run, cell)]
@@ -153,7 +153,7 @@ def model_name(run: Run, cell: int) -> str:
 
 def framework(config: RunConfig) -> str:
     """``ov``, or ``pytorch``, as llm_bench's ``-f``."""
-    return "pytorch" if config.engine == "torch" else "ov"
+    return config.engine_info.framework
 
 
 def _record(judged: JudgedMeasurement, offset: int) -> Record:

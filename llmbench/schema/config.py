@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 
 from llmbench.errors import InputError
+from llmbench.schema.engines import ENGINES, EngineInfo
 
 PropertyValue = str | int | float | bool
 """A value of an OpenVINO property, as JSON can hold it."""
 
-ENGINES = ("genai", "core", "optimum", "torch", "scripted")
 ATTENTIONS = ("pa", "sdpa")
 WEIGHT_FORMATS = ("fp32", "fp16", "int8", "int4")
 LORA_MODES = ("auto", "dynamic", "static_rank", "static", "fuse")
@@ -239,6 +239,11 @@ class RunConfig:
             )
         if not self.lora and (self.lora_mode != "auto" or self.is_lora_idle):
             raise InputError("a LoRA mode was given without an adapter", hint="add --lora FILE.safetensors")
+
+    @property
+    def engine_info(self) -> EngineInfo:
+        """What is known of its engine."""
+        return ENGINES[self.engine]
 
     @property
     def generation(self) -> dict[str, object]:

@@ -51,7 +51,7 @@ def unknowns(base: Run, candidate: Run) -> tuple[str, ...]:
 
 def _is_scripted(run: Run) -> bool:
     """Whether no model was measured, but a script."""
-    return any(config.engine == "scripted" for config in run.cells)
+    return any(config.engine_info.is_simulated for config in run.cells)
 
 
 def _source_model(run: Run) -> str:

@@ -23,7 +23,6 @@ from llmbench.measure import pinning
 from llmbench.schema.config import (
     ATTENTIONS,
     COMPILER,
-    ENGINES,
     LORA_MODES,
     POLICY,
     TENSOR_PARALLEL,
@@ -32,6 +31,7 @@ from llmbench.schema.config import (
     PropertyValue,
     RunConfig,
 )
+from llmbench.schema.engines import ENGINES
 
 _WIDTH = 100
 MARK = f"tensor_parallel={Effect.INEFFECTIVE.value}"
@@ -392,7 +392,7 @@ def configurations(asked: Options, model: str, weight_format: str | None = None)
     *model* and its *weight_format* are those of all cells.
     """
     swept = itertools.product(
-        asked.attention or ("pa" if asked.engine == "genai" else "sdpa",),
+        asked.attention or (ENGINES[asked.engine].default_attention,),
         asked.threads or (None,),
         _swept(_with_named(found, asked) for found in _read(asked.load_config, "-lc")),
         _swept(_read(asked.cb_config, "--cb-config")),
@@ -420,7 +420,7 @@ def _base(asked: Options, model: str) -> RunConfig:
         model=model,
         prompts=_prompts(asked),
         engine=asked.engine,
-        device=asked.device.upper() if asked.engine != "scripted" else asked.device,
+        device=asked.device if ENGINES[asked.engine].is_simulated else asked.device.upper(),
         iterations=asked.num_iters,
         warmups=asked.warmups,
         launches=asked.launches,

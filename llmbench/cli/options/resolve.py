@@ -3,7 +3,7 @@
 import dataclasses
 
 from llmbench.cli.options.config_options import Options, configurations
-from llmbench.engines.catalog import check_abilities
+from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import InputError
 from llmbench.measure import interpreter
 from llmbench.models.resolve import Subject, check_lengths, complete, find_subject
@@ -29,7 +29,7 @@ def resolve_configurations(asked: Options) -> tuple[tuple[Subject, ...], tuple[R
         for config in configurations(asked, subject.path, subject.weight_format)
     ]
     for subject, config in found:
-        check_abilities(config)
+        check_capabilities(config)
         check_lengths(config, subject.context_tokens)
     if asked.python is not None:
         interpreter.check_interpreter(asked.python, engine=asked.engine)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from llmbench.engines.base import EngineRequest, Generation
-from llmbench.engines.catalog import check_abilities
+from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
@@ -192,7 +192,7 @@ class CoreEngine:
 
     def check(self, config: RunConfig) -> None:
         """Refuse what the device or this loop cannot do, before anything is loaded."""
-        check_abilities(config)
+        check_capabilities(config)
         check_device(config.device, compile_properties(config))
 
     def open(self, config: RunConfig) -> CoreSession:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from llmbench.engines.base import EngineRequest, Generation
-from llmbench.engines.catalog import check_abilities
+from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
@@ -177,7 +177,7 @@ class GenaiEngine:
 
     def check(self, config: RunConfig) -> None:
         """Refuse what the pipeline or the device cannot do, before anything is loaded."""
-        check_abilities(config)
+        check_capabilities(config)
         check_device(config.device, compile_properties(config))
         check_adapters(config)
         for scheduler in (config.scheduler, config.draft_scheduler):

@@ -21,17 +21,17 @@ from llmbench.schema.run import InForce
 from llmbench.schema.units import Nanoseconds
 
 
-def check_packages(engine: str, *distributions: str) -> None:
-    """Raise a MachineError that names the packages which an engine needs and this environment lacks."""
+def check_packages(config: RunConfig, *extra: str) -> None:
+    """Raise a MachineError that names the packages the engine needs, and *extra* ones, that are not installed."""
     missing = []
-    for name in distributions:
+    for name in (*config.engine_info.packages, *extra):
         try:
             importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
         raise MachineError(
-            f"the {engine} engine needs packages that are not installed: {', '.join(missing)}",
+            f"{config.engine_info.title} needs packages that are not installed: {', '.join(missing)}",
             hint="pip install 'llmbench[convert]'",
         )
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from llmbench.engines.catalog import check_abilities
+from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
@@ -41,8 +41,8 @@ class OptimumEngine:
 
     def check(self, config: RunConfig) -> None:
         """Refuse what this engine, its packages or the device cannot do, before anything is loaded."""
-        check_abilities(config)
-        check_packages("optimum", "optimum-intel", "transformers", "torch")
+        check_capabilities(config)
+        check_packages(config)
         if not (Path(config.model) / "config.json").is_file():
             raise InputError(
                 f"the optimum engine needs a config.json beside the IR; {config.model} has none",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from llmbench.engines.catalog import check_abilities
+from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.openvino.device import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler, check_compiler, place_cache
@@ -61,7 +61,7 @@ class TorchEngine:
 
     def check(self, config: RunConfig) -> None:
         """Refuse what this engine or its packages cannot do, before anything is loaded."""
-        check_abilities(config)
+        check_capabilities(config)
         if config.device != "CPU":
             raise MachineError(
                 f"device {config.device} is not available to the torch engine (available: CPU)",
@@ -76,7 +76,7 @@ class TorchEngine:
                 raise InputError(
                     f"property {name} does not take {value!r}", hint=f"it takes {', '.join(_DTYPES)}"
                 )
-        check_packages("torch", "torch", "transformers", "accelerate")
+        check_packages(config, "accelerate")
         if COMPILER in config.properties:
             check_compiler(config.properties[COMPILER], config)
 

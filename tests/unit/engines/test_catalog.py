@@ -1,38 +1,33 @@
 import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from llmbench.engines.catalog import ABILITIES, CAN, backend, check_abilities
+import llmbench
+from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import ExitCode, InputError
-from llmbench.schema.config import COMPILER, ENGINES, Prompt, RunConfig
+from llmbench.schema.config import COMPILER, Prompt, RunConfig
+from llmbench.schema.engines import ENGINES
 
 CONFIG = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="x"),))
 
 
 def _refusal(**changes: object) -> InputError:
     with pytest.raises(InputError) as caught:
-        check_abilities(dataclasses.replace(CONFIG, **changes))  # type: ignore[arg-type]
+        check_capabilities(dataclasses.replace(CONFIG, **changes))  # type: ignore[arg-type]
     assert ExitCode.USAGE == caught.value.exit_code
     return caught.value
-
-
-def test_every_engine_stands_in_the_table() -> None:
-    """Whatever engine and attention a configuration may name, the table says what it can."""
-    named = {
-        backend(dataclasses.replace(CONFIG, engine=engine, attention=attention))
-        for engine in ENGINES
-        for attention in ("pa", "sdpa")
-    }
-
-    assert named == CAN.keys()
-    assert set().union(*CAN.values()) <= set(ABILITIES)
 
 
 def test_a_plain_configuration_asks_for_little() -> None:
     """Greedy search for an exact number of tokens goes with every engine."""
     for engine in ENGINES:
-        attention = "pa" if engine == "genai" else "sdpa"
-        check_abilities(dataclasses.replace(CONFIG, engine=engine, attention=attention))
+        attention = ENGINES[engine].default_attention
+        check_capabilities(dataclasses.replace(CONFIG, engine=engine, attention=attention))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +48,7 @@ def test_a_plain_configuration_asks_for_little() -> None:
     ],
 )
 def test_a_lack_is_told_with_who_can(changes: dict[str, object], said: str, advice: str) -> None:
-    """Every ability that is lacking is named with its option, and the engines that have all of them."""
+    """Every capability that is lacking is named with its option, and the engines that have all of them."""
     error = _refusal(**changes)
 
     assert said == error.message
@@ -71,8 +66,53 @@ def test_guessing_ahead_goes_with_one_greedy_sequence_only(
 
 
 def test_what_no_engine_does_together_is_told_with_the_reason() -> None:
-    """Two abilities of one engine may still exclude each other."""
+    """Two capabilities of one engine may still exclude each other."""
     error = _refusal(num_beams=4, is_streamed=True)
 
     assert "--num-beams and --streaming do not go together" in error.message
     assert "no token of a beam search is final before its end" in error.message
+
+
+_TOY_ROW = """
+ENGINES["toy"] = EngineInfo(
+    title="the toy engine",
+    factory="toy:ToyEngine",
+    models=frozenset({ModelKind.SCRIPT}),
+    capabilities={"sdpa": frozenset()},
+)
+"""
+_TOY_MODULE = """
+from llmbench.engines.catalog import check_capabilities
+from llmbench.engines.scripted import Script, ScriptedSession
+
+class ToyEngine:
+    def check(self, config):
+        check_capabilities(config)
+
+    def open(self, config):
+        return ScriptedSession(Script(first=0.02, next=0.005), config)
+"""
+
+
+def test_a_new_engine_touches_two_files(tmp_path: Path) -> None:
+    """A row in the table and a module: options, help, checks, the worker and the report know the engine then."""
+    package = shutil.copytree(Path(llmbench.__file__).parent, tmp_path / "llmbench")
+    with (package / "schema" / "engines.py").open("a", encoding="utf-8") as table:
+        table.write(_TOY_ROW)
+    (package / "engines" / "toy.py").write_text(_TOY_MODULE, encoding="utf-8")
+
+    def type_(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "llmbench", "run", "-m", "anything", "--engine", "toy", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+        return subprocess.run(
+            command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        )
+
+    measured = type_("-p", "hello", "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
+    refused = type_("-p", "hello", "-bs", "2")
+
+    assert 0 == measured.returncode, measured.stderr
+    assert "20.0" in measured.stdout, measured.stdout
+    assert 2 == refused.returncode
+    assert "the toy engine has no batches (-bs)" in refused.stderr
+    assert "toy" in type_("--help").stdout

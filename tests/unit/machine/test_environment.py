@@ -58,7 +58,7 @@ def test_governors_that_differ_are_all_named(root: Path) -> None:
 
 def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python and this tool always; a package that is missing is no empty string."""
-    monkeypatch.setattr(environment, "RECORDED_PACKAGES", ("pytest", "no-such-package-anywhere"))
+    monkeypatch.setattr(environment, "ENGINE_PACKAGES", ("pytest", "no-such-package-anywhere"))
     found = environment.versions()
 
     assert {"python", "llmbench", "pytest"} == set(found)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.engines.catalog import check_abilities
+from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.transformers.compile import check_compiler
 from llmbench.errors import ExitCode, InputError, MachineError
 from llmbench.schema.config import COMPILER, Prompt, RunConfig
@@ -23,11 +23,11 @@ CONFIG = RunConfig(
 
 def test_only_pytorch_compiles() -> None:
     """Any other engine is refused with the one that can, exit 2."""
-    check_abilities(CONFIG)
+    check_capabilities(CONFIG)
     with pytest.raises(
         InputError, match=r"the core engine has no torch\.compile \(--torch-compile\)"
     ) as caught:
-        check_abilities(dataclasses.replace(CONFIG, engine="core"))
+        check_capabilities(dataclasses.replace(CONFIG, engine="core"))
 
     assert "use --engine torch" == caught.value.hint
     assert ExitCode.USAGE == caught.value.exit_code

@@ -1,0 +1,140 @@
+"""Every engine as data: what it is called, what it can do, what it needs, and where its code is.
+
+A new engine is one row here and one module below ``llmbench/engines``; nothing else compares engine names. The table
+is in this row because run files, reports and options need it, and none of them may import an engine.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+
+class Capability(Enum):
+    """Something that not every engine can do: its name in a sentence, and the option that requests it.
+
+    The order is that in which a lack is reported.
+    """
+
+    PAGED = ("paged attention", "--attention pa")
+    SCHEDULER = ("a scheduler", "--cb-config")
+    BATCH = ("batches", "-bs")
+    BEAMS = ("beam search", "--num-beams")
+    SAMPLING = ("sampling", "--do-sample")
+    DRAFT = ("speculative decoding", "--draft-model")
+    LOOKUP = ("prompt lookup", "--max-ngram-size")
+    ADAPTERS = ("LoRA adapters", "--lora")
+    STREAMING = ("streaming", "--streaming")
+    EARLY_END = ("an early end of text", "--end-token-stopping")
+    COMPILING = ("torch.compile", "--torch-compile")
+
+    @property
+    def title(self) -> str:
+        """Its name in a sentence."""
+        return self.value[0]
+
+    @property
+    def option(self) -> str:
+        """The option that requests it."""
+        return self.value[1]
+
+
+class ModelKind(StrEnum):
+    """What an engine can load: OpenVINO IR, GGUF file, Hugging Face folder, or a script instead of a model."""
+
+    IR = "IR"
+    GGUF = "GGUF"
+    HUGGING_FACE = "Hugging Face folder"
+    SCRIPT = "script"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """One engine.
+
+    *factory* is its class, as ``module:Class`` below ``llmbench.engines``. *capabilities* are by kind of attention, the
+    default one first; an engine with several kinds is chosen with ``--attention`` too. *packages* must be installed,
+    and their versions are recorded. *fixed_weights* says why an engine without IRs has no weight format to choose. A
+    *simulated* engine has a clock of its own and neither a model nor a machine: nothing is verified, placed or pinned.
+    """
+
+    title: str
+    factory: str
+    models: frozenset[ModelKind]
+    capabilities: Mapping[str, frozenset[Capability]]
+    packages: tuple[str, ...] = ()
+    workloads: frozenset[str] = frozenset({"text"})
+    framework: str = "ov"
+    fixed_weights: str | None = None
+    is_simulated: bool = False
+
+    @property
+    def default_attention(self) -> str:
+        """The kind of attention used where none is requested."""
+        return next(iter(self.capabilities))
+
+    def capabilities_with(self, attention: str) -> frozenset[Capability]:
+        """Return what it can do with a kind of attention; one it does not have changes nothing."""
+        return self.capabilities.get(attention, self.capabilities[self.default_attention])
+
+
+_GENAI_SDPA = frozenset(
+    {
+        Capability.BATCH,
+        Capability.SAMPLING,
+        Capability.ADAPTERS,
+        Capability.STREAMING,
+        Capability.EARLY_END,
+    }
+)
+"""SDPA could search with beams, but the forward passes it reports then are 40 % of the time (GenAI 2026.4.1)."""
+
+_GENERATE = frozenset({Capability.BATCH, Capability.BEAMS, Capability.SAMPLING, Capability.EARLY_END})
+"""What ``generate`` of transformers can do."""
+
+ENGINES: dict[str, EngineInfo] = {
+    "genai": EngineInfo(
+        title="GenAI",
+        factory="openvino.genai:GenaiEngine",
+        models=frozenset({ModelKind.IR, ModelKind.GGUF}),
+        capabilities={"pa": frozenset(Capability) - {Capability.COMPILING}, "sdpa": _GENAI_SDPA},
+        packages=("openvino", "openvino-genai"),
+    ),
+    "core": EngineInfo(
+        title="the core engine",
+        factory="openvino.core:CoreEngine",
+        models=frozenset({ModelKind.IR}),
+        capabilities={"sdpa": frozenset({Capability.BATCH, Capability.EARLY_END})},
+        packages=("openvino", "openvino-genai", "openvino-tokenizers"),
+    ),
+    "optimum": EngineInfo(
+        title="the optimum engine",
+        factory="transformers.optimum:OptimumEngine",
+        models=frozenset({ModelKind.IR}),
+        capabilities={"sdpa": _GENERATE},
+        packages=("optimum-intel", "transformers", "torch"),
+    ),
+    "torch": EngineInfo(
+        title="the torch engine",
+        factory="transformers.torch:TorchEngine",
+        models=frozenset({ModelKind.HUGGING_FACE}),
+        capabilities={"sdpa": _GENERATE | {Capability.COMPILING}},
+        packages=("torch", "transformers"),
+        framework="pytorch",
+        fixed_weights="PyTorch runs the weights as they were published "
+        "(-lc DTYPE=bfloat16 says how it holds them)",
+    ),
+    "scripted": EngineInfo(
+        title="the scripted engine",
+        factory="scripted:ScriptedEngine",
+        models=frozenset({ModelKind.SCRIPT}),
+        capabilities={
+            "sdpa": frozenset({Capability.PAGED, Capability.BATCH, Capability.LOOKUP, Capability.EARLY_END})
+        },
+        fixed_weights="the scripted engine has no weights",
+        is_simulated=True,
+    ),
+}
+"""Every engine by its name, in the order in which help lists them."""
+
+ENGINE_PACKAGES = tuple(dict.fromkeys(name for info in ENGINES.values() for name in info.packages))
+"""Every package that shapes an engine's numbers, each once."""
