@@ -36,13 +36,13 @@ def copy(tiny: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(llmbench: Callable[..., Done], tmp_path: Path) -> Callable[..., Done]:
+def run(llmbench_process: Callable[..., Done], tmp_path: Path) -> Callable[..., Done]:
     """Runs ``llmbench convert`` into the folder ``out``; the hub it would ask is a closed port."""
 
     def call(model_id: Path, *arguments: str, **changes: str) -> Done:
         environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "XDG_CACHE_HOME": str(tmp_path / "cache")}
         fixed = ("convert", "--model-id", str(model_id), "--output-dir", "out")
-        return llmbench(*fixed, *arguments, **(environment | changes))
+        return llmbench_process(*fixed, *arguments, **(environment | changes))
 
     return call
 

@@ -82,7 +82,7 @@ def hub() -> Iterator[Hub]:
 
 
 @pytest.fixture
-def convert(hub: Hub, llmbench: Callable, tmp_path: Path) -> Callable:
+def convert(hub: Hub, llmbench_process: Callable, tmp_path: Path) -> Callable:
     """Runs ``llmbench convert`` against that hub, with an empty cache and a secret token."""
 
     def call(*arguments: str, **changes: str) -> object:
@@ -93,7 +93,7 @@ def convert(hub: Hub, llmbench: Callable, tmp_path: Path) -> Callable:
             "XDG_CACHE_HOME": str(tmp_path / "cache"),
             "HF_HUB_OFFLINE": "0",
         }
-        return llmbench("convert", "--output-dir", "out", *arguments, **(environment | changes))
+        return llmbench_process("convert", "--output-dir", "out", *arguments, **(environment | changes))
 
     return call
 
