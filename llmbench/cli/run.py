@@ -17,9 +17,10 @@ from llmbench.cli.options.types import Command, Duration, check_folder, check_ou
 from llmbench.cli.run_view import Outputs, Ways, measure_and_show
 from llmbench.cli.run_view import resume as go_on
 from llmbench.errors import InputError
-from llmbench.measure import launcher, plan, session
+from llmbench.measure import plan, session
 from llmbench.measure.forecast import forecast
-from llmbench.measure.launcher import TimeLimits
+from llmbench.measure.launchers import default_launcher
+from llmbench.measure.launchers.base import TimeLimits
 from llmbench.models.resolve import Subject
 from llmbench.schema.config import RunConfig
 from llmbench.schema.units import format_duration
@@ -143,7 +144,7 @@ def command(  # noqa: PLR0917
     if dry_run:
         return _describe(cells, subjects, output_dir, ways)
     if len(cells) > 1:
-        launcher.check_configuration(cells, limit_s=timeout)
+        default_launcher().check(cells, limit_s=timeout)
     return measure_and_show(cells, subjects, outputs, ways)
 
 

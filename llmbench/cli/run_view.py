@@ -21,7 +21,7 @@ from llmbench.cli.options.sides import Side
 from llmbench.cli.options.types import Duration
 from llmbench.errors import ExitCode, OutputError, worst
 from llmbench.measure import plan, session
-from llmbench.measure.launcher import LaunchEvent, TimeLimits
+from llmbench.measure.launchers.base import LaunchEvent, TimeLimits
 from llmbench.measure.plan import PlannedLaunch
 from llmbench.measure.resume import find_resumption
 from llmbench.models.resolve import Subject

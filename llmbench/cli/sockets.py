@@ -22,7 +22,7 @@ from llmbench.cli.run_view import View, is_empty
 from llmbench.errors import ExitCode, InputError
 from llmbench.machine import topology
 from llmbench.measure import plan, session
-from llmbench.measure.launcher import TimeLimits
+from llmbench.measure.launchers.base import TimeLimits
 from llmbench.measure.plan import PlannedLaunch
 from llmbench.models.resolve import Subject
 from llmbench.render.terminal.live import LiveLine

@@ -16,13 +16,15 @@ class EngineRequest:
     """Token ids of each sequence of one request, and how many tokens to generate for each.
 
     An engine that sees tokens as they come calls *beat* with their count so far and the instant: with 0 when it
-    begins, then once a step. It is how a watchdog tells a slow generation from one that hangs.
+    begins, then once a step. It is how a watchdog tells a slow generation from one that hangs. *launch* is the number
+    of the launch, by which a scripted engine varies.
     """
 
     input_ids: tuple[tuple[int, ...], ...]
     output_tokens: int
     stop_at_eos: bool = False
     beat: Callable[[int, int], None] | None = None
+    launch: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

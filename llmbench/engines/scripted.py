@@ -112,9 +112,9 @@ class ScriptedSession:
         self.in_force = InForce(
             properties={key: str(value) for key, value in config.properties.items()}, attention="none"
         )
-        self._launch = int(os.environ.get("LLMBENCH_LAUNCH", "0"))
-        self._random = random.Random(f"{config.seed}:{self._launch}")  # noqa: S311  a seeded stream, not a secret
-        self._launch_factor = self._spread(script.launch_noise)
+        self._seed = config.seed
+        self._random = random.Random()  # noqa: S311  seeded by the first request
+        self._launch_factor = 1.0
         self._requests = 0
 
     def _spread(self, share: float) -> float:
@@ -169,13 +169,16 @@ class ScriptedSession:
             instants.append(Nanoseconds(at))
         return tuple(instants)
 
-    def _token(self, start: int, number: int) -> int:
+    def _token(self, start: int, number: int, launch: int) -> int:
         """The token at a place counted from 0, told by what went in, and past ``stray`` by the launch too."""
         is_stray = self.script.stray is not None and number + 1 >= self.script.stray
-        return (start + number + (self._launch if is_stray else 0)) % 997
+        return (start + number + (launch if is_stray else 0)) % 997
 
     def generate(self, request: EngineRequest) -> Generation:
         """One request as told; the clock of its instants is the script's."""
+        if not self._requests:
+            self._random.seed(f"{self._seed}:{request.launch}")
+            self._launch_factor = self._spread(self.script.launch_noise)
         self._requests += 1
         self._break(request)
         time.sleep(self.script.sleep)
@@ -188,7 +191,9 @@ class ScriptedSession:
                 input_tokens=len(ids),
                 at_ns=at_ns,
                 counts=counts if self.script.step > 1 else (),
-                token_ids=tuple(self._token(sum(ids), number) for number in range(sum(counts))),
+                token_ids=tuple(
+                    self._token(sum(ids), number, request.launch) for number in range(sum(counts))
+                ),
                 finish=Finish.STOP if is_stopped else Finish.LENGTH,
             )
             for ids in request.input_ids

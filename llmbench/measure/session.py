@@ -10,8 +10,9 @@ from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.files.cache import cache_folder
 from llmbench.files.redaction import redact
 from llmbench.machine import cgroup, environment, memory
-from llmbench.measure import launcher, pinning, plan
-from llmbench.measure.launcher import LaunchEvent, TimeLimits
+from llmbench.measure import pinning, plan
+from llmbench.measure.launchers import default_launcher
+from llmbench.measure.launchers.base import Launcher, LaunchEvent, Task, TimeLimits
 from llmbench.models.resolve import Subject
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
@@ -110,19 +111,21 @@ def record(
     subjects: Sequence[Subject],
     keep_going: bool = False,
     must_split: bool = False,
+    launcher: Launcher | None = None,
 ) -> Generator[LaunchEvent]:
     """Each event after it is on the disk; a failed launch is the last one unless *keep_going*.
 
     *subjects* are the models of the cells. The next request begins when the next event is asked for. With *must_split*
     a launch is refused where tensor parallelism is asked for and splits nothing.
     """
+    launcher = launcher or default_launcher()
     places = [pinning.find_placement(config) for config in cells]
     for config in cells:
         check_quota(config)
     for model in {config.model for config in cells if not config.engine_info.is_simulated}:
         check_memory(model)
     for launch in planned:
-        task = launcher.Task(
+        task = Task(
             planned=launch,
             config=cells[launch.cell],
             limits=limits,
@@ -131,7 +134,7 @@ def record(
             must_split=must_split,
         )
         has_failed = False
-        for observed in launcher.run_launch(task):
+        for observed in launcher.launch(task):
             event = _mark(observed, subjects[launch.cell].faults)
             file.append(event)
             yield event

@@ -6,13 +6,11 @@ libraries print goes through a pipe: percentages become progress, the last lines
 
 import collections
 import contextlib
-import ctypes
 import errno
 import importlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,37 +21,31 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from llmbench.errors import LaunchError, LlmbenchError, OutputError, error_from_code
+from llmbench.errors import LaunchError, LlmbenchError, OutputError
+from llmbench.measure import child as children
+from llmbench.measure.protocol import Refused
 from llmbench.schema.progress import Progress, ProgressCallback
 from llmbench.schema.units import format_bytes
 
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _DISK_FULL_BYTES = 16 << 20
 _MAKE_ROOM = "free some space, or choose another --output-dir"
 _NO_SPACE = re.compile(r"No space left on device|iostream error", re.IGNORECASE)
 _PERCENT = re.compile(r"^(?P<label>\w[^:━|│]{2,60}?)[\s:.…]*(?:[━╸╺ ]+|\s)(?P<percent>\d{1,3})%")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _QUIET = {
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "NNCF_CI": "1",  # no telemetry
+    **children.WITHOUT_TELEMETRY,
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
     "PYTHONWARNINGS": "ignore",
     "COLUMNS": "160",
 }
-_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-
-
 _Answer = TypeVar("_Answer")
 
 
-class _Told(msgspec.Struct):
-    """What a child leaves: the *result* of its step, or the error it reports."""
+class _Done(msgspec.Struct, tag="done"):
+    """The *result* of a step."""
 
     result: Any = None
-    code: int | None = None
-    message: str = ""
-    hint: str | None = None
 
 
 def run_step(
@@ -74,7 +66,7 @@ def run_step(
     """
     scratch = folder / ".tmp"
     scratch.mkdir(exist_ok=True)
-    environment = {**os.environ, **_QUIET, **({} if is_online else _OFFLINE), "TMPDIR": str(scratch)}
+    environment = {**os.environ, **_QUIET, **({} if is_online else children.OFFLINE), "TMPDIR": str(scratch)}
     with tempfile.TemporaryFile(dir=scratch) as told:
         child = subprocess.Popen(
             [
@@ -100,9 +92,9 @@ def run_step(
     if not raw:
         raise _failure(child.returncode, tail, folder, work)
     shutil.rmtree(scratch, ignore_errors=True)
-    reply = msgspec.json.decode(raw, type=_Told)
-    if reply.code is not None:
-        raise error_from_code(reply.code, reply.message, hint=reply.hint)
+    reply = msgspec.json.decode(raw, type=_Done | Refused)
+    if isinstance(reply, Refused):
+        raise reply.error
     return msgspec.convert(reply.result, answer)
 
 
@@ -158,8 +150,8 @@ def _failure(code: int, tail: list[str], folder: Path, work: str) -> LlmbenchErr
             f"the {work} could not write below {folder}: {format_bytes(free)} are left there",
             hint=_MAKE_ROOM,
         )
-    if code < 0:
-        name = signal.Signals(-code).name
+    name = children.signal_name(code)
+    if name is not None:
         hint = "was the memory enough? A smaller model, or swap, may help" if name == "SIGKILL" else None
         return LaunchError(f"the process of the {work} was ended by {name}", hint=hint)
     last = next((line for line in reversed(tail) if line), f"exit status {code}")
@@ -169,22 +161,21 @@ def _failure(code: int, tail: list[str], folder: Path, work: str) -> LlmbenchErr
 def serve(requests: Any, do: Callable[[Any], object]) -> None:
     """Be the child: read one of the *requests*, do it, and leave the answer in the descriptor given."""
     descriptor, parent = (int(argument) for argument in sys.argv[1:3])
-    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the line above
-        sys.exit(1)
+    children.die_with_parent(parent)
     # importing openvino sends a telemetry event and writes below the home folder unless this is absent
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=requests)
+    told: _Done | Refused
     try:
-        told = _Told(result=do(request))
+        told = _Done(result=do(request))
     except LlmbenchError as error:
-        told = _Told(code=int(error.exit_code), message=error.message, hint=error.hint)
+        told = Refused.because(error)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         traceback.print_exc()
         full = f"no space left on device to write {error.filename}"
-        told = _Told(code=int(OutputError.exit_code), message=full, hint=_MAKE_ROOM)
+        told = Refused.because(OutputError(full, hint=_MAKE_ROOM))
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(told))
 

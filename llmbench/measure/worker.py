@@ -5,7 +5,6 @@ It speaks JSON lines over two descriptors of its own; 1 and 2 belong to the engi
 the next ``Measure`` has come. SIGTERM keeps its default action, which ends even a native call at once.
 """
 
-import ctypes
 import dataclasses
 import faulthandler
 import os
@@ -26,85 +25,31 @@ from llmbench.engines.openvino import model_cache as compiled
 from llmbench.engines.openvino import tensor_parallel
 from llmbench.engines.openvino.device import check_in_force
 from llmbench.engines.openvino.model_cache import Compiled
-from llmbench.errors import ExitCode, InputError, LlmbenchError, MachineError
+from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError
 from llmbench.machine import environment, placement, topology
-from llmbench.machine.affinity import Binding
 from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe
 from llmbench.machine.memory import MemoryPhase
 from llmbench.measure import pinning
+from llmbench.measure.child import die_with_parent
 from llmbench.measure.heartbeat import Heartbeat
+from llmbench.measure.protocol import (
+    COMMANDS,
+    Answer,
+    Check,
+    Checked,
+    Loaded,
+    Measure,
+    Measured,
+    Open,
+    Refused,
+    WorkerCommand,
+)
 from llmbench.schema.config import RunConfig
-from llmbench.schema.measurement import Measurement, Memory
-from llmbench.schema.run import Held, InForce, ModelCache, Split
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import ModelCache, Split
 from llmbench.schema.units import seconds_between
 from llmbench.workloads.text import Inputs
-
-_PR_SET_PDEATHSIG = 1
-
-
-class Open(msgspec.Struct, tag="open"):
-    """Load the model of a configuration; *context_tokens* is what it takes, ``None`` if unknown.
-
-    *binding* says where this process was put. With *must_split*, tensor parallelism that splits nothing is refused.
-    """
-
-    config: RunConfig
-    launch: int
-    context_tokens: int | None = None
-    binding: Binding = Binding()
-    must_split: bool = False
-
-
-class Measure(msgspec.Struct, tag="measure"):
-    """Measure one request: *prompt* is an index into the configuration's prompts."""
-
-    prompt: int
-    iteration: int
-    is_warmup: bool
-
-
-class Check(msgspec.Struct, tag="check"):
-    """Say whether each of these configurations could be loaded here; nothing is."""
-
-    configs: tuple[RunConfig, ...]
-
-
-class Checked(msgspec.Struct, tag="checked"):
-    """They all could."""
-
-
-class Loaded(msgspec.Struct, tag="loaded"):
-    """The model is loaded; *load_s* is read + compile, *input_tokens* the length of each prompt's first variant.
-
-    *versions* are those of the worker's own environment, which may be another than its parent's.
-    """
-
-    load_s: float
-    memory: Memory
-    in_force: InForce
-    input_tokens: tuple[int, ...]
-    held: Held
-    versions: dict[str, str] = {}
-    model_cache: ModelCache | None = None
-
-
-class Measured(msgspec.Struct, tag="measured"):
-    """A request was measured."""
-
-    measurement: Measurement
-
-
-class Refused(msgspec.Struct, tag="refused"):
-    """A deliberate error, with its exit code and hint."""
-
-    exit_code: int
-    message: str
-    hint: str | None = None
-
-
-WorkerCommand = Open | Measure | Check
-Reply = Loaded | Measured | Checked | Refused
 
 
 def _local_now() -> str:
@@ -145,6 +90,18 @@ class OpenLaunch:
         self.input_tokens = self._inputs.lengths
         self._check_context(command.context_tokens)
 
+    @property
+    def loaded(self) -> Loaded:
+        """What is known of the model once it is loaded."""
+        return Loaded(
+            load_s=self.load_s,
+            memory=self.memory,
+            in_force=self.in_force,
+            held=self.held,
+            versions=environment.versions(),
+            model_cache=self.model_cache,
+        )
+
     def _check_context(self, context_tokens: int | None) -> None:
         """Refuse what the model's context does not hold; the engine would not mind."""
         longest = max(self.input_tokens)
@@ -174,6 +131,7 @@ class OpenLaunch:
             output_tokens=self.config.output_tokens,
             stop_at_eos=self.config.stop_at_eos,
             beat=self._beat,
+            launch=self.index,
         )
 
     def measure(self, command: Measure) -> Measurement:
@@ -239,59 +197,48 @@ def _split(config: RunConfig, *, must_split: bool) -> Split | None:
     return split
 
 
-def _die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(int(ExitCode.BUG))
+class WorkerService:
+    """What a worker does for its launcher, command by command."""
 
+    def __init__(self, beat: Callable[[int, int], None]) -> None:
+        self._beat = beat
+        self._launch: OpenLaunch | None = None
 
-def _send(replies: IO[bytes], reply: Reply) -> None:
-    """One line to the parent."""
-    replies.write(msgspec.json.encode(reply) + b"\n")
-    replies.flush()
-
-
-def _serve(commands: IO[bytes], replies: IO[bytes], beat: Callable[[int, int], None]) -> None:
-    """Answer commands until the parent closes its end."""
-    decoder = msgspec.json.Decoder(WorkerCommand)
-    launch: OpenLaunch | None = None
-    for line in commands:
-        match decoder.decode(line):
-            case Open() as command:
-                launch = OpenLaunch(command, beat)
-                _send(
-                    replies,
-                    Loaded(
-                        load_s=launch.load_s,
-                        memory=launch.memory,
-                        in_force=launch.in_force,
-                        input_tokens=launch.input_tokens,
-                        held=launch.held,
-                        versions=environment.versions(),
-                        model_cache=launch.model_cache,
-                    ),
-                )
-            case Check() as command:
+    def answer(self, command: WorkerCommand) -> Answer:
+        """Do what a command says; raises LlmbenchError where it is refused."""
+        match command:
+            case Open():
+                self._launch = OpenLaunch(command, self._beat)
+                return self._launch.loaded
+            case Check():
                 for config in command.configs:
                     catalog.find_engine(config.engine).check(config)
-                _send(replies, Checked())
-            case Measure() as command if launch is not None:
-                _send(replies, Measured(measurement=launch.measure(command)))
+                return Checked()
+            case Measure():
+                if self._launch is None:
+                    raise LaunchError("no model is loaded")
+                return Measured(measurement=self._launch.measure(command))
 
 
 def main() -> None:
-    """Serve one launch: ``python -m llmbench.worker COMMANDS_FD REPLIES_FD HEARTBEAT_FD PARENT_PID``."""
+    """Serve one launch: ``python -m llmbench.measure.worker COMMANDS_FD REPLIES_FD HEARTBEAT_FD PARENT_PID``."""
     commands_fd, replies_fd, heartbeat_fd, parent = (int(argument) for argument in sys.argv[1:5])
-    _die_with_parent(parent)
+    die_with_parent(parent)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+    service = WorkerService(Heartbeat(heartbeat_fd).beat)
     with os.fdopen(commands_fd, "rb") as commands, os.fdopen(replies_fd, "wb") as replies:
         try:
-            _serve(commands, replies, Heartbeat(heartbeat_fd).beat)
+            for line in commands:
+                _send(replies, service.answer(COMMANDS.decode(line)))
         except LlmbenchError as error:
-            _send(replies, Refused(exit_code=int(error.exit_code), message=error.message, hint=error.hint))
+            _send(replies, Refused.because(error))
     sys.stdout.flush()
     os._exit(0)  # the engine's own tear-down may hang or crash, and nothing is left to lose
+
+
+def _send(replies: IO[bytes], reply: Answer | Refused) -> None:
+    replies.write(msgspec.json.encode(reply) + b"\n")
+    replies.flush()
 
 
 if __name__ == "__main__":

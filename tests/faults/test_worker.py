@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from llmbench.machine import cgroup, memory
-from llmbench.measure import launcher, plan
+from llmbench.measure import plan
+from llmbench.measure.launchers.base import Task, TimeLimits
+from llmbench.measure.launchers.process import ProcessLauncher
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Outcome
 from llmbench.store import reader
@@ -156,13 +158,13 @@ def test_row_10_a_load_that_hangs_is_ended(llmbench_process: Run, tmp_path: Path
 _ONE = Prompt(set="s", index=0, text="one")
 
 
-def _task(config: RunConfig) -> launcher.Task:
+def _task(config: RunConfig) -> Task:
     """A launch that may take long to load, and three seconds a request."""
     planned = plan.PlannedLaunch(index=0, cell=0)
-    return launcher.Task(
+    return Task(
         planned=planned,
         config=config,
-        limits=launcher.TimeLimits(load_s=PATIENCE_S, request_s=3),
+        limits=TimeLimits(load_s=PATIENCE_S, request_s=3),
         context_tokens=8192,
     )
 
@@ -171,7 +173,7 @@ def _task(config: RunConfig) -> launcher.Task:
 def test_row_10_a_slow_request_is_no_hang() -> None:
     """The time allowed is for each wait, not for the run: eleven requests of a tenth of it each are fine."""
     task = _task(RunConfig(model="sleep=300ms", engine="scripted", prompts=(_ONE,), iterations=10))
-    *_, ended = launcher.run_launch(task)
+    *_, ended = ProcessLauncher().launch(task)
 
     assert isinstance(ended, LaunchEnded)
     assert Outcome.FINISHED is ended.outcome, ended.failure
@@ -182,7 +184,7 @@ def test_row_10_a_slow_request_is_no_hang() -> None:
 def test_row_10_a_native_call_that_lasts_too_long_is_ended_with_its_stack(demo_ir: Path) -> None:
     """The engine does not tell its tokens, so the whole request is what is waited for; the stack names the call."""
     task = _task(RunConfig(model=str(demo_ir), prompts=(_ONE,), iterations=1, warmups=0, output_tokens=8000))
-    *_, ended = launcher.run_launch(task)
+    *_, ended = ProcessLauncher().launch(task)
 
     assert isinstance(ended, LaunchEnded)
     assert ended.failure is not None

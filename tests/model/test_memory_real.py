@@ -9,7 +9,8 @@ import pytest
 
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import summarize_run
-from llmbench.measure.worker import Measure, Open, OpenLaunch
+from llmbench.measure.protocol import Measure, Open
+from llmbench.measure.worker import OpenLaunch
 from llmbench.models import ir_xml
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import ModelCache

@@ -55,16 +55,15 @@ def test_a_step_gives_as_many_tokens_as_told() -> None:
     assert [100.0, 10.0, 10.0, 10.0] == _gaps(made)
 
 
-def test_noise_is_seeded_by_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_is_seeded_by_launch() -> None:
     """Two launches differ, the same launch repeats itself."""
 
-    def first_gap(launch: str) -> float:
-        monkeypatch.setenv("LLMBENCH_LAUNCH", launch)
-        request = EngineRequest(input_ids=((1,),), output_tokens=1)
+    def first_gap(launch: int) -> float:
+        request = EngineRequest(input_ids=((1,),), output_tokens=1, launch=launch)
         return _gaps(_session("first=100ms,launch-noise=5%").generate(request))[0]
 
-    assert first_gap("0") == first_gap("0")
-    assert first_gap("0") != first_gap("1")
+    assert first_gap(0) == first_gap(0)
+    assert first_gap(0) != first_gap(1)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +84,14 @@ def test_a_cold_start_and_a_drift_are_as_told() -> None:
     assert pytest.approx([200.0, 220.0, 121.0]) == [_gaps(each)[0] for each in made]
 
 
-def test_launches_stray_from_the_token_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launches_stray_from_the_token_told() -> None:
     """Every launch says the same two tokens, and another third."""
 
-    def said(launch: str) -> tuple[int, ...]:
-        monkeypatch.setenv("LLMBENCH_LAUNCH", launch)
-        made = _session("stray=3").generate(EngineRequest(input_ids=((1,),), output_tokens=4))
+    def said(launch: int) -> tuple[int, ...]:
+        request = EngineRequest(input_ids=((1,),), output_tokens=4, launch=launch)
+        made = _session("stray=3").generate(request)
         return made.sequences[0].token_ids
 
-    one, other = said("0"), said("1")
+    one, other = said(0), said(1)
     assert one[:2] == other[:2]
     assert all(a != b for a, b in zip(one[2:], other[2:], strict=True))

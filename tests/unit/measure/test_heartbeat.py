@@ -3,7 +3,7 @@ import sys
 
 from llmbench.measure.heartbeat import Heartbeat
 
-BEAT = "import sys; from llmbench.heartbeat import Heartbeat; Heartbeat(int(sys.argv[1])).beat(3, 42)"
+BEAT = "import sys; from llmbench.measure.heartbeat import Heartbeat; Heartbeat(int(sys.argv[1])).beat(3, 42)"
 
 
 def test_another_process_sees_the_last_beat() -> None:

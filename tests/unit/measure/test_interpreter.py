@@ -10,7 +10,8 @@ from llmbench.errors import InputError, MachineError
 from llmbench.machine import environment
 from llmbench.measure import plan
 from llmbench.measure.interpreter import check_interpreter, worker_command
-from llmbench.measure.launcher import Task, TimeLimits, run_launch
+from llmbench.measure.launchers.base import Task, TimeLimits
+from llmbench.measure.launchers.process import ProcessLauncher
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.store.events import LaunchStarted
@@ -36,8 +37,11 @@ def test_this_interpreter_needs_no_bootstrap() -> None:
     assert [sys.executable, "-P", "-m", "llmbench.measure.worker"] == worker_command()
 
 
-def test_a_worker_of_another_environment_has_our_code_only(bare: str, tmp_path: Path) -> None:
+def test_a_worker_of_another_environment_has_our_code_only(
+    bare: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """This package comes from here, what lies beside it does not; every other module is of over there."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     *_, program, folder = worker_command(bare)
     program = program.replace(
         'runpy.run_module("llmbench.measure.worker", run_name="__main__", alter_sys=True)',
@@ -72,7 +76,7 @@ def test_a_launch_of_another_environment_measures_and_tells_its_versions() -> No
         config=dataclasses.replace(config, interpreter=sys.executable),
         limits=TimeLimits(load_s=60, request_s=60),
     )
-    events = list(run_launch(task))
+    events = list(ProcessLauncher().launch(task))
 
     assert isinstance(events[0], LaunchStarted)
     assert (4, environment.versions()) == (events[0].block, events[0].versions)

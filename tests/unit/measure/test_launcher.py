@@ -12,7 +12,8 @@ import pytest
 
 from llmbench.errors import InputError
 from llmbench.measure import plan
-from llmbench.measure.launcher import Task, TimeLimits, check_configuration, run_launch
+from llmbench.measure.launchers.base import Task, TimeLimits
+from llmbench.measure.launchers.process import ProcessLauncher
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Outcome
@@ -32,7 +33,7 @@ def _task(script: str, *, limits: TimeLimits | None = None, **changes: object) -
 
 
 def _measured(task: Task) -> list[Measurement]:
-    return [event for event in run_launch(task) if isinstance(event, Measurement)]
+    return [event for event in ProcessLauncher().launch(task) if isinstance(event, Measurement)]
 
 
 def _workers() -> list[psutil.Process]:
@@ -55,7 +56,7 @@ def test_told_latencies_come_through_the_worker_exactly() -> None:
 
 def test_a_launch_is_started_measured_and_ended_in_order() -> None:
     """One pass over the prompts an iteration, warm-ups first and flagged."""
-    events = list(run_launch(_task("first=1ms")))
+    events = list(ProcessLauncher().launch(_task("first=1ms")))
 
     assert isinstance(events[0], LaunchStarted)
     assert isinstance(events[-1], LaunchEnded)
@@ -66,7 +67,7 @@ def test_a_launch_is_started_measured_and_ended_in_order() -> None:
 
 def test_the_next_request_begins_only_when_asked_for() -> None:
     """Between two events the worker waits, so that the first can be put on the disk."""
-    events = run_launch(_task("first=1ms,next=1ms"))
+    events = ProcessLauncher().launch(_task("first=1ms,next=1ms"))
     next(events)
     first = next(events)
     asked_ns = time.perf_counter_ns()
@@ -100,7 +101,7 @@ def test_a_batch_holds_distinct_variants() -> None:
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGBUS", "SIGKILL"])
 def test_a_crash_is_named_with_its_signal_and_phase(name: str) -> None:
     """A worker that dies is an event that names signal and phase; what came before it stands."""
-    events = list(run_launch(_task(f"first=1ms,crash={name}@4")))
+    events = list(ProcessLauncher().launch(_task(f"first=1ms,crash={name}@4")))
     last = events[-1]
 
     assert len([e for e in events if isinstance(e, Measurement)]) == 3
@@ -114,7 +115,7 @@ def test_a_crash_is_named_with_its_signal_and_phase(name: str) -> None:
 def test_a_hang_is_ended_and_its_stack_is_kept() -> None:
     """A worker that does not answer in time is ended; the log shows where it stood."""
     task = _task("first=1ms,hang@2", limits=TimeLimits(load_s=60, request_s=3))
-    last = list(run_launch(task))[-1]
+    last = list(ProcessLauncher().launch(task))[-1]
 
     assert isinstance(last, LaunchEnded)
     assert last.failure is not None
@@ -126,7 +127,7 @@ def test_a_hang_is_ended_and_its_stack_is_kept() -> None:
 def test_a_bad_configuration_is_the_workers_error_with_its_hint() -> None:
     """An error found in the worker is the same error in the parent."""
     with pytest.raises(InputError, match="'fist=1ms' is not understood") as error:
-        list(run_launch(_task("fist=1ms")))
+        list(ProcessLauncher().launch(_task("fist=1ms")))
 
     assert "first=200ms" in str(error.value.hint)
 
@@ -136,13 +137,13 @@ def test_a_context_too_small_is_refused_with_the_numbers() -> None:
     task = dataclasses.replace(_task("first=1ms"), context_tokens=53)
 
     with pytest.raises(InputError, match=r"50 input \+ 4 output tokens make 54; .* holds 53"):
-        list(run_launch(task))
-    assert len(list(run_launch(dataclasses.replace(task, context_tokens=54)))) == 8
+        list(ProcessLauncher().launch(task))
+    assert len(list(ProcessLauncher().launch(dataclasses.replace(task, context_tokens=54)))) == 8
 
 
 def test_no_worker_is_left_when_the_consumer_stops() -> None:
     """Closing the events in the middle ends the worker."""
-    events = run_launch(_task("first=1ms,hang@3"))
+    events = ProcessLauncher().launch(_task("first=1ms,hang@3"))
     next(events)
     assert len(_workers()) == 1
     events.close()
@@ -173,8 +174,8 @@ def test_the_worker_dies_with_its_parent(tmp_path: Path) -> None:
 def test_configurations_are_checked_before_any_is_measured() -> None:
     """The error is that of the first which could not be loaded."""
     good = _task("first=1ms").config
-    check_configuration((good, good), limit_s=60)
+    ProcessLauncher().check((good, good), limit_s=60)
 
     with pytest.raises(InputError, match="'fist=1ms' is not understood"):
-        check_configuration((good, dataclasses.replace(good, model="fist=1ms")), limit_s=60)
+        ProcessLauncher().check((good, dataclasses.replace(good, model="fist=1ms")), limit_s=60)
     assert _workers() == []

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import llmbench
 from llmbench.errors import InputError, LaunchError, OutputError
 from llmbench.measure.step import Progress, run_step
 
@@ -15,7 +16,7 @@ RunBody = Callable[..., tuple[int, list[Progress]]]
 PREAMBLE = """
 import errno, os, signal, sys, time
 import msgspec
-from llmbench import child
+from llmbench.measure import child
 from llmbench.errors import InputError
 
 class Add(msgspec.Struct, tag=True):
@@ -43,7 +44,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunBody:
         (tmp_path / "a_step").mkdir()
         (tmp_path / "a_step" / "__init__.py").write_text("from a_step import inner")
         (tmp_path / "a_step" / "inner.py").write_text(PREAMBLE + code + ending)
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(llmbench.__file__).parents[1]}")
         work = tmp_path / "build"
         work.mkdir()
         result = run_step(
@@ -162,7 +163,7 @@ def test_no_child_outlives_an_interrupt(tmp_path: Path, monkeypatch: pytest.Monk
     code = "def add(request):\n    open('pid', 'w').write(str(os.getpid()))\n    print('a bar: 10%|', flush=True)\n"
     ending = "    time.sleep(60)\nREQUESTS = Add\ndo = add\n"
     (tmp_path / "a_step.py").write_text(PREAMBLE + code + ending)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(llmbench.__file__).parents[1]}")
     monkeypatch.chdir(tmp_path)
 
     def interrupt(_progress: Progress) -> None:

@@ -1,4 +1,7 @@
-"""A worker as its parent sees it: its process, the two pipes to it, and what is known of its end."""
+"""A launch in a process of its own: the worker's process, the two pipes to it, and what is known of its end.
+
+It prints and writes nothing. It blocks on a pipe and never spins.
+"""
 
 import contextlib
 import os
@@ -9,17 +12,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import IO
 
 import msgspec
 
-from llmbench.errors import ExitCode, error_from_code
+from llmbench.errors import LaunchError
 from llmbench.files.redaction import redact
 from llmbench.machine.memory import Kills
+from llmbench.measure import child
 from llmbench.measure.heartbeat import Heartbeat
 from llmbench.measure.interpreter import worker_command
-from llmbench.measure.worker import Checked, Loaded, Measured, Refused, Reply, WorkerCommand
+from llmbench.measure.launchers.base import LaunchEvent, Task, WorkerLostError, accept, launch_events
+from llmbench.measure.protocol import REPLIES, Answer, Check, Refused, WorkerCommand
+from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Failure
 from llmbench.schema.units import seconds_between
 
@@ -31,21 +37,26 @@ _LOG_LINES = 40
 _LOG_BYTES = 64 << 10
 _OUT_OF_MEMORY = "out of memory: an allocation failed"
 _NO_MEMORY = re.compile(r"bad_alloc|MemoryError|Cannot allocate memory")
-_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
-class WorkerLostError(Exception):
-    """The worker ended, or had to be ended, without an answer."""
+class ProcessLauncher:
+    """Launches in fresh processes, pinned where their configuration says."""
 
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
+    def launch(self, task: Task) -> Generator[LaunchEvent]:
+        """Yield the events of one launch; see `Launcher`."""
+        worker = Worker(task.planned.index, task.binding.prefix, task.config.interpreter)
+        with contextlib.closing(worker):
+            yield from launch_events(task, worker)
 
-
-def _environment(launch: int) -> dict[str, str]:
-    """The worker's environment: this one, offline, and the launch's number."""
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return {**os.environ, **offline, "LLMBENCH_LAUNCH": str(launch)}
+    def check(self, configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None:
+        """Raise the error of the first configuration that could not be loaded, by each interpreter in turn."""
+        for interpreter in dict.fromkeys(config.interpreter for config in configs):
+            mine = tuple(config for config in configs if config.interpreter == interpreter)
+            with contextlib.closing(Worker(0, interpreter=interpreter)) as worker:
+                try:
+                    worker.ask(Check(configs=mine), phase="check", limit_s=limit_s)
+                except WorkerLostError as lost:
+                    raise LaunchError(lost.failure.message) from lost
 
 
 class Worker:
@@ -70,21 +81,19 @@ class Worker:
                 stderr=self._log,
                 pass_fds=inherited,
                 start_new_session=True,
-                env=_environment(launch),
+                env={
+                    **os.environ,
+                    **child.OFFLINE,
+                    **child.WITHOUT_TELEMETRY,
+                    "LLMBENCH_LAUNCH": str(launch),
+                },
             )
         finally:
             os.close(commands_fd)
             os.close(replies_fd)
 
-    def ask(
-        self, command: WorkerCommand, *, phase: str, limit_s: float | None
-    ) -> Loaded | Measured | Checked:
-        """The worker's answer to a command.
-
-        Raises:
-            LlmbenchError: the worker refused it.
-            WorkerLostError: it died, failed, or was silent for more than *limit_s* seconds.
-        """
+    def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Answer:
+        """Return the worker's answer to a command; see `WorkerLink`."""
         self.phase = phase
         self._heartbeat.clear()
         with contextlib.suppress(BrokenPipeError):
@@ -92,14 +101,8 @@ class Worker:
         line = self._line(limit_s)
         if not line:
             raise WorkerLostError(self._post_mortem())
-        reply = _decoder.decode(line)
-        if isinstance(reply, Refused) and reply.exit_code == ExitCode.LAUNCH:
-            raise WorkerLostError(
-                Failure(phase=phase, message=f"{reply.message} ({phase})", log=self._tail())
-            )
-        if isinstance(reply, Refused):
-            raise error_from_code(reply.exit_code, reply.message, hint=reply.hint)
-        return reply
+        reply = REPLIES.decode(line)
+        return accept(reply, phase=phase, log=self._tail() if isinstance(reply, Refused) else ())
 
     def _send(self, line: bytes, limit_s: float | None) -> None:
         """Write a command; one longer than a pipe holds waits until the worker reads."""
@@ -164,7 +167,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.end()
             code = self._process.wait()
-        name = signal.Signals(-code).name if code < 0 else None
+        name = child.signal_name(code)
         how = f"was killed by {name}" if name else f"ended with exit code {code}"
         log = self._tail()
         want = self._kills.since() or next((_OUT_OF_MEMORY for line in log if _NO_MEMORY.search(line)), None)

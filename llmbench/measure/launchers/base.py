@@ -1,0 +1,144 @@
+"""What a launcher is, and the events of a launch: they are the same wherever its worker runs.
+
+A worker begins a request only when the consumer of these events asks for the next one, so that what was
+measured can be on the disk first.
+"""
+
+import dataclasses
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from llmbench.errors import ExitCode, LaunchError
+from llmbench.machine.affinity import Binding
+from llmbench.measure import plan
+from llmbench.measure.protocol import Answer, Loaded, Measure, Measured, Open, Refused, WorkerCommand
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Failure, Outcome
+from llmbench.store.events import LaunchEnded, LaunchStarted, utc_now
+
+LaunchEvent = LaunchStarted | Measurement | LaunchEnded
+_Kind = TypeVar("_Kind")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimits:
+    """How long a phase may take in seconds; ``None`` is without end.
+
+    *load_s* is for loading; *request_s* for the first token and for each later one where the engine shows them as
+    they come, else for the whole request.
+    """
+
+    load_s: float | None = None
+    request_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A launch to make: its position in the plan, its configuration, pinning, limits, and the model's context.
+
+    With *must_split* it is refused where the configuration has tensor parallelism and the engine splits nothing.
+    """
+
+    planned: plan.PlannedLaunch
+    config: RunConfig
+    limits: TimeLimits
+    context_tokens: int | None = None
+    binding: Binding = Binding()  # noqa: RUF009  it is frozen
+    must_split: bool = False
+
+
+class Launcher(Protocol):
+    """Where launches are made."""
+
+    def launch(self, task: Task) -> Generator[LaunchEvent]:
+        """Yield the events of one launch: started, each measurement, ended.
+
+        Raises LlmbenchError where the worker refuses the configuration before anything is measured.
+        """
+
+    def check(self, configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None:
+        """Raise the error of the first configuration that a worker could not load, so that no sweep ends midway."""
+
+
+class WorkerLostError(Exception):
+    """The worker ended, or had to be ended, without an answer."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class WorkerLink(Protocol):
+    """A worker as a launcher reaches it."""
+
+    def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Answer:
+        """Return the worker's answer to a command.
+
+        Raises:
+            LlmbenchError: the worker refused it.
+            WorkerLostError: it died, failed, or was silent for more than *limit_s* seconds.
+        """
+
+
+def accept(reply: Answer | Refused, *, phase: str, log: Sequence[str] = ()) -> Answer:
+    """Return an answer; raise the error of a refusal, WorkerLostError where it is that the launch has failed."""
+    if not isinstance(reply, Refused):
+        return reply
+    if reply.exit_code == ExitCode.LAUNCH:
+        raise WorkerLostError(Failure(phase=phase, message=f"{reply.message} ({phase})", log=tuple(log)))
+    raise reply.error
+
+
+def launch_events(task: Task, worker: WorkerLink) -> Generator[LaunchEvent]:
+    """Yield the events of one launch by a worker that has just begun."""
+    try:
+        yield _load(worker, task)
+        for request in plan.plan_requests(task.config):
+            yield _measure(worker, task, request)
+        yield LaunchEnded(launch=task.planned.index, outcome=Outcome.FINISHED)
+    except WorkerLostError as lost:
+        yield LaunchEnded(
+            launch=task.planned.index,
+            outcome=Outcome.FAILED,
+            failure=lost.failure,
+            cell=task.planned.cell,
+        )
+
+
+def _load(worker: WorkerLink, task: Task) -> LaunchStarted:
+    started_at = utc_now()
+    command = Open(
+        config=task.config,
+        launch=task.planned.index,
+        context_tokens=task.context_tokens,
+        binding=task.binding,
+        must_split=task.must_split,
+    )
+    loaded = _expect(Loaded, worker.ask(command, phase="load", limit_s=task.limits.load_s))
+    return LaunchStarted(
+        launch=task.planned.index,
+        cell=task.planned.cell,
+        started_at=started_at,
+        block=task.planned.block,
+        versions=loaded.versions,
+        load_s=loaded.load_s,
+        model_cache=loaded.model_cache,
+        load_memory=loaded.memory,
+        in_force=loaded.in_force,
+        held=dataclasses.replace(loaded.held, warnings=(*task.binding.warnings, *loaded.held.warnings)),
+    )
+
+
+def _measure(worker: WorkerLink, task: Task, request: plan.PlannedRequest) -> Measurement:
+    name = "warm-up" if request.is_warmup else "iteration"
+    command = Measure(prompt=request.prompt, iteration=request.iteration, is_warmup=request.is_warmup)
+    phase = f"{name} {request.iteration}, prompt {request.prompt}"
+    return _expect(Measured, worker.ask(command, phase=phase, limit_s=task.limits.request_s)).measurement
+
+
+def _expect(kind: type[_Kind], answer: Answer) -> _Kind:
+    if not isinstance(answer, kind):
+        raise LaunchError(f"the worker answered out of turn: {type(answer).__name__}")
+    return answer

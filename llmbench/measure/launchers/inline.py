@@ -1,0 +1,68 @@
+"""A launch in this process, of the scripted engine only: the worker's own code and messages, and no process."""
+
+from collections.abc import Generator, Sequence
+
+import msgspec
+
+from llmbench.engines.scripted import read_script
+from llmbench.errors import InputError, LlmbenchError
+from llmbench.measure.launchers.base import LaunchEvent, Task, accept, launch_events
+from llmbench.measure.protocol import COMMANDS, REPLIES, Answer, Check, Open, Refused, WorkerCommand
+from llmbench.measure.worker import WorkerService
+from llmbench.schema.config import RunConfig
+
+_HINT = "use the launcher that starts a process (leave LLMBENCH_LAUNCHER unset)"
+
+
+class InlineLauncher:
+    """Launches without a process: nothing is pinned, and nothing can be ended that takes too long."""
+
+    def launch(self, task: Task) -> Generator[LaunchEvent]:
+        """Yield the events of one launch; see `Launcher`."""
+        return launch_events(task, _InlineWorker())
+
+    def check(self, configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None:
+        """Raise the error of the first configuration that could not be loaded."""
+        _InlineWorker().ask(Check(configs=tuple(configs)), phase="check", limit_s=limit_s)
+
+
+class _InlineWorker:
+    """A worker that is called; its messages pass through JSON, as those of a process do."""
+
+    def __init__(self) -> None:
+        self._service = WorkerService(beat=lambda _tokens, _at_ns: None)
+
+    def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Answer:
+        """Return the answer to a command; *limit_s* has no effect."""
+        del limit_s
+        for config in command.configs if isinstance(command, Check) else ():
+            _check_engine(config)
+        if isinstance(command, Open):
+            _check_engine(command.config)
+        reply: Answer | Refused
+        try:
+            reply = self._service.answer(COMMANDS.decode(msgspec.json.encode(command)))
+        except LlmbenchError as error:
+            reply = Refused.because(error)
+        answer = accept(REPLIES.decode(msgspec.json.encode(reply)), phase=phase)
+        if isinstance(command, Open):
+            _check_script(command.config.model)
+        return answer
+
+
+def _check_engine(config: RunConfig) -> None:
+    """Refuse what would run in this process and must not."""
+    if config.engine != "scripted":
+        raise InputError(f"the inline launcher runs the scripted engine, not {config.engine}", hint=_HINT)
+    if config.interpreter is not None:
+        raise InputError("the inline launcher runs no other interpreter", hint=_HINT)
+
+
+def _check_script(script: str) -> None:
+    """Refuse a script that would end or block this process."""
+    for request, how in sorted(read_script(script).breaks.items()):
+        if how != "nan":
+            raise InputError(
+                f"the inline launcher cannot play {how}@{request}: it would end or block this process",
+                hint=_HINT,
+            )
