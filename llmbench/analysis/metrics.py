@@ -1,14 +1,17 @@
-"""What a report shows of a measurement: name, title, unit, direction, and one function each.
+"""What a report shows of a measurement: each metric is one function and one row of the table below.
 
+Screens, CSV columns, the importer's columns, and what is compared are derived from the rows and listed nowhere else.
 Instants are ``s``, when the token ids are handed to the engine, and ``t1..tn``, when the output tokens of
 one sequence became available; in a batch, of the sequence that ends last. Values are seconds, tokens a second
 or bytes; ``None`` is a value that does not exist, never 0.
 """
 
 import bisect
-from collections.abc import Callable
+import enum
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from llmbench.schema.measurement import Measurement, Sequence
 from llmbench.schema.run import Launch
@@ -16,10 +19,40 @@ from llmbench.schema.units import NS_PER_S, Direction, Unit
 
 _Source = TypeVar("_Source")
 
+NEVER_DROPPED = 100
+"""The priority of a column that every screen shows, however narrow."""
+
+_SUFFIXES = {
+    Unit.MILLISECONDS: "_ms",
+    Unit.MILLISECONDS_PER_TOKEN: "_ms",
+    Unit.TOKENS_PER_SECOND: "_tokens_per_s",
+    Unit.TOKENS_PER_STEP: "",
+    Unit.MEBIBYTES: "_MiB",
+    Unit.GIGABYTES_PER_SECOND: "_GB_per_s",
+    Unit.JOULES: "_J",
+    Unit.MILLIJOULES_PER_TOKEN: "_mJ",
+    Unit.SECONDS: "_s",
+}
+"""What a CSV column's name adds to that of its metric, by unit."""
+
+
+class Scope(enum.Enum):
+    """What a metric has one value for; its function takes a Measurement, a Launch or a Run."""
+
+    REQUEST = "request"
+    LAUNCH = "launch"
+    RUN = "run"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric(Generic[_Source]):
-    """One number of a measurement (or a launch), and the words that explain it in every report."""
+    """One number of a request, a launch or a run, and how reports show and judge it.
+
+    *head* is its short title; without one it is on no screen. Narrow screens drop the lowest *priority* first.
+    *llm_bench* is that tool's name for it. *threshold* is the share of its value below which a change does not matter.
+    A metric that *is_compared* has a verdict in comparisons; those that are *is_primary* decide the exit code first.
+    One that *is_phase* is a part of the wait for an answer, and is plotted.
+    """
 
     name: str
     title: str
@@ -27,6 +60,31 @@ class Metric(Generic[_Source]):
     direction: Direction
     definition: str
     of: Callable[[_Source], float | None]
+    scope: Scope = Scope.REQUEST
+    aliases: tuple[str, ...] = ()
+    head: str = ""
+    priority: int = 0
+    llm_bench: str = ""
+    threshold: float = 0.03
+    is_compared: bool = False
+    is_primary: bool = False
+    is_phase: bool = False
+
+    def __post_init__(self) -> None:
+        if self.is_compared and self.direction is not Direction.LOWER:
+            raise ValueError(f"{self.name}: verdicts take metrics that are better lower")
+        if self.is_primary and not self.is_compared:
+            raise ValueError(f"{self.name}: a primary metric is compared")
+
+    @property
+    def short_title(self) -> str:
+        """What a table's head calls it."""
+        return self.head or self.name
+
+    @property
+    def column(self) -> str:
+        """Its CSV column: the name and, where that does not say it, the unit."""
+        return f"{self.name}{_SUFFIXES[self.unit]}"
 
 
 def _shown(m: Measurement) -> Sequence | None:
@@ -161,51 +219,119 @@ def energy_per_token(m: Measurement) -> float | None:
     return None if m.energy_j is None or not tokens else m.energy_j / tokens
 
 
-def _latency(
-    name: str, title: str, definition: str, of: Callable[[Measurement], float | None]
-) -> Metric[Measurement]:
-    """A metric in milliseconds; one per token where its name says so."""
-    per_token = name in {"next_token", "tpot"}
-    return Metric(
-        name=name,
-        title=title,
-        unit=Unit.MILLISECONDS_PER_TOKEN if per_token else Unit.MILLISECONDS,
-        direction=Direction.LOWER,
-        definition=definition,
-        of=of,
-    )
+_latency = functools.partial(Metric, unit=Unit.MILLISECONDS, direction=Direction.LOWER)
+_per_token = functools.partial(Metric, unit=Unit.MILLISECONDS_PER_TOKEN, direction=Direction.LOWER)
+_rate = functools.partial(Metric, unit=Unit.TOKENS_PER_SECOND, direction=Direction.HIGHER)
 
-
-def _rate(
-    name: str, title: str, definition: str, of: Callable[[Measurement], float | None]
-) -> Metric[Measurement]:
-    """A metric in tokens a second."""
-    return Metric(
-        name=name,
-        title=title,
-        unit=Unit.TOKENS_PER_SECOND,
-        direction=Direction.HIGHER,
-        definition=definition,
-        of=of,
-    )
-
-
-_ALL = (
-    _latency("first_token", "first token", "t1 - s, tokenization outside", first_token),
-    _latency("second_token", "second token", "t2 - t1, that one gap", second_token),
-    _latency("next_token", "next tokens", "mean of the gaps t3-t2 ... tn-t(n-1)", next_token),
-    _latency("tpot", "time per output token", "(tn - t1) / (n - 1)", time_per_output_token),
-    _latency("e2e", "end to end", "tn - s", end_to_end),
-    _latency("first_infer", "first inference", "the first forward pass alone", first_infer),
-    _latency("next_infer", "next inferences", "mean of the later forward passes", next_infer),
-    _latency("tokenize", "tokenize", "text to token ids", tokenize),
-    _latency("detokenize", "detokenize", "token ids to text", detokenize),
-    _latency("first_callback", "first callback", "first call of the streamer - s", first_callback),
-    _rate("prefill_rate", "prefill rate", "input tokens / first_token", prefill_rate),
-    _rate("decode_rate", "decode rate", "tokens of all sequences after t1 / (tn - t1)", decode_rate),
+ROWS: tuple[Metric[Any], ...] = (
+    _latency(
+        name="first_token",
+        aliases=("ttft",),
+        title="first token",
+        head="first",
+        priority=NEVER_DROPPED,
+        llm_bench="first_latency",
+        definition="t1 - s, tokenization outside",
+        of=first_token,
+        threshold=0.05,  # first tokens vary more than the others
+        is_compared=True,
+        is_primary=True,
+        is_phase=True,
+    ),
+    _latency(
+        name="second_token",
+        title="second token",
+        head="second",
+        priority=70,
+        definition="t2 - t1, that one gap",
+        of=second_token,
+        is_compared=True,
+        is_phase=True,
+    ),
+    _per_token(
+        name="next_token",
+        aliases=("itl",),
+        title="next tokens",
+        head="next",
+        priority=NEVER_DROPPED,
+        definition="mean of the gaps t3-t2 ... tn-t(n-1)",
+        of=next_token,
+        is_compared=True,
+        is_phase=True,
+    ),
+    _per_token(
+        name="tpot",
+        title="time per output token",
+        head="tpot",
+        priority=40,
+        llm_bench="second_avg_latency",
+        definition="(tn - t1) / (n - 1)",
+        of=time_per_output_token,
+        is_compared=True,
+        is_primary=True,
+    ),
+    _latency(
+        name="e2e",
+        title="end to end",
+        head="end to end",
+        priority=30,
+        definition="tn - s",
+        of=end_to_end,
+        is_compared=True,
+    ),
+    _latency(
+        name="first_infer",
+        title="first inference",
+        llm_bench="first_infer_latency",
+        definition="the first forward pass alone",
+        of=first_infer,
+    ),
+    _latency(
+        name="next_infer",
+        title="next inferences",
+        llm_bench="second_infer_avg_latency",
+        definition="mean of the later forward passes",
+        of=next_infer,
+    ),
+    _latency(
+        name="tokenize",
+        title="tokenize",
+        llm_bench="tokenization_time",
+        definition="text to token ids",
+        of=tokenize,
+    ),
+    _latency(
+        name="detokenize",
+        title="detokenize",
+        llm_bench="detokenization_time",
+        definition="token ids to text",
+        of=detokenize,
+    ),
+    _latency(
+        name="first_callback",
+        title="first callback",
+        definition="first call of the streamer - s",
+        of=first_callback,
+    ),
+    _rate(
+        name="prefill_rate",
+        title="prefill rate",
+        definition="input tokens / first_token",
+        of=prefill_rate,
+    ),
+    _rate(
+        name="decode_rate",
+        title="decode rate",
+        head="decode",
+        priority=10,
+        definition="tokens of all sequences after t1 / (tn - t1)",
+        of=decode_rate,
+    ),
     Metric(
         name="tokens_per_step",
         title="tokens a step",
+        head="a step",
+        priority=NEVER_DROPPED,
         unit=Unit.TOKENS_PER_STEP,
         direction=Direction.HIGHER,
         definition="tokens after t1 / steps after t1; one is the model's own, the others were guessed and accepted",
@@ -222,6 +348,8 @@ _ALL = (
     Metric(
         name="energy",
         title="energy",
+        head="energy",
+        priority=20,
         unit=Unit.JOULES,
         direction=Direction.LOWER,
         definition="what all CPU packages took during the request, neighbours included",
@@ -235,25 +363,48 @@ _ALL = (
         definition="energy / output tokens of all sequences",
         of=energy_per_token,
     ),
+    Metric(
+        name="load",
+        title="load",
+        scope=Scope.LAUNCH,
+        unit=Unit.MILLISECONDS,
+        direction=Direction.LOWER,
+        definition="read + compile, in the launch",
+        of=lambda launch: launch.load_s,
+    ),
 )
+"""Every metric, in the order of the reports."""
 
-METRICS: dict[str, Metric[Measurement]] = {metric.name: metric for metric in _ALL}
+
+def _in_scope(scope: Scope) -> dict[str, Metric[Any]]:
+    return {row.name: row for row in ROWS if row.scope is scope}
+
+
+METRICS: dict[str, Metric[Measurement]] = _in_scope(Scope.REQUEST)
 """Every metric of a measurement, by name, in the order of the reports."""
 
-LOAD: Metric[Launch] = Metric(
-    name="load",
-    title="load",
-    unit=Unit.MILLISECONDS,
-    direction=Direction.LOWER,
-    definition="read + compile, in the launch",
-    of=lambda launch: launch.load_s,
-)
-"""The one metric that belongs to a launch."""
+LAUNCH_METRICS: dict[str, Metric[Launch]] = _in_scope(Scope.LAUNCH)
+"""Those of a launch."""
 
-FIRST_TOKEN_SHARE = 0.05
-OTHER_SHARE = 0.03
+LOAD = LAUNCH_METRICS["load"]
+
+SCREEN_METRICS = tuple(name for name, row in METRICS.items() if row.head)
+"""The metrics on a screen, in order."""
+
+PHASES = tuple(name for name, row in METRICS.items() if row.is_phase)
+"""The parts of the wait for an answer, in order."""
+
+HEADLINES = tuple(name for name in PHASES if METRICS[name].priority == NEVER_DROPPED)
+"""The parts that every screen shows."""
 
 
-def default_share(metric: str) -> float:
-    """The share of a metric's value below which its change does not matter: first tokens vary more than others."""
-    return FIRST_TOKEN_SHARE if metric == "first_token" else OTHER_SHARE
+def find_metric(name: str) -> str | None:
+    """Return the name of the request metric that *name* or an alias (``ttft``) stands for; ``None`` if none does."""
+    plain = name.replace("-", "_")
+    return next((row.name for row in METRICS.values() if plain in (row.name, *row.aliases)), None)
+
+
+def present(names: Iterable[str], found: Iterable[Iterable[str]]) -> list[str]:
+    """Return those of *names*, in their order, that are in any of *found*."""
+    having = {name for each in found for name in each}
+    return [name for name in names if name in having]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis import placement_proof, stats
+from llmbench.analysis.metrics import HEADLINES, PHASES
 from llmbench.analysis.placement_proof import Proof
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stats import Ratio, Summary
@@ -16,8 +17,7 @@ from llmbench.schema.config import POLICY, TENSOR_PARALLEL, RunConfig
 from llmbench.schema.run import Run, Topology
 from llmbench.schema.units import format_list
 
-LATENCIES = ("first_token", "second_token", "next_token")
-SPEEDUP_METRICS = (*LATENCIES, "memory")
+SPEEDUP_METRICS = (*PHASES, "memory")
 _THREADS = "INFERENCE_NUM_THREADS"
 
 
@@ -187,7 +187,7 @@ def tabulate(report: Report) -> Speedup:
         setups=setups,
         base=base,
         lines=tuple(_line(rows, row, setups[row.cell], base) for row in _by_length(report.rows)),
-        over_both={name: rows.over(name, both, split) for name in LATENCIES},
+        over_both={name: rows.over(name, both, split) for name in PHASES},
         blocks=_whole_blocks(run),
     )
 
@@ -259,7 +259,7 @@ def _line(rows: _Rows, row: Row, setup: SocketSetup, base: SocketSetup) -> Speed
     entries = {}
     for name in SPEEDUP_METRICS:
         if name in row.summaries:
-            above, below = (base, setup) if name in LATENCIES else (setup, base)
+            above, below = (base, setup) if name in PHASES else (setup, base)
             is_base = setup == base
             gain = None if is_base else rows.ratio(name, row.prompt.index, above.cell, below.cell)
             entries[name] = SpeedupEntry(summary=row.summaries[name], gain=gain)
@@ -279,7 +279,7 @@ def _faster(rows: _Rows, alone: Sequence[SocketSetup]) -> SocketSetup:
         found = [
             statistics.fmean(logs.values())
             for cell, prompt in rows.rows
-            for name in ("first_token", "next_token")
+            for name in HEADLINES
             if cell == setup.cell and (logs := rows.logs(name, cell, prompt))
         ]
         return statistics.fmean(found) if found else math.inf

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmbench.analysis import stats, trend, validity
-from llmbench.analysis.metrics import METRICS, default_share
+from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.trend import Trend
 from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.schema.config import Prompt
@@ -63,7 +63,7 @@ class _Track:
     @property
     def matters(self) -> float:
         """The share above which a change matters."""
-        return default_share(self.metric)
+        return METRICS[self.metric].threshold
 
     @property
     def is_late(self) -> bool:

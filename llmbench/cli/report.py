@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_DEFAULTS = ("first_token", "next_token")
 
 
 @click.command(name="history", short_help="A metric over the runs of one machine.")
@@ -70,13 +69,13 @@ def history(
 
 def _checked(metrics: Sequence[str]) -> tuple[str, ...]:
     """The metrics wanted; raises InputError on one that does not exist."""
-    from llmbench.analysis.metrics import METRICS
+    from llmbench.analysis.metrics import HEADLINES, METRICS, find_metric
 
-    names = tuple(name.replace("-", "_") for name in metrics) or _DEFAULTS
-    for name in names:
-        if name not in METRICS:
-            raise InputError(f"--metric {name} is no metric", hint=f"choose among {', '.join(METRICS)}")
-    return names
+    found = [find_metric(name) for name in metrics]
+    for written, name in zip(metrics, found, strict=True):
+        if name is None:
+            raise InputError(f"--metric {written} is no metric", hint=f"choose among {', '.join(METRICS)}")
+    return tuple(dict.fromkeys(name for name in found if name)) or HEADLINES
 
 
 def _reports(paths: Sequence[Path], names: Sequence[str], *, salvage: bool) -> "Iterator[Report]":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.report import Report
+from llmbench.analysis.tidy_layout import TIDY_COLUMNS
 from llmbench.files.atomic import write_atomically
 from llmbench.render import llm_bench, records, tidy
 from llmbench.render.llm_bench import MemoryColumns, Record
@@ -75,7 +76,7 @@ def llm_bench_csv(run: Run) -> str:
 
 def tidy_csv(*runs: Run) -> str:
     """A row a request, warm-ups and invalid ones included and marked."""
-    return _text(tidy.TIDY_COLUMNS, (row for run in runs for row in tidy.rows(run)))
+    return _text(TIDY_COLUMNS, (row for run in runs for row in tidy.rows(run)))
 
 
 def summary_csv(*reports: Report) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmbench.analysis import report, stats
 from llmbench.analysis.bandwidth import ROW_METRICS, Bounds, Decoding
-from llmbench.analysis.metrics import LOAD, Metric
+from llmbench.analysis.metrics import LAUNCH_METRICS, LOAD, Metric
 from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Proof, shares
 from llmbench.analysis.report import Report, Row
@@ -156,7 +156,9 @@ def report_json(summarized: Report) -> str:
         "origins": [dataclasses.asdict(origin) for origin in run.origins],
         "environment": dataclasses.asdict(run.environment),
         "provenance": dataclasses.asdict(run.provenance),
-        "metrics": {metric.name: _definition(metric) for metric in (*ROW_METRICS.values(), LOAD)},
+        "metrics": {
+            metric.name: _definition(metric) for metric in (*ROW_METRICS.values(), *LAUNCH_METRICS.values())
+        },
         "cells": [
             {
                 "settings": {name: value for name, value in report.varied_settings(config).items() if value},

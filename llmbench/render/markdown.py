@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.metrics import METRICS
 from llmbench.render.sentences.remarks import agreement_remark
 from llmbench.render.sentences.verdict import (
     VerdictLine,
@@ -15,7 +16,6 @@ from llmbench.render.sentences.verdict import (
     sentence,
     verdict_lines,
 )
-from llmbench.render.terminal.report import HEADS
 from llmbench.render.text import plain
 
 MAX_ROWS = 500
@@ -99,7 +99,7 @@ def _table(found: Sequence[VerdictLine]) -> str:
     for line in found[:MAX_ROWS]:
         values = f"{line.base} | {line.candidate} {line.unit} | {line.change} | {line.interval}"
         mark = f"{_MARKS[line.verdict]}{' !' if line.is_alarm else ''}"
-        rows.append(f"| {escape(line.where)} | {HEADS[line.metric]} | {values} | {mark} |")
+        rows.append(f"| {escape(line.where)} | {METRICS[line.metric].short_title} | {values} | {mark} |")
     if len(found) > MAX_ROWS:
         rows.append(f"\n{len(found) - MAX_ROWS} more rows are left out.")
     return "\n".join(rows) + "\n"

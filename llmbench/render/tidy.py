@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import bandwidth, placement_proof, stats, validity
 from llmbench.analysis.bandwidth import BANDWIDTH, ROW_METRICS, Decoding
-from llmbench.analysis.metrics import LOAD, METRICS, Metric
+from llmbench.analysis.metrics import LAUNCH_METRICS, LOAD, METRICS, Metric
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stats import Summary
+from llmbench.analysis.tidy_layout import CELL_COLUMNS
 from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.schema.config import PLACES, RunConfig
 from llmbench.schema.measurement import Measurement
@@ -20,77 +21,8 @@ CsvValue = str | int | float | bool | None
 MS_DIGITS = 6
 """Decimals of a millisecond: a nanosecond."""
 
-_CELL_COLUMNS = (
-    "run",
-    "run_started_at",
-    "llmbench",
-    "cell",
-    "model",
-    "source",
-    "source_id",
-    "revision",
-    "weight_format",
-    "ir_sha256",
-    "cpu",
-    "kernel",
-    "openvino",
-    "openvino_genai",
-    "engine",
-    "device",
-    "attention",
-    "properties",
-    "threads",
-    *PLACES,
-    "tensor_parallel",
-    "batch_size",
-    "asked_tokens",
-    "stop_at_eos",
-    "apply_chat_template",
-    "generation",
-    "notes",
-    "prompt_set",
-    "prompt",
-    "prompt_sha256",
-)
-_SUFFIX = {
-    Unit.MILLISECONDS: "ms",
-    Unit.MILLISECONDS_PER_TOKEN: "ms",
-    Unit.TOKENS_PER_SECOND: "tokens_per_s",
-    Unit.TOKENS_PER_STEP: "",
-    Unit.MEBIBYTES: "MiB",
-    Unit.GIGABYTES_PER_SECOND: "GB_per_s",
-    Unit.JOULES: "J",
-    Unit.MILLIJOULES_PER_TOKEN: "mJ",
-    Unit.SECONDS: "s",
-}
-
-
-def column(name: str, unit: Unit) -> str:
-    """A metric's column: its name and, where it does not say it, its unit."""
-    return f"{name}_{_SUFFIX[unit]}" if _SUFFIX[unit] else name
-
-
-_METRIC_COLUMNS = {column(metric.name, metric.unit): metric for metric in METRICS.values()}
-_BANDWIDTH_COLUMN = column(BANDWIDTH.name, BANDWIDTH.unit)
-TIDY_COLUMNS = (
-    *_CELL_COLUMNS,
-    "launch",
-    "launch_outcome",
-    "load_ms",
-    "model_cache",
-    "iteration",
-    "is_warmup",
-    "is_valid",
-    "reasons",
-    "input_tokens",
-    "output_tokens",
-    *_METRIC_COLUMNS,
-    _BANDWIDTH_COLUMN,
-    "started_at",
-    "ended_at",
-)
 SUMMARY_COLUMNS = (
-    *_CELL_COLUMNS,
+    *CELL_COLUMNS,
     "input_tokens",
     "output_tokens",
     "launches",
@@ -116,7 +48,7 @@ def rows(run: Run) -> Iterator[dict[str, CsvValue]]:
     reads = {launch.index: bandwidth.reads(run, launch) for launch in run.launches}
     for judged in validity.judge_run(run):
         decoding = Decoding(measurement=judged.measurement, reads=reads[judged.launch.index])
-        read: dict[str, CsvValue] = {_BANDWIDTH_COLUMN: _shown(BANDWIDTH.of(decoding), BANDWIDTH.unit)}
+        read: dict[str, CsvValue] = {BANDWIDTH.column: _shown(BANDWIDTH.of(decoding), BANDWIDTH.unit)}
         yield cells[judged.launch.cell] | _prompt_columns(judged) | _request_columns(judged) | read
 
 
@@ -190,7 +122,7 @@ def _request_columns(judged: JudgedMeasurement) -> dict[str, CsvValue]:
     return {
         "launch": judged.launch.index,
         "launch_outcome": judged.launch.outcome.value,
-        "load_ms": _shown(LOAD.of(judged.launch), LOAD.unit),
+        **{row.column: _shown(row.of(judged.launch), row.unit) for row in LAUNCH_METRICS.values()},
         "model_cache": judged.launch.model_cache.value if judged.launch.model_cache else None,
         "iteration": m.iteration,
         "is_warmup": m.is_warmup,
@@ -198,14 +130,10 @@ def _request_columns(judged: JudgedMeasurement) -> dict[str, CsvValue]:
         "reasons": "; ".join(judged.reasons),
         "input_tokens": m.input_tokens,
         "output_tokens": m.output_tokens,
-        **_metric_columns(m),
+        **{row.column: _shown(row.of(m), row.unit) for row in METRICS.values()},
         "started_at": m.started_at,
         "ended_at": m.ended_at,
     }
-
-
-def _metric_columns(m: Measurement) -> dict[str, CsvValue]:
-    return {name: _shown(metric.of(m), metric.unit) for name, metric in _METRIC_COLUMNS.items()}
 
 
 def _row_columns(row: Row) -> dict[str, CsvValue]:

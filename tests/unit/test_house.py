@@ -39,6 +39,7 @@ NOUNS = {"pairing", "pinning", "timing", "scripted"}
 STAND_ALONE = {
     "__main__.py": "`python -m llmbench`",
     "_version.py": "setuptools reads it without importing the package",
+    "analysis/tidy_layout.py": "writer and importer of the layout may not import each other",
     "cli/options/resolve.py": "between the options and the models on disk",
     "engines/openvino/tokenizer.py": "two engines use it",
     "files/atomic.py": "everything that writes a file uses it",

@@ -5,13 +5,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from llmbench.analysis.metrics import METRICS, default_share
+from llmbench.analysis.metrics import METRICS, find_metric
 from llmbench.errors import InputError
 
-COMPARED = ("first_token", "second_token", "next_token", "tpot", "e2e")
+COMPARED = tuple(name for name, metric in METRICS.items() if metric.is_compared)
 """The metrics that have a verdict; all are better lower."""
 
-PRIMARY = ("first_token", "tpot")
+PRIMARY = tuple(name for name, metric in METRICS.items() if metric.is_primary)
 """The metrics whose geometric means over prompts decide the exit code first."""
 
 MAY_VARY = ("model", "input_tokens", "output_tokens", "batch_size", "generation")
@@ -43,8 +43,7 @@ class Threshold:
 
 
 def _default_thresholds() -> dict[str, Threshold]:
-    """5 % for the first token, 3 % for the others."""
-    return {name: Threshold(share=default_share(name)) for name in COMPARED}
+    return {name: Threshold(share=METRICS[name].threshold) for name in COMPARED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +80,7 @@ def read_thresholds(texts: Iterable[str]) -> dict[str, Threshold]:
     thresholds = _default_thresholds()
     for text in texts:
         name, _, sizes = text.partition("=")
-        names = COMPARED if name == "all" else (name,)
+        names = COMPARED if name == "all" else (find_metric(name) or name,)
         if not set(names) <= set(COMPARED):
             known = "is not compared" if name in METRICS else "is no metric"
             raise InputError(

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import validity
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics import METRICS, SCREEN_METRICS, present
 from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.render.html import cells
 from llmbench.render.html.document import Cell, Head, Table
-from llmbench.render.html.numbers import MAIN_METRICS
 from llmbench.render.html.series import PlotSeries
 from llmbench.render.text import counted, load_time, row_label
 from llmbench.schema.run import Launch, Outcome
@@ -66,9 +65,7 @@ def _gap(seconds: float | None) -> Cell:
 
 def launch_tables(series: Sequence[PlotSeries]) -> Table:
     """Each launch: how it went, and its medians."""
-    names = [
-        name for name in MAIN_METRICS if any(name in row.summaries for each in series for row in each.rows)
-    ]
+    names = present(SCREEN_METRICS, (row.summaries for each in series for row in each.rows))
     heads = [*cells.series_heads(series), Head(text="launch"), Head(text="prompt", is_text=True)]
     heads += [Head(text="in", unit="tokens")]
     heads += [Head(text=METRICS[name].title, unit=METRICS[name].unit.value) for name in names]
@@ -124,7 +121,7 @@ def _bytes(size: int | None) -> Cell:
 
 def request_tables(series: Sequence[PlotSeries]) -> Table:
     """Every request, warm-ups and those that do not count included and marked."""
-    names = [name for name in METRICS if any(name in row.summaries for each in series for row in each.rows)]
+    names = present(METRICS, (row.summaries for each in series for row in each.rows))
     heads = [*cells.series_heads(series), Head(text="launch"), Head(text="iteration")]
     heads += [Head(text="prompt", is_text=True), Head(text="counts", is_text=True)]
     heads += [Head(text="in", unit="tokens"), Head(text="out", unit="tokens")]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import stats
 from llmbench.analysis.bandwidth import ROW_METRICS, Decoding
-from llmbench.analysis.metrics import LOAD, METRICS, Metric
+from llmbench.analysis.metrics import LAUNCH_METRICS, METRICS, SCREEN_METRICS, Metric, present
 from llmbench.analysis.report import Row
 from llmbench.render.html import cells
 from llmbench.render.html.document import Cell, Head, Table, Tile
@@ -12,9 +12,6 @@ from llmbench.render.html.series import PlotSeries, latencies
 from llmbench.render.text import number_text, row_label
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch
-
-MAIN_METRICS = ("first_token", "second_token", "next_token", "tpot", "e2e", "decode_rate")
-"""The metrics of the first table, in order."""
 
 
 def tiles(series: PlotSeries) -> tuple[Tile, ...]:
@@ -36,9 +33,7 @@ def tiles(series: PlotSeries) -> tuple[Tile, ...]:
 
 def main_table(series: Sequence[PlotSeries]) -> Table:
     """What each prompt took: a row a prompt and series, so that runs stand below each other."""
-    names = [
-        name for name in MAIN_METRICS if any(name in row.summaries for each in series for row in each.rows)
-    ]
+    names = present(SCREEN_METRICS, (row.summaries for each in series for row in each.rows))
     heads = [*_prompt_heads(), *cells.series_heads(series)]
     heads += [Head(text=METRICS[name].title, unit=METRICS[name].unit.value) for name in names]
     heads += [Head(text="launches"), Head(text="requests")]
@@ -120,7 +115,7 @@ def definitions(series: Sequence[PlotSeries]) -> Table:
             cells.text(metric.unit.value),
             cells.text(metric.direction.value),
         )
-        for metric in (*metrics, LOAD)
+        for metric in (*metrics, *LAUNCH_METRICS.values())
     ]
     heads = [Head(text=name, is_text=True) for name in ("metric", "what it is", "unit", "better")]
     fold = "what the words mean (s: token ids handed over; t1 to tn: tokens available)"

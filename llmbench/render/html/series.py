@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis import token_gaps
+from llmbench.analysis.metrics import PHASES
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.token_gaps import GapProfile, Slope
 from llmbench.render.html.document import Key, Sign
@@ -36,8 +37,8 @@ class PlotSeries:
 def latencies(series: Sequence[PlotSeries]) -> tuple[str, ...]:
     """The latencies that are drawn: of first, second and next tokens, or of all later ones where only they are told."""
     told = {name for each in series for row in each.rows for name in row.summaries}
-    later = ("tpot",) if "tpot" in told and "next_token" not in told else ("second_token", "next_token")
-    return ("first_token", *later)
+    first, *later = PHASES
+    return (first, "tpot") if "tpot" in told and "next_token" not in told else (first, *later)
 
 
 def key(series: Sequence[PlotSeries]) -> tuple[Key, ...]:

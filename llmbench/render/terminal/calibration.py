@@ -8,7 +8,7 @@ from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.noise.calibration import Calibration
 from llmbench.analysis.noise.estimate import Noise, comparable_sessions, estimate_noise, primary_noise
 from llmbench.analysis.noise.false_alarms import SIMULATIONS, FalseAlarms
-from llmbench.render.terminal.report import HEADS, Column, print_line, print_table, units_of, width
+from llmbench.render.terminal.report import Column, print_line, print_table, units_of, width
 from llmbench.render.text import counted, number_text, share
 
 CHANGES = (0.01, 0.02, 0.05, 0.10)
@@ -42,7 +42,7 @@ def render_calibration(
 def _columns(noises: Sequence[Noise], launches: int, blocks: int) -> list[Column]:
     cells = {
         ("where", "\nprompt"): [each.label for each in noises],
-        ("metric", "\nmetric"): [HEADS[each.metric] for each in noises],
+        ("metric", "\nmetric"): [METRICS[each.metric].short_title for each in noises],
         ("value", "\nvalue"): [number_text(each.center, METRICS[each.metric].unit) for each in noises],
         ("iteration", "iteration\nnoise"): [_share(each.iteration) for each in noises],
         ("launch", "launch\nnoise"): [_share(each.launch) for each in noises],

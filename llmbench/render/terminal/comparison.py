@@ -7,6 +7,7 @@ from rich.console import Console
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.metrics import METRICS
 from llmbench.render.sentences.remarks import agreement_remark
 from llmbench.render.sentences.verdict import (
     VerdictLine,
@@ -17,7 +18,7 @@ from llmbench.render.sentences.verdict import (
     verdict_lines,
     verdict_word,
 )
-from llmbench.render.terminal.report import HEADS, Column, print_line, print_table, units_of, width
+from llmbench.render.terminal.report import Column, print_line, print_table, units_of, width
 from llmbench.render.text import plain
 
 _STYLES = {
@@ -87,7 +88,7 @@ def _columns(found: Sequence[VerdictLine]) -> list[Column]:
 
 
 def _cell(line: VerdictLine, key: str) -> str:
-    return HEADS[line.metric] if key == "metric" else plain(getattr(line, key))
+    return METRICS[line.metric].short_title if key == "metric" else plain(getattr(line, key))
 
 
 def _notes(comparison: Comparison) -> Iterator[str]:

@@ -10,7 +10,7 @@ from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.history import HistoryLine, Track
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.stats import Summary
-from llmbench.render.terminal.report import HEADS, Column, print_line, print_table, sign, width
+from llmbench.render.terminal.report import Column, print_line, print_table, sign, width
 from llmbench.render.text import change, counted, margin, number_text, plain
 
 CURVE = 40
@@ -93,7 +93,7 @@ def _curves(tracks: Sequence[Track], *, is_ascii: bool) -> list[Column]:
     return [
         _texts("prompt", [track.prompt.label for track in tracks]),
         Column(key="in", head="in", cells=tuple(str(track.input_tokens) for track in tracks)),
-        _texts("metric", [HEADS.get(track.metric, track.metric) for track in tracks]),
+        _texts("metric", [METRICS[track.metric].short_title for track in tracks]),
         _texts("unit", [unit.value for unit in units]),
         _texts("trend", [curve(found, is_ascii=is_ascii) for found in values]),
         numbers("oldest", [found[0] for found in known]),
@@ -128,7 +128,7 @@ def _runs(line: HistoryLine, names: Sequence[str], plus_minus: str) -> list[Colu
         found = [history.mean(entry, name) for entry in line.entries]
         steps = history.steps(line, name)
         unit = METRICS[name].unit.value
-        head = f"{HEADS.get(name, name)}\n{unit}"
+        head = f"{METRICS[name].short_title}\n{unit}"
         columns.append(
             Column(key=name, head=head, cells=tuple(_mean(each, name, plus_minus) for each in found))
         )

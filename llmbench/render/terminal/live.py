@@ -65,8 +65,8 @@ class LiveLine:
         if not self._done:
             self._requests_started = now
         self._done += 1
-        first, tpot = (metrics.METRICS[name].of(measurement) for name in ("first_token", "next_token"))
-        shown = [format_number(None if value is None else value * 1e3) for value in (first, tpot)]
+        first, later = (metrics.METRICS[name].of(measurement) for name in metrics.HEADLINES)
+        shown = [format_number(None if value is None else value * 1e3) for value in (first, later)]
         left = ""
         if self._done > 1:
             each = (now - self._requests_started) / (self._done - 1)

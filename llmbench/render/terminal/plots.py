@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from llmbench.analysis import token_gaps
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics import HEADLINES, METRICS
 from llmbench.analysis.report import Report, Row
 from llmbench.render.terminal.report import print_line
 from llmbench.schema.units import Unit
@@ -69,7 +69,7 @@ def render_plots(report: Report, console: Console) -> None:
 def _plots(report: Report, cell: int, settings: Mapping[str, str]) -> Iterator[_Plot]:
     rows = sorted((row for row in report.rows if row.cell == cell), key=lambda row: row.input_tokens)
     where = f" [{', '.join(f'{name}={value}' for name, value in settings.items())}]" if settings else ""
-    for name in ("first_token", "next_token"):
+    for name in HEADLINES:
         points = _against_length(rows, name)
         if points is not None:
             title = f"{METRICS[name].title} against input tokens{where}"

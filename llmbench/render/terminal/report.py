@@ -12,26 +12,17 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics import METRICS, NEVER_DROPPED, SCREEN_METRICS, present
 from llmbench.analysis.placement_proof import Effect
 from llmbench.analysis.report import Report, Row
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
 from llmbench.render.text import counted, load_time, margin, number_text, plain, row_label
 from llmbench.schema.units import format_bytes
 
-HEADS = {
-    "first_token": "first",
-    "second_token": "second",
-    "next_token": "next",
-    "tpot": "tpot",
-    "e2e": "end to end",
-    "decode_rate": "decode",
-    "tokens_per_step": "a step",
-    "energy": "energy",
-}
-"""The metrics shown and their heads, in order."""
-
-_DROPPED_FIRST = ("decode_rate", "energy", "e2e", "tpot", "margin", "out", "second_token")
+_PRIORITIES = {"margin": 50, "out": 60, **{name: METRICS[name].priority for name in SCREEN_METRICS}}
+_DROPPED_FIRST = sorted(
+    (key for key, priority in _PRIORITIES.items() if priority < NEVER_DROPPED), key=_PRIORITIES.__getitem__
+)
 _PADDING = 2
 
 
@@ -54,7 +45,7 @@ def units_of(names: Iterable[str]) -> str:
     """What metrics are in, by their heads: ``first, second in ms; next in ms/token``."""
     heads: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
-        heads.setdefault(METRICS[name].unit.value, []).append(HEADS[name])
+        heads.setdefault(METRICS[name].unit.value, []).append(METRICS[name].short_title)
     return "; ".join(f"{', '.join(found)} in {unit}" for unit, found in heads.items())
 
 
@@ -148,7 +139,7 @@ def _columns(report: Report, dropped: set[str], plus_minus: str) -> list[Column]
     columns.append(Column(key="in", head="in", cells=tuple(str(row.input_tokens) for row in rows)))
     if len({row.output_tokens for row in rows}) > 1:
         columns.append(Column(key="out", head="out", cells=tuple(str(row.output_tokens) for row in rows)))
-    shown = [name for name in HEADS if any(name in row.summaries for row in rows)]
+    shown = present(SCREEN_METRICS, (row.summaries for row in rows))
     columns += [_metric_column(name, rows, "" if "margin" in dropped else plus_minus) for name in shown]
     return [column for column in columns if column.key not in dropped]
 
@@ -167,7 +158,7 @@ def _metric_column(name: str, rows: Sequence[Row], plus_minus: str) -> Column:
     cells = tuple(
         f"{value} {text:<{width}}" if width else value for value, text in zip(values, margins, strict=True)
     )
-    return Column(key=name, head=f"{HEADS[name]}\n{unit.value}", cells=cells)
+    return Column(key=name, head=f"{METRICS[name].short_title}\n{unit.value}", cells=cells)
 
 
 def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
@@ -185,7 +176,9 @@ def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
     yield from (f"note: {row_label(row)}: {warning}" for row in report.rows for warning in row.warnings)
     for remark in remarks(report):
         yield f"note: {remark.text}" if remark.is_doubt else remark.text
-    definitions = [f"{HEADS[name]} = {METRICS[name].definition}" for name in HEADS if name in shown]
+    definitions = [
+        f"{METRICS[name].head} = {METRICS[name].definition}" for name in SCREEN_METRICS if name in shown
+    ]
     if definitions:
         yield f"s: token ids handed over, t1..tn: tokens available. {'; '.join(definitions)}"
 

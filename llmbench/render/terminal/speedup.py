@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics import HEADLINES, METRICS, PHASES
 from llmbench.analysis.report import Report
-from llmbench.analysis.speedup import LATENCIES, Kind, SocketSetup, Speedup, SpeedupLine
 from llmbench.analysis.speedup import SPEEDUP_METRICS as SHOWN
+from llmbench.analysis.speedup import Kind, SocketSetup, Speedup, SpeedupLine
 from llmbench.analysis.stats import Ratio
 from llmbench.render.sentences.remarks import placement_sentence
 from llmbench.render.terminal.report import Column, print_line, print_table, sign, width
@@ -71,7 +71,7 @@ def _columns(found: Speedup, name: str, lines: Sequence[SpeedupLine], console: C
         Column(key="gain", head="times", cells=gains),
         Column(key="interval", head="95 %", cells=intervals, is_text=True),
     ]
-    if name in LATENCIES:
+    if name in PHASES:
         shares = tuple(_efficiency(found, line, name) for line in lines)
         columns.append(Column(key="efficiency", head="efficiency", cells=shares))
     return [column for column in columns if column.key in {"in", "setup", "value"} or any(column.cells)]
@@ -128,8 +128,7 @@ def speedup_sentences(found: Speedup) -> Iterator[str]:
     yield f"Tensor parallelism over {count} sockets: {', '.join(told)}; {payment(found)}."
     over = {name: ratios[length] for name, ratios in found.over_both.items() if length in ratios}
     if over:
-        names = (("first_token", "first token"), ("next_token", "next tokens"))
-        parts = [f"{title} {spoken(over[name])}" for name, title in names if name in over]
+        parts = [f"{METRICS[name].title} {spoken(over[name])}" for name in HEADLINES if name in over]
         yield f"Against {'both' if count == 2 else 'all'} sockets without the policy: {', '.join(parts)}."
 
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.tidy_layout import METRIC_COLUMNS, TIDY_COLUMNS
 from llmbench.errors import InputError
-from llmbench.schema.config import GENERATION, PLACES, Prompt, PropertyValue, RunConfig, weight_format_of
+from llmbench.schema.config import GENERATION, Prompt, PropertyValue, RunConfig, weight_format_of
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import (
     Environment,
@@ -25,29 +27,11 @@ from llmbench.schema.run import (
 from llmbench.schema.units import BYTES_PER_MIB, Nanoseconds
 from llmbench.store.importers.table import CsvLine, check_columns, measurement_of, ns
 
-KNOWN_COLUMNS = (
-    *("run", "run_started_at", "llmbench", "cell", "model", "source", "source_id", "revision"),
-    *("weight_format", "ir_sha256", "cpu", "kernel", "openvino", "openvino_genai", "engine", "device"),
-    *("attention", "properties", "threads", *PLACES, "tensor_parallel", "batch_size", "asked_tokens"),
-    *("stop_at_eos", "apply_chat_template", "generation", "notes", "prompt_set", "prompt"),
-    *("prompt_sha256", "launch", "launch_outcome"),
-    *(
-        "load_ms",
-        "model_cache",
-        "iteration",
-        "is_warmup",
-        "is_valid",
-        "reasons",
-        "input_tokens",
-        "output_tokens",
-    ),
-    *("first_token_ms", "second_token_ms", "next_token_ms", "tpot_ms", "e2e_ms", "first_infer_ms"),
-    *("next_infer_ms", "tokenize_ms", "detokenize_ms", "first_callback_ms", "prefill_rate_tokens_per_s"),
-    *("decode_rate_tokens_per_s", "tokens_per_step", "memory_MiB", "energy_J"),
-    *("energy_per_token_mJ", "bandwidth_GB_per_s", "started_at", "ended_at"),
-)
-_NEWER = frozenset(("model_cache", "energy_J", "energy_per_token_mJ", "bandwidth_GB_per_s"))
-"""Columns that a file of an earlier version lacks. The bandwidth is not taken in: it needs the model."""
+_METRICS_READ = ("first_token", "second_token", "next_token", "tpot", "e2e")
+"""The metrics that a request's instants are rebuilt from."""
+
+OPTIONAL = frozenset(("model_cache", *METRIC_COLUMNS)) - {METRICS[name].column for name in _METRICS_READ}
+"""Columns that a file of an earlier version may lack. The bandwidth is not taken in: it needs the model."""
 
 
 def is_tidy_header(columns: Iterable[str]) -> bool:
@@ -60,8 +44,8 @@ def read_tidy_csv(path: Path, columns: list[str], lines: Iterable[CsvLine]) -> R
     check_columns(
         path,
         columns,
-        required=[name for name in KNOWN_COLUMNS if name not in _NEWER],
-        is_known=KNOWN_COLUMNS.__contains__,
+        required=[name for name in TIDY_COLUMNS if name not in OPTIONAL],
+        is_known=TIDY_COLUMNS.__contains__,
     )
     kept = list(lines)
     if not kept:
@@ -282,15 +266,12 @@ def _request(line: CsvLine, positions: Mapping[str, int]) -> Measurement:
 def _events(line: CsvLine) -> tuple[list[float], list[int]]:
     """The gaps before up to three events, in ms, and the tokens each held."""
     tokens = line.count("output_tokens")
-    first, second, tpot, e2e = (
-        line.number(f"{name}_ms") for name in ("first_token", "second_token", "tpot", "e2e")
-    )
+    first, second, following, tpot, e2e = (line.number(METRICS[name].column) for name in _METRICS_READ)
     if first is None or e2e is None:
         return [], []
     if tpot is None:
         return [first], [tokens]
     later = round((e2e - first) / tpot)
-    following = line.number("next_token_ms")
     if second is None or following is None:
         return [first, e2e - first], [tokens - later, later]
     last = round((e2e - first - second) / following)

@@ -9,6 +9,7 @@ import pytest
 
 from llmbench.analysis import report
 from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.tidy_layout import TIDY_COLUMNS
 from llmbench.errors import InputError
 from llmbench.render import csv as csv_render
 from llmbench.render import json as json_render
@@ -349,9 +350,9 @@ def test_the_columns_of_a_real_report_are_ours() -> None:
     assert HEADER == text.splitlines()[0]
 
 
-def test_tidy_columns_are_those_that_are_written() -> None:
-    """Reader and writer are neighbours that do not know each other; they agree on the columns."""
-    assert tidy.TIDY_COLUMNS == tidy_importer.KNOWN_COLUMNS
+def test_tidy_columns_are_those_that_are_written(story_of: BuildRun) -> None:
+    """Every row has a cell for each column, and none beside them."""
+    assert all(set(row) == set(TIDY_COLUMNS) for row in tidy.rows(story_of()))
 
 
 def test_our_tidy_layout_comes_back(story_of: BuildRun, imported: Callable[..., Run]) -> None:
@@ -505,7 +506,7 @@ def test_a_tidy_csv_of_an_earlier_version_is_read(story_of: BuildRun, imported: 
     """Without the columns that came later, what they tell is not known."""
     rows = list(csv.DictReader(io.StringIO(csv_render.tidy_csv(measured_more(story_of())))))
     out = io.StringIO()
-    older = [name for name in tidy.TIDY_COLUMNS if name not in tidy_importer._NEWER]
+    older = [name for name in TIDY_COLUMNS if name not in tidy_importer.OPTIONAL]
     writer = csv.DictWriter(out, older, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
@@ -521,7 +522,7 @@ def edited(run: Run, /, **changes: str) -> str:
     rows = list(csv.DictReader(io.StringIO(csv_render.tidy_csv(run))))
     rows[-1] |= changes
     out = io.StringIO()
-    writer = csv.DictWriter(out, tidy.TIDY_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(out, TIDY_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue().rstrip("\n")

@@ -63,7 +63,7 @@ def test_several_prompts_have_a_mean_of_the_primary_metrics() -> None:
     ]
     assert [0.0, 0.0] == [each.launch for each in found[:2]]
     assert pytest.approx(0.02) == found[2].launch
-    assert found[:2] == noise.primary(found)
+    assert found[:2] == noise.primary_noise(found)
 
 
 def test_pairs_are_the_launches_of_a_block() -> None:
