@@ -12,9 +12,9 @@ from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.compare import compare as compare_reports
 from llmbench.analysis.comparison.rule import COMPARED, Rule
 from llmbench.analysis.report import summarize_run
-from llmbench.measure import plan, session
-from llmbench.measure.launchers.base import LaunchEvent, TimeLimits
 from llmbench.models.resolve import check_lengths, complete, find_subject
+from llmbench.runner import plan, session
+from llmbench.runner.launchers.base import LaunchEvent, TimeLimits
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Run as Record
 from llmbench.store import importers, reader

@@ -33,7 +33,7 @@ from llmbench.cli.run_view import (
     measure_blocks,
 )
 from llmbench.errors import ExitCode, worst
-from llmbench.measure.launchers.base import TimeLimits
+from llmbench.runner.launchers.base import TimeLimits
 from llmbench.schema.run import Outcome
 from llmbench.store import reader
 

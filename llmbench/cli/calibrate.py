@@ -14,7 +14,7 @@ from llmbench.cli.options.sides import read_side, single_options
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.run_view import Outputs, Stop, Ways, block_options, measure_blocks
 from llmbench.errors import ExitCode
-from llmbench.measure.launchers.base import TimeLimits
+from llmbench.runner.launchers.base import TimeLimits
 from llmbench.schema.run import Outcome, Run
 from llmbench.store import reader
 

@@ -9,9 +9,9 @@ from llmbench.cli.convert import watch_conversion
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.run_view import Outputs, Ways, measure_and_show
 from llmbench.convert.request import ConvertRequest
-from llmbench.measure.launchers.base import TimeLimits
 from llmbench.models import demo
 from llmbench.models.resolve import find_subject
+from llmbench.runner.launchers.base import TimeLimits
 from llmbench.schema.config import RunConfig
 from llmbench.store import reader
 from llmbench.workloads import prompts

@@ -9,8 +9,8 @@ from llmbench.cli.options.config_options import PLACEMENT_OPTIONS, ask, check_pl
 from llmbench.cli.options.resolve import resolve_configurations
 from llmbench.cli.options.types import Command
 from llmbench.errors import InputError
-from llmbench.measure.profile import profile
 from llmbench.render.terminal.profile import profile_lines
+from llmbench.runner.profile import profile
 from llmbench.schema.config import WEIGHT_FORMATS
 
 

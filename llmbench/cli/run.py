@@ -17,11 +17,11 @@ from llmbench.cli.options.types import Command, Duration, check_folder, check_ou
 from llmbench.cli.run_view import Outputs, Ways, measure_and_show
 from llmbench.cli.run_view import resume as go_on
 from llmbench.errors import InputError
-from llmbench.measure import plan, session
-from llmbench.measure.forecast import forecast
-from llmbench.measure.launchers import default_launcher
-from llmbench.measure.launchers.base import TimeLimits
 from llmbench.models.resolve import Subject
+from llmbench.runner import plan, session
+from llmbench.runner.forecast import forecast
+from llmbench.runner.launchers import default_launcher
+from llmbench.runner.launchers.base import TimeLimits
 from llmbench.schema.config import RunConfig
 from llmbench.schema.units import format_duration
 

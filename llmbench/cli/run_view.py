@@ -20,14 +20,14 @@ from llmbench.cli.options.config_options import check_places
 from llmbench.cli.options.sides import Side
 from llmbench.cli.options.types import Duration
 from llmbench.errors import ExitCode, OutputError, worst
-from llmbench.measure import plan, session
-from llmbench.measure.launchers.base import LaunchEvent, TimeLimits
-from llmbench.measure.plan import PlannedLaunch
-from llmbench.measure.resume import find_resumption
 from llmbench.models.resolve import Subject
 from llmbench.render.terminal import run_log
 from llmbench.render.terminal.live import LiveLine
 from llmbench.render.text import change, load_time
+from llmbench.runner import plan, session
+from llmbench.runner.launchers.base import LaunchEvent, TimeLimits
+from llmbench.runner.plan import PlannedLaunch
+from llmbench.runner.resume import find_resumption
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Outcome, Run

@@ -21,11 +21,11 @@ from llmbench.cli.options.types import Command, Duration, IntegerList, check_fol
 from llmbench.cli.run_view import View, is_empty
 from llmbench.errors import ExitCode, InputError
 from llmbench.machine import topology
-from llmbench.measure import plan, session
-from llmbench.measure.launchers.base import TimeLimits
-from llmbench.measure.plan import PlannedLaunch
 from llmbench.models.resolve import Subject
 from llmbench.render.terminal.live import LiveLine
+from llmbench.runner import plan, session
+from llmbench.runner.launchers.base import TimeLimits
+from llmbench.runner.plan import PlannedLaunch
 from llmbench.schema.config import WEIGHT_FORMATS, RunConfig
 from llmbench.schema.run import Run
 from llmbench.store import reader

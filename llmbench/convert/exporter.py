@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 
 from llmbench.errors import InputError, MachineError
-from llmbench.measure.step import run_step
 from llmbench.models.gguf import read_gguf_header
 from llmbench.models.hub import INSTALL
 from llmbench.models.manifest import Recipe
+from llmbench.runner.step import run_step
 from llmbench.schema.progress import ProgressCallback
 
 TASK = "text-generation-with-past"

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from llmbench.errors import InputError, LaunchError
-from llmbench.measure.step import run_step
+from llmbench.runner.step import run_step
 from llmbench.schema.progress import ProgressCallback
 
 TEXTS = tuple(

@@ -7,8 +7,8 @@ import pytest
 
 from llmbench.cli import convert
 from llmbench.convert.pipeline import Converted
-from llmbench.measure.step import Progress
 from llmbench.models.manifest import FileRecord, Manifest, ModelSource, Recipe, Timings
+from llmbench.runner.step import Progress
 
 CONVERTED = Converted(
     folder=Path("out/pytorch/dldt/INT8"),

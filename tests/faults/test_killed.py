@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.measure import plan
+from llmbench.runner import plan
 from llmbench.schema.run import Outcome, Run
 from llmbench.store import reader
 from tests.waiting import wait_until

@@ -13,7 +13,7 @@ import pytest
 from llmbench.analysis import validity
 from llmbench.errors import MachineError
 from llmbench.machine.interference import Probe
-from llmbench.measure import session
+from llmbench.runner import session
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement
 from llmbench.schema.run import Run as WholeRun

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from llmbench.machine import cgroup, memory
-from llmbench.measure import plan
-from llmbench.measure.launchers.base import Task, TimeLimits
-from llmbench.measure.launchers.process import ProcessLauncher
+from llmbench.runner import plan
+from llmbench.runner.launchers.base import Task, TimeLimits
+from llmbench.runner.launchers.process import ProcessLauncher
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Outcome
 from llmbench.store import reader

@@ -9,9 +9,9 @@ import pytest
 
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import summarize_run
-from llmbench.measure.protocol import Measure, Open
-from llmbench.measure.worker import OpenLaunch
 from llmbench.models import ir_xml
+from llmbench.runner.protocol import Measure, Open
+from llmbench.runner.worker import OpenLaunch
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import ModelCache
 from llmbench.schema.run import Run as Recorded

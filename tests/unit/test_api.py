@@ -6,7 +6,7 @@ import pytest
 import llmbench
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.errors import InputError
-from llmbench.measure.launchers.base import LaunchEvent
+from llmbench.runner.launchers.base import LaunchEvent
 from llmbench.schema.measurement import Measurement
 
 _CONFIG = llmbench.RunConfig(

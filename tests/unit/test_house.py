@@ -44,7 +44,7 @@ STAND_ALONE = {
     "engines/openvino/tokenizer.py": "two engines use it",
     "files/atomic.py": "everything that writes a file uses it",
     "machine/procfs.py": "the one reader of /proc and /sys",
-    "measure/heartbeat.py": "shared memory of two processes",
+    "runner/heartbeat.py": "shared memory of two processes",
     "render/html/cells.py": "several tables of the page share it",
     "render/junit.py": "one file an output format",
     "schema/progress.py": "converting, fetching and the screen share it",

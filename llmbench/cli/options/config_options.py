@@ -19,7 +19,7 @@ from llmbench.cli.options.properties import PropertySets, RunValue
 from llmbench.cli.options.types import IntegerList, WordList, find_prompts
 from llmbench.errors import InputError, MachineError
 from llmbench.machine.topology import parse_list
-from llmbench.measure import pinning
+from llmbench.runner import pinning
 from llmbench.schema.config import (
     ATTENTIONS,
     COMPILER,

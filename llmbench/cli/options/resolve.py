@@ -5,8 +5,8 @@ import dataclasses
 from llmbench.cli.options.config_options import Options, configurations
 from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import InputError
-from llmbench.measure import interpreter
 from llmbench.models.resolve import Subject, check_lengths, complete, find_subject
+from llmbench.runner import interpreter
 from llmbench.schema.config import RunConfig
 
 

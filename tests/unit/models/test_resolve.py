@@ -11,9 +11,9 @@ import pytest
 
 from llmbench.analysis.comparison.differences import changes
 from llmbench.errors import InputError
-from llmbench.measure.resume import check_same
 from llmbench.models import locate
 from llmbench.models.resolve import Subject, complete, find_subject
+from llmbench.runner.resume import check_same
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Provenance, Run
 from tests.unit.models.test_locate import NAMES, XML, add_manifest, make_ir

@@ -3,9 +3,9 @@
 import os
 
 from llmbench.errors import InputError
-from llmbench.measure.launchers.base import Launcher
-from llmbench.measure.launchers.inline import InlineLauncher
-from llmbench.measure.launchers.process import ProcessLauncher
+from llmbench.runner.launchers.base import Launcher
+from llmbench.runner.launchers.inline import InlineLauncher
+from llmbench.runner.launchers.process import ProcessLauncher
 
 _LAUNCHERS: dict[str, type[Launcher]] = {"process": ProcessLauncher, "inline": InlineLauncher}
 

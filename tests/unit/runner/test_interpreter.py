@@ -8,10 +8,10 @@ import pytest
 import llmbench
 from llmbench.errors import InputError, MachineError
 from llmbench.machine import environment
-from llmbench.measure import plan
-from llmbench.measure.interpreter import check_interpreter, worker_command
-from llmbench.measure.launchers.base import Task, TimeLimits
-from llmbench.measure.launchers.process import ProcessLauncher
+from llmbench.runner import plan
+from llmbench.runner.interpreter import check_interpreter, worker_command
+from llmbench.runner.launchers.base import Task, TimeLimits
+from llmbench.runner.launchers.process import ProcessLauncher
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.store.events import LaunchStarted
@@ -34,7 +34,7 @@ def executable(path: Path, text: str) -> str:
 
 def test_this_interpreter_needs_no_bootstrap() -> None:
     """The worker is a module of this package."""
-    assert [sys.executable, "-P", "-m", "llmbench.measure.worker"] == worker_command()
+    assert [sys.executable, "-P", "-m", "llmbench.runner.worker"] == worker_command()
 
 
 def test_a_worker_of_another_environment_has_our_code_only(
@@ -44,7 +44,7 @@ def test_a_worker_of_another_environment_has_our_code_only(
     monkeypatch.delenv("PYTHONPATH", raising=False)
     *_, program, folder = worker_command(bare)
     program = program.replace(
-        'runpy.run_module("llmbench.measure.worker", run_name="__main__", alter_sys=True)',
+        'runpy.run_module("llmbench.runner.worker", run_name="__main__", alter_sys=True)',
         "print(module.__file__, sys.argv[1:], *sys.path, sep='\\n')",
     )
     done = subprocess.run(

@@ -1,6 +1,6 @@
 import dataclasses
 
-from llmbench.measure import plan
+from llmbench.runner import plan
 from llmbench.schema.config import Prompt, RunConfig
 
 _CELL = RunConfig(

@@ -9,14 +9,14 @@ import pytest
 
 import llmbench
 from llmbench.errors import InputError, LaunchError, OutputError
-from llmbench.measure.step import Progress, run_step
+from llmbench.runner.step import Progress, run_step
 
 RunBody = Callable[..., tuple[int, list[Progress]]]
 
 PREAMBLE = """
 import errno, os, signal, sys, time
 import msgspec
-from llmbench.measure import child
+from llmbench.runner import child
 from llmbench.errors import InputError
 
 class Add(msgspec.Struct, tag=True):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from llmbench.errors import InputError
-from llmbench.measure import session
-from llmbench.measure.resume import find_resumption
 from llmbench.models.resolve import find_subject
+from llmbench.runner import session
+from llmbench.runner.resume import find_resumption
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Run
 from llmbench.store.reader import Contents

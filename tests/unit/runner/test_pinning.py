@@ -4,7 +4,7 @@ import pytest
 
 from llmbench.errors import MachineError
 from llmbench.machine.affinity import Binding
-from llmbench.measure import pinning
+from llmbench.runner import pinning
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Cpu, Held, Topology
 

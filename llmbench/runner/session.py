@@ -10,10 +10,10 @@ from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.files.cache import cache_folder
 from llmbench.files.redaction import redact
 from llmbench.machine import cgroup, environment, memory
-from llmbench.measure import pinning, plan
-from llmbench.measure.launchers import default_launcher
-from llmbench.measure.launchers.base import Launcher, LaunchEvent, Task, TimeLimits
 from llmbench.models.resolve import Subject
+from llmbench.runner import pinning, plan
+from llmbench.runner.launchers import default_launcher
+from llmbench.runner.launchers.base import Launcher, LaunchEvent, Task, TimeLimits
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Outcome

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from llmbench.errors import InputError
-from llmbench.measure import plan
-from llmbench.measure.launchers.base import Task, TimeLimits
-from llmbench.measure.launchers.process import ProcessLauncher
+from llmbench.runner import plan
+from llmbench.runner.launchers.base import Task, TimeLimits
+from llmbench.runner.launchers.process import ProcessLauncher
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Outcome
@@ -41,7 +41,7 @@ def _workers() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "llmbench.measure.worker" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+            if "llmbench.runner.worker" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 

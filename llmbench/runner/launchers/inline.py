@@ -6,9 +6,9 @@ import msgspec
 
 from llmbench.engines.scripted import read_script
 from llmbench.errors import InputError, LlmbenchError
-from llmbench.measure.launchers.base import LaunchEvent, Task, accept, launch_events
-from llmbench.measure.protocol import COMMANDS, REPLIES, Answer, Check, Open, Refused, WorkerCommand
-from llmbench.measure.worker import WorkerService
+from llmbench.runner.launchers.base import LaunchEvent, Task, accept, launch_events
+from llmbench.runner.protocol import COMMANDS, REPLIES, Answer, Check, Open, Refused, WorkerCommand
+from llmbench.runner.worker import WorkerService
 from llmbench.schema.config import RunConfig
 
 _HINT = "use the launcher that starts a process (leave LLMBENCH_LAUNCHER unset)"

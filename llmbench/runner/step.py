@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from llmbench.errors import LaunchError, LlmbenchError, OutputError
-from llmbench.measure import child as children
-from llmbench.measure.protocol import Refused
+from llmbench.runner import child as children
+from llmbench.runner.protocol import Refused
 from llmbench.schema.progress import Progress, ProgressCallback
 from llmbench.schema.units import format_bytes
 
@@ -74,7 +74,7 @@ def run_step(
                 sys.executable,
                 "-P",
                 "-m",
-                "llmbench.measure.step",
+                "llmbench.runner.step",
                 module,
                 str(told.fileno()),
                 str(os.getpid()),

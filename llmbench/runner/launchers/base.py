@@ -11,8 +11,8 @@ from typing import Protocol, TypeVar
 
 from llmbench.errors import ExitCode, LaunchError
 from llmbench.machine.affinity import Binding
-from llmbench.measure import plan
-from llmbench.measure.protocol import Answer, Loaded, Measure, Measured, Open, Refused, WorkerCommand
+from llmbench.runner import plan
+from llmbench.runner.protocol import Answer, Loaded, Measure, Measured, Open, Refused, WorkerCommand
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Failure, Outcome

@@ -28,7 +28,7 @@ folder = sys.argv.pop(1)
 spec = spec_from_file_location("llmbench", folder + "/__init__.py", submodule_search_locations=[folder])
 sys.modules["llmbench"] = module = module_from_spec(spec)
 spec.loader.exec_module(module)
-runpy.run_module("llmbench.measure.worker", run_name="__main__", alter_sys=True)
+runpy.run_module("llmbench.runner.worker", run_name="__main__", alter_sys=True)
 """
 
 _PROBE = """
@@ -48,7 +48,7 @@ class _Probed(msgspec.Struct):
 def worker_command(interpreter: str | None = None) -> list[str]:
     """The command line that starts a worker, its arguments left out; ``None`` is this interpreter."""
     if interpreter is None:
-        return [sys.executable, "-P", "-m", "llmbench.measure.worker"]
+        return [sys.executable, "-P", "-m", "llmbench.runner.worker"]
     return [interpreter, "-P", "-B", "-c", _START, str(Path(__file__).parents[1])]
 
 

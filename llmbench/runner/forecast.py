@@ -7,8 +7,8 @@ from pathlib import Path
 
 from llmbench.analysis.report import Row, summarize_run
 from llmbench.errors import LlmbenchError
-from llmbench.measure import plan
 from llmbench.models.resolve import Subject
+from llmbench.runner import plan
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Provenance, Run
 from llmbench.schema.units import format_bytes

@@ -7,8 +7,8 @@ from llmbench._version import __version__
 from llmbench.errors import InputError
 from llmbench.files.redaction import REDACTED, redact_tree
 from llmbench.machine import environment
-from llmbench.measure import plan
 from llmbench.models.resolve import Subject, complete, find_subject, identity
+from llmbench.runner import plan
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Launch, Outcome, Provenance, Run
 from llmbench.store.reader import Contents

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.measure import plan
-from llmbench.measure.forecast import forecast
 from llmbench.models.resolve import Subject
+from llmbench.runner import plan
+from llmbench.runner.forecast import forecast
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Launch, Provenance, Run
 from tests import run_files

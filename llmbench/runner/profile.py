@@ -17,7 +17,7 @@ from llmbench.analysis.profile import ATTENTION, ModelProfile, PassProfile
 from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.openvino import core, perf_counters
 from llmbench.engines.openvino.perf_counters import Operation
-from llmbench.measure import pinning, step
+from llmbench.runner import pinning, step
 from llmbench.schema.config import RunConfig
 from llmbench.schema.units import NS_PER_S
 from llmbench.workloads.text import Inputs

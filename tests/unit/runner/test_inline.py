@@ -4,11 +4,11 @@ import os
 import pytest
 
 from llmbench.errors import InputError
-from llmbench.measure import plan
-from llmbench.measure.launchers import default_launcher
-from llmbench.measure.launchers.base import Launcher, LaunchEvent, Task, TimeLimits
-from llmbench.measure.launchers.inline import InlineLauncher
-from llmbench.measure.launchers.process import ProcessLauncher
+from llmbench.runner import plan
+from llmbench.runner.launchers import default_launcher
+from llmbench.runner.launchers.base import Launcher, LaunchEvent, Task, TimeLimits
+from llmbench.runner.launchers.inline import InlineLauncher
+from llmbench.runner.launchers.process import ProcessLauncher
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.store.events import LaunchEnded, LaunchStarted

@@ -4,8 +4,8 @@ import pytest
 
 from llmbench.analysis.profile import ModelProfile, PassProfile
 from llmbench.engines.openvino.perf_counters import Operation
-from llmbench.measure import profile
 from llmbench.render.terminal.profile import profile_lines
+from llmbench.runner import profile
 
 FIRST = PassProfile(
     wall_s=1.0,

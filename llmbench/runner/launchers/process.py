@@ -20,11 +20,11 @@ import msgspec
 from llmbench.errors import LaunchError
 from llmbench.files.redaction import redact
 from llmbench.machine.memory import Kills
-from llmbench.measure import child
-from llmbench.measure.heartbeat import Heartbeat
-from llmbench.measure.interpreter import worker_command
-from llmbench.measure.launchers.base import LaunchEvent, Task, WorkerLostError, accept, launch_events
-from llmbench.measure.protocol import REPLIES, Answer, Check, Refused, WorkerCommand
+from llmbench.runner import child
+from llmbench.runner.heartbeat import Heartbeat
+from llmbench.runner.interpreter import worker_command
+from llmbench.runner.launchers.base import LaunchEvent, Task, WorkerLostError, accept, launch_events
+from llmbench.runner.protocol import REPLIES, Answer, Check, Refused, WorkerCommand
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Failure
 from llmbench.schema.units import seconds_between

@@ -30,10 +30,10 @@ from llmbench.machine import environment, placement, topology
 from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe
 from llmbench.machine.memory import MemoryPhase
-from llmbench.measure import pinning
-from llmbench.measure.child import die_with_parent
-from llmbench.measure.heartbeat import Heartbeat
-from llmbench.measure.protocol import (
+from llmbench.runner import pinning
+from llmbench.runner.child import die_with_parent
+from llmbench.runner.heartbeat import Heartbeat
+from llmbench.runner.protocol import (
     COMMANDS,
     Answer,
     Check,
@@ -221,7 +221,7 @@ class WorkerService:
 
 
 def main() -> None:
-    """Serve one launch: ``python -m llmbench.measure.worker COMMANDS_FD REPLIES_FD HEARTBEAT_FD PARENT_PID``."""
+    """Serve one launch: ``python -m llmbench.runner.worker COMMANDS_FD REPLIES_FD HEARTBEAT_FD PARENT_PID``."""
     commands_fd, replies_fd, heartbeat_fd, parent = (int(argument) for argument in sys.argv[1:5])
     die_with_parent(parent)
     faulthandler.register(signal.SIGUSR1, all_threads=True)

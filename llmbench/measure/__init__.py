@@ -1,1 +1,0 @@
-"""Measuring: launches in fresh processes, supervised, recorded as they happen."""

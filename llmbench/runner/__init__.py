@@ -1,0 +1,1 @@
+"""Running measurements: launches in fresh processes, supervised, recorded as they happen."""
