@@ -13,8 +13,9 @@ from llmbench.analysis.placement_proof import Proof
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stats import Ratio, Summary
 from llmbench.errors import InputError, MachineError
-from llmbench.schema.config import POLICY, TENSOR_PARALLEL, RunConfig
+from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Run, Topology
+from llmbench.schema.settings import POLICY, TENSOR_PARALLEL
 from llmbench.schema.units import format_list
 
 SPEEDUP_METRICS = (*PHASES, "memory")

@@ -5,37 +5,28 @@ from typing import Any
 import click
 
 from llmbench.cli.messages import say
-from llmbench.cli.options.config_options import PLACEMENT_OPTIONS, ask, check_places
-from llmbench.cli.options.resolve import resolve_configurations
+from llmbench.cli.options.resolve import check_places, resolve_one
+from llmbench.cli.options.table import PLACEMENT, option, parameters, parse_options
 from llmbench.cli.options.types import Command
-from llmbench.errors import InputError
 from llmbench.render.terminal.profile import profile_lines
 from llmbench.runner.profile import profile
-from llmbench.schema.config import WEIGHT_FORMATS
+from llmbench.schema.settings import WEIGHT_FORMATS
 
 
-def _with_places(command: click.Command) -> click.Command:
-    """The command with the options that say where it runs."""
-    for option in reversed(PLACEMENT_OPTIONS):
-        command = option(command)
-    return command
-
-
-@_with_places
 @click.command(cls=Command, short_help="Where the time goes, by operation.")
-@click.option("-m", "--model", metavar="IR_DIR", help="IR folder, or a parent of exactly one.")
-@click.option(
-    "--weight-format",
+@option("model", metavar="IR_DIR", help="IR folder, or a parent of exactly one.")
+@option(
+    "weight_format",
     type=click.Choice(WEIGHT_FORMATS, case_sensitive=False),
+    metavar=None,
+    default=None,
     help="Which of several IRs below -m.",
 )
-@click.option("--input-tokens", type=click.IntRange(min=1), default=256, help="Length of the prompt.")
-@click.option("-ic", "--infer-count", type=click.IntRange(min=3), default=32, help="Output tokens.")
-@click.option(
-    "-lc", "--load-config", multiple=True, metavar="JSON|FILE|KEY=VALUE", help="OpenVINO properties."
-)
-@click.option("--threads", type=click.IntRange(min=1), help="INFERENCE_NUM_THREADS.")
-@click.option("--no-verify", is_flag=True, help="Do not hold the files against their manifest.")
+@option("input_tokens", type=click.IntRange(min=1), default=256, help="Length of the prompt.")
+@option("infer_count", type=click.IntRange(min=3), default=32, help="Output tokens.")
+@option("load_config", help="OpenVINO properties.")
+@option("threads", type=click.IntRange(min=1), default=None, help="INFERENCE_NUM_THREADS.")
+@option("no_verify", help="Do not hold the files against their manifest.")
 @click.option("--json", "is_json", is_flag=True, help="Print everything as JSON, in seconds and bytes.")
 def command(*, is_json: bool, **options: Any) -> int:
     """Say which operations take the time of the first token and of the next ones.
@@ -44,17 +35,20 @@ def command(*, is_json: bool, **options: Any) -> int:
     tells whether attention was recognised, which precisions are in force, and which instructions ran.
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    _, cells = resolve_configurations(ask({**given, "engine": "core", "foreign_cpu_limit": 1.0}))
-    if len(cells) > 1:
-        raise InputError(
-            "profile takes one configuration; these options make a sweep", hint="give one value each"
-        )
-    check_places(cells, is_strict=False)
-    found = profile(cells[0])
+    _, config = resolve_one(
+        parse_options({**given, "engine": "core", "foreign_cpu_limit": 1.0}),
+        refusal="profile takes one configuration; these options make a sweep",
+        hint="give one value each",
+    )
+    check_places((config,), is_strict=False)
+    found = profile(config)
     if is_json:
         import msgspec
 
         say(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
-        say(f"{cells[0].model}, {cells[0].device}, core engine", *profile_lines(found))
+        say(f"{config.model}, {config.device}, core engine", *profile_lines(found))
     return 0
+
+
+command.params.extend(parameters(*reversed(PLACEMENT)))

@@ -1,6 +1,5 @@
 """``llmbench run``: from options to a configuration, then measure, keep, show."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,10 @@ import click
 from click.core import ParameterSource
 
 from llmbench.analysis.report import distinguish
-from llmbench.cli.messages import salvage_option, say
-from llmbench.cli.options.config_options import Options, configuration_options
-from llmbench.cli.options.recipe import read_run
+from llmbench.cli.messages import say
 from llmbench.cli.options.resolve import resolve_configurations
-from llmbench.cli.options.types import Command, Duration, check_folder, check_output
+from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters
+from llmbench.cli.options.types import Command, check_folder, check_output
 from llmbench.cli.run_view import Outputs, Ways, measure_and_show
 from llmbench.cli.run_view import resume as go_on
 from llmbench.errors import InputError
@@ -25,15 +23,6 @@ from llmbench.runner.launchers.base import TimeLimits
 from llmbench.schema.config import RunConfig
 from llmbench.schema.units import format_duration
 
-
-def _recipe_defaults(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
-    """Take a recipe's values as defaults: what stands on the command line wins."""
-    if path is not None:
-        known = {param.name for param in ctx.command.params if isinstance(param, click.Option)}
-        ctx.default_map = {**(ctx.default_map or {}), **read_run(path, known=known)}
-    return path
-
-
 _EXAMPLES = """\b
 Examples:
   llmbench run -m models/pytorch/dldt/INT8 -n 2
@@ -44,61 +33,7 @@ Examples:
   llmbench run -m models --weight-format int8,int4 --threads 1,2 --dry-run"""
 
 
-@click.command(cls=Command, short_help="Measure a model.", epilog=_EXAMPLES)
-@configuration_options
-@click.option(
-    "-c",
-    "--recipe",
-    type=click.Path(path_type=Path),
-    is_eager=True,
-    callback=_recipe_defaults,
-    metavar="RUN.toml",
-    help="Options from a file.",
-)
-@click.option(
-    "-r",
-    "--report",
-    type=click.Path(path_type=Path),
-    metavar="OUT.csv",
-    help="CSV in llm_bench's columns, replaced if it exists.",
-)
-@click.option(
-    "-rj",
-    "--report-json",
-    type=click.Path(path_type=Path),
-    metavar="OUT.json",
-    help="JSON in llm_bench's layout, replaced if it exists.",
-)
-@click.option(
-    "--output-dir", type=click.Path(path_type=Path), default="reports", help="Where the run file goes."
-)
-@click.option("--name", help="Name of the run and of its file.  [default: time, model, short id]")
-@click.option("--overwrite", is_flag=True, help="Replace a run file of that name.")
-@click.option(
-    "--timeout",
-    type=Duration(),
-    default="20m",
-    help="For loading, and for a request; for each token where the engine shows them.",
-)
-@click.option(
-    "--order",
-    type=click.Choice(("random", "given")),
-    default="random",
-    help="Order of a sweep's launches within a round: by the seed, or as listed.",
-)
-@click.option("--keep-going", is_flag=True, help="Go on with the next launch when one fails.")
-@click.option(
-    "--strict", is_flag=True, help="Fail on what is only doubtful: invalid rows, an ineffective policy."
-)
-@click.option("--quiet", is_flag=True, help="Only the table and the files.")
-@click.option("--dry-run", is_flag=True, help="Say what would be measured, and stop.")
-@click.option(
-    "--resume",
-    type=click.Path(path_type=Path),
-    metavar="RUN.jsonl",
-    help="Go on with a run that was cut short; its configuration is taken from the file.",
-)
-@salvage_option
+@click.command(cls=Command, params=parameters(*OPTIONS), short_help="Measure a model.", epilog=_EXAMPLES)
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,
@@ -138,9 +73,8 @@ def command(  # noqa: PLR0917
     if resume is not None:
         _check_resume(ctx)
         return go_on(resume, outputs, ways, model=options["model"], salvage=salvage)
-    asked = Options(**_without_recipe_prompts(ctx, options))
     check_folder(output_dir, "--output-dir")
-    subjects, cells = resolve_configurations(asked)
+    subjects, cells = resolve_configurations(_without_recipe_prompts(ctx, options))
     if dry_run:
         return _describe(cells, subjects, output_dir, ways)
     if len(cells) > 1:
@@ -161,7 +95,7 @@ def _check_resume(ctx: click.Context) -> None:
     """Refuse options that say what to measure, which the run file has said; the model may have moved."""
     given = [
         name
-        for name in (field.name for field in dataclasses.fields(Options))
+        for name in MEASUREMENT
         if name != "model" and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     ]
     if given:

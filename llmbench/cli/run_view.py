@@ -16,7 +16,7 @@ from llmbench.analysis.comparison.paired_run import SIDES, compare_sides, finish
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, distinguish
 from llmbench.cli.messages import complain, say, shown, warn
-from llmbench.cli.options.config_options import check_places
+from llmbench.cli.options.resolve import check_places
 from llmbench.cli.options.sides import Side
 from llmbench.cli.options.types import Duration
 from llmbench.errors import ExitCode, OutputError, worst

@@ -15,19 +15,20 @@ from llmbench.analysis import report, speedup
 from llmbench.analysis.report import Report
 from llmbench.analysis.speedup import SocketSetup
 from llmbench.cli.messages import complain, say, shown
-from llmbench.cli.options.config_options import NumberList, ask
-from llmbench.cli.options.resolve import resolve_configurations
-from llmbench.cli.options.types import Command, Duration, IntegerList, check_folder
+from llmbench.cli.options.resolve import resolve_one
+from llmbench.cli.options.table import option, parse_options
+from llmbench.cli.options.types import Command, Duration, check_folder
 from llmbench.cli.run_view import View, is_empty
-from llmbench.errors import ExitCode, InputError
+from llmbench.errors import ExitCode
 from llmbench.machine import topology
 from llmbench.models.resolve import Subject
 from llmbench.render.terminal.live import LiveLine
 from llmbench.runner import plan, session
 from llmbench.runner.launchers.base import TimeLimits
 from llmbench.runner.plan import PlannedLaunch
-from llmbench.schema.config import WEIGHT_FORMATS, RunConfig
+from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Run
+from llmbench.schema.settings import WEIGHT_FORMATS
 from llmbench.store import reader
 from llmbench.store.events import LaunchStarted
 from llmbench.store.writer import RunFile
@@ -42,6 +43,7 @@ class _Ways:
     is_quiet: bool
 
 
+_ONE_FORMAT = click.Choice(WEIGHT_FORMATS, case_sensitive=False)
 _EXAMPLES = """\b
 Examples:
   llmbench sockets -m models/pytorch/dldt/INT8 --input-tokens 32,256,1024,2048 -bs 1
@@ -49,19 +51,13 @@ Examples:
 
 
 @click.command(cls=Command, short_help="What a second socket brings.", epilog=_EXAMPLES)
-@click.option("-m", "--model", metavar="IR_DIR|FILE.gguf", help="IR folder, a parent of one, or a GGUF file.")
-@click.option(
-    "--weight-format",
-    type=click.Choice(WEIGHT_FORMATS, case_sensitive=False),
-    help="Which of several IRs below -m.",
-)
-@click.option(
-    "--input-tokens", type=IntegerList(), default="32,256,1024", help="Synthetic prompts of so many tokens."
-)
-@click.option("-bs", "--batch-size", type=click.IntRange(min=1), default=1, help="Sequences in a request.")
-@click.option("-ic", "--infer-count", type=click.IntRange(min=1), default=64, help="Output tokens.")
-@click.option("-n", "--num-iters", default=3, help="Measured iterations in each launch.")
-@click.option("--warmups", default=1, help="Iterations before them; never averaged in.")
+@option("model", help="IR folder, a parent of one, or a GGUF file.")
+@option("weight_format", type=_ONE_FORMAT, metavar=None, default=None, help="Which of several IRs below -m.")
+@option("input_tokens", default="32,256,1024", help="Synthetic prompts of so many tokens.")
+@option("batch_size", type=click.IntRange(min=1), default=1, help="Sequences in a request.")
+@option("infer_count", type=click.IntRange(min=1), default=64, help="Output tokens.")
+@option("num_iters", default=3)
+@option("warmups", help="Iterations before them; never averaged in.")
 @click.option(
     "--blocks",
     "--launches",
@@ -70,22 +66,18 @@ Examples:
     help="Blocks of one fresh launch of each setup, in random order.",
 )
 @click.option("--budget", type=Duration(), help="Begin no block that would end after this time.")
-@click.option("--sockets", type=NumberList(), default=(), help="Which sockets.  [default: all]")
-@click.option(
-    "-lc", "--load-config", multiple=True, metavar="JSON|FILE|KEY=VALUE", help="OpenVINO properties."
-)
-@click.option("--engine", default="genai", help="As for run.")
-@click.option("--attention", help="As for run.")
-@click.option("-s", "--seed", default=42, help="For the prompts and the order of launches.")
-@click.option("--no-verify", is_flag=True, help="Do not hold the files against their manifest; recorded.")
-@click.option("--foreign-cpu-limit", default=0.05, help="CPU share of others that makes a request invalid.")
-@click.option("--timeout", type=Duration(), default="20m", help="For loading, and for each request.")
-@click.option(
-    "--output-dir", type=click.Path(path_type=Path), default="reports", help="Where the run file goes."
-)
-@click.option("--name", help="Name of the run and of its file.")
-@click.option("--overwrite", is_flag=True, help="Replace a run file of that name.")
-@click.option("--quiet", is_flag=True, help="Only the tables and sentences.")
+@option("sockets", help="Which sockets.  [default: all]")
+@option("load_config", help="OpenVINO properties.")
+@option("engine", type=str, help="As for run.")
+@option("attention", type=str, default=None, help="As for run.")
+@option("seed", help="For the prompts and the order of launches.")
+@option("no_verify")
+@option("foreign_cpu_limit", help="CPU share of others that makes a request invalid.")
+@option("timeout", help="For loading, and for each request.")
+@option("output_dir")
+@option("name", help="Name of the run and of its file.")
+@option("overwrite")
+@option("quiet", help="Only the tables and sentences.")
 @click.option(
     "--show",
     type=click.Path(path_type=Path),
@@ -132,13 +124,11 @@ def command(
 
 def _base(options: dict[str, Any]) -> tuple[Subject, RunConfig]:
     """The model, and the configuration that all setups share."""
-    given = {key: value for key, value in options.items() if value is not None}
-    subjects, cells = resolve_configurations(ask(given))
-    if len(cells) > 1:
-        raise InputError(
-            "sockets measures one configuration; these options make a sweep", hint="give one value each"
-        )
-    return subjects[0], cells[0]
+    return resolve_one(
+        parse_options({name: value for name, value in options.items() if value is not None}),
+        refusal="sockets measures one configuration; these options make a sweep",
+        hint="give one value each",
+    )
 
 
 def _measure_into(file: RunFile, cells: tuple[RunConfig, ...], subject: Subject, ways: _Ways) -> None:

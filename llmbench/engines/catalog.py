@@ -6,8 +6,9 @@ from typing import cast
 
 from llmbench.engines.base import Engine
 from llmbench.errors import InputError
-from llmbench.schema.config import COMPILER, RunConfig
+from llmbench.schema.config import RunConfig
 from llmbench.schema.engines import ENGINES, Capability
+from llmbench.schema.settings import COMPILER
 
 _IS_REQUESTED: dict[Capability, Callable[[RunConfig], bool]] = {
     Capability.PAGED: lambda c: c.attention == "pa",

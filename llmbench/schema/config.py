@@ -9,45 +9,28 @@ from pathlib import PurePath
 
 from llmbench.errors import InputError
 from llmbench.schema.engines import ENGINES, EngineInfo
+from llmbench.schema.settings import (
+    ATTENTIONS,
+    LORA_MODES,
+    POLICY,
+    SETTINGS,
+    TENSOR_PARALLEL,
+    WEIGHT_FORMATS,
+    ValueKind,
+)
 
 PropertyValue = str | int | float | bool
 """A value of an OpenVINO property, as JSON can hold it."""
 
-ATTENTIONS = ("pa", "sdpa")
-WEIGHT_FORMATS = ("fp32", "fp16", "int8", "int4")
-LORA_MODES = ("auto", "dynamic", "static_rank", "static", "fuse")
 ASSISTANT_TOKENS = 5
 """Tokens guessed ahead in a step where nothing else is asked for, as in GenAI."""
-COMPILER = "TORCH_COMPILE"
-"""The property of the torch engine that names a back end of ``torch.compile``."""
-
-POLICY, TENSOR_PARALLEL = "MODEL_DISTRIBUTION_POLICY", "TENSOR_PARALLEL"
 FOREIGN_CPU_LIMIT = 0.05
 """The share of the CPUs others may take before a measurement does not count."""
 
-
-PLACES = ("sockets", "numa_nodes", "cores", "membind", "interleave")
+PLACES = tuple(row.field for row in SETTINGS if row.field and row.kind is ValueKind.RANGES)
 """Fields of a configuration that say where its launches run, each a list of numbers."""
 
-GENERATION = (
-    "scheduler",
-    "num_beams",
-    "do_sample",
-    "temperature",
-    "top_p",
-    "top_k",
-    "is_streamed",
-    "draft_model",
-    "draft_device",
-    "draft_scheduler",
-    "num_assistant_tokens",
-    "assistant_confidence_threshold",
-    "max_ngram_size",
-    "lora",
-    "lora_alphas",
-    "lora_mode",
-    "is_lora_idle",
-)
+GENERATION = tuple(row.field for row in SETTINGS if row.field and row.is_generation)
 """Fields of a configuration that say how tokens are made; plain greedy search leaves all at their defaults."""
 
 

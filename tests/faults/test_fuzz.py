@@ -242,7 +242,7 @@ def test_nothing_breaks_the_reader_of_recipes(tmp_path: Path, content: bytes) ->
     path = tmp_path / "r.toml"
     path.write_bytes(content)
     with _bounds():
-        assert isinstance(recipe.read_run(path, known=("model", "num_iters", "seed")), dict)
+        assert isinstance(recipe.read_recipe(path, known=("model", "num_iters", "seed")), dict)
 
 
 @untrusted

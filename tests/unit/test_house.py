@@ -29,7 +29,6 @@ SHARED_NAMES = {
     "Run": "the interface's run is the stored one with `to_pandas`",
     "compare": "the interface's `compare` takes runs where the analysis takes reports",
     "measure": "the interface's `measure` is that of the session",
-    "read_run": "a recipe and a run file: one of them is to be renamed",
 }
 """Public names that several modules define, and why."""
 
@@ -40,7 +39,7 @@ STAND_ALONE = {
     "__main__.py": "`python -m llmbench`",
     "_version.py": "setuptools reads it without importing the package",
     "analysis/tidy_layout.py": "writer and importer of the layout may not import each other",
-    "cli/options/resolve.py": "between the options and the models on disk",
+    "cli/profile.py": "one file a subcommand",
     "engines/openvino/tokenizer.py": "two engines use it",
     "files/atomic.py": "everything that writes a file uses it",
     "machine/procfs.py": "the one reader of /proc and /sys",

@@ -19,10 +19,14 @@ from llmbench.cli.options.properties import (
     value_of,
 )
 from llmbench.errors import InputError
+from llmbench.schema.settings import SETTINGS, ValueKind
 
-_REPEATABLE = frozenset({"load_config", "cb_config", "draft_cb_config", "prompt_file", "lora", "lora_alphas"})
-_PROPERTIES = ("load_config", "cb_config", "draft_cb_config")
+_PROPERTIES = tuple(row.name for row in SETTINGS if row.kind is ValueKind.PROPERTIES)
 """Options that take properties, which a recipe may hold as tables."""
+
+_REPEATABLE = tuple(
+    row.name for row in SETTINGS if row.kind in {ValueKind.TEXTS, ValueKind.NUMBERS, ValueKind.PROPERTIES}
+)
 
 _TABLES = {"properties": "load_config", "scheduler": "cb_config"}
 """Tables of a recipe, and the option that each becomes one more of."""
@@ -30,7 +34,7 @@ _TABLES = {"properties": "load_config", "scheduler": "cb_config"}
 _AT_LINE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 
 
-def read_run(name: str | Path, *, known: Collection[str]) -> dict[str, RunValue]:
+def read_recipe(name: str | Path, *, known: Collection[str]) -> dict[str, RunValue]:
     """The options of a recipe by their name with underscores; *known* are those there are.
 
     Keys are the long option names of ``run``, with dashes or underscores; paths in it are relative to the working

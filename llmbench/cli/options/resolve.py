@@ -1,44 +1,84 @@
-"""What the options ask for, found on this machine: the models, and the configurations to measure them in."""
+"""What the options describe, found on this machine: the models, the configurations, and the CPUs they run on."""
 
-import dataclasses
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from llmbench.cli.options.config_options import Options, configurations
+import click
+
+from llmbench.analysis.placement_proof import Effect
+from llmbench.cli.options.configurations import configurations
 from llmbench.engines.catalog import check_capabilities
-from llmbench.errors import InputError
+from llmbench.errors import InputError, MachineError
 from llmbench.models.resolve import Subject, check_lengths, complete, find_subject
-from llmbench.runner import interpreter
+from llmbench.runner import interpreter, pinning
 from llmbench.schema.config import RunConfig
 
+_WIDTH = 100
+MARK = f"tensor_parallel={Effect.INEFFECTIVE.value}"
 
-def resolve_configurations(asked: Options) -> tuple[tuple[Subject, ...], tuple[RunConfig, ...]]:
-    """The configurations, one or the cells of a sweep, and the model of each; nothing is loaded.
+
+def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[Subject, ...], tuple[RunConfig, ...]]:
+    """Return the configurations, one or the cells of a sweep, and the model of each; nothing is loaded.
 
     Raises:
         InputError: no model there, or something that it or its engine cannot do.
         MachineError: an interpreter of another environment that cannot run a worker.
     """
-    model = asked.model
+    model, engine, is_verified = options["model"], options["engine"], not options["no_verify"]
     if not model:
         raise InputError("no model was given", hint="name an IR folder or a GGUF file with -m")
-    if asked.draft_model:
-        draft = find_subject(asked.draft_model, engine="genai", is_verified=not asked.no_verify)
-        asked = dataclasses.replace(asked, draft_model=draft.path)
+    if options["draft_model"]:
+        draft = find_subject(options["draft_model"], engine="genai", is_verified=is_verified)
+        options = {**options, "draft_model": draft.path}
+    subjects = [
+        find_subject(model, engine=engine, is_verified=is_verified, weight_format=weight_format)
+        for weight_format in dict.fromkeys(options["weight_format"]) or (None,)
+    ]
     found = [
         (subject, config)
-        for subject in _subjects(asked, model)
-        for config in configurations(asked, subject.path, subject.weight_format)
+        for subject in subjects
+        for config in configurations(options, subject.path, subject.weight_format)
     ]
     for subject, config in found:
         check_capabilities(config)
         check_lengths(config, subject.context_tokens)
-    if asked.python is not None:
-        interpreter.check_interpreter(asked.python, engine=asked.engine)
+    if options["python"] is not None:
+        interpreter.check_interpreter(options["python"], engine=engine)
     return tuple(complete(subject, config) for subject, config in found), tuple(config for _, config in found)
 
 
-def _subjects(asked: Options, model: str) -> list[Subject]:
-    """The model asked for, or its IR of each weight format asked for."""
-    return [
-        find_subject(model, engine=asked.engine, is_verified=not asked.no_verify, weight_format=weight_format)
-        for weight_format in dict.fromkeys(asked.weight_format) or (None,)
-    ]
+def resolve_one(options: Mapping[str, Any], *, refusal: str, hint: str) -> tuple[Subject, RunConfig]:
+    """Return the one configuration that options describe, and its model.
+
+    Raises InputError where it is a sweep: *refusal*, in which ``{}`` is the number of its configurations.
+    """
+    subjects, configs = resolve_configurations(options)
+    if len(configs) != 1:
+        raise InputError(refusal.format(len(configs)), hint=hint)
+    return subjects[0], configs[0]
+
+
+def check_places(cells: Sequence[RunConfig], *, is_strict: bool) -> None:
+    """Find every configuration's placement before anything is loaded; warn, loudly, where nothing will be split.
+
+    Raises ``MachineError`` where the machine has less than is requested, and under *is_strict* where tensor
+    parallelism would split nothing.
+    """
+    found = [pinning.warn_of_no_split(config, pinning.find_placement(config)) for config in cells]
+    for sentence in dict.fromkeys(filter(None, found)):
+        if is_strict:
+            raise MachineError(
+                sentence,
+                hint="run it on a machine of two sockets, or without --strict: its rows are marked then",
+            )
+        _shout("TENSOR PARALLELISM WILL DO NOTHING HERE", f"{sentence}. Every row is marked {MARK}.")
+
+
+def _shout(title: str, sentence: str) -> None:
+    """A warning that no one can miss, on standard error."""
+    lines = ["!" * _WIDTH, title, *textwrap.wrap(sentence, _WIDTH - 4), "!" * _WIDTH]
+    for line in lines:
+        text = line if line.startswith("!!!") else f"!!! {line}"
+        click.echo(click.style(text, fg="red", bold=True) if "NO_COLOR" not in os.environ else text, err=True)

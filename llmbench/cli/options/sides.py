@@ -9,8 +9,8 @@ import click
 from click.core import ParameterSource
 
 from llmbench.analysis.comparison.paired_run import SIDES
-from llmbench.cli.options.config_options import ask, configuration_options, read_recipe
-from llmbench.cli.options.resolve import resolve_configurations
+from llmbench.cli.options.resolve import resolve_one
+from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters, parse_options, recipe_options
 from llmbench.errors import InputError
 from llmbench.models.resolve import Subject
 from llmbench.schema.config import RunConfig
@@ -33,36 +33,31 @@ class Side:
 
 
 def side_options() -> list[click.Parameter]:
-    """Every option of ``run`` that says what to measure; one with a value may be given for each side."""
+    """Return the options that say what to measure; one with a value may be given for each side."""
     return [
-        option if option.is_flag or option.name in _SHARED else _twofold(option)
-        for option in _options()
-        if option.name not in _LEFT_OUT
+        option
+        if option.name in _SHARED or not isinstance(option, click.Option) or option.is_flag
+        else _twofold(option)
+        for option in single_options()
     ]
 
 
 def single_options() -> list[click.Parameter]:
-    """Every option of ``run`` that says what to measure, for one configuration."""
-    return [option for option in _options() if option.name not in _LEFT_OUT]
-
-
-def _options() -> list[click.Option]:
-    """The options of ``run`` that say what to measure, as that command has them."""
-    params = configuration_options(click.Command("run")).params
-    return [param for param in reversed(params) if isinstance(param, click.Option)]
+    """Return the options that say what to measure, for one configuration."""
+    return parameters(*(name for name in MEASUREMENT if name not in _LEFT_OUT))
 
 
 def _twofold(option: click.Option) -> click.Option:
     """The option, to be given once or twice."""
     choices = option.type.choices if isinstance(option.type, click.Choice) else ()
     default = option.default if isinstance(option.default, str | int | float) else None
-    told = "" if default is None else f"  [default: {default}]"
+    shown = "" if default is None else f"  [default: {default}]"
     return click.Option(
         option.opts + option.secondary_opts,
         multiple=True,
         type=str,
         metavar=option.metavar or "|".join(choices) or option.type.name.upper(),
-        help=(option.help or "").replace("  [sweep]", "").replace("; sweep]", "]") + told,
+        help=(option.help or "").replace("  [sweep]", "").replace("; sweep]", "]") + shown,
         show_default=False,
     )
 
@@ -78,7 +73,7 @@ def read_sides(
     if len(files) > len(SIDES):
         raise InputError(f"{len(files)} recipes were given; A and B are two", hint="compare two at a time")
     given = _given(ctx, options)
-    recipe_values = [read_recipe(file) for file in files] or [{}]
+    recipe_values = [recipe_options(file) for file in files] or [{}]
     base, candidate = (
         _side(
             ctx,
@@ -102,7 +97,7 @@ def read_side(ctx: click.Context, file: Path | None, options: Mapping[str, Any],
     Raises InputError where it is a sweep.
     """
     values = {
-        **_without_prompts(read_recipe(file) if file else {}, _given(ctx, options)),
+        **_without_prompts(recipe_options(file) if file else {}, _given(ctx, options)),
         **_given(ctx, options),
     }
     return _side(ctx, values | {"launches": launches}, "this")
@@ -130,19 +125,17 @@ def _values(recipe: Mapping[str, Any], given: Mapping[str, Any], number: int, bl
 
 
 def _side(ctx: click.Context, values: Mapping[str, Any], name: str) -> Side:
-    """The side that these values of options make."""
     try:
-        asked = ask(values)
+        options = parse_options(values)
     except click.UsageError as error:
         error.ctx = ctx
         raise
-    subjects, cells = resolve_configurations(asked)
-    if len(cells) != 1:
-        raise InputError(
-            f"{name} is a sweep of {len(cells)} configurations, where one is wanted",
-            hint="give one value to each option; ab takes an option twice, for a value a side",
-        )
-    return Side(subject=subjects[0], config=cells[0])
+    subject, config = resolve_one(
+        options,
+        refusal=f"{name} is a sweep of {{}} configurations, where one is wanted",
+        hint="give one value to each option; ab takes an option twice, for a value a side",
+    )
+    return Side(subject=subject, config=config)
 
 
 def _of_side(name: str, value: Any, number: int) -> Any:
@@ -155,5 +148,4 @@ def _of_side(name: str, value: Any, number: int) -> Any:
             f"{option} was given {len(value)} times", hint="once for both sides, or twice: for A, then for B"
         )
     chosen = value[min(number, len(value) - 1)]
-    is_list = any(option.multiple for option in _options() if option.name == name)
-    return (chosen,) if is_list else chosen
+    return (chosen,) if OPTIONS[name][1].get("multiple") else chosen

@@ -1,4 +1,4 @@
-"""What the options of several subcommands share: parsing of multi-letter options, prompts, properties."""
+"""Types of option values, multi-letter options, and the check of output paths before anything is measured."""
 
 import errno
 import os
@@ -9,10 +9,8 @@ from pathlib import Path
 import click
 
 from llmbench.errors import InputError
-from llmbench.schema.config import Prompt
-from llmbench.workloads import prompts
+from llmbench.machine.topology import parse_list
 
-DEFAULT_PROMPT = "What is OpenVINO?"
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|min|h)?")
 _SECONDS = {None: 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -25,7 +23,7 @@ class Command(click.Command):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """The arguments, equals signs split off and stuck values refused."""
+        """Parse the arguments, equals signs split off and stuck values refused."""
         return super().parse_args(ctx, _separate(self.params, args))
 
 
@@ -68,15 +66,36 @@ class IntegerList(click.ParamType[tuple[int, ...]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
-        """The integers, in the order given."""
+        """Return the integers, in the order given."""
         if value == ():
             return ()
         parts = _parts(value)
         if not parts or not all(part.isdecimal() and len(part) < 10 for part in parts):
-            self.fail(f"{_as_given(value)!r} is not a list of integers such as 32,512", param, ctx)
+            self.fail(f"{_as_typed(value)!r} is not a list of integers such as 32,512", param, ctx)
         numbers = tuple(int(part) for part in parts)
         if min(numbers) < self._least:
             self.fail(f"{min(numbers)} is less than {self._least}", param, ctx)
+        return numbers
+
+
+class RangeList(click.ParamType[tuple[int, ...]]):
+    """``0,2-3`` as a tuple of numbers."""
+
+    name = "N,N-N"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Return the numbers, ascending; a recipe's list has its parts already."""
+        if value == ():
+            return ()
+        text = _as_typed(value)
+        try:
+            numbers = parse_list(text)
+        except InputError as error:
+            self.fail(f"{error.message}; {error.hint}", param, ctx)
+        if not numbers:
+            self.fail(f"{text!r} is no list of numbers; write it like 0,2-3", param, ctx)
         return numbers
 
 
@@ -92,14 +111,14 @@ class WordList(click.ParamType[tuple[str, ...]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """The words, in the order given."""
+        """Return the words, in the order given."""
         if value == ():
             return ()
         words = [part.lower() if self._choices else part for part in _parts(value)]
         wrong = [word for word in words if self._choices and word not in self._choices]
         if wrong or not words:
             allowed = ", ".join(self._choices) or "words with commas between"
-            self.fail(f"{(wrong or [_as_given(value)])[0]!r} is not one of {allowed}", param, ctx)
+            self.fail(f"{(wrong or [_as_typed(value)])[0]!r} is not one of {allowed}", param, ctx)
         return tuple(words)
 
 
@@ -109,7 +128,7 @@ def _parts(value: object) -> list[str]:
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
-def _as_given(value: object) -> str:
+def _as_typed(value: object) -> str:
     """A value as a person wrote it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
@@ -120,35 +139,13 @@ class Duration(click.ParamType[float]):
     name = "TIME"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
+        """Return seconds."""
         if isinstance(value, float):
             return value
         found = _DURATION.fullmatch(str(value).strip())
         if not found:
             self.fail(f"{value!r} is not a duration such as 90s, 20m or 2h", param, ctx)
         return float(found["number"]) * _SECONDS[found["unit"]]
-
-
-def find_prompts(
-    *,
-    text: str | None,
-    files: Sequence[str],
-    indices: tuple[int, ...],
-    lengths: tuple[int, ...],
-    seed: int,
-) -> tuple[Prompt, ...]:
-    """The prompts that the options ask for; without any, the field's own question."""
-    if sum((text is not None, bool(files), bool(lengths))) > 1:
-        raise InputError(
-            "-p, -pf and --input-tokens each name the prompts; more than one was given", hint="choose one"
-        )
-    if lengths:
-        found = prompts.synthetic(lengths, seed)
-    elif files:
-        found = prompts.join(prompts.read_prompts(file) for file in files)
-    else:
-        found = (prompts.given(DEFAULT_PROMPT if text is None else text),)
-    return prompts.select(found, indices) if indices else found
 
 
 def check_output(path: Path | None, option: str) -> None:

@@ -11,8 +11,9 @@ from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler, check_compiler, place_cache
 from llmbench.engines.transformers.generate import GenerateSession, check_packages
 from llmbench.errors import InputError, MachineError
-from llmbench.schema.config import COMPILER, RunConfig
+from llmbench.schema.config import RunConfig
 from llmbench.schema.run import InForce
+from llmbench.schema.settings import COMPILER
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _DTYPE = "DTYPE"

@@ -3,83 +3,57 @@
 import dataclasses
 import json
 import shlex
-from collections.abc import Mapping
+from typing import Any
 
 from llmbench.schema.config import RunConfig
+from llmbench.schema.engines import ENGINES
+from llmbench.schema.settings import SETTINGS, Setting, ValueKind
 from llmbench.schema.units import format_list
 
-_OPTIONS = {
-    "engine": "--engine",
-    "device": "-d",
-    "attention": "--attention",
-    "output_tokens": "-ic",
-    "iterations": "-n",
-    "warmups": "--warmups",
-    "batch_size": "-bs",
-    "seed": "-s",
-    "num_beams": "--num-beams",
-    "temperature": "--temperature",
-    "top_p": "--top-p",
-    "top_k": "--top-k",
-    "draft_model": "--draft-model",
-    "draft_device": "--draft-device",
-    "num_assistant_tokens": "--num-assistant-tokens",
-    "assistant_confidence_threshold": "--assistant-confidence-threshold",
-    "max_ngram_size": "--max-ngram-size",
-    "lora_mode": "--lora-mode",
-    "threads": "--threads",
-    "interpreter": "--python",
-    "foreign_cpu_limit": "--foreign-cpu-limit",
-}
-"""The settings that a command line is told by an option with a value."""
+_ELSEWHERE = frozenset({"model", "weight_format", "launches"})
+"""Fields that a command names by itself; the weight format is that of the model's own folder."""
 
-_LISTS = {
-    "sockets": "--sockets",
-    "numa_nodes": "--numa-nodes",
-    "cores": "--cores",
-    "membind": "--membind",
-    "interleave": "--interleave",
-}
-_MAPPINGS = {"properties": "-lc", "scheduler": "--cb-config", "draft_scheduler": "--draft-cb-config"}
-_SWITCHES = {
-    "apply_chat_template": "--apply-chat-template",
-    "stop_at_eos": "--end-token-stopping",
-    "do_sample": "--do-sample",
-    "is_subsequent": "--subsequent",
-    "is_streamed": "--streaming",
-    "is_lora_idle": "--empty-lora",
-}
+_LAST = (ValueKind.NEGATED_FLAG, ValueKind.PROPERTIES, ValueKind.TEXTS, ValueKind.NUMBERS)
+_FIELDS = {field.name: field for field in dataclasses.fields(RunConfig)}
+_SETTINGS = sorted(
+    (each for each in SETTINGS if each.field and each.field not in _ELSEWHERE),
+    key=lambda each: (
+        _LAST.index(each.kind) if each.kind in _LAST else -1,
+        list(_FIELDS).index(str(each.field)),
+    ),
+)
 
 
 def run_command(config: RunConfig, launches: int) -> str:
-    """The command line that measures a configuration again with so many launches."""
+    """Return the command line that measures a configuration again with so many launches."""
     parts = ["llmbench", "run", "-m", config.model, *_prompt_options(config)]
-    for option, value in _told(config).items():
-        parts += [option] if value is None else [option, value]
-    parts += [part for adapter in config.lora for part in ("--lora", adapter)]
-    parts += [part for alpha in config.lora_alphas for part in ("--lora-alphas", f"{alpha:g}")]
+    for option, values in _options(config).items():
+        parts += [part for value in values for part in (option, value)] or [option]
     return shlex.join([*parts, "--launches", str(launches)])
 
 
 def ab_command(base: RunConfig, candidate: RunConfig, blocks: int) -> str | None:
-    """The command line that measures two configurations again in so many blocks.
+    """Return the command line that measures two configurations again in so many blocks.
 
     An option that is given twice has the first value for the base. ``None`` where they differ in what
     no option can say of one side alone, and where there are adapters, of which one side may have several.
     """
     if base.lora or candidate.lora:
         return None
-    before, after = _told(base), _told(candidate)
-    absent = _absent()
+    before, after = _options(base), _options(candidate)
+    absent = {
+        each.flags[0]: _words(each, default) for each in _SETTINGS if (default := _default(each)) is not None
+    }
     parts = ["llmbench", "ab", *_twice("-m", base.model, candidate.model), *_prompt_options(candidate)]
     for option in dict.fromkeys((*before, *after)):
-        value, other = before.get(option, absent.get(option)), after.get(option, absent.get(option))
-        if option in before and option in after and value is None:
+        one, other = before.get(option), after.get(option)
+        if one == other == ():
             parts.append(option)
-        elif value is None or other is None:
+            continue
+        one, other = one or absent.get(option), other or absent.get(option)
+        if not one or not other:
             return None
-        else:
-            parts += _twice(option, value, other)
+        parts += _twice(option, *one, *other)
     return shlex.join([*parts, "--blocks", str(blocks)])
 
 
@@ -88,38 +62,49 @@ def _twice(option: str, base: str, candidate: str) -> list[str]:
     return [option, base] if base == candidate else [option, base, option, candidate]
 
 
-def _told(config: RunConfig) -> dict[str, str | None]:
-    """The options that are not at their defaults, with their values; one without a value has ``None``."""
-    found: dict[str, str | None] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name in _OPTIONS and value != field.default:
-            found[_OPTIONS[field.name]] = str(value)
-        elif field.name in _LISTS and value:
-            found[_LISTS[field.name]] = format_list(value)
-        elif field.name in _SWITCHES and value:
-            found[_SWITCHES[field.name]] = None
-    if not config.is_verified:
-        found["--no-verify"] = None
-    mappings = ((option, getattr(config, name)) for name, option in _MAPPINGS.items())
-    return found | {option: json.dumps(dict(values)) for option, values in mappings if values}
+def _options(config: RunConfig) -> dict[str, tuple[str, ...]]:
+    """The options that are not at their defaults, with their values; a flag has none."""
+    found = {}
+    for setting in _SETTINGS:
+        value = getattr(config, str(setting.field))
+        is_implied = setting.field != "attention" or value == ENGINES[config.engine].default_attention
+        if value != _default(setting) or not is_implied:
+            found[setting.flags[0]] = _words(setting, value)
+    return found
 
 
-def _absent() -> Mapping[str, str]:
-    """What an option that is left out stands for, where a value says it."""
-    defaults = {
-        _OPTIONS[field.name]: str(field.default)
-        for field in dataclasses.fields(RunConfig)
-        if field.name in _OPTIONS and field.default is not None
-    }
-    return defaults | dict.fromkeys(_MAPPINGS.values(), "{}")
+def _default(setting: Setting) -> Any:
+    """The default of the field that a setting sets."""
+    field = _FIELDS[str(setting.field)]
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _words(setting: Setting, value: Any) -> tuple[str, ...]:
+    """A value as the command line has it, once for each time the option is given."""
+    match setting.kind:
+        case ValueKind.FLAG | ValueKind.NEGATED_FLAG:
+            return ()
+        case ValueKind.PROPERTIES:
+            return (json.dumps(dict(value)),)
+        case ValueKind.RANGES:
+            return (format_list(value),) if value else ()
+        case ValueKind.TEXTS:
+            return tuple(value)
+        case ValueKind.NUMBERS:
+            return tuple(str(each).removesuffix(".0") for each in value)
+    return (str(value),)
 
 
 def _prompt_options(config: RunConfig) -> list[str]:
-    """The options that name the prompts, as far as the configuration tells them."""
+    """The options that name the prompts, as far as the configuration records them."""
     first = config.prompts[0]
+    same = [] if first.is_permuted else ["--disable-prompt-permutation"]
     if first.recorded_sha256 is not None:
-        return ["-pf", first.set]
+        return ["-pf", first.set, *same]
     if first.tokens is not None:
-        return ["--input-tokens", ",".join(str(prompt.tokens) for prompt in config.prompts)]
-    return ["-p", first.text or ""] if first.set == "text" else ["-pf", first.set]
+        return ["--input-tokens", ",".join(str(prompt.tokens) for prompt in config.prompts), *same]
+    return [
+        "-p" if first.set == "text" else "-pf",
+        (first.text or "") if first.set == "text" else first.set,
+        *same,
+    ]

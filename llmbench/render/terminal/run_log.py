@@ -1,9 +1,10 @@
 """Lines of text: what is in force, and the two lines a request that people's scripts read from llm_bench."""
 
 from llmbench.analysis import metrics
-from llmbench.schema.config import COMPILER, RunConfig
+from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Held, InForce, Split
+from llmbench.schema.settings import COMPILER
 from llmbench.schema.units import format_list
 
 _IN_FORCE = (

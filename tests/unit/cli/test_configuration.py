@@ -1,32 +1,19 @@
 import itertools
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
 
-from llmbench.cli.options.config_options import (
-    Options,
-    ask,
-    configuration_options,
-    configurations,
-    read_recipe,
-)
+from llmbench.cli.options.configurations import configurations
+from llmbench.cli.options.table import MEASUREMENT, parameters, parse_options, recipe_options
 from llmbench.cli.options.types import Command
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 
 
 def _cells(*arguments: str) -> tuple[RunConfig, ...]:
-    asked: list[Options] = []
-
-    @click.command(cls=Command)
-    @configuration_options
-    def command(**options: Any) -> None:
-        asked.append(Options(**options))
-
-    command.main([*arguments], standalone_mode=False)
-    return configurations(asked[0], "m")
+    command = Command("run", params=parameters(*MEASUREMENT))
+    return configurations(command.make_context("run", [*arguments]).params, "m")
 
 
 def _only(*arguments: str) -> RunConfig:
@@ -138,10 +125,10 @@ def test_a_precision_stands_over_every_set() -> None:
 
 def test_a_weight_format_is_one_of_those_convert_writes_whatever_its_case() -> None:
     """What stands between the commas, in small letters, in the order given; anything else is refused."""
-    assert ("int8", "fp16") == ask({"weight_format": "INT8, fp16"}).weight_format
-    assert ("int8", "int4") == ask({"weight_format": ("int8", "int4")}).weight_format
+    assert ("int8", "fp16") == parse_options({"weight_format": "INT8, fp16"})["weight_format"]
+    assert ("int8", "int4") == parse_options({"weight_format": ("int8", "int4")})["weight_format"]
     with pytest.raises(click.UsageError, match="'int7' is not one of fp32, fp16, int8, int4"):
-        ask({"weight_format": "int8,int7"})
+        parse_options({"weight_format": "int8,int7"})
 
 
 def test_a_precision_named_twice_is_refused() -> None:
@@ -222,11 +209,11 @@ def test_a_recipe_of_run_says_what_to_measure_to_the_others(tmp_path: Path) -> N
     recipe = tmp_path / "run.toml"
     recipe.write_text('model = "m"\ntimeout = "30m"\nreport = "x.csv"\nframework = "pt"\nlaunches = 5\n')
 
-    assert {"model": "m", "framework": "pt", "launches": 5} == read_recipe(recipe)
-    assert "torch" == ask(read_recipe(recipe)).engine
+    assert {"model": "m", "framework": "pt", "launches": 5} == recipe_options(recipe)
+    assert "torch" == parse_options(recipe_options(recipe))["engine"]
     recipe.write_text("\ntimeuot = 3")
     with pytest.raises(InputError, match=r"run\.toml:2: there is no option 'timeuot'"):
-        read_recipe(recipe)
+        recipe_options(recipe)
 
 
 def test_a_recipe_asks_for_what_the_options_would(tmp_path: Path) -> None:
@@ -237,7 +224,7 @@ def test_a_recipe_asks_for_what_the_options_would(tmp_path: Path) -> None:
         "[properties]\nNUM_STREAMS = 1\n"
         "[scheduler]\nmax_num_seqs = 4\n[scheduler.cache_eviction_config]\nstart_size = 64\n"
     )
-    cells = configurations(ask(read_recipe(recipe) | {"attention": "pa"}), "ir")
+    cells = configurations(parse_options(recipe_options(recipe) | {"attention": "pa"}), "ir")
 
     assert [8, 16] == [cell.output_tokens for cell in cells]
     assert ("pa", 2, {"NUM_STREAMS": 1}) == (cells[0].attention, cells[0].threads, cells[0].properties)

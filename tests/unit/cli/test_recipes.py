@@ -6,8 +6,9 @@ import pytest
 
 from llmbench.cli import run
 from llmbench.cli.options import properties, recipe
-from llmbench.cli.options.config_options import ask, configurations, read_recipe
+from llmbench.cli.options.configurations import configurations
 from llmbench.cli.options.properties import PropertySets
+from llmbench.cli.options.table import parse_options, recipe_options
 from llmbench.errors import ExitCode, InputError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -46,7 +47,7 @@ def refuse_properties(text: str) -> InputError:
 def refuse_run(content: str | bytes, folder: Path) -> InputError:
     (folder / "run.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError) as caught:
-        recipe.read_run("run.toml", known=KNOWN)
+        recipe.read_recipe("run.toml", known=KNOWN)
     return caught.value
 
 
@@ -109,7 +110,7 @@ def test_tables_of_a_recipe_are_sets_of_properties(folder: Path) -> None:
         "[[scheduler]]\nmax_num_seqs = 4\n"
         "[[scheduler]]\n[scheduler.cache_eviction_config]\nstart_size = 64\n"
     )
-    found = recipe.read_run("run.toml", known={*KNOWN, "cb_config"})
+    found = recipe.read_recipe("run.toml", known={*KNOWN, "cb_config"})
 
     assert ('[{"A": 1}, {"A": 2, "B": "x"}]',) == found["load_config"]
     assert ('[{"max_num_seqs": 4}, {"cache_eviction_config.start_size": 64}]',) == found["cb_config"]
@@ -265,14 +266,14 @@ def test_reads_a_recipe(folder: Path) -> None:
         "input_tokens": (32, 512),
         "prompt_file": ("short",),
         "load_config": ("latency", "A=1", '{"B": "\\u00e9", "C": 0.5}'),
-    } == recipe.read_run("run.toml", known=KNOWN)
+    } == recipe.read_recipe("run.toml", known=KNOWN)
 
 
 def test_the_properties_of_a_recipe_read_back(folder: Path) -> None:
     """What a table becomes is what -lc takes."""
     (folder / "run.toml").write_text('[properties]\nA = "x,B=1"\nC = true\n')
 
-    sources = recipe.read_run("run.toml", known=KNOWN)["load_config"]
+    sources = recipe.read_recipe("run.toml", known=KNOWN)["load_config"]
 
     assert isinstance(sources, tuple)
     assert [{"A": "x,B=1", "C": True}] == [read(str(source)) for source in sources]
@@ -329,9 +330,9 @@ def test_a_recipe_is_found_in_model_configs(folder: Path) -> None:
     (folder / "model_configs").mkdir()
     (folder / "model_configs" / "mine.toml").write_text("num-iters = 3")
 
-    assert {"num_iters": 3} == recipe.read_run("mine", known=KNOWN)
+    assert {"num_iters": 3} == recipe.read_recipe("mine", known=KNOWN)
     with pytest.raises(InputError, match="recipe 'nine' was not found") as caught:
-        recipe.read_run("nine", known=KNOWN)
+        recipe.read_recipe("nine", known=KNOWN)
     assert "did you mean model_configs/mine.toml?" == caught.value.hint
 
 
@@ -340,7 +341,7 @@ def test_our_recipes_are_of_options_that_run_has(path: Path) -> None:
     """Each names its model, and no option that does not exist."""
     known = {param.name for param in run.command.params if param.name}
 
-    options = recipe.read_run(path, known=known)
+    options = recipe.read_recipe(path, known=known)
 
     assert f"models/{path.stem.removesuffix('-sweep')}" == options["model"]
 
@@ -348,13 +349,13 @@ def test_our_recipes_are_of_options_that_run_has(path: Path) -> None:
 def test_there_is_a_recipe_for_each_family_and_one_of_a_sweep() -> None:
     """The sweep's cells are all combinations of its formats, threads and sets of properties."""
     names = {path.stem for path in (ROOT / "model_configs").glob("*.toml")}
-    asked = ask(read_recipe(ROOT / "model_configs" / "smollm2-135m-sweep.toml"))
+    options = parse_options(recipe_options(ROOT / "model_configs" / "smollm2-135m-sweep.toml"))
 
     for family in ("llama", "qwen", "phi", "mistral", "gemma", "smollm2"):
         assert any(name.startswith(family) for name in names), family
-    assert ("int8", "int4") == asked.weight_format
+    assert ("int8", "int4") == options["weight_format"]
     assert [(1, {}), (1, {"KV_CACHE_PRECISION": "f16"}), (2, {}), (2, {"KV_CACHE_PRECISION": "f16"})] == [
-        (cell.threads, cell.properties) for cell in configurations(asked, "ir")
+        (cell.threads, cell.properties) for cell in configurations(options, "ir")
     ]
 
 

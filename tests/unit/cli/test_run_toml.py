@@ -8,8 +8,7 @@ import click
 import pytest
 
 from llmbench.cli import run
-from llmbench.cli.options.config_options import NumberList
-from llmbench.cli.options.types import Duration, IntegerList, WordList
+from llmbench.cli.options.types import Command, Duration, IntegerList, RangeList, WordList
 
 NOT_IN_A_RECIPE = frozenset({"recipe", "framework", "optimum"})
 """The option that names it; and llm_bench's words for an engine, which have a test of their own."""
@@ -29,7 +28,7 @@ def _values(option: click.Option) -> list[str]:
             return [str(kind.choices[-1])]
         case WordList():
             return kind.name.split(",")[:2] if kind.name != WordList.name else ["u8", "f16"]
-        case IntegerList() | NumberList():
+        case IntegerList() | RangeList():
             return ["2", "3"]
         case Duration():
             return ["90s"]
@@ -61,15 +60,15 @@ def _written(option: click.Option, *, is_text: bool) -> str:
     if is_text and not option.multiple:
         return f'{name} = "{",".join(values)}"\n'
     is_number = option.type.name.split()[0] in {"integer", "float"}
-    if is_number or isinstance(option.type, IntegerList | NumberList):
+    if is_number or isinstance(option.type, IntegerList | RangeList):
         values = [float(value) if "." in value else int(value) for value in values]
-    is_list = option.multiple or isinstance(option.type, WordList | IntegerList | NumberList)
+    is_list = option.multiple or isinstance(option.type, WordList | IntegerList | RangeList)
     return f"{name} = {json.dumps(values if is_list else values[0])}\n"
 
 
 def _parsed(*arguments: str) -> dict[str, Any]:
     """What run gets from a command line, but for the recipe's own name."""
-    context = run.command.make_context("run", [*arguments])
+    context = Command("run", params=run.command.params).make_context("run", [*arguments])
     return {name: value for name, value in context.params.items() if name != "recipe"}
 
 

@@ -10,8 +10,9 @@ import pytest
 import llmbench
 from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import ExitCode, InputError
-from llmbench.schema.config import COMPILER, Prompt, RunConfig
+from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.engines import ENGINES
+from llmbench.schema.settings import COMPILER
 
 CONFIG = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="x"),))
 

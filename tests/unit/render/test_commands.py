@@ -68,16 +68,6 @@ def test_adapters_are_named_each_and_no_sides_are_made_of_them() -> None:
     assert ab_command(adapted, adapted, 5) is None
 
 
-def test_every_setting_can_be_asked_for_again() -> None:
-    """No field of a configuration is left out of the command but those that follow from the others."""
-    from llmbench.render.sentences import commands as told
-
-    follow = {"model", "prompts", "weight_format", "launches", "lora", "lora_alphas", "is_verified"}
-    named = {*told._OPTIONS, *told._LISTS, *told._MAPPINGS, *told._SWITCHES}
-
-    assert {field.name for field in dataclasses.fields(RunConfig)} == named | follow
-
-
 def test_the_command_is_one_that_ab_takes() -> None:
     """It gets as far as the model, which is not there."""
     base = dataclasses.replace(

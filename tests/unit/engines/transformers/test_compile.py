@@ -10,7 +10,8 @@ import pytest
 from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.transformers.compile import check_compiler
 from llmbench.errors import ExitCode, InputError, MachineError
-from llmbench.schema.config import COMPILER, Prompt, RunConfig
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.settings import COMPILER
 
 CONFIG = RunConfig(
     model="m",

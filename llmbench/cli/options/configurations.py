@@ -1,0 +1,134 @@
+"""From options to the configurations they describe: one, or the cells of a sweep."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from llmbench.cli.options.properties import PropertySets, read_properties
+from llmbench.errors import InputError
+from llmbench.schema.config import Prompt, PropertyValue, RunConfig
+from llmbench.schema.engines import ENGINES
+from llmbench.schema.settings import (
+    POLICY,
+    SETTINGS,
+    TENSOR_PARALLEL,
+    Setting,
+    ValueKind,
+)
+from llmbench.workloads import prompts
+
+DEFAULT_PROMPT = "What is OpenVINO?"
+_FIELDS = {setting.field: setting for setting in SETTINGS if setting.field}
+_KEYS = [setting for setting in SETTINGS if setting.key and setting.key != POLICY]
+
+
+def configurations(
+    options: Mapping[str, Any], model: str, weight_format: str | None = None
+) -> tuple[RunConfig, ...]:
+    """Return the configuration that options describe, or the cells of a sweep: the cross product of every list.
+
+    *options* are those of `table.MEASUREMENT`; *model* and its *weight_format* are those of all cells.
+    """
+    fixed = {field: _value(setting, options) for field, setting in _FIELDS.items() if setting.sweep is None}
+    fixed |= {"model": model, "weight_format": weight_format, "prompts": _prompts(options)}
+    base = RunConfig(**fixed)
+    lists = {
+        field: _swept_values(setting, options)
+        for field, setting in sorted(_FIELDS.items(), key=lambda item: item[1].sweep or 0)
+        if setting.sweep is not None
+    }
+    return tuple(
+        dataclasses.replace(base, **dict(zip(lists, values, strict=True)))
+        for values in itertools.product(*lists.values())
+    )
+
+
+def _value(setting: Setting, options: Mapping[str, Any]) -> Any:
+    """The value of a field that is the same in every cell."""
+    value = options[setting.name]
+    match setting.kind:
+        case ValueKind.DEVICE if value and not ENGINES[options["engine"]].is_simulated:
+            return value.upper()
+        case ValueKind.NEGATED_FLAG:
+            return not value
+        case ValueKind.PROPERTIES:
+            return _single(value, setting.flags[0])
+    return value
+
+
+def _swept_values(setting: Setting, options: Mapping[str, Any]) -> Iterable[Any]:
+    """The values of a field that a sweep goes through."""
+    value = options[setting.name]
+    if setting.kind is not ValueKind.PROPERTIES:
+        return value or (
+            ENGINES[options["engine"]].default_attention if setting.field == "attention" else None,
+        )
+    sets = _read(value, setting.flags[0])
+    return (
+        _swept(_with_named(each, options) for each in sets) if setting.field == "properties" else _swept(sets)
+    )
+
+
+def _prompts(options: Mapping[str, Any]) -> tuple[Prompt, ...]:
+    """The prompts, permuted each iteration or not; without any, the field's own question."""
+    text, files, lengths = (options[name] for name in ("prompt", "prompt_file", "input_tokens"))
+    if sum((text is not None, bool(files), bool(lengths))) > 1:
+        raise InputError(
+            "-p, -pf and --input-tokens each name the prompts; more than one was given", hint="choose one"
+        )
+    if lengths:
+        found = prompts.synthetic(lengths, options["seed"])
+    elif files:
+        found = prompts.join(prompts.read_prompts(file) for file in files)
+    else:
+        found = (prompts.given(DEFAULT_PROMPT if text is None else text),)
+    if options["prompt_index"]:
+        found = prompts.select(found, options["prompt_index"])
+    is_permuted = not options["disable_prompt_permutation"]
+    return tuple(dataclasses.replace(prompt, is_permuted=is_permuted) for prompt in found)
+
+
+def _read(sources: tuple[str, ...], option: str) -> Iterator[PropertySets]:
+    """The properties of every source together, later ones over earlier ones; of several sets each in turn."""
+    for sets in itertools.product(*(read_properties(source, option=option) for source in sources)):
+        yield {name: value for properties in sets for name, value in properties.items()}
+
+
+def _single(sources: tuple[str, ...], option: str) -> dict[str, PropertyValue]:
+    """The properties of every source, none of which is swept."""
+    (found, *others) = _swept(_read(sources, option))
+    if others:
+        raise InputError(f"{option} takes one value a key", hint="sweep --cb-config instead")
+    return found
+
+
+def _with_named(properties: PropertySets, options: Mapping[str, Any]) -> PropertySets:
+    """The OpenVINO properties of ``-lc``, and those that have an option of their own."""
+    for setting in _KEYS:
+        key, value = str(setting.key), options[setting.name]
+        if value and key in properties:
+            raise InputError(
+                f"{key} stands in -lc and {setting.flags[0]} is given as well", hint="keep one of them"
+            )
+        if value:
+            properties = {**properties, key: value}
+    if not options["tensor_parallel"]:
+        return properties
+    policy = properties.get(POLICY, TENSOR_PARALLEL)
+    if policy != TENSOR_PARALLEL:
+        raise InputError(
+            f"--tensor-parallel was given, and -lc sets {POLICY} to {policy!r}", hint="keep one of the two"
+        )
+    return {**properties, POLICY: TENSOR_PARALLEL}
+
+
+def _swept(sets: Iterable[PropertySets]) -> list[dict[str, PropertyValue]]:
+    """Of each set every combination of the values listed, the last key changing fastest."""
+    return [
+        dict(zip(properties, values, strict=True))
+        for properties in sets
+        for values in itertools.product(
+            *(value if isinstance(value, tuple) else (value,) for value in properties.values())
+        )
+    ]

@@ -1,0 +1,168 @@
+"""Every option that several subcommands share, a row each: the settings of a configuration, and how a run goes.
+
+The command line and a recipe (RUN.toml) go the same way, so that a recipe means the same to every subcommand.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from llmbench.cli.options.recipe import read_recipe
+from llmbench.cli.options.types import Duration, IntegerList, RangeList, WordList
+from llmbench.schema.config import PLACES, RunConfig
+from llmbench.schema.settings import SETTINGS, Setting, ValueKind
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_PATH = click.Path(path_type=Path)
+
+
+def _choose_engine(ctx: click.Context, param: click.Parameter, value: str | bool) -> None:
+    """Make the engine that llm_bench's words stand for the default: ``-f pt`` is PyTorch's."""
+    (setting,) = (each for each in SETTINGS if each.name == param.name)
+    engine = (setting.engines or {}).get(value)
+    if engine is not None:
+        ctx.default_map = {**(ctx.default_map or {}), "engine": engine}
+
+
+def _default(setting: Setting) -> Any:
+    """The default of an option: the field's, as a command line has it; ``None`` where there is none."""
+    if setting.kind in {ValueKind.WORDS, ValueKind.RANGES}:
+        return ()
+    fields = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+    value = fields.get(setting.field or "")
+    if setting.kind is ValueKind.INTEGERS:
+        return () if value is None else str(value)
+    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
+def _attributes(setting: Setting) -> dict[str, Any]:
+    """What click is to know of an option that says what to measure."""
+    by_kind: dict[ValueKind, dict[str, Any]] = {
+        ValueKind.CHOICE: {"type": click.Choice(setting.choices)},
+        ValueKind.INTEGER: {"type": int},
+        ValueKind.NUMBER: {"type": float},
+        ValueKind.FLAG: {"is_flag": True},
+        ValueKind.NEGATED_FLAG: {"is_flag": True},
+        ValueKind.OPTIONAL_TEXT: {"is_flag": False, "flag_value": next(iter(setting.choices), None)},
+        ValueKind.TEXTS: {"multiple": True},
+        ValueKind.NUMBERS: {"multiple": True, "type": float},
+        ValueKind.WORDS: {"type": WordList(setting.choices)},
+        ValueKind.INTEGERS: {"type": IntegerList(setting.least)},
+        ValueKind.RANGES: {"type": RangeList()},
+        ValueKind.PROPERTIES: {"multiple": True, "metavar": "JSON|FILE|KEY=VALUE"},
+    }
+    found = {"help": setting.help} | by_kind.get(setting.kind, {})
+    if setting.metavar is not None:
+        found["metavar"] = setting.metavar
+    default = setting.choices[0] if setting.engines and setting.choices else _default(setting)
+    if default is not None:
+        found["default"] = default
+    if setting.engines:
+        found |= {"is_eager": True, "expose_value": False, "callback": _choose_engine}
+    return found
+
+
+def _apply_recipe(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
+    """Take a recipe's values as defaults: what stands on the command line wins."""
+    if path is not None:
+        ctx.default_map = {**(ctx.default_map or {}), **read_recipe(path, known=OPTIONS)}
+    return path
+
+
+def _row(*spellings: str, **attributes: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return spellings, attributes
+
+
+OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for setting in SETTINGS} | {
+    "recipe": _row(
+        "-c",
+        "--recipe",
+        type=_PATH,
+        is_eager=True,
+        callback=_apply_recipe,
+        metavar="RUN.toml",
+        help="Options from a file.",
+    ),
+    "report": _row(
+        "-r",
+        "--report",
+        type=_PATH,
+        metavar="OUT.csv",
+        help="CSV in llm_bench's columns, replaced if it exists.",
+    ),
+    "report_json": _row(
+        "-rj",
+        "--report-json",
+        type=_PATH,
+        metavar="OUT.json",
+        help="JSON in llm_bench's layout, replaced if it exists.",
+    ),
+    "output_dir": _row("--output-dir", type=_PATH, default="reports", help="Where the run file goes."),
+    "name": _row("--name", help="Name of the run and of its file.  [default: time, model, short id]"),
+    "overwrite": _row("--overwrite", is_flag=True, help="Replace a run file of that name."),
+    "timeout": _row(
+        "--timeout",
+        type=Duration(),
+        default="20m",
+        help="For loading, and for a request; for each token where the engine shows them.",
+    ),
+    "order": _row(
+        "--order",
+        type=click.Choice(("random", "given")),
+        default="random",
+        help="Order of a sweep's launches within a round: by the seed, or as listed.",
+    ),
+    "keep_going": _row("--keep-going", is_flag=True, help="Go on with the next launch when one fails."),
+    "strict": _row(
+        "--strict", is_flag=True, help="Fail on what is only doubtful: invalid rows, an ineffective policy."
+    ),
+    "quiet": _row("--quiet", is_flag=True, help="Only the table and the files."),
+    "dry_run": _row("--dry-run", is_flag=True, help="Say what would be measured, and stop."),
+    "resume": _row(
+        "--resume",
+        type=_PATH,
+        metavar="RUN.jsonl",
+        help="Go on with a run that was cut short; its configuration is taken from the file.",
+    ),
+    "salvage": _row("--salvage", is_flag=True, help="Read around damaged lines of a run file."),
+}
+"""The spellings and attributes of each option of ``run``, by its name; other subcommands have some of them."""
+
+MEASUREMENT = tuple(setting.name for setting in SETTINGS)
+"""The options that say what to measure."""
+
+PLACEMENT = (*PLACES, "tensor_parallel")
+"""The options that say where it is measured."""
+
+
+def option(name: str, **changes: Any) -> Callable[[_Command], _Command]:
+    """Return the decorator that adds an option of the table to a command, some attributes changed."""
+    spellings, attributes = OPTIONS[name]
+    return click.option(*spellings, **(attributes | changes))
+
+
+def parameters(*names: str) -> list[click.Parameter]:
+    """Return the options of these names, for a command's ``params``."""
+    return [
+        click.Option(spellings, **attributes) for spellings, attributes in map(OPTIONS.__getitem__, names)
+    ]
+
+
+def recipe_options(path: str | Path) -> dict[str, Any]:
+    """Return the options of a recipe that say what to measure, without those that are only for ``run``.
+
+    Raises InputError that names the line.
+    """
+    return {name: value for name, value in read_recipe(path, known=OPTIONS).items() if name in MEASUREMENT}
+
+
+def parse_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every option that says what to measure: these values, parsed, the others at their defaults.
+
+    Raises InputError or click's UsageError on a value that is not valid.
+    """
+    command = click.Command("recipe", params=parameters(*MEASUREMENT))
+    return command.make_context("recipe", [], default_map=dict(values)).params
