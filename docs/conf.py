@@ -19,6 +19,7 @@ suppress_warnings = ["myst.header"]  # the README starts with its own title insi
 default_role = "code"
 highlight_language = "none"
 
+toc_object_entries = False
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_class_signature = "separated"
@@ -29,6 +30,8 @@ add_module_names = False
 
 html_theme = "furo"
 html_title = f"llmbench {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 html_show_copyright = False
 html_copy_source = False
