@@ -16,7 +16,7 @@ from llmbench._version import __version__
 from llmbench.cli.messages import complain, shown
 from llmbench.errors import ExitCode, LlmbenchError
 
-COMMANDS = {
+SUBCOMMANDS = {
     "run": "Measure a model: first token, second token, and the later ones.",
     "ab": "Compare two configurations, measured in turns; exit 1 where the second is slower.",
     "calibrate": "Measure one configuration against itself: what a gate on this machine is worth.",
@@ -38,18 +38,18 @@ class Subcommands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """The subcommands, in the order people need them."""
-        return list(COMMANDS)
+        return list(SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """The subcommand's click object, imported now."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in SUBCOMMANDS:
             return None
         return cast("click.Command", import_module(f"llmbench.cli.{cmd_name}").command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The list of subcommands, without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(SUBCOMMANDS.items()))
 
 
 def _dashed(token: str) -> str:

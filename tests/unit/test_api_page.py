@@ -15,6 +15,7 @@ def test_the_example_runs(
     """It measures twice, and prints a summary and a verdict on runs that do not differ."""
     [example] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert MODEL in example
+    monkeypatch.setenv("LLMBENCH_LAUNCHER", "inline")
     monkeypatch.chdir(tmp_path)
     exec(example.replace(MODEL, 'engine="scripted", model="first=20ms,next=1ms"'), {})  # noqa: S102  our own page
 

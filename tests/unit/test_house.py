@@ -152,11 +152,12 @@ def test_the_root_of_the_package_is_small() -> None:
 
 
 def test_a_small_module_has_a_reason() -> None:
-    """Below 60 lines, a module is in the table above or is a package's own."""
+    """Below 60 lines, it says that it stands alone, or is in the table above; a package's own may be short."""
     lines = {name: len((PACKAGE / name).read_text().splitlines()) for name in MODULES}
     small = {name for name, count in lines.items() if count < 60 and not name.endswith("__init__.py")}
+    explained = {name for name in small if "stands alone" in (ast.get_docstring(MODULES[name]) or "")}
 
-    assert small <= STAND_ALONE.keys()
+    assert small - explained <= STAND_ALONE.keys()
 
 
 def test_every_module_says_what_it_answers() -> None:
