@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmbench.errors import InputError, OutputError
+from llmbench.files.atomic import sync
 from llmbench.models import locate
-from llmbench.models.manifest import MANIFEST_NAME, Manifest, ModelSource, Recipe, read_manifest, sync_folder
+from llmbench.models.manifest import MANIFEST_NAME, Manifest, ModelSource, Recipe, read_manifest
 from llmbench.schema.units import format_bytes
 
 _LOCK = ".lock"
@@ -106,13 +107,13 @@ def finish(partial: Path, target: Path) -> None:
     try:
         (partial / _LOCK).unlink(missing_ok=True)
         for file in partial.iterdir():
-            _sync(file)
-        sync_folder(partial)
+            sync(file)
+        sync(partial)
         shutil.rmtree(old, ignore_errors=True)
         if target.exists():
             target.rename(old)
         partial.rename(target)
-        sync_folder(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror}") from error
     shutil.rmtree(old, ignore_errors=True)
@@ -155,12 +156,3 @@ def _remove(partial: Path) -> None:
     for parent in partial.parents[:2]:  # dldt and pytorch
         with contextlib.suppress(OSError):
             parent.rmdir()
-
-
-def _sync(file: Path) -> None:
-    """Bring a file to the disk itself."""
-    handle = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from llmbench.errors import InputError, LaunchError
+from llmbench.models.integrity import MODEL_XML
 from llmbench.runner.step import run_step
 from llmbench.schema.progress import ProgressCallback
 
@@ -218,7 +219,7 @@ def _read_ir(step: _ReadIr) -> list[list[int]]:
     import numpy as np
     import openvino
 
-    model = openvino.Core().read_model(Path(step.folder) / "openvino_model.xml")
+    model = openvino.Core().read_model(Path(step.folder) / MODEL_XML)
     inference = openvino.compile_model(
         model, "CPU", {"EXECUTION_MODE_HINT": "ACCURACY"}
     ).create_infer_request()

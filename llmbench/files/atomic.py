@@ -1,7 +1,4 @@
-"""Renderings of runs, reports and comparisons, one file a form; nothing here computes a result.
-
-Files are written whole: a reader sees the old one or the new one, never a part.
-"""
+"""Files written whole: a reader sees the old one or the new one, never a part, also after a power cut."""
 
 import contextlib
 import os
@@ -12,16 +9,15 @@ from llmbench.errors import OutputError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write *text* as UTF-8 under a temporary name in the same folder, sync it, and rename it to *path*.
+    """Write *text* as UTF-8 in place of *path*; a device or a pipe is written to as it is.
 
-    A device or a pipe is written to as it is. Raises OutputError if it cannot be written; a file that stood
-    at *path* before stands there still.
+    Raises OutputError if it cannot be written; a file that was at *path* before is still there.
     """
     try:
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8", newline="")
         else:
-            _replace(path, text)
+            replace_file(path, text.encode())
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror or error}; a file that stood there is untouched",
@@ -29,16 +25,35 @@ def write_atomically(path: Path, text: str) -> None:
         ) from error
 
 
-def _replace(path: Path, text: str) -> None:
-    """The new file in place of the old; on an OSError the temporary one is gone."""
+def replace_file(path: Path, content: bytes, *, is_synced: bool = True) -> None:
+    """Write *content* under a temporary name in the folder of *path* and rename it; raises OSError.
+
+    With *is_synced* the content is on the disk before the rename; what can be made again may do without.
+    """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with partial.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with partial.open("xb") as file:
+            file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if is_synced:
+                os.fsync(file.fileno())
         partial.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+def cache_file(path: Path, content: bytes) -> None:
+    """Write *content* to a file of the cache, its folder made where it is missing; raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, content, is_synced=False)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk, so that they last through a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -7,7 +7,6 @@ while its size and both of its kernel times are what they were; renaming its fol
 import contextlib
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from io import BufferedReader
@@ -16,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from llmbench.errors import InputError
+from llmbench.files import atomic
 
 _ENTRY_CAP = 4096
 _SETTLED_NS = 100_000_000
@@ -83,8 +83,4 @@ def _remember(what: str, key: str, entry: tuple[str, str]) -> None:
     entries.pop(key, None)
     kept = dict([*entries.items(), (key, entry)][-_ENTRY_CAP:])
     with contextlib.suppress(OSError):
-        _memory(what).parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{what}.", dir=_memory(what).parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(kept))
-        Path(temporary).replace(_memory(what))
+        atomic.cache_file(_memory(what), msgspec.json.encode(kept))

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from llmbench.files import atomic
 from llmbench.files.cache import cache_folder
 from llmbench.machine.topology import Cache
 from llmbench.schema.run import Environment, MemoryRate, Topology
@@ -168,11 +168,7 @@ def keep_bandwidth(
     if known is not None and not is_quiet and known.bytes_per_s >= rate.bytes_per_s:
         return known
     with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".bandwidth.", dir=file.parent)
-        with os.fdopen(handle, "wb") as opened:
-            opened.write(msgspec.json.encode(rate))
-        Path(temporary).replace(file)
+        atomic.cache_file(file, msgspec.json.encode(rate))
         return rate
     return known
 

@@ -1,17 +1,15 @@
 """The files of a model: which there must be, and what is missing, empty or cut short, by their sizes."""
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from llmbench.models.gguf import read_gguf_header
+from llmbench.models.ir_xml import read_constants
 from llmbench.models.manifest import FileRecord
 
 MODEL_XML = "openvino_model.xml"
 PARTS = ("openvino_model", "openvino_tokenizer", "openvino_detokenizer")
 """The three networks of a model; each is an ``.xml`` and a ``.bin``."""
-
-_CONSTANT = re.compile(rb'offset="(\d+)" size="(\d+)"')
 
 
 def gguf_faults(path: Path) -> Iterator[str]:
@@ -59,9 +57,8 @@ def _xml_faults(path: Path, size: int | None) -> Iterator[str]:
 def _bin_faults(path: Path, size: int | None) -> Iterator[str]:
     """What is wrong with a weights file, against the constants that its network names."""
     xml = path.with_suffix(".xml")
-    content = xml.read_bytes() if xml.is_file() else b""
-    needed = max((int(offset) + int(length) for offset, length in _CONSTANT.findall(content)), default=0)
-    if size is None and (needed or not content):
+    needed = max((each.offset + each.size for each in read_constants(xml)), default=0) if xml.is_file() else 0
+    if size is None and (needed or not _size(xml)):
         yield f"{path.name} is missing"
     elif size is not None and size < needed:
         state = "is empty" if size == 0 else f"is truncated at {size} bytes"

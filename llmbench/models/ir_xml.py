@@ -1,10 +1,11 @@
-"""What one decode step of an IR must read, from the text of its network: weights, and KV cache for each token.
+"""The one reader of an IR's ``.xml``: its constants, and what one decode step must read of weights and KV cache.
 
 An operation all of whose inputs are constants is a constant itself: a compressed weight and its scales meet in such
 operations before anything uses them. What the others use is read in each step, from end to end; but of a table that is
-looked up (an embedding, a cut of a mask) a step takes a row, and a size that is asked for is known before.
+looked up (an embedding, a cut of a mask) a step takes a row, and a size that is requested is known before.
 """
 
+import contextlib
 import graphlib
 import math
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,17 @@ _TOO_LARGE = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Constant:
+    """A constant of a network: its element type, its shape, and where its *size* bytes begin in the weights file."""
+
+    name: str
+    element_type: str
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """What a decode step reads: *weight_bytes* as they are stored, once a step whatever the batch.
 
@@ -34,22 +46,24 @@ class Network:
     kv_values: int | None
 
 
-@dataclass(slots=True)
-class _Layer:
-    """One operation: where its inputs come from, by port, and what it holds if it is a constant."""
-
-    kind: str
-    sources: dict[str, str] = field(default_factory=dict)
-    place: tuple[int, int] | None = None
-    shape: str | None = None
+def read_constants(path: Path) -> tuple[Constant, ...]:
+    """Return the constants of an IR's ``.xml``, up to where it is damaged; raises OSError."""
+    parsed = _Parsed()
+    with contextlib.suppress(expat.ExpatError, KeyError, ValueError):
+        parsed.parse(path.read_bytes())
+    return tuple(parsed.constants)
 
 
 def read_ir_xml(path: Path) -> Network:
-    """The network of an IR's ``.xml``; one that cannot be read tells nothing, for others complain of it."""
+    """Return the network of an IR's ``.xml``; one that cannot be read has nothing known, and is refused elsewhere."""
+    parsed = _Parsed()
     try:
         if path.stat().st_size > _CAP_BYTES:
             return Network(weight_bytes=None, kv_values=None)
-        layers = _layers(path.read_bytes())
+        parsed.parse(path.read_bytes())
+        if parsed.has_bodies:
+            return Network(weight_bytes=None, kv_values=None)
+        layers = parsed.layers
         return Network(
             weight_bytes=_sane(_weight_bytes(layers)), kv_values=_sane(_kv_values(layers.values()))
         )
@@ -57,33 +71,60 @@ def read_ir_xml(path: Path) -> Network:
         return Network(weight_bytes=None, kv_values=None)
 
 
+@dataclass(slots=True)
+class _Layer:
+    """One operation: where its inputs come from, by port, and what it holds if it is a constant."""
+
+    kind: str
+    name: str = ""
+    sources: dict[str, str] = field(default_factory=dict)
+    constant: Constant | None = None
+    shape: str | None = None
+
+
+class _Parsed:
+    """Operations by id, and every constant, those in a body of an operation too; ids are unique outside of bodies."""
+
+    def __init__(self) -> None:
+        self.layers: dict[str, _Layer] = {}
+        self.constants: list[Constant] = []
+        self.has_bodies = False
+        self._last = _Layer(kind="")
+
+    def parse(self, text: bytes) -> None:
+        """Read a network; raises ExpatError, KeyError or ValueError where it is damaged."""
+        parser = expat.ParserCreate()
+        parser.StartElementHandler = self._begin
+        parser.Parse(text, True)
+
+    def _begin(self, element: str, values: dict[str, str]) -> None:
+        if element == "layer":
+            self._last = _Layer(kind=values["type"], name=values.get("name", ""))
+            self.layers[values["id"]] = self._last
+        elif element == "data" and self._last.kind == "Const":
+            self._last.constant = _constant(self._last.name, values)
+            self.constants.append(self._last.constant)
+        elif element == "data":
+            self._last.shape = values.get("variable_shape")
+        elif element == "edge":
+            self.layers[values["to-layer"]].sources[values["to-port"]] = values["from-layer"]
+        elif element.endswith("body"):
+            self.has_bodies = True
+
+
+def _constant(name: str, values: dict[str, str]) -> Constant:
+    return Constant(
+        name=name,
+        element_type=values.get("element_type", ""),
+        shape=tuple(int(part) for part in values.get("shape", "").split(",") if part.strip().isdigit()),
+        offset=int(values["offset"]),
+        size=int(values["size"]),
+    )
+
+
 def _sane(size: int | None) -> int | None:
     """A size that something can have; ``None`` for any other, which a file that is wrong may tell."""
     return size if size is not None and 0 < size < _TOO_LARGE else None
-
-
-def _layers(text: bytes) -> dict[str, _Layer]:
-    """The operations of a network by their ids; raises ValueError where one holds a network of its own."""
-    layers: dict[str, _Layer] = {}
-    last = _Layer(kind="")
-
-    def begin(element: str, told: dict[str, str]) -> None:
-        nonlocal last
-        if element == "layer":
-            last = layers[told["id"]] = _Layer(kind=told["type"])
-        elif element == "data" and last.kind == "Const":
-            last.place = (int(told["offset"]), int(told["size"]))
-        elif element == "data":
-            last.shape = told.get("variable_shape")
-        elif element == "edge":
-            layers[told["to-layer"]].sources[told["to-port"]] = told["from-layer"]
-        elif element.endswith("body"):
-            raise ValueError(element)
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = begin
-    parser.Parse(text, True)
-    return layers
 
 
 def _weight_bytes(layers: dict[str, _Layer]) -> int | None:
@@ -118,9 +159,9 @@ def _places(layers: dict[str, _Layer], names: Iterable[str]) -> Iterator[tuple[i
         if name in seen:
             continue
         seen.add(name)
-        place = layers[name].place
-        if place is not None:
-            yield place
+        constant = layers[name].constant
+        if constant is not None:
+            yield constant.offset, constant.size
         todo.extend(layers[name].sources.values())
 
 

@@ -255,7 +255,7 @@ def context_of_config(path: Path) -> int | None:
     """The longest context that ``config.json`` tells, of a nested text model too; ``None`` if it does not."""
     try:
         config = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     nested = config.get("text_config") if isinstance(config, dict) else None
     sections = [section for section in (config, nested) if isinstance(section, dict)]

@@ -1,7 +1,5 @@
 """The manifest beside a converted model: what it was made from, how, and the hash of every file."""
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from llmbench.errors import InputError, OutputError
+from llmbench.files.atomic import replace_file, sync
+from llmbench.files.strict_json import read_json_file
 
 MANIFEST_NAME = "llmbench_manifest.json"
 MANIFEST_SCHEMA = 1
@@ -88,15 +88,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of an IR folder; ``None`` where there is none. A damaged one is an ``InputError``."""
     path = folder / MANIFEST_NAME
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    if len(raw) > SIZE_CAP_BYTES:
-        raise _damaged(path, f"it has {len(raw)} bytes; at most {SIZE_CAP_BYTES} are read")
-    try:
-        parsed = json.loads(raw, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+        parsed = read_json_file(path, most_bytes=SIZE_CAP_BYTES)
         schema = parsed.get("schema") if isinstance(parsed, dict) else None
         if isinstance(schema, int) and schema != MANIFEST_SCHEMA:
             raise InputError(
@@ -104,7 +96,11 @@ def read_manifest(folder: Path) -> Manifest | None:
                 hint="use the llmbench that converted the model, or convert it again with --overwrite",
             )
         manifest = msgspec.convert(parsed, Manifest)
-    except (ValueError, RecursionError) as error:  # msgspec's and json's errors are ValueErrors
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # msgspec's and json's errors are ValueErrors
         raise _damaged(path, str(error)) from error
     for name in manifest.files:
         if name in {"", ".."} or Path(name).name != name or "\0" in name:
@@ -113,43 +109,13 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest into *folder* under a temporary name, sync, and rename."""
+    """Write the manifest into *folder* as a whole, and sync it."""
     path = folder / MANIFEST_NAME
-    content = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
-    temporary = folder / f".{MANIFEST_NAME}.{os.getpid()}"
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_file(path, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+        sync(folder)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-    sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside *folder* last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object of a JSON file, refused where a key stands twice."""
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) != len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands twice")
-    return dict(pairs)
-
-
-def _refuse_constant(name: str) -> float:
-    """Refuse NaN and the infinities, which JSON does not have."""
-    raise ValueError(f"{name} is not JSON")
 
 
 def _damaged(path: Path, reason: str) -> InputError:

@@ -1,9 +1,8 @@
 """What ``--model-id`` names: a GGUF file, a Hugging Face folder, or a hub's model; judged before it loads."""
 
 import json
+import math
 import re
-import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +11,13 @@ from llmbench.errors import InputError
 from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.models.gguf import is_gguf
 from llmbench.models.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
+from llmbench.models.ir_xml import read_constants
 from llmbench.models.locate import MODEL_XML
 from llmbench.models.manifest import ModelSource
+from llmbench.models.safetensors import read_safetensors_head
 
 _HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_CONSTANT = re.compile(r'element_type="(\w+)" shape="([\d, ]*)" offset=')
 _PRECISIONS = {
     "f32": "fp32",
     "f16": "fp16",
@@ -29,8 +29,6 @@ _PRECISIONS = {
 }
 _VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json", "tokenization_*.py")
 """Files one of which every tokenizer has; without any, transformers makes an empty one up."""
-
-_HEADER_CAP_BYTES = 100 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +119,10 @@ def precision_of_gguf(weight_format: str) -> str:
 def precision_of_ir(xml: Path) -> str:
     """The precision that most constants of a network have; an ``InputError`` if it has none that is known."""
     weights: dict[str, int] = {}
-    for element, shape in _CONSTANT.findall(xml.read_text(encoding="utf-8", errors="replace")):
-        if element in _PRECISIONS:
-            size = _product(int(length) for length in shape.split(",") if length.strip())
-            weights[_PRECISIONS[element]] = weights.get(_PRECISIONS[element], 0) + size
+    for constant in read_constants(xml):
+        precision = _PRECISIONS.get(constant.element_type)
+        if precision is not None:
+            weights[precision] = weights.get(precision, 0) + math.prod(constant.shape)
     if not weights:
         raise InputError(f"{xml} holds no weights")
     return max(weights, key=lambda precision: weights[precision])
@@ -163,31 +161,17 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _count_parameters(file: Path) -> int:
-    """Weights in a safetensors file, from its head; an ``InputError`` if the file is not whole.
-
-    Layout: https://github.com/huggingface/safetensors#format
-    """
+    """Weights in a safetensors file, from its head; an ``InputError`` if the file is not whole."""
     size = file.stat().st_size
     try:
-        with file.open("rb") as content:
-            (length,) = struct.unpack("<Q", content.read(8))
-            head = json.loads(content.read(min(length, _HEADER_CAP_BYTES)))
-        head.pop("__metadata__", None)
-        end = 8 + length + max((tensor["data_offsets"][1] for tensor in head.values()), default=0)
-        counts = [_product(tensor["shape"]) for tensor in head.values()]
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        head = read_safetensors_head(file)
+    except ValueError as error:
         raise InputError(f"{file} is not a whole safetensors file: {error}", hint="fetch it again") from error
-    if size < end:
-        raise InputError(f"{file} is truncated at {size} bytes; {end} are needed", hint="fetch it again")
-    return sum(counts)
-
-
-def _product(shape: Iterable[int]) -> int:
-    """How many weights a shape holds."""
-    product = 1
-    for length in shape:
-        product *= length
-    return product
+    if size < head.file_bytes:
+        raise InputError(
+            f"{file} is truncated at {size} bytes; {head.file_bytes} are needed", hint="fetch it again"
+        )
+    return sum(head.weights.values())
 
 
 def _content_sha256(folder: Path) -> str:
@@ -206,7 +190,7 @@ def _read_object(path: Path) -> dict[str, Any]:
             f"{path.parent} is no Hugging Face model: it has no {path.name}",
             hint="give the folder that holds config.json",
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise InputError(f"{path} does not hold a JSON object")

@@ -13,6 +13,7 @@ import msgspec
 
 from llmbench.errors import LlmbenchError
 from llmbench.files.redaction import redact_tree
+from llmbench.files.strict_json import distinct_keys
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import Environment, Failure, Held, InForce, ModelCache, Outcome, Provenance
@@ -146,12 +147,4 @@ def _check_keys(line: bytes, kind: type[Any]) -> None:
         if sum(map(line.count, _SINGLE_KEYS)) > len(_SINGLE_KEYS):
             raise ValueError("a key stands twice")
     else:
-        json.loads(line, object_pairs_hook=_distinct)
-
-
-def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object, refused where a key stands in it twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
-    return found
+        json.loads(line, object_pairs_hook=distinct_keys)

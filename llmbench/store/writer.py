@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Self
 
 from llmbench.errors import InputError, OutputError
+from llmbench.files.atomic import sync
 from llmbench.files.redaction import secret_values
-from llmbench.models.manifest import sync_folder
 from llmbench.schema.measurement import Measurement
 from llmbench.store.events import BadLineError, Event, Header, decode, encode
 
@@ -50,7 +50,7 @@ class RunFile:
             undo.callback(file.close)
             file.append(header)
             place.rename(path)
-            sync_folder(path.parent)
+            sync(path.parent)
             undo.pop_all()
         return file
 

@@ -5,13 +5,13 @@ are prompts of their own; other keys are ignored.
 """
 
 import dataclasses
-import json
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
 from llmbench.errors import InputError
+from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import Prompt
 from llmbench.schema.units import format_bytes
 
@@ -134,7 +134,10 @@ def _lines(path: Path) -> list[bytes]:
 
 def _prompt_of(line: bytes) -> tuple[str, ...] | str:
     """The text of one line, or the user's turns of a chat."""
-    entry = _parsed(line)
+    try:
+        entry = parse_json(line)
+    except JsonError as error:
+        raise _UnfitError(f"expected JSON: {error}") from None
     if not isinstance(entry, dict):
         raise _UnfitError(f'expected {{"prompt": "text"}}, found {_kind(entry)}')
     if "prompt" not in entry:
@@ -149,23 +152,6 @@ def _prompt_of(line: bytes) -> tuple[str, ...] | str:
     return _checked(text)
 
 
-def _parsed(line: bytes) -> object:
-    """The JSON value of one line."""
-    try:
-        return json.loads(line.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise _UnfitError(f"not valid Unicode (byte {error.start + 1} is not UTF-8)") from None
-    except json.JSONDecodeError as error:
-        raise _UnfitError(f"expected JSON: {error.msg} at column {error.colno}") from None
-    except RecursionError:
-        raise _UnfitError('expected {"prompt": "text"}, found JSON nested too deeply') from None
-    except _UnfitError:
-        raise
-    except ValueError:
-        # the only one left: an integer of more than 4300 digits
-        raise _UnfitError("expected a text as prompt, found a number too long to read") from None
-
-
 def _checked(text: str) -> str:
     """The text, if a model can read it."""
     if not text.strip():
@@ -175,21 +161,6 @@ def _checked(text: str) -> str:
     except UnicodeEncodeError as error:
         raise _UnfitError(f"not valid Unicode (lone surrogate at character {error.start + 1})") from None
     return text
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object, each of whose keys stands in it once."""
-    entry: dict[str, object] = {}
-    for key, value in pairs:
-        if key in entry:
-            raise _UnfitError(f"expected each key once, found {key!r} twice")
-        entry[key] = value
-    return entry
-
-
-def _refuse_constant(name: str) -> float:
-    """Never returns: JSON has no NaN and no infinity."""
-    raise _UnfitError(f"expected JSON, which has no {name}")
 
 
 _KINDS = {

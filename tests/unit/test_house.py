@@ -42,10 +42,12 @@ STAND_ALONE = {
     "cli/profile.py": "one file a subcommand",
     "engines/openvino/tokenizer.py": "two engines use it",
     "files/atomic.py": "everything that writes a file uses it",
+    "files/strict_json.py": "the one strict reader of JSON",
     "machine/procfs.py": "the one reader of /proc and /sys",
-    "runner/heartbeat.py": "shared memory of two processes",
+    "models/safetensors.py": "converting and LoRA adapters share it",
     "render/html/cells.py": "several tables of the page share it",
     "render/junit.py": "one file an output format",
+    "runner/heartbeat.py": "shared memory of two processes",
     "schema/progress.py": "converting, fetching and the screen share it",
 }
 """Modules below 60 lines, and why each stands alone."""

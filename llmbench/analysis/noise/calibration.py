@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.analysis.validity import judge_run
 from llmbench.errors import LaunchError, OutputError
+from llmbench.files import atomic
 from llmbench.files.cache import cache_folder
 from llmbench.files.redaction import redact
 from llmbench.schema.config import Prompt
@@ -145,10 +145,7 @@ def add_session(setup: Setup, session: CalibrationSession) -> Calibration:
     calibration = Calibration(named=named, prompts=setup.prompts, sessions=sessions)
     path = calibration_file(setup)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".calibration.", delete=False) as file:
-            file.write(msgspec.json.encode(calibration))
-        Path(file.name).replace(path)
+        atomic.cache_file(path, msgspec.json.encode(calibration))
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror}", hint="make room, or set XDG_CACHE_HOME"

@@ -22,13 +22,13 @@ from llmbench.engines.openvino.device import (
 )
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.errors import InputError
+from llmbench.models.integrity import MODEL_XML
 from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Finish
 from llmbench.schema.run import InForce
 from llmbench.schema.units import Nanoseconds
 
-_MODEL = "openvino_model.xml"
 _PASSED_THROUGH = {"Convert", "Add", "Multiply", "Divide", "Tanh", "Transpose"}
 
 
@@ -57,7 +57,7 @@ class CoreSession:
     def __init__(self, config: RunConfig) -> None:
         openvino = import_openvino()
         core = openvino.Core()
-        model = core.read_model(Path(config.model) / _MODEL)
+        model = core.read_model(Path(config.model) / MODEL_XML)
         is_sliced = slice_last_position(openvino, model)
         self._inputs = {name for port in model.inputs for name in port.get_names()}
         self._check_inputs()

@@ -4,17 +4,16 @@ An adapter whose layers have other names than the model's is accepted, and then 
 on every IR made from a GGUF): it warns on standard error only.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from llmbench.errors import InputError
 from llmbench.files.cache import file_sha256
+from llmbench.models.safetensors import read_safetensors_head
 from llmbench.schema.config import RunConfig
 
 _UNUSED = re.compile(r"Unused LoRA tensor: (?P<name>\S+)")
-_MAX_HEADER_BYTES = 100 << 20
 
 
 def check_adapters(config: RunConfig) -> None:
@@ -30,15 +29,11 @@ def check_adapters(config: RunConfig) -> None:
 def _tensor_names(path: Path) -> list[str]:
     """The names of the tensors in a safetensors file, from its head alone."""
     try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            head = file.read(min(size, _MAX_HEADER_BYTES))
+        return list(read_safetensors_head(path).weights)
     except OSError as error:
         raise InputError(
             f"LoRA adapter {path} cannot be read: {error.strerror}", hint="check the path"
         ) from None
-    try:
-        return list(json.loads(head))
     except ValueError:
         raise InputError(
             f"{path} is not a safetensors file", hint="GenAI takes adapters in that format only"
@@ -70,7 +65,6 @@ def note_unused(config: RunConfig, warnings: str) -> tuple[str, ...]:
         return ()
     first = next(iter(unused))
     layers = {name.partition(".lora_")[0] for file in config.lora for name in _tensor_names(Path(file))}
-    layers.discard("__metadata__")
     if unused.keys() >= layers:
         raise InputError(
             f"the LoRA adapters fit nothing in this model, which has no layer {first}",

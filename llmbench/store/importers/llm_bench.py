@@ -6,14 +6,14 @@ launch, and say neither on what machine nor by which engine they were made, nor 
 them; the run has no version, then.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from llmbench.errors import InputError
+from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import Environment, Launch, Outcome, Provenance, Run, Topology
@@ -116,20 +116,10 @@ def _as_cell(value: object) -> str:
 
 
 def _parse_json(path: Path, text: str) -> dict[str, Any]:
-    """JSON without doubled keys and without NaN."""
-
-    def refuse(word: str) -> NoReturn:
-        raise InputError(f"{path} holds {word}, which is no JSON number")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise InputError(f"{path} has a doubled key among {', '.join(repr(key) for key in found)}")
-        return found
-
+    """Strict JSON, an object or nothing."""
     try:
-        content = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:  # json's own errors, and a number of thousands of digits
+        content = parse_json(text)
+    except JsonError as error:
         raise InputError(f"{path} is damaged JSON: {error}") from error
     return content if isinstance(content, dict) else {}
 

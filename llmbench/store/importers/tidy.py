@@ -3,7 +3,6 @@
 An instant is rebuilt for each metric that needs one; what lies between them is one event of several tokens.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.tidy_layout import METRIC_COLUMNS, TIDY_COLUMNS
 from llmbench.errors import InputError
+from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import GENERATION, Prompt, PropertyValue, RunConfig, weight_format_of
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import (
@@ -144,8 +144,8 @@ def _numbers(line: CsvLine, name: str) -> tuple[int, ...]:
 def _generation(line: CsvLine) -> dict[str, Any]:
     """What else the row's configuration says of how tokens were made, a JSON object of its own fields."""
     try:
-        found = json.loads(line.text("generation") or "{}")
-    except (ValueError, RecursionError):
+        found = parse_json(line.text("generation") or "{}")
+    except JsonError:
         found = None
     if not isinstance(found, dict) or not found.keys() <= set(GENERATION):
         line.refuse("generation", "a JSON object was expected")
@@ -155,8 +155,8 @@ def _generation(line: CsvLine) -> dict[str, Any]:
 def _properties(line: CsvLine) -> Mapping[str, PropertyValue]:
     """The properties of a row, which are a JSON object."""
     try:
-        found = json.loads(line.text("properties") or "{}")
-    except (ValueError, RecursionError):
+        found = parse_json(line.text("properties") or "{}")
+    except JsonError:
         found = None
     if not isinstance(found, dict) or not all(
         isinstance(value, str | int | float | bool) for value in found.values()

@@ -218,7 +218,10 @@ def test_the_precision_of_an_ir_is_that_of_most_weights(tmp_path: Path) -> None:
     """1,000 in u4 outweigh 500 in f16 and a scalar; integers of shapes do not count."""
     xml = tmp_path / "openvino_model.xml"
     constants = (("u4", "10, 100", 500), ("f16", "500", 1000), ("f32", "", 4), ("i64", "5000", 40000))
-    lines = [f'<data element_type="{t}" shape="{s}" offset="0" size="{b}" />' for t, s, b in constants]
+    lines = [
+        f'<layer id="{i}" type="Const"><data element_type="{t}" shape="{s}" offset="0" size="{b}" /></layer>'
+        for i, (t, s, b) in enumerate(constants)
+    ]
     xml.write_text("<net>" + "".join(lines) + "</net>")
 
     assert "int4" == sources.precision_of_ir(xml)

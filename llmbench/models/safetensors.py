@@ -1,0 +1,34 @@
+"""The head of a safetensors file: its tensors, without their values.
+
+Layout: https://github.com/huggingface/safetensors#format
+"""
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+_HEAD_CAP_BYTES = 100 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafetensorsHead:
+    """The number of weights of each tensor by its name, and the size of the whole file, from its head alone."""
+
+    weights: dict[str, int]
+    file_bytes: int
+
+
+def read_safetensors_head(path: Path) -> SafetensorsHead:
+    """Return the head of a safetensors file; raises OSError, or ValueError where it is none."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            head = json.loads(file.read(min(length, _HEAD_CAP_BYTES)))
+        head.pop("__metadata__", None)
+        end = max((tensor["data_offsets"][1] for tensor in head.values()), default=0)
+        weights = {name: math.prod(tensor["shape"]) for name, tensor in head.items()}
+        return SafetensorsHead(weights=weights, file_bytes=8 + length + end)
+    except (KeyError, IndexError, TypeError, AttributeError, RecursionError, struct.error) as error:
+        raise ValueError(str(error)) from error
