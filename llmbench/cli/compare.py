@@ -4,18 +4,28 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
+from rich.console import Console
 
-from llmbench.cli.messages import load_run, salvage_option, shown
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.compare import compare as compare_reports
+from llmbench.analysis.comparison.paired_run import compare_sides
+from llmbench.analysis.comparison.rule import COMPARED, Rule, read_thresholds
+from llmbench.analysis.history import setup_of
+from llmbench.analysis.noise import calibration, estimate
+from llmbench.analysis.report import summarize_run
+from llmbench.cli.baseline import find_baseline
+from llmbench.cli.messages import load_run, salvage_option, write_output
 from llmbench.cli.options.types import check_output
 from llmbench.errors import ExitCode, worst
-
-if TYPE_CHECKING:
-    from llmbench.analysis.comparison.compare import Comparison
-    from llmbench.analysis.comparison.rule import Rule
-    from llmbench.schema.run import Run
+from llmbench.render.csv import comparison_csv
+from llmbench.render.junit import comparison_junit
+from llmbench.render.markdown import comparison_markdown
+from llmbench.render.records import comparison_json
+from llmbench.render.terminal.comparison import render_comparison
+from llmbench.schema.run import Run
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
@@ -87,8 +97,6 @@ def compare_command(
     configurations that were measured in turns, as by llmbench ab, stands alone. Without --fail-on-regression and
     --strict the exit code is 0 whatever the verdict, and 2 where nothing can be compared.
     """
-    from llmbench.analysis.comparison.rule import Rule, read_thresholds
-
     wanted = check_output_files(files)
     rule = Rule(
         thresholds=read_thresholds(threshold), vary=frozenset(name.replace("-", "_") for name in vary)
@@ -104,15 +112,9 @@ def compare_command(
 
 
 def compare_all(
-    runs: "Sequence[Run]", rule: "Rule", *, baseline: str | None = None, folder: Path = Path("reports")
-) -> "list[Comparison]":
+    runs: Sequence[Run], rule: Rule, *, baseline: str | None = None, folder: Path = Path("reports")
+) -> list[Comparison]:
     """Each candidate against its base: the baseline asked for, else the first run; a run alone against itself."""
-    from llmbench.analysis.comparison.compare import compare as compare_reports
-    from llmbench.analysis.comparison.paired_run import compare_sides
-    from llmbench.analysis.comparison.rule import COMPARED
-    from llmbench.analysis.report import summarize_run
-    from llmbench.cli.baseline import find_baseline
-
     if baseline is None and len(runs) == 1:
         return [annotate(compare_sides(runs[0], rule))]
     reports = [summarize_run(run, COMPARED) for run in runs]
@@ -123,11 +125,8 @@ def compare_all(
     return [annotate(compare_reports(base, candidate, rule)) for base, candidate in found]
 
 
-def annotate(comparison: "Comparison") -> "Comparison":
+def annotate(comparison: Comparison) -> Comparison:
     """The comparison with notes on the noise of the machine, where that was calibrated."""
-    from llmbench.analysis.history import setup_of
-    from llmbench.analysis.noise import calibration, estimate
-
     known = calibration.load_calibration(setup_of(comparison.base, 0))
     if known is None:
         return comparison
@@ -135,12 +134,8 @@ def annotate(comparison: "Comparison") -> "Comparison":
     return dataclasses.replace(comparison, warnings=(*notes, *comparison.warnings))
 
 
-def show_comparisons(comparisons: "Sequence[Comparison]") -> None:
+def show_comparisons(comparisons: Sequence[Comparison]) -> None:
     """The tables on standard output; once its reader is gone, nowhere: files and exit code are what counts."""
-    from rich.console import Console
-
-    from llmbench.render.terminal.comparison import render_comparison
-
     console = Console()
     with contextlib.suppress(SystemExit, OSError):  # rich's answers to a closed standard output
         for index, comparison in enumerate(comparisons):
@@ -149,14 +144,8 @@ def show_comparisons(comparisons: "Sequence[Comparison]") -> None:
             render_comparison(comparison, console)
 
 
-def write_comparisons(comparisons: "Sequence[Comparison]", files: Mapping[str, Path]) -> None:
+def write_comparisons(comparisons: Sequence[Comparison], files: Mapping[str, Path]) -> None:
     """The files that `check_output_files` found asked for, each whole."""
-    from llmbench.files.atomic import write_atomically
-    from llmbench.render.csv import comparison_csv
-    from llmbench.render.junit import comparison_junit
-    from llmbench.render.markdown import comparison_markdown
-    from llmbench.render.records import comparison_json
-
     forms: dict[str, Callable[[Sequence[Comparison]], str]] = {
         "md": comparison_markdown,
         "html": comparison_page,
@@ -165,13 +154,11 @@ def write_comparisons(comparisons: "Sequence[Comparison]", files: Mapping[str, P
         "csv": comparison_csv,
     }
     for form, path in files.items():
-        write_atomically(path, forms[form](comparisons))
-        click.echo(shown(f"written: {path}"), err=True)
+        write_output(path, forms[form](comparisons))
 
 
-def comparison_page(comparisons: "Sequence[Comparison]") -> str:
-    """The page of comparisons, with every metric of each of their runs."""
-    from llmbench.analysis.report import summarize_run
+def comparison_page(comparisons: Sequence[Comparison]) -> str:
+    """Return the page of comparisons, with every metric of each of their runs."""
     from llmbench.render import html
 
     sides = [(report, name) for each in comparisons for report, name in ((each.base, 0), (each.candidate, 1))]
@@ -179,7 +166,7 @@ def comparison_page(comparisons: "Sequence[Comparison]") -> str:
     return html.page([summarize_run(run) for run in runs.values()], comparisons)
 
 
-def comparison_exit_code(comparison: "Comparison", *, fail_on_regression: bool, strict: bool) -> ExitCode:
+def comparison_exit_code(comparison: Comparison, *, fail_on_regression: bool, strict: bool) -> ExitCode:
     """2 where there is no comparable row, else 1 and 3 where they were asked for."""
     codes = set()
     if not any(pair.changes for pair in comparison.pairs):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from llmbench.files.atomic import write_atomically
 from llmbench.files.redaction import redact
 
 if TYPE_CHECKING:
@@ -59,3 +60,9 @@ def load_run(path: Path, *, salvage: bool = False) -> "Run":
     run, warnings = load_with_warnings(path, salvage=salvage)
     warn(*warnings)
     return run
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a file whole, and say so on standard error."""
+    write_atomically(path, text)
+    click.echo(shown(f"written: {path}"), err=True)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import click
+import msgspec
 
 from llmbench.cli.messages import say
 from llmbench.cli.options.resolve import check_places, resolve_one
@@ -43,8 +44,6 @@ def command(*, is_json: bool, **options: Any) -> int:
     check_places((config,), is_strict=False)
     found = profile(config)
     if is_json:
-        import msgspec
-
         say(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
         say(f"{config.model}, {config.device}, core engine", *profile_lines(found))

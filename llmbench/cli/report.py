@@ -2,18 +2,23 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
+from llmbench.analysis.comparison.rule import Rule
+from llmbench.analysis.history import history_lines
+from llmbench.analysis.metrics import HEADLINES, METRICS, find_metric
+from llmbench.analysis.report import Report, summarize_run
 from llmbench.cli.compare import compare_all, compare_command, comparison_page
-from llmbench.cli.messages import load_run, salvage_option, shown, warn
+from llmbench.cli.messages import load_run, salvage_option, warn, write_output
 from llmbench.cli.options.types import check_output
 from llmbench.errors import ExitCode, InputError
-
-if TYPE_CHECKING:
-    from llmbench.analysis.report import Report
-
+from llmbench.render import csv, json
+from llmbench.render.csv import summary_csv
+from llmbench.render.terminal.history import render_history
+from llmbench.render.terminal.plots import render_plots
+from llmbench.render.terminal.report import render_report
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -45,12 +50,7 @@ def history(
     A PATH is a folder of run files (without one: reports), or a single file as for the other reports. Runs of the
     same CPU, model, weight format, settings and prompts are one line, whatever their versions.
     """
-    from rich.console import Console
-
-    from llmbench.analysis.history import history_lines
-    from llmbench.render.terminal.history import render_history
-
-    names = _checked(metrics)
+    names = _find_metrics(metrics)
     for option, path in (("--csv", csv), ("--html", html)):
         check_output(path, option)
     reports = list(_reports(paths or (Path("reports"),), names, salvage=salvage))
@@ -58,19 +58,18 @@ def history(
         raise InputError("no run was found", hint="name a folder that llmbench run wrote to")
     found = [line.last(last) for line in history_lines(reports)]
     kept = {entry.report.run.id for line in found for entry in line.entries}
-    _write([report for report in reports if report.run.id in kept], csv)
+    if csv is not None:
+        write_output(csv, summary_csv(*(report for report in reports if report.run.id in kept)))
     if html is not None:
         from llmbench.render.html import history_page
 
-        _report_history_deliver(history_page(found, names), html)
+        write_output(html, history_page(found, names))
     render_history(found, names, Console())  # after the files, which whoever ends reading early still gets
     return ExitCode.OK
 
 
-def _checked(metrics: Sequence[str]) -> tuple[str, ...]:
+def _find_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
     """The metrics wanted; raises InputError on one that does not exist."""
-    from llmbench.analysis.metrics import HEADLINES, METRICS, find_metric
-
     found = [find_metric(name) for name in metrics]
     for written, name in zip(metrics, found, strict=True):
         if name is None:
@@ -78,10 +77,8 @@ def _checked(metrics: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name)) or HEADLINES
 
 
-def _reports(paths: Sequence[Path], names: Sequence[str], *, salvage: bool) -> "Iterator[Report]":
+def _reports(paths: Sequence[Path], names: Sequence[str], *, salvage: bool) -> Iterator[Report]:
     """The runs of every path; in a folder, what cannot be read is named and left out."""
-    from llmbench.analysis.report import summarize_run
-
     for path in paths:
         if not path.is_dir():
             yield summarize_run(load_run(path, salvage=salvage), names)
@@ -93,22 +90,6 @@ def _reports(paths: Sequence[Path], names: Sequence[str], *, salvage: bool) -> "
                 warn(f"left out: {error.message}")
             else:
                 yield summarize_run(run, names)
-
-
-def _write(reports: "Sequence[Report]", path: Path | None) -> None:
-    """The CSV, if one is wanted."""
-    if path is not None:
-        from llmbench.render.csv import summary_csv
-
-        _report_history_deliver(summary_csv(*reports), path)
-
-
-def _report_history_deliver(text: str, path: Path) -> None:
-    """A text to a file."""
-    from llmbench.files.atomic import write_atomically
-
-    write_atomically(path, text)
-    click.echo(shown(f"written: {path}"), err=True)
 
 
 _PATH = click.Path(path_type=Path)
@@ -134,9 +115,6 @@ def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage
 
     A PATH is a run file (.jsonl), a CSV of either layout, or a CSV or JSON that llm_bench wrote.
     """
-    from llmbench.analysis.comparison.rule import Rule
-    from llmbench.analysis.report import summarize_run
-    from llmbench.files.atomic import write_atomically
     from llmbench.render import html
 
     target = output or Path(f"{paths[0].stem}.html")
@@ -149,9 +127,8 @@ def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage
     else:
         reports = [summarize_run(run) for run in runs]
         text = html.page(reports)
-    write_atomically(target, text)
-    click.echo(shown(f"written: {target}"), err=True)
-    return ExitCode.OK if any(row.launches for report in reports for row in report.rows) else ExitCode.USAGE
+    write_output(target, text)
+    return _code(reports)
 
 
 @click.group(short_help="Show, export and compare runs.")
@@ -173,14 +150,11 @@ def _deliver(text: str, output: Path | None) -> None:
     """A text to a file or to standard output."""
     if output is None:
         click.echo(text, nl=False)
-        return
-    from llmbench.files.atomic import write_atomically
-
-    write_atomically(output, text)
-    click.echo(shown(f"written: {output}"), err=True)
+    else:
+        write_output(output, text)
 
 
-def _code(reports: "list[Report]") -> ExitCode:
+def _code(reports: list[Report]) -> ExitCode:
     """2 where nothing counts, else 0."""
     return ExitCode.OK if any(row.launches for report in reports for row in report.rows) else ExitCode.USAGE
 
@@ -191,20 +165,13 @@ def _code(reports: "list[Report]") -> ExitCode:
 @salvage_option
 def show(paths: tuple[Path, ...], plot: bool, salvage: bool) -> int:
     """Show the table of each run, its caveats below it."""
-    from rich.console import Console
-
-    from llmbench.analysis.report import summarize_run
-    from llmbench.render.terminal import report as screen
-
     console = Console()
     reports = [summarize_run(load_run(path, salvage=salvage)) for path in paths]
     for index, report in enumerate(reports):
         if index:
             console.print()
-        screen.render_report(report, console)
+        render_report(report, console)
         if plot:
-            from llmbench.render.terminal.plots import render_plots
-
             render_plots(report, console)
     return _code(reports)
 
@@ -223,9 +190,6 @@ def show(paths: tuple[Path, ...], plot: bool, salvage: bool) -> int:
 @salvage_option
 def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path | None, salvage: bool) -> int:
     """Write runs as CSV, on standard output unless -o names a file."""
-    from llmbench.analysis.report import summarize_run
-    from llmbench.render import csv
-
     if layout == "llm-bench" and (summary or len(paths) > 1):
         what = "has its own summary rows" if summary else "holds one run"
         raise InputError(f"the llm-bench layout {what}", hint="use --layout tidy")
@@ -252,9 +216,6 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
 @salvage_option
 def as_json(path: Path, layout: str, output: Path | None, salvage: bool) -> int:
     """Write a run as JSON, on standard output unless -o names a file."""
-    from llmbench.analysis.report import summarize_run
-    from llmbench.render import json
-
     run = load_run(path, salvage=salvage)
     report = summarize_run(run)
     _deliver(json.llm_bench_json(run) if layout == "llm-bench" else json.report_json(report), output)

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -164,8 +165,6 @@ def _is_writable(path: Path) -> bool:
 
     It is tried, for a folder may grant it and refuse it, as those of the kernel do. A full disk may have room later.
     """
-    import tempfile
-
     if path.exists() and not os.access(path, os.W_OK):
         return False
     try:
