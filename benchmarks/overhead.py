@@ -124,7 +124,7 @@ def pairs_of(
 def ratios(name: str, session: Any, bare: Callable[[tuple[int, ...]], Times], pairs: int) -> str:
     """Ours over the bare call: the median of the ratios of neighbours with its interval at 95 %."""
     found = list(pairs_of(session, bare, pairs))
-    busy = sum(seen.foreign_s for *_, seen in found) / sum(seen.wall_s * seen.cpus for *_, seen in found)
+    busy = sum(seen.interference_s for *_, seen in found) / sum(seen.wall_s * seen.cpus for *_, seen in found)
     shown = ", ".join(
         f"{what} {compared([mine[i] for mine, _, _ in found], [theirs[i] for _, theirs, _ in found])}"
         for i, what in enumerate(("first token", "tpot"))

@@ -45,11 +45,11 @@ def measurement(source: random.Random, launch: int, iteration: int, prompt: int)
         end_ns=instants[-1],
         started_at="2026-01-02T03:04:05.000006",
         ended_at="2026-01-02T03:04:05.400006",
-        asked_tokens=TOKENS,
+        requested_tokens=TOKENS,
         sequences=(
             Sequence(input_tokens=32, at_ns=tuple(instants), token_ids=tuple(range(TOKENS)), text="text"),
         ),
-        conditions=Conditions(wall_s=0.36, cpus=2, own_s=0.7, foreign_s=0.0),
+        conditions=Conditions(wall_s=0.36, cpus=2, worker_s=0.7, interference_s=0.0),
     )
 
 
@@ -61,14 +61,16 @@ def write(path: Path, seed: int) -> None:
         id=path.stem,
         started_at="2026-01-02T03:04:00+00:00",
         version="0",
-        cells=(CONFIG,),
+        configurations=(CONFIG,),
         environment=environment.capture(),
         provenance=provenance,
     )
     with path.open("wb") as file:
         file.write(encode(header))
         for launch in range(LAUNCHES):
-            file.write(encode(LaunchStarted(launch=launch, cell=0, started_at="2026-01-02T03:04:00")))
+            file.write(
+                encode(LaunchStarted(launch=launch, configuration=0, started_at="2026-01-02T03:04:00"))
+            )
             for iteration in range(ITERATIONS):
                 for prompt in range(PROMPTS):
                     file.write(encode(measurement(source, launch, iteration, prompt)))

@@ -9,7 +9,16 @@ from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.report import summarize_run
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement, Memory, Sequence
-from llmbench.schema.run import Cpu, Environment, InForce, Launch, Outcome, Provenance, Run, Topology
+from llmbench.schema.run import (
+    Cpu,
+    EffectiveSettings,
+    Environment,
+    Launch,
+    Outcome,
+    Provenance,
+    Run,
+    Topology,
+)
 from llmbench.schema.units import NS_PER_MS, ns_from_ms
 
 
@@ -30,7 +39,7 @@ def request_of(
         "end_ns": ns_from_ms(1000 + max((at[-1] for at in sequences if at), default=0)),
         "started_at": "2026-01-02T03:04:05.000006",
         "ended_at": "2026-01-02T03:04:06.000007",
-        "asked_tokens": max((len(at) for at in sequences), default=0),
+        "requested_tokens": max((len(at) for at in sequences), default=0),
         "sequences": tuple(
             Sequence(
                 input_tokens=input_tokens,
@@ -114,7 +123,7 @@ def _request(launch: int, iteration: int, prompt: int, ms: float) -> Measurement
             initial_system_bytes=1000 * MIB,
             system_bytes=1100 * MIB,
         ),
-        conditions=Conditions(wall_s=1.0, cpus=2, own_s=1.0, foreign_s=0.0),
+        conditions=Conditions(wall_s=1.0, cpus=2, worker_s=1.0, interference_s=0.0),
     )
 
 
@@ -143,7 +152,7 @@ def story_of(factor: float = 1.0, *, launches: int = 2, noise: Values[float] = (
             for prompt in range(2)
         ]
         if index == 1:
-            noisy = Conditions(wall_s=1.0, cpus=2, own_s=1.0, foreign_s=0.8)
+            noisy = Conditions(wall_s=1.0, cpus=2, worker_s=1.0, interference_s=0.8)
             requests[4] = dataclasses.replace(requests[4], conditions=noisy)
         memory = Memory(
             initial_bytes=50 * MIB,
@@ -151,9 +160,9 @@ def story_of(factor: float = 1.0, *, launches: int = 2, noise: Values[float] = (
             initial_system_bytes=900 * MIB,
             system_bytes=980 * MIB,
         )
-        in_force = InForce(properties={"INFERENCE_NUM_THREADS": "2"}, attention="pa")
+        effective = EffectiveSettings(properties={"INFERENCE_NUM_THREADS": "2"}, attention="pa")
         made.append(
-            launch_of(requests, index=index, load_s=2.5 + index, load_memory=memory, in_force=in_force)
+            launch_of(requests, index=index, load_s=2.5 + index, load_memory=memory, effective=effective)
         )
     provenance = Provenance(
         path=config.model,

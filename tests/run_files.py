@@ -12,7 +12,7 @@ def write(run: Run, path: Path) -> Path:
         id=run.id,
         started_at=run.started_at,
         version=run.version,
-        cells=run.cells,
+        configurations=run.cells,
         environment=run.environment,
         provenance=run.provenance,
         origins=run.origins,
@@ -21,12 +21,12 @@ def write(run: Run, path: Path) -> Path:
     for launch in run.launches:
         started = LaunchStarted(
             launch=launch.index,
-            cell=launch.cell,
+            configuration=launch.cell,
             started_at=launch.started_at,
             load_s=launch.load_s,
             model_cache=launch.model_cache,
             load_memory=launch.load_memory,
-            in_force=launch.in_force,
+            effective=launch.effective,
         )
         lines += [encode(started), *map(encode, launch.measurements)]
         lines.append(encode(LaunchEnded(launch=launch.index, outcome=launch.outcome)))

@@ -13,7 +13,7 @@ from llmbench.analysis.metrics import METRICS, Metric, next_token
 from llmbench.analysis.placement_proof import Proof
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Environment, InForce, Launch, MemoryRate, Outcome, Run
+from llmbench.schema.run import EffectiveSettings, Environment, Launch, MemoryRate, Outcome, Run
 from llmbench.schema.units import Direction, Unit
 
 _BITS = {"u4": 4, "i4": 4, "u8": 8, "i8": 8, "f8e4m3": 8, "f8e5m2": 8, "f16": 16, "bf16": 16, "f32": 32}
@@ -67,10 +67,10 @@ def reads(run: Run, launch: Launch) -> Reads | None:
     sequence (something guesses ahead, or beams share what they read); and where it reads a part of the cache only.
     """
     config, origin = run.config_of(launch), run.origin_of(launch.cell)
-    bits = _kv_bits(launch.in_force)
+    bits = _kv_bits(launch.effective)
     if origin.weight_bytes is None or origin.kv_values is None or bits is None or not _is_plain(config):
         return None
-    if any(launch.in_force.scheduler.get(name) == "true" for name in _PARTLY_READ):
+    if any(launch.effective.scheduler.get(name) == "true" for name in _PARTLY_READ):
         return None
     return Reads(weight_bytes=origin.weight_bytes, kv_bytes=origin.kv_values * bits / 8)
 
@@ -80,9 +80,9 @@ def _is_plain(config: RunConfig) -> bool:
     return config.device.startswith("CPU") and config.num_beams == 1 and not config.is_speculative
 
 
-def _kv_bits(in_force: InForce) -> float | None:
+def _kv_bits(effective: EffectiveSettings) -> float | None:
     """Bits of a number in the KV cache, keys and values averaged; ``None`` where the engine does not tell."""
-    told = [in_force.properties.get(name) or in_force.properties.get(_BOTH, "") for name in _KEYS]
+    told = [effective.properties.get(name) or effective.properties.get(_BOTH, "") for name in _KEYS]
     bits = [_BITS[name] for name in told if name in _BITS]
     return sum(bits) / len(bits) if len(bits) == len(_KEYS) else None
 
@@ -140,7 +140,7 @@ def values(run: Run, by_launch: Mapping[int, Iterable[Measurement]]) -> dict[int
 def bounds(run: Run, cell: int, proof: Proof | None) -> Bounds | None:
     """What the rates of a configuration are to be compared with; ``None`` where it has none.
 
-    The sockets are those that worked, or where that is not known, those it was held to.
+    The sockets are those that worked, or where that is not known, those it was pinned to.
     """
     launches = [found for found in run.launches if found.cell == cell and found.outcome is Outcome.FINISHED]
     sizes = [
@@ -152,9 +152,9 @@ def bounds(run: Run, cell: int, proof: Proof | None) -> Bounds | None:
     most = max((size for size in sizes if size is not None), default=None)
     if most is None:
         return None
-    held = launches[-1].held.sockets
+    pinned = launches[-1].pinned.sockets
     worked = proof.placement.worked if proof is not None and proof.is_told else ()
-    return _of_sockets(run.environment, worked or held, most)
+    return _of_sockets(run.environment, worked or pinned, most)
 
 
 def _of_sockets(environment: Environment, sockets: tuple[int, ...], most: float) -> Bounds:

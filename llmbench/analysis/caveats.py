@@ -31,8 +31,8 @@ def alarms(run: Run, measured: int, invalid: int) -> Iterator[str]:
 def of_run(run: Run) -> Iterator[str]:
     """What a reader must know before believing a run, in the order of weight."""
     for launch in run.launches:
-        yield from launch.in_force.notes
-        yield from launch.held.warnings
+        yield from launch.effective.notes
+        yield from launch.pinned.warnings
         if launch.failure:
             how = f" by {launch.failure.signal}" if launch.failure.signal else ""
             yield f"launch {launch.index + 1} failed{how} in {launch.failure.phase}: {launch.failure.message}"

@@ -29,7 +29,7 @@ class Output(NamedTuple):
     def content(self) -> tuple[object, ...]:
         """What was said, by whomever."""
         sequence = self.sequence
-        return (sequence.token_ids, sequence.text, sequence.finish, self.measurement.asked_tokens)
+        return (sequence.token_ids, sequence.text, sequence.finish, self.measurement.requested_tokens)
 
     @property
     def is_complete(self) -> bool:
@@ -37,12 +37,12 @@ class Output(NamedTuple):
         ids, count = self.sequence.token_ids, self.sequence.output_tokens
         is_ended = self.config.stop_at_eos and self.sequence.finish is Finish.STOP
         is_known = len(ids) == count if ids else self.sequence.text is not None
-        return count > 0 and is_known and (count == self.measurement.asked_tokens or is_ended)
+        return count > 0 and is_known and (count == self.measurement.requested_tokens or is_ended)
 
     def is_comparable(self, other: "Output") -> bool:
         """Whether both are complete and tell their tokens, or the text of as many."""
         has_texts = self.sequence.text is not None and other.sequence.text is not None
-        is_as_long = self.measurement.asked_tokens == other.measurement.asked_tokens
+        is_as_long = self.measurement.requested_tokens == other.measurement.requested_tokens
         is_told = have_tokens(self, other) or (has_texts and is_as_long)
         return is_told and self.is_complete and other.is_complete
 

@@ -54,7 +54,7 @@ def effect(run: Run, cell: int) -> Effect | None:
     """What came of the policy in a configuration's launches; ``None`` where it was not asked for."""
     if not run.cells[cell].is_tensor_parallel:
         return None
-    splits = [launch.in_force.split for launch in run.launches if launch.cell == cell]
+    splits = [launch.effective.split for launch in run.launches if launch.cell == cell]
     told = [split for split in splits if split is not None]
     if not told:
         return Effect.UNKNOWN
@@ -101,7 +101,7 @@ def prove(run: Run, cell: int) -> Proof | None:
     return Proof(
         placement=placement,
         asked=asked_sockets(run.cells[cell], placement),
-        loaded=launches[-1].held.pages,
+        loaded=launches[-1].pinned.pages,
         machine=run.environment.topology,
     )
 
@@ -110,13 +110,13 @@ def describe_no_split(run: Run, cell: int) -> str | None:
     """The sentence that must stand beside every figure made under a policy that split nothing; else ``None``."""
     if effect(run, cell) is not Effect.INEFFECTIVE:
         return None
-    found = [x for x in run.launches if x.cell == cell and x.in_force.split is not None]
-    held, split = found[0].held, found[0].in_force.split
+    found = [x for x in run.launches if x.cell == cell and x.effective.split is not None]
+    pinned, split = found[0].pinned, found[0].effective.split
     parts = ["INEFFECTIVE: tensor parallelism split nothing"]
-    if held.sockets:
-        noun = "socket" if len(held.sockets) == 1 else "sockets"
-        where = f"{format_list(held.sockets)}, CPUs {format_list(held.cpus)}"
-        parts.append(f"{len(held.sockets)} {noun} seen ({where})")
+    if pinned.sockets:
+        noun = "socket" if len(pinned.sockets) == 1 else "sockets"
+        where = f"{format_list(pinned.sockets)}, CPUs {format_list(pinned.cpus)}"
+        parts.append(f"{len(pinned.sockets)} {noun} seen ({where})")
     if split is not None and split.without is not None:
         parts.append(f"{split.without} threads without the policy and {split.with_policy} with it")
     return f"{'; '.join(parts)}. Every row is marked tensor_parallel=ineffective"

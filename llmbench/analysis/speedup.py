@@ -195,7 +195,7 @@ def tabulate(report: Report) -> Speedup:
 
 def _setup(run: Run, cell: int) -> SocketSetup:
     """What a cell measures."""
-    told = [launch.in_force.properties.get(_THREADS, "") for launch in run.launches if launch.cell == cell]
+    told = [launch.effective.properties.get(_THREADS, "") for launch in run.launches if launch.cell == cell]
     threads = next((int(text) for text in told if text.isdecimal()), None)
     config = run.cells[cell]
     return SocketSetup(

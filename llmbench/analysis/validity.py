@@ -103,7 +103,7 @@ def foreign_share(measurements: Iterable[Measurement]) -> float | None:
     if not offered:
         return None
     allowed = TICKS_ALLOWED_S * max(c.cpus for c in seen)
-    return max(0.0, sum(c.foreign_s for c in seen) - allowed) / offered
+    return max(0.0, sum(c.interference_s for c in seen) - allowed) / offered
 
 
 def _judge(m: Measurement, config: RunConfig, launch_share: float | None) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ def _judge(m: Measurement, config: RunConfig, launch_share: float | None) -> tup
 def _is_whole(m: Measurement, sequence: measurement.Sequence) -> bool:
     """Whether a sequence has just the tokens asked for, all of them after the request began."""
     at = sequence.at_ns
-    return bool(at) and sequence.output_tokens == m.asked_tokens and at[0] > m.start_ns
+    return bool(at) and sequence.output_tokens == m.requested_tokens and at[0] > m.start_ns
 
 
 def _condition_reasons(c: Conditions, config: RunConfig, launch_share: float | None) -> list[str]:
@@ -130,13 +130,13 @@ def _condition_reasons(c: Conditions, config: RunConfig, launch_share: float | N
     if c.wall_s < SHORT_S:
         if launch_share is not None and launch_share > limit:
             found.append(f"others took {launch_share:.0%} of the CPUs during the launch (limit {limit:.0%})")
-    elif c.foreign_s > limit * c.wall_s * c.cpus + TICKS_ALLOWED_S * c.cpus:
-        share = c.foreign_s / (c.wall_s * c.cpus)
+    elif c.interference_s > limit * c.wall_s * c.cpus + TICKS_ALLOWED_S * c.cpus:
+        share = c.interference_s / (c.wall_s * c.cpus)
         found.append(f"others took {share:.0%} of the CPUs (limit {limit:.0%})")
     if c.suspended_s > 0:
         found.append(f"the machine was suspended for {c.suspended_s:.1f} s")
-    if c.stepped_s:
-        found.append(f"the clock stepped by {c.stepped_s:+.1f} s")
+    if c.clock_step_s:
+        found.append(f"the clock stepped by {c.clock_step_s:+.1f} s")
     found += c.changes
     if c.throttle_events > 0:
         found.append(f"the CPU throttled ({c.throttle_events} events)")
@@ -151,11 +151,11 @@ def _output_reasons(m: Measurement, sequence: measurement.Sequence, config: RunC
     found = []
     if sequence.at_ns[0] <= m.start_ns:
         found.append("the first token came before the request began")
-    if count == m.asked_tokens:
+    if count == m.requested_tokens:
         return found
-    if sequence.finish is Finish.STOP and count < m.asked_tokens:
+    if sequence.finish is Finish.STOP and count < m.requested_tokens:
         if not config.stop_at_eos:
-            found.append(f"the end of the text cut the output to {count} of {m.asked_tokens} tokens")
+            found.append(f"the end of the text cut the output to {count} of {m.requested_tokens} tokens")
     else:
-        found.append(f"{count} tokens came out, {m.asked_tokens} were asked for")
+        found.append(f"{count} tokens came out, {m.requested_tokens} were asked for")
     return found

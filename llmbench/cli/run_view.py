@@ -65,15 +65,15 @@ class View:
         """One event, as lines on standard output and on the live line."""
         match event:
             case LaunchStarted():
-                self._config = self._cells[event.cell]
+                self._config = self._cells[event.configuration]
                 self._say(
-                    f"launch {event.launch + 1}{self._apart[event.cell]}: "
+                    f"launch {event.launch + 1}{self._apart[event.configuration]}: "
                     f"loaded in {load_time(event.load_s or 0.0, event.model_cache)}"
                 )
-                if event.cell not in self._cells_shown:
-                    self._say(*run_log.in_force_lines(event.in_force, self._config))
-                    self._say(*run_log.held_lines(event.held, event.in_force.split))
-                self._cells_shown.add(event.cell)
+                if event.configuration not in self._cells_shown:
+                    self._say(*run_log.effective_lines(event.effective, self._config))
+                    self._say(*run_log.pinning_lines(event.pinned, event.effective.split))
+                self._cells_shown.add(event.configuration)
             case Measurement():
                 self._live.measured(event, self._config)
                 self._say(*run_log.request_lines(event, self._config))

@@ -165,9 +165,13 @@ def _within(planned: tuple[PlannedLaunch, ...], budget_s: float | None) -> Itera
 
 def _tell(event: LaunchStarted, cells: tuple[RunConfig, ...]) -> None:
     """A line on standard error for a launch that begins."""
-    config = cells[event.cell]
+    config = cells[event.configuration]
     setup = SocketSetup(
-        cell=event.cell, kind=speedup.setup_kind(config), sockets=config.sockets, threads=None, proof=None
+        cell=event.configuration,
+        kind=speedup.setup_kind(config),
+        sockets=config.sockets,
+        threads=None,
+        proof=None,
     )
     block = "" if event.block is None else f"block {event.block + 1} of {config.launches}: "
     click.echo(shown(f"{block}{setup.name}: loaded in {event.load_s or 0:.1f} s"), err=True)

@@ -7,7 +7,7 @@ from typing import Protocol
 from llmbench.schema import measurement
 from llmbench.schema.config import PropertyValue, RunConfig
 from llmbench.schema.measurement import Conditions
-from llmbench.schema.run import InForce
+from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
 
 
@@ -63,7 +63,7 @@ class EngineSession(Protocol):
     """A loaded model."""
 
     @property
-    def in_force(self) -> InForce:
+    def effective(self) -> EffectiveSettings:
         """What the engine really uses, read back after loading."""
 
     @property

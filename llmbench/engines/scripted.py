@@ -25,7 +25,7 @@ from llmbench.errors import InputError
 from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Conditions, Finish
-from llmbench.schema.run import InForce
+from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import NS_PER_S, Nanoseconds
 
 _DURATIONS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
@@ -109,7 +109,7 @@ class ScriptedSession:
 
     def __init__(self, script: Script, config: RunConfig) -> None:
         self.script = script
-        self.in_force = InForce(
+        self.effective = EffectiveSettings(
             properties={key: str(value) for key, value in config.properties.items()}, attention="none"
         )
         self._seed = config.seed
@@ -204,7 +204,7 @@ class ScriptedSession:
             end_ns=at_ns[-1],
             sequences=sequences,
             conditions=Conditions(
-                wall_s=wall_s, cpus=1, own_s=wall_s, foreign_s=wall_s * self.script.foreign
+                wall_s=wall_s, cpus=1, worker_s=wall_s, interference_s=wall_s * self.script.foreign
             ),
             suspicions=("non-finite logits",) if self.script.breaks.get(self._requests) == "nan" else (),
         )

@@ -26,7 +26,7 @@ class Probe:
     """One reading of clocks and counters, taken outside the timed region.
 
     Seconds, each from an origin of its own: *wall_s*, *asleep_s* (boot time less monotonic time, which grows only
-    in suspend) and *real_s* (the wall clock less monotonic time), *own_s* of all threads of this process, *busy_s*
+    in suspend) and *real_s* (the wall clock less monotonic time), *worker_s* of all threads of this process, *busy_s*
     summed over *cpus*. *settings* are the governors and the highest frequencies allowed.
     """
 
@@ -35,7 +35,7 @@ class Probe:
     wall_s: float
     asleep_s: float
     real_s: float
-    own_s: float
+    worker_s: float
     busy_s: float
     throttle_events: int
     settings: Mapping[str, str]
@@ -53,24 +53,24 @@ class Probe:
             settings=_settings(root, watched),
             asleep_s=_ahead(time.CLOCK_BOOTTIME),
             real_s=_ahead(time.CLOCK_REALTIME),
-            own_s=time.process_time(),
+            worker_s=time.process_time(),
             wall_s=time.perf_counter(),
         )
 
     def stop(self) -> Conditions:
         """The conditions between this reading and now."""
         after = Probe.start(self.cpus, self.root)
-        own_s = after.own_s - self.own_s
+        worker_s = after.worker_s - self.worker_s
         asleep_s = after.asleep_s - self.asleep_s
-        stepped_s = after.real_s - self.real_s - asleep_s
+        clock_step_s = after.real_s - self.real_s - asleep_s
         return Conditions(
             wall_s=after.wall_s - self.wall_s,
             cpus=len(self.cpus),
-            own_s=own_s,
-            foreign_s=max(0.0, after.busy_s - self.busy_s - own_s),
+            worker_s=worker_s,
+            interference_s=max(0.0, after.busy_s - self.busy_s - worker_s),
             suspended_s=asleep_s if asleep_s > _CLOCK_NOISE_S else 0.0,
             throttle_events=after.throttle_events - self.throttle_events,
-            stepped_s=stepped_s if abs(stepped_s) > _STEP_S else 0.0,
+            clock_step_s=clock_step_s if abs(clock_step_s) > _STEP_S else 0.0,
             changes=tuple(_changes(self.settings, after.settings)),
         )
 
@@ -156,18 +156,18 @@ class Interference:
 
 def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path = Path("/")) -> Interference:
     """The load of *cpus* over the next *seconds*."""
-    before, programs, own_s, start = (
+    before, programs, worker_s, start = (
         _reading(root, cpus),
         _programs(),
         time.process_time(),
         time.perf_counter(),
     )
     time.sleep(seconds)
-    after, own_s = _reading(root, cpus), time.process_time() - own_s
+    after, worker_s = _reading(root, cpus), time.process_time() - worker_s
     total_s = (time.perf_counter() - start) * len(cpus)
     busy_s, steal_s = (late - early for late, early in zip(after, before, strict=True))
     return Interference(
-        foreign=min(max(0.0, busy_s - own_s) / total_s, 1.0),
+        foreign=min(max(0.0, busy_s - worker_s) / total_s, 1.0),
         steal=min(steal_s / total_s, 1.0),
         busiest=_busiest(programs, _programs(), seconds),
     )

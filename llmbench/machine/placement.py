@@ -39,7 +39,7 @@ class PlacementWatch:
     engine_threads: int | None
     root: Path
     wall_s: float
-    own_s: float
+    worker_s: float
     busy_s: dict[int, float]
     threads: dict[int, Thread]
 
@@ -52,7 +52,7 @@ class PlacementWatch:
             root=root,
             busy_s=busy_by_cpu((root / "proc/stat").read_bytes(), frozenset(topology.allowed)),
             threads=read_threads(root),
-            own_s=time.process_time(),
+            worker_s=time.process_time(),
             wall_s=time.perf_counter(),
         )
 
@@ -66,7 +66,7 @@ class PlacementWatch:
         moves = [thread.migrations for thread in worked.values() if thread.migrations is not None]
         return Placement(
             wall_s=after.wall_s - self.wall_s,
-            own_s=after.own_s - self.own_s,
+            worker_s=after.worker_s - self.worker_s,
             sockets=tuple(self._work(socket, after, worked.values()) for socket in self._sockets()),
             migrations=sum(moves) if moves else None,
             pages=read_pages(self.root) if with_pages else {},
@@ -92,7 +92,7 @@ class PlacementWatch:
             expected_cpus=expected,
             busy_s=sum(after.busy_s.get(n, 0.0) - self.busy_s.get(n, 0.0) for n in numbers),
             thread_s=sum(thread.cpu_s for thread in here),
-            still_s=sum(thread.cpu_s for thread in here if thread.migrations == 0),
+            unmigrated_s=sum(thread.cpu_s for thread in here if thread.migrations == 0),
             threads=len(here),
         )
 

@@ -46,7 +46,7 @@ def placement_value(found: Proof) -> JsonValue:
     placement = found.placement
     return {
         "wall_s": round(placement.wall_s, 6),
-        "cpu_s": round(placement.own_s, 6),
+        "cpu_s": round(placement.worker_s, 6),
         "asked_sockets": list(found.asked),
         "worked": list(placement.worked),
         "idle": list(placement.idle),

@@ -69,7 +69,7 @@ def _cell_columns(run: Run, cell: int) -> dict[str, CsvValue]:
     """The configuration and where it ran, the same for all rows of a cell."""
     config, origin, versions = run.cells[cell], run.origin_of(cell), run.software_of(cell)
     notes = dict.fromkeys(
-        note for launch in run.launches if launch.cell == cell for note in launch.in_force.notes
+        note for launch in run.launches if launch.cell == cell for note in launch.effective.notes
     )
     return {
         "run": run.id,

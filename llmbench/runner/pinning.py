@@ -8,7 +8,7 @@ from llmbench.errors import MachineError
 from llmbench.machine import placement, topology
 from llmbench.machine.affinity import AffinityRequest, Binding, MemoryNodes, bind
 from llmbench.schema.config import RunConfig
-from llmbench.schema.run import Held, Topology
+from llmbench.schema.run import Pinning, Topology
 from llmbench.schema.units import format_list
 
 
@@ -52,16 +52,16 @@ def _sockets(machine: Topology, cpus: Collection[int]) -> tuple[int, ...]:
     return tuple(sorted({cpu.socket for cpu in machine.cpus if cpu.number in set(cpus)}))
 
 
-def read_pinning(machine: Topology, *, root: Path = Path("/")) -> Held:
+def read_pinning(machine: Topology, *, root: Path = Path("/")) -> Pinning:
     """Where this process is held, its pages left out; *machine* is as this process sees it."""
-    return Held(
+    return Pinning(
         cpus=machine.allowed,
         sockets=_sockets(machine, machine.allowed),
         memory=placement.read_policy(root),
     )
 
 
-def check_pinning(asked: Binding, got: Held) -> None:
+def check_pinning(asked: Binding, got: Pinning) -> None:
     """Raise ``MachineError`` where a process is not held as it was asked to be."""
     if asked.cpus and set(asked.cpus) != set(got.cpus):
         raise MachineError(

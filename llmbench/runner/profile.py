@@ -74,7 +74,7 @@ def do(asked: ProfileRequest) -> ModelProfile:
         counts=executed,
         attention={"model": _attention(source.kinds), "executed": _attention(executed)},
         constant_bytes=source.constant_bytes,
-        properties=session.in_force.properties,
+        properties=session.effective.properties,
         input_tokens=counters.input_tokens,
         output_tokens=config.output_tokens,
     )

@@ -6,7 +6,7 @@ from llmbench.errors import LlmbenchError, error_from_code
 from llmbench.machine.affinity import Binding
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
-from llmbench.schema.run import Held, InForce, ModelCache
+from llmbench.schema.run import EffectiveSettings, ModelCache, Pinning
 
 
 class Open(msgspec.Struct, tag="open"):
@@ -48,8 +48,8 @@ class Loaded(msgspec.Struct, tag="loaded"):
 
     load_s: float
     memory: Memory
-    in_force: InForce
-    held: Held
+    effective: EffectiveSettings
+    pinned: Pinning
     versions: dict[str, str] = {}
     model_cache: ModelCache | None = None
 

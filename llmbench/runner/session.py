@@ -88,7 +88,7 @@ def new_header(
         id=name or reader.new_id(label),
         started_at=events.utc_now(),
         version=__version__,
-        cells=cells,
+        configurations=cells,
         environment=environment.capture(),
         provenance=origins[0],
         origins=() if len(set(origins)) == 1 else origins,

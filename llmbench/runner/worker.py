@@ -23,7 +23,7 @@ from llmbench.engines.base import EngineRequest
 from llmbench.engines.clock_check import suspicions
 from llmbench.engines.openvino import model_cache as compiled
 from llmbench.engines.openvino import tensor_parallel
-from llmbench.engines.openvino.device import check_in_force
+from llmbench.engines.openvino.device import check_effective
 from llmbench.engines.openvino.model_cache import Compiled
 from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError
 from llmbench.machine import environment, placement, topology
@@ -66,8 +66,8 @@ class OpenLaunch:
         self._beat = beat
         self.index = command.launch
         self._topology = topology.read_topology()
-        held = pinning.read_pinning(self._topology)
-        pinning.check_pinning(command.binding, held)
+        pinned = pinning.read_pinning(self._topology)
+        pinning.check_pinning(command.binding, pinned)
         engine = catalog.find_engine(self.config.engine)
         engine.check(self.config)
         split = _split(self.config, must_split=command.must_split)
@@ -77,15 +77,15 @@ class OpenLaunch:
         self.session = engine.open(self.config)
         self.load_s = seconds_between(start_ns, time.perf_counter_ns())
         self.memory = phase.stop()
-        self.model_cache = cache.state(self.session.in_force.properties)
-        changes = check_in_force(self.config, self.session.in_force)
+        self.model_cache = cache.state(self.session.effective.properties)
+        changes = check_effective(self.config, self.session.effective)
         if self.model_cache is ModelCache.REFUSED:
             changes = (*changes, compiled.REFUSED)
-        self.in_force = dataclasses.replace(
-            self.session.in_force, notes=(*self.session.in_force.notes, *changes), split=split
+        self.effective = dataclasses.replace(
+            self.session.effective, notes=(*self.session.effective.notes, *changes), split=split
         )
         pinning.check_threads(self.config, self._topology, self._threads)
-        self.held = dataclasses.replace(held, pages=placement.read_pages())
+        self.pinned = dataclasses.replace(pinned, pages=placement.read_pages())
         self._inputs = Inputs(self.config, self.session)
         self.input_tokens = self._inputs.lengths
         self._check_context(command.context_tokens)
@@ -96,8 +96,8 @@ class OpenLaunch:
         return Loaded(
             load_s=self.load_s,
             memory=self.memory,
-            in_force=self.in_force,
-            held=self.held,
+            effective=self.effective,
+            pinned=self.pinned,
             versions=environment.versions(),
             model_cache=self.model_cache,
         )
@@ -116,7 +116,7 @@ class OpenLaunch:
     @property
     def _threads(self) -> int | None:
         """The threads that the engine says it uses."""
-        told = self.in_force.properties.get("INFERENCE_NUM_THREADS", "")
+        told = self.effective.properties.get("INFERENCE_NUM_THREADS", "")
         return int(told) if told.isdecimal() and int(told) else None
 
     def _is_last(self, command: Measure) -> bool:
@@ -168,7 +168,7 @@ class OpenLaunch:
             end_ns=generation.end_ns,
             started_at=started_at,
             ended_at=ended_at,
-            asked_tokens=self.config.output_tokens,
+            requested_tokens=self.config.output_tokens,
             sequences=sequences,
             infer_ns=generation.infer_ns,
             callback_ns=generation.callback_ns,

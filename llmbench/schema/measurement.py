@@ -1,11 +1,9 @@
-"""One request as it was observed: raw token events, nothing derived."""
+"""One request as it was observed: raw instants, stages, token timeline and outputs; nothing derived."""
 
 import enum
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated
-
-import msgspec
 
 from llmbench.errors import LaunchError
 from llmbench.schema.units import Count, Index, Instant, Joules, Nanoseconds, Seconds
@@ -66,23 +64,60 @@ class Sequence:
         return sum(self.counts) if self.counts else len(self.at_ns)
 
 
+class StageSource(enum.Enum):
+    """Who timed a stage: this program's clock, or the engine's own report."""
+
+    CLOCK = "clock"
+    ENGINE = "engine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A named, timed part of a request, such as a vision encoder or a retrieval; stages do not overlap.
+
+    *at_ns* is when it began, on the clock of the measurement; ``None`` where the engine reports durations alone.
+    *duration_ns* is the total of its *count* repetitions.
+    """
+
+    name: str
+    duration_ns: Index
+    at_ns: Instant | None = None
+    count: Count = 1
+    source: StageSource = StageSource.CLOCK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """Something that a request produced, described and not included.
+
+    *kind* is what it consists of: ``text`` (characters), ``ids`` (tokens or indices), ``audio`` (samples), ``frames``;
+    *count* is how many. *audio_s* is the duration of audio, *sha256* the hash of the content; ``None`` where it was
+    not taken.
+    """
+
+    kind: str
+    count: Index
+    audio_s: Seconds | None = None
+    sha256: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """What else happened on the machine during one request; decides validity, never the latency itself.
 
-    CPU times are seconds summed over the CPUs the worker may use. *foreign_s* is the time those CPUs
-    were busy with anything but the worker, time stolen by a hypervisor included. *stepped_s* is how far the wall
-    clock went otherwise than the monotonic one, as when a virtual machine is halted; *changes* are sentences on
-    settings of the CPUs that were other ones afterwards.
+    CPU times are seconds summed over the CPUs the worker may use. *worker_s* is the worker's own, *interference_s* the
+    time those CPUs were busy with anything else, time stolen by a hypervisor included. *clock_step_s* is how far the
+    wall clock departed from the monotonic one, as when a virtual machine is halted; *changes* are sentences on
+    settings of the CPUs that had changed afterwards.
     """
 
     wall_s: Seconds
     cpus: Count
-    own_s: Seconds
-    foreign_s: Seconds
+    worker_s: Seconds
+    interference_s: Seconds
     suspended_s: float = 0.0
     throttle_events: int = 0
-    stepped_s: float = 0.0
+    clock_step_s: float = 0.0
     changes: tuple[str, ...] = ()
 
 
@@ -90,9 +125,9 @@ class Conditions:
 class SocketWork:
     """What one socket did during a request; times are CPU seconds.
 
-    *cpus* are those of the socket that the worker may use, and *busy_s* what they did for anyone. *threads* are
-    the worker's threads last seen here, *thread_s* is their time, and *still_s* that of the threads among them
-    that never moved, so surely spent here. *expected_cpus* is how many CPUs the engine's threads can fill.
+    *cpus* are those of the socket that the worker may use, and *busy_s* their time for any process. *threads* are
+    the worker's threads last seen here, *thread_s* is their time, and *unmigrated_s* that of the threads among them
+    that never migrated, so surely spent here. *expected_cpus* is how many CPUs the engine's threads can fill.
     """
 
     socket: int
@@ -100,7 +135,7 @@ class SocketWork:
     expected_cpus: Count
     busy_s: Seconds
     thread_s: Seconds = 0.0
-    still_s: Seconds = 0.0
+    unmigrated_s: Seconds = 0.0
     threads: int = 0
 
 
@@ -108,12 +143,12 @@ class SocketWork:
 class Placement:
     """Where the worker's threads and pages really were during a request of *wall_s* seconds.
 
-    *own_s* is the CPU time of the whole worker. *migrations* counts moves between CPUs, ``None`` on a kernel that
+    *worker_s* is the CPU time of the whole worker. *migrations* counts moves between CPUs, ``None`` on a kernel that
     does not. *pages* has the bytes on each NUMA node at the end, and is empty where they were not read.
     """
 
     wall_s: Seconds
-    own_s: Seconds
+    worker_s: Seconds
     sockets: tuple[SocketWork, ...]
     migrations: int | None = None
     pages: Mapping[int, int] = field(default_factory=dict)
@@ -124,13 +159,13 @@ class Placement:
         Threads may move, so whose time it was is not known socket by socket: what others took on all of them is
         taken off each, and threads that did not move make up for it.
         """
-        foreign_s = max(0.0, sum(s.busy_s for s in self.sockets) - self.own_s)
-        return max(work.busy_s - foreign_s, work.still_s)
+        interference_s = max(0.0, sum(s.busy_s for s in self.sockets) - self.worker_s)
+        return max(work.busy_s - interference_s, work.unmigrated_s)
 
     def most_s(self, work: SocketWork) -> float:
         """CPU seconds that the worker spent on a socket, at most: what the others' still threads leave."""
-        elsewhere_s = sum(s.still_s for s in self.sockets if s.socket != work.socket)
-        return max(0.0, min(work.busy_s, self.own_s - elsewhere_s))
+        elsewhere_s = sum(s.unmigrated_s for s in self.sockets if s.socket != work.socket)
+        return max(0.0, min(work.busy_s, self.worker_s - elsewhere_s))
 
     def share(self, work: SocketWork) -> float:
         """How busy the worker kept a socket, at least, of what its threads could fill: 0.5 is half of the time."""
@@ -154,7 +189,7 @@ class Placement:
         """Whether a socket did less than its part, and not for want of time that others took."""
         most_s, bar_s = self.most_s(work), self._bar_s(work)
         free_s = work.cpus * self.wall_s - work.busy_s
-        return most_s < bar_s and (most_s + free_s >= bar_s or most_s < IDLE_SHARE * self.own_s)
+        return most_s < bar_s and (most_s + free_s >= bar_s or most_s < IDLE_SHARE * self.worker_s)
 
     def _bar_s(self, work: SocketWork) -> float:
         """CPU seconds from which on a socket has worked."""
@@ -172,7 +207,7 @@ def total_placement(placements: Iterable[Placement]) -> Placement | None:
     moves = [one.migrations for one in found if one.migrations is not None]
     return Placement(
         wall_s=sum(one.wall_s for one in found),
-        own_s=sum(one.own_s for one in found),
+        worker_s=sum(one.worker_s for one in found),
         sockets=tuple(_joined(works) for works in zip(*(one.sockets for one in found), strict=True)),
         migrations=sum(moves) if len(moves) == len(found) else None,
         pages=next((one.pages for one in reversed(found) if one.pages), {}),
@@ -185,7 +220,7 @@ def _joined(works: tuple[SocketWork, ...]) -> SocketWork:
         works[-1],
         busy_s=sum(work.busy_s for work in works),
         thread_s=sum(work.thread_s for work in works),
-        still_s=sum(work.still_s for work in works),
+        unmigrated_s=sum(work.unmigrated_s for work in works),
         threads=max(work.threads for work in works),
     )
 
@@ -203,17 +238,24 @@ class Memory:
     system_bytes: int
 
 
+_NO_TOKENS = Sequence(input_tokens=0, at_ns=())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """One request for one prompt (or one batch of prompts) in one iteration of one launch.
 
-    *start_ns* is the instant the token ids were handed to the engine, *end_ns* when its call returned; both on
-    the clock of ``time.perf_counter_ns``. *infer_ns* are the engine's forward passes alone, first to last;
-    empty where the backend cannot see them. *callback_ns* are the instants at which a streamer was called; a call
-    is not a token. *later_steps* counts the steps after the first where a step may give several tokens, and is
-    ``None`` where each gives one. *suspicions* are what the worker itself found wrong.
-    *energy_j* is what all CPU packages took meanwhile, neighbours included; ``None`` where that cannot be read.
-    *has_token_times* is false where a report that was imported told the first and the last instant only.
+    *start_ns* is the instant the inputs were handed to the engine, *end_ns* when its call returned; both on
+    the clock of ``time.perf_counter_ns``, which all processes of one machine share: requests whose intervals overlap
+    were in flight at once. *stages* are its timed parts. *sequences* are the token timeline, empty where the workload
+    has none. *outputs* describe what was produced, *scores* are named figures of its quality.
+
+    *infer_ns* are the engine's forward passes alone, first to last; empty where the backend cannot see them.
+    *callback_ns* are the instants at which a streamer was called; a call is not a token. *later_steps* counts the steps
+    after the first where a step may give several tokens, and is ``None`` where each gives one. *suspicions* are what
+    the worker itself found wrong. *energy_j* is what all CPU packages took meanwhile, other processes included;
+    ``None`` where that cannot be read. *has_token_times* is false where an imported report recorded the first and the
+    last instant only.
     """
 
     launch: Index
@@ -224,8 +266,11 @@ class Measurement:
     end_ns: Instant
     started_at: str
     ended_at: str
-    asked_tokens: Index
-    sequences: Annotated[tuple[Sequence, ...], msgspec.Meta(min_length=1)]
+    requested_tokens: Index
+    sequences: tuple[Sequence, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    outputs: tuple[Artifact, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
     infer_ns: tuple[Index, ...] = ()
     callback_ns: tuple[Instant, ...] = ()
     tokenize_ns: Index | None = None
@@ -238,12 +283,22 @@ class Measurement:
     suspicions: tuple[str, ...] = ()
     has_token_times: bool = True
 
+    def __post_init__(self) -> None:
+        if not (self.sequences or self.stages or self.outputs):
+            raise LaunchError("a measurement without a token timeline, a stage or an output")
+        if self.scores and not all(map(math.isfinite, self.scores.values())):
+            raise LaunchError(f"a score is not a finite number: {dict(self.scores)}")
+
     @property
     def longest(self) -> Sequence:
-        """The sequence a person waits longest for: the last to end."""
+        """The sequence a person waits longest for: the last to end; one without tokens where there is none."""
         if len(self.sequences) == 1:
             return self.sequences[0]
-        return max(self.sequences, key=lambda s: (s.at_ns[-1] if s.at_ns else 0, s.output_tokens))
+        return max(
+            self.sequences,
+            key=lambda s: (s.at_ns[-1] if s.at_ns else 0, s.output_tokens),
+            default=_NO_TOKENS,
+        )
 
     @property
     def events(self) -> tuple[TokenEvent, ...]:
@@ -260,7 +315,7 @@ class Measurement:
         """Tokens of the longest input of the request."""
         if len(self.sequences) == 1:
             return self.sequences[0].input_tokens
-        return max(s.input_tokens for s in self.sequences)
+        return max((s.input_tokens for s in self.sequences), default=0)
 
     @property
     def batch_size(self) -> int:

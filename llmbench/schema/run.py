@@ -103,6 +103,19 @@ class Provenance:
     kv_values: Bytes | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadSettings:
+    """The kind of work a request is, and its parameters.
+
+    *primary_metrics* are those whose means decide a comparison first. They are recorded with the run, so that a reader
+    needs no list of workloads.
+    """
+
+    kind: str = "text"
+    parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    primary_metrics: tuple[str, ...] = ("first_token", "tpot")
+
+
 class ModelCache(enum.Enum):
     """What a launch found in the folder of compiled models: nothing is kept, nothing yet, or the model itself.
 
@@ -153,10 +166,10 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InForce:
-    """What the engine really uses, read back after loading; a key is missing where it does not say.
+class EffectiveSettings:
+    """What the engine really uses, read back after loading; a key is missing where it reports nothing.
 
-    *split* is what the tensor-parallel policy does here, ``None`` where it was not asked for.
+    *split* is what the tensor-parallel policy does here, ``None`` where it was not requested.
     """
 
     properties: Mapping[str, str] = field(default_factory=dict)
@@ -167,8 +180,8 @@ class InForce:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """Where a launch was held, as its worker found it before it loaded the model.
+class Pinning:
+    """What a launch was pinned to, as its worker read it back before it loaded the model.
 
     *cpus* are those it may use, on *sockets*; *memory* is its memory policy as the kernel writes it (``default``,
     ``bind:0``), ``None`` on a kernel without NUMA. *pages* has its bytes on each NUMA node after loading.
@@ -187,7 +200,7 @@ class Launch:
 
     *model_cache* is how it found the folder of compiled models, ``None`` where that is not known.
     *block* is the round of launches it was made in, one of each cell; ``None`` where that was not recorded.
-    *versions* are those of the software in the worker's own environment. *index* counts from 0; what people read counts
+    *environment* is that of its worker, ``None`` where it is the run's. *index* counts from 0; what people read counts
     from 1.
     """
 
@@ -195,12 +208,12 @@ class Launch:
     cell: int
     started_at: str
     block: int | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
+    environment: Environment | None = None
     load_s: float | None = None
     model_cache: ModelCache | None = None
     load_memory: Memory | None = None
-    in_force: InForce = field(default_factory=InForce)
-    held: Held = field(default_factory=Held)
+    effective: EffectiveSettings = field(default_factory=EffectiveSettings)
+    pinned: Pinning = field(default_factory=Pinning)
     outcome: Outcome = Outcome.ABORTED
     failure: Failure | None = None
     measurements: tuple[Measurement, ...] = ()
@@ -208,7 +221,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Configurations (the cells of a sweep; one where nothing varies), environment, and launches.
+    """Configurations (the cells of a sweep; one where nothing varies), workload, environment, and launches.
 
     *origins* has the origin of each cell's model, and is empty where all measure that of *provenance*.
     """
@@ -223,6 +236,7 @@ class Run:
     is_complete: bool = False
     source: str | None = None
     origins: tuple[Provenance, ...] = ()
+    workload: WorkloadSettings = field(default_factory=WorkloadSettings)
 
     @property
     def model(self) -> str:
@@ -243,6 +257,6 @@ class Run:
         return self.origins[cell] if self.origins else self.provenance
 
     def software_of(self, cell: int) -> Mapping[str, str]:
-        """Versions in the environment of a cell's workers; in that of their parent, where no launch told its own."""
-        told = (launch.versions for launch in self.launches if launch.cell == cell and launch.versions)
-        return next(told, self.environment.versions)
+        """Versions in the environment of a cell's workers; the run's where no launch recorded another."""
+        found = (launch.environment for launch in self.launches if launch.cell == cell and launch.environment)
+        return next(found, self.environment).versions

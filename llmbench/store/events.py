@@ -1,6 +1,7 @@
-"""The lines of a run file: what each says, as a line of JSON and back.
+"""The lines of a run file: the type of each, as a line of JSON and back.
 
-Line 1 is the header; then come launch started, measurement, launch ended, run ended.
+Line 1 is the header; then come launch started, measurement, launch ended, run ended. ``docs/run-file.md`` describes
+each field. Lines of schema 1 are translated to schema 2 key by key (`schema_1`) and then read like any other.
 """
 
 import dataclasses
@@ -16,51 +17,73 @@ from llmbench.files.redaction import redact_tree
 from llmbench.files.strict_json import distinct_keys
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
-from llmbench.schema.run import Environment, Failure, Held, InForce, ModelCache, Outcome, Provenance
+from llmbench.schema.run import (
+    EffectiveSettings,
+    Environment,
+    Failure,
+    ModelCache,
+    Outcome,
+    Pinning,
+    Provenance,
+    WorkloadSettings,
+)
 from llmbench.schema.units import Seconds
+from llmbench.store import schema_1
 
-RUN_SCHEMA = 1
+RUN_SCHEMA = 2
+READABLE_SCHEMAS = (1, 2)
 _SINGLE_KEYS = (b'"event":', b'"launch":', b'"is_warmup":', b'"start_ns":', b'"end_ns":', b'"sequences":')
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What was asked for and on what, known before the first launch."""
+    """What is measured and on which machine, known before the first launch.
+
+    *provenance* is that of the model; *origins* has one a configuration where they measure several models.
+    """
 
     id: str
     started_at: str
     version: str
-    cells: Annotated[tuple[RunConfig, ...], msgspec.Meta(min_length=1)]
+    configurations: Annotated[tuple[RunConfig, ...], msgspec.Meta(min_length=1)]
     environment: Environment
     provenance: Provenance
     origins: tuple[Provenance, ...] = ()
+    workload: WorkloadSettings = dataclasses.field(default_factory=WorkloadSettings)
     schema: int = RUN_SCHEMA
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchStarted:
-    """A worker loaded the model; *load_s* is read + compile. The others are those of a `Launch`."""
+    """A worker loaded the model; *load_s* is read + compile. The others are those of a `Launch`.
+
+    *configuration* is an index into the header's. *environment* has the fields of the header's environment that differ
+    for this launch, and is ``None`` where none does.
+    """
 
     launch: int
-    cell: int
+    configuration: int
     started_at: str
     block: int | None = None
-    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    environment: Mapping[str, Any] | None = None
     load_s: Seconds | None = None
     model_cache: ModelCache | None = None
     load_memory: Memory | None = None
-    in_force: InForce = dataclasses.field(default_factory=InForce)
-    held: Held = dataclasses.field(default_factory=Held)
+    effective: EffectiveSettings = dataclasses.field(default_factory=EffectiveSettings)
+    pinned: Pinning = dataclasses.field(default_factory=Pinning)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchEnded:
-    """A worker is gone, and how; *failure* says why where it failed. *cell* is read where no start was written."""
+    """A worker ended, and how; *failure* is why it failed.
+
+    *configuration* is read where no start was written.
+    """
 
     launch: int
     outcome: Outcome
     failure: Failure | None = None
-    cell: int = 0
+    configuration: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,21 +134,21 @@ def encode(event: Event, hidden: Sequence[str] = ()) -> bytes:
 
 
 def schema_of(line: bytes) -> int:
-    """The schema that a header says it has; ours where the line is no JSON, which is another fault."""
+    """Return the schema that a header states; the current one where the line is no JSON, which is another fault."""
     try:
         return _TAG.decode(line).schema
     except (ValueError, RecursionError):
         return RUN_SCHEMA
 
 
-def decode(line: bytes) -> Event:
-    """The event of a line, its types and values checked; raises BadLineError."""
+def decode(line: bytes, schema: int = RUN_SCHEMA) -> Event:
+    """Return the event of a line in a file of this *schema*, its types and values checked; raises BadLineError."""
     try:
-        decoder = _DECODERS.get(_name(line))
+        decoder = _DECODERS.get(name := _name(line))
         if decoder is None:
             raise BadLineError("an event of an unknown name")
         _check_keys(line, decoder.type)
-        return decoder.decode(line)
+        return decoder.decode(schema_1.translate(name, line) if schema == 1 else line)
     except (ValueError, RecursionError) as error:  # those of msgspec and of Unicode are ValueErrors
         raise BadLineError(str(error)) from error
     except LlmbenchError as error:
@@ -138,13 +161,10 @@ def _name(line: bytes) -> str:
 
 
 def _check_keys(line: bytes, kind: type[Any]) -> None:
-    """Refuse a key that stands twice; of measurements, which are many, only those that matter most are counted.
+    """Refuse a duplicate key; measurements, which are many, are parsed for it only where a key that matters may be one.
 
-    No measurement is read without one of each of these. A quote inside a text is escaped, so a key with its quotes
+    We write each of these keys once into every measurement. A quote inside a text is escaped, so a key with its quotes
     is never part of one.
     """
-    if kind is Measurement:
-        if sum(map(line.count, _SINGLE_KEYS)) > len(_SINGLE_KEYS):
-            raise ValueError("a key stands twice")
-    else:
+    if kind is not Measurement or sum(map(line.count, _SINGLE_KEYS)) > len(_SINGLE_KEYS):
         json.loads(line, object_pairs_hook=distinct_keys)

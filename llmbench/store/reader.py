@@ -5,18 +5,30 @@ import dataclasses
 import io
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import jsonlines
+import msgspec
 
 from llmbench.errors import InputError
 from llmbench.files.redaction import redact
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Launch, Run
+from llmbench.schema.run import Environment, Launch, Run
 from llmbench.store import events
-from llmbench.store.events import BadLineError, Event, Header, LaunchEnded, LaunchStarted, RunEnded, decode
+from llmbench.store.events import (
+    READABLE_SCHEMAS,
+    RUN_SCHEMA,
+    BadLineError,
+    Event,
+    Header,
+    LaunchEnded,
+    LaunchStarted,
+    RunEnded,
+    decode,
+)
 
 MAX_LINE_BYTES = 256 << 20
 
@@ -52,13 +64,14 @@ def read_contents(path: Path, *, salvage: bool = False) -> Contents:
     """
     warnings: list[str] = []
     assembly: _Assembly | None = None
+    schema = RUN_SCHEMA
     for number, line, is_whole in _lines(path):
         try:
-            event = _first(path, line) if assembly is None else decode(line)
             if assembly is None:
-                assembly = _Assembly(event, salvage=salvage)
+                schema = _schema(path, line)
+                assembly = _Assembly(decode(line, schema), salvage=salvage)
             else:
-                assembly.add(event)
+                assembly.add(decode(line, schema))
         except BadLineError as error:
             if not is_whole:
                 warnings.append(f"{path.name}:{number}: incomplete last line ignored")
@@ -89,7 +102,7 @@ def read_run_header(path: Path) -> Run | None:
     """What a run file's first line says, as a run without launches; ``None`` where it is no run file of ours."""
     try:
         _, line, _ = next(_lines(path))
-        return _Assembly(_first(path, line), salvage=False).run()
+        return _Assembly(decode(line, _schema(path, line)), salvage=False).run()
     except (StopIteration, InputError, BadLineError):
         return None
 
@@ -112,15 +125,15 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
         ) from error
 
 
-def _first(path: Path, line: bytes) -> Event:
-    """The event of the first line, whose schema is looked at before anything else."""
+def _schema(path: Path, line: bytes) -> int:
+    """The schema of the first line, read before anything else."""
     schema = events.schema_of(line)
-    if schema != events.RUN_SCHEMA:
+    if schema not in READABLE_SCHEMAS:
         raise InputError(
-            f"{path}:1: schema {schema}; this llmbench reads {events.RUN_SCHEMA}",
+            f"{path}:1: schema {schema}; this llmbench reads {' and '.join(map(str, READABLE_SCHEMAS))}",
             hint="use the llmbench that wrote it",
         )
-    return decode(line)
+    return schema
 
 
 class _Assembly:
@@ -144,7 +157,9 @@ class _Assembly:
             case Measurement():
                 self._measure(event)
             case LaunchEnded():
-                launch = self._launches.get(event.launch) or self._unstarted(event.launch, event.cell)
+                launch = self._launches.get(event.launch) or self._unstarted(
+                    event.launch, event.configuration
+                )
                 self._launches[event.launch] = dataclasses.replace(
                     launch, outcome=event.outcome, failure=event.failure
                 )
@@ -158,18 +173,32 @@ class _Assembly:
         """A launch begins."""
         if event.launch in self._launches:
             raise BadLineError(f"launch {event.launch} started before")
-        self._check_cell(event.cell)
+        self._check_cell(event.configuration)
         fields = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
-        index = fields.pop("launch")
-        self._launches[index] = Launch(index=index, **fields)
+        index, cell = fields.pop("launch"), fields.pop("configuration")
+        fields["environment"] = self._environment(event.environment)
+        self._launches[index] = Launch(index=index, cell=cell, **fields)
+
+    def _environment(self, differences: Mapping[str, Any] | None) -> Environment | None:
+        """The environment of a launch, ``None`` where it is the header's."""
+        if not differences:
+            return None
+        usual = self._header.environment
+        try:
+            own = msgspec.convert(
+                msgspec.to_builtins(usual, str_keys=True) | differences, Environment, str_keys=True
+            )
+        except msgspec.ValidationError as error:
+            raise BadLineError(str(error)) from error
+        return own if own != usual else None
 
     def _measure(self, m: Measurement) -> None:
         """A request of a launch; where its start is lost, it is taken for one of the only configuration."""
         if m.launch not in self._launches:
-            if not self._salvage or len(self._header.cells) > 1:
+            if not self._salvage or len(self._header.configurations) > 1:
                 raise BadLineError(f"a measurement of launch {m.launch}, which never started")
             self._unstarted(m.launch, 0)
-        config = self._header.cells[self._launches[m.launch].cell]
+        config = self._header.configurations[self._launches[m.launch].cell]
         if m.prompt >= len(config.prompts):
             raise BadLineError(f"a measurement of prompt {m.prompt}: there are {len(config.prompts)}")
         self._measured.setdefault(m.launch, []).append(m)
@@ -182,8 +211,10 @@ class _Assembly:
 
     def _check_cell(self, cell: int) -> None:
         """Refuse the number of a configuration that the header does not have."""
-        if not 0 <= cell < len(self._header.cells):
-            raise BadLineError(f"a launch of configuration {cell}: there are {len(self._header.cells)}")
+        if not 0 <= cell < len(self._header.configurations):
+            raise BadLineError(
+                f"a launch of configuration {cell}: there are {len(self._header.configurations)}"
+            )
 
     def unended(self) -> tuple[int, ...]:
         """The launches whose end has not come."""
@@ -197,7 +228,8 @@ class _Assembly:
         )
         fields = {f.name: getattr(self._header, f.name) for f in dataclasses.fields(Header)}
         del fields["schema"]
-        return Run(**fields, launches=launches, is_complete=self._is_complete)
+        cells = fields.pop("configurations")
+        return Run(**fields, cells=cells, launches=launches, is_complete=self._is_complete)
 
 
 def is_run_file(path: Path) -> bool:

@@ -4,6 +4,7 @@ Writing is ours, because a line must be one ``write`` call; what a line says is 
 """
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import os
@@ -12,11 +13,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from llmbench.errors import InputError, OutputError
 from llmbench.files.atomic import sync
 from llmbench.files.redaction import secret_values
 from llmbench.schema.measurement import Measurement
-from llmbench.store.events import BadLineError, Event, Header, decode, encode
+from llmbench.store.events import (
+    RUN_SCHEMA,
+    BadLineError,
+    Event,
+    Header,
+    LaunchStarted,
+    decode,
+    encode,
+    schema_of,
+)
 
 _TAIL_BYTES = 1 << 16
 
@@ -27,6 +39,7 @@ class RunFile:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.measurements = 0
+        self._environment: dict[str, object] = {}
         self._descriptor = descriptor
         self._hidden = secret_values(os.environ)
         self._is_torn = False
@@ -56,15 +69,43 @@ class RunFile:
 
     @classmethod
     def reopen(cls, path: Path) -> Self:
-        """A run file that was cut short, open to go on; a torn last line is cut off by the first append.
+        """Open a run file that was cut short, to go on; a torn last line is cut off by the first append.
 
         Raises:
-            InputError: it is not there, or another process writes to it.
+            InputError: it is not there, another process writes to it, or it has an older schema: lines of two schemas
+                never stand in one file.
         """
         with _unopened(path, overwrite=False):
             file = cls(path, _opened(path, os.O_RDWR))
+        try:
+            file._read_header()
+        except BaseException:
+            file.close()
+            raise
         file._is_torn = True
         return file
+
+    def _read_header(self) -> None:
+        with self.path.open("rb") as lines:
+            line = lines.readline()
+        schema = schema_of(line)
+        if schema < RUN_SCHEMA:
+            raise InputError(
+                f"{self.path} has schema {schema}: it can be read and compared, but not resumed",
+                hint="start a new run, and compare it with this one",
+            )
+        with contextlib.suppress(BadLineError):
+            self._use(decode(line))
+
+    def _use(self, event: Event) -> Event:
+        """Return an event as it is written: of a launch's environment, what differs from the header's."""
+        if isinstance(event, Header):
+            self._environment = msgspec.to_builtins(event.environment, str_keys=True)
+        if not isinstance(event, LaunchStarted) or event.environment is None:
+            return event
+        usual = self._environment
+        own = {name: value for name, value in event.environment.items() if usual.get(name, ...) != value}
+        return dataclasses.replace(event, environment=own or None)
 
     def append(self, event: Event) -> None:
         """Write one event and wait until it is on the disk.
@@ -72,7 +113,7 @@ class RunFile:
         Raises:
             OutputError: the disk is full or gone; what stood in the file before stands there still.
         """
-        line = encode(event, self._hidden)
+        line = encode(self._use(event), self._hidden)
         before = os.fstat(self._descriptor).st_size
         try:
             if self._is_torn:

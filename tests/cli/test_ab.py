@@ -59,7 +59,7 @@ def test_a_block_has_one_launch_of_each_in_random_order(llmbench: Run, tmp_path:
     assert {0, 1} == {cell for _, cell in order[::2]}
     assert [FAST, SLOW] == [config.model for config in run.cells]
     assert run.is_complete
-    assert all("python" in launch.versions for launch in run.launches)
+    assert all(launch.environment is None for launch in run.launches)
 
 
 def test_the_run_file_is_compared_again(llmbench: Run) -> None:
@@ -172,7 +172,7 @@ def test_the_python_of_another_environment_measures(llmbench_process: Run, tmp_p
     assert [None, sys.executable] == [cell.interpreter for cell in run.cells]
     assert f"changed: interpreter: not set -> {sys.executable}" in done.stdout.replace("\n", "")
     assert {".".join(map(str, sys.version_info[:3]))} == {
-        launch.versions["python"] for launch in run.launches
+        run.software_of(launch.cell)["python"] for launch in run.launches
     }
 
 

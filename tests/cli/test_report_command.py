@@ -15,7 +15,7 @@ from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
 from llmbench.render.csv import LLM_BENCH_COLUMNS, llm_bench_csv
 from llmbench.render.json import llm_bench_json
-from llmbench.schema.run import InForce, MemoryRate, ModelCache, Run
+from llmbench.schema.run import EffectiveSettings, MemoryRate, ModelCache, Run
 from llmbench.store import reader
 from tests import run_files
 
@@ -38,7 +38,7 @@ def on_metal(run: Run) -> Run:
         dataclasses.replace(
             launch,
             model_cache=state,
-            in_force=InForce(properties={"KV_CACHE_PRECISION": "u8"}),
+            effective=EffectiveSettings(properties={"KV_CACHE_PRECISION": "u8"}),
             measurements=tuple(dataclasses.replace(m, energy_j=3.5) for m in launch.measurements),
         )
         for launch, state in zip(run.launches, (ModelCache.COLD, ModelCache.WARM), strict=True)

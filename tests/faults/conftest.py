@@ -177,14 +177,16 @@ def write_run(run: WholeRun, path: Path) -> None:
             id=run.id,
             started_at=run.started_at,
             version=run.version,
-            cells=run.cells,
+            configurations=run.cells,
             environment=run.environment,
             provenance=run.provenance,
         )
     ]
     for launch in run.launches:
         lines.append(
-            LaunchStarted(launch=launch.index, cell=launch.cell, started_at=launch.started_at, load_s=1.0)
+            LaunchStarted(
+                launch=launch.index, configuration=launch.cell, started_at=launch.started_at, load_s=1.0
+            )
         )
         lines += launch.measurements
         lines.append(LaunchEnded(launch=launch.index, outcome=launch.outcome))

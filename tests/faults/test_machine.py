@@ -198,7 +198,7 @@ def test_row_30_real_neighbours_are_seen(
     assert "others took" in done.stdout
     for m in measured:
         assert m.conditions is not None
-        assert m.conditions.foreign_s > 0.25 * m.conditions.wall_s * m.conditions.cpus
+        assert m.conditions.interference_s > 0.25 * m.conditions.wall_s * m.conditions.cpus
 
 
 _MACHINE = {
@@ -256,7 +256,7 @@ def test_row_31_throttled_requests_are_told(
     """A run of which one request was throttled (injected): exit 0 and told, by the report as by the run itself."""
     run = story_of()
     launch, *others = run.launches
-    hot = Conditions(wall_s=1.0, cpus=2, own_s=1.0, foreign_s=0.0, throttle_events=3)
+    hot = Conditions(wall_s=1.0, cpus=2, worker_s=1.0, interference_s=0.0, throttle_events=3)
     requests = list(launch.measurements)
     requests[4] = dataclasses.replace(requests[4], conditions=hot)
     changed = dataclasses.replace(launch, measurements=tuple(requests))

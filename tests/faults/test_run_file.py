@@ -332,7 +332,7 @@ def test_row_06_a_run_file_in_use_is_refused_with_the_process(
 def test_row_34_a_run_file_of_another_schema_is_refused(llmbench: Run, run_file: Path) -> None:
     """Exit 2 with both numbers, whatever else the other schema has changed."""
     header, *rest = run_file.read_text().splitlines()
-    other = json.loads(header) | {"schema": 3, "cells": "another type"}
+    other = json.loads(header) | {"schema": 3, "configurations": "another type"}
     run_file.write_text("\n".join([json.dumps(other), *rest]))
     for command in (("report", "show", "reports/real.jsonl"), ("run", "--resume", "reports/real.jsonl")):
         done = llmbench(*command)

@@ -30,18 +30,18 @@ def hostile_run(story_of: Callable[..., WholeRun], tmp_path: Path) -> Path:
     lines = []
     for line in (tmp_path / "x.jsonl").read_text().splitlines():
         event = json.loads(line)
-        if "cells" in event:
+        if "configurations" in event:
             event["environment"]["cpu_model"] = event["environment"]["kernel"] = _HOSTILE
             event["provenance"] |= dict.fromkeys(("source_id", "revision", "weight_format", "path"), _HOSTILE)
             event["id"] = _HOSTILE
-            for cell in event["cells"]:
+            for cell in event["configurations"]:
                 cell["model"] = _HOSTILE
                 cell["properties"] = {_HOSTILE: _HOSTILE}
                 for prompt in cell["prompts"]:
                     prompt["set"] = _HOSTILE
-        if "in_force" in event:
-            event["in_force"]["notes"] = [_HOSTILE]
-            event["in_force"]["properties"] = {_HOSTILE: _HOSTILE}
+        if "effective" in event:
+            event["effective"]["notes"] = [_HOSTILE]
+            event["effective"]["properties"] = {_HOSTILE: _HOSTILE}
         if "sequences" in event:
             event["suspicions"] = [_HOSTILE] if event["iteration"] == 1 else []
             event["sequences"][0]["text"] = _HOSTILE

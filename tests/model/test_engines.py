@@ -104,7 +104,7 @@ def test_pytorch_runs_the_published_model(measure: Measure, real_folder: Path) -
     run = measure(real_folder, "-f", "pt", "-lc", "DTYPE=float32", "-n", "1", "-ic", "4", "-bs", "2")
     (m,) = _measured(run)
 
-    assert "float32" == run.launches[0].in_force.properties["DTYPE"]
+    assert "float32" == run.launches[0].effective.properties["DTYPE"]
     assert [4, 4] == [s.output_tokens for s in m.sequences]
     assert () == m.suspicions
 
@@ -146,7 +146,7 @@ def test_a_compiled_model_says_the_same_and_compiles_in_the_warm_up(
     warmups = [m for m in run.launches[0].measurements if m.is_warmup]
 
     assert _tokens(measure(published, *options)) == _tokens(run)
-    assert "inductor" == run.launches[0].in_force.properties["TORCH_COMPILE"]
+    assert "inductor" == run.launches[0].effective.properties["TORCH_COMPILE"]
     assert any("torch.compile compiled" in said for m in warmups for said in m.suspicions)
     assert [()] * 6 == [m.suspicions for m in _measured(run)]
 
@@ -190,7 +190,7 @@ def test_beams_take_steps_of_all_and_the_whole_length(measure: Measure, demo_ir:
 
     assert [(12, 12)] * 2 == [(s.output_tokens, len(s.token_ids)) for s in m.sequences]
     assert () == m.suspicions
-    assert any("a step of all 3 beams" in note for note in run.launches[0].in_force.notes)
+    assert any("a step of all 3 beams" in note for note in run.launches[0].effective.notes)
 
 
 def test_sampling_follows_the_seed(measure: Measure, demo_ir: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_scheduler_s_parts_are_in_force(measure: Measure, demo_ir: Path) -> No
     for given, switch in part.items():
         run = measure(demo_ir, "--cb-config", given, "--input-tokens", "400", "-n", "1", "-ic", "4")
 
-        assert "true" == run.launches[0].in_force.scheduler[switch]
+        assert "true" == run.launches[0].effective.scheduler[switch]
         assert () == _measured(run)[0].suspicions
 
 
@@ -292,7 +292,7 @@ def test_an_adapter_changes_what_is_said(
     run = measure(folder, *options, *adapters)
 
     assert _tokens(measure(folder, *options)) != _tokens(run)
-    assert {"lora 1.safetensors", "lora 30.safetensors"} <= run.launches[0].in_force.properties.keys()
+    assert {"lora 1.safetensors", "lora 30.safetensors"} <= run.launches[0].effective.properties.keys()
     done = llmbench("run", "-m", str(demo_ir), *options, "--lora", lora[0])
     assert 2 == done.returncode
     assert "fit nothing in this model" in done.stderr
@@ -376,7 +376,7 @@ def _is_rate_of_the_wall(made: Generation) -> bool:
 
 def _calm(seen: Conditions) -> bool:
     """Whether others left the CPUs alone, by the rule for a measurement."""
-    return seen.foreign_s < 0.05 * seen.wall_s * seen.cpus + TICKS_ALLOWED_S * seen.cpus
+    return seen.interference_s < 0.05 * seen.wall_s * seen.cpus + TICKS_ALLOWED_S * seen.cpus
 
 
 @pytest.mark.parametrize("way", ["genai pa", "genai sdpa", "core"])

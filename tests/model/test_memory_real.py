@@ -59,7 +59,7 @@ def test_every_engine_tells_its_bandwidth(
     assert weights is not None
     read = weights + row.config.batch_size * 36.5 * KV_VALUES
 
-    assert "u8" == run.launches[0].in_force.properties["KV_CACHE_PRECISION"]
+    assert "u8" == run.launches[0].effective.properties["KV_CACHE_PRECISION"]
     assert pytest.approx(read / row.summaries["next_token"].median) == row.summaries["bandwidth"].median
     assert re.search(r"next tokens: \d+\.\d+ GB/s of weights and KV cache", said)
     assert ModelCache.OFF is run.launches[0].model_cache

@@ -77,7 +77,7 @@ def test_the_seed_command_for_one_socket(pair: Call, demo_ir: Path, tmp_path: Pa
     assert "distribution policy=none" in done.stdout
     run = _run(tmp_path)
     assert placement_proof.effect(run, 0) is None
-    assert (0, 1) == run.launches[0].held.sockets
+    assert (0, 1) == run.launches[0].pinned.sockets
 
 
 def test_the_seed_command_for_two_sockets(pair: Call, demo_ir: Path, tmp_path: Path) -> None:
@@ -121,10 +121,10 @@ def test_a_socket_is_held_to(pair: Call, demo_ir: Path, tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     run = _run(tmp_path)
-    held = run.launches[0].held
+    pinned = run.launches[0].pinned
     placed = placement_proof.prove(run, 0)
-    assert (1,) == held.sockets
-    assert "memory is not bound to node 1" in held.warnings[0]
+    assert (1,) == pinned.sockets
+    assert "memory is not bound to node 1" in pinned.warnings[0]
     assert placed is not None
     assert [1] == [work.socket for work in placed.placement.sockets]
     assert "socket 1 worked; these launches were held to it: 100 % of the CPU time" in done.stdout
@@ -136,8 +136,8 @@ def test_without_numactl_threads_are_held_all_the_same(pair: Call, demo_ir: Path
 
     assert done.returncode == 0, done.stderr
     (launch,) = _run(tmp_path).launches
-    assert ((0,), "default") == (launch.held.sockets, launch.held.memory)
-    assert "numactl is not installed" in launch.held.warnings[0]
+    assert ((0,), "default") == (launch.pinned.sockets, launch.pinned.memory)
+    assert "numactl is not installed" in launch.pinned.warnings[0]
     refused = pair(*_arguments(demo_ir, "--membind", "0", "--overwrite"), PATH=str(tmp_path))
     assert (4, True) == (refused.returncode, "without numactl" in refused.stderr)
 
@@ -232,7 +232,7 @@ def test_sockets_gives_its_whole_table(pair: Call, demo_ir: Path, tmp_path: Path
 
 def _threads(run: Run, cell: int) -> int:
     """The threads in force in the launches of a cell."""
-    (found,) = {x.in_force.properties["INFERENCE_NUM_THREADS"] for x in run.launches if x.cell == cell}
+    (found,) = {x.effective.properties["INFERENCE_NUM_THREADS"] for x in run.launches if x.cell == cell}
     return int(found)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from llmbench.analysis.placement_proof import effect
 from llmbench.analysis.report import varied_settings
-from llmbench.schema.run import InForce, Outcome, Provenance, Run
+from llmbench.schema.run import EffectiveSettings, Outcome, Provenance, Run
 
 _NO_CHANGE = frozenset({"model", "weight_format", "launches"})
 """Settings that tell where or how often, not what; the weight format is told with the model's files."""
@@ -132,7 +132,7 @@ def _machine(run: Run) -> dict[str, str]:
 def _in_force(run: Run) -> dict[str, str]:
     """What the engine used in the first launch that finished."""
     launch = next((found for found in run.launches if found.outcome is Outcome.FINISHED), None)
-    found = launch.in_force if launch else InForce()
+    found = launch.effective if launch else EffectiveSettings()
     what = effect(run, launch.cell) if launch else None
     return {
         "tensor_parallel": what.value if what else "",

@@ -26,7 +26,7 @@ from llmbench.models.integrity import MODEL_XML
 from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Finish
-from llmbench.schema.run import InForce
+from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
 
 _PASSED_THROUGH = {"Convert", "Add", "Multiply", "Divide", "Tanh", "Transpose"}
@@ -67,7 +67,7 @@ class CoreSession:
         self._request = compiled.create_infer_request()
         self._tensor = openvino.Tensor
         said = "the last position is sliced before the last MatMul" if is_sliced else "no last-position slice"
-        self.in_force = InForce(properties=read_back(compiled), attention="SDPA", notes=(said,))
+        self.effective = EffectiveSettings(properties=read_back(compiled), attention="SDPA", notes=(said,))
         import openvino_genai
 
         tokenizer = Tokenizer(openvino_genai.Tokenizer(config.model))

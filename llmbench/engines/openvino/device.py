@@ -8,7 +8,7 @@ from typing import Any
 
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.schema.config import PropertyValue, RunConfig
-from llmbench.schema.run import InForce
+from llmbench.schema.run import EffectiveSettings
 
 # Accepted by Core and compile_model, though no device lists them.
 _CORE_PROPERTIES = ("CACHE_DIR", "CACHE_MODE", "ENABLE_MMAP", "FORCE_TBB_TERMINATE", "PERF_COUNT")
@@ -116,7 +116,7 @@ def _same(asked: PropertyValue, got: str) -> bool:
     return got.upper() in spellings or got.upper().split(".")[-1] in spellings
 
 
-def check_in_force(config: RunConfig, in_force: InForce) -> tuple[str, ...]:
+def check_effective(config: RunConfig, effective: EffectiveSettings) -> tuple[str, ...]:
     """Sentences on each property that the engine changed in silence.
 
     Raises:
@@ -124,7 +124,7 @@ def check_in_force(config: RunConfig, in_force: InForce) -> tuple[str, ...]:
     """
     changes = []
     for name, asked in compile_properties(config).items():
-        got = in_force.properties.get(name)
+        got = effective.properties.get(name)
         if got is None or _same(asked, got):
             continue
         if name == _THREADS and got.isdigit() and int(got) < int(asked):
@@ -134,7 +134,7 @@ def check_in_force(config: RunConfig, in_force: InForce) -> tuple[str, ...]:
             )
         changes.append(f"{name}: asked {asked}, in force {got}")
     for name, asked in config.scheduler.items():
-        got = in_force.scheduler.get(name)
+        got = effective.scheduler.get(name)
         if got is not None and not _same(asked, got):
             changes.append(f"scheduler's {name}: asked {asked}, in force {got}")
     return tuple(changes)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from llmbench.schema.run import InForce
+from llmbench.schema.run import EffectiveSettings
 
 _SECTION = re.compile(r"^Model: (?P<name>.+)\n(?P<body>(?:  .+\n?)+)", re.MULTILINE)
 _PAIR = re.compile(r"^  (?P<key>[A-Za-z_]+): ?(?P<value>.*)$", re.MULTILINE)
@@ -72,9 +72,9 @@ def _scheduler(log: str) -> dict[str, str]:
     return found
 
 
-def read_in_force(
+def read_effective(
     log: str, *, notes: tuple[str, ...] = (), also: Mapping[str, str] = MappingProxyType({})
-) -> InForce:
+) -> EffectiveSettings:
     """What an engine log of level 2 says is in force for the language model (not its tokenizers).
 
     The properties and the scheduler are printed at load only (seen with OpenVINO GenAI 2026.4), the main model's
@@ -87,7 +87,7 @@ def read_in_force(
     }
     name = models[0]["name"] if models else ""
     draft = {f"draft {key}": value for found in models[1:2] for key, value in _pairs(found["body"]).items()}
-    return InForce(
+    return EffectiveSettings(
         properties=(_pairs(models[0]["body"]) if models else {}) | draft | dict(also),
         scheduler=limits,
         attention="paged attention" if "Paged" in name else "SDPA" if models else None,

@@ -15,13 +15,13 @@ from llmbench.engines.openvino.device import (
     engine_failures,
     import_openvino,
 )
-from llmbench.engines.openvino.engine_log import caught_output, read_in_force
+from llmbench.engines.openvino.engine_log import caught_output, read_effective
 from llmbench.engines.openvino.lora import build_adapters, check_adapters, digest_adapters, note_unused
 from llmbench.engines.openvino.raw_metrics import read_counters, read_sequences
 from llmbench.engines.openvino.scheduler import build_scheduler, prefills_in_chunks
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.schema.config import ASSISTANT_TOKENS, RunConfig
-from llmbench.schema.run import InForce
+from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds, ns_from_us
 
 _ATTENTION = {"pa": "PA", "sdpa": "SDPA"}
@@ -91,7 +91,9 @@ class GenaiSession:
         with caught_output() as said, caught_output(2) as warned, engine_failures("loading"):
             self._pipeline = self._genai.LLMPipeline(config.model, config.device, **options)
         notes = (*_notes(config), *note_unused(config, warned.text))
-        self.in_force: InForce = read_in_force(said.text, notes=notes, also=digest_adapters(config))
+        self.effective: EffectiveSettings = read_effective(
+            said.text, notes=notes, also=digest_adapters(config)
+        )
         self._native_tokenizer = self._pipeline.get_tokenizer()
         tokenizer = Tokenizer(self._native_tokenizer)
         self.bos_id = tokenizer.bos_id

@@ -37,8 +37,8 @@ class Compiled:
         folder = Path(name) if name else None
         return cls(folder=folder, files=_files(folder))
 
-    def state(self, in_force: Mapping[str, str], maps: Path = _MAPS) -> ModelCache | None:
-        """What was made of it, after the load; *in_force* are the properties read back, *maps* the files in memory.
+    def state(self, effective: Mapping[str, str], maps: Path = _MAPS) -> ModelCache | None:
+        """What was made of it, after the load; *effective* are the properties read back, *maps* the files in memory.
 
         A file that was written is a model that was compiled. Where none was, one that is mapped, or a compiled model
         that says so, was taken from there; else ``None``: the engine may have read it, or not have cared.
@@ -49,7 +49,7 @@ class Compiled:
         written = {name for name, state in after.items() if self.files.get(name) != state}
         if written:
             return ModelCache.REFUSED if written & set(self.files) else ModelCache.COLD
-        is_told = in_force.get(_LOADED, "").upper() in {"YES", "TRUE"}
+        is_told = effective.get(_LOADED, "").upper() in {"YES", "TRUE"}
         return ModelCache.WARM if is_told or self._is_mapped(maps) else None
 
     def _is_mapped(self, maps: Path) -> bool:

@@ -17,7 +17,7 @@ from llmbench.errors import MachineError
 from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Finish
-from llmbench.schema.run import InForce
+from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
 
 
@@ -45,7 +45,7 @@ class GenerateSession:
         tokenizer: Tokenizer,
         config: RunConfig,
         *,
-        in_force: InForce,
+        effective: EffectiveSettings,
         compiler: Compiler | None = None,
     ) -> None:
         from transformers import GenerationConfig
@@ -54,7 +54,7 @@ class GenerateSession:
         self._compiler = compiler
         self._config = config
         self._eos_id = tokenizer.eos_id
-        self.in_force = in_force
+        self.effective = effective
         self.bos_id = tokenizer.bos_id
         self.encode = tokenizer.encode
         self.go_on = tokenizer.go_on

@@ -19,7 +19,7 @@ from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.generate import GenerateSession, check_packages
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
-from llmbench.schema.run import InForce
+from llmbench.schema.run import EffectiveSettings
 
 
 def _load(config: RunConfig) -> Any:
@@ -57,11 +57,11 @@ class OptimumEngine:
             model = _load(config)
         import openvino_genai
 
-        in_force = InForce(
+        effective = EffectiveSettings(
             properties=read_back(model.request.get_compiled_model()),
             attention="SDPA",
             notes=("logits are computed for every position of a prompt, as the IR has it",),
         )
         return GenerateSession(
-            model, Tokenizer(openvino_genai.Tokenizer(config.model)), config, in_force=in_force
+            model, Tokenizer(openvino_genai.Tokenizer(config.model)), config, effective=effective
         )

@@ -12,7 +12,7 @@ from llmbench.engines.transformers.compile import Compiler, check_compiler, plac
 from llmbench.engines.transformers.generate import GenerateSession, check_packages
 from llmbench.errors import InputError, MachineError
 from llmbench.schema.config import RunConfig
-from llmbench.schema.run import InForce
+from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.settings import COMPILER
 
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -110,7 +110,7 @@ class TorchEngine:
             properties[COMPILER] = str(config.properties[COMPILER])
             compiler = Compiler(model, properties[COMPILER])
         kind = getattr(model.config, "_attn_implementation", None)
-        in_force = InForce(properties=properties, attention=kind)
+        effective = EffectiveSettings(properties=properties, attention=kind)
         return GenerateSession(
-            model, Tokenizer(_HubTokenizer(native)), config, in_force=in_force, compiler=compiler
+            model, Tokenizer(_HubTokenizer(native)), config, effective=effective, compiler=compiler
         )

@@ -6,7 +6,7 @@ from llmbench.analysis.comparison.differences import is_foreign
 from llmbench.analysis.report import Report, distinguish, varied_settings
 from llmbench.render.html.document import Cell, Head, Table
 from llmbench.render.text import counted
-from llmbench.schema.run import Environment, InForce, Outcome, Run
+from llmbench.schema.run import EffectiveSettings, Environment, Outcome, Run
 from llmbench.schema.units import format_bytes
 
 MAX_PROMPT = 200
@@ -107,7 +107,7 @@ def _settings(run: Run) -> dict[str, str]:
 def _in_force(run: Run) -> dict[str, str]:
     """What the first launch that finished said."""
     launch = next((found for found in run.launches if found.outcome is Outcome.FINISHED), None)
-    found = launch.in_force if launch else InForce()
+    found = launch.effective if launch else EffectiveSettings()
     return {"attention": found.attention or "", **found.properties, **found.scheduler}
 
 

@@ -3,7 +3,7 @@
 from llmbench.analysis import metrics
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Held, InForce, Split
+from llmbench.schema.run import EffectiveSettings, Pinning, Split
 from llmbench.schema.settings import COMPILER
 from llmbench.schema.units import format_list
 
@@ -20,39 +20,41 @@ _IN_FORCE = (
 )
 
 
-def in_force_lines(in_force: InForce, config: RunConfig) -> tuple[str, ...]:
+def effective_lines(effective: EffectiveSettings, config: RunConfig) -> tuple[str, ...]:
     """What the engine said it uses, read back after loading; only what it said."""
-    properties = in_force.properties
+    properties = effective.properties
     engine = [f"{label}={properties[key]}" for label, key in _IN_FORCE if properties.get(key)]
     way = []
-    if in_force.attention:
-        way.append(f"attention={in_force.attention}")
+    if effective.attention:
+        way.append(f"attention={effective.attention}")
     if "MODEL_DISTRIBUTION_POLICY" in properties:
         way.append(f"distribution policy={properties['MODEL_DISTRIBUTION_POLICY'] or 'none'}")
-    if in_force.scheduler:
-        cached = in_force.scheduler.get("enable_prefix_caching") == "true"
+    if effective.scheduler:
+        cached = effective.scheduler.get("enable_prefix_caching") == "true"
         way.append(f"prefix caching={'ON' if cached else 'off'}")
-        way.append(f"tokens a step={in_force.scheduler.get('max_num_batched_tokens', 'unknown')}")
-        way.append(f"sequences a step={in_force.scheduler.get('max_num_seqs', 'unknown')}")
+        way.append(f"tokens a step={effective.scheduler.get('max_num_batched_tokens', 'unknown')}")
+        way.append(f"sequences a step={effective.scheduler.get('max_num_seqs', 'unknown')}")
     ending = "up to" if config.stop_at_eos else "exactly"
     permuted = "permuted each iteration" if config.prompts[0].is_permuted else "the same each iteration"
     order = "; all iterations of one prompt, then the next one" if config.is_subsequent else ""
     asked = f"{ending} {config.output_tokens} output tokens; prompts {permuted}{order}"
     lines = [", ".join(part) for part in (engine, way) if part]
-    return (*(f"in force: {line}" for line in lines), *(f"NOTE: {note}" for note in in_force.notes), asked)
+    return (*(f"in force: {line}" for line in lines), *(f"NOTE: {note}" for note in effective.notes), asked)
 
 
-def held_lines(held: Held, split: Split | None) -> tuple[str, ...]:
+def pinning_lines(pinned: Pinning, split: Split | None) -> tuple[str, ...]:
     """Where a launch is held, and what tensor parallelism comes to there."""
     found = []
-    if held.cpus:
-        policy = f"; memory policy {held.memory}" if held.memory else ""
-        found.append(f"held to: CPUs {format_list(held.cpus)} of socket {format_list(held.sockets)}{policy}")
+    if pinned.cpus:
+        policy = f"; memory policy {pinned.memory}" if pinned.memory else ""
+        found.append(
+            f"held to: CPUs {format_list(pinned.cpus)} of socket {format_list(pinned.sockets)}{policy}"
+        )
     if split is not None:
         what = f"split over {split.parts} sockets" if split.is_effective else "NOTHING IS SPLIT"
         threads = f"threads {split.without} without the policy, {split.with_policy} with it"
         found.append(f"tensor parallelism: {threads}: {what}")
-    return (*found, *(f"NOTE: {warning}" for warning in held.warnings))
+    return (*found, *(f"NOTE: {warning}" for warning in pinned.warnings))
 
 
 def _iteration_label(measurement: Measurement, config: RunConfig) -> str:
@@ -77,7 +79,7 @@ def request_lines(measurement: Measurement, config: RunConfig) -> tuple[str, str
     parts = [
         f"Input token size: {m.input_tokens}",
         f"Output size: {m.output_tokens}",
-        f"Infer count: {m.asked_tokens}",
+        f"Infer count: {m.requested_tokens}",
         *([f"Tokenization Time: {m.tokenize_ns / 1e6:.2f}ms"] if m.tokenize_ns is not None else []),
         *([f"Detokenization Time: {m.detokenize_ns / 1e6:.2f}ms"] if m.detokenize_ns is not None else []),
         f"Generation Time: {e2e:.2f}s" if e2e is not None else "Generation Time: NA",

@@ -103,7 +103,7 @@ def launch_events(task: Task, worker: WorkerLink) -> Generator[LaunchEvent]:
             launch=task.planned.index,
             outcome=Outcome.FAILED,
             failure=lost.failure,
-            cell=task.planned.cell,
+            configuration=task.planned.cell,
         )
 
 
@@ -119,15 +119,15 @@ def _load(worker: WorkerLink, task: Task) -> LaunchStarted:
     loaded = _expect(Loaded, worker.ask(command, phase="load", limit_s=task.limits.load_s))
     return LaunchStarted(
         launch=task.planned.index,
-        cell=task.planned.cell,
+        configuration=task.planned.cell,
         started_at=started_at,
         block=task.planned.block,
-        versions=loaded.versions,
+        environment={"versions": loaded.versions},
         load_s=loaded.load_s,
         model_cache=loaded.model_cache,
         load_memory=loaded.memory,
-        in_force=loaded.in_force,
-        held=dataclasses.replace(loaded.held, warnings=(*task.binding.warnings, *loaded.held.warnings)),
+        effective=loaded.effective,
+        pinned=dataclasses.replace(loaded.pinned, warnings=(*task.binding.warnings, *loaded.pinned.warnings)),
     )
 
 

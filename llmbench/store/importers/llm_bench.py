@@ -208,7 +208,7 @@ def _llm_bench_request(line: CsvLine, positions: Mapping[int, int]) -> Measureme
         input_tokens=_per_sequence(line, "input_size"),
         started_at=line.text("start"),
         ended_at=line.text("end"),
-        asked_tokens=tokens,
+        requested_tokens=tokens,
         tokenize_ns=ns(line.amount("tokenization_time")),
         detokenize_ns=ns(line.amount("detokenization_time")),
         memory=_memory(line, "max"),

@@ -14,8 +14,8 @@ from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import GENERATION, Prompt, PropertyValue, RunConfig, weight_format_of
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import (
+    EffectiveSettings,
     Environment,
-    InForce,
     Launch,
     ModelCache,
     Outcome,
@@ -207,7 +207,7 @@ def _launch(lines: Sequence[CsvLine], prompts: Mapping[str, Prompt]) -> Launch:
         started_at=first.text("started_at"),
         load_s=None if load_ms is None else load_ms / 1e3,
         model_cache=_model_cache(first),
-        in_force=InForce(notes=notes, split=_split(first)),
+        effective=EffectiveSettings(notes=notes, split=_split(first)),
         outcome=outcome,
         measurements=tuple(_request(line, positions) for line in lines),
     )
@@ -251,7 +251,7 @@ def _request(line: CsvLine, positions: Mapping[str, int]) -> Measurement:
         is_warmup=line.is_true("is_warmup"),
         started_at=line.text("started_at"),
         ended_at=line.text("ended_at"),
-        asked_tokens=line.count("output_tokens"),
+        requested_tokens=line.count("output_tokens"),
         tokenize_ns=ns(line.amount("tokenize_ms")),
         detokenize_ns=ns(line.amount("detokenize_ms")),
         memory=None if memory is None else _memory(memory),

@@ -7,7 +7,7 @@ from llmbench.analysis import bandwidth, report
 from llmbench.analysis.bandwidth import BANDWIDTH, Bounds, Decoding, Reads
 from llmbench.render.sentences.remarks import bandwidth_sentence, bandwidth_sentences
 from llmbench.schema.measurement import Measurement, Placement, SocketWork
-from llmbench.schema.run import Cpu, Held, InForce, Launch, MemoryRate, Provenance, Run, Topology
+from llmbench.schema.run import Cpu, EffectiveSettings, Launch, MemoryRate, Pinning, Provenance, Run, Topology
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
@@ -15,7 +15,7 @@ BuildRun = Callable[..., Run]
 
 ORIGIN = Provenance(path="models/tiny", known=True, weight_bytes=1_000_000, kv_values=1000)
 READS = Reads(weight_bytes=1_000_000, kv_bytes=1000.0)
-U8 = InForce(properties={"KV_CACHE_PRECISION": "u8"})
+U8 = EffectiveSettings(properties={"KV_CACHE_PRECISION": "u8"})
 RATE = MemoryRate(measured_at="2026-01-02T03:04:05+00:00", bytes_per_s=200e6, sockets={0: 120e6, 1: 110e6})
 
 
@@ -28,7 +28,7 @@ def run_with(request_of: Build, launch_of: BuildLaunch, run_of: BuildRun) -> Bui
         environment: Mapping[str, object] | None = None,
         **launch: object,
     ) -> Run:
-        run = run_of([launch_of([request_of([100, 115, 125, 135])], **({"in_force": U8} | launch))])
+        run = run_of([launch_of([request_of([100, 115, 125, 135])], **({"effective": U8} | launch))])
         cell = dataclasses.replace(run.cells[0], **(config or {}))  # type: ignore[arg-type]
         machine = dataclasses.replace(run.environment, **(environment or {}))  # type: ignore[arg-type]
         return dataclasses.replace(run, cells=(cell,), environment=machine, provenance=ORIGIN)
@@ -78,7 +78,7 @@ def test_the_cache_is_counted_in_the_precision_in_force(
     run_with: BuildRun, properties: dict[str, str], kv_bytes: float | None
 ) -> None:
     """1000 numbers a token: 8 bits, 16 bits, or 8 for keys and 4 for values; what is not told is not guessed."""
-    run = run_with(in_force=InForce(properties=properties))
+    run = run_with(effective=EffectiveSettings(properties=properties))
     found = bandwidth.reads(run, run.launches[0])
 
     assert kv_bytes == (found.kv_bytes if found else None)
@@ -107,7 +107,7 @@ def test_a_model_that_is_not_known_and_a_cache_that_is_cut_have_no_bandwidth(run
     """PyTorch has no IR; eviction reads a part of the cache."""
     run = run_with()
     unknown = dataclasses.replace(run, provenance=Provenance(path="x"))
-    cut = run_with(in_force=dataclasses.replace(U8, scheduler={"use_cache_eviction": "true"}))
+    cut = run_with(effective=dataclasses.replace(U8, scheduler={"use_cache_eviction": "true"}))
 
     assert [None, None] == [bandwidth.reads(each, each.launches[0]) for each in (unknown, cut)]
     assert (None,) == report.summarize_run(unknown).bounds
@@ -137,19 +137,19 @@ def test_a_run_is_compared_with_the_memory_it_was_held_to(
 ) -> None:
     """Socket 0 alone gives 120 MB/s and has a cache of 300 bytes; both together 200 MB/s and 700 bytes."""
     machine = {"topology": TWO, "last_caches": {0: 300, 1: 400}, "memory_rate": RATE}
-    (bounds,) = report.summarize_run(run_with(None, machine, held=Held(sockets=sockets))).bounds
+    (bounds,) = report.summarize_run(run_with(None, machine, pinned=Pinning(sockets=sockets))).bounds
 
     assert bounds is not None
     assert told == (bounds.sockets, bounds.cache_bytes, bounds.bytes_per_s)
 
 
 def test_a_run_is_compared_with_the_socket_that_worked(run_with: BuildRun) -> None:
-    """Held nowhere, but only socket 1 was busy: without a policy the engine takes the threads of one socket."""
+    """Pinning nowhere, but only socket 1 was busy: without a policy the engine takes the threads of one socket."""
     machine = {"topology": TWO, "memory_rate": RATE}
-    run = run_with(None, machine, held=Held(sockets=(0, 1)))
+    run = run_with(None, machine, pinned=Pinning(sockets=(0, 1)))
     works = tuple(SocketWork(socket=n, cpus=1, expected_cpus=1, busy_s=float(n)) for n in (0, 1))
     (launch,) = run.launches
-    seen = Placement(wall_s=1.0, own_s=1.0, sockets=works)
+    seen = Placement(wall_s=1.0, worker_s=1.0, sockets=works)
     measured = tuple(dataclasses.replace(m, placement=seen) for m in launch.measurements)
     run = dataclasses.replace(run, launches=(dataclasses.replace(launch, measurements=measured),))
     (bounds,) = report.summarize_run(run).bounds

@@ -34,7 +34,7 @@ def run_saying(request_of: Build, launch_of: Callable[..., Launch], run_of: Buil
                 )
                 ended = Finish.LENGTH if len(ids) == 4 else Finish.STOP
                 sequence = dataclasses.replace(request.sequences[0], token_ids=tuple(ids), finish=ended)
-                requests.append(dataclasses.replace(request, asked_tokens=4, sequences=(sequence,)))
+                requests.append(dataclasses.replace(request, requested_tokens=4, sequences=(sequence,)))
             made.append(launch_of(requests, index=index))
         return run_of(made, cells=(config,))
 
@@ -198,7 +198,7 @@ def test_a_run_that_was_asked_for_less_agrees_as_far_as_it_goes(run_saying: Buil
     """The first two of four tokens, where two were asked for, are the same."""
     two = retold(run_saying([SAME]), lambda s: dataclasses.replace(s, token_ids=(1, 2), at_ns=s.at_ns[:2]))
     launch = two.launches[0]
-    asked = tuple(dataclasses.replace(m, asked_tokens=2) for m in launch.measurements)
+    asked = tuple(dataclasses.replace(m, requested_tokens=2) for m in launch.measurements)
     two = dataclasses.replace(two, launches=(dataclasses.replace(launch, measurements=asked),))
 
     got = places(run_saying([SAME]), two)

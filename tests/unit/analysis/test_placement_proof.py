@@ -12,7 +12,7 @@ from llmbench.render import csv, llm_bench, records
 from llmbench.render.sentences import remarks, verdict
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement, Placement, SocketWork
-from llmbench.schema.run import Cpu, Environment, Held, InForce, Launch, Run, Split, Topology
+from llmbench.schema.run import Cpu, EffectiveSettings, Environment, Launch, Pinning, Run, Split, Topology
 from llmbench.store import events, importers
 
 TENSOR_PARALLEL = {"MODEL_DISTRIBUTION_POLICY": "TENSOR_PARALLEL"}
@@ -22,14 +22,14 @@ TWO = Topology(
 ONE_SOCKET, BOTH = Split(without=1, with_policy=1, parts=1), Split(without=1, with_policy=2, parts=2)
 
 
-def _placed(*busy_s: float, own_s: float | None = None, wall_s: float = 10.0) -> Placement:
-    """One-core sockets that were busy for so long, with the worker's work unless *own_s* is less."""
+def _placed(*busy_s: float, worker_s: float | None = None, wall_s: float = 10.0) -> Placement:
+    """One-core sockets that were busy for so long, with the worker's work unless *worker_s* is less."""
     works = tuple(
         SocketWork(socket=n, cpus=1, expected_cpus=1, busy_s=seconds, threads=1)
         for n, seconds in enumerate(busy_s)
     )
-    own_s = sum(busy_s) if own_s is None else own_s
-    return Placement(wall_s=wall_s, own_s=own_s, sockets=works, migrations=3, pages={0: 300, 1: 100})
+    worker_s = sum(busy_s) if worker_s is None else worker_s
+    return Placement(wall_s=wall_s, worker_s=worker_s, sockets=works, migrations=3, pages={0: 300, 1: 100})
 
 
 def _config(**fields: object) -> RunConfig:
@@ -45,8 +45,8 @@ def ran(
 
     def build(placed: Placement | None, *, split: Split | None = None, **fields: object) -> Run:
         measured = dataclasses.replace(request_of([5.0, 6.0, 7.0]), placement=placed)
-        held = Held(cpus=(0, 1), sockets=(0, 1), memory="default", pages={0: 200, 1: 200})
-        launch = launch_of([measured], in_force=InForce(split=split), held=held)
+        pinned = Pinning(cpus=(0, 1), sockets=(0, 1), memory="default", pages={0: 200, 1: 200})
+        launch = launch_of([measured], effective=EffectiveSettings(split=split), pinned=pinned)
         run = run_of([launch], cells=(_config(**fields),))
         return dataclasses.replace(run, environment=_on_two_sockets(run.environment))
 
@@ -107,7 +107,7 @@ def test_a_launch_held_to_one_socket_says_so(ran: Callable[..., Run]) -> None:
 
 def test_neighbours_can_hide_who_worked(ran: Callable[..., Run]) -> None:
     """Both sockets were busy for 10 s and the worker had 10 s in all: neither idle nor proved, so no row falls."""
-    run = ran(_placed(10.0, 10.0, own_s=10.0), split=BOTH, properties=TENSOR_PARALLEL)
+    run = ran(_placed(10.0, 10.0, worker_s=10.0), split=BOTH, properties=TENSOR_PARALLEL)
     found = placement_proof.prove(run, 0)
 
     assert found is not None

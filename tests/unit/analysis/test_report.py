@@ -7,12 +7,12 @@ import pytest
 from llmbench.analysis import report
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement
-from llmbench.schema.run import Failure, InForce, Launch, ModelCache, Outcome, Provenance, Run
+from llmbench.schema.run import EffectiveSettings, Failure, Launch, ModelCache, Outcome, Provenance, Run
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
 BuildRun = Callable[..., Run]
-NOISY = Conditions(wall_s=1.0, cpus=1, own_s=0.5, foreign_s=0.5)
+NOISY = Conditions(wall_s=1.0, cpus=1, worker_s=0.5, interference_s=0.5)
 FOUR = (0, 10, 20, 30)
 
 
@@ -89,7 +89,7 @@ def test_invalid_requests_are_counted_and_left_out(
 
 def test_reasons_alike_are_told_once(request_of: Build, launch_of: BuildLaunch, run_of: BuildRun) -> None:
     """50 % and 60 % of the CPUs are one kind of reason, two times."""
-    louder = dataclasses.replace(NOISY, foreign_s=0.6)
+    louder = dataclasses.replace(NOISY, interference_s=0.6)
     requests = [request_of([1, 2, 3, 4], conditions=seen) for seen in (NOISY, louder)]
 
     got = report.summarize_run(run_of([launch_of([*requests, *[request_of([1, 2, 3, 4])] * 2])]))
@@ -235,12 +235,12 @@ def test_a_first_token_far_below_the_line_warns(
 
 def test_what_a_reader_must_know_is_said_once(launch_at: Callable[..., Launch], run_of: BuildRun) -> None:
     """Notes of every launch, unknown provenance and unverified files are warnings of the run."""
-    in_force = InForce(notes=("tensor_parallel=ineffective: one socket seen, nothing is split",))
+    effective = EffectiveSettings(notes=("tensor_parallel=ineffective: one socket seen, nothing is split",))
     config = RunConfig(
         model="m", prompts=(Prompt(set="s", index=0, text="Hello"),), output_tokens=4, is_verified=False
     )
     run = run_of(
-        [launch_at([100], in_force=in_force), launch_at([100], index=1, in_force=in_force)],
+        [launch_at([100], effective=effective), launch_at([100], index=1, effective=effective)],
         cells=(config,),
         provenance=Provenance(path="m"),
     )

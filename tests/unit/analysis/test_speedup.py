@@ -11,7 +11,7 @@ from llmbench.errors import InputError, MachineError
 from llmbench.render.terminal import speedup as rendered
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement, Memory
-from llmbench.schema.run import Cpu, InForce, Launch, Run, Topology
+from llmbench.schema.run import Cpu, EffectiveSettings, Launch, Run, Topology
 
 TWO = Topology(
     cpus=tuple(Cpu(number=n, socket=n % 2, core=n % 4, node=n % 2) for n in range(8)), allowed=tuple(range(8))
@@ -58,9 +58,9 @@ def measured(
                     )
                     for prompt, first in enumerate((short, long))
                 ]
-                in_force = InForce(properties={"INFERENCE_NUM_THREADS": "4" if cell < 2 else "8"})
+                effective = EffectiveSettings(properties={"INFERENCE_NUM_THREADS": "4" if cell < 2 else "8"})
                 launches.append(
-                    launch_of(requests, index=len(launches), cell=cell, block=block, in_force=in_force)
+                    launch_of(requests, index=len(launches), cell=cell, block=block, effective=effective)
                 )
         return speedup.tabulate(report.summarize_run(run_of(launches, cells=cells)))
 
@@ -76,7 +76,7 @@ def _request(
 ) -> Measurement:
     """A first token after *first_ms*, and three more a tenth of that apart."""
     at = [first_ms * (1 + 0.1 * n) for n in range(4)]
-    quiet = Conditions(wall_s=1.0, cpus=8, own_s=1.0, foreign_s=0.0)
+    quiet = Conditions(wall_s=1.0, cpus=8, worker_s=1.0, interference_s=0.0)
     where = {"launch": launch, "prompt": prompt, "iteration": 0, "input_tokens": (32, 1024)[prompt]}
     return make(at, conditions=quiet, memory=memory, **where)
 
@@ -129,7 +129,7 @@ def test_gains_are_paired_by_block(measured: Callable[..., Speedup]) -> None:
 
 
 def test_the_faster_socket_alone_is_the_base(measured: Callable[..., Speedup]) -> None:
-    """Held against the slower one, a speed-up would be flattered."""
+    """Pinning against the slower one, a speed-up would be flattered."""
     slow_first = {"socket 0": 250.0, "socket 1": 200.0, "both": 150.0, "split": 100.0}
     table = measured(short=slow_first, long=slow_first)
 

@@ -15,7 +15,7 @@ Build = Callable[..., Measurement]
 BuildRun = Callable[..., Run]
 Judge = Callable[..., Stability]
 PROMPT = Prompt(set="s", index=0, tokens=32)
-NOISY = Conditions(wall_s=1.0, cpus=1, own_s=0.5, foreign_s=0.5)
+NOISY = Conditions(wall_s=1.0, cpus=1, worker_s=0.5, interference_s=0.5)
 
 RISING = tuple(100 * 1.03**i for i in range(6))
 LEVEL = (101, 99, 100.5, 99.5, 100.2, 100)

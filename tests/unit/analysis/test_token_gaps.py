@@ -10,7 +10,7 @@ from llmbench.schema.run import Launch, Outcome, Run
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
 BuildRun = Callable[..., Run]
-NOISY = Conditions(wall_s=1.0, cpus=1, own_s=0.5, foreign_s=0.5)
+NOISY = Conditions(wall_s=1.0, cpus=1, worker_s=0.5, interference_s=0.5)
 
 
 def test_a_gap_is_told_by_its_token_and_its_context(
@@ -38,7 +38,7 @@ def test_tokens_of_one_event_share_its_wait(
     request_of: Build, launch_of: BuildLaunch, run_of: BuildRun
 ) -> None:
     """A speculative step of three tokens after 30 ms is 10 ms each, told at the last of them."""
-    request = request_of([100, 130], counts=(1, 3), asked_tokens=4)
+    request = request_of([100, 130], counts=(1, 3), requested_tokens=4)
 
     (gap,) = token_gaps.gap_profiles(run_of([launch_of([request])]))[0].gaps
 

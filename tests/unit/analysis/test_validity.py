@@ -14,7 +14,7 @@ STOPPING = dataclasses.replace(CONFIG, stop_at_eos=True)
 
 def quiet(**fields: float) -> Conditions:
     """One second on two CPUs with nobody else there."""
-    return Conditions(**({"wall_s": 1.0, "cpus": 2, "own_s": 1.5, "foreign_s": 0.0} | fields))  # type: ignore[arg-type]
+    return Conditions(**({"wall_s": 1.0, "cpus": 2, "worker_s": 1.5, "interference_s": 0.0} | fields))  # type: ignore[arg-type]
 
 
 def judged(m: Measurement, config: RunConfig = CONFIG) -> tuple[str, ...]:
@@ -28,19 +28,19 @@ def test_a_quiet_request_counts(request_of: Build) -> None:
     assert () == judged(request_of([100, 110, 120, 130]))
 
 
-@pytest.mark.parametrize(("foreign_s", "is_valid"), [(0.139, True), (0.141, False)])
+@pytest.mark.parametrize(("interference_s", "is_valid"), [(0.139, True), (0.141, False)])
 def test_foreign_cpu_above_five_percent_and_two_ticks(
-    request_of: Build, *, foreign_s: float, is_valid: bool
+    request_of: Build, *, interference_s: float, is_valid: bool
 ) -> None:
     """One second on 2 CPUs: 5 % is 0.10 s and two ticks a CPU 0.04 s, so 0.14 s is the limit."""
-    got = judged(request_of([1, 2, 3, 4], conditions=quiet(foreign_s=foreign_s)))
+    got = judged(request_of([1, 2, 3, 4], conditions=quiet(interference_s=interference_s)))
 
     assert is_valid == (got == ())
 
 
 def test_foreign_cpu_is_named_with_its_limit(request_of: Build) -> None:
     """0.5 s of 2 CPU seconds are 25 %."""
-    got = judged(request_of([1, 2, 3, 4], conditions=quiet(foreign_s=0.5)))
+    got = judged(request_of([1, 2, 3, 4], conditions=quiet(interference_s=0.5)))
 
     assert ("others took 25% of the CPUs (limit 5%)",) == got
 
@@ -49,20 +49,20 @@ def test_the_limit_is_the_configurations(request_of: Build) -> None:
     """With a limit of 30 %, a quarter of the CPUs is fine."""
     config = dataclasses.replace(CONFIG, foreign_cpu_limit=0.3)
 
-    assert () == judged(request_of([1, 2, 3, 4], conditions=quiet(foreign_s=0.5)), config)
+    assert () == judged(request_of([1, 2, 3, 4], conditions=quiet(interference_s=0.5)), config)
 
 
 def test_a_short_iteration_is_judged_over_its_launch(request_of: Build) -> None:
     """One of ten iterations of 0.1 s shows 0.05 s of others: (0.05 - 0.04) / 2 is 0.5 %, fine."""
     calm = request_of([1, 2, 3, 4], conditions=quiet(wall_s=0.1))
-    hit = request_of([1, 2, 3, 4], conditions=quiet(wall_s=0.1, foreign_s=0.05))
+    hit = request_of([1, 2, 3, 4], conditions=quiet(wall_s=0.1, interference_s=0.05))
 
     assert () == validity.reasons(hit, CONFIG, (*[calm] * 9, hit))
 
 
 def test_a_noisy_launch_spoils_its_short_iterations(request_of: Build) -> None:
     """Ten iterations of 0.1 s with 0.05 s of others each: (0.5 - 0.04) / 2 = 23 % of the launch."""
-    hit = request_of([1, 2, 3, 4], conditions=quiet(wall_s=0.1, foreign_s=0.05))
+    hit = request_of([1, 2, 3, 4], conditions=quiet(wall_s=0.1, interference_s=0.05))
 
     got = validity.reasons(hit, CONFIG, [hit] * 10)
 
@@ -72,7 +72,8 @@ def test_a_noisy_launch_spoils_its_short_iterations(request_of: Build) -> None:
 def test_a_launch_is_judged_like_its_measurements(request_of: Build) -> None:
     """At once as one by one: 0.1 s is judged by the launch's 3 %, 0.5 s by its own 20 %."""
     launch = [
-        request_of([1, 2, 3, 4], conditions=quiet(wall_s=wall_s, foreign_s=0.2)) for wall_s in (0.1, 0.5, 9)
+        request_of([1, 2, 3, 4], conditions=quiet(wall_s=wall_s, interference_s=0.2))
+        for wall_s in (0.1, 0.5, 9)
     ]
 
     got = validity.judge_launch(launch, CONFIG)
@@ -90,14 +91,14 @@ def test_suspend_and_throttling(request_of: Build) -> None:
 
 def test_a_wrong_output_count(request_of: Build) -> None:
     """Three tokens where four were asked for, in either way of generating."""
-    m = request_of([1, 2, 3], asked_tokens=4)
+    m = request_of([1, 2, 3], requested_tokens=4)
 
     assert ("3 tokens came out, 4 were asked for",) == judged(m) == judged(m, STOPPING)
 
 
 def test_end_of_text_cuts_the_output(request_of: Build) -> None:
     """An early end of text spoils a run of exact counts, and is fine where it was asked for."""
-    m = request_of([1, 2, 3], asked_tokens=4)
+    m = request_of([1, 2, 3], requested_tokens=4)
     m = dataclasses.replace(
         m, sequences=tuple(dataclasses.replace(s, finish=Finish.STOP) for s in m.sequences)
     )
@@ -108,7 +109,7 @@ def test_end_of_text_cuts_the_output(request_of: Build) -> None:
 
 def test_end_of_text_on_the_first_token_counts_where_it_was_asked_for(request_of: Build) -> None:
     """One token and the end: a valid first token; what follows does not exist."""
-    m = request_of([1], asked_tokens=4)
+    m = request_of([1], requested_tokens=4)
     m = dataclasses.replace(m, sequences=(dataclasses.replace(m.sequences[0], finish=Finish.STOP),))
 
     assert () == judged(m, STOPPING)
@@ -123,7 +124,7 @@ def test_each_sequence_of_a_batch_counts(request_of: Build) -> None:
 
 def test_nothing_came_out(request_of: Build) -> None:
     """No token is no measurement, whatever was asked."""
-    assert ("no token came out",) == judged(request_of([], asked_tokens=4), STOPPING)
+    assert ("no token came out",) == judged(request_of([], requested_tokens=4), STOPPING)
 
 
 def test_a_token_before_its_request(request_of: Build) -> None:

@@ -50,8 +50,8 @@ def test_foreign_time_is_what_the_cpus_did_beyond_our_own(tmp_path: Path) -> Non
     machines.write(tmp_path, {"proc/stat": f"cpu0 {seconds} 0 0 0\ncpu1 {seconds} 0 0 0\n"})
     found = before.stop()
 
-    assert 4.0 < found.foreign_s <= 5.0
-    assert pytest.approx(5.0) == found.foreign_s + found.own_s
+    assert 4.0 < found.interference_s <= 5.0
+    assert pytest.approx(5.0) == found.interference_s + found.worker_s
     assert 1 == found.cpus
 
 
@@ -60,7 +60,7 @@ def test_our_own_time_is_never_foreign(tmp_path: Path) -> None:
     machines.write(tmp_path, {"proc/stat": "cpu0 0 0 0 0\n"})
     before = Probe.start([0], tmp_path)
 
-    assert 0.0 == before.stop().foreign_s
+    assert 0.0 == before.stop().interference_s
 
 
 def test_all_threads_of_this_process_are_its_own() -> None:
@@ -78,7 +78,7 @@ def test_all_threads_of_this_process_are_its_own() -> None:
         thread.join()
     found = before.stop()
 
-    assert found.own_s >= 0.2
+    assert found.worker_s >= 0.2
     assert found.wall_s >= 0.1
     assert 0.0 == found.suspended_s
 

@@ -36,12 +36,12 @@ def _machine(root: Path, busy_s: tuple[int, int], threads: dict[int, tuple[int, 
     return root
 
 
-def _work(socket: int, busy_s: float, still_s: float = 0.0) -> SocketWork:
-    return SocketWork(socket=socket, cpus=1, expected_cpus=1, busy_s=busy_s, still_s=still_s)
+def _work(socket: int, busy_s: float, unmigrated_s: float = 0.0) -> SocketWork:
+    return SocketWork(socket=socket, cpus=1, expected_cpus=1, busy_s=busy_s, unmigrated_s=unmigrated_s)
 
 
-def _placement(own_s: float, *sockets: SocketWork, migrations: int | None = 0) -> Placement:
-    return Placement(wall_s=10.0, own_s=own_s, sockets=sockets, migrations=migrations)
+def _placement(worker_s: float, *sockets: SocketWork, migrations: int | None = 0) -> Placement:
+    return Placement(wall_s=10.0, worker_s=worker_s, sockets=sockets, migrations=migrations)
 
 
 def test_time_goes_to_the_socket_a_thread_was_last_seen_on(tmp_path: Path) -> None:
@@ -52,8 +52,8 @@ def test_time_goes_to_the_socket_a_thread_was_last_seen_on(tmp_path: Path) -> No
     first, second = watch.stop().sockets
 
     assert (pytest.approx(4.0), pytest.approx(4.0)) == (first.busy_s, second.busy_s)
-    assert (1, pytest.approx(4.0), pytest.approx(4.0)) == (first.threads, first.thread_s, first.still_s)
-    assert (1, pytest.approx(3.0), 0) == (second.threads, second.thread_s, second.still_s)
+    assert (1, pytest.approx(4.0), pytest.approx(4.0)) == (first.threads, first.thread_s, first.unmigrated_s)
+    assert (1, pytest.approx(3.0), 0) == (second.threads, second.thread_s, second.unmigrated_s)
 
 
 def test_moves_are_summed_over_threads_and_a_new_thread_began_at_zero(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_socket_is_asked_for_no_more_than_the_engine_has_threads(
 
 
 def test_a_socket_this_process_may_not_use_has_no_part(tmp_path: Path) -> None:
-    """Held to CPU 1, only socket 1 is judged."""
+    """Pinning to CPU 1, only socket 1 is judged."""
     only = Topology(cpus=TWO.cpus, allowed=(1,))
 
     assert [1] == [work.socket for work in PlacementWatch.start(only).stop().sockets]
@@ -119,8 +119,8 @@ def test_a_socket_that_did_little_is_idle_only_where_it_had_the_time() -> None:
     But where 9.6 of the worker's 10 s were surely spent on socket 0, socket 1 had no part, whoever filled it.
     """
     free = _placement(12.0, _work(0, 10.0), _work(1, 2.0))
-    filled = _placement(12.0, _work(0, 10.0, still_s=10.0), _work(1, 10.0))
-    foreign = _placement(10.0, _work(0, 10.0, still_s=9.6), _work(1, 10.0))
+    filled = _placement(12.0, _work(0, 10.0, unmigrated_s=10.0), _work(1, 10.0))
+    foreign = _placement(10.0, _work(0, 10.0, unmigrated_s=9.6), _work(1, 10.0))
 
     assert (1,) == free.idle
     assert () == filled.idle
@@ -142,18 +142,20 @@ def test_a_neighbour_on_the_other_socket_is_no_work_of_ours() -> None:
 
 def test_threads_that_stay_prove_their_socket_beside_a_neighbour() -> None:
     """The same, but the worker's 10 s belong to a thread that never left socket 1."""
-    assert (1,) == _placement(10.0, _work(0, 10.0), _work(1, 10.0, still_s=10.0)).worked
+    assert (1,) == _placement(10.0, _work(0, 10.0), _work(1, 10.0, unmigrated_s=10.0)).worked
 
 
 def test_short_requests_are_judged_together() -> None:
     """Times and moves add up, the most threads and the last pages stand."""
-    one = Placement(wall_s=1.0, own_s=1.5, sockets=(_work(0, 1.0), _work(1, 0.5)), migrations=1, pages={0: 8})
-    two = Placement(wall_s=3.0, own_s=3.0, sockets=(_work(0, 3.0), _work(1, 0.0, 0.25)), migrations=2)
+    one = Placement(
+        wall_s=1.0, worker_s=1.5, sockets=(_work(0, 1.0), _work(1, 0.5)), migrations=1, pages={0: 8}
+    )
+    two = Placement(wall_s=3.0, worker_s=3.0, sockets=(_work(0, 3.0), _work(1, 0.0, 0.25)), migrations=2)
     total = total_placement([one, two])
 
     assert total is not None
-    assert (4.0, 4.5, 3, {0: 8}) == (total.wall_s, total.own_s, total.migrations, total.pages)
-    assert [(4.0, 0.0), (0.5, 0.25)] == [(work.busy_s, work.still_s) for work in total.sockets]
+    assert (4.0, 4.5, 3, {0: 8}) == (total.wall_s, total.worker_s, total.migrations, total.pages)
+    assert [(4.0, 0.0), (0.5, 0.25)] == [(work.busy_s, work.unmigrated_s) for work in total.sockets]
 
 
 def test_unknown_moves_stay_unknown_in_a_sum() -> None:
@@ -209,6 +211,6 @@ def test_a_thread_held_to_one_cpu_is_found_there() -> None:
     thread.join()
     work = {work.socket: work for work in placements[0].sockets}[1]
 
-    assert work.thread_s > 0.7 * placements[0].own_s
+    assert work.thread_s > 0.7 * placements[0].worker_s
     assert work.busy_s >= 0.7 * work.thread_s
     assert sum(placements[0].pages.values()) > 1 << 20

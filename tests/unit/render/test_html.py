@@ -21,7 +21,7 @@ from llmbench.schema.run import Failure, Launch, Outcome, Run
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
 BuildRun = Callable[..., Run]
-NOISY = Conditions(wall_s=1.0, cpus=1, own_s=0.5, foreign_s=0.5)
+NOISY = Conditions(wall_s=1.0, cpus=1, worker_s=0.5, interference_s=0.5)
 
 
 class Reader(HTMLParser):
@@ -359,7 +359,7 @@ def test_configurations_of_their_own_models_are_told_apart(
 
 
 @pytest.mark.parametrize(
-    ("wall_s", "busy_s", "own_s", "said"),
+    ("wall_s", "busy_s", "worker_s", "said"),
     [(0.1, 0.1, 0.1, "too short to tell"), (1.0, 1.0, 0.3, "unclear")],
 )
 def test_a_placement_may_not_tell(
@@ -370,12 +370,12 @@ def test_a_placement_may_not_tell(
     *,
     wall_s: float,
     busy_s: float,
-    own_s: float,
+    worker_s: float,
     said: str,
 ) -> None:
     """Too few ticks; or neighbours so busy that the worker was neither surely here nor surely elsewhere."""
     works = tuple(SocketWork(socket=n, cpus=1, expected_cpus=1, busy_s=busy_s) for n in range(2))
-    placement = Placement(wall_s=wall_s, own_s=own_s, sockets=works)
+    placement = Placement(wall_s=wall_s, worker_s=worker_s, sockets=works)
 
     page = page_of(run_of([launch_of([request_of([100, 110, 120, 130], placement=placement)])]))
 
@@ -389,9 +389,9 @@ def test_two_sockets_have_their_placement(
     """Socket 0 was busy for 15 of 16 CPU seconds, socket 1 for 2: one worked, one did not."""
     placement = Placement(
         wall_s=1.0,
-        own_s=17.0,
+        worker_s=17.0,
         sockets=tuple(
-            SocketWork(socket=n, cpus=16, expected_cpus=16, busy_s=busy, still_s=busy, threads=16)
+            SocketWork(socket=n, cpus=16, expected_cpus=16, busy_s=busy, unmigrated_s=busy, threads=16)
             for n, busy in enumerate((15.0, 2.0))
         ),
         pages={0: 3 << 30, 1: 1 << 20},

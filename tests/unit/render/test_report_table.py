@@ -102,7 +102,7 @@ def test_an_invalid_run_says_so_above_its_table(
     request_of: Build, launch_of: BuildLaunch, run_of: BuildRun
 ) -> None:
     """INVALID stands before the table, and the row that has nothing shows n/a."""
-    noisy = Conditions(wall_s=1.0, cpus=1, own_s=0.5, foreign_s=0.5)
+    noisy = Conditions(wall_s=1.0, cpus=1, worker_s=0.5, interference_s=0.5)
     shown = screen(run_of([launch_of([request_of([1, 2, 3, 4], conditions=noisy)])]))
 
     assert shown.index("INVALID: 1 of 1 requests do not count") < shown.index("prompt")
@@ -112,7 +112,7 @@ def test_what_does_not_exist_is_not_available(
     request_of: Build, launch_of: BuildLaunch, run_of: BuildRun
 ) -> None:
     """A row without a valid request shows n/a beside one that has numbers."""
-    noisy = Conditions(wall_s=1.0, cpus=1, own_s=0.5, foreign_s=0.5)
+    noisy = Conditions(wall_s=1.0, cpus=1, worker_s=0.5, interference_s=0.5)
     prompts = tuple(Prompt(set="s", index=i, text=f"Hello {i}") for i in range(2))
     cells = (RunConfig(model="m", prompts=prompts, output_tokens=4),)
     requests = [

@@ -1,9 +1,9 @@
 import dataclasses
 
-from llmbench.render.terminal.run_log import in_force_lines, request_lines
+from llmbench.render.terminal.run_log import effective_lines, request_lines
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement, Sequence
-from llmbench.schema.run import InForce
+from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
 
 _MS = 1_000_000
@@ -20,7 +20,7 @@ def _measurement(at_ms: tuple[int, ...], *, iteration: int = 1, launch: int = 0)
         end_ns=Nanoseconds(at_ms[-1] * _MS),
         started_at="",
         ended_at="",
-        asked_tokens=4,
+        requested_tokens=4,
         sequences=(Sequence(input_tokens=32, at_ns=tuple(Nanoseconds(ms * _MS) for ms in at_ms)),),
         tokenize_ns=1 * _MS,
         detokenize_ns=2 * _MS,
@@ -56,8 +56,8 @@ def test_warm_ups_are_named_and_launches_go_on_counting() -> None:
 
 def test_what_is_in_force_is_said_only_where_the_engine_said_it() -> None:
     """Streams, requests, threads, precision, cache, attention, policy, prefix caching and scheduler limits."""
-    said = in_force_lines(
-        InForce(
+    said = effective_lines(
+        EffectiveSettings(
             properties={
                 "NUM_STREAMS": "1",
                 "OPTIMAL_NUMBER_OF_INFER_REQUESTS": "1",
@@ -78,13 +78,13 @@ def test_what_is_in_force_is_said_only_where_the_engine_said_it() -> None:
     assert "tokens a step=no limit" in said[1]
     assert "NOTE: INFERENCE_NUM_THREADS: asked 3, in force 2" in said
     assert said[-1] == "exactly 4 output tokens; prompts permuted each iteration"
-    assert len(in_force_lines(InForce(), _CONFIG)) == 1
+    assert len(effective_lines(EffectiveSettings(), _CONFIG)) == 1
 
 
 def test_how_pytorch_runs_and_in_which_order_prompts_come_is_said() -> None:
     """A compiled forward pass, the type of its weights; and where prompts are not interleaved."""
-    compiled = InForce(properties={"DTYPE": "bfloat16", "TORCH_COMPILE": "inductor"})
-    said = in_force_lines(compiled, dataclasses.replace(_CONFIG, is_subsequent=True))
+    compiled = EffectiveSettings(properties={"DTYPE": "bfloat16", "TORCH_COMPILE": "inductor"})
+    said = effective_lines(compiled, dataclasses.replace(_CONFIG, is_subsequent=True))
 
     assert said[0] == "in force: weights as=bfloat16, torch.compile=inductor"
     assert said[-1].endswith("permuted each iteration; all iterations of one prompt, then the next one")

@@ -36,7 +36,7 @@ def _facts(events: list[LaunchEvent]) -> list[object]:
                 conditions = event.conditions
                 found.append((event.iteration, event.prompt, gaps, ids, event.suspicions, conditions))
             case LaunchStarted():
-                found.append((event.launch, event.in_force, event.versions, event.held.cpus))
+                found.append((event.launch, event.effective, event.environment, event.pinned.cpus))
             case LaunchEnded():
                 found.append((event.launch, event.outcome, event.failure))
     return found

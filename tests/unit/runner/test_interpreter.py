@@ -79,7 +79,7 @@ def test_a_launch_of_another_environment_measures_and_tells_its_versions() -> No
     events = list(ProcessLauncher().launch(task))
 
     assert isinstance(events[0], LaunchStarted)
-    assert (4, environment.versions()) == (events[0].block, events[0].versions)
+    assert (4, {"versions": environment.versions()}) == (events[0].block, events[0].environment)
     assert 2 == sum(isinstance(event, Measurement) for event in events)
 
 

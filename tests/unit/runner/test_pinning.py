@@ -6,7 +6,7 @@ from llmbench.errors import MachineError
 from llmbench.machine.affinity import Binding
 from llmbench.runner import pinning
 from llmbench.schema.config import Prompt, RunConfig
-from llmbench.schema.run import Cpu, Held, Topology
+from llmbench.schema.run import Cpu, Pinning, Topology
 
 POLICY = {"MODEL_DISTRIBUTION_POLICY": "TENSOR_PARALLEL"}
 TWO = Topology(cpus=tuple(Cpu(number=n, socket=n // 4, core=n) for n in range(8)), allowed=tuple(range(8)))
@@ -41,13 +41,13 @@ def test_a_socket_too_many_is_refused() -> None:
 @pytest.mark.parametrize(
     ("asked", "got", "said"),
     [
-        (Binding(cpus=(0, 1)), Held(cpus=(0,)), "asked for CPUs 0-1, got 0"),
-        (Binding(cpus=(0, 1)), Held(cpus=(0, 1, 2)), "asked for CPUs 0-1, got 0-2"),
-        (Binding(memory="bind:1"), Held(memory="default"), "asked for memory bind:1, got default"),
-        (Binding(memory="bind:1"), Held(memory="bind:1-2"), "asked for memory bind:1, got bind:1-2"),
+        (Binding(cpus=(0, 1)), Pinning(cpus=(0,)), "asked for CPUs 0-1, got 0"),
+        (Binding(cpus=(0, 1)), Pinning(cpus=(0, 1, 2)), "asked for CPUs 0-1, got 0-2"),
+        (Binding(memory="bind:1"), Pinning(memory="default"), "asked for memory bind:1, got default"),
+        (Binding(memory="bind:1"), Pinning(memory="bind:1-2"), "asked for memory bind:1, got bind:1-2"),
     ],
 )
-def test_asked_and_got_are_compared(asked: Binding, got: Held, said: str) -> None:
+def test_asked_and_got_are_compared(asked: Binding, got: Pinning, said: str) -> None:
     """A worker that was not put where it was asked to be refuses to measure."""
     with pytest.raises(MachineError, match=said):
         pinning.check_pinning(asked, got)
@@ -55,10 +55,10 @@ def test_asked_and_got_are_compared(asked: Binding, got: Held, said: str) -> Non
 
 def test_a_worker_in_its_place_is_fine() -> None:
     """The same CPUs and memory; or a kernel that does not tell its policy."""
-    pinning.check_pinning(Binding(cpus=(1,), memory="bind:0"), Held(cpus=(1,), memory="bind:0"))
-    pinning.check_pinning(Binding(memory="bind:0"), Held(memory=None))
-    pinning.check_pinning(Binding(memory="bind:0"), Held(memory="bind=static:0"))
-    pinning.check_pinning(Binding(), Held(cpus=(3,)))
+    pinning.check_pinning(Binding(cpus=(1,), memory="bind:0"), Pinning(cpus=(1,), memory="bind:0"))
+    pinning.check_pinning(Binding(memory="bind:0"), Pinning(memory=None))
+    pinning.check_pinning(Binding(memory="bind:0"), Pinning(memory="bind=static:0"))
+    pinning.check_pinning(Binding(), Pinning(cpus=(3,)))
 
 
 def test_threads_of_one_socket_where_two_were_asked_for_are_refused() -> None:

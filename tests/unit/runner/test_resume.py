@@ -46,7 +46,7 @@ def begun(models: Path) -> Run:
     )
     header = session.new_header(cells, subjects)
     fields = {f.name: getattr(header, f.name) for f in dataclasses.fields(header) if f.name != "schema"}
-    return Run(**fields)
+    return Run(cells=fields.pop("configurations"), **fields)
 
 
 def test_a_run_is_named_after_all_its_models(models: Path) -> None:

@@ -394,7 +394,7 @@ def test_steps_callbacks_and_the_way_of_generating_come_back(
     imported: Callable[..., Run],
 ) -> None:
     """Four steps of 1, 6, 4 and 2 tokens are 4 tokens a step; the configuration says who guessed."""
-    m = request_of([100, 130, 160, 190], counts=(1, 6, 4, 2), asked_tokens=13, later_steps=3)
+    m = request_of([100, 130, 160, 190], counts=(1, 6, 4, 2), requested_tokens=13, later_steps=3)
     m = dataclasses.replace(m, callback_ns=(Nanoseconds(m.start_ns + 125_000_000),))
     run = run_of([launch_of([m])])
     changes = {"max_ngram_size": 3, "num_assistant_tokens": 5, "scheduler": {"max_num_seqs": 4}}
@@ -436,7 +436,7 @@ def test_events_of_several_tokens_come_back(
     counts: tuple[int, ...],
 ) -> None:
     """The rebuilt events tell the same second, next and tpot."""
-    m = request_of([100, 130, 160], counts=counts, asked_tokens=sum(counts))
+    m = request_of([100, 130, 160], counts=counts, requested_tokens=sum(counts))
     after = imported(csv_render.tidy_csv(run_of([launch_of([m])]))).launches[0].measurements[0]
 
     for name in ("first_token", "second_token", "next_token", "tpot", "e2e", "decode_rate"):

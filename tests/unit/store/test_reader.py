@@ -2,6 +2,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def _header() -> Header:
         id="r",
         started_at="2026-01-01T00:00:00+00:00",
         version="0.1.0",
-        cells=(RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="hé 😀"),)),),
+        configurations=(RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="hé 😀"),)),),
         environment=Environment(
             cpu_model="a CPU",
             topology=Topology(cpus=(), allowed=(0, 1)),
@@ -47,7 +48,7 @@ def _measurement(iteration: int = 0, launch: int = 0) -> Measurement:
         end_ns=Nanoseconds(1_040),
         started_at="2026-01-01T00:00:01",
         ended_at="2026-01-01T00:00:02",
-        asked_tokens=4,
+        requested_tokens=4,
         sequences=(Sequence(input_tokens=3, at_ns=at, token_ids=(1, 2, 3, 4), text="=a\n😀"),),
     )
 
@@ -55,7 +56,7 @@ def _measurement(iteration: int = 0, launch: int = 0) -> Measurement:
 def _write(path: Path, *, launches: int = 1, measurements: int = 2) -> Path:
     with RunFile.create(path, _header()) as file:
         for launch in range(launches):
-            file.append(LaunchStarted(launch=launch, cell=0, started_at="t", load_s=1.5))
+            file.append(LaunchStarted(launch=launch, configuration=0, started_at="t", load_s=1.5))
             for iteration in range(measurements):
                 file.append(_measurement(iteration, launch))
             file.append(LaunchEnded(launch=launch, outcome=Outcome.FINISHED))
@@ -68,7 +69,7 @@ def test_reads_back_what_was_written(tmp_path: Path) -> None:
     run = read_run(_write(tmp_path / "r.jsonl", launches=2))
 
     assert run.is_complete
-    assert _header().cells == run.cells
+    assert _header().configurations == run.cells
     assert _header().environment == run.environment
     assert [0, 1] == [launch.index for launch in run.launches]
     assert (_measurement(0, 1), _measurement(1, 1)) == run.launches[1].measurements
@@ -144,7 +145,7 @@ def test_a_wrong_type_in_a_line_is_damage(tmp_path: Path) -> None:
     [
         ('"launch":0,"iteration":0', '"launch":0,"iteration":-1'),
         ('"prompt":0', '"prompt":-1'),
-        ('"asked_tokens":4', '"asked_tokens":-4'),
+        ('"requested_tokens":4', '"requested_tokens":-4'),
         ('"start_ns":900', '"start_ns":-900'),
         ('"end_ns":1040', f'"end_ns":{1 << 62}'),
         ('"at_ns":[1000,', '"at_ns":[-1000,'),
@@ -153,13 +154,13 @@ def test_a_wrong_type_in_a_line_is_damage(tmp_path: Path) -> None:
         ('"infer_ns":[]', '"infer_ns":[-1]'),
         ('"tokenize_ns":null', '"tokenize_ns":-1'),
         ('"load_s":1.5', '"load_s":-1.5'),
-        ('"conditions":null', '"conditions":{"wall_s":-1,"cpus":1,"own_s":0,"foreign_s":0}'),
-        ('"conditions":null', '"conditions":{"wall_s":1,"cpus":0,"own_s":0,"foreign_s":0}'),
-        ('"conditions":null', '"conditions":{"wall_s":1,"cpus":1,"own_s":1e999,"foreign_s":0}'),
-        ('"placement":null', '"placement":{"wall_s":1,"own_s":-1,"sockets":[]}'),
+        ('"conditions":null', '"conditions":{"wall_s":-1,"cpus":1,"worker_s":0,"interference_s":0}'),
+        ('"conditions":null', '"conditions":{"wall_s":1,"cpus":0,"worker_s":0,"interference_s":0}'),
+        ('"conditions":null', '"conditions":{"wall_s":1,"cpus":1,"worker_s":1e999,"interference_s":0}'),
+        ('"placement":null', '"placement":{"wall_s":1,"worker_s":-1,"sockets":[]}'),
         (
             '"placement":null',
-            '"placement":{"wall_s":1,"own_s":1,"sockets":[{"socket":0,"cpus":1,"expected_cpus":0,"busy_s":1}]}',
+            '"placement":{"wall_s":1,"worker_s":1,"sockets":[{"socket":0,"cpus":1,"expected_cpus":0,"busy_s":1}]}',
         ),
     ],
 )
@@ -178,8 +179,9 @@ def test_a_run_without_a_configuration_and_a_request_without_a_sequence_are_dama
     """Neither can be summarised."""
     path = _write(tmp_path / "r.jsonl")
     lines = path.read_bytes().splitlines(keepends=True)
-    empty = encode(dataclasses.replace(_measurement(), sequences=()))
-    for number, damaged in ((1, encode(dataclasses.replace(_header(), cells=()))), (3, empty)):
+    empty = re.sub(rb'"sequences":\[.*?\}\]', b'"sequences":[]', encode(_measurement()))
+    assert b'"sequences":[],' in empty
+    for number, damaged in ((1, encode(dataclasses.replace(_header(), configurations=()))), (3, empty)):
         path.write_bytes(b"".join([*lines[: number - 1], damaged, *lines[number:]]))
 
         with pytest.raises(InputError, match=rf"r\.jsonl:{number}: damaged line"):
@@ -191,7 +193,7 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(encode(dataclasses.replace(_header(), schema=3)))
 
-    with pytest.raises(InputError, match="schema 3; this llmbench reads 1"):
+    with pytest.raises(InputError, match="schema 3; this llmbench reads 1 and 2"):
         read_run(path)
 
 

@@ -131,7 +131,7 @@ def test_identical_values_are_defined(story_of: BuildRun) -> None:
 
 def test_a_run_that_is_not_valid_convicts_nobody(story_of: BuildRun) -> None:
     """More than half of the candidate's requests beside a neighbour: undecided, whatever they show."""
-    noisy = Conditions(wall_s=1.0, cpus=2, own_s=1.0, foreign_s=0.8)
+    noisy = Conditions(wall_s=1.0, cpus=2, worker_s=1.0, interference_s=0.8)
     slow = story_of(2.0, launches=3, noise=QUIET)
     launches = tuple(
         dataclasses.replace(

@@ -7,7 +7,7 @@ from llmbench.analysis.comparison.rule import Rule, Verdict
 from llmbench.errors import InputError
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import InForce, Launch, Provenance, Run
+from llmbench.schema.run import EffectiveSettings, Launch, Provenance, Run
 from tests.unit.analysis.comparison.test_compare import compared, verdicts
 
 Build = Callable[..., Measurement]
@@ -40,7 +40,7 @@ def test_software_files_and_machine_are_named(story_of: BuildRun) -> None:
         ),
         provenance=dataclasses.replace(after.provenance, content_sha256="cd" * 32),
         launches=tuple(
-            dataclasses.replace(launch, in_force=InForce(attention="sdpa", notes=("a note",)))
+            dataclasses.replace(launch, effective=EffectiveSettings(attention="sdpa", notes=("a note",)))
             for launch in after.launches
         ),
     )
@@ -145,7 +145,7 @@ def test_output_counts_that_differ_are_incomparable(story_of: BuildRun) -> None:
             measurements=tuple(
                 dataclasses.replace(
                     m,
-                    asked_tokens=3,
+                    requested_tokens=3,
                     sequences=(dataclasses.replace(m.sequences[0], at_ns=m.sequences[0].at_ns[:3]),),
                 )
                 for m in launch.measurements

@@ -56,7 +56,12 @@ def test_a_side_is_a_run_of_one_configuration(trial_of: BuildRun) -> None:
     run = trial_of(threads=2)
     origins = tuple(dataclasses.replace(run.provenance, weight_format=name) for name in ("int8", "int4"))
     launches = tuple(
-        dataclasses.replace(each, versions={"openvino": ("2026.3", "2026.4")[each.cell]})
+        dataclasses.replace(
+            each,
+            environment=dataclasses.replace(
+                run.environment, versions={"openvino": ("2026.3", "2026.4")[each.cell]}
+            ),
+        )
         for each in run.launches
     )
 

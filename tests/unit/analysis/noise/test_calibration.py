@@ -54,7 +54,7 @@ def test_the_iterations_of_a_launch_vary_by_themselves(story_of: BuildRun) -> No
         slow = launch.measurements[4]
         at = tuple(type(t)(slow.start_ns + round((t - slow.start_ns) * 1.1)) for t in slow.sequences[0].at_ns)
         sequence = dataclasses.replace(slow.sequences[0], at_ns=at)
-        calm = Conditions(wall_s=1.0, cpus=2, own_s=1.0, foreign_s=0.0)
+        calm = Conditions(wall_s=1.0, cpus=2, worker_s=1.0, interference_s=0.0)
         measured = [
             dataclasses.replace(m, conditions=calm, sequences=(sequence,)) if m is slow else m
             for m in launch.measurements
@@ -69,7 +69,7 @@ def test_the_iterations_of_a_launch_vary_by_themselves(story_of: BuildRun) -> No
 
 def test_a_launch_without_a_value_is_left_out(story_of: BuildRun) -> None:
     """Everything of launch 0 was beside a neighbour: two launches are left, which is enough; one is not."""
-    noisy = Conditions(wall_s=1.0, cpus=2, own_s=1.0, foreign_s=0.8)
+    noisy = Conditions(wall_s=1.0, cpus=2, worker_s=1.0, interference_s=0.8)
 
     def spoilt(run: Run, prompts: tuple[int, ...] = (0, 1)) -> Run:
         first = run.launches[0]

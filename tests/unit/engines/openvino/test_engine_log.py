@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 
-from llmbench.engines.openvino.engine_log import caught_output, read_in_force
+from llmbench.engines.openvino.engine_log import caught_output, read_effective
 
 _LOG = """\
 Model: OV Tokenizer
@@ -27,7 +27,7 @@ EXECUTION_DEVICES:
 
 def test_the_language_model_is_told_from_its_tokenizers() -> None:
     """Only the language model's properties count, and an endless limit is called one."""
-    found = read_in_force(_LOG)
+    found = read_effective(_LOG)
 
     assert {
         "NETWORK_NAME": "Model0",
@@ -46,7 +46,7 @@ def test_the_language_model_is_told_from_its_tokenizers() -> None:
 def test_a_draft_s_properties_are_kept_apart() -> None:
     """The main model is told first; what belongs to the draft says so."""
     draft = _LOG[_LOG.index("Model: LLM") :].replace("THREADS: 2", "THREADS: 1")
-    found = read_in_force(_LOG + draft)
+    found = read_effective(_LOG + draft)
 
     assert ("2", "1") == tuple(
         found.properties[name] for name in ("INFERENCE_NUM_THREADS", "draft INFERENCE_NUM_THREADS")
@@ -65,12 +65,12 @@ def test_the_parts_of_a_scheduler_stand_behind_a_dot() -> None:
         "cache_eviction_config.start_size": "32",
         "cache_eviction_config.kvcrush_config.budget": "0",
         "max_num_seqs": "256",
-    } == read_in_force(log).scheduler
+    } == read_effective(log).scheduler
 
 
 def test_a_silent_engine_leaves_everything_open() -> None:
     """Without a log nothing is claimed."""
-    found = read_in_force("")
+    found = read_effective("")
 
     assert found.properties == {}
     assert found.attention is None
