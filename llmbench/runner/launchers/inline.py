@@ -52,7 +52,7 @@ class _InlineWorker:
 
 def _check_engine(config: RunConfig) -> None:
     """Refuse what would run in this process and must not."""
-    if config.engine != "scripted":
+    if not config.engine_info.is_simulated:
         raise InputError(f"the inline launcher runs the scripted engine, not {config.engine}", hint=_HINT)
     if config.interpreter is not None:
         raise InputError("the inline launcher runs no other interpreter", hint=_HINT)
