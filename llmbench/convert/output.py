@@ -23,7 +23,7 @@ def target_folder(output: Path, precision: str) -> Path:
 
 def check_writable(output: Path) -> None:
     """Raise an ``InputError`` if *output*, or the nearest folder above that exists, cannot be written."""
-    nearest = next(place for place in (output.absolute(), *output.absolute().parents) if place.exists())
+    nearest = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
     if not nearest.is_dir():
         raise InputError(f"--output-dir {output}: {nearest} is not a folder", hint="choose another")
     if not os.access(nearest, os.W_OK | os.X_OK):

@@ -73,7 +73,7 @@ class EngineSession(Protocol):
     def encode(self, text: str, *, chat: bool) -> tuple[int, ...]:
         """Token ids of a text, as a user's turn under the model's chat template where *chat* is set."""
 
-    def go_on(self, said: Sequence[int], answer: Sequence[int], text: str) -> tuple[int, ...]:
+    def go_on(self, earlier: Sequence[int], response: Sequence[int], text: str) -> tuple[int, ...]:
         """Token ids of a chat so far, its last answer, and the user's next turn; an end of text is not doubled."""
 
     def decode(self, token_ids: Sequence[int]) -> str:

@@ -39,10 +39,10 @@ def _outside(generation: Generation) -> Iterator[str]:
     instants = [at for sequence in generation.sequences for at in sequence.at_ns]
     if _is_outside(instants, generation):
         begin, end = (seconds_between(generation.start_ns, at) for at in (min(instants), max(instants)))
-        took = seconds_between(generation.start_ns, generation.end_ns)
+        elapsed = seconds_between(generation.start_ns, generation.end_ns)
         yield (
             f"the engine's token times lie outside its call: from {_ms(begin)} to {_ms(end)} after it began, "
-            f"and it took {_ms(took)} on our clock"
+            f"and it took {_ms(elapsed)} on our clock"
         )
 
 
@@ -76,11 +76,11 @@ def _passes(generation: Generation) -> Iterator[str]:
     if not passes_s:
         return
     first = min(sequence.at_ns[0] for sequence in generation.sequences if sequence.at_ns)
-    told = (
+    reported = (
         ("the first forward pass", passes_s[0], "the first token", first),
         ("all forward passes together", sum(passes_s), "the call", generation.end_ns),
     )
-    for what, engine_s, limit, at_ns in told:
+    for what, engine_s, limit, at_ns in reported:
         ours_s = seconds_between(generation.start_ns, at_ns)
         if engine_s > ours_s and not _agree(engine_s, ours_s):
             yield f"{what}: {_ms(engine_s)} by the engine, and {limit} took {_ms(ours_s)} on our clock"
@@ -88,25 +88,27 @@ def _passes(generation: Generation) -> Iterator[str]:
 
 def _disagreements(generation: Generation) -> Iterator[str]:
     """Where the engine's counters and the instants disagree on the first token, the gaps, the call or the tokens."""
-    told = generation.counters
+    reported = generation.counters
     last = max(sequence.at_ns[-1] for sequence in generation.sequences if sequence.at_ns)
     first = min(sequence.at_ns[0] for sequence in generation.sequences if sequence.at_ns)
     call_s = seconds_between(generation.start_ns, generation.end_ns)
     e2e_s = seconds_between(generation.start_ns, last)
     if not _agree(e2e_s, call_s):
         yield f"the last token came after {_ms(e2e_s)}, the call took {_ms(call_s)}"
-    if told is None:
+    if reported is None:
         return
     first_s = seconds_between(generation.start_ns, first)
-    if told.first_token_s is not None:
-        yield from _compare("first token", told.first_token_s, first_s)
-        if told.gaps_s is not None:
-            yield from _compare("first token and gaps together", told.first_token_s + told.gaps_s, e2e_s)
-    if told.call_s is not None:
-        yield from _compare("the whole call", told.call_s, call_s)
+    if reported.first_token_s is not None:
+        yield from _compare("first token", reported.first_token_s, first_s)
+        if reported.gaps_s is not None:
+            yield from _compare(
+                "first token and gaps together", reported.first_token_s + reported.gaps_s, e2e_s
+            )
+    if reported.call_s is not None:
+        yield from _compare("the whole call", reported.call_s, call_s)
     out = sum(sequence.output_tokens for sequence in generation.sequences)
-    if told.tokens is not None and told.tokens != out:
-        yield f"the engine counted {told.tokens} tokens, {out} came out"
+    if reported.tokens is not None and reported.tokens != out:
+        yield f"the engine counted {reported.tokens} tokens, {out} came out"
 
 
 def _compare(what: str, engine_s: float, ours_s: float) -> Iterator[str]:

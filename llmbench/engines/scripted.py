@@ -126,9 +126,9 @@ class ScriptedSession:
         ids = tuple(sum(word.encode()) % 30_000 + 2 for word in text.split()) or (2,)
         return (1, *ids, 1) if chat else ids
 
-    def go_on(self, said: Sequence[int], answer: Sequence[int], text: str) -> tuple[int, ...]:
+    def go_on(self, earlier: Sequence[int], response: Sequence[int], text: str) -> tuple[int, ...]:
         """What was said, the answer, and one token a word in a turn of its own."""
-        return (*said, *answer, *self.encode(text, chat=True))
+        return (*earlier, *response, *self.encode(text, chat=True))
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The ids themselves, as words."""

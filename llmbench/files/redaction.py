@@ -73,12 +73,12 @@ def secret_values(environment: Mapping[str, str]) -> list[str]:
     found = {
         value
         for name, value in environment.items()
-        if SECRET_NAME.search(name) and len(value) >= _SHORTEST and not _is_place(value)
+        if SECRET_NAME.search(name) and len(value) >= _SHORTEST and not _is_path(value)
     }
     return sorted(found, key=len, reverse=True)
 
 
-def _is_place(value: str) -> bool:
+def _is_path(value: str) -> bool:
     """Whether a value is a file or a folder, such as an agent's socket."""
     with contextlib.suppress(OSError, ValueError):
         return value.startswith("/") and Path(value).exists()

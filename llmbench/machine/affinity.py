@@ -70,14 +70,14 @@ class Binding:
     warnings: tuple[str, ...] = ()
 
 
-def bind(asked: AffinityRequest, topology: Topology, memory: MemoryNodes) -> Binding:
+def bind(requested: AffinityRequest, topology: Topology, memory: MemoryNodes) -> Binding:
     """How to hold a process where it was asked to be.
 
     Raises ``MachineError`` where the machine has less than was asked, or this process may use less.
     """
-    cpus = _cpus(asked, topology)
-    nodes, warnings = _memory(asked, topology, memory, cpus)
-    policy = ("interleave" if asked.interleave else "bind") if nodes else None
+    cpus = _cpus(requested, topology)
+    nodes, warnings = _memory(requested, topology, memory, cpus)
+    policy = ("interleave" if requested.interleave else "bind") if nodes else None
     if not cpus and not policy:
         return Binding()
     if memory.numactl:
@@ -86,22 +86,22 @@ def bind(asked: AffinityRequest, topology: Topology, memory: MemoryNodes) -> Bin
         prefix = (memory.numactl, *threads, *pages, "--")
     else:
         prefix = (sys.executable, "-I", "-S", "-c", _PIN, ",".join(map(str, cpus)))
-    told = f"{policy}:{format_list(nodes)}" if policy else None
-    return Binding(cpus=cpus, nodes=nodes, prefix=prefix, memory=told, warnings=warnings)
+    policy_text = f"{policy}:{format_list(nodes)}" if policy else None
+    return Binding(cpus=cpus, nodes=nodes, prefix=prefix, memory=policy_text, warnings=warnings)
 
 
-def _cpus(asked: AffinityRequest, topology: Topology) -> tuple[int, ...]:
+def _cpus(requested: AffinityRequest, topology: Topology) -> tuple[int, ...]:
     """The CPUs that were asked for, every one of them usable; none where none were."""
-    if asked.cpus:
-        return _listed_cpus(asked.cpus, topology)
-    if asked.sockets:
-        _check_known("socket", asked.sockets, topology.sockets)
-        wanted = [cpu for cpu in topology.cpus if cpu.socket in asked.sockets]
-        what = f"socket {format_list(asked.sockets)}"
+    if requested.cpus:
+        return _listed_cpus(requested.cpus, topology)
+    if requested.sockets:
+        _check_known("socket", requested.sockets, topology.sockets)
+        wanted = [cpu for cpu in topology.cpus if cpu.socket in requested.sockets]
+        what = f"socket {format_list(requested.sockets)}"
     else:
-        _check_known("NUMA node with CPUs", asked.nodes, topology.nodes)
-        wanted = [cpu for cpu in topology.cpus if cpu.node in asked.nodes]
-        what = f"node {format_list(asked.nodes)}"
+        _check_known("NUMA node with CPUs", requested.nodes, topology.nodes)
+        wanted = [cpu for cpu in topology.cpus if cpu.node in requested.nodes]
+        what = f"node {format_list(requested.nodes)}"
     usable = [cpu for cpu in wanted if cpu.number in set(topology.allowed)]
     cores, all_cores = len({cpu.core for cpu in usable}), len({cpu.core for cpu in wanted})
     if cores < all_cores:
@@ -113,22 +113,22 @@ def _cpus(asked: AffinityRequest, topology: Topology) -> tuple[int, ...]:
     return tuple(cpu.number for cpu in usable)
 
 
-def _listed_cpus(asked: tuple[int, ...], topology: Topology) -> tuple[int, ...]:
+def _listed_cpus(requested: tuple[int, ...], topology: Topology) -> tuple[int, ...]:
     """CPUs asked for by number."""
-    missing = sorted(set(asked) - set(topology.allowed))
+    missing = sorted(set(requested) - set(topology.allowed))
     if missing:
         online = {cpu.number for cpu in topology.cpus}
         why = "this process may not use" if set(missing) <= online else "this machine does not have online"
         raise MachineError(
-            f"cores {format_list(asked)} were asked for; {why} {format_list(missing)}",
+            f"cores {format_list(requested)} were asked for; {why} {format_list(missing)}",
             hint=f"CPUs that may be used: {format_list(topology.allowed)}",
         )
-    return tuple(sorted(set(asked)))
+    return tuple(sorted(set(requested)))
 
 
-def _check_known(what: str, asked: Sequence[int], known: Sequence[int]) -> None:
+def _check_known(what: str, requested: Sequence[int], known: Sequence[int]) -> None:
     """Raise ``MachineError`` where something was asked for that this machine does not have."""
-    missing = sorted(set(asked) - set(known))
+    missing = sorted(set(requested) - set(known))
     if missing:
         seen = format_list(known) or "none"
         raise MachineError(
@@ -138,10 +138,10 @@ def _check_known(what: str, asked: Sequence[int], known: Sequence[int]) -> None:
 
 
 def _memory(
-    asked: AffinityRequest, topology: Topology, memory: MemoryNodes, cpus: tuple[int, ...]
+    requested: AffinityRequest, topology: Topology, memory: MemoryNodes, cpus: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Nodes the memory is bound to, and warnings."""
-    explicit = asked.membind or asked.interleave
+    explicit = requested.membind or requested.interleave
     if explicit:
         _check_explicit(explicit, memory)
         return explicit, ()

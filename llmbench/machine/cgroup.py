@@ -29,9 +29,9 @@ class GroupLimits:
 
 def read_limits(root: Path = Path("/"), pid: int | str = "self") -> GroupLimits:
     """The limits of a process, the tightest of its group and the groups around it."""
-    told = procfs.read_text(root / f"proc/{pid}/cgroup") or ""
+    raw = procfs.read_text(root / f"proc/{pid}/cgroup") or ""
     paths: dict[str, str] = {}
-    for line in told.splitlines():
+    for line in raw.splitlines():
         _, controllers, path = (*line.split(":", 2), "", "")[:3]
         if path.startswith("/"):
             paths.update(dict.fromkeys(controllers.split(","), path))
@@ -58,10 +58,10 @@ def _groups(root: Path, paths: dict[str, str], controller: str) -> Iterator[Path
 
 def _quota(group: Path) -> float | None:
     """CPUs' worth of time a group may use; ``None`` where it is not limited."""
-    told: list[str | None] = [*(procfs.read_text(group / "cpu.max") or "").split()]
-    if len(told) != 2:
-        told = [procfs.read_text(group / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
-    quota, period = map(procfs.read_number, told)
+    raw: list[str | None] = [*(procfs.read_text(group / "cpu.max") or "").split()]
+    if len(raw) != 2:
+        raw = [procfs.read_text(group / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    quota, period = map(procfs.read_number, raw)
     return quota / period if quota and period and quota > 0 and period > 0 else None
 
 
@@ -96,7 +96,7 @@ def _oom_kills(groups: tuple[Path, ...]) -> int | None:
 def _counts(path: Path) -> dict[str, int]:
     """The numbers of a file that has a name and a number a line."""
     pairs = (line.partition(" ") for line in (procfs.read_text(path) or "").splitlines())
-    found = ((name, procfs.read_number(told)) for name, _, told in pairs)
+    found = ((name, procfs.read_number(raw)) for name, _, raw in pairs)
     return {name: count for name, count in found if count is not None}
 
 
@@ -104,7 +104,7 @@ def _first_number(groups: tuple[Path, ...], *names: str) -> int | None:
     """The first of these files, innermost group first, that holds a number."""
     for group in groups:
         for name in names:
-            told = procfs.read_number(procfs.read_text(group / name))
-            if told is not None and told >= 0:
-                return told
+            raw = procfs.read_number(procfs.read_text(group / name))
+            if raw is not None and raw >= 0:
+                return raw
     return None

@@ -53,7 +53,7 @@ class Survey:
 def machine_settings(survey: Survey) -> dict[str, str | None]:
     """How the machine is set, in a word each; ``None`` where the kernel does not tell or nothing limits."""
     seen, limits = survey.environment, survey.limits
-    turbo = [told == on for name, on, _ in TURBO_SWITCHES if (told := survey.text(f"{CPUS}/{name}"))]
+    turbo = [raw == on for name, on, _ in TURBO_SWITCHES if (raw := survey.text(f"{CPUS}/{name}"))]
     balancing = survey.text("proc/sys/kernel/numa_balancing")
     return {
         "governor": seen.governor,
@@ -122,11 +122,11 @@ def uneven(bandwidths: Sequence[Bandwidth]) -> Iterator[Finding]:
     """A socket whose memory gives clearly less than another's."""
     rates = [bandwidth.bytes_per_s for bandwidth in bandwidths]
     if len(rates) > 1 and min(rates) < UNEVEN_SHARE * max(rates):
-        told = ", ".join(f"{rate / 1e9:.0f}" for rate in rates)
+        raw = ", ".join(f"{rate / 1e9:.0f}" for rate in rates)
         yield Finding(
             check="uneven-memory",
             weight=Weight.SPOILS,
-            found=f"the sockets' memory differs: {told} GB/s",
+            found=f"the sockets' memory differs: {raw} GB/s",
             effect="two sockets that share a product wait for the slower one",
             remedy="see whether each socket has the same memory modules: sudo dmidecode -t memory",
         )

@@ -35,9 +35,9 @@ class Meter:
     def start(cls, root: Path = Path("/")) -> Self:
         """A reading now of the counters below *root*."""
         found = {zone: procfs.read_number(procfs.read_text(zone / "energy_uj")) for zone in _packages(root)}
-        told = {zone: count for zone, count in found.items() if count is not None and count >= 0}
-        is_whole = bool(found) and len(told) == len(found)
-        return cls(root=root, read_at=time.perf_counter(), counters=told if is_whole else None)
+        known = {zone: count for zone, count in found.items() if count is not None and count >= 0}
+        is_whole = bool(found) and len(known) == len(found)
+        return cls(root=root, read_at=time.perf_counter(), counters=known if is_whole else None)
 
     def stop(self) -> float | None:
         """Joules of all packages between this reading and now; ``None`` where they are not known."""

@@ -57,8 +57,8 @@ def cpu_flags(root: Path = Path("/")) -> frozenset[str]:
 
 def memory_bytes(root: Path = Path("/")) -> int:
     """Memory of the machine in bytes, ``MemTotal``."""
-    told = procfs.read_text(root / "proc/meminfo") or ""
-    found = re.search(r"^MemTotal:\s+(\d+) kB", told, re.MULTILINE)
+    raw = procfs.read_text(root / "proc/meminfo") or ""
+    found = re.search(r"^MemTotal:\s+(\d+) kB", raw, re.MULTILINE)
     return int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -93,19 +93,19 @@ def frequencies_mhz(root: Path = Path("/")) -> tuple[float, ...]:
     """Clock of each CPU now, in MHz, as the governor or else ``/proc/cpuinfo`` tells; empty where neither does."""
     files = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
     found = tuple(int(text) / 1000 for text in map(procfs.read_text, files) if text)
-    told = procfs.read_text(root / "proc/cpuinfo") or ""
-    return found or tuple(float(mhz) for mhz in re.findall(r"^cpu MHz\s*: ([\d.]+)$", told, re.MULTILINE))
+    raw = procfs.read_text(root / "proc/cpuinfo") or ""
+    return found or tuple(float(mhz) for mhz in re.findall(r"^cpu MHz\s*: ([\d.]+)$", raw, re.MULTILINE))
 
 
 def transparent_hugepages(root: Path = Path("/")) -> str | None:
     """``always``, ``madvise`` or ``never``; ``None`` on a kernel without them."""
-    told = procfs.read_text(root / "sys/kernel/mm/transparent_hugepage/enabled") or ""
-    found = re.search(r"\[(\w+)\]", told)
+    raw = procfs.read_text(root / "sys/kernel/mm/transparent_hugepage/enabled") or ""
+    found = re.search(r"\[(\w+)\]", raw)
     return found[1] if found else None
 
 
 def load_average(root: Path = Path("/")) -> float | None:
     """Runnable processes, averaged over the last minute."""
-    told = procfs.read_text(root / "proc/loadavg")
-    found = re.match(r"\d{1,6}\.\d{1,6}", told or "")
+    raw = procfs.read_text(root / "proc/loadavg")
+    found = re.match(r"\d{1,6}\.\d{1,6}", raw or "")
     return float(found[0]) if found else None

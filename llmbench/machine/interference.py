@@ -85,7 +85,7 @@ def _settings(root: Path, cpus: frozenset[int]) -> dict[str, str]:
     found: dict[str, set[str]] = {}
     for what, path in _setting_files(root, cpus):
         found.setdefault(what, set()).add(procfs.read_text(path) or "unknown")
-    return {what: "+".join(sorted(told)) for what, told in found.items()}
+    return {what: "+".join(sorted(values)) for what, values in found.items()}
 
 
 @functools.cache

@@ -82,10 +82,8 @@ def _field(status: Path, name: str) -> int:
 
 def available_bytes(root: Path = Path("/")) -> int | None:
     """Memory that a new process can have: the machine's, or what is left of the group's limit; ``None`` if unknown."""
-    told = re.search(
-        r"^MemAvailable:\s+(\d+) kB", procfs.read_text(root / "proc/meminfo") or "", re.MULTILINE
-    )
-    of_machine = int(told[1]) * 1024 if told else None
+    raw = re.search(r"^MemAvailable:\s+(\d+) kB", procfs.read_text(root / "proc/meminfo") or "", re.MULTILINE)
+    of_machine = int(raw[1]) * 1024 if raw else None
     of_group = cgroup.read_limits(root).memory_free_bytes
     return min((found for found in (of_machine, of_group) if found is not None), default=None)
 
@@ -101,8 +99,8 @@ class Kills:
     @classmethod
     def count(cls, root: Path = Path("/")) -> Self:
         """The counters now: those of this process's control group, and the machine's (``/proc/vmstat``)."""
-        told = re.search(r"^oom_kill (\d+)$", procfs.read_text(root / "proc/vmstat") or "", re.MULTILINE)
-        of_machine = int(told[1]) if told else None
+        raw = re.search(r"^oom_kill (\d+)$", procfs.read_text(root / "proc/vmstat") or "", re.MULTILINE)
+        of_machine = int(raw[1]) if raw else None
         return cls(of_group=cgroup.read_limits(root).oom_kills, of_machine=of_machine, root=root)
 
     def since(self) -> str | None:
@@ -111,8 +109,8 @@ class Kills:
         if (now.of_group or 0) > (self.of_group or 0):
             limits = cgroup.read_limits(self.root)
             peak, limit = limits.memory_peak_bytes, limits.memory_bytes
-            held = f"; it held up to {format_bytes(peak)} of {format_bytes(limit)}" if peak and limit else ""
-            return f"out of memory: the kernel ended a process of this control group{held}"
+            used = f"; it held up to {format_bytes(peak)} of {format_bytes(limit)}" if peak and limit else ""
+            return f"out of memory: the kernel ended a process of this control group{used}"
         if (now.of_machine or 0) > (self.of_machine or 0):
             return "out of memory: the kernel ended a process of this machine"
         return None

@@ -111,10 +111,10 @@ def read_threads(root: Path = Path("/"), pid: int | str = "self") -> dict[int, T
     """The threads of a process by their number; one that ends meanwhile is left out."""
     found: dict[int, Thread] = {}
     for task in (root / f"proc/{pid}/task").iterdir():
-        told = procfs.read_text(task / "stat")
-        if told is None:
+        raw = procfs.read_text(task / "stat")
+        if raw is None:
             continue
-        fields = told.rpartition(")")[2].split()
+        fields = raw.rpartition(")")[2].split()
         found[int(task.name)] = Thread(
             cpu_s=(int(fields[_UTIME]) + int(fields[_STIME])) * TICK_S,
             cpu=int(fields[_PROCESSOR]),
@@ -123,9 +123,9 @@ def read_threads(root: Path = Path("/"), pid: int | str = "self") -> dict[int, T
     return found
 
 
-def _migrations(told: str | None) -> int | None:
+def _migrations(raw: str | None) -> int | None:
     """``se.nr_migrations`` of a ``sched`` file."""
-    found = re.search(r"^se\.nr_migrations\s*:\s*(\d+)", told or "", re.MULTILINE)
+    found = re.search(r"^se\.nr_migrations\s*:\s*(\d+)", raw or "", re.MULTILINE)
     return int(found[1]) if found else None
 
 

@@ -119,9 +119,9 @@ def _cache(folder: Path) -> Cache | None:
 def _online(root: Path) -> tuple[int, ...]:
     """Numbers of the online CPUs, ascending."""
     folder = root / _CPUS
-    told = procfs.read_text(folder / "online")
-    if told is not None:
-        online = parse_list(told)
+    raw = procfs.read_text(folder / "online")
+    if raw is not None:
+        online = parse_list(raw)
     else:
         names = (path.name[3:] for path in folder.glob("cpu[0-9]*"))
         online = tuple(sorted(int(name) for name in names if name.isdecimal()))
@@ -148,9 +148,9 @@ def _core(root: Path, number: int, online: Collection[int]) -> int:
     return min((cpu for cpu in parse_list(siblings) if cpu in online), default=number)
 
 
-def _distances(told: str) -> tuple[int, ...]:
+def _distances(raw: str) -> tuple[int, ...]:
     """The distance to each node; empty where the kernel does not tell."""
-    found = [procfs.read_number(part) for part in told.split()]
+    found = [procfs.read_number(part) for part in raw.split()]
     return tuple(part for part in found if part is not None) if None not in found else ()
 
 

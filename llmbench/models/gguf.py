@@ -38,7 +38,7 @@ class GgufHeader:
     """Scalar and string metadata by key, and the places of the tensors: (name, dimensions, type, offset)."""
 
     metadata: Mapping[str, Scalar]
-    places: tuple[tuple[str, tuple[int, ...], int, int], ...]
+    entries: tuple[tuple[str, tuple[int, ...], int, int], ...]
     data_start: int
 
     @property
@@ -61,7 +61,7 @@ class GgufHeader:
         from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
         tensors = []
-        for name, dimensions, number, offset in self.places:
+        for name, dimensions, number, offset in self.entries:
             try:
                 kind = GGMLQuantizationType(number)
             except ValueError as error:
@@ -117,12 +117,12 @@ class _Cursor:
             key, value = self.string(), self.value(self.number("I"))
             if value is not None:
                 metadata[key] = value
-        places = tuple(self.place() for _ in range(tensors))
+        entries = tuple(self.tensor_entry() for _ in range(tensors))
         alignment = metadata.get(_ALIGNMENT_KEY, _DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment < 1:
             raise ValueError(f"its alignment is {alignment!r}")
         data_start = -(-self.at // alignment) * alignment
-        return GgufHeader(metadata=metadata, places=places, data_start=data_start)
+        return GgufHeader(metadata=metadata, entries=entries, data_start=data_start)
 
     def number(self, letter: str) -> int:
         """The next integer of a ``struct`` letter."""
@@ -177,7 +177,7 @@ class _Cursor:
         else:
             raise ValueError(f"it holds an array of unknown type {kind}")
 
-    def place(self) -> tuple[str, tuple[int, ...], int, int]:
+    def tensor_entry(self) -> tuple[str, tuple[int, ...], int, int]:
         """The next tensor's name, dimensions, type number and offset into the data."""
         name = self.string()
         dimensions = self.number("I")

@@ -61,29 +61,29 @@ def locate(path: str | os.PathLike[str], *, weight_format: str | None = None) ->
 
     *weight_format* chooses among several IRs below a parent.
     """
-    place = Path(path).expanduser()
-    if place.name == MODEL_XML:
-        place = place.parent
-    if place.is_file():
-        found = _gguf_model(place)
+    location = Path(path).expanduser()
+    if location.name == MODEL_XML:
+        location = location.parent
+    if location.is_file():
+        found = _gguf_model(location)
         if weight_format is not None:
             raise InputError(
-                f"--weight-format {weight_format} chooses among IRs; {place} is a GGUF file, which keeps its weights",
+                f"--weight-format {weight_format} chooses among IRs; {location} is a GGUF file, which keeps its weights",
                 hint="leave out --weight-format, or name a folder of IRs with -m",
             )
         return found
-    if not place.is_dir() or not os.fspath(path):
+    if not location.is_dir() or not os.fspath(path):
         raise InputError(
-            f"there is no model at {place if os.fspath(path) else 'an empty path'}",
+            f"there is no model at {location if os.fspath(path) else 'an empty path'}",
             hint="make one with: llmbench convert --model-id ID --output-dir OUT",
         )
-    if any(part.endswith(PARTIAL_SUFFIX) for part in place.resolve().parts):
-        raise InputError(f"{place} is a conversion that was cut short", hint=_PARTIAL_REMEDY)
-    folders = [place] if _holds_parts(place) else _irs_below(place)
+    if any(part.endswith(PARTIAL_SUFFIX) for part in location.resolve().parts):
+        raise InputError(f"{location} is a conversion that was cut short", hint=_PARTIAL_REMEDY)
+    folders = [location] if _holds_parts(location) else _irs_below(location)
     if weight_format is not None:
-        folders = _of_format(weight_format, folders, place)
+        folders = _of_format(weight_format, folders, location)
     if len(folders) > 1:
-        raise _several(folders, place)
+        raise _several(folders, location)
     manifest = read_manifest(folders[0])
     context = manifest.context_tokens if manifest else context_of_config(folders[0] / "config.json")
     return Model(path=folders[0], kind="ir", manifest=manifest, context_tokens=context)
@@ -198,21 +198,21 @@ def _irs_below(parent: Path) -> list[Path]:
     raise InputError(f"{parent} holds no model: there is no {MODEL_XML} in it or below", hint=_remedy(parent))
 
 
-def _of_format(asked: str, folders: Sequence[Path], place: Path) -> list[Path]:
+def _of_format(requested: str, folders: Sequence[Path], location: Path) -> list[Path]:
     """Those of some IRs that go by a weight format; an ``InputError`` says which formats there are."""
     formats = {folder: format_of(folder) for folder in folders}
-    found = [folder for folder, name in formats.items() if name == asked]
+    found = [folder for folder, name in formats.items() if name == requested]
     if found:
         return found
     there = [f"{name or 'an unknown one'} ({folder})" for folder, name in formats.items()]
     raise InputError(
-        f"{place} holds no IR with {asked} weights; there is {_listed(there)}",
+        f"{location} holds no IR with {requested} weights; there is {_listed(there)}",
         hint="choose what is there, or make it: "
-        f"llmbench convert --model-id ID --output-dir OUT --weight-format {asked}",
+        f"llmbench convert --model-id ID --output-dir OUT --weight-format {requested}",
     )
 
 
-def _several(folders: Sequence[Path], place: Path) -> InputError:
+def _several(folders: Sequence[Path], location: Path) -> InputError:
     """The error for more models than one, with what to type."""
     formats = [format_of(folder) for folder in folders]
     choice = f"choose one: -m {folders[0]}"
@@ -220,7 +220,7 @@ def _several(folders: Sequence[Path], place: Path) -> InputError:
         choice += (
             f"; or run one of them, or all in a sweep, with --weight-format {','.join(map(str, formats))}"
         )
-    return InputError(f"{place} holds {len(folders)} models: {_listed([*map(str, folders)])}", hint=choice)
+    return InputError(f"{location} holds {len(folders)} models: {_listed([*map(str, folders)])}", hint=choice)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -234,10 +234,10 @@ def _folders_below(parent: Path) -> Iterator[Path]:
     Symlinks are not followed, nor is what lies in a partial folder.
     """
     for root, folders, _ in os.walk(parent):
-        place = Path(root)
-        yield place
+        location = Path(root)
+        yield location
         folders.sort()
-        if place.name.endswith(PARTIAL_SUFFIX) or len(place.relative_to(parent).parts) >= _SEARCH_DEPTH:
+        if location.name.endswith(PARTIAL_SUFFIX) or len(location.relative_to(parent).parts) >= _SEARCH_DEPTH:
             folders.clear()
 
 
@@ -259,5 +259,5 @@ def context_of_config(path: Path) -> int | None:
         return None
     nested = config.get("text_config") if isinstance(config, dict) else None
     sections = [section for section in (config, nested) if isinstance(section, dict)]
-    told = (section.get(key) for section in sections for key in _CONTEXT_KEYS)
-    return next((value for value in told if isinstance(value, int) and value > 0), None)
+    values = (section.get(key) for section in sections for key in _CONTEXT_KEYS)
+    return next((value for value in values if isinstance(value, int) and value > 0), None)

@@ -66,9 +66,9 @@ def fault(model: str | Path) -> str | None:
 
     A file is read once, and again when it has changed. Raises InputError where it cannot be read.
     """
-    place = Path(model)
-    if place.is_dir():
-        network = place / MODEL_XML
+    location = Path(model)
+    if location.is_dir():
+        network = location / MODEL_XML
         weights = network.with_suffix(".bin")
         if not (network.is_file() and weights.is_file()):
             return None
@@ -79,8 +79,8 @@ def fault(model: str | Path) -> str | None:
             lambda file: _describe(file, _constants(network)),
             also=f"{state.st_size}:{state.st_mtime_ns}",
         )
-    elif place.is_file() and is_gguf(place):
-        found = recall("weights", place, lambda file: _describe(file, _tensors(place)))
+    elif location.is_file() and is_gguf(location):
+        found = recall("weights", location, lambda file: _describe(file, _tensors(location)))
     else:
         return None
     return found or None

@@ -66,8 +66,8 @@ class CoreSession:
             compiled = core.compile_model(model, config.device, properties)
         self._request = compiled.create_infer_request()
         self._tensor = openvino.Tensor
-        said = "the last position is sliced before the last MatMul" if is_sliced else "no last-position slice"
-        self.effective = EffectiveSettings(properties=read_back(compiled), attention="SDPA", notes=(said,))
+        note = "the last position is sliced before the last MatMul" if is_sliced else "no last-position slice"
+        self.effective = EffectiveSettings(properties=read_back(compiled), attention="SDPA", notes=(note,))
         import openvino_genai
 
         tokenizer = Tokenizer(openvino_genai.Tokenizer(config.model))
@@ -129,10 +129,10 @@ class CoreSession:
         beat(0, time.perf_counter_ns())
         start_ns = time.perf_counter_ns()
         for step in range(request.output_tokens):
-            tokens, least, took_ns = self._infer(ids, whole[:, : width + step], positions)
+            tokens, least, elapsed_ns = self._infer(ids, whole[:, : width + step], positions)
             at_ns.append(time.perf_counter_ns())
             beat(step + 1, at_ns[-1])
-            infer_ns.append(took_ns)
+            infer_ns.append(elapsed_ns)
             columns.append(tokens)
             is_finite = is_finite and bool(np.isfinite(least))
             if request.stop_at_eos and self._all_ended(columns):

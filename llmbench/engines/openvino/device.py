@@ -27,10 +27,10 @@ def import_openvino() -> Any:
 def _engine_words(error: Exception) -> str:
     """The last line of an engine's message that says something: the others name its source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [
+    kept = [
         line for line in lines if not line.startswith(("Exception from", "Please, check", "Failed to create"))
     ]
-    return (said or lines or [type(error).__name__])[-1][:300]
+    return (kept or lines or [type(error).__name__])[-1][:300]
 
 
 @contextlib.contextmanager
@@ -107,11 +107,11 @@ def read_back(compiled: Any) -> dict[str, str]:
     return {name: _spelled(compiled.get_property(name)) for name in names}
 
 
-def _same(asked: PropertyValue, got: str) -> bool:
+def _same(requested: PropertyValue, got: str) -> bool:
     """Whether a value read back is the one asked for, spelled as the engine spells it."""
-    spellings = {str(asked).upper()}
-    if isinstance(asked, bool) or str(asked).upper() in {"YES", "NO", "TRUE", "FALSE"}:
-        is_on = str(asked).upper() in {"YES", "TRUE"}
+    spellings = {str(requested).upper()}
+    if isinstance(requested, bool) or str(requested).upper() in {"YES", "NO", "TRUE", "FALSE"}:
+        is_on = str(requested).upper() in {"YES", "TRUE"}
         spellings = {"YES", "TRUE"} if is_on else {"NO", "FALSE"}
     return got.upper() in spellings or got.upper().split(".")[-1] in spellings
 
@@ -123,18 +123,18 @@ def check_effective(config: RunConfig, effective: EffectiveSettings) -> tuple[st
         MachineError: fewer threads than asked for.
     """
     changes = []
-    for name, asked in compile_properties(config).items():
+    for name, requested in compile_properties(config).items():
         got = effective.properties.get(name)
-        if got is None or _same(asked, got):
+        if got is None or _same(requested, got):
             continue
-        if name == _THREADS and got.isdigit() and int(got) < int(asked):
+        if name == _THREADS and got.isdigit() and int(got) < int(requested):
             raise MachineError(
-                f"asked {asked} threads, got {got}",
+                f"asked {requested} threads, got {got}",
                 hint="ask for no more than the CPUs this process may use (see nproc)",
             )
-        changes.append(f"{name}: asked {asked}, in force {got}")
-    for name, asked in config.scheduler.items():
+        changes.append(f"{name}: asked {requested}, in force {got}")
+    for name, requested in config.scheduler.items():
         got = effective.scheduler.get(name)
-        if got is not None and not _same(asked, got):
-            changes.append(f"scheduler's {name}: asked {asked}, in force {got}")
+        if got is not None and not _same(requested, got):
+            changes.append(f"scheduler's {name}: asked {requested}, in force {got}")
     return tuple(changes)

@@ -88,11 +88,11 @@ class GenaiSession:
             options["prompt_lookup"] = True
         if config.lora:
             options["adapters"] = build_adapters(self._genai, config)
-        with caught_output() as said, caught_output(2) as warned, engine_failures("loading"):
+        with caught_output() as logged, caught_output(2) as warned, engine_failures("loading"):
             self._pipeline = self._genai.LLMPipeline(config.model, config.device, **options)
         notes = (*_notes(config), *note_unused(config, warned.text))
         self.effective: EffectiveSettings = read_effective(
-            said.text, notes=notes, also=digest_adapters(config)
+            logged.text, notes=notes, also=digest_adapters(config)
         )
         self._native_tokenizer = self._pipeline.get_tokenizer()
         tokenizer = Tokenizer(self._native_tokenizer)
@@ -103,28 +103,28 @@ class GenaiSession:
 
     def _generation_config(self, request: EngineRequest) -> Any:
         """How to choose tokens, for exactly so many of them, or up to them where the end of text may stop it."""
-        asked = self._config
+        requested = self._config
         config = self._genai.GenerationConfig()
         config.max_new_tokens = request.output_tokens
         config.ignore_eos = not request.stop_at_eos
         config.apply_chat_template = False
-        config.num_beams = asked.num_beams
-        if asked.num_beams > 1 and not request.stop_at_eos:
+        config.num_beams = requested.num_beams
+        if requested.num_beams > 1 and not request.stop_at_eos:
             config.set_eos_token_id(_NO_TOKEN)  # beams end at an end of text even where it is ignored
-        config.do_sample = asked.do_sample
-        if asked.do_sample:
-            config.rng_seed = asked.seed
-            config.temperature = asked.temperature
-            config.top_p = asked.top_p
-            if asked.top_k is not None:
-                config.top_k = asked.top_k
-        if asked.assistant_confidence_threshold is not None:
-            config.assistant_confidence_threshold = asked.assistant_confidence_threshold
-        elif asked.is_speculative:
-            config.num_assistant_tokens = asked.num_assistant_tokens or ASSISTANT_TOKENS
-        if asked.max_ngram_size is not None:
-            config.max_ngram_size = asked.max_ngram_size
-        if asked.is_lora_idle:
+        config.do_sample = requested.do_sample
+        if requested.do_sample:
+            config.rng_seed = requested.seed
+            config.temperature = requested.temperature
+            config.top_p = requested.top_p
+            if requested.top_k is not None:
+                config.top_k = requested.top_k
+        if requested.assistant_confidence_threshold is not None:
+            config.assistant_confidence_threshold = requested.assistant_confidence_threshold
+        elif requested.is_speculative:
+            config.num_assistant_tokens = requested.num_assistant_tokens or ASSISTANT_TOKENS
+        if requested.max_ngram_size is not None:
+            config.max_ngram_size = requested.max_ngram_size
+        if requested.is_lora_idle:
             config.adapters = self._genai.AdapterConfig()
         return config
 

@@ -49,14 +49,14 @@ class Compiled:
         written = {name for name, state in after.items() if self.files.get(name) != state}
         if written:
             return ModelCache.REFUSED if written & set(self.files) else ModelCache.COLD
-        is_told = effective.get(_LOADED, "").upper() in {"YES", "TRUE"}
-        return ModelCache.WARM if is_told or self._is_mapped(maps) else None
+        is_reported = effective.get(_LOADED, "").upper() in {"YES", "TRUE"}
+        return ModelCache.WARM if is_reported or self._is_mapped(maps) else None
 
     def _is_mapped(self, maps: Path) -> bool:
         """Whether a file of the folder is in this process's memory."""
-        told = procfs.read_text(maps) or ""
+        mapped = procfs.read_text(maps) or ""
         return self.folder is not None and any(
-            f" {self.folder.resolve() / name}" in told for name in self.files
+            f" {self.folder.resolve() / name}" in mapped for name in self.files
         )
 
 

@@ -16,7 +16,7 @@ _EVICTION = "cache_eviction_config"
 _SWITCHES = {_EVICTION: "use_cache_eviction", "sparse_attention_config": "use_sparse_attention"}
 
 
-def build_scheduler(genai: Any, asked: Mapping[str, PropertyValue]) -> Any:
+def build_scheduler(genai: Any, requested: Mapping[str, PropertyValue]) -> Any:
     """A ``SchedulerConfig`` that prefills a prompt in one step and remembers no prefix, but for what is asked.
 
     Both differ from the pipeline's own defaults, under which a number is not comparable. Raises InputError on a key
@@ -25,13 +25,13 @@ def build_scheduler(genai: Any, asked: Mapping[str, PropertyValue]) -> Any:
     scheduler = genai.SchedulerConfig()
     scheduler.enable_prefix_caching = False
     scheduler.max_num_batched_tokens = ALL_TOKENS_AT_ONCE
-    _check_names(asked, [*_names(scheduler), *(f"{_EVICTION}.{name}" for name in _SIZES)])
-    if any(key in asked for key in _size_keys()):
-        scheduler.cache_eviction_config = _eviction(genai, scheduler.cache_eviction_config, asked)
+    _check_names(requested, [*_names(scheduler), *(f"{_EVICTION}.{name}" for name in _SIZES)])
+    if any(key in requested for key in _size_keys()):
+        scheduler.cache_eviction_config = _eviction(genai, scheduler.cache_eviction_config, requested)
     for part, switch in _SWITCHES.items():
-        if switch not in asked and any(key.startswith(f"{part}.") for key in asked):
+        if switch not in requested and any(key.startswith(f"{part}.") for key in requested):
             setattr(scheduler, switch, True)
-    for key, value in asked.items():
+    for key, value in requested.items():
         if key not in _size_keys():
             _set(scheduler, key, value)
     _check_steps(scheduler)
@@ -60,9 +60,9 @@ def _is_part(value: Any) -> bool:
     return hasattr(value, "to_string") or type(value).__name__.endswith("Config")
 
 
-def _check_names(asked: Mapping[str, PropertyValue], known: list[str]) -> None:
+def _check_names(requested: Mapping[str, PropertyValue], known: list[str]) -> None:
     """Refuse a key that the scheduler does not have."""
-    for key in asked:
+    for key in requested:
         if key not in known:
             near = _near(key, known)
             raise InputError(
@@ -81,11 +81,11 @@ def _near(key: str, known: list[str]) -> str | None:
     return near[0] if near else next(map(short.get, difflib.get_close_matches(last, short, n=1)), None)
 
 
-def _eviction(genai: Any, default: Any, asked: Mapping[str, PropertyValue]) -> Any:
+def _eviction(genai: Any, default: Any, requested: Mapping[str, PropertyValue]) -> Any:
     """A cache eviction of these sizes."""
     sizes = {}
     for name in _SIZES:
-        value = asked.get(f"{_EVICTION}.{name}", getattr(default, f"get_{name}")())
+        value = requested.get(f"{_EVICTION}.{name}", getattr(default, f"get_{name}")())
         if not isinstance(value, int) or isinstance(value, bool):
             raise _unfit(f"{_EVICTION}.{name}", value, "an integer")
         sizes[name] = value
@@ -142,7 +142,7 @@ def _check_steps(scheduler: Any) -> None:
         )
 
 
-def prefills_in_chunks(asked: Mapping[str, PropertyValue], input_tokens: int) -> bool:
+def prefills_in_chunks(requested: Mapping[str, PropertyValue], input_tokens: int) -> bool:
     """Whether so many input tokens take more than one step; the first forward pass told is then the last chunk's."""
-    limit = asked.get("max_num_batched_tokens", ALL_TOKENS_AT_ONCE)
+    limit = requested.get("max_num_batched_tokens", ALL_TOKENS_AT_ONCE)
     return isinstance(limit, int) and limit < input_tokens

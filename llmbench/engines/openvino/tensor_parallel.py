@@ -55,10 +55,10 @@ def probe_split(properties: Mapping[str, PropertyValue] | None = None) -> Split:
     weights = opset13.constant(np.ones((_SIDE, _SIDE), np.float32))
     model = openvino.Model([opset13.matmul(rows, weights, False, False)], [rows])
     deciding = {name: value for name, value in (properties or {}).items() if name in _DECIDING}
-    asked = {"PERFORMANCE_HINT": "LATENCY", **deciding}
+    requested = {"PERFORMANCE_HINT": "LATENCY", **deciding}
 
     def compile_with(**more: PropertyValue) -> tuple[int, int]:
-        compiled = openvino.Core().compile_model(model, "CPU", {**asked, **more})
+        compiled = openvino.Core().compile_model(model, "CPU", {**requested, **more})
         return compiled.get_property("INFERENCE_NUM_THREADS"), compiled.get_property("NUM_STREAMS")
 
     without, _ = compile_with()

@@ -22,9 +22,9 @@ class Tokenizer:
         encoded = self._tokenizer.encode(text, add_special_tokens=not chat)
         return tuple(int(token) for token in encoded.input_ids.data[0])
 
-    def go_on(self, said: Sequence[int], answer: Sequence[int], text: str) -> tuple[int, ...]:
+    def go_on(self, earlier: Sequence[int], response: Sequence[int], text: str) -> tuple[int, ...]:
         """Token ids of a chat so far, its last answer, and the user's next turn under the chat template."""
-        ids = (*said, *answer)
+        ids = (*earlier, *response)
         if ids and ids[-1] == self.eos_id:
             ids = ids[:-1]  # the template ends the answer itself
         encoded = self._tokenizer.encode(self._between(text), add_special_tokens=False)

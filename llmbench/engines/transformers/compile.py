@@ -53,7 +53,7 @@ def check_compiler(backend: PropertyValue, config: RunConfig) -> None:
         )
 
 
-def place_cache() -> None:
+def set_cache_folder() -> None:
     """Have compiled code kept in the cache folder; to be called before torch is imported, which else says where."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torchinductor"))
     # headers compiled in advance would be kept in the temporary folder under a fixed name, whatever that says

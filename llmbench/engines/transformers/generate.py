@@ -65,11 +65,11 @@ class GenerateSession:
         """How to choose tokens; without an end of text every sequence gets exactly the tokens asked for."""
         from transformers import GenerationConfig
 
-        asked = self._config
+        requested = self._config
         eos_id = self._eos_id if request.stop_at_eos else None
-        choice: dict[str, Any] = {"do_sample": asked.do_sample, "num_beams": asked.num_beams}
-        if asked.do_sample:
-            choice |= {"temperature": asked.temperature, "top_p": asked.top_p, "top_k": asked.top_k or 0}
+        choice: dict[str, Any] = {"do_sample": requested.do_sample, "num_beams": requested.num_beams}
+        if requested.do_sample:
+            choice |= {"temperature": requested.temperature, "top_p": requested.top_p, "top_k": requested.top_k or 0}
         return GenerationConfig(
             max_new_tokens=request.output_tokens,
             eos_token_id=eos_id,

@@ -8,7 +8,7 @@ from typing import Any
 from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.openvino.device import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
-from llmbench.engines.transformers.compile import Compiler, check_compiler, place_cache
+from llmbench.engines.transformers.compile import Compiler, check_compiler, set_cache_folder
 from llmbench.engines.transformers.generate import GenerateSession, check_packages
 from llmbench.errors import InputError, MachineError
 from llmbench.schema.config import RunConfig
@@ -84,7 +84,7 @@ class TorchEngine:
     def open(self, config: RunConfig) -> GenerateSession:
         """Read the model; what is to be compiled is compiled in the first request."""
         os.environ["HF_HUB_OFFLINE"] = "1"
-        place_cache()
+        set_cache_folder()
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
