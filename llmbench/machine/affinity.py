@@ -1,4 +1,4 @@
-"""Holding a process to sockets, nodes or CPUs: what was asked, checked against what it may use."""
+"""Affinity: how to pin a process to sockets, nodes or CPUs, checked against what it may use."""
 
 import shutil
 import sys
@@ -48,16 +48,13 @@ class MemoryNodes:
     @classmethod
     def read(cls, root: Path = Path("/")) -> "MemoryNodes":
         """As the kernel's files below *root* and ``PATH`` tell."""
-        allowed: tuple[int, ...] = ()
-        for line in (procfs.read_text(root / "proc/self/status") or "").splitlines():
-            if line.startswith("Mems_allowed_list:"):
-                allowed = parse_list(line.partition(":")[2])
+        allowed = parse_list(procfs.read_field(root / "proc/self/status", "Mems_allowed_list") or "")
         return cls(nodes=read_nodes(root / "sys"), allowed=allowed, numactl=shutil.which("numactl"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """CPUs a process is held to, the nodes its memory is bound to (none: it is not), and how that is done.
+    """CPUs a process is pinned to, the nodes its memory is bound to (none: it is not), and how that is done.
 
     *prefix* stands before the process's command. *memory* is the policy that it brings, as the kernel writes it
     (``bind:0``, ``interleave:0-1``). *warnings* say what is not as it could be.
@@ -71,9 +68,9 @@ class Binding:
 
 
 def bind(requested: AffinityRequest, topology: Topology, memory: MemoryNodes) -> Binding:
-    """How to hold a process where it was asked to be.
+    """Return how to pin a process as requested.
 
-    Raises ``MachineError`` where the machine has less than was asked, or this process may use less.
+    Raises ``MachineError`` where the machine has less than was requested, or this process may use less.
     """
     cpus = _cpus(requested, topology)
     nodes, warnings = _memory(requested, topology, memory, cpus)
@@ -91,7 +88,7 @@ def bind(requested: AffinityRequest, topology: Topology, memory: MemoryNodes) ->
 
 
 def _cpus(requested: AffinityRequest, topology: Topology) -> tuple[int, ...]:
-    """The CPUs that were asked for, every one of them usable; none where none were."""
+    """The requested CPUs, every one of them usable."""
     if requested.cpus:
         return _listed_cpus(requested.cpus, topology)
     if requested.sockets:
@@ -114,7 +111,6 @@ def _cpus(requested: AffinityRequest, topology: Topology) -> tuple[int, ...]:
 
 
 def _listed_cpus(requested: tuple[int, ...], topology: Topology) -> tuple[int, ...]:
-    """CPUs asked for by number."""
     missing = sorted(set(requested) - set(topology.allowed))
     if missing:
         online = {cpu.number for cpu in topology.cpus}
@@ -127,7 +123,6 @@ def _listed_cpus(requested: tuple[int, ...], topology: Topology) -> tuple[int, .
 
 
 def _check_known(what: str, requested: Sequence[int], known: Sequence[int]) -> None:
-    """Raise ``MachineError`` where something was asked for that this machine does not have."""
     missing = sorted(set(requested) - set(known))
     if missing:
         seen = format_list(known) or "none"
@@ -169,7 +164,7 @@ def _why_not(local: tuple[int, ...], memory: MemoryNodes) -> str | None:
 
 
 def _check_explicit(nodes: tuple[int, ...], memory: MemoryNodes) -> None:
-    """Raise ``MachineError`` where memory cannot be bound as it was asked: there is no silent fallback."""
+    """Raise ``MachineError`` where memory cannot be bound as requested: there is no silent fallback."""
     _check_known("NUMA node", nodes, tuple(node.number for node in memory.nodes))
     beyond = sorted(set(nodes) - set(memory.allowed))
     empty = [node.number for node in memory.nodes if node.number in nodes and node.memory_bytes == 0]

@@ -1,4 +1,4 @@
-"""What memory gives: a STREAM-like sum of two arrays, by one thread a core."""
+"""Memory bandwidth: measured with a STREAM-like sum of two arrays by one thread per core, and kept for the machine."""
 
 import contextlib
 import dataclasses
@@ -26,13 +26,15 @@ _CACHE_MULTIPLE = 4
 _LEAST_BYTES = 16 << 20
 _MEMORY_SHARE = 16
 _PATIENCE_S = 120.0
+WHOLE = "all"
+"""The name of what all CPUs get together, among sockets by their numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bandwidth:
-    """Bytes a second between *cpus* and memory, the best of several windows, as STREAM reports it.
+    """Bytes per second between *cpus* and memory, the best of several windows, as STREAM reports it.
 
-    Counted are two reads and one write an element (``a = b + c``, the traffic of STREAM's add and triad) and not
+    Counted are two reads and one write an element (``a = b + c``, the bandwidth of STREAM's add and triad) and not
     the read that a write costs on most processors. *array_bytes* is one of the three arrays, all threads
     together; *is_beyond_caches* is false where memory did not suffice to make it four times the last cache, so
     that some of it may come from there.
@@ -52,9 +54,9 @@ def measure_bandwidth(
     window_s: float = 0.25,
     windows: int = 3,
 ) -> Bandwidth:
-    """The bandwidth of one socket, or of all that this process may use; it takes a second.
+    """Return the bandwidth of one socket, or of all that this process may use; it takes a second.
 
-    Each thread is held to a core and touches its part of the arrays first, so memory is near it.
+    Each thread is pinned to a core and touches its part of the arrays first, so memory is near it.
     """
     import psutil
 
@@ -82,10 +84,14 @@ def _one_cpu_a_core(topology: Topology, socket: int | None) -> tuple[int, ...]:
 
 
 def _last_cache_bytes(caches: Sequence[Cache], cpus: Collection[int]) -> int:
-    """Size of the caches of the last level that some of *cpus* share; 0 where the kernel does not tell."""
-    near = [cache for cache in caches if set(cache.cpus) & set(cpus) and cache.kind != "Instruction"]
-    last = max((cache.level for cache in near), default=0)
-    return sum(cache.size_bytes for cache in near if cache.level == last)
+    """Size of the last-level caches that some of *cpus* share; 0 where the kernel does not say."""
+    return sum(cache.size_bytes for cache in _last_level([c for c in caches if set(c.cpus) & set(cpus)]))
+
+
+def _last_level(caches: Sequence[Cache]) -> list[Cache]:
+    data = [cache for cache in caches if cache.kind != "Instruction"]
+    last = max((cache.level for cache in data), default=0)
+    return [cache for cache in data if cache.level == last]
 
 
 def _array_bytes(cache_bytes: int, threads: int, available_bytes: int) -> int:
@@ -95,7 +101,7 @@ def _array_bytes(cache_bytes: int, threads: int, available_bytes: int) -> int:
 
 
 def _rates(cpus: Sequence[int], elements: int, *, window_s: float, windows: int) -> list[float]:
-    """Bytes a second of all threads together, window by window."""
+    """Bytes per second of all threads together, window by window."""
     barrier = threading.Barrier(len(cpus), timeout=_PATIENCE_S)
 
     def work(cpu: int) -> list[float]:
@@ -112,7 +118,7 @@ def _rates(cpus: Sequence[int], elements: int, *, window_s: float, windows: int)
 
 
 def _add(elements: int, barrier: threading.Barrier, *, window_s: float, windows: int) -> list[float]:
-    """Bytes a second of one thread, window by window; the threads begin each together."""
+    """Bytes per second of one thread, window by window; the threads begin each together."""
     import numpy as np
 
     total, left, right = (np.full(elements, value) for value in (0.0, 1.0, 2.0))
@@ -126,10 +132,6 @@ def _add(elements: int, barrier: threading.Barrier, *, window_s: float, windows:
             passes, now = passes + 1, time.perf_counter()
         rates.append(passes * total.nbytes * ARRAYS / (now - start))
     return rates
-
-
-WHOLE = "all"
-"""The name of what all CPUs get together, among sockets by their numbers."""
 
 
 def bandwidth_file(cpu_model: str, topology: Topology, memory_bytes: int) -> Path:
@@ -152,10 +154,10 @@ def load_bandwidth(file: Path) -> MemoryRate | None:
 def keep_bandwidth(
     here: Environment, measured: Mapping[str, Bandwidth], *, measured_at: str, is_quiet: bool
 ) -> MemoryRate | None:
-    """The rate that is kept from now on.
+    """Return the rate that is kept from now on.
 
-    What was measured beside busy neighbours is too low, and replaces what is kept only where it is higher. A folder
-    that cannot be written keeps nothing, and ``None`` is what it kept before.
+    What was measured beside other busy processes is too low, and replaces what is kept only where it is higher. A
+    folder that cannot be written keeps nothing, and ``None`` is what it kept before.
     """
     rate = MemoryRate(
         measured_at=measured_at,
@@ -174,14 +176,12 @@ def keep_bandwidth(
 
 
 def last_caches(topology: Topology, caches: tuple[Cache, ...]) -> dict[int, int]:
-    """Bytes of each socket's caches of the last level, those of CPUs that may be used; empty where not told."""
+    """Return the bytes of each socket's last-level caches, of the CPUs that may be used; empty where unknown."""
     socket_of = {cpu.number: cpu.socket for cpu in topology.cpus if cpu.number in topology.allowed}
-    shared = [cache for cache in caches if cache.kind != "Instruction"]
-    last = max((cache.level for cache in shared), default=0)
     found: dict[int, int] = {}
-    for cache in shared:
+    for cache in _last_level(caches):
         sockets = {socket_of[cpu] for cpu in cache.cpus if cpu in socket_of}
-        if cache.level == last and len(sockets) == 1:
+        if len(sockets) == 1:
             (socket,) = sockets
             found[socket] = found.get(socket, 0) + cache.size_bytes
     return found

@@ -1,8 +1,10 @@
-"""What on this machine would spoil a measurement, or is worth knowing beside it: values, not text on a screen."""
+"""The checks of ``llmbench doctor``: what on this machine spoils a measurement, or is worth knowing beside it.
+
+A survey reads the machine, a check turns it into findings; what is on the screen is made of these elsewhere.
+"""
 
 import enum
 import importlib.metadata
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,12 @@ CPUS = "sys/devices/system/cpu"
 
 TURBO_SWITCHES = (("intel_pstate/no_turbo", "0", "1"), ("cpufreq/boost", "1", "0"))
 """Files that say whether turbo is on, the text of it and that of off."""
+
+FOREIGN_LIMIT = 0.05
+UNEVEN_SHARE = 0.85
+STEAL_LIMIT = 0.01
+_RUNTIME = ("openvino", "openvino-genai", "openvino-tokenizers")
+_GOOD_CLOCKS = ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,33 +56,6 @@ class Survey:
     def text(self, path: str) -> str | None:
         """A kernel file's text; ``None`` where it is missing."""
         return procfs.read_text(self.root / path)
-
-
-def machine_settings(survey: Survey) -> dict[str, str | None]:
-    """How the machine is set, in a word each; ``None`` where the kernel does not tell or nothing limits."""
-    seen, limits = survey.environment, survey.limits
-    turbo = [raw == on for name, on, _ in TURBO_SWITCHES if (raw := survey.text(f"{CPUS}/{name}"))]
-    balancing = survey.text("proc/sys/kernel/numa_balancing")
-    return {
-        "governor": seen.governor,
-        "turbo": _on(turbo[0]) if turbo else None,
-        "huge pages": seen.transparent_hugepages,
-        "NUMA balancing": None if balancing is None else _on(balancing != "0"),
-        "SMT": _on(len(seen.topology.cpus) > seen.topology.cores),
-        "CPU quota": None if limits.cpus is None else f"{limits.cpus:g} CPUs",
-        "memory limit": None if limits.memory_bytes is None else format_bytes(limits.memory_bytes),
-    }
-
-
-def _on(is_on: bool) -> str:  # noqa: FBT001  a word for a truth
-    """``on`` or ``off``."""
-    return "on" if is_on else "off"
-
-
-FOREIGN_LIMIT = 0.05
-UNEVEN_SHARE = 0.85
-STEAL_LIMIT = 0.01
-_GOOD_CLOCKS = ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter")
 
 
 class Weight(enum.Enum):
@@ -112,6 +93,26 @@ class Checkup:
     findings: tuple[Finding, ...]
 
 
+def machine_settings(survey: Survey) -> dict[str, str | None]:
+    """How the machine is set, in a word each; ``None`` where the kernel does not tell or nothing limits."""
+    seen, limits = survey.environment, survey.limits
+    turbo = [raw == on for name, on, _ in TURBO_SWITCHES if (raw := survey.text(f"{CPUS}/{name}"))]
+    balancing = survey.text("proc/sys/kernel/numa_balancing")
+    return {
+        "governor": seen.governor,
+        "turbo": _on(turbo[0]) if turbo else None,
+        "huge pages": seen.transparent_hugepages,
+        "NUMA balancing": None if balancing is None else _on(balancing != "0"),
+        "SMT": _on(len(seen.topology.cpus) > seen.topology.cores),
+        "CPU quota": None if limits.cpus is None else f"{limits.cpus:g} CPUs",
+        "memory limit": None if limits.memory_bytes is None else format_bytes(limits.memory_bytes),
+    }
+
+
+def _on(is_on: bool) -> str:  # noqa: FBT001  a word for a truth
+    return "on" if is_on else "off"
+
+
 def find_problems(survey: Survey) -> tuple[Finding, ...]:
     """Every finding, those that spoil a measurement first."""
     found = [finding for check in _CHECKS for finding in check(survey)]
@@ -122,11 +123,11 @@ def uneven(bandwidths: Sequence[Bandwidth]) -> Iterator[Finding]:
     """A socket whose memory gives clearly less than another's."""
     rates = [bandwidth.bytes_per_s for bandwidth in bandwidths]
     if len(rates) > 1 and min(rates) < UNEVEN_SHARE * max(rates):
-        raw = ", ".join(f"{rate / 1e9:.0f}" for rate in rates)
+        figures = ", ".join(f"{rate / 1e9:.0f}" for rate in rates)
         yield Finding(
             check="uneven-memory",
             weight=Weight.SPOILS,
-            found=f"the sockets' memory differs: {raw} GB/s",
+            found=f"the sockets' memory differs: {figures} GB/s",
             effect="two sockets that share a product wait for the slower one",
             remedy="see whether each socket has the same memory modules: sudo dmidecode -t memory",
         )
@@ -296,7 +297,7 @@ def _virtual(survey: Survey) -> Iterator[Finding]:
 
 def _throttled(survey: Survey) -> Iterator[Finding]:
     names = (survey.root / CPUS).glob("cpu[0-9]*/thermal_throttle/package_throttle_count")
-    count = max((int(procfs.read_text(name) or 0) for name in names), default=0)
+    count = max((procfs.read_number(procfs.read_text(name)) or 0 for name in names), default=0)
     if count:
         yield Finding(
             check="throttled",
@@ -308,12 +309,12 @@ def _throttled(survey: Survey) -> Iterator[Finding]:
 
 
 def _memory(survey: Survey) -> Iterator[Finding]:
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", survey.text("proc/meminfo") or "", re.MULTILINE)
-    if found and int(found[1]) * 1024 < survey.environment.memory_bytes // 10:
+    available = procfs.read_kib_field(survey.root / "proc/meminfo", "MemAvailable")
+    if available is not None and available < survey.environment.memory_bytes // 10:
         yield Finding(
             check="memory",
             weight=Weight.SPOILS,
-            found=f"{format_bytes(int(found[1]) * 1024)} of memory are available",
+            found=f"{format_bytes(available)} of memory are available",
             effect="weights may be swapped out or read from the disk again in the middle of a run",
             remedy="end what holds it (see top, key M)",
         )
@@ -331,9 +332,6 @@ _CHECKS: tuple[Callable[[Survey], Iterator[Finding]], ...] = (
     _virtual,
     _throttled,
 )
-
-
-_RUNTIME = ("openvino", "openvino-genai", "openvino-tokenizers")
 
 
 def installed() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What the CPU packages took from the socket while a request ran, from the kernel's powercap counters (RAPL).
 
-They count the whole package, neighbours included, and neither memory nor fans. Most kernels let only root read them.
+They count the whole package, other processes included, and neither memory nor fans. Most kernels let only root read
+them.
 """
 
 import functools
@@ -56,7 +57,7 @@ def _spent_j(before_uj: int, after_uj: int, *, range_uj: int | None, wall_s: flo
     """Joules of one package; a counter that went back began again after *range_uj*.
 
     ``None`` where it may have begun again once more without being noticed: where even that would be no more than
-    `MOST_WATTS`, or where its range is not told.
+    `MOST_WATTS`, or where its range is unknown.
     """
     if range_uj is None:
         return None if after_uj < before_uj else (after_uj - before_uj) * _JOULES
@@ -74,5 +75,5 @@ def _packages(root: Path) -> tuple[Path, ...]:
 
 @functools.cache
 def _range_uj(zone: Path) -> int | None:
-    """What a counter reaches before it begins again at 0; ``None`` where it is not told."""
+    """What a counter reaches before it begins again at 0; ``None`` where it is unknown."""
     return procfs.read_number(procfs.read_text(zone / "max_energy_range_uj"))

@@ -39,27 +39,20 @@ def capture(root: Path = Path("/")) -> Environment:
 
 def cpu_model(root: Path = Path("/")) -> str:
     """The CPU's name as the kernel prints it; the architecture where it prints none, as on Arm."""
-    for line in (procfs.read_text(root / "proc/cpuinfo") or "").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "model name" and value.strip():
-            return " ".join(value.split())
-    return platform.machine()
+    name = procfs.read_field(root / "proc/cpuinfo", "model name")
+    return " ".join(name.split()) if name else platform.machine()
 
 
 def cpu_flags(root: Path = Path("/")) -> frozenset[str]:
     """The features the kernel lists for the first CPU; empty where it lists none."""
-    for line in (procfs.read_text(root / "proc/cpuinfo") or "").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()
+    found = (procfs.read_field(root / "proc/cpuinfo", name) for name in ("flags", "Features"))
+    return frozenset(next(filter(None, found), "").split())
 
 
 def memory_bytes(root: Path = Path("/")) -> int:
     """Memory of the machine in bytes, ``MemTotal``."""
-    raw = procfs.read_text(root / "proc/meminfo") or ""
-    found = re.search(r"^MemTotal:\s+(\d+) kB", raw, re.MULTILINE)
-    return int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = procfs.read_kib_field(root / "proc/meminfo", "MemTotal")
+    return found or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What else happened on the machine while a request ran: two cheap readings, before and after it."""
+"""CPU use of other processes and of the hypervisor: around a request by two cheap readings, or watched for a while."""
 
 import functools
 import os
@@ -19,6 +19,9 @@ _TRIES = 3
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _BUSY = (0, 1, 2, 5, 6, 7)
 """user, nice, system, irq, softirq and steal in proc(5); guest is part of user, idle and iowait not busy."""
+_STEAL = 7
+_BUSIEST = 3
+_WORTH_NAMING = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +138,6 @@ def _throttle_counters(root: Path, cpus: frozenset[int]) -> tuple[Path, ...]:
             if counter.is_file() and shared.is_file():
                 found.setdefault((kind, shared.read_text()), counter)
     return tuple(found.values())
-
-
-_STEAL = 7
-_BUSIEST = 3
-_WORTH_NAMING = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,5 @@
-"""This process's own memory, and the machine's, in bytes."""
+"""Memory in bytes: of this process while it works, of the machine, and what the kernel ended for want of it."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -74,16 +73,15 @@ def system_used_bytes() -> int:
 
 def _field(status: Path, name: str) -> int:
     """A ``kB`` line of a ``status`` file in bytes; raises ``MachineError`` where there is none."""
-    for line in status.read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise MachineError(f"{status} has no {name}", hint="llmbench measures on Linux, with /proc mounted")
+    found = procfs.read_kib_field(status, name)
+    if found is None:
+        raise MachineError(f"{status} has no {name}", hint="llmbench measures on Linux, with /proc mounted")
+    return found
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:
     """Memory that a new process can have: the machine's, or what is left of the group's limit; ``None`` if unknown."""
-    raw = re.search(r"^MemAvailable:\s+(\d+) kB", procfs.read_text(root / "proc/meminfo") or "", re.MULTILINE)
-    of_machine = int(raw[1]) * 1024 if raw else None
+    of_machine = procfs.read_kib_field(root / "proc/meminfo", "MemAvailable")
     of_group = cgroup.read_limits(root).memory_free_bytes
     return min((found for found in (of_machine, of_group) if found is not None), default=None)
 
@@ -99,8 +97,7 @@ class Kills:
     @classmethod
     def count(cls, root: Path = Path("/")) -> Self:
         """The counters now: those of this process's control group, and the machine's (``/proc/vmstat``)."""
-        raw = re.search(r"^oom_kill (\d+)$", procfs.read_text(root / "proc/vmstat") or "", re.MULTILINE)
-        of_machine = int(raw[1]) if raw else None
+        of_machine = procfs.read_number(procfs.read_field(root / "proc/vmstat", "oom_kill"))
         return cls(of_group=cgroup.read_limits(root).oom_kills, of_machine=of_machine, root=root)
 
     def since(self) -> str | None:

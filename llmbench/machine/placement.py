@@ -59,7 +59,7 @@ class PlacementWatch:
     def stop(self, *, with_pages: bool = False) -> Placement:
         """Where this process ran since then.
 
-        The pages are counted only where asked: that walks the page table, milliseconds a gigabyte.
+        The pages are counted only on request: that walks the page table, milliseconds a gigabyte.
         """
         after = PlacementWatch.start(self.topology, engine_threads=self.engine_threads, root=self.root)
         worked = {tid: _since(self.threads.get(tid), thread) for tid, thread in after.threads.items()}

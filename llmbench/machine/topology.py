@@ -103,7 +103,7 @@ def read_caches(root: Path = Path("/sys")) -> tuple[Cache, ...]:
 
 
 def _cache(folder: Path) -> Cache | None:
-    """The cache of one index folder; ``None`` where level, size or sharers are not told."""
+    """The cache of one index folder; ``None`` where level, size or sharers are unknown."""
     level, size, shared = (procfs.read_text(folder / name) for name in ("level", "size", "shared_cpu_list"))
     if not (level and size and shared):
         return None

@@ -68,7 +68,8 @@ def locate(path: str | os.PathLike[str], *, weight_format: str | None = None) ->
         found = _gguf_model(location)
         if weight_format is not None:
             raise InputError(
-                f"--weight-format {weight_format} chooses among IRs; {location} is a GGUF file, which keeps its weights",
+                f"--weight-format {weight_format} chooses among IRs; {location} is a GGUF file, "
+                "which keeps its weights",
                 hint="leave out --weight-format, or name a folder of IRs with -m",
             )
         return found
