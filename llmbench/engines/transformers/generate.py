@@ -69,7 +69,11 @@ class GenerateSession:
         eos_id = self._eos_id if request.stop_at_eos else None
         choice: dict[str, Any] = {"do_sample": requested.do_sample, "num_beams": requested.num_beams}
         if requested.do_sample:
-            choice |= {"temperature": requested.temperature, "top_p": requested.top_p, "top_k": requested.top_k or 0}
+            choice |= {
+                "temperature": requested.temperature,
+                "top_p": requested.top_p,
+                "top_k": requested.top_k or 0,
+            }
         return GenerationConfig(
             max_new_tokens=request.output_tokens,
             eos_token_id=eos_id,
