@@ -29,6 +29,7 @@ _SUFFIXES = {
     Unit.TOKENS_PER_STEP: "",
     Unit.MEBIBYTES: "_MiB",
     Unit.GIGABYTES_PER_SECOND: "_GB_per_s",
+    Unit.PERCENT: "_percent",
     Unit.JOULES: "_J",
     Unit.MILLIJOULES_PER_TOKEN: "_mJ",
     Unit.SECONDS: "_s",

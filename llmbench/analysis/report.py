@@ -17,10 +17,11 @@ from llmbench.analysis import (
     validity,
 )
 from llmbench.analysis.bandwidth import BANDWIDTH, ROW_METRICS, Bounds
-from llmbench.analysis.metrics import LOAD, METRICS
+from llmbench.analysis.metrics import LOAD
 from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Effect, Proof
 from llmbench.analysis.stability import Stability
+from llmbench.analysis.stages import request_metric, stage_metrics
 from llmbench.analysis.stats import Summary
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
@@ -89,9 +90,9 @@ class Report:
         return output_agreement.within(self.run)
 
 
-def summarize_run(run: Run, names: Iterable[str] = ROW_METRICS) -> Report:
-    """The rows of a run over the measurements that count; *names* are the metrics wanted."""
-    names = tuple(names)
+def summarize_run(run: Run, names: Iterable[str] | None = None) -> Report:
+    """Return the rows of a run over the measurements that count; *names* are the metrics, ``None`` for all it has."""
+    names = (*ROW_METRICS, *stage_metrics(run)) if names is None else tuple(names)
     groups = sorted(_measured(run).items(), key=lambda group: group[0])
     rows = _with_cache_warnings([_row(run, (cell, prompt), group, names) for (cell, prompt), group in groups])
     measured = sum(row.measured for row in rows)
@@ -137,7 +138,7 @@ def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Sequence[str])
     for m, reasons in group:
         if not reasons:
             by_launch.setdefault(m.launch, []).append(m)
-    values = _values([name for name in names if name in METRICS], by_launch)
+    values = _values([name for name in names if name != BANDWIDTH.name], by_launch)
     if BANDWIDTH.name in names:
         values[BANDWIDTH.name] = bandwidth.values(run, by_launch)
     shown = [m for measurements in by_launch.values() for m in measurements] or [group[0][0]]
@@ -171,7 +172,7 @@ def _values(
     found: dict[str, dict[int, list[float]]] = {name: {} for name in names}
     for launch, measurements in by_launch.items():
         for name in names:
-            of = METRICS[name].of
+            of = request_metric(name).of
             values = [value for m in measurements if (value := of(m)) is not None]
             if values:
                 found[name][launch] = values

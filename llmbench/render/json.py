@@ -13,6 +13,7 @@ from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Proof, shares
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stability import Stability
+from llmbench.analysis.stages import row_metric, stage_metrics
 from llmbench.analysis.stats import Summary
 from llmbench.files.atomic import write_atomically
 from llmbench.render import llm_bench
@@ -157,7 +158,11 @@ def report_json(summarized: Report) -> str:
         "environment": dataclasses.asdict(run.environment),
         "provenance": dataclasses.asdict(run.provenance),
         "metrics": {
-            metric.name: _definition(metric) for metric in (*ROW_METRICS.values(), *LAUNCH_METRICS.values())
+            metric.name: _definition(metric)
+            for metric in (
+                *(row_metric(name) for name in (*ROW_METRICS, *stage_metrics(run))),
+                *LAUNCH_METRICS.values(),
+            )
         },
         "cells": [
             {
@@ -228,7 +233,7 @@ def _row(row: Row, steadiness: Stability) -> JsonValue:
 
 def _metric(row: Row, name: str) -> JsonValue:
     """A metric's summary, its percentiles where the data carry them, and the median of each launch."""
-    unit = ROW_METRICS[name].unit
+    unit = row_metric(name).unit
     percentiles = {
         f"p{percent}": _shown(stats.percentile(row.values[name], percent), unit)
         for percent in stats.PERCENTILE_NEEDS

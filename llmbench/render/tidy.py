@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import bandwidth, placement_proof, stats, validity
-from llmbench.analysis.bandwidth import BANDWIDTH, ROW_METRICS, Decoding
+from llmbench.analysis.bandwidth import BANDWIDTH, Decoding
 from llmbench.analysis.metrics import LAUNCH_METRICS, LOAD, METRICS, Metric
 from llmbench.analysis.report import Report, Row
+from llmbench.analysis.stages import row_metric
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.tidy_layout import CELL_COLUMNS
 from llmbench.analysis.validity import JudgedMeasurement
@@ -58,7 +59,7 @@ def summary_rows(summarized: Report) -> Iterator[dict[str, CsvValue]]:
     for row in summarized.rows:
         cell = _cell_columns(run, row.cell) | _prompt_columns(row)
         for name, summary in row.summaries.items():
-            yield cell | _row_columns(row) | _summary_columns(ROW_METRICS[name], summary, row.values[name])
+            yield cell | _row_columns(row) | _summary_columns(row_metric(name), summary, row.values[name])
     for cell_index, by_state in enumerate(summarized.load):
         for state, load in by_state.items():
             cache: dict[str, CsvValue] = {"model_cache": state.value if state else None}

@@ -6,7 +6,7 @@ from llmbench.errors import LlmbenchError, error_from_code
 from llmbench.machine.affinity import Binding
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
-from llmbench.schema.run import EffectiveSettings, ModelCache, Pinning
+from llmbench.schema.run import EffectiveSettings, ModelCache, Pinning, WorkloadSettings
 
 
 class Open(msgspec.Struct, tag="open"):
@@ -20,6 +20,7 @@ class Open(msgspec.Struct, tag="open"):
     context_tokens: int | None = None
     binding: Binding = Binding()
     must_split: bool = False
+    workload: WorkloadSettings = WorkloadSettings()
 
 
 class Measure(msgspec.Struct, tag="measure"):

@@ -19,13 +19,11 @@ from typing import IO
 import msgspec
 
 from llmbench.engines import catalog
-from llmbench.engines.base import EngineRequest
-from llmbench.engines.clock_check import suspicions
 from llmbench.engines.openvino import model_cache as compiled
 from llmbench.engines.openvino import tensor_parallel
 from llmbench.engines.openvino.device import check_effective
 from llmbench.engines.openvino.model_cache import Compiled
-from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError
+from llmbench.errors import LaunchError, LlmbenchError, MachineError
 from llmbench.machine import environment, placement, topology
 from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe
@@ -49,7 +47,7 @@ from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import ModelCache, Split
 from llmbench.schema.units import seconds_between
-from llmbench.workloads.text import Inputs
+from llmbench.workloads.base import LaunchContext, find_workload
 
 
 def _local_now() -> str:
@@ -63,7 +61,6 @@ class OpenLaunch:
     def __init__(self, command: Open, beat: Callable[[int, int], None], root: Path = Path("/")) -> None:
         self._root = root
         self.config = command.config
-        self._beat = beat
         self.index = command.launch
         self._topology = topology.read_topology()
         pinned = pinning.read_pinning(self._topology)
@@ -86,9 +83,12 @@ class OpenLaunch:
         )
         pinning.check_threads(self.config, self._topology, self._threads)
         self.pinned = dataclasses.replace(pinned, pages=placement.read_pages())
-        self._inputs = Inputs(self.config, self.session)
-        self.input_tokens = self._inputs.lengths
-        self._check_context(command.context_tokens)
+        self._work = find_workload(command.workload.kind).open(
+            self.config,
+            self.session,
+            LaunchContext(index=self.index, beat=beat, context_tokens=command.context_tokens),
+            command.workload.parameters,
+        )
 
     @property
     def loaded(self) -> Loaded:
@@ -102,17 +102,6 @@ class OpenLaunch:
             model_cache=self.model_cache,
         )
 
-    def _check_context(self, context_tokens: int | None) -> None:
-        """Refuse what the model's context does not hold; the engine would not mind."""
-        longest = max(self.input_tokens)
-        asked = longest + self.config.output_tokens
-        if context_tokens is not None and asked > context_tokens:
-            raise InputError(
-                f"{longest} input + {self.config.output_tokens} output tokens make {asked}; "
-                f"the model's context holds {context_tokens}",
-                hint="take a shorter prompt or a smaller -ic",
-            )
-
     @property
     def _threads(self) -> int | None:
         """The threads that the engine says it uses."""
@@ -124,62 +113,35 @@ class OpenLaunch:
         last = (self.config.iterations_per_launch - 1, len(self.config.prompts) - 1)
         return (command.iteration, command.prompt) == last
 
-    def _request(self, input_ids: tuple[tuple[int, ...], ...]) -> EngineRequest:
-        """What is asked of the engine for some inputs."""
-        return EngineRequest(
-            input_ids=input_ids,
-            output_tokens=self.config.output_tokens,
-            stop_at_eos=self.config.stop_at_eos,
-            beat=self._beat,
-            launch=self.index,
-        )
-
     def measure(self, command: Measure) -> Measurement:
-        """One request, with what else happened on the machine meanwhile."""
-        tokenize_start = time.perf_counter_ns()
-        input_ids = self._inputs.of(command.prompt, command.iteration)
-        has_text = self.config.prompts[command.prompt].text is not None
-        tokenize_ns = time.perf_counter_ns() - tokenize_start if has_text else None
-        request = self._request(input_ids)
+        """Measure one request, and what else happened on the machine meanwhile."""
+        request = self._work.prepare(command.prompt, command.iteration)
         started_at = _local_now()
         watch = placement.PlacementWatch.start(self._topology, engine_threads=self._threads)
         phase = MemoryPhase.start()
         meter = Meter.start(self._root)
         probe = Probe.start()
-        generation = self.session.generate(request)
-        conditions = generation.conditions or probe.stop()
+        request.run()
+        conditions = probe.stop()
         energy_j = meter.stop()
         memory = phase.stop()
-        is_told = generation.conditions is not None
-        placed = None if is_told else watch.stop(with_pages=self._is_last(command))
+        placed = watch.stop(with_pages=self._is_last(command))
         ended_at = _local_now()
-        self._inputs.remember(command.prompt, input_ids, [made.token_ids for made in generation.sequences])
-        detokenize_start = time.perf_counter_ns()
-        sequences = tuple(
-            dataclasses.replace(sequence, text=self.session.decode(sequence.token_ids))
-            for sequence in generation.sequences
-        )
+        observed = request.observe()
+        fields = {each.name: getattr(observed, each.name) for each in dataclasses.fields(observed)}
+        simulated = fields.pop("conditions")
         return Measurement(
             launch=self.index,
             iteration=command.iteration,
             prompt=command.prompt,
             is_warmup=command.is_warmup,
-            start_ns=generation.start_ns,
-            end_ns=generation.end_ns,
             started_at=started_at,
             ended_at=ended_at,
-            requested_tokens=self.config.output_tokens,
-            sequences=sequences,
-            infer_ns=generation.infer_ns,
-            callback_ns=generation.callback_ns,
-            later_steps=len(generation.sequences[0].at_ns) - 1 if self.config.is_speculative else None,
-            tokenize_ns=tokenize_ns,
-            detokenize_ns=time.perf_counter_ns() - detokenize_start,
-            conditions=conditions,
+            conditions=simulated or conditions,
             memory=memory,
-            placement=placed,
-            energy_j=None if is_told else energy_j,
-            suspicions=suspicions(generation),
+            placement=None if simulated else placed,
+            energy_j=None if simulated else energy_j,
+            **fields,
         )
 
 

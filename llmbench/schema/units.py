@@ -58,12 +58,13 @@ class Unit(enum.Enum):
     TOKENS_PER_STEP = "tokens/step"
     MEBIBYTES = "MiB"
     GIGABYTES_PER_SECOND = "GB/s"
+    PERCENT = "%"
     JOULES = "J"
     MILLIJOULES_PER_TOKEN = "mJ/token"  # noqa: S105  a token of text
 
     @property
     def scale(self) -> float:
-        """Factor from seconds, tokens a second, bytes or joules to the unit shown."""
+        """Return the factor from seconds, tokens per second, bytes, shares or joules to the unit shown."""
         return _SCALE[self]
 
 
@@ -75,6 +76,7 @@ _SCALE = {
     Unit.TOKENS_PER_STEP: 1.0,
     Unit.MEBIBYTES: 1 / BYTES_PER_MIB,
     Unit.GIGABYTES_PER_SECOND: 1e-9,
+    Unit.PERCENT: 100.0,
     Unit.JOULES: 1.0,
     Unit.MILLIJOULES_PER_TOKEN: 1e3,
 }

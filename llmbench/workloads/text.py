@@ -1,14 +1,20 @@
-"""Token ids of a prompt's variants: a text's own, rotated, or another window of our prose for a synthetic prompt.
+"""Text generation: the token ids of each request, and what is observed of it.
 
-Nothing here knows a tokenizer: who wants token ids hands one in.
+The ids of a prompt's variants are a text's own, rotated, or another window of our prose for a synthetic prompt.
 """
 
+import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 
-from llmbench.engines.base import EngineSession
+from llmbench.engines.base import EngineRequest, EngineSession, Generation
+from llmbench.engines.clock_check import suspicions
+from llmbench.errors import InputError, LaunchError
 from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.run import WorkloadSettings
+from llmbench.workloads.base import LaunchContext, Observation
 
 Encode = Callable[[str], tuple[int, ...]]
 """A text to its token ids, special tokens included where the model's tokenizer adds them."""
@@ -157,6 +163,101 @@ class Inputs:
         if not self._corpus_ids:
             self._corpus_ids = self._session.encode(text, chat=False)
         return self._corpus_ids
+
+
+class TextWorkload:
+    """Text generation: a request is one prompt, or one batch of its variants."""
+
+    settings = WorkloadSettings(kind="text", primary_metrics=("first_token", "tpot"))
+
+    def open(
+        self,
+        config: RunConfig,
+        session: EngineSession,
+        launch: LaunchContext,
+        parameters: Mapping[str, str | int | float | bool],
+    ) -> "OpenText":
+        """Make ready for the requests of one launch; raise InputError where the model's context is too small."""
+        if parameters:
+            raise InputError(f"text has no parameter {next(iter(parameters))!r}")
+        inputs = Inputs(config, session)
+        longest = max(inputs.lengths)
+        needed = longest + config.output_tokens
+        if launch.context_tokens is not None and needed > launch.context_tokens:
+            raise InputError(
+                f"{longest} input + {config.output_tokens} output tokens make {needed}; "
+                f"the model's context holds {launch.context_tokens}",
+                hint="take a shorter prompt or a smaller -ic",
+            )
+        return OpenText(config, session, launch, inputs)
+
+
+class OpenText:
+    """The text requests of one launch."""
+
+    def __init__(
+        self, config: RunConfig, session: EngineSession, launch: LaunchContext, inputs: Inputs
+    ) -> None:
+        self.config = config
+        self.session = session
+        self.inputs = inputs
+        self._launch = launch
+
+    def prepare(self, prompt: int, iteration: int) -> "TextRequest":
+        """Make the token ids of a request."""
+        start_ns = time.perf_counter_ns()
+        input_ids = self.inputs.of(prompt, iteration)
+        has_text = self.config.prompts[prompt].text is not None
+        tokenize_ns = time.perf_counter_ns() - start_ns if has_text else None
+        request = EngineRequest(
+            input_ids=input_ids,
+            output_tokens=self.config.output_tokens,
+            stop_at_eos=self.config.stop_at_eos,
+            beat=self._launch.beat,
+            launch=self._launch.index,
+        )
+        return TextRequest(self, prompt, request, tokenize_ns)
+
+
+class TextRequest:
+    """One generation."""
+
+    def __init__(self, text: OpenText, prompt: int, request: EngineRequest, tokenize_ns: int | None) -> None:
+        self._text = text
+        self._prompt = prompt
+        self._request = request
+        self._tokenize_ns = tokenize_ns
+        self._generation: Generation | None = None
+
+    def run(self) -> None:
+        """Generate."""
+        self._generation = self._text.session.generate(self._request)
+
+    def observe(self) -> Observation:
+        """Decode the tokens, and return what was observed; raise LaunchError where nothing ran."""
+        made, text = self._generation, self._text
+        if made is None:
+            raise LaunchError("a request that did not run was observed")
+        token_ids = [sequence.token_ids for sequence in made.sequences]
+        text.inputs.remember(self._prompt, self._request.input_ids, token_ids)
+        start_ns = time.perf_counter_ns()
+        sequences = tuple(
+            dataclasses.replace(sequence, text=text.session.decode(sequence.token_ids))
+            for sequence in made.sequences
+        )
+        return Observation(
+            start_ns=made.start_ns,
+            end_ns=made.end_ns,
+            requested_tokens=text.config.output_tokens,
+            sequences=sequences,
+            infer_ns=made.infer_ns,
+            callback_ns=made.callback_ns,
+            later_steps=len(made.sequences[0].at_ns) - 1 if text.config.is_speculative else None,
+            tokenize_ns=self._tokenize_ns,
+            detokenize_ns=time.perf_counter_ns() - start_ns,
+            suspicions=suspicions(made),
+            conditions=made.conditions,
+        )
 
 
 def _frame(session: EngineSession) -> tuple[int, int]:

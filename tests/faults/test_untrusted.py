@@ -149,7 +149,9 @@ def test_a_key_that_stands_twice_in_a_run_file_is_damage(llmbench: Run, tmp_path
         path.write_text("".join(changed))
         done = llmbench("report", "show", "reports/x.jsonl")
         assert done.returncode == 2
-        assert f"x.jsonl:{number}: damaged line: a key stands twice" in done.stderr
+        assert (
+            f"x.jsonl:{number}: damaged line: duplicate key '{key.strip(chr(34) + chr(58))}'" in done.stderr
+        )
 
 
 _LARGE = (

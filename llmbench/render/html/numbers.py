@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import stats
-from llmbench.analysis.bandwidth import ROW_METRICS, Decoding
+from llmbench.analysis.bandwidth import Decoding
 from llmbench.analysis.metrics import LAUNCH_METRICS, METRICS, SCREEN_METRICS, Metric, present
 from llmbench.analysis.report import Row
+from llmbench.analysis.stages import row_metric
 from llmbench.render.html import cells
 from llmbench.render.html.document import Cell, Head, Table, Tile
 from llmbench.render.html.series import PlotSeries, latencies
@@ -91,8 +92,9 @@ def every_metric(series: Sequence[PlotSeries]) -> Table:
 
 
 def _metric_cells(row: Row, name: str) -> Iterator[Cell]:
-    unit, found = ROW_METRICS[name].unit, row.summaries[name]
-    yield Cell(text=ROW_METRICS[name].title, title=ROW_METRICS[name].definition)
+    metric, found = row_metric(name), row.summaries[name]
+    unit = metric.unit
+    yield Cell(text=metric.title, title=metric.definition)
     yield cells.text(unit.value)
     yield cells.count(found.n)
     yield cells.value(found.median, unit)
@@ -106,7 +108,7 @@ def definitions(series: Sequence[PlotSeries]) -> Table:
     """What each metric means."""
     names = dict.fromkeys(name for each in series for row in each.rows for name in row.summaries)
     metrics: list[Metric[Measurement] | Metric[Decoding] | Metric[Launch]] = [
-        ROW_METRICS[name] for name in names
+        row_metric(name) for name in names
     ]
     rows = [
         (

@@ -6,7 +6,7 @@ measured can be on the disk first.
 
 import dataclasses
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from llmbench.errors import ExitCode, LaunchError
@@ -15,7 +15,7 @@ from llmbench.runner import plan
 from llmbench.runner.protocol import Answer, Loaded, Measure, Measured, Open, Refused, WorkerCommand
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Failure, Outcome
+from llmbench.schema.run import Failure, Outcome, WorkloadSettings
 from llmbench.store.events import LaunchEnded, LaunchStarted, utc_now
 
 LaunchEvent = LaunchStarted | Measurement | LaunchEnded
@@ -47,6 +47,7 @@ class Task:
     context_tokens: int | None = None
     binding: Binding = Binding()  # noqa: RUF009  it is frozen
     must_split: bool = False
+    workload: WorkloadSettings = field(default_factory=WorkloadSettings)
 
 
 class Launcher(Protocol):
@@ -115,6 +116,7 @@ def _load(worker: WorkerLink, task: Task) -> LaunchStarted:
         context_tokens=task.context_tokens,
         binding=task.binding,
         must_split=task.must_split,
+        workload=task.workload,
     )
     loaded = _expect(Loaded, worker.ask(command, phase="load", limit_s=task.limits.load_s))
     return LaunchStarted(

@@ -1,0 +1,104 @@
+"""What a workload must offer: three small Protocols, the value that they hand over, and the list of workloads.
+
+A workload is the kind of work that a request is. A new one is a module with a class that meets `Workload`, and a row in
+`WORKLOADS`; the worker measures it as it measures text. Metrics need no list: one that a workload has nothing for has
+no value.
+"""
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from llmbench.engines.base import EngineSession
+from llmbench.errors import InputError
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Artifact, Conditions, Sequence, Stage
+from llmbench.schema.run import WorkloadSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a workload observed of one request; the fields are those of a `Measurement`.
+
+    *conditions* are reported only by an engine that simulates the machine, and then replace those that were measured. A
+    result that is not complete has the reason among its *suspicions*: the measurement does not count.
+    """
+
+    start_ns: int
+    end_ns: int
+    requested_tokens: int = 0
+    sequences: tuple[Sequence, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    outputs: tuple[Artifact, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    infer_ns: tuple[int, ...] = ()
+    callback_ns: tuple[int, ...] = ()
+    later_steps: int | None = None
+    tokenize_ns: int | None = None
+    detokenize_ns: int | None = None
+    suspicions: tuple[str, ...] = ()
+    conditions: Conditions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchContext:
+    """The launch that a workload is opened for.
+
+    *beat* reports progress to the watchdog, as in an `EngineRequest`. *context_tokens* is what the model's context
+    holds, ``None`` where that is not known.
+    """
+
+    index: int
+    beat: Callable[[int, int], None]
+    context_tokens: int | None = None
+
+
+class WorkloadRequest(Protocol):
+    """One request, its inputs ready."""
+
+    def run(self) -> None:
+        """Hand the inputs to the engine and wait for the result: the timed region, and nothing else."""
+
+    def observe(self) -> Observation:
+        """Return what was observed; what takes time of its own, such as decoding or hashing, belongs here."""
+
+
+class OpenWorkload(Protocol):
+    """The requests of one launch."""
+
+    def prepare(self, prompt: int, iteration: int) -> WorkloadRequest:
+        """Make the inputs of a request; *prompt* is an index into the configuration's prompts."""
+
+
+class Workload(Protocol):
+    """A kind of work."""
+
+    @property
+    def settings(self) -> WorkloadSettings:
+        """Its name, the defaults of its parameters, and the metrics that decide a comparison first."""
+
+    def open(
+        self,
+        config: RunConfig,
+        session: EngineSession,
+        launch: LaunchContext,
+        parameters: Mapping[str, str | int | float | bool],
+    ) -> OpenWorkload:
+        """Make ready for the requests of one launch.
+
+        Raises:
+            InputError: the configuration or a parameter does not fit this workload or model.
+        """
+
+
+WORKLOADS = {"text": "llmbench.workloads.text:TextWorkload"}
+"""Each workload by its kind, with the class that is imported when it is used."""
+
+
+def find_workload(kind: str) -> Workload:
+    """Return a workload by its kind; raise InputError where there is none."""
+    if kind not in WORKLOADS:
+        raise InputError(f"workload {kind!r} is unknown", hint=f"choose one of {', '.join(WORKLOADS)}")
+    made: Workload = pkgutil.resolve_name(WORKLOADS[kind])()
+    return made
