@@ -159,7 +159,7 @@ def write_comparisons(comparisons: Sequence[Comparison], files: Mapping[str, Pat
 
 def comparison_page(comparisons: Sequence[Comparison]) -> str:
     """Return the page of comparisons, with every metric of each of their runs."""
-    from llmbench.render import html
+    from llmbench.render.html import page as html
 
     sides = [(report, name) for each in comparisons for report, name in ((each.base, 0), (each.candidate, 1))]
     runs = {(report.run.id, name): report.run for report, name in sides}

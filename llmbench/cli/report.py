@@ -61,7 +61,7 @@ def history(
     if csv is not None:
         write_output(csv, summary_csv(*(report for report in reports if report.run.id in kept)))
     if html is not None:
-        from llmbench.render.html import history_page
+        from llmbench.render.html.history import history_page
 
         write_output(html, history_page(found, names))
     render_history(found, names, Console())  # after the files, which whoever ends reading early still gets
@@ -115,7 +115,7 @@ def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage
 
     A PATH is a run file (.jsonl), a CSV of either layout, or a CSV or JSON that llm_bench wrote.
     """
-    from llmbench.render import html
+    from llmbench.render.html import page as html
 
     target = output or Path(f"{paths[0].stem}.html")
     check_output(target, "-o")

@@ -1,22 +1,23 @@
 """Comparisons for a pull-request comment or a job summary: what moved is shown, what did not is folded."""
 
+import dataclasses
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
-from llmbench.analysis.metrics import METRICS
 from llmbench.render.sentences.remarks import agreement_remark
 from llmbench.render.sentences.verdict import (
-    VerdictLine,
     lengths,
     line_label,
     next_steps,
     sentence,
     verdict_lines,
 )
+from llmbench.render.table import Cell, Column, Table
 from llmbench.render.text import plain
+from llmbench.render.views import comparison_table
 
 MAX_ROWS = 500
 """Rows of one table; with cells of at most MAX_CELL characters a comment stays within 1 MB."""
@@ -24,12 +25,6 @@ MAX_ROWS = 500
 MAX_CELL = 100
 MAX_SENTENCE = 300
 _SPECIAL = re.compile(r"[\\`*_\[\]|~#@]")
-_MARKS = {
-    Verdict.REGRESSED: "**regressed**",
-    Verdict.IMPROVED: "improved",
-    Verdict.UNCHANGED: "unchanged",
-    Verdict.INCONCLUSIVE: "~",
-}
 
 
 def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
@@ -51,12 +46,13 @@ def _blocks(comparison: Comparison) -> Iterator[str]:
     moved = [line for line in found if line.verdict is not Verdict.UNCHANGED]
     still = [line for line in found if line.verdict is Verdict.UNCHANGED]
     if moved:
-        yield _table(moved)
+        yield table_markdown(comparison_table(moved, is_compact=True))
     for step in next_steps(comparison):
         yield f"```\n{plain(step.strip())}\n```\n" if step.startswith(" ") else f"{_prose(step)}\n"
     yield from _not_compared(comparison)
     if still:
-        yield _folded(f"{len(still)} unchanged", _table(still))
+        table = comparison_table(still, is_compact=True)
+        yield table_markdown(dataclasses.replace(table, fold=f"{len(still)} unchanged"))
     told = agreement_remark(comparison)
     if told:
         yield f"{_prose(told.text)}\n"
@@ -90,19 +86,29 @@ def _not_compared(comparison: Comparison) -> Iterator[str]:
         yield "\n".join(told[:MAX_ROWS]) + "\n"
 
 
-def _table(found: Sequence[VerdictLine]) -> str:
-    """A table of changes, cut at MAX_ROWS with the number of those left out."""
-    rows = [
-        "| prompt | metric | base | candidate | change | at 95 % | verdict |",
-        "|---|---|--:|--:|--:|---|---|",
+def table_markdown(table: Table) -> str:
+    """Return a table in Markdown, cut at MAX_ROWS with the number of those left out, folded where it has a fold."""
+    shown = table.where(lambda column: not column.is_detail)
+    lines = [
+        _cells([column.head for column in shown.columns]),
+        f"|{'|'.join('---' if column.is_text else '--:' for column in shown.columns)}|",
+        *(_cells(map(_cell, row, shown.columns)) for row in shown.rows[:MAX_ROWS]),
     ]
-    for line in found[:MAX_ROWS]:
-        values = f"{line.base} | {line.candidate} {line.unit} | {line.change} | {line.interval}"
-        mark = f"{_MARKS[line.verdict]}{' !' if line.is_alarm else ''}"
-        rows.append(f"| {escape(line.where)} | {METRICS[line.metric].short_title} | {values} | {mark} |")
-    if len(found) > MAX_ROWS:
-        rows.append(f"\n{len(found) - MAX_ROWS} more rows are left out.")
-    return "\n".join(rows) + "\n"
+    if len(shown.rows) > MAX_ROWS:
+        lines.append(f"\n{len(shown.rows) - MAX_ROWS} more rows are left out.")
+    text = "\n".join(lines) + "\n"
+    return _folded(table.fold, text) if table.fold else text
+
+
+def _cells(texts: Iterable[str]) -> str:
+    return f"| {' | '.join(texts)} |"
+
+
+def _cell(cell: Cell, column: Column) -> str:
+    """Return the text of a cell; a lone ``~`` strikes nothing through, and a word in the tone of alarm is bold."""
+    text = cell.text if cell.text == "~" else escape(cell.text)
+    shown = f"**{text}**" if column.is_text and cell.tone == "bad" else text
+    return f"{shown} {escape(cell.note)}" if cell.note else shown
 
 
 def _folded(summary: str, body: str) -> str:

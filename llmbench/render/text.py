@@ -25,16 +25,18 @@ def number_text(value: float | None, unit: Unit) -> str:
     return format_number(None if value is None else value * unit.scale)
 
 
-def margin(summary: Summary, *, sign: str = "±") -> str:
+def margin(summary: Summary) -> str:
     """``±3 %``: how far the interval reaches to its farther side; empty where there is none."""
     if not summary.has_interval or not summary.median:
         return ""
     reach = max(summary.high - summary.median, summary.median - summary.low) / summary.median
-    return f"{sign}{share(reach)}"
+    return f"±{share(reach)}"
 
 
-def share(value: float) -> str:
-    """A share as a percentage: a decimal below 10 %."""
+def share(value: float | None) -> str:
+    """Return a share as a percentage: a decimal below 10 %; ``n/a`` where it does not exist."""
+    if value is None:
+        return "n/a"
     percent = value * 100
     return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"
 

@@ -14,7 +14,8 @@ import pytest
 from llmbench.analysis import history
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.report import summarize_run
-from llmbench.render import html
+from llmbench.render.html import page as html
+from llmbench.render.html.history import history_page
 from llmbench.schema.config import Prompt
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Failure, Launch, Outcome, Provenance, Run
@@ -134,7 +135,7 @@ def test_a_history_is_drawn(story_of: BuildRun, browse: Browse) -> None:
     later = dataclasses.replace(story_of(1.2), id="later", started_at="2026-01-03T03:04:00+00:00")
     lines = history.history_lines(map(summarize_run, (story_of(), later)))
 
-    seen = browse(html.history_page(lines, ("first_token", "tpot")))
+    seen = browse(history_page(lines, ("first_token", "tpot")))
 
     assert () == seen.console
     assert 2 == seen.plots

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from llmbench.render.table import Table
 from llmbench.render.text import plain
 
 if TYPE_CHECKING:
@@ -20,34 +21,6 @@ if TYPE_CHECKING:
 
 PlotValue = str | int | float | bool | None | Sequence["PlotValue"] | Mapping[str, "PlotValue"]
 """What a figure is made of; a string ``var:--name`` is the colour that the style sheet gives that name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """A cell of a table: its text, a smaller note behind it, a title to hover, and a tone (``good``, ``bad`` ...)."""
-
-    text: str
-    note: str = ""
-    title: str = ""
-    tone: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """The head of a column: its title, the unit below it, and whether its cells are text."""
-
-    text: str
-    unit: str = ""
-    is_text: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A table; *fold* is the line under which it is hidden until it is asked for, empty where it is shown."""
-
-    heads: tuple[Head, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    fold: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Row
 from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.render.html.document import Figure, PlotValue, Sign, column_label
-from llmbench.render.html.figures import rounded
+from llmbench.render.html.plots import rounded
 from llmbench.render.html.series import PlotSeries, fill, latencies, row_name
 
 PROMPTS_DRAWN = 6

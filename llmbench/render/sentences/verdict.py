@@ -37,6 +37,7 @@ class VerdictLine:
     interval: str
     verdict: Verdict
     is_alarm: bool
+    source: Change
 
 
 def verdict_lines(comparison: Comparison) -> tuple[VerdictLine, ...]:
@@ -82,6 +83,7 @@ def _line(found: Change, where: str) -> VerdictLine:
         interval=interval_text(found),
         verdict=found.verdict,
         is_alarm=found.is_alarm,
+        source=found,
     )
 
 
@@ -90,13 +92,6 @@ def interval_text(found: Change) -> str:
     if not found.ratio.has_interval:
         return ""
     return f"{change(found.ratio.low).removesuffix(' %')} to {change(found.ratio.high)}"
-
-
-def verdict_word(line: VerdictLine) -> str:
-    """The verdict in a table: ``~`` where undecided, an exclamation mark where the exit code heeds it."""
-    if line.verdict is Verdict.INCONCLUSIVE:
-        return "~"
-    return f"{line.verdict.value}{' !' if line.is_alarm else ''}"
 
 
 def sentence(comparison: Comparison) -> str:

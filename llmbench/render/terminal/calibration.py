@@ -8,13 +8,10 @@ from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.noise.calibration import Calibration
 from llmbench.analysis.noise.estimate import Noise, comparable_sessions, estimate_noise, primary_noise
 from llmbench.analysis.noise.false_alarms import SIMULATIONS, FalseAlarms
-from llmbench.render.terminal.report import Column, print_line, print_table, units_of, width
-from llmbench.render.text import counted, number_text, share
-
-CHANGES = (0.01, 0.02, 0.05, 0.10)
-"""The changes whose launches are counted."""
-
-_DROPPED_FIRST = ("iteration", "value", "ab", "session", "visible")
+from llmbench.render import views
+from llmbench.render.table import units_of
+from llmbench.render.terminal.table import print_line, print_table
+from llmbench.render.text import counted, share
 
 
 def render_calibration(
@@ -26,45 +23,12 @@ def render_calibration(
     about = f"{counted(launches, 'launch', 'launches')} in {counted(len(sessions), 'session')}"
     print_line(console, f"the noise of this machine, from {about} of one configuration", style="bold")
     noises = estimate_noise(calibration)
-    columns = _columns(noises, alarms.launches, blocks)
-    for key in _DROPPED_FIRST:
-        if width(columns) <= console.width:
-            break
-        columns = [column for column in columns if column.key != key]
-    print_table(columns, console)
-    if any(column.key == "value" for column in columns):
+    shown = print_table(views.calibration_table(noises, alarms.launches, blocks), console).names()
+    if "value" in shown:
         print_line(console, f"value: {units_of(each.metric for each in noises)}", style="dim")
     for text in _notes(calibration, alarms, blocks):
         print_line(console, text, style="dim")
     print_line(console, _sentence(noises, alarms), style="bold")
-
-
-def _columns(noises: Sequence[Noise], launches: int, blocks: int) -> list[Column]:
-    cells = {
-        ("where", "\nprompt"): [each.label for each in noises],
-        ("metric", "\nmetric"): [METRICS[each.metric].short_title for each in noises],
-        ("value", "\nvalue"): [number_text(each.center, METRICS[each.metric].unit) for each in noises],
-        ("iteration", "iteration\nnoise"): [_share(each.iteration) for each in noises],
-        ("launch", "launch\nnoise"): [_share(each.launch) for each in noises],
-        ("session", "session\nchange"): [_share(each.session) for each in noises],
-        ("visible", f"visible\n{launches}+{launches}"): [_share(each.visible(launches)) for each in noises],
-        ("ab", f"ab of\n{blocks}"): [_share(each.visible_in_blocks(blocks)) for each in noises],
-        ("needed", "to see\n1/2/5/10 %"): [
-            "/".join(_count(each.needed(change)) for change in CHANGES) for each in noises
-        ],
-    }
-    return [
-        Column(key=key, head=head, cells=tuple(texts), is_text=key in {"where", "metric"})
-        for (key, head), texts in cells.items()
-    ]
-
-
-def _share(value: float | None) -> str:
-    return "n/a" if value is None else share(value)
-
-
-def _count(value: int | None) -> str:
-    return ">1000" if value is None else str(value)
 
 
 def _notes(calibration: Calibration, alarms: FalseAlarms, blocks: int) -> list[str]:
@@ -81,7 +45,7 @@ def _notes(calibration: Calibration, alarms: FalseAlarms, blocks: int) -> list[s
 
 def _sentence(noises: Sequence[Noise], alarms: FalseAlarms) -> str:
     seen = ", ".join(
-        f"{_share(each.visible(alarms.launches))} ({METRICS[each.metric].title})"
+        f"{share(each.visible(alarms.launches))} ({METRICS[each.metric].title})"
         for each in primary_noise(noises)
     )
     across = "" if alarms.across is None else f", {_rate(alarms.across)} if measured in another session"

@@ -1,94 +1,36 @@
-"""The table of a comparison on a terminal, what changed, one sentence, and what to type next."""
+"""A comparison on a terminal: its table, what changed, one sentence, and what to type next."""
 
-from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator
 
 from rich.console import Console
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
-from llmbench.analysis.metrics import METRICS
+from llmbench.render import views
 from llmbench.render.sentences.remarks import agreement_remark
-from llmbench.render.sentences.verdict import (
-    VerdictLine,
-    lengths,
-    line_label,
-    next_steps,
-    sentence,
-    verdict_lines,
-    verdict_word,
-)
-from llmbench.render.terminal.report import Column, print_line, print_table, units_of, width
-from llmbench.render.text import plain
+from llmbench.render.sentences.verdict import lengths, line_label, next_steps, sentence, verdict_lines
+from llmbench.render.table import units_of
+from llmbench.render.terminal.table import print_line, print_table
 
-_STYLES = {
-    Verdict.REGRESSED: "red",
-    Verdict.IMPROVED: "green",
-    Verdict.UNCHANGED: "",
-    Verdict.INCONCLUSIVE: "yellow",
-    Verdict.INCOMPARABLE: "yellow",
-}
-_DROPPED_FIRST = (("unit",), ("interval",), ("base", "candidate"))
+_STYLES = {Verdict.REGRESSED: "bold red", Verdict.IMPROVED: "bold green", Verdict.UNCHANGED: "bold"}
 
 
 def render_comparison(comparison: Comparison, console: Console) -> None:
     """Print a comparison."""
-    print_line(
-        console, f"base: {comparison.base.run.id}, candidate: {comparison.candidate.run.id}", style="bold"
-    )
+    sides = f"base: {comparison.base.run.id}, candidate: {comparison.candidate.run.id}"
+    print_line(console, sides, style="bold")
     found = verdict_lines(comparison)
     if found:
-        columns = _fitting(found, console)
-        print_table(columns, console, styles=[_STYLES[line.verdict] for line in found])
-        print_line(console, "; ".join(_sizes(comparison, {column.key for column in columns})), style="dim")
+        shown = print_table(views.comparison_table(found), console).names()
+        sizes = [lengths(comparison)]
+        if "base" in shown and "unit" not in shown:
+            sizes.append(units_of(line.metric for line in found))
+        print_line(console, "; ".join(sizes), style="dim")
     for text in _notes(comparison):
         print_line(console, text, style="dim")
-    print_line(console, sentence(comparison), style=f"bold {_STYLES[comparison.verdict]}".strip())
+    print_line(console, sentence(comparison), style=_STYLES.get(comparison.verdict, "bold yellow"))
     for text in next_steps(comparison):
         print_line(console, text, is_whole=True)
-
-
-def _fitting(found: Sequence[VerdictLine], console: Console) -> list[Column]:
-    columns = _columns(found)
-    for keys in _DROPPED_FIRST:
-        if width(columns) <= console.width:
-            break
-        columns = [column for column in columns if column.key not in keys]
-    return columns
-
-
-def _sizes(comparison: Comparison, shown: AbstractSet[str]) -> Iterator[str]:
-    yield lengths(comparison)
-    if "base" in shown and "unit" not in shown:
-        yield units_of(line.metric for line in verdict_lines(comparison))
-
-
-def _columns(found: Sequence[VerdictLine]) -> list[Column]:
-    texts = ("where", "metric", "unit", "verdict")
-    heads = {
-        "where": "prompt",
-        "metric": "metric",
-        "base": "base",
-        "candidate": "candidate",
-        "unit": "unit",
-        "change": "change",
-        "interval": "at 95 %",
-    }
-    columns = [
-        Column(
-            key=key,
-            head=head,
-            cells=tuple(_cell(line, key) for line in found),
-            is_text=key in texts,
-        )
-        for key, head in heads.items()
-    ]
-    verdicts = Column(key="verdict", head="verdict", cells=tuple(map(verdict_word, found)), is_text=True)
-    return [*columns, verdicts]
-
-
-def _cell(line: VerdictLine, key: str) -> str:
-    return METRICS[line.metric].short_title if key == "metric" else plain(getattr(line, key))
 
 
 def _notes(comparison: Comparison) -> Iterator[str]:

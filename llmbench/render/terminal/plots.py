@@ -10,7 +10,7 @@ from rich.text import Text
 from llmbench.analysis import token_gaps
 from llmbench.analysis.metrics import HEADLINES, METRICS
 from llmbench.analysis.report import Report, Row
-from llmbench.render.terminal.report import print_line
+from llmbench.render.terminal.table import print_line
 from llmbench.schema.units import Unit
 
 WIDEST = 72

@@ -4,17 +4,18 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from llmbench.analysis.metrics import HEADLINES, METRICS, PHASES
+from llmbench.analysis.metrics import HEADLINES, METRICS
 from llmbench.analysis.report import Report
 from llmbench.analysis.speedup import SPEEDUP_METRICS as SHOWN
-from llmbench.analysis.speedup import Kind, SocketSetup, Speedup, SpeedupLine
+from llmbench.analysis.speedup import SocketSetup, Speedup
 from llmbench.analysis.stats import Ratio
+from llmbench.render import views
 from llmbench.render.sentences.remarks import placement_sentence
-from llmbench.render.terminal.report import Column, print_line, print_table, sign, width
-from llmbench.render.text import counted, margin, number_text
+from llmbench.render.terminal.table import print_line, print_table
+from llmbench.render.text import counted
+from llmbench.render.views import ratio_interval
 
 TIMES_SIGN = "\N{MULTIPLICATION SIGN}"
-_DROPPED_FIRST = ("interval", "efficiency", "margin")
 
 
 def render_speedup(found: Speedup, report: Report, console: Console) -> None:
@@ -32,12 +33,12 @@ def render_speedup(found: Speedup, report: Report, console: Console) -> None:
         if lines:
             print_line(console, "")
             print_line(console, _title(name, found), style="bold")
-            print_table(_fitting(found, name, lines, console), console)
+            print_table(views.speedup_table(found, name, lines), console)
     print_line(console, "")
     for note in notes(found, report):
         print_line(console, note, style="dim")
     for sentence in speedup_sentences(found):
-        print_line(console, _plain_times(sentence, console), style="bold")
+        print_line(console, sentence, style="bold")
 
 
 def _title(name: str, found: Speedup) -> str:
@@ -45,49 +46,6 @@ def _title(name: str, found: Speedup) -> str:
     if name == "memory":
         return f"{metric.title}, {metric.unit.value}; times that of {found.base.name}"
     return f"{metric.title}, {metric.unit.value}; speed-up against {found.base.name}"
-
-
-def _fitting(found: Speedup, name: str, lines: Sequence[SpeedupLine], console: Console) -> list[Column]:
-    columns = _columns(found, name, lines, console)
-    for key in _DROPPED_FIRST:
-        if width(columns) <= console.width:
-            break
-        columns = [column for column in columns if column.key != key]
-    return columns
-
-
-def _columns(found: Speedup, name: str, lines: Sequence[SpeedupLine], console: Console) -> list[Column]:
-    unit = METRICS[name].unit
-    entries = [line.entries[name] for line in lines]
-    values = tuple(number_text(entry.summary.median, unit) for entry in entries)
-    margins = tuple(margin(entry.summary, sign=sign(console)) for entry in entries)
-    gains = tuple("" if entry.gain is None else f"{entry.gain.ratio:.2f}" for entry in entries)
-    intervals = tuple("" if entry.gain is None else ratio_interval(entry.gain) for entry in entries)
-    columns = [
-        Column(key="in", head="in", cells=tuple(str(line.input_tokens) for line in lines)),
-        Column(key="setup", head="setup", cells=tuple(line.setup.name for line in lines), is_text=True),
-        Column(key="value", head=unit.value.removesuffix("/token"), cells=values),
-        Column(key="margin", head="", cells=margins, is_text=True),
-        Column(key="gain", head="times", cells=gains),
-        Column(key="interval", head="95 %", cells=intervals, is_text=True),
-    ]
-    if name in PHASES:
-        shares = tuple(_efficiency(found, line, name) for line in lines)
-        columns.append(Column(key="efficiency", head="efficiency", cells=shares))
-    return [column for column in columns if column.key in {"in", "setup", "value"} or any(column.cells)]
-
-
-def _efficiency(found: Speedup, line: SpeedupLine, name: str) -> str:
-    """The part of a perfect speed-up of several sockets."""
-    gain = line.entries[name].gain
-    if gain is None or line.setup.kind is Kind.ONE:
-        return ""
-    return f"{found.efficiency(gain):.0%}"
-
-
-def ratio_interval(ratio: Ratio) -> str:
-    """``[1.66, 1.76]``; empty where there is none."""
-    return f"[{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.has_interval else ""
 
 
 def notes(found: Speedup, report: Report) -> Iterator[str]:
@@ -173,7 +131,3 @@ def payment(found: Speedup) -> str:
 
 def _every(lengths: Sequence[int], word: str) -> str:
     return f"{word} length measured" if len(lengths) > 1 else counted(lengths[0], "token")
-
-
-def _plain_times(text: str, console: Console) -> str:
-    return text.replace(TIMES_SIGN, "x") if console.options.ascii_only else text

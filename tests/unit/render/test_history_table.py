@@ -7,7 +7,8 @@ from rich.console import Console
 
 from llmbench.analysis import history
 from llmbench.analysis.report import summarize_run
-from llmbench.render.terminal.history import curve, render_history
+from llmbench.render.terminal.history import render_history
+from llmbench.render.views import curve
 from llmbench.schema.run import Run
 
 BuildRun = Callable[..., Run]

@@ -11,9 +11,11 @@ import pytest
 from llmbench.analysis import history
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.report import Report, summarize_run
-from llmbench.render import html
-from llmbench.render.html import document, figures
-from llmbench.render.html.document import Cell, Head, Notes, Page, Section, Table
+from llmbench.render.html import document, plots
+from llmbench.render.html import page as html
+from llmbench.render.html.document import Notes, Page, Section
+from llmbench.render.html.history import history_page
+from llmbench.render.table import Cell, Column, Table
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement, Placement, SocketWork
 from llmbench.schema.run import Failure, Launch, Outcome, Run
@@ -419,7 +421,7 @@ def test_runs_of_one_day_are_told_apart_by_their_time(
         map(summarize_run, (story_of(), dataclasses.replace(story_of(), started_at=later)))
     )
 
-    page = Reader(html.history_page([line], ("first_token",)))
+    page = Reader(history_page([line], ("first_token",)))
 
     assert ticks == page.figure("first token")["layout"]["xaxis"]["ticktext"]
 
@@ -429,10 +431,10 @@ def test_a_history_is_relative_to_its_oldest_run(story_of: BuildRun) -> None:
     later = dataclasses.replace(story_of(1.1), id="later", started_at="2026-01-03T03:04:00+00:00")
     (line,) = history.history_lines(map(summarize_run, (story_of(), later)))
 
-    page = Reader(html.history_page([line], ("first_token",)))
+    page = Reader(history_page([line], ("first_token",)))
 
     assert all(pytest.approx([0, 10]) == trace["y"] for trace in page.figure("first token")["data"])
-    assert ["", "+10 % regressed"] == page.column("step")
+    assert ["", "+10 % regressed"] == page.column("step of the mean first token")
 
 
 @pytest.mark.parametrize(
@@ -440,9 +442,7 @@ def test_a_history_is_relative_to_its_oldest_run(story_of: BuildRun) -> None:
     [
         lambda story: html.page([story()]),
         lambda story: html.page([story(), story(1.2)], [compare(story(), story(1.2))]),
-        lambda story: html.history_page(
-            history.history_lines([story(), story(1.2)]), ("first_token", "memory")
-        ),
+        lambda story: history_page(history.history_lines([story(), story(1.2)]), ("first_token", "memory")),
     ],
     ids=["one", "compared", "history"],
 )
@@ -486,8 +486,8 @@ def test_a_long_table_is_cut_and_says_so(
 def test_text_of_a_table_is_escaped() -> None:
     """Markup, quotes and what steers a terminal or the direction of text are shown."""
     evil = "<i a='b'>\u202e\x1b\""
-    cell = Cell(text=evil, note=evil, title=evil)
-    table = Table(heads=(Head(text=evil, unit=evil),), rows=((cell,),), fold=evil)
+    cell = Cell(evil, note=evil, title=evil)
+    table = Table((Column(evil, unit=evil),), ((cell,),), fold=evil)
     section = Section(name="s", title=evil, blocks=(table, Notes(lines=(evil,))))
 
     text = document.render(Page(title=evil, lead=(evil,), badges=((evil, "bad"),), sections=(section,)))
@@ -512,8 +512,8 @@ def test_labels_of_plots_are_letters() -> None:
 
 def test_an_axis_begins_at_zero() -> None:
     """Latencies of 5 and 10 ms: from 0 to 11.5; on a logarithmic axis from 4 to 12.5."""
-    assert [0, pytest.approx(11.5)] == figures.reach(5, 10, is_log=False)
-    assert [pytest.approx(0.60206), pytest.approx(1.09691)] == figures.reach(5, 10, is_log=True)
+    assert [0, pytest.approx(11.5)] == plots.reach(5, 10, is_log=False)
+    assert [pytest.approx(0.60206), pytest.approx(1.09691)] == plots.reach(5, 10, is_log=True)
 
 
 def ladder(request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, firsts: Mapping[int, float]) -> Run:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.report import summarize_run
-from llmbench.render import html
+from llmbench.render.html import page as html
 from llmbench.render.markdown import comparison_markdown
 from llmbench.render.sentences.remarks import remarks
 from llmbench.render.terminal.comparison import render_comparison

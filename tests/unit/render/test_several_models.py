@@ -17,7 +17,7 @@ from llmbench.analysis.history import history_lines
 from llmbench.errors import InputError
 from llmbench.render import csv as csv_render
 from llmbench.render import json as json_render
-from llmbench.render.html import page
+from llmbench.render.html.page import page
 from llmbench.render.terminal.report import render_report
 from llmbench.schema.run import Run
 from llmbench.store import importers

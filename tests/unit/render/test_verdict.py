@@ -7,7 +7,8 @@ import pytest
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.render.sentences.commands import run_command
-from llmbench.render.sentences.verdict import next_steps, sentence, verdict_lines, verdict_word
+from llmbench.render.sentences.verdict import next_steps, sentence, verdict_lines
+from llmbench.render.views import comparison_table
 from llmbench.schema.config import Prompt, RunConfig
 
 Compare = Callable[[str], Comparison]
@@ -178,8 +179,9 @@ def test_lines_begin_with_the_means(comparison_of: Compare) -> None:
     found = verdict_lines(comparison_of("regressed"))
 
     assert ["mean", "mean", *["P0"] * 5, *["P1"] * 5] == [line.where for line in found]
-    assert "regressed !" == verdict_word(found[0])
-    assert "~" == verdict_word(verdict_lines(comparison_of("one launch"))[0])
+    undecided = verdict_lines(comparison_of("one launch"))
+    words = [comparison_table(lines).rows[0][7] for lines in (found, undecided)]
+    assert [("regressed", "!"), ("~", "")] == [(cell.text, cell.note) for cell in words]
     assert ("200.0", "240.0", "+20 %", "+20 to +20 %", Verdict.REGRESSED) == (
         found[0].base,
         found[0].candidate,

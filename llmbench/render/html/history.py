@@ -4,35 +4,43 @@ import math
 from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import history
-from llmbench.analysis.comparison.change import Change
-from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.history import HistoryEntry, HistoryLine, Track
 from llmbench.analysis.metrics import METRICS
-from llmbench.render.html.cells import summary
+from llmbench.render import views
 from llmbench.render.html.document import (
     Block,
-    Cell,
     Figure,
     Figures,
-    Head,
+    Page,
     PlotValue,
     Section,
     Sign,
-    Table,
     column_label,
+    render,
 )
-from llmbench.render.html.figures import bars, rounded
+from llmbench.render.html.plots import bars, rounded
 from llmbench.render.html.series import colour, dash
-from llmbench.render.terminal.history import differing, step, titles
-from llmbench.render.text import number_text
+from llmbench.render.terminal.history import differing, titles
+from llmbench.render.text import counted, number_text
 
 _TICKS = 4
 _LEAST_REACH = 8.0
-_TONES = {Verdict.REGRESSED: "bad", Verdict.IMPROVED: "good", Verdict.INCONCLUSIVE: "dim"}
 
 
-def sections(lines: Sequence[HistoryLine], names: Sequence[str]) -> Iterator[Section]:
-    """A section a line of runs."""
+def history_page(lines: Sequence[HistoryLine], names: Sequence[str]) -> str:
+    """Return the page of runs over time, a section a line."""
+    runs = {entry.report.run.id for line in lines for entry in line.entries}
+    return render(
+        Page(
+            title=f"History of {counted(len(runs), 'run')}",
+            lead=("Steps are from the last valid run before: ~ is undecided, an empty one unchanged.",),
+            badges=(),
+            sections=tuple(_sections(lines, names)),
+        )
+    )
+
+
+def _sections(lines: Sequence[HistoryLine], names: Sequence[str]) -> Iterator[Section]:
     apart = differing(lines)
     for index, line in enumerate(lines):
         title, span = titles(line, apart)
@@ -46,7 +54,7 @@ def _blocks(line: HistoryLine, names: Sequence[str]) -> Iterator[Block]:
         figures = tuple(_figure(found, line.entries) for found in by_metric if found)
         if figures:
             yield Figures(figures=figures)
-    yield _table(line, tracks, names)
+    yield views.history_table(line, names).without("launches", *names)
 
 
 def _figure(tracks: Sequence[Track], entries: Sequence[HistoryEntry]) -> Figure:
@@ -125,43 +133,3 @@ def _name(track: Track) -> str:
 def _which(entry: HistoryEntry) -> str:
     run = entry.report.run
     return ", ".join(part for part in (run.id, run.started_at[:16].replace("T", " "), entry.engine) if part)
-
-
-def _table(line: HistoryLine, tracks: Sequence[Track], names: Sequence[str]) -> Table:
-    steps = {name: history.steps(line, name) for name in names}
-    heads = [Head(text=text, is_text=True) for text in ("started", "run", "openvino")]
-    for name in names:
-        metric = METRICS[name]
-        if any(steps[name]):
-            heads.append(Head(text="step", unit=f"mean {metric.title}", is_text=True))
-        heads += [
-            Head(
-                text=f"{metric.title}, {track.prompt.label} ({track.input_tokens} in)", unit=metric.unit.value
-            )
-            for track in tracks
-            if track.metric == name
-        ]
-    rows = []
-    for place, entry in enumerate(line.entries):
-        cells = _run_cells(entry)
-        for name in names:
-            if any(steps[name]):
-                cells.append(_step(steps[name][place]))
-            cells += [
-                summary(track.points[place], METRICS[name].unit) for track in tracks if track.metric == name
-            ]
-        rows.append(tuple(cells))
-    return Table(heads=tuple(heads), rows=tuple(rows))
-
-
-def _step(found: Change | None) -> Cell:
-    return Cell(text=step(found), tone=_TONES.get(found.verdict, "") if found else "")
-
-
-def _run_cells(entry: HistoryEntry) -> list[Cell]:
-    run, is_valid = entry.report.run, entry.report.is_valid
-    return [
-        Cell(text=run.started_at[:16].replace("T", " ")),
-        Cell(text=run.id, note="INVALID" if not is_valid else "" if run.is_complete else "cut short"),
-        Cell(text=entry.engine),
-    ]

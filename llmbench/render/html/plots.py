@@ -1,14 +1,21 @@
-"""Plots of latency and memory against input length, and of every token's gap against its position."""
+"""The plots of a page: metrics against input length, every token, sockets, and the changes of a comparison."""
 
 import math
 import statistics
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+from llmbench.analysis import placement_proof
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.token_gaps import FIRST_STEADY, GapProfile
 from llmbench.render.html.document import Figure, PlotValue, Sign, column_label
 from llmbench.render.html.series import PlotSeries, colour, dash, fill
+from llmbench.render.sentences.verdict import VerdictLine, interval_text, verdict_lines
+from llmbench.render.views import TONES
+from llmbench.schema.measurement import WORKED_SHARE
 from llmbench.schema.units import Unit
 
 LOGARITHMIC_FROM = 128
@@ -20,7 +27,18 @@ STEEP_FROM = 8
 MARKERS_UP_TO = 64
 """Tokens of a line that are marked one by one."""
 
+MAX_PLOTTED = 60
+"""Rows of a plot of changes; the table has all."""
+
 PLOT_DIGITS = 6
+_COLOURS = {"bad": "var:--bad", "good": "var:--good", "warn": "var:--warn", "": "var:--dim"}
+_HIGHEST = 1.0
+"""A plot of changes ends at +100 %, wherever an interval goes."""
+
+_BREAK = "<br>"
+_ROW_NAME_WIDTH = 24
+"""Characters of a row's name in a line; more are cut off at 400 px."""
+
 _Trace = Mapping[str, PlotValue]
 
 
@@ -136,16 +154,16 @@ def against_position(series: Sequence[PlotSeries]) -> tuple[Figure, ...]:
     """The gap of every token against its position: a line a prompt, or, of several series, a plot a prompt."""
     if len(series) == 1:
         profiles = series[0].profiles
-        lines = [(_name(profile), index, profile) for index, profile in enumerate(profiles)]
+        lines = [(_prompt_name(profile), index, profile) for index, profile in enumerate(profiles)]
         return (_gaps("every token's gap", lines, is_wide=True),) if lines else ()
     found: dict[str, list[tuple[str, int, GapProfile]]] = {}
     for each in series:
         for profile in each.profiles:
             found.setdefault(profile.prompt.sha256, []).append((each.name, each.index, profile))
-    return tuple(_gaps(_name(lines[0][2]), lines) for lines in found.values())
+    return tuple(_gaps(_prompt_name(lines[0][2]), lines) for lines in found.values())
 
 
-def _name(profile: GapProfile) -> str:
+def _prompt_name(profile: GapProfile) -> str:
     return f"{profile.prompt.label}, {profile.input_tokens} tokens in"
 
 
@@ -206,3 +224,140 @@ def _gap_line(name: str, index: int, profile: GapProfile) -> Iterator[_Trace]:
 def rounded(value: float) -> float:
     """A number without digits that nobody sees."""
     return round(value, PLOT_DIGITS)
+
+
+def socket_figure(series: Sequence[PlotSeries]) -> Figure | None:
+    """How busy each socket was kept; ``None`` where nobody looked, or the machine has one socket."""
+    found = [
+        (each, proved.placement)
+        for each in series
+        for proved in [placement_proof.prove(each.report.run, each.cell)]
+        if proved is not None and len(proved.placement.sockets) > 1
+    ]
+    if not found:
+        return None
+    return Figure(
+        title="how busy each socket was",
+        caption=f"Of the time its CPUs could be filled; below {WORKED_SHARE:.0%} a socket did not do its part.",
+        data=[
+            {
+                "type": "bar",
+                "name": column_label(each.name or "this run"),
+                "x": [f"socket {work.socket}" for work in seen.sockets],
+                "y": [rounded(seen.share(work) * 100) for work in seen.sockets],
+                "marker": {"color": each.colour},
+                "hovertemplate": "%{x}: %{y:.0f} %",
+            }
+            for each, seen in found
+        ],
+        layout={
+            "yaxis": {"title": {"text": "% busy"}, "rangemode": "tozero"},
+            "shapes": [_level(WORKED_SHARE * 100)],
+        },
+    )
+
+
+def _level(level: float) -> dict[str, PlotValue]:
+    line: dict[str, PlotValue] = {"color": "var:--dim", "dash": "dot", "width": 1}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level, "line": line}
+
+
+def ratios(comparison: Comparison) -> Figure | None:
+    """The change of each row with its interval, the thresholds behind them; ``None`` where nothing is compared."""
+    every = verdict_lines(comparison)
+    found = every[:MAX_PLOTTED]
+    if not found:
+        return None
+    left = f" The first {len(found)} of {len(every)} are drawn." if every[MAX_PLOTTED:] else ""
+    names = [_row_name(line) for line in found]
+    names = [f"{name}{' ' * names[:position].count(name)}" for position, name in enumerate(names)]
+    lowest, highest = _extent([line.source for line in found])
+    return Figure(
+        title="change of each metric",
+        caption="Change from the base with its interval at 95 %; right is slower. The pale bar is the threshold "
+        f"within which a change does not matter.{left}",
+        is_wide=True,
+        data=[_ratio_trace(tone, names, found) for tone in ("bad", "warn", "good", "")],
+        layout={
+            "height": 90 + len(found) * (10 + 14 * max(1 + name.count(_BREAK) for name in names)),
+            "xaxis": {"title": {"text": "change"}, "ticksuffix": " %", "range": [lowest, highest]},
+            "yaxis": {
+                "categoryorder": "array",
+                "categoryarray": names[::-1],
+                "range": [-0.7, len(names) - 0.3],
+            },
+            "shapes": [*_thresholds(found), _zero()],
+        },
+    )
+
+
+def _row_name(line: VerdictLine) -> str:
+    """What a row of the plot is of, in lines that leave room for the plot on a narrow screen."""
+    words = f"{line.where} {METRICS[line.metric].title}"
+    return _BREAK.join(
+        column_label(part) for part in textwrap.wrap(words, _ROW_NAME_WIDTH, break_long_words=False)
+    )
+
+
+def _extent(changes: Sequence[Change]) -> tuple[float, float]:
+    """What the plot shows, in percent: all ratios and thresholds, and of intervals not more than makes sense."""
+    reach = max(max(abs(each.ratio.ratio - 1), each.threshold) for each in changes)
+    for each in changes:
+        if each.ratio.has_interval:
+            reach = max(reach, min(_HIGHEST, max(each.ratio.high - 1, 1 - each.ratio.low)))
+    return rounded(-110 * min(reach, _HIGHEST)), rounded(110 * reach)
+
+
+def _ratio_trace(tone: str, names: Sequence[str], found: Sequence[VerdictLine]) -> dict[str, PlotValue]:
+    mine = [
+        (name, line.source) for name, line in zip(names, found, strict=True) if TONES[line.verdict] == tone
+    ]
+    ratios_found = [change.ratio for _, change in mine]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [rounded((ratio.ratio - 1) * 100) for ratio in ratios_found],
+        "y": [name for name, _ in mine],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [rounded((r.high - r.ratio) * 100) if r.has_interval else 0 for r in ratios_found],
+            "arrayminus": [rounded((r.ratio - r.low) * 100) if r.has_interval else 0 for r in ratios_found],
+            "color": _COLOURS[tone],
+        },
+        "marker": {"color": _COLOURS[tone], "size": 9},
+        "text": [interval_text(change) for _, change in mine],
+        "hovertemplate": "%{y}: %{x:+.2f} % (%{text})<extra></extra>",
+    }
+
+
+def _thresholds(found: Sequence[VerdictLine]) -> list[PlotValue]:
+    """Behind each row the changes that do not matter."""
+    last = len(found) - 1
+    return [
+        {
+            "type": "rect",
+            "x0": rounded(-line.source.threshold * 100),
+            "x1": rounded(line.source.threshold * 100),
+            "y0": last - position - 0.32,
+            "y1": last - position + 0.32,
+            "fillcolor": "var:--f7",
+            "line": {"width": 0},
+            "layer": "below",
+        }
+        for position, line in enumerate(found)
+    ]
+
+
+def _zero() -> dict[str, PlotValue]:
+    line: dict[str, PlotValue] = {"color": "var:--dim", "width": 1}
+    return {
+        "type": "line",
+        "x0": 0,
+        "x1": 0,
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "line": line,
+        "layer": "below",
+    }

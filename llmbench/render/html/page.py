@@ -1,0 +1,302 @@
+"""One self-contained HTML page for runs and comparisons: plots, and a table behind every number."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.report import Report
+from llmbench.analysis.stats import Summary
+from llmbench.render import views
+from llmbench.render.html import plots, requests, tables
+from llmbench.render.html.document import (
+    Block,
+    Figure,
+    Figures,
+    Notes,
+    Page,
+    Section,
+    Tile,
+    Tiles,
+    render,
+)
+from llmbench.render.html.series import PlotSeries, all_series, key, latencies
+from llmbench.render.sentences.remarks import agreement_remark, bandwidth_sentences, remarks
+from llmbench.render.sentences.verdict import lengths, line_label, next_steps, sentence, verdict_lines
+from llmbench.render.table import Table
+from llmbench.render.text import counted, number_text, row_label
+from llmbench.schema.run import Outcome, Provenance
+
+SERIES_DRAWN = 4
+"""Of more series than this, requests are not drawn one by one; the tables tell."""
+
+WARNINGS_SHOWN = 6
+"""Caveats that are shown at once."""
+
+
+def page(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()) -> str:
+    """The page of one report or more, comparisons among them first."""
+    names = _names(reports, comparisons)
+    series = all_series(reports, names)
+    return render(
+        Page(
+            title=_title(reports, comparisons),
+            lead=tuple(_lead(reports)),
+            badges=tuple(_badges(reports, comparisons)),
+            sections=(
+                *_verdicts(comparisons),
+                Section(
+                    name="numbers",
+                    title="The numbers",
+                    blocks=tuple(_numbers(series, dict(zip(names, reports, strict=True)))),
+                ),
+                Section(name="length", title="Against input length", blocks=tuple(_lengths(series))),
+                Section(name="gaps", title="Token by token", blocks=tuple(_gaps(series))),
+                Section(name="launches", title="Launch by launch", blocks=tuple(_launches(series))),
+                Section(name="memory", title="Load and memory", blocks=tuple(_memory(series))),
+                Section(name="placement", title="Placement", blocks=tuple(_placement(series))),
+                Section(
+                    name="setup",
+                    title="What was measured, and on what",
+                    blocks=tuple(_shown(*tables.setup_tables(reports))),
+                ),
+                Section(name="requests", title="Every request", blocks=(tables.request_table(series),)),
+            ),
+        )
+    )
+
+
+def _title(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> str:
+    models = dict.fromkeys(_model(report) for report in reports)
+    what = next(iter(models)) if len(models) == 1 else counted(len(reports), "run")
+    if comparisons:
+        return f"{what}: {comparisons[0].verdict.value}" if len(comparisons) == 1 else f"{what}, compared"
+    return what
+
+
+def _names(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> list[str]:
+    """What each report is called: by its run, or by its part in the comparison; alone it needs no name."""
+    if len(reports) == 1:
+        return [""]
+    ids = [report.run.id for report in reports]
+    names = [
+        f"{name} ({number})" if ids.count(name) > 1 else name for number, name in enumerate(ids, start=1)
+    ]
+    if not comparisons:
+        return names
+    return ["base", *(["candidate"] if len(reports) == 2 else names[1:])]
+
+
+def _model(report: Report) -> str:
+    run = report.run
+    cells = range(len(run.cells)) if run.origins else range(1)
+    return ", ".join(dict.fromkeys(_called(run.origin_of(cell), run.cells[cell].model) for cell in cells))
+
+
+def _called(origin: Provenance, path: str) -> str:
+    name = (origin.source_id or path).rstrip("/")
+    name = name if len(name) <= 60 else name.rsplit("/", 1)[-1]
+    weights = origin.weight_format or ""
+    return name if weights.lower() in name.lower() else f"{name} {weights}"
+
+
+def _lead(reports: Sequence[Report]) -> Iterator[str]:
+    run, config = reports[0].run, reports[0].run.cells[0]
+    if len(reports) == 1:
+        ways = [
+            config.engine if run.version else "",
+            config.device,
+            counted(config.output_tokens, "output token"),
+        ]
+        finished = [launch for launch in run.launches if launch.outcome is Outcome.FINISHED]
+        ways += [counted(len(finished), "launch", "launches")]
+        ways += [f"{counted(config.iterations, 'iteration')} after {counted(config.warmups, 'warm-up')}"]
+        if config.batch_size > 1:
+            ways.append(f"batch of {config.batch_size}")
+        yield ", ".join(part for part in ways if part)
+    machines = dict.fromkeys(report.run.environment.cpu_model for report in reports)
+    shown = [machine for machine in machines if machine]
+    engines = dict.fromkeys(report.run.environment.versions.get("openvino", "") for report in reports)
+    shown += [f"OpenVINO {version}" for version in engines if version]
+    dates = sorted({report.run.started_at[:10] for report in reports if report.run.started_at})
+    shown += [" to ".join(dict.fromkeys((dates[0], dates[-1])))] if dates else []
+    if shown:
+        yield ", ".join(shown)
+
+
+def _badges(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> Iterator[tuple[str, str]]:
+    for comparison in comparisons:
+        yield comparison.verdict.value, views.TONES[comparison.verdict] or "good"
+    for report in reports:
+        name = f"{report.run.id}: " if len(reports) > 1 else ""
+        if not report.is_valid:
+            yield f"{name}INVALID", "bad"
+        if not report.run.is_complete:
+            yield f"{name}cut short", "warn"
+        if not any(row.launches for row in report.rows):
+            yield f"{name}nothing that counts was measured", "bad"
+
+
+def _verdicts(comparisons: Sequence[Comparison]) -> Iterator[Section]:
+    for index, comparison in enumerate(comparisons):
+        title = f"{comparison.candidate.run.id} against {comparison.base.run.id}"
+        yield Section(name=f"verdict{index}", title=title, blocks=tuple(_comparison(comparison)))
+
+
+def _numbers(series: Sequence[PlotSeries], reports: Mapping[str, Report]) -> Iterator[Block]:
+    if len(series) == 1:
+        yield from _tiles(series[0])
+    yield from _warnings(series)
+    yield from _shown(tables.numbers_table(series))
+    summaries = [found for each in series for row in each.rows for found in row.summaries.values()]
+    if summaries:
+        yield Notes(lines=tuple(_margins(series, summaries)), tone="dim")
+        yield from _remarks(reports)
+        yield tables.metric_table(series)
+        yield tables.definition_table(series)
+
+
+def _margins(series: Sequence[PlotSeries], summaries: Sequence[Summary]) -> Iterator[str]:
+    if any(found.has_interval for found in summaries):
+        several = any(row.launches > 1 for each in series for row in each.rows)
+        over = "launches (Student's t on logarithms)" if several else "the iterations of one launch"
+        yield f"± is the farther end of the interval at 95 % over {over}; hover for both ends."
+    yield from dict.fromkeys(f"no ±: {warning}" for found in summaries for warning in found.warnings)
+
+
+def _remarks(reports: Mapping[str, Report]) -> Iterator[Block]:
+    """Whether each run, by its name, was steady and its launches said the same; doubts in a tone of their own."""
+    found = [
+        (f"{name}: " if name else "", remark)
+        for name, report in reports.items()
+        for remark in remarks(report)
+    ]
+    for is_doubt, tone in ((False, "dim"), (True, "warn")):
+        lines = tuple(f"{prefix}{remark.text}" for prefix, remark in found if remark.is_doubt is is_doubt)
+        yield Notes(lines=lines, tone=tone)
+
+
+def _warnings(series: Sequence[PlotSeries]) -> Iterator[Block]:
+    """Caveats of every run and of its rows, the gravest first; of many the later ones are folded."""
+    found: list[str] = []
+    for each in series:
+        prefix = f"{each.name}: " if each.name else ""
+        found += [f"{prefix}{warning}" for warning in each.report.warnings]
+        found += [f"{prefix}{row_label(row)}: {warning}" for row in each.rows for warning in row.warnings]
+    lines = list(dict.fromkeys(found))
+    grave = [line for line in lines if "INVALID" in line]
+    rest = [line for line in lines if line not in grave]
+    yield Notes(lines=tuple(grave), tone="bad")
+    yield Notes(lines=tuple(rest[:WARNINGS_SHOWN]), tone="warn")
+    if rest[WARNINGS_SHOWN:]:
+        yield tables.caveat_table(rest[WARNINGS_SHOWN:])
+
+
+def _lengths(series: Sequence[PlotSeries]) -> Iterator[Block]:
+    """Latency against input length; of several series each metric by itself."""
+    caption = "Bars: intervals at 95 %, cut where they leave the plot. Pale points: launches."
+    first, *later = latencies(series)
+    groups = [(first,), tuple(reversed(later))]
+    if len(series) > 1:
+        groups = [(name,) for name in latencies(series)]
+    found = [
+        plots.against_length(series, names, title=" and ".join(_titles(names)), caption=caption)
+        for names in groups
+    ]
+    yield from _drawn(series, *found)
+
+
+def _titles(names: Sequence[str]) -> Iterator[str]:
+    return (METRICS[name].title for name in names)
+
+
+def _drawn(series: Sequence[PlotSeries], *found: Figure | None) -> Iterator[Block]:
+    drawn = tuple(figure for figure in found if figure is not None)
+    if drawn:
+        yield from key(series)
+        yield Figures(figures=drawn)
+
+
+def _shown(*found: Table) -> Iterator[Table]:
+    yield from (table for table in found if table.rows)
+
+
+def _gaps(series: Sequence[PlotSeries]) -> Iterator[Block]:
+    yield from _drawn(series, *plots.against_position(series))
+    yield from _shown(tables.slope_table(series), tables.token_table(series))
+
+
+def _launches(series: Sequence[PlotSeries]) -> Iterator[Block]:
+    drawn = requests.by_launch(series) if len(series) <= SERIES_DRAWN else ()
+    yield from _drawn(series, *drawn)
+    if drawn:
+        note = "Points: requests in the order they were made. Lines: medians of launches. Bands: intervals at 95 %."
+        yield Notes(lines=(note,), tone="dim")
+    yield from _shown(tables.launch_table(series))
+
+
+def _memory(series: Sequence[PlotSeries]) -> Iterator[Block]:
+    caption = "The worker's own high-water mark while it generates."
+    yield from _drawn(series, plots.against_length(series, ("memory",), title="peak memory", caption=caption))
+    yield from _shown(tables.memory_table(series))
+    reports = {each.report.run.id: each.report for each in series}
+    lines = [line for report in reports.values() for line in bandwidth_sentences(report)]
+    if lines:
+        yield Notes(lines=tuple(lines), tone="dim")
+
+
+def _placement(series: Sequence[PlotSeries]) -> Iterator[Block]:
+    yield from _drawn(series, plots.socket_figure(series))
+    yield from _shown(tables.placement_table(series))
+
+
+def _comparison(comparison: Comparison) -> Iterator[Block]:
+    """One comparison: what it says, what to do next, its plot and tables."""
+    tone = views.TONES[comparison.verdict] or "good"
+    yield Notes(lines=(sentence(comparison),), tone=tone)
+    for step in next_steps(comparison):
+        yield Notes(lines=(step.strip(),), is_code=step.startswith(" "), tone="dim")
+    yield Notes(lines=tuple(_not_compared(comparison)), tone="warn")
+    figure = plots.ratios(comparison)
+    if figure is not None:
+        yield Figures(figures=(figure,))
+        yield views.comparison_table(verdict_lines(comparison))
+        yield Notes(lines=(lengths(comparison),), tone="dim")
+    told = agreement_remark(comparison)
+    if told:
+        yield Notes(lines=(told.text,), tone="warn" if told.is_doubt else "dim")
+    yield tables.difference_table(comparison)
+    yield Notes(lines=comparison.warnings, tone="dim")
+    yield Notes(lines=(_rule(comparison),), tone="dim")
+
+
+def _not_compared(comparison: Comparison) -> Iterator[str]:
+    for pair in comparison.pairs:
+        if pair.reasons:
+            yield f"not compared: {line_label(comparison, pair)}: {'; '.join(pair.reasons)}"
+    yield from (f"not compared: {found}" for found in comparison.unpaired)
+
+
+def _rule(comparison: Comparison) -> str:
+    test = "launches paired" if comparison.is_paired else "launches independent (Welch)"
+    return (
+        f"The replicate is the launch; {test}. Regressed or improved: the interval excludes no change and the ratio is "
+        "beyond the threshold. Unchanged: the whole interval lies within it. ~ undecided, ! counts for the exit code."
+    )
+
+
+def _tiles(series: PlotSeries) -> Iterator[Tiles]:
+    """Yield first, second and later tokens at the longest input, with the shortest below."""
+    found = []
+    for name in latencies([series]):
+        rows = sorted((row for row in series.rows if name in row.summaries), key=lambda row: row.input_tokens)
+        if not rows:
+            continue
+        unit = METRICS[name].unit
+        shortest, longest = rows[0], rows[-1]
+        note = f"at {longest.input_tokens} tokens in"
+        if shortest.input_tokens < longest.input_tokens:
+            note += f"; {number_text(shortest.summaries[name].median, unit)} at {shortest.input_tokens}"
+        shown = f"{number_text(longest.summaries[name].median, unit)} {unit.value}"
+        found.append(Tile(head=METRICS[name].title, text=shown, note=note))
+    if found:
+        yield Tiles(tiles=tuple(found))

@@ -1,0 +1,100 @@
+"""Tables and lines on a terminal: readable at 80 and at 40 columns, and where the console has ASCII only.
+
+A narrow screen drops whole columns, the least important first; numbers are never broken.
+"""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.segment import Segments
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from llmbench.analysis.metrics import NEVER_DROPPED
+from llmbench.render.table import Cell, Column, Table
+from llmbench.render.text import plain
+
+_PADDING = 2
+_STYLES = {"good": "green", "bad": "red", "warn": "yellow", "dim": "dim"}
+_ASCII = str.maketrans(
+    {"±": "+-", "\N{MULTIPLICATION SIGN}": "x"} | dict(zip("▁▂▃▄▅▆▇█", "_.-:=+*#", strict=True))
+)
+
+
+def print_line(console: Console, text: str, *, style: str = "", is_whole: bool = False) -> None:
+    """Print a line of text that may hold anything, in characters that the console has.
+
+    A line that *is_whole* is not wrapped, so that it can be copied.
+    """
+    console.print(Text(_printable(text, console), style=style), soft_wrap=is_whole)
+
+
+def _printable(text: str, console: Console) -> str:
+    shown = plain(text)
+    if console.options.ascii_only:
+        return shown.translate(_ASCII).encode("ascii", "backslashreplace").decode()
+    return shown
+
+
+def print_table(table: Table, console: Console) -> Table:
+    """Print the columns that the console holds, and return what was printed; lines are not wrapped."""
+    shown = fit(table, console.width)
+    rich = RichTable(
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False
+    )
+    columns = _texts(shown)
+    for column, (head, *_) in zip(shown.columns, columns, strict=True):
+        justify: JustifyMethod = "left" if column.is_text else "right"
+        lines = (_printable(line, console) for line in head.split("\n"))
+        rich.add_column(Text("\n".join(lines)), justify=justify, no_wrap=True)
+    for index, row in enumerate(shown.rows, start=1):
+        rich.add_row(
+            *(
+                Text(_printable(texts[index], console), style=_STYLES.get(cell.tone, ""))
+                for texts, cell in zip(columns, row, strict=True)
+            )
+        )
+    options = console.options.update(width=max(console.width, _width(columns)))
+    console.print(Segments(console.render(rich, options)), crop=False, end="")
+    return shown
+
+
+def fit(table: Table, width: int) -> Table:
+    """Return the table without what *width* characters cannot hold, the lowest priority dropped first."""
+    found = table.where(lambda column: not column.is_detail)
+    steps = {column.priority for column in found.columns} | {found.note_priority}
+    for step in sorted(steps - {NEVER_DROPPED}):
+        if _width(_texts(found)) <= width:
+            return found
+        if step == found.note_priority:
+            found = found.without_notes()
+        found = found.where(lambda column, step=step: column.priority != step)  # type: ignore[misc]
+    if _width(_texts(found)) > width and table.note_priority == NEVER_DROPPED:
+        without = table.without_notes()
+        return found if without == table else fit(without, width)
+    return found
+
+
+def _texts(table: Table) -> list[list[str]]:
+    """Return the head and the cells of each column as text."""
+    return [
+        [_head(column), *_cells(column, [row[index] for row in table.rows])]
+        for index, column in enumerate(table.columns)
+    ]
+
+
+def _head(column: Column) -> str:
+    return f"{column.head}\n{column.unit}" if column.unit else column.head
+
+
+def _cells(column: Column, cells: Sequence[Cell]) -> list[str]:
+    """Return texts with their notes; those behind numbers are below each other."""
+    width = 0 if column.is_text else max((len(cell.note) for cell in cells), default=0)
+    return [f"{cell.text} {cell.note:<{width}}" if cell.note or width else cell.text for cell in cells]
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    """Return the characters that columns take beside each other."""
+    lines = ([line for text in column for line in text.split("\n")] for column in columns)
+    return sum(max(map(len, found)) + _PADDING for found in lines) - _PADDING

@@ -1,0 +1,307 @@
+"""The views that several formats share, each a table written once: a run, a comparison, runs over time, and more.
+
+Tables only a page has are in ``html.tables``, those only a file has in ``tidy`` and ``llm_bench``.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from llmbench.analysis import history
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.history import HistoryEntry, HistoryLine, Track
+from llmbench.analysis.metrics import METRICS, NEVER_DROPPED, PHASES, SCREEN_METRICS, present
+from llmbench.analysis.noise.estimate import Noise
+from llmbench.analysis.report import Row
+from llmbench.analysis.speedup import Kind, Speedup, SpeedupLine
+from llmbench.analysis.stats import Ratio
+from llmbench.render.sentences.verdict import VerdictLine
+from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
+from llmbench.render.text import change, margin, number_text, row_label, share
+
+CURVE = 40
+"""Runs of a curve at most, the last ones."""
+
+CHANGES = (0.01, 0.02, 0.05, 0.10)
+"""The changes whose launches a calibration counts."""
+
+TONES = {
+    Verdict.REGRESSED: "bad",
+    Verdict.IMPROVED: "good",
+    Verdict.UNCHANGED: "",
+    Verdict.INCONCLUSIVE: "warn",
+    Verdict.INCOMPARABLE: "warn",
+}
+_LEVELS = "▁▂▃▄▅▆▇█"
+_Column = tuple[Column, Iterable[Cell]]
+
+
+def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Table:
+    """Return what each prompt took; *settings* are the columns that distinguish rows of one prompt."""
+    several = len({row.output_tokens for row in rows}) > 1
+    shown = present(SCREEN_METRICS, (row.summaries for row in rows))
+    columns: list[_Column] = [
+        (Column("prompt", is_text=True), [_prompt(row) for row in rows]),
+        *((Column(name, is_text=True), _names(cells)) for name, cells in settings.items()),
+        (Column("in", full="input tokens"), [count_cell(row.input_tokens) for row in rows]),
+        (
+            Column("out", full="output tokens", priority=60, is_detail=not several),
+            [count_cell(row.output_tokens) for row in rows],
+        ),
+        *(_metric(name, rows) for name in shown),
+        (Column("launches", is_detail=True), [count_cell(row.launches) for row in rows]),
+        (Column("requests", is_detail=True), map(_requests, rows)),
+    ]
+    return Table.of_columns(columns, note_priority=50)
+
+
+def _prompt(row: Row) -> Cell:
+    return Cell(row_label(row), title=f"{row.prompt.set}, {row.prompt.sha256[:12]}")
+
+
+def _names(values: Iterable[str]) -> Iterable[Cell]:
+    return (Cell(value, tone="name") for value in values)
+
+
+def _metric(name: str, rows: Sequence[Row]) -> _Column:
+    metric = METRICS[name]
+    column = Column(
+        metric.short_title,
+        name=name,
+        full=metric.title,
+        unit=metric.unit.value,
+        priority=metric.priority,
+    )
+    return column, [estimate(row.summaries.get(name), metric.unit) for row in rows]
+
+
+def _requests(row: Row) -> Cell:
+    """Return how many requests count, and how many were made where those are more."""
+    if not row.invalid:
+        return count_cell(row.measured)
+    return Cell(f"{row.measured - row.invalid} of {row.measured}", tone="warn")
+
+
+def comparison_table(lines: Sequence[VerdictLine], *, is_compact: bool = False) -> Table:
+    """Return every change in numbers; a *compact* table has the unit behind the candidate's value."""
+    columns = (
+        Column("prompt", is_text=True),
+        Column("metric", is_text=True),
+        Column("base", priority=3),
+        Column("candidate", priority=3),
+        *(() if is_compact else (Column("unit", is_text=True, priority=1),)),
+        Column("change"),
+        Column("at 95 %", is_text=is_compact, priority=2),
+        Column("verdict", is_text=True),
+        Column("threshold", is_detail=True),
+        Column("launches", is_detail=True),
+        Column("smallest visible change", is_detail=True),
+    )
+    return Table(columns, tuple(_comparison_row(line, is_compact=is_compact) for line in lines))
+
+
+def _comparison_row(line: VerdictLine, *, is_compact: bool) -> tuple[Cell, ...]:
+    found, tone = line.source, TONES[line.verdict]
+    word = "~" if line.verdict is Verdict.INCONCLUSIVE else line.verdict.value
+    return (
+        Cell(line.where),
+        Cell(METRICS[line.metric].short_title, full=METRICS[line.metric].title),
+        Cell(line.base),
+        Cell(line.candidate, note=line.unit if is_compact else ""),
+        *(() if is_compact else (Cell(line.unit),)),
+        Cell(line.change, tone=tone),
+        Cell(line.interval, full=line.interval or "unknown", tone="" if line.interval else "dim"),
+        Cell(word, note="!" if line.is_alarm else "", tone=tone, title=line.verdict.value),
+        Cell(share(found.threshold)),
+        Cell(" + ".join(map(str, found.launches))),
+        _share(found.smallest_visible),
+    )
+
+
+def _share(value: float | None) -> Cell:
+    return EMPTY if value is None else Cell(share(value), value=value)
+
+
+def history_table(line: HistoryLine, names: Sequence[str]) -> Table:
+    """Return a row a run: when, which, the means over its prompts, each prompt, and the step from the run before."""
+    runs = [entry.report.run for entry in line.entries]
+    tracks = history.tracks(line, names)
+    launches = [max((row.launches for row in entry.rows), default=0) for entry in line.entries]
+    notes = [_why_no_baseline(entry) for entry in line.entries]
+    columns: list[_Column] = [
+        (
+            Column("started", is_text=True, priority=3),
+            texts(run.started_at[:16].replace("T", " ") for run in runs),
+        ),
+        (Column("run", is_text=True), texts(run.id for run in runs)),
+        (Column("openvino", is_text=True, priority=1), texts(entry.engine for entry in line.entries)),
+        (Column("launches", priority=2), map(count_cell, launches)),
+    ]
+    for name in names:
+        columns += _history_columns(line, name, [track for track in tracks if track.metric == name])
+    if any(notes):
+        columns.append((Column("note", is_text=True), [Cell(note, tone="bad") for note in notes]))
+    return Table.of_columns(columns)
+
+
+def _history_columns(line: HistoryLine, name: str, tracks: Sequence[Track]) -> list[_Column]:
+    """Return the columns of one metric: its mean, the step of the mean, and each prompt."""
+    metric, steps = METRICS[name], history.steps(line, name)
+    unit = metric.unit
+    head = Column(metric.short_title, name=name, unit=unit.value)
+    columns: list[_Column] = [(head, [estimate(history.mean(entry, name), unit) for entry in line.entries])]
+    if any(steps):
+        columns.append(
+            (Column("step", full=f"step of the mean {metric.title}", is_text=True), map(_step, steps))
+        )
+    for track in tracks:
+        of_prompt = f"{metric.title}, {track.prompt.label} ({track.input_tokens} in)"
+        cells = [estimate(point, unit) for point in track.points]
+        columns.append((Column(of_prompt, unit=unit.value, is_detail=True), cells))
+    return columns
+
+
+def _step(found: Change | None) -> Cell:
+    """Return the change from the run before: empty where unchanged, ``~`` before it where undecided."""
+    if found is None or found.verdict is Verdict.UNCHANGED:
+        return Cell()
+    text = change(found.ratio.ratio)
+    if found.verdict is Verdict.INCONCLUSIVE:
+        return Cell(f"~ {text}", tone="dim")
+    return Cell(f"{text} {found.verdict.value}", tone=TONES[found.verdict])
+
+
+def _why_no_baseline(entry: HistoryEntry) -> str:
+    if entry.is_green:
+        return ""
+    return (
+        "INVALID"
+        if not entry.report.is_valid
+        else "cut short"
+        if not entry.report.run.is_complete
+        else "rows missing"
+    )
+
+
+def trend_table(tracks: Sequence[Track]) -> Table:
+    """Return a row a prompt and metric: its curve over the runs, and the ends of it."""
+    known = [[point.median for point in track.points if point] for track in tracks]
+    units = [METRICS[track.metric].unit for track in tracks]
+    curves = [curve([point.median if point else None for point in track.points[-CURVE:]]) for track in tracks]
+
+    def ends(head: str, pick: Callable[[Sequence[float]], float], priority: int = NEVER_DROPPED) -> _Column:
+        return Column(head, priority=priority), [
+            quantity(pick(found), unit) for found, unit in zip(known, units, strict=True)
+        ]
+
+    return Table.of_columns(
+        [
+            (Column("prompt", is_text=True), texts(track.prompt.label for track in tracks)),
+            (Column("in", priority=5), [count_cell(track.input_tokens) for track in tracks]),
+            (
+                Column("metric", is_text=True),
+                texts(METRICS[track.metric].short_title for track in tracks),
+            ),
+            (Column("unit", is_text=True, priority=3), texts(unit.value for unit in units)),
+            (Column("trend", is_text=True), texts(curves)),
+            ends("oldest", lambda found: found[0], 4),
+            ends("latest", lambda found: found[-1]),
+            (
+                Column("change"),
+                texts(change(found[-1] / found[0]) if found[0] else "n/a" for found in known),
+            ),
+            ends("lowest", min, 2),
+            ends("highest", max, 1),
+        ]
+    )
+
+
+def curve(values: Sequence[float | None]) -> str:
+    """Return values as a row of small bars between the lowest and the highest; a missing value is a hole."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return " " * len(values)
+    low, reach = min(known), max(known) - min(known)
+    last = len(_LEVELS) - 1
+    return "".join(
+        " " if value is None else _LEVELS[round((value - low) / reach * last) if reach else last // 2]
+        for value in values
+    )
+
+
+def calibration_table(noises: Sequence[Noise], launches: int, blocks: int) -> Table:
+    """Return the noise of each prompt and metric, and what can be seen of a change."""
+    return Table.of_columns(
+        [
+            (Column("\nprompt", is_text=True), texts(each.label for each in noises)),
+            (Column("\nmetric", is_text=True), texts(METRICS[each.metric].short_title for each in noises)),
+            (
+                Column("\nvalue", name="value", priority=2),
+                [quantity(each.center, METRICS[each.metric].unit) for each in noises],
+            ),
+            (Column("iteration\nnoise", priority=1), [_share(each.iteration) for each in noises]),
+            (Column("launch\nnoise"), [_share(each.launch) for each in noises]),
+            (Column("session\nchange", priority=4), [_share(each.session) for each in noises]),
+            (
+                Column(f"visible\n{launches}+{launches}", priority=5),
+                [_share(each.visible(launches)) for each in noises],
+            ),
+            (
+                Column(f"ab of\n{blocks}", priority=3),
+                [_share(each.visible_in_blocks(blocks)) for each in noises],
+            ),
+            (
+                Column("to see\n1/2/5/10 %"),
+                texts("/".join(_launches(each.needed(by)) for by in CHANGES) for each in noises),
+            ),
+        ]
+    )
+
+
+def _launches(value: int | None) -> str:
+    """Return a number of launches; ``None`` is more than a thousand."""
+    return ">1000" if value is None else str(value)
+
+
+def speedup_table(found: Speedup, name: str, lines: Sequence[SpeedupLine]) -> Table:
+    """Return one metric of every setup and input length, and how many times as fast it is."""
+    unit = METRICS[name].unit
+    entries = [line.entries[name] for line in lines]
+    gains = [entry.gain for entry in entries]
+    columns: list[tuple[Column, list[Cell]]] = [
+        (Column("in"), [count_cell(line.input_tokens) for line in lines]),
+        (Column("setup", is_text=True), texts(line.setup.name for line in lines)),
+        (
+            Column(unit.value.removesuffix("/token"), name="value"),
+            texts(number_text(entry.summary.median, unit) for entry in entries),
+        ),
+        (
+            Column("", name="margin", is_text=True, priority=3),
+            texts(margin(entry.summary) for entry in entries),
+        ),
+        (Column("times"), texts("" if gain is None else f"{gain.ratio:.2f}" for gain in gains)),
+        (
+            Column("95 %", is_text=True, priority=1),
+            texts("" if gain is None else ratio_interval(gain) for gain in gains),
+        ),
+    ]
+    if name in PHASES:
+        shares = [_efficiency(found, line, name) for line in lines]
+        columns.append((Column("efficiency", priority=2), texts(shares)))
+    return Table.of_columns(
+        (column, cells)
+        for column, cells in columns
+        if column.key in {"in", "setup", "value"} or any(cell.text for cell in cells)
+    )
+
+
+def _efficiency(found: Speedup, line: SpeedupLine, name: str) -> str:
+    """Return the part of a perfect speed-up of several sockets; empty for one socket."""
+    gain = line.entries[name].gain
+    if gain is None or line.setup.kind is Kind.ONE:
+        return ""
+    return f"{found.efficiency(gain):.0%}"
+
+
+def ratio_interval(ratio: Ratio) -> str:
+    """Return ``[1.66, 1.76]``; empty where there is none."""
+    return f"[{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.has_interval else ""
