@@ -79,21 +79,21 @@ def agreement_value(found: Agreement) -> JsonValue:
     """
     if not found.variants:
         return None
-    partings: list[JsonValue] = [
+    divergences: list[JsonValue] = [
         {
-            "cell": parting.cell,
-            "prompt": parting.prompt.label,
-            "variant": parting.variant,
-            "launches": list(parting.launches),
-            "token": parting.token,
-            "tokens": parting.tokens,
+            "cell": divergence.cell,
+            "prompt": divergence.prompt.label,
+            "variant": divergence.variant,
+            "launches": list(divergence.launches),
+            "token": divergence.token,
+            "tokens": divergence.tokens,
         }
-        for parting in found.partings
+        for divergence in found.partings
     ]
-    return {"variants": found.variants, "has_tokens": found.has_tokens, "partings": partings}
+    return {"variants": found.variants, "has_tokens": found.has_tokens, "partings": divergences}
 
 
-def steadiness_value(found: Stability) -> JsonValue:
+def stability_value(found: Stability) -> JsonValue:
     """Whether a prompt was measured steadily: changes over the iterations as shares, warm-ups made and needed."""
     return {
         "is_steady": found.is_steady,
@@ -225,7 +225,7 @@ def _row(row: Row, steadiness: Stability) -> JsonValue:
         "launches": row.launches,
         "requests": row.measured,
         "invalid": row.invalid,
-        "steadiness": steadiness_value(steadiness),
+        "steadiness": stability_value(steadiness),
         "metrics": {name: _metric(row, name) for name in row.summaries},
         "warnings": list(row.warnings),
     }

@@ -41,12 +41,12 @@ def _case(suite: ET.Element, name: str) -> ET.Element:
 
 def _outcome(case: ET.Element, line: VerdictLine) -> None:
     """Failed where the exit code heeds it, skipped where it is undecided or too uncertain for that."""
-    told = f"{line.base} -> {line.candidate} {line.unit}: {line.change}"
-    told += f" ({line.interval})" if line.interval else ""
+    text = f"{line.base} -> {line.candidate} {line.unit}: {line.change}"
+    text += f" ({line.interval})" if line.interval else ""
     if line.is_alarm:
-        ET.SubElement(case, "failure", message=told, type=line.verdict.value)
+        ET.SubElement(case, "failure", message=text, type=line.verdict.value)
     elif line.verdict in {Verdict.INCONCLUSIVE, Verdict.REGRESSED}:
         why = "" if line.verdict is Verdict.INCONCLUSIVE else ", but too uncertain among so many rows to fail"
-        ET.SubElement(case, "skipped", message=f"{line.verdict.value}{why}: {told}")
+        ET.SubElement(case, "skipped", message=f"{line.verdict.value}{why}: {text}")
     else:
-        ET.SubElement(case, "system-out").text = told
+        ET.SubElement(case, "system-out").text = text

@@ -147,8 +147,8 @@ def model_name(run: Run, cell: int) -> str:
     if origin.known and origin.source_id and not run.cells[cell].engine_info.is_simulated:
         name = Path(origin.source_id).name
     apart = report.distinguish(run.cells)[cell]
-    told = [*(f"{key}={value}" for key, value in apart.items()), *placement_proof.mark(run, cell)]
-    return f"{name} [{', '.join(told)}]" if told else name
+    marks = [*(f"{key}={value}" for key, value in apart.items()), *placement_proof.mark(run, cell)]
+    return f"{name} [{', '.join(marks)}]" if marks else name
 
 
 def framework(config: RunConfig) -> str:

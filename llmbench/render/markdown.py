@@ -53,9 +53,9 @@ def _blocks(comparison: Comparison) -> Iterator[str]:
     if still:
         table = comparison_table(still, is_compact=True)
         yield table_markdown(dataclasses.replace(table, fold=f"{len(still)} unchanged"))
-    told = agreement_remark(comparison)
-    if told:
-        yield f"{_prose(told.text)}\n"
+    remark = agreement_remark(comparison)
+    if remark:
+        yield f"{_prose(remark.text)}\n"
     yield from _background(comparison)
     sides = f"{escape(comparison.base.run.id)} against {escape(comparison.candidate.run.id)}"
     notes = [sides, lengths(comparison), "intervals at 95 %", "~ undecided", "! counts for the exit code"]
@@ -75,15 +75,15 @@ def _background(comparison: Comparison) -> Iterator[str]:
 
 
 def _not_compared(comparison: Comparison) -> Iterator[str]:
-    told = [
+    lines = [
         f"- {escape(line_label(comparison, pair))}: {_prose('; '.join(pair.reasons))}"
         for pair in comparison.pairs
         if pair.reasons
     ]
-    told += [f"- {_prose(text)}" for text in comparison.unpaired]
-    if told:
+    lines += [f"- {_prose(text)}" for text in comparison.unpaired]
+    if lines:
         yield "Not compared:\n"
-        yield "\n".join(told[:MAX_ROWS]) + "\n"
+        yield "\n".join(lines[:MAX_ROWS]) + "\n"
 
 
 def table_markdown(table: Table) -> str:

@@ -108,17 +108,17 @@ def _oldest(track: Track) -> float:
 def _trace(index: int, track: Track, entries: Sequence[HistoryEntry]) -> dict[str, PlotValue]:
     unit = METRICS[track.metric].unit
     oldest = _oldest(track)
-    found = [(place, point) for place, point in enumerate(track.points) if point is not None]
+    found = [(position, point) for position, point in enumerate(track.points) if point is not None]
     return {
         "type": "scatter",
         "mode": "lines+markers",
         "name": column_label(_name(track)),
-        "x": [place for place, _ in found],
+        "x": [position for position, _ in found],
         "y": [rounded((point.median / oldest - 1) * 100) for _, point in found],
         "error_y": bars([point for _, point in found], 100 / oldest) | {"color": colour(index)},
         "text": [
-            f"{column_label(_which(entries[place]))}: {number_text(point.median, unit)} {unit.value}"
-            for place, point in found
+            f"{column_label(_which(entries[position]))}: {number_text(point.median, unit)} {unit.value}"
+            for position, point in found
         ],
         "line": {"color": colour(index), "dash": dash(index)},
         "marker": {"color": colour(index), "size": 7},

@@ -261,9 +261,9 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
         yield Figures(figures=(figure,))
         yield views.comparison_table(verdict_lines(comparison))
         yield Notes(lines=(lengths(comparison),), tone="dim")
-    told = agreement_remark(comparison)
-    if told:
-        yield Notes(lines=(told.text,), tone="warn" if told.is_doubt else "dim")
+    remark = agreement_remark(comparison)
+    if remark:
+        yield Notes(lines=(remark.text,), tone="warn" if remark.is_doubt else "dim")
     yield tables.difference_table(comparison)
     yield Notes(lines=comparison.warnings, tone="dim")
     yield Notes(lines=(_rule(comparison),), tone="dim")

@@ -170,10 +170,10 @@ def _prompt_name(profile: GapProfile) -> str:
 def _gaps(title: str, lines: Sequence[tuple[str, int, GapProfile]], *, is_wide: bool = False) -> Figure:
     traces = [trace for name, index, profile in lines for trace in _gap_line(name, index, profile)]
     found = [gap for _, _, profile in lines for gap in profile.gaps]
-    steady = [gap for gap in found if gap.token >= FIRST_STEADY] or found
+    stable = [gap for gap in found if gap.token >= FIRST_STEADY] or found
     scale = Unit.MILLISECONDS.scale
-    low, high = min(gap.low for gap in steady) * scale, max(gap.median for gap in found) * scale
-    high = max(high, statistics.median(gap.high for gap in steady) * scale)
+    low, high = min(gap.low for gap in stable) * scale, max(gap.median for gap in found) * scale
+    high = max(high, statistics.median(gap.high for gap in stable) * scale)
     margin = max((high - low) * 0.08, high * 0.01)
     return Figure(
         title=title,

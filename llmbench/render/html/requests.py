@@ -33,7 +33,7 @@ class _Group:
     columns: Mapping[int, int]
 
     @property
-    def places(self) -> Iterator[tuple[JudgedMeasurement, float]]:
+    def positions(self) -> Iterator[tuple[JudgedMeasurement, float]]:
         """Each request and where it stands: in its launch's column, in the order of the iterations."""
         launches: dict[int, list[JudgedMeasurement]] = {}
         for each in self.judged:
@@ -129,13 +129,13 @@ def _all_values(name: str, group: _Group) -> Iterator[float]:
 
 
 def _counted(name: str, group: _Group, step: int) -> _Trace:
-    found = [(each, place) for each, place in group.places if not each.reasons]
+    found = [(each, x) for each, x in group.positions if not each.reasons]
     marker: _Trace = {"color": group.series.colour, "size": 7, "opacity": 0.8}
     return _points(name, found[::step], column_label(group.series.name or "counts"), marker)
 
 
 def _not_counted(name: str, groups: Sequence[_Group], step: int) -> _Trace:
-    found = [(each, place) for group in groups for each, place in group.places if each.reasons]
+    found = [(each, x) for group in groups for each, x in group.positions if each.reasons]
     marker: _Trace = {"color": "var:--bad", "size": 8, "symbol": "x-thin-open", "line": {"width": 2}}
     return {**_points(name, found[::step], "does not count", marker), "visible": bool(found)}
 
@@ -145,16 +145,13 @@ def _points(
 ) -> _Trace:
     metric = METRICS[name]
     seen = [
-        (each, place, value)
-        for each, place in found
-        for value in [metric.of(each.measurement)]
-        if value is not None
+        (each, x, value) for each, x in found for value in [metric.of(each.measurement)] if value is not None
     ]
     return {
         "type": "scatter",
         "mode": "markers",
         "name": title,
-        "x": [rounded(place) for _, place, _ in seen],
+        "x": [rounded(x) for _, x, _ in seen],
         "y": [rounded(value * metric.unit.scale) for _, _, value in seen],
         "text": ["<br>".join(_words(each)) for each, _, _ in seen],
         "marker": marker,

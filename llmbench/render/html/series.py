@@ -35,10 +35,10 @@ class PlotSeries:
 
 
 def latencies(series: Sequence[PlotSeries]) -> tuple[str, ...]:
-    """The latencies that are drawn: of first, second and next tokens, or of all later ones where only they are told."""
-    told = {name for each in series for row in each.rows for name in row.summaries}
+    """Return the latencies that are drawn: first, second and next tokens, or all later ones if only they are known."""
+    known = {name for each in series for row in each.rows for name in row.summaries}
     first, *later = PHASES
-    return (first, "tpot") if "tpot" in told and "next_token" not in told else (first, *later)
+    return (first, "tpot") if "tpot" in known and "next_token" not in known else (first, *later)
 
 
 def key(series: Sequence[PlotSeries]) -> tuple[Key, ...]:

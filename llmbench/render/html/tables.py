@@ -4,19 +4,19 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llmbench.analysis import placement_proof, stats, validity
-from llmbench.analysis.stages import row_metric
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.differences import is_foreign
 from llmbench.analysis.metrics import LAUNCH_METRICS, METRICS, SCREEN_METRICS, present
 from llmbench.analysis.placement_proof import Proof
 from llmbench.analysis.report import Report, Row, distinguish, varied_settings
+from llmbench.analysis.stages import row_metric
 from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.render import views
 from llmbench.render.html.series import PlotSeries
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, quantity, texts
 from llmbench.render.text import counted, load_time, row_label, share
 from llmbench.schema.measurement import Placement
-from llmbench.schema.run import Environment, InForce, Launch, Outcome, Run
+from llmbench.schema.run import EffectiveSettings, Environment, Launch, Outcome, Run
 from llmbench.schema.units import Unit, format_bytes
 
 MAX_TABLE_ROWS = 2000
@@ -319,44 +319,46 @@ def caveat_table(lines: Sequence[str]) -> Table:
 def setup_tables(reports: Sequence[Report]) -> Iterator[Table]:
     """Yield model, machine and software; settings; what was in force; the prompts."""
     runs = [report.run for report in reports]
-    subjects = [subject for run in runs for subject in _subjects(run)]
-    yield _matrix([name for name, _ in subjects], [told for _, told in subjects])
-    told = [run for run in runs if not is_foreign(run)]
-    names = [run.id for run in told]
-    yield _matrix(names, [_settings(run) for run in told], fold="settings that were asked for")
-    yield _matrix(names, [_in_force(run) for run in told], fold="in force, as the engine said after loading")
+    models = [model for run in runs for model in _models(run)]
+    yield _matrix([name for name, _ in models], [shown for _, shown in models])
+    shown = [run for run in runs if not is_foreign(run)]
+    names = [run.id for run in shown]
+    yield _matrix(names, [_settings(run) for run in shown], fold="settings that were asked for")
+    yield _matrix(
+        names, [_effective(run) for run in shown], fold="in force, as the engine said after loading"
+    )
     yield prompt_table(runs)
 
 
-def _subjects(run: Run) -> list[tuple[str, dict[str, str]]]:
+def _models(run: Run) -> list[tuple[str, dict[str, str]]]:
     """What was measured, by name; of each configuration where model or software are not the same in all."""
-    cells = [_told(run, cell) for cell in range(len(run.cells))]
-    if all(told == cells[0] for told in cells):
+    cells = [_identity(run, cell) for cell in range(len(run.cells))]
+    if all(shown == cells[0] for shown in cells):
         return [(run.id, cells[0])]
     apart = distinguish(run.cells)
     return [
-        (", ".join((run.id, *(f"{name}={value}" for name, value in apart[cell].items()))), told)
-        for cell, told in enumerate(cells)
+        (", ".join((run.id, *(f"{name}={value}" for name, value in apart[cell].items()))), shown)
+        for cell, shown in enumerate(cells)
     ]
 
 
-def _matrix(subjects: Sequence[str], by_subject: Sequence[Mapping[str, str]], *, fold: str = "") -> Table:
+def _matrix(models: Sequence[str], by_model: Sequence[Mapping[str, str]], *, fold: str = "") -> Table:
     """Things by name, a column a subject; what is empty in all of them is left out."""
     names = [
         name
-        for name in dict.fromkeys(name for column in by_subject for name in column)
-        if any(column.get(name) for column in by_subject)
+        for name in dict.fromkeys(name for column in by_model for name in column)
+        if any(column.get(name) for column in by_model)
     ]
-    columns = _text_columns("", *(name if len(subjects) > 1 else "" for name in subjects))
+    columns = _text_columns("", *(name if len(models) > 1 else "" for name in models))
     rows = []
     for name in names:
-        values = [column.get(name, "") for column in by_subject]
+        values = [column.get(name, "") for column in by_model]
         tone = "warn" if len(set(values)) > 1 else ""
         rows.append((Cell(name, tone="name"), *(Cell(value, tone=tone) for value in values)))
     return Table(columns, tuple(rows), fold=fold)
 
 
-def _told(run: Run, cell: int) -> dict[str, str]:
+def _identity(run: Run, cell: int) -> dict[str, str]:
     origin = run.origin_of(cell)
     return {
         "run": run.id,
@@ -406,10 +408,10 @@ def _settings(run: Run) -> dict[str, str]:
     return {name: " / ".join(dict.fromkeys(found.get(name, "") for found in flat)) for name in names}
 
 
-def _in_force(run: Run) -> dict[str, str]:
+def _effective(run: Run) -> dict[str, str]:
     """What the first launch that finished said."""
     launch = next((found for found in run.launches if found.outcome is Outcome.FINISHED), None)
-    found = launch.in_force if launch else InForce()
+    found = launch.effective if launch else EffectiveSettings()
     return {"attention": found.attention or "", **found.properties, **found.scheduler}
 
 

@@ -16,7 +16,7 @@ from llmbench.schema.config import Prompt
 from llmbench.schema.units import format_bytes, format_list
 
 MOST_ROWS = 6
-"""Rows that are named; of more their number is told."""
+"""Rows that are named; of more their number is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,11 @@ class Remark:
 def remarks(report: Report) -> Iterator[Remark]:
     """One sentence on what is known to be well, if anything, then each doubt."""
     found, agreement = report.steadiness, report.agreement
-    well = [text for text in (_steady(found), _enough(found), _same(agreement)) if text]
+    well = [text for text in (_stable(found), _enough(found), _same(agreement)) if text]
     if well:
         sentence = "; ".join(well)
         yield Remark(text=f"{sentence[0].upper()}{sentence[1:]}.", is_doubt=False)
-    for text in (*_drifts(report, found), *_late(report, found), *_partings(report, agreement)):
+    for text in (*_drifts(report, found), *_late(report, found), *_divergences(report, agreement)):
         yield Remark(text=text, is_doubt=True)
 
 
@@ -53,7 +53,7 @@ def agreement_remark(comparison: Comparison) -> Remark | None:
     return Remark(text=f"{what}: part in {len(found.partings)} {of}, {at}", is_doubt=True)
 
 
-def _steady(found: Sequence[Stability]) -> str:
+def _stable(found: Sequence[Stability]) -> str:
     """That nothing drifts; empty where that is not known of every row."""
     return "steady over the iterations" if found and all(each.is_steady for each in found) else ""
 
@@ -106,34 +106,34 @@ def _late(report: Report, found: Sequence[Stability]) -> Iterator[str]:
         yield f"{where}: {counted(needed, 'warm-up')} would have been needed, {made_text}: {slower} slower"
 
 
-def _partings(report: Report, agreement: Agreement) -> Iterator[str]:
+def _divergences(report: Report, agreement: Agreement) -> Iterator[str]:
     """Where launches part: of each prompt the variant in which they do so first."""
     groups: dict[str, list[Divergence]] = collections.defaultdict(list)
-    for parting in agreement.partings:
-        groups[_prompt(report, parting.cell, parting.prompt)].append(parting)
+    for divergence in agreement.partings:
+        groups[_prompt(report, divergence.cell, divergence.prompt)].append(divergence)
     for found in list(groups.values())[:MOST_ROWS]:
-        first = min(found, key=lambda parting: parting.token or 0)
+        first = min(found, key=lambda divergence: divergence.token or 0)
         more = f", and in {counted(len(found) - 1, 'more variant')}" if found[1:] else ""
         yield f"{_variant(report, first)}: {_how(first)}{more}"
     if len(groups) > MOST_ROWS:
         yield f"launches part in {len(agreement.partings)} of {counted(agreement.variants, 'variant')}"
 
 
-def _how(parting: Divergence) -> str:
-    one, other = (index + 1 for index in parting.launches)
-    at = f"at token {parting.token} of {parting.tokens}" if parting.token else "somewhere"
+def _how(divergence: Divergence) -> str:
+    one, other = (index + 1 for index in divergence.launches)
+    at = f"at token {divergence.token} of {divergence.tokens}" if divergence.token else "somewhere"
     return f"launch {one} parts with itself {at}" if one == other else f"launches {one} and {other} part {at}"
 
 
-def _variant(report: Report, parting: Divergence) -> str:
-    where = _prompt(report, parting.cell, parting.prompt)
-    return where if parting.variant is None else f"{where} variant {parting.variant}"
+def _variant(report: Report, divergence: Divergence) -> str:
+    where = _prompt(report, divergence.cell, divergence.prompt)
+    return where if divergence.variant is None else f"{where} variant {divergence.variant}"
 
 
 def _prompt(report: Report, cell: int, prompt: Prompt) -> str:
     apart = report.distinctions[cell]
-    told = ", ".join(f"{name}={value}" for name, value in apart.items() if value)
-    return f"{prompt.label} [{told or 'default'}]" if apart else prompt.label
+    settings = ", ".join(f"{name}={value}" for name, value in apart.items() if value)
+    return f"{prompt.label} [{settings or 'default'}]" if apart else prompt.label
 
 
 def placement_sentence(proof: Proof) -> str:
@@ -151,17 +151,17 @@ def placement_sentence(proof: Proof) -> str:
 
 
 def _worked(proof: Proof) -> str:
-    placement, asked = proof.placement, proof.asked
+    placement, requested = proof.placement, proof.asked
     sockets = [work.socket for work in placement.sockets]
     if not proof.is_told:
         return "too short a time to tell which sockets worked"
     if len(sockets) == 1:
         return f"socket {sockets[0]} worked; these launches were held to it"
     if proof.idle:
-        return "ONE SOCKET DID ALL THE WORK" if len(proof.idle) == len(asked) - 1 else _idle(proof)
-    if proof.is_proved and asked:
-        return "both sockets worked" if len(asked) == 2 else f"all {len(asked)} sockets worked"
-    if asked:
+        return "ONE SOCKET DID ALL THE WORK" if len(proof.idle) == len(requested) - 1 else _idle(proof)
+    if proof.is_proved and requested:
+        return "both sockets worked" if len(requested) == 2 else f"all {len(requested)} sockets worked"
+    if requested:
         return "other processes hide which sockets worked; the shares are a guess"
     worked = placement.worked
     return f"socket {format_list(worked)} worked" if worked else "no socket worked for long"

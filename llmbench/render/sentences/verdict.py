@@ -10,7 +10,7 @@ from llmbench.analysis.metrics import METRICS
 from llmbench.render.sentences.commands import ab_command, run_command
 from llmbench.render.text import change, number_text, share
 
-LENGTHS_TOLD = 12
+MOST_LENGTHS = 12
 """Prompts whose lengths are told one by one; of more the shortest and the longest."""
 
 LEAST_LAUNCHES = 5
@@ -61,10 +61,10 @@ def line_label(comparison: Comparison, pair: Pair) -> str:
 def lengths(comparison: Comparison) -> str:
     """How long the prompts of the table are, by their short names; empty where nothing is compared."""
     found = {pair.base.prompt.label: pair.base.input_tokens for pair in comparison.pairs if pair.changes}
-    if len(found) > LENGTHS_TOLD:
+    if len(found) > MOST_LENGTHS:
         return f"input tokens: {min(found.values())} to {max(found.values())} in {len(found)} prompts"
-    told = ", ".join(f"{name} {tokens}" for name, tokens in found.items())
-    return f"input tokens: {told}" if told else ""
+    text = ", ".join(f"{name} {tokens}" for name, tokens in found.items())
+    return f"input tokens: {text}" if text else ""
 
 
 def _settings(settings: Mapping[str, str]) -> str:
@@ -104,19 +104,19 @@ def sentence(comparison: Comparison) -> str:
         for mean in comparison.means
         for found in mean.changes
     ]
-    told = "; ".join(primary)
+    text = "; ".join(primary)
     if verdict is Verdict.REGRESSED and not any(found.is_alarm for found in comparison.primary):
-        told = f"{_worst(comparison)}; over all prompts {told}"
-    return f"{_OPENINGS[verdict]}: {told}.{f' {comparison.remark}.' if comparison.remark else ''}"
+        text = f"{_worst(comparison)}; over all prompts {text}"
+    return f"{_OPENINGS[verdict]}: {text}.{f' {comparison.remark}.' if comparison.remark else ''}"
 
 
 def _spoken(found: Change) -> str:
     """A change in a sentence: how much, between what, and whether it is decided."""
     reach = interval_text(found)
-    told = f"{change(found.ratio.ratio)} ({reach})" if reach else change(found.ratio.ratio)
+    text = f"{change(found.ratio.ratio)} ({reach})" if reach else change(found.ratio.ratio)
     if found.verdict is Verdict.REGRESSED and not found.is_alarm:
-        return f"{told}, too uncertain to count"
-    return f"~ {told}" if found.verdict is Verdict.INCONCLUSIVE else told
+        return f"{text}, too uncertain to count"
+    return f"~ {text}" if found.verdict is Verdict.INCONCLUSIVE else text
 
 
 def _worst(comparison: Comparison) -> str:

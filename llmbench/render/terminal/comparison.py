@@ -34,9 +34,9 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def _notes(comparison: Comparison) -> Iterator[str]:
-    told = agreement_remark(comparison)
-    if told:
-        yield told.text
+    remark = agreement_remark(comparison)
+    if remark:
+        yield remark.text
     if any(line.is_alarm for line in verdict_lines(comparison)):
         yield "! holds after correction for the number of rows, and counts for the exit code; ~ undecided"
     for pair in comparison.pairs:

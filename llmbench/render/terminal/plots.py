@@ -124,8 +124,8 @@ def _draw(plot: _Plot, *, width: int) -> str:
     values = [value for each in plot.points for value in each.y]
     low, high = _ends(0.0 if plot.is_from_zero else min(values), max(values), HEIGHT)
     figure.set_y_limits(min_=low, max_=high)
-    places = [place for each in plot.points for place in each.x]
-    _, last = _ends(0.0, max(places), figure.width / _TICK_CHARACTERS)
+    positions = [position for each in plot.points for position in each.x]
+    _, last = _ends(0.0, max(positions), figure.width / _TICK_CHARACTERS)
     figure.set_x_limits(min_=0, max_=last)
     for each in plot.points:
         if each.mark is None:

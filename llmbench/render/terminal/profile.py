@@ -60,12 +60,12 @@ def _share(phase: PassProfile, kind: str) -> float:
 
 def _sums(found: ModelProfile) -> Iterator[str]:
     for name, phase in (("first token", found.first), ("next tokens", found.next)):
-        told = f"{format_number(phase.sum_s * 1e3)} of {format_number(phase.wall_s * 1e3)} ms"
+        sums = f"{format_number(phase.sum_s * 1e3)} of {format_number(phase.wall_s * 1e3)} ms"
         share = phase.sum_s / phase.wall_s
         doubt = (
             "" if phase.is_whole else "; NOT WITHIN A TENTH: the rest is in no operation, and is not split"
         )
-        yield f"{name}: operations take {told} of wall time ({share:.0%}){doubt}"
+        yield f"{name}: operations take {sums} of wall time ({share:.0%}){doubt}"
 
 
 def _bounds(found: ModelProfile) -> str:

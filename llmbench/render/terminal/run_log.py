@@ -7,7 +7,7 @@ from llmbench.schema.run import EffectiveSettings, Pinning, Split
 from llmbench.schema.settings import COMPILER
 from llmbench.schema.units import format_list
 
-_IN_FORCE = (
+_EFFECTIVE = (
     ("nstream", "NUM_STREAMS"),
     ("nireq", "OPTIMAL_NUMBER_OF_INFER_REQUESTS"),
     ("threads", "INFERENCE_NUM_THREADS"),
@@ -23,7 +23,7 @@ _IN_FORCE = (
 def effective_lines(effective: EffectiveSettings, config: RunConfig) -> tuple[str, ...]:
     """What the engine said it uses, read back after loading; only what it said."""
     properties = effective.properties
-    engine = [f"{label}={properties[key]}" for label, key in _IN_FORCE if properties.get(key)]
+    engine = [f"{label}={properties[key]}" for label, key in _EFFECTIVE if properties.get(key)]
     way = []
     if effective.attention:
         way.append(f"attention={effective.attention}")
@@ -37,9 +37,13 @@ def effective_lines(effective: EffectiveSettings, config: RunConfig) -> tuple[st
     ending = "up to" if config.stop_at_eos else "exactly"
     permuted = "permuted each iteration" if config.prompts[0].is_permuted else "the same each iteration"
     order = "; all iterations of one prompt, then the next one" if config.is_subsequent else ""
-    asked = f"{ending} {config.output_tokens} output tokens; prompts {permuted}{order}"
+    requested = f"{ending} {config.output_tokens} output tokens; prompts {permuted}{order}"
     lines = [", ".join(part) for part in (engine, way) if part]
-    return (*(f"in force: {line}" for line in lines), *(f"NOTE: {note}" for note in effective.notes), asked)
+    return (
+        *(f"in force: {line}" for line in lines),
+        *(f"NOTE: {note}" for note in effective.notes),
+        requested,
+    )
 
 
 def pinning_lines(pinned: Pinning, split: Split | None) -> tuple[str, ...]:

@@ -80,10 +80,10 @@ def speedup_sentences(found: Speedup) -> Iterator[str]:
         return
     length = max(gains)
     where = f" at {counted(length, 'token')}"
-    told = [f"first token {spoken(gains[length], where)}"]
+    parts = [f"first token {spoken(gains[length], where)}"]
     if length in (later := found.gains("next_token")):
-        told.append(f"next tokens {spoken(later[length])}")
-    yield f"Tensor parallelism over {count} sockets: {', '.join(told)}; {payment(found)}."
+        parts.append(f"next tokens {spoken(later[length])}")
+    yield f"Tensor parallelism over {count} sockets: {', '.join(parts)}; {payment(found)}."
     over = {name: ratios[length] for name, ratios in found.over_both.items() if length in ratios}
     if over:
         parts = [f"{METRICS[name].title} {spoken(over[name])}" for name in HEADLINES if name in over]
@@ -102,10 +102,10 @@ def spoken(ratio: Ratio, where: str = "") -> str:
     if not ratio.has_interval:
         return f"{_times(ratio.ratio)}{where} (one block, so no interval)"
     if ratio.low > 1 or ratio.high < 1:
-        told = (
+        faster = (
             ratio if ratio.low > 1 else Ratio(ratio=1 / ratio.ratio, low=1 / ratio.high, high=1 / ratio.low)
         )
-        return f"{_times(ratio.ratio)}{where} {ratio_interval(told)}"
+        return f"{_times(ratio.ratio)}{where} {ratio_interval(faster)}"
     return f"undecided{where}, {ratio.ratio:.2f}{TIMES_SIGN} {ratio_interval(ratio)}"
 
 
