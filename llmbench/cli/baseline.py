@@ -15,7 +15,7 @@ LATEST = "latest"
 
 
 def find_baseline(name: str, candidate: Report, folder: Path) -> Report:
-    """The run of that name in a folder; ``latest`` is the last that was whole and valid and measured the same.
+    """Return the run of that name in a folder; ``latest`` is the last that was whole and valid and measured the same.
 
     The same is: on the same machine, in the same configuration, whatever the versions. Raises InputError where
     there is none: a baseline that is missing never passes.
@@ -53,8 +53,8 @@ def _alike(candidate: Report, path: Path) -> Iterator[Report]:
     header = reader.read_run_header(path)
     if header is None:
         return
-    told = Report(run=header, rows=(), load=())
-    setups = [history.setup_of(told, cell) for cell in range(len(header.cells))]
+    empty = Report(run=header, rows=(), load=())
+    setups = [history.setup_of(empty, cell) for cell in range(len(header.cells))]
     wanted = [history.setup_of(candidate, cell) for cell in range(len(candidate.run.cells))]
     if len(setups) == len(wanted) and all(setup in setups for setup in wanted):
         yield summarize_run(load_run(path), COMPARED)

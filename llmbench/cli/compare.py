@@ -52,7 +52,7 @@ def comparison_options(command: _Command) -> _Command:
 
 
 def check_output_files(files: Mapping[str, Path | None]) -> dict[str, Path]:
-    """The files that were asked for, by form; refused, before anything is done, where one could not be written."""
+    """Return the requested files by form; refuse, before anything is done, one that could not be written."""
     for form, path in files.items():
         check_output(path, f"--{form}")
     return {form: path for form, path in files.items() if path is not None}
@@ -114,7 +114,7 @@ def compare_command(
 def compare_all(
     runs: Sequence[Run], rule: Rule, *, baseline: str | None = None, folder: Path = Path("reports")
 ) -> list[Comparison]:
-    """Each candidate against its base: the baseline asked for, else the first run; a run alone against itself."""
+    """Compare each candidate with its base: the baseline named, else the first run; a run alone against itself."""
     if baseline is None and len(runs) == 1:
         return [annotate(compare_sides(runs[0], rule))]
     reports = [summarize_run(run, COMPARED) for run in runs]
@@ -126,7 +126,7 @@ def compare_all(
 
 
 def annotate(comparison: Comparison) -> Comparison:
-    """The comparison with notes on the noise of the machine, where that was calibrated."""
+    """Return the comparison with notes on the noise of the machine, where that was calibrated."""
     known = calibration.load_calibration(setup_of(comparison.base, 0))
     if known is None:
         return comparison
@@ -135,7 +135,7 @@ def annotate(comparison: Comparison) -> Comparison:
 
 
 def show_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """The tables on standard output; once its reader is gone, nowhere: files and exit code are what counts."""
+    """Print the tables on standard output; once its reader is gone, nowhere: files and exit code are what counts."""
     console = Console()
     with contextlib.suppress(SystemExit, OSError):  # rich's answers to a closed standard output
         for index, comparison in enumerate(comparisons):
@@ -145,7 +145,7 @@ def show_comparisons(comparisons: Sequence[Comparison]) -> None:
 
 
 def write_comparisons(comparisons: Sequence[Comparison], files: Mapping[str, Path]) -> None:
-    """The files that `check_output_files` found asked for, each whole."""
+    """Write the files that `check_output_files` returned, each whole."""
     forms: dict[str, Callable[[Sequence[Comparison]], str]] = {
         "md": comparison_markdown,
         "html": comparison_page,
@@ -167,7 +167,7 @@ def comparison_page(comparisons: Sequence[Comparison]) -> str:
 
 
 def comparison_exit_code(comparison: Comparison, *, fail_on_regression: bool, strict: bool) -> ExitCode:
-    """2 where there is no comparable row, else 1 and 3 where they were asked for."""
+    """Return 2 where there is no comparable row, else 1 and 3 as the flags allow."""
     codes = set()
     if not any(pair.changes for pair in comparison.pairs):
         codes.add(ExitCode.USAGE)

@@ -25,7 +25,7 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """The formats, in the order given."""
+        """Return the formats, in the order given."""
         if isinstance(value, tuple):
             return value
         found = tuple(part.strip().lower() for part in str(value).split(",") if part.strip())
@@ -73,15 +73,15 @@ def command(weight_formats: tuple[tuple[str, ...], ...], **options: Any) -> None
 
     A GGUF file is read by the engine itself and keeps its weights. A hub's model that is an IR already is fetched.
     """
-    asked = tuple(dict.fromkeys(name for group in weight_formats for name in group))
-    request = ConvertRequest(weight_formats=asked, **options)
+    formats = tuple(dict.fromkeys(name for group in weight_formats for name in group))
+    request = ConvertRequest(weight_formats=formats, **options)
     for converted in watch_conversion(request):
         say(*describe_conversion(converted))
         warn(*converted.manifest.warnings)
 
 
 def watch_conversion(request: ConvertRequest) -> Iterator[Converted]:
-    """Each conversion that a request asks for; progress is on standard error while it is made."""
+    """Yield each conversion of a request; progress is on standard error while it is made."""
     screen = _Live() if sys.stderr.isatty() else _Plain()
     conversions = convert(request, screen.report)
     while True:
@@ -93,7 +93,7 @@ def watch_conversion(request: ConvertRequest) -> Iterator[Converted]:
 
 
 def describe_conversion(converted: Converted) -> tuple[str, ...]:
-    """A conversion in a few lines: where it is, what it is, how it was verified, and what that took."""
+    """Describe a conversion in a few lines: where it is, what it is, how it was verified, and what that took."""
     manifest = converted.manifest
     size = sum(file.bytes for file in manifest.files.values())
     context = f"{manifest.context_tokens} tokens" if manifest.context_tokens else "unknown"

@@ -47,7 +47,7 @@ def command(is_json: bool, strict: bool, no_bandwidth: bool) -> int:
 
 
 def doctor_exit_code(found: Iterable[Finding], *, strict: bool) -> ExitCode:
-    """4 with ``--strict`` where something would spoil a measurement, else 0."""
+    """Return 4 with ``--strict`` where something would spoil a measurement, else 0."""
     is_spoilt = any(finding.weight is Weight.SPOILS for finding in found)
     return ExitCode.MACHINE if strict and is_spoilt else ExitCode.OK
 

@@ -91,7 +91,7 @@ def _quiet_exit(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _hold_standard_descriptors() -> None:
+def _open_standard_descriptors() -> None:
     """Put the null device where descriptor 0, 1 or 2 was closed, or a file of ours would take its number."""
     for number in range(3):
         try:
@@ -111,10 +111,10 @@ def invoke(arguments: list[str]) -> int:
     except BrokenPipeError:
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001  the process boundary
-        return _tell(error)
+        return _report_error(error)
 
 
-def _tell(error: Exception) -> int:
+def _report_error(error: Exception) -> int:
     """Say what went wrong, and return the exit code; a bug keeps its traceback and has a code of its own."""
     match error:
         case LlmbenchError():
@@ -138,7 +138,7 @@ def main() -> NoReturn:
     if not sys.platform.startswith("linux"):
         click.echo("error: llmbench measures on Linux only", err=True)
         sys.exit(ExitCode.MACHINE)
-    _hold_standard_descriptors()
+    _open_standard_descriptors()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a locale without a character must not cost a measurement
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""What is said to a person: without secrets, and without characters that steer a terminal."""
+"""Messages on the terminal: without secrets, and without characters that steer a terminal."""
 
 import os
 from collections.abc import Callable
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def shown(text: str) -> str:
-    """The text as a screen may have it; its lines stay lines."""
+    """Return the text as a terminal may have it; its lines stay lines."""
     from llmbench.render.text import plain
 
     return "\n".join(plain(line) for line in redact(text).split("\n"))
 
 
 def say(*texts: str) -> None:
-    """Lines on standard output; once that takes no more, nowhere: no measurement is lost for it."""
+    """Print lines on standard output; once that takes no more, nowhere: no measurement is lost for it."""
     try:
         for text in texts:
             click.echo(shown(text))
@@ -33,13 +33,13 @@ def say(*texts: str) -> None:
 
 
 def warn(*texts: str) -> None:
-    """Warnings on standard error."""
+    """Print warnings on standard error."""
     for text in texts:
         click.echo(shown(f"warning: {text}"), err=True)
 
 
 def complain(error: str, *, hint: str | None = None) -> None:
-    """What was wrong and what to do, a line each, on standard error."""
+    """Print what was wrong and what to do, a line each, on standard error."""
     click.echo(shown(f"error: {error}"), err=True)
     if hint:
         click.echo(shown(f"hint: {hint}"), err=True)
@@ -49,12 +49,12 @@ _Function = TypeVar("_Function", bound=Callable[..., int])
 
 
 def salvage_option(function: _Function) -> _Function:
-    """``--salvage`` of a command that reads run files."""
+    """Add ``--salvage`` to a command that reads run files."""
     return click.option("--salvage", is_flag=True, help="Read around damaged lines of a run file.")(function)
 
 
 def load_run(path: Path, *, salvage: bool = False) -> "Run":
-    """The run in a file, as `llmbench.load` reads it; warns on standard error of what was left out."""
+    """Return the run in a file, as `llmbench.load` reads it; warns on standard error of what was left out."""
     from llmbench.api import load_with_warnings
 
     run, warnings = load_with_warnings(path, salvage=salvage)

@@ -11,6 +11,7 @@ from llmbench.errors import InputError
 from llmbench.schema.engines import ENGINES, EngineInfo
 from llmbench.schema.settings import (
     ATTENTIONS,
+    GENERATION_SETTINGS,
     LORA_MODES,
     POLICY,
     SETTINGS,
@@ -23,24 +24,24 @@ PropertyValue = str | int | float | bool
 """A value of an OpenVINO property, as JSON can hold it."""
 
 ASSISTANT_TOKENS = 5
-"""Tokens guessed ahead in a step where nothing else is asked for, as in GenAI."""
+"""Tokens guessed ahead in a step by default, as in GenAI."""
 FOREIGN_CPU_LIMIT = 0.05
-"""The share of the CPUs others may take before a measurement does not count."""
+"""The CPU share of other processes above which a measurement is invalid."""
 
 PLACES = tuple(row.field for row in SETTINGS if row.field and row.kind is ValueKind.RANGES)
 """Fields of a configuration that say where its launches run, each a list of numbers."""
 
-GENERATION = tuple(row.field for row in SETTINGS if row.field and row.is_generation)
+GENERATION = ("scheduler", *(row.field for row in GENERATION_SETTINGS if row.field))
 """Fields of a configuration that say how tokens are made; plain greedy search leaves all at their defaults."""
 
 
-def weight_format_of(model: str, told: str | None) -> str | None:
+def weight_format_of(model: str, recorded: str | None) -> str | None:
     """The weight format that a model goes by; ``None`` where nothing says one.
 
-    It is its folder's name, as in ``pytorch/dldt/INT8``, else what is *told* of it.
+    It is its folder's name, as in ``pytorch/dldt/INT8``, else the one *recorded* for it.
     """
     name = PurePath(model).name.lower()
-    return name if name in WEIGHT_FORMATS else told.lower() if told else None
+    return name if name in WEIGHT_FORMATS else recorded.lower() if recorded else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

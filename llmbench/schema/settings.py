@@ -64,9 +64,8 @@ class Setting:
     engines: Mapping[str | bool, str] | None = None
     metavar: str | None = None
     choices: tuple[str, ...] = ()
-    least: int = 1
+    least: int = 0
     sweep: int | None = None
-    is_generation: bool = False
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -78,6 +77,64 @@ class Setting:
         """Its name in recipes and parameters: the first long flag with underscores."""
         return next(flag for flag in self.flags if flag.startswith("--"))[2:].replace("-", "_")
 
+
+GENERATION_SETTINGS = (
+    Setting("--num-beams", "num_beams", ValueKind.INTEGER, "Beam search with so many beams."),
+    Setting(
+        "--do-sample",
+        "do_sample",
+        ValueKind.FLAG,
+        "Sample tokens, by the seed; otherwise the likeliest is taken.",
+    ),
+    Setting("--temperature", "temperature", ValueKind.NUMBER, "Of sampling."),
+    Setting(
+        "--top-p", "top_p", ValueKind.NUMBER, "Sample from the likeliest tokens that make up this share."
+    ),
+    Setting("--top-k", "top_k", ValueKind.INTEGER, "Sample from so many likeliest tokens."),
+    Setting(
+        "--draft-model",
+        "draft_model",
+        ValueKind.TEXT,
+        "Speculative decoding: a smaller model guesses ahead.",
+        metavar="IR_DIR",
+    ),
+    Setting(
+        "--draft-device",
+        "draft_device",
+        ValueKind.DEVICE,
+        "Device of the draft model.  [default: that of the model]",
+    ),
+    Setting("--draft-cb-config", "draft_scheduler", ValueKind.PROPERTIES, "The draft's scheduler."),
+    Setting(
+        "--num-assistant-tokens",
+        "num_assistant_tokens",
+        ValueKind.INTEGER,
+        "Tokens guessed in a step.  [default: 5]",
+    ),
+    Setting(
+        "--assistant-confidence-threshold",
+        "assistant_confidence_threshold",
+        ValueKind.NUMBER,
+        "Guess on while the draft is so sure, instead.",
+    ),
+    Setting(
+        "--max-ngram-size",
+        "max_ngram_size",
+        ValueKind.INTEGER,
+        "Prompt lookup: guess from n-grams of the prompt, without a model.",
+    ),
+    Setting("--lora", "lora", ValueKind.TEXTS, "A LoRA adapter; repeatable.", metavar="FILE.safetensors"),
+    Setting("--lora-alphas", "lora_alphas", ValueKind.NUMBERS, "Its weight; one an adapter.  [default: 1]"),
+    Setting("--lora-mode", "lora_mode", ValueKind.CHOICE, "How adapters are applied.", choices=LORA_MODES),
+    Setting("--empty-lora", "is_lora_idle", ValueKind.FLAG, "Load the adapters, and generate without them."),
+    Setting(
+        "--streaming",
+        "is_streamed",
+        ValueKind.FLAG,
+        "Stream the text; the callbacks are kept beside the tokens.",
+    ),
+)
+"""Options that say how tokens are made, beside GenAI's scheduler."""
 
 SETTINGS = (
     Setting(
@@ -104,8 +161,10 @@ SETTINGS = (
         'Lines of {"prompt": "text"}; repeatable.',
         metavar="FILE.jsonl",
     ),
-    Setting("-pi --prompt-index", None, ValueKind.INTEGERS, "Only these prompts of the file.", least=0),
-    Setting("--input-tokens", None, ValueKind.INTEGERS, "Synthetic prompts of exactly so many tokens."),
+    Setting("-pi --prompt-index", None, ValueKind.INTEGERS, "Only these prompts of the file."),
+    Setting(
+        "--input-tokens", None, ValueKind.INTEGERS, "Synthetic prompts of exactly so many tokens.", least=1
+    ),
     Setting("-n --num-iters", "iterations", ValueKind.INTEGER, "Measured iterations in each launch."),
     Setting(
         "--warmups", "warmups", ValueKind.INTEGER, "Iterations before them; kept, flagged, never averaged in."
@@ -121,7 +180,6 @@ SETTINGS = (
         "output_tokens",
         ValueKind.INTEGERS,
         "Output tokens, exactly so many.  [sweep]",
-        least=0,
         sweep=5,
     ),
     Setting(
@@ -129,7 +187,6 @@ SETTINGS = (
         "batch_size",
         ValueKind.INTEGERS,
         "Sequences in a request; each is a distinct variant of the prompt.  [sweep]",
-        least=0,
         sweep=4,
     ),
     Setting(
@@ -145,7 +202,6 @@ SETTINGS = (
         ValueKind.PROPERTIES,
         "GenAI's scheduler, such as max_num_batched_tokens=256; a list of values is swept.",
         sweep=3,
-        is_generation=True,
     ),
     Setting(
         "--kv-cache-precision",
@@ -199,110 +255,9 @@ SETTINGS = (
         "threads",
         ValueKind.INTEGERS,
         "INFERENCE_NUM_THREADS; getting fewer is an error.  [sweep]",
-        least=0,
         sweep=1,
     ),
-    Setting(
-        "--num-beams", "num_beams", ValueKind.INTEGER, "Beam search with so many beams.", is_generation=True
-    ),
-    Setting(
-        "--do-sample",
-        "do_sample",
-        ValueKind.FLAG,
-        "Sample tokens, by the seed; otherwise the likeliest is taken.",
-        is_generation=True,
-    ),
-    Setting("--temperature", "temperature", ValueKind.NUMBER, "Of sampling.", is_generation=True),
-    Setting(
-        "--top-p",
-        "top_p",
-        ValueKind.NUMBER,
-        "Sample from the likeliest tokens that make up this share.",
-        is_generation=True,
-    ),
-    Setting(
-        "--top-k", "top_k", ValueKind.INTEGER, "Sample from so many likeliest tokens.", is_generation=True
-    ),
-    Setting(
-        "--draft-model",
-        "draft_model",
-        ValueKind.TEXT,
-        "Speculative decoding: a smaller model guesses ahead.",
-        metavar="IR_DIR",
-        is_generation=True,
-    ),
-    Setting(
-        "--draft-device",
-        "draft_device",
-        ValueKind.DEVICE,
-        "Device of the draft model.  [default: that of the model]",
-        is_generation=True,
-    ),
-    Setting(
-        "--draft-cb-config",
-        "draft_scheduler",
-        ValueKind.PROPERTIES,
-        "The draft's scheduler.",
-        is_generation=True,
-    ),
-    Setting(
-        "--num-assistant-tokens",
-        "num_assistant_tokens",
-        ValueKind.INTEGER,
-        "Tokens guessed in a step.  [default: 5]",
-        is_generation=True,
-    ),
-    Setting(
-        "--assistant-confidence-threshold",
-        "assistant_confidence_threshold",
-        ValueKind.NUMBER,
-        "Guess on while the draft is so sure, instead.",
-        is_generation=True,
-    ),
-    Setting(
-        "--max-ngram-size",
-        "max_ngram_size",
-        ValueKind.INTEGER,
-        "Prompt lookup: guess from n-grams of the prompt, without a model.",
-        is_generation=True,
-    ),
-    Setting(
-        "--lora",
-        "lora",
-        ValueKind.TEXTS,
-        "A LoRA adapter; repeatable.",
-        metavar="FILE.safetensors",
-        is_generation=True,
-    ),
-    Setting(
-        "--lora-alphas",
-        "lora_alphas",
-        ValueKind.NUMBERS,
-        "Its weight; one an adapter.  [default: 1]",
-        is_generation=True,
-    ),
-    Setting(
-        "--lora-mode",
-        "lora_mode",
-        ValueKind.CHOICE,
-        "How adapters are applied.",
-        choices=LORA_MODES,
-        is_generation=True,
-    ),
-    Setting(
-        "--empty-lora",
-        "is_lora_idle",
-        ValueKind.FLAG,
-        "Load the adapters, and generate without them.",
-        is_generation=True,
-    ),
-    Setting(
-        "--streaming",
-        "is_streamed",
-        ValueKind.FLAG,
-        "Stream the text; the callbacks are kept beside the tokens.",
-        is_generation=True,
-    ),
+    *GENERATION_SETTINGS,
     Setting(
         "--apply-chat-template", "apply_chat_template", ValueKind.FLAG, "Hand prompts over as a user's turn."
     ),

@@ -19,12 +19,12 @@ MAX_OPTION_FILE_BYTES = 1 << 20
 
 
 def find_file(name: str, suffix: str) -> Path | None:
-    """The file of this name: as given, else in ``model_configs/``; ``None`` if there is none."""
-    given = Path(name)
-    candidates = [given]
-    if not given.is_absolute():
-        candidates += [CONFIG_FOLDER / given, CONFIG_FOLDER / f"{name}{suffix}"]
-    return next((path for path in candidates if _is_file(path)), None)
+    """Return the file of this name: as it is, else in ``model_configs/``; ``None`` if there is none."""
+    path = Path(name)
+    candidates = [path]
+    if not path.is_absolute():
+        candidates += [CONFIG_FOLDER / path, CONFIG_FOLDER / f"{name}{suffix}"]
+    return next((each for each in candidates if _is_file(each)), None)
 
 
 def _is_file(path: Path) -> bool:
@@ -36,7 +36,7 @@ def _is_file(path: Path) -> bool:
 
 
 def read_option_text(path: Path) -> str:
-    """The text of a file of at most 1 MiB, without a byte-order mark."""
+    """Return the text of a file of at most 1 MiB, without a byte-order mark."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_OPTION_FILE_BYTES + 1)
@@ -54,7 +54,7 @@ def read_option_text(path: Path) -> str:
 
 
 def missing(what: str, name: str, suffix: str) -> InputError:
-    """The error for a file that is nowhere, with those there are."""
+    """Return the error for a file that is nowhere, with those there are."""
     shown = name if len(name) <= 80 else f"{name[:77]}..."
     there = sorted({*Path().glob(f"*{suffix}"), *CONFIG_FOLDER.glob(f"*{suffix}")})
     by_name = {path.name: path for path in there} | {path.stem: path for path in there}
@@ -68,7 +68,7 @@ def missing(what: str, name: str, suffix: str) -> InputError:
 
 
 def suggest(name: str, known: Collection[str]) -> str | None:
-    """The known name most like this one, whatever its case; ``None`` if none is like it."""
+    """Return the known name most like this one, whatever its case; ``None`` if none is like it."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return by_lower[near[0]] if near else None
@@ -83,7 +83,7 @@ class Pairs(list[tuple[str, object]]):
 
 
 def value_of(value: object, key: str, where: str) -> RunValue:
-    """A scalar, or a list of at least one of them."""
+    """Return a scalar, or a list of at least one of them."""
     if not isinstance(value, list) or isinstance(value, Pairs):
         return scalar_of(value, key, where)
     if not value:
@@ -92,7 +92,7 @@ def value_of(value: object, key: str, where: str) -> RunValue:
 
 
 def scalar_of(value: object, key: str, where: str) -> PropertyValue:
-    """A text, a finite number, true or false."""
+    """Return a text, a finite number, true or false."""
     if not isinstance(value, PropertyValue):
         raise InputError(
             f"{where}: {key} is {json_kind(value)}",
@@ -115,7 +115,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def json_kind(value: object) -> str:
-    """What a value that was not expected is called in a message."""
+    """Return what a message calls a value that was not expected."""
     if value is None:
         return "null"
     kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -143,7 +143,7 @@ PropertySets = dict[str, RunValue]
 
 
 def read_properties(text: str, *, option: str = "-lc") -> tuple[PropertySets, ...]:
-    """Sets of properties from JSON text, from a JSON file, or from ``KEY=VALUE[,KEY=VALUE]``, as *option* was given.
+    """Return the sets of properties in JSON text, in a JSON file, or in ``KEY=VALUE[,KEY=VALUE]``.
 
     A JSON object is one set, a list of objects one set each. A file that is not found is looked for in
     ``model_configs/``, with and without ``.json``. The value of a pair is read as JSON (``2``, ``true``, ``"2"``) and
@@ -165,7 +165,7 @@ def read_properties(text: str, *, option: str = "-lc") -> tuple[PropertySets, ..
 
 
 def flat(entries: Pairs, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every key of an object and of the objects in it, with their values."""
+    """Yield every key of an object and of the objects in it, with their values."""
     for key, value in entries:
         if isinstance(value, Pairs):
             yield from flat(value, f"{prefix}{key}.")
@@ -239,5 +239,5 @@ def _properties_of_pairs(text: str, option: str) -> PropertySets:
 
 def _line_of(text: str, key: str, *, nth: int) -> int:
     """The line on which a key stands for the nth time; 1 where it is spelled with escapes."""
-    places = [match.start() for match in re.finditer(rf"{re.escape(json.dumps(key))}\s*:", text)]
-    return text.count("\n", 0, places[nth]) + 1 if nth < len(places) else 1
+    starts = [match.start() for match in re.finditer(rf"{re.escape(json.dumps(key))}\s*:", text)]
+    return text.count("\n", 0, starts[nth]) + 1 if nth < len(starts) else 1

@@ -35,7 +35,7 @@ _AT_LINE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)
 
 
 def read_recipe(name: str | Path, *, known: Collection[str]) -> dict[str, RunValue]:
-    """The options of a recipe by their name with underscores; *known* are those there are.
+    """Return the options of a recipe by their name with underscores; *known* are those there are.
 
     Keys are the long option names of ``run``, with dashes or underscores; paths in it are relative to the working
     directory. A list stands for an option that takes several values. The table ``[properties]`` becomes one more
@@ -67,9 +67,9 @@ def read_recipe(name: str | Path, *, known: Collection[str]) -> dict[str, RunVal
                 hint=f"write [{title}] on a line of its own, and KEY = VALUE below it",
             )
         option = _TABLES[title]
-        given = options.get(option, ())
-        told = _as_json(option, value, text, path)
-        options[option] = (*(given if isinstance(given, tuple) else (given,)), told)
+        earlier = options.get(option, ())
+        sets = _as_json(option, value, text, path)
+        options[option] = (*(earlier if isinstance(earlier, tuple) else (earlier,)), sets)
     return options
 
 
@@ -109,8 +109,10 @@ def _parse(text: str, path: Path) -> dict[str, object]:
     except tomllib.TOMLDecodeError as error:
         at = _AT_LINE.search(str(error))
         line = (at and at["line"]) or text.count("\n") + 1
-        said = _AT_LINE.sub("", str(error))
-        raise InputError(f"{path}:{line}: not TOML: {said}", hint="a line looks like num-iters = 6") from None
+        problem = _AT_LINE.sub("", str(error))
+        raise InputError(
+            f"{path}:{line}: not TOML: {problem}", hint="a line looks like num-iters = 6"
+        ) from None
     except (RecursionError, ValueError):
         raise InputError(
             f"{path}: not TOML that can be read: nested too deeply, or a number too long",
@@ -144,5 +146,5 @@ def _option_value(option: str, value: object, where: str) -> RunValue:
 
 def _line_of(text: str, key: str) -> int:
     """The line on which a key is set; 1 where it is spelled in a way that is not looked for."""
-    place = re.search(rf"""^\s*\[*\s*["']?{re.escape(key)}["']?\s*[=.\]]""", text, re.MULTILINE)
-    return text.count("\n", 0, place.end()) + 1 if place else 1
+    found = re.search(rf"""^\s*\[*\s*["']?{re.escape(key)}["']?\s*[=.\]]""", text, re.MULTILINE)
+    return text.count("\n", 0, found.end()) + 1 if found else 1

@@ -65,19 +65,19 @@ def _twofold(option: click.Option) -> click.Option:
 def read_sides(
     ctx: click.Context, files: tuple[Path, ...], options: Mapping[str, Any], *, blocks: int
 ) -> tuple[Side, Side]:
-    """A and B: each from its recipe (one recipe is for both), what stands on the command line above it.
+    """Return A and B: each from its recipe (one recipe is for both), over which the command line has precedence.
 
     Raises:
         InputError: more than two recipes or values, a side that is a sweep, sides that share no prompt.
     """
     if len(files) > len(SIDES):
         raise InputError(f"{len(files)} recipes were given; A and B are two", hint="compare two at a time")
-    given = _given(ctx, options)
+    typed = _typed(ctx, options)
     recipe_values = [recipe_options(file) for file in files] or [{}]
     base, candidate = (
         _side(
             ctx,
-            _values(recipe_values[min(number, len(files) - 1)], given, number, blocks),
+            _values(recipe_values[min(number, len(files) - 1)], typed, number, blocks),
             f"side {SIDES[number]}",
         )
         for number in range(len(SIDES))
@@ -92,18 +92,18 @@ def read_sides(
 
 
 def read_side(ctx: click.Context, file: Path | None, options: Mapping[str, Any], *, launches: int) -> Side:
-    """The one configuration that a recipe and the command line say, to be measured in so many launches.
+    """Return the one configuration that a recipe and the command line describe, in so many launches.
 
     Raises InputError where it is a sweep.
     """
     values = {
-        **_without_prompts(recipe_options(file) if file else {}, _given(ctx, options)),
-        **_given(ctx, options),
+        **_without_prompts(recipe_options(file) if file else {}, _typed(ctx, options)),
+        **_typed(ctx, options),
     }
     return _side(ctx, values | {"launches": launches}, "this")
 
 
-def _given(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+def _typed(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that stand on the command line."""
     return {
         name: value
@@ -112,16 +112,16 @@ def _given(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _without_prompts(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's options, without its prompts where others are given."""
-    has_prompts = any(name in given for name in _PROMPTS)
+def _without_prompts(recipe: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's options, without its prompts where the command line has some."""
+    has_prompts = any(name in typed for name in _PROMPTS)
     return {name: value for name, value in recipe.items() if not (has_prompts and name in _PROMPTS)}
 
 
-def _values(recipe: Mapping[str, Any], given: Mapping[str, Any], number: int, blocks: int) -> dict[str, Any]:
-    """The options of one side: its recipe's, and those given above them."""
-    chosen = {name: _of_side(name, value, number) for name, value in given.items()}
-    return _without_prompts(recipe, given) | chosen | {"launches": blocks}
+def _values(recipe: Mapping[str, Any], typed: Mapping[str, Any], number: int, blocks: int) -> dict[str, Any]:
+    """The options of one side: its recipe's, and those typed."""
+    chosen = {name: _of_side(name, value, number) for name, value in typed.items()}
+    return _without_prompts(recipe, typed) | chosen | {"launches": blocks}
 
 
 def _side(ctx: click.Context, values: Mapping[str, Any], name: str) -> Side:
