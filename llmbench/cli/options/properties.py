@@ -5,7 +5,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from llmbench.errors import InputError
@@ -127,9 +127,6 @@ def json_kind(value: object) -> str:
     return next((name for kind, name in kinds if isinstance(value, kind)), "a date")
 
 
-NESTED = frozenset({"--cb-config", "--draft-cb-config"})
-"""Options whose properties have parts with properties of their own."""
-
 _PAIR = re.compile(r"\s*(?P<key>[A-Za-z_][\w.]*)\s*=(?P<value>.*)", re.DOTALL)
 _BETWEEN_PAIRS = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
 _EXAMPLES = {
@@ -151,7 +148,7 @@ def read_properties(text: str, *, option: str = "-lc") -> tuple[PropertySets, ..
     (``--cb-config`` only); a list of values is a tuple. Raises InputError that names the place; whether there is such
     a property is not looked at here.
     """
-    is_nested = option in NESTED
+    is_nested = option != "-lc"
     if text.lstrip().startswith(("{", "[")):
         return _properties_of_json(text, option, is_nested=is_nested)
     path = find_file(text, ".json")
@@ -164,11 +161,31 @@ def read_properties(text: str, *, option: str = "-lc") -> tuple[PropertySets, ..
     raise missing("properties file", text, ".json")
 
 
-def flat(entries: Pairs, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield every key of an object and of the objects in it, with their values."""
+def property_set(entries: Pairs, where_is: Callable[[str], str], *, is_nested: bool) -> PropertySets:
+    """Return the properties of one object; *where_is* returns the file and line of a key, in the order of the keys.
+
+    With *is_nested* the properties of an object in it have both names, with a dot between. Raises InputError on a key
+    that is there twice, or on a value that no property has.
+    """
+    found: PropertySets = {}
+    for key, value in _flat(entries) if is_nested else entries:
+        where = where_is(key.rpartition(".")[2])
+        if key in found:
+            raise InputError(f"{where}: {key!r} stands here a second time", hint="keep one of the two")
+        found[key] = value_of(value, key, where)
+    return found
+
+
+def line_of(text: str, pattern: str, *, nth: int = 0) -> int:
+    """Return the line of the nth match's group *key*; 1 where a key is spelled in a way that is not looked for."""
+    starts = [match.start("key") for match in re.finditer(pattern, text, re.MULTILINE)]
+    return text.count("\n", 0, starts[nth]) + 1 if nth < len(starts) else 1
+
+
+def _flat(entries: Pairs, prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in entries:
         if isinstance(value, Pairs):
-            yield from flat(value, f"{prefix}{key}.")
+            yield from _flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 
@@ -179,27 +196,22 @@ def _properties_of_json(text: str, source: str, *, is_nested: bool) -> tuple[Pro
     is_list = isinstance(content, list) and not isinstance(content, Pairs)
     objects = content if isinstance(content, list) and is_list and content else [content]
     seen: collections.Counter[str] = collections.Counter()
-    return tuple(_properties_of(each, text, source, seen, is_nested=is_nested) for each in objects)
+
+    def where_is(key: str) -> str:
+        pattern = rf"(?P<key>{re.escape(json.dumps(key))})\s*:"
+        seen[key] += 1
+        return f"{source}:{line_of(text, pattern, nth=seen[key] - 1)}"
+
+    return tuple(property_set(_object(each, source), where_is, is_nested=is_nested) for each in objects)
 
 
-def _properties_of(
-    entries: object, text: str, source: str, seen: collections.Counter[str], *, is_nested: bool
-) -> PropertySets:
-    """The properties of one object; *seen* counts how often each key stood in the text before it."""
-    if not isinstance(entries, Pairs):
+def _object(value: object, source: str) -> Pairs:
+    if not isinstance(value, Pairs):
         raise InputError(
-            f'{source}: expected a JSON object such as {{"KEY": "value"}}, found {json_kind(entries)}',
+            f'{source}: expected a JSON object such as {{"KEY": "value"}}, found {json_kind(value)}',
             hint="a list holds objects, each a set of properties for a configuration of its own",
         )
-    found: PropertySets = {}
-    for key, value in flat(entries) if is_nested else entries:
-        name = key.rpartition(".")[2]
-        where = f"{source}:{_line_of(text, name, nth=seen[name])}"
-        seen[name] += 1
-        if key in found:
-            raise InputError(f"{where}: {key!r} stands here a second time", hint="keep one of the two")
-        found[key] = value_of(value, key, where)
-    return found
+    return value
 
 
 def _parse_json(text: str, source: str) -> object:
@@ -218,26 +230,16 @@ def _parse_json(text: str, source: str) -> object:
 
 def _properties_of_pairs(text: str, option: str) -> PropertySets:
     """The properties of ``KEY=VALUE[,KEY=VALUE]``; a comma that no key follows belongs to its value."""
-    found: PropertySets = {}
+    entries = Pairs()
     for part in _BETWEEN_PAIRS.split(text):
         pair = _PAIR.fullmatch(part)
         if pair is None:
             raise InputError(
                 f"{option}: expected KEY=VALUE, found {part!r}", hint=f"write {option} {_EXAMPLES[option]}"
             )
-        key, value = pair["key"], pair["value"].strip()
-        if key in found:
-            raise InputError(f"{option}: {key!r} stands here a second time", hint="keep one of the two")
+        value = pair["value"].strip()
         try:
-            found[key] = value_of(
-                json.loads(value, object_pairs_hook=Pairs, parse_constant=float), key, option
-            )
+            entries.append((pair["key"], json.loads(value, object_pairs_hook=Pairs, parse_constant=float)))
         except (ValueError, RecursionError):
-            found[key] = scalar_of(value, key, option)
-    return found
-
-
-def _line_of(text: str, key: str, *, nth: int) -> int:
-    """The line on which a key stands for the nth time; 1 where it is spelled with escapes."""
-    starts = [match.start() for match in re.finditer(rf"{re.escape(json.dumps(key))}\s*:", text)]
-    return text.count("\n", 0, starts[nth]) + 1 if nth < len(starts) else 1
+            entries.append((pair["key"], value))
+    return property_set(entries, lambda _key: option, is_nested=False)

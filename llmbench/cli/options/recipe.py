@@ -10,13 +10,13 @@ from llmbench.cli.options.properties import (
     Pairs,
     RunValue,
     find_file,
-    flat,
     json_kind,
+    line_of,
     missing,
+    property_set,
     read_option_text,
     scalar_of,
     suggest,
-    value_of,
 )
 from llmbench.errors import InputError
 from llmbench.schema.settings import SETTINGS, ValueKind
@@ -80,19 +80,12 @@ def _is_tables(value: object) -> bool:
 
 def _as_json(option: str, value: object, text: str, path: Path) -> str:
     """A table of properties, or several, as the JSON text that the option takes."""
-    if isinstance(value, Mapping):
-        return json.dumps(_properties(option, value, text, path))
-    tables = value if isinstance(value, list) else []
-    return json.dumps([_properties(option, table, text, path) for table in tables])
-
-
-def _properties(option: str, table: Mapping[str, object], text: str, path: Path) -> dict[str, RunValue]:
-    """The properties of a table; those of its parts with a dot in their names, where the option has parts."""
-    entries = table.items() if option == "load_config" else flat(_pairs_of(table))
-    return {
-        key: value_of(value, key, f"{path}:{_line_of(text, key.rpartition('.')[2])}")
-        for key, value in entries
-    }
+    if isinstance(value, list):
+        return f"[{', '.join(_as_json(option, table, text, path) for table in value)}]"
+    entries = _pairs_of(value) if isinstance(value, Mapping) else Pairs()
+    return json.dumps(
+        property_set(entries, lambda key: f"{path}:{_line_of(text, key)}", is_nested=option != "load_config")
+    )
 
 
 def _pairs_of(table: Mapping[str, object]) -> Pairs:
@@ -145,6 +138,4 @@ def _option_value(option: str, value: object, where: str) -> RunValue:
 
 
 def _line_of(text: str, key: str) -> int:
-    """The line on which a key is set; 1 where it is spelled in a way that is not looked for."""
-    found = re.search(rf"""^\s*\[*\s*["']?{re.escape(key)}["']?\s*[=.\]]""", text, re.MULTILINE)
-    return text.count("\n", 0, found.end()) + 1 if found else 1
+    return line_of(text, rf"""^\s*\[*\s*["']?(?P<key>{re.escape(key)})["']?\s*[=.\]]""")
