@@ -1,34 +1,43 @@
 """Runs as run files, for tests that read them."""
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
-from llmbench.schema.run import Run
-from llmbench.store.events import Header, LaunchEnded, LaunchStarted, RunEnded, encode
+import msgspec
+
+from llmbench.schema.run import Launch, Run
+from llmbench.store.events import Event, Header, LaunchEnded, LaunchStarted, RunEnded
+from llmbench.store.writer import RunFile
 
 
 def write(run: Run, path: Path) -> Path:
-    """A run as its run file; where that lies."""
-    header = Header(
-        id=run.id,
-        started_at=run.started_at,
-        version=run.version,
-        configurations=run.cells,
-        environment=run.environment,
-        provenance=run.provenance,
-        origins=run.origins,
-    )
-    lines = [encode(header)]
-    for launch in run.launches:
-        started = LaunchStarted(
-            launch=launch.index,
-            configuration=launch.cell,
-            started_at=launch.started_at,
-            load_s=launch.load_s,
-            model_cache=launch.model_cache,
-            load_memory=launch.load_memory,
-            effective=launch.effective,
-        )
-        lines += [encode(started), *map(encode, launch.measurements)]
-        lines.append(encode(LaunchEnded(launch=launch.index, outcome=launch.outcome)))
-    path.write_bytes(b"".join([*lines, encode(RunEnded(ended_at="2026-01-02T03:05:00+00:00"))]))
+    """A run as its run file of today's schema, every field of it; where that lies."""
+    with RunFile.create(path, _header(run), overwrite=True) as file:
+        for launch in run.launches:
+            for event in _events(launch):
+                file.append(event)
+        if run.is_complete:
+            file.append(RunEnded(ended_at="2026-01-02T03:05:00+00:00"))
     return path
+
+
+def _header(run: Run) -> Header:
+    names = {field.name for field in dataclasses.fields(Header)} - {"configurations", "schema"}
+    return Header(configurations=run.cells, **{name: getattr(run, name) for name in names})
+
+
+def _events(launch: Launch) -> Iterator[Event]:
+    fields = {field.name for field in dataclasses.fields(LaunchStarted)}
+    same = fields - {"launch", "configuration", "environment"}
+    environment = launch.environment and msgspec.to_builtins(launch.environment, str_keys=True)
+    yield LaunchStarted(
+        launch=launch.index,
+        configuration=launch.cell,
+        environment=environment,
+        **{name: getattr(launch, name) for name in same},
+    )
+    yield from launch.measurements
+    yield LaunchEnded(
+        launch=launch.index, outcome=launch.outcome, failure=launch.failure, configuration=launch.cell
+    )

@@ -39,7 +39,7 @@ _SINGLE_KEYS = (b'"event":', b'"launch":', b'"is_warmup":', b'"start_ns":', b'"e
 class Header:
     """What is measured and on which machine, known before the first launch.
 
-    *provenance* is that of the model; *origins* has one a configuration where they measure several models.
+    *provenance* is that of the model; *origins* has one per configuration where they measure several models.
     """
 
     id: str
@@ -55,10 +55,12 @@ class Header:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchStarted:
-    """A worker loaded the model; *load_s* is read + compile. The others are those of a `Launch`.
+    """A worker loaded the model.
 
-    *configuration* is an index into the header's. *environment* has the fields of the header's environment that differ
-    for this launch, and is ``None`` where none does.
+    *launch* counts from 0, *configuration* is an index into the header's, *block* the round of launches that has one of
+    each configuration. *environment* has the fields of the header's environment that differ for this launch, and is
+    ``None`` where none does. *load_s* is read + compile, *load_memory* its memory; *effective* is what the engine
+    really uses, *pinned* what the worker was pinned to.
     """
 
     launch: int

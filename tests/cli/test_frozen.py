@@ -14,7 +14,7 @@ from llmbench.schema.measurement import Measurement
 from llmbench.store.events import Header, LaunchEnded, LaunchStarted, RunEnded
 
 Golden = Callable[[str, str], None]
-DATA = Path(__file__).parents[1] / "data/run_files/schema_1"
+DATA = Path(__file__).parents[1] / "data/run_files"
 COMMANDS = (
     "",
     "run",
@@ -71,8 +71,11 @@ def test_the_schema_of_a_run_file_is_as_it_was(golden: Golden) -> None:
     golden("run_file.schema.json", f"{json.dumps(schema, indent=1, sort_keys=True)}\n")
 
 
-@pytest.mark.parametrize("path", sorted(DATA.glob("*.jsonl")), ids=lambda path: path.stem)
-def test_a_run_file_of_before_reads_as_it_did(path: Path, golden: Golden) -> None:
-    """Files of schema 1 from real runs: one model, a sweep, two sockets, a/b, a chat, speculative, cut short."""
-    golden(f"schema_1/{path.stem}.summary.csv", _output("report", "csv", str(path), "--summary"))
-    golden(f"schema_1/{path.stem}.csv", _output("report", "csv", str(path)))
+@pytest.mark.parametrize(
+    "path", sorted(DATA.glob("schema_*/*.jsonl")), ids=lambda p: f"{p.parent.name}-{p.stem}"
+)
+def test_a_captured_run_file_reads_as_it_did(path: Path, golden: Golden) -> None:
+    """Files from real runs, by schema: one model, a sweep, two sockets, a/b, a chat, speculative, cut short."""
+    name = f"{path.parent.name}/{path.stem}"
+    golden(f"{name}.summary.csv", _output("report", "csv", str(path), "--summary"))
+    golden(f"{name}.csv", _output("report", "csv", str(path)))
