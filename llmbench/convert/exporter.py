@@ -98,7 +98,6 @@ def _refusals(recipe: Recipe) -> tuple[type[Exception], ...]:
 
 
 def _options(recipe: Recipe) -> list[str]:
-    """The exporter's options for a recipe."""
     options = ["--weight-format", str(recipe.weight_format)]
     if recipe.weight_format == "int4":
         options += ["--ratio", str(recipe.ratio), "--group-size", str(recipe.group_size)]

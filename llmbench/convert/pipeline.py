@@ -198,7 +198,6 @@ def _needed_bytes(source: LocalSource, recipes: list[Recipe]) -> int:
 
 
 def _check_whole(partial: Path) -> None:
-    """Raise a ``LaunchError`` unless everything a model needs was written."""
     try:
         locate.check_model_files(locate.Model(path=partial, kind="ir"))
     except InputError as error:

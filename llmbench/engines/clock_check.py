@@ -47,7 +47,6 @@ def _outside(generation: Generation) -> Iterator[str]:
 
 
 def _is_outside(instants: Sequence[int], generation: Generation) -> bool:
-    """Whether an instant lies before or after the call."""
     begin, end = generation.start_ns - OUTSIDE_NS, generation.end_ns + OUTSIDE_NS
     return min(instants) < begin or max(instants) > end
 
@@ -122,12 +121,10 @@ def _compare(what: str, engine_s: float, ours_s: float) -> Iterator[str]:
 
 
 def _agree(one_s: float, other_s: float) -> bool:
-    """Whether two durations are the same within the tolerance."""
     return abs(one_s - other_s) <= max(TOLERANCE * max(one_s, other_s), SLACK_S)
 
 
 def _ms(seconds: float) -> str:
-    """A duration as a sentence tells it."""
     return f"{seconds * 1e3:.4g} ms"
 
 

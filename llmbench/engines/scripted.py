@@ -38,7 +38,6 @@ _PART = re.compile(
 
 
 def _seconds(text: str) -> float:
-    """``200ms`` as seconds."""
     for unit in ("ms", "us", "s"):
         if text.endswith(unit):
             return float(text.removesuffix(unit)) * _DURATIONS[unit]
@@ -46,7 +45,6 @@ def _seconds(text: str) -> float:
 
 
 def _share(text: str) -> float:
-    """``1.5%`` as 0.015."""
     return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
 
 
@@ -135,7 +133,6 @@ class ScriptedSession:
         return " ".join(f"t{token}" for token in token_ids)
 
     def _break(self, request: EngineRequest) -> None:
-        """Break as the script says, at the request it says."""
         how = self.script.breaks.get(self._requests)
         if how in {"hang", "stall"}:
             if request.beat is not None:
@@ -145,7 +142,6 @@ class ScriptedSession:
             os.kill(os.getpid(), signal.Signals[how])
 
     def _counts(self, request: EngineRequest) -> tuple[int, ...]:
-        """The tokens of each event of one sequence."""
         script = self.script
         count = request.output_tokens
         if script.stop is not None and request.stop_at_eos:

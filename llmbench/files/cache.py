@@ -65,7 +65,6 @@ def combined_sha256(digests: Mapping[str, str]) -> str:
 
 
 def _memory(what: str) -> Path:
-    """The file that remembers."""
     return cache_folder() / f"{what}.json"
 
 

@@ -88,7 +88,6 @@ def bind(requested: AffinityRequest, topology: Topology, memory: MemoryNodes) ->
 
 
 def _cpus(requested: AffinityRequest, topology: Topology) -> tuple[int, ...]:
-    """The requested CPUs, every one of them usable."""
     if requested.cpus:
         return _listed_cpus(requested.cpus, topology)
     if requested.sockets:
@@ -135,7 +134,6 @@ def _check_known(what: str, requested: Sequence[int], known: Sequence[int]) -> N
 def _memory(
     requested: AffinityRequest, topology: Topology, memory: MemoryNodes, cpus: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Nodes the memory is bound to, and warnings."""
     explicit = requested.membind or requested.interleave
     if explicit:
         _check_explicit(explicit, memory)

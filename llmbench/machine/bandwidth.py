@@ -74,7 +74,6 @@ def measure_bandwidth(
 
 
 def _one_cpu_a_core(topology: Topology, socket: int | None) -> tuple[int, ...]:
-    """The first usable CPU of each core."""
     cores: dict[int, int] = {}
     allowed = set(topology.allowed)
     for cpu in topology.cpus:

@@ -172,7 +172,6 @@ def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path =
 
 
 def _reading(root: Path, cpus: Collection[int]) -> tuple[float, float]:
-    """Busy and stolen seconds of *cpus* since boot."""
     stat = (root / "proc/stat").read_bytes()
     steal = 0
     for line in stat.splitlines():
@@ -198,7 +197,6 @@ def _programs() -> dict[tuple[int, str], float]:
 def _busiest(
     before: dict[tuple[int, str], float], after: dict[tuple[int, str], float], seconds: float
 ) -> tuple[str, ...]:
-    """Names of the programs that used most."""
     used: dict[str, float] = {}
     for key, cpu_s in after.items():
         used[key[1]] = used.get(key[1], 0.0) + cpu_s - before.get(key, cpu_s)

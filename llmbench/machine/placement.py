@@ -73,12 +73,10 @@ class PlacementWatch:
         )
 
     def _sockets(self) -> tuple[int, ...]:
-        """The sockets on which this process may run."""
         allowed = set(self.topology.allowed)
         return tuple(sorted({cpu.socket for cpu in self.topology.cpus if cpu.number in allowed}))
 
     def _work(self, socket: int, after: "PlacementWatch", threads: Collection[Thread]) -> SocketWork:
-        """What one socket did."""
         allowed = set(self.topology.allowed)
         cpus = [cpu for cpu in self.topology.cpus if cpu.socket == socket and cpu.number in allowed]
         numbers = {cpu.number for cpu in cpus}
@@ -124,7 +122,6 @@ def read_threads(root: Path = Path("/"), pid: int | str = "self") -> dict[int, T
 
 
 def _migrations(raw: str | None) -> int | None:
-    """``se.nr_migrations`` of a ``sched`` file."""
     found = re.search(r"^se\.nr_migrations\s*:\s*(\d+)", raw or "", re.MULTILINE)
     return int(found[1]) if found else None
 

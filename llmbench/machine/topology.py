@@ -117,7 +117,6 @@ def _cache(folder: Path) -> Cache | None:
 
 
 def _online(root: Path) -> tuple[int, ...]:
-    """Numbers of the online CPUs, ascending."""
     folder = root / _CPUS
     raw = procfs.read_text(folder / "online")
     if raw is not None:
@@ -138,7 +137,6 @@ def _package(root: Path, number: int) -> int:
 
 
 def _core(root: Path, number: int, online: Collection[int]) -> int:
-    """The lowest online CPU on the same core."""
     folder = root / _CPUS / f"cpu{number}/topology"
     siblings = (
         procfs.read_text(folder / "core_cpus_list")

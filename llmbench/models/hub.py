@@ -95,7 +95,6 @@ def download(model: HubModel, *, target: Path | None = None, report: ProgressCal
 
 
 def _snapshot(model: HubModel, revision: str, target: Path | None, report: ProgressCallback) -> Path:
-    """The folder with the files of *model* at *revision*, fetched now where they are not there."""
     hub, wanted, bar = _hub(), list(model.files), _bar(report)
     return Path(
         _asking_hub(

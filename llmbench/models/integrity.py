@@ -66,5 +66,4 @@ def _bin_faults(path: Path, size: int | None) -> Iterator[str]:
 
 
 def _size(path: Path) -> int | None:
-    """Bytes of a file; ``None`` where there is none."""
     return path.stat().st_size if path.is_file() else None

@@ -167,7 +167,6 @@ _PARTIAL_REMEDY = "run the same llmbench convert again: it removes this folder a
 
 
 def _gguf_model(path: Path) -> Model:
-    """The model in a file, which must be a GGUF."""
     if not is_gguf(path):
         raise InputError(
             f"{path} is neither a folder nor a GGUF file",
@@ -225,7 +224,6 @@ def _several(folders: Sequence[Path], location: Path) -> InputError:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The first few of some names."""
     return ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
 
 

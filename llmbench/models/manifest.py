@@ -119,7 +119,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _damaged(path: Path, reason: str) -> InputError:
-    """The error for a manifest that cannot be trusted."""
     return InputError(
         f"{path} is damaged: {reason}",
         hint="convert the model again with --overwrite, or remove the file to run without provenance",

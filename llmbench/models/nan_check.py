@@ -122,7 +122,6 @@ def _describe(file: "BufferedReader", parts: Iterator[_Part]) -> str:
 
 
 def _holds_nan(content: "Bytes", part: _Part) -> bool:
-    """Whether one value of a part is a NaN."""
     name, magnitude, last = _FORMATS[part.kind]
     raw = content[part.begin : part.begin + part.size]
     if part.block:

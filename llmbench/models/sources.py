@@ -129,7 +129,6 @@ def precision_of_ir(xml: Path) -> str:
 
 
 def _gguf(path: Path) -> LocalSource:
-    """The GGUF file at *path*."""
     if not is_gguf(path):
         raise InputError(
             f"{path} is not a GGUF file", hint="give a Hugging Face folder, FILE.gguf, or a hub's name"
@@ -182,7 +181,6 @@ def _content_sha256(folder: Path) -> str:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of the source."""
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError as error:

@@ -83,7 +83,6 @@ class CoreSession:
         return self._request
 
     def _check_inputs(self) -> None:
-        """Refuse an IR that this loop cannot feed."""
         unknown = self._inputs - {"input_ids", "attention_mask", "position_ids", "beam_idx"}
         if unknown or "input_ids" not in self._inputs:
             raise InputError(
@@ -92,7 +91,6 @@ class CoreSession:
             )
 
     def _set(self, name: str, values: np.ndarray[Any, Any]) -> None:
-        """Hand over one input, if the model has it."""
         if name in self._inputs:
             self._request.set_tensor(name, self._tensor(np.ascontiguousarray(values)))
 
@@ -148,7 +146,6 @@ class CoreSession:
         )
 
     def _all_ended(self, columns: list[np.ndarray[Any, Any]]) -> bool:
-        """Whether every sequence has had its end-of-text token."""
         return bool((np.stack(columns, axis=1) == self._eos_id).any(axis=1).all())
 
     def _sequences(

@@ -49,7 +49,6 @@ def caught_output(descriptor: int = 1) -> Iterator[Caught]:
 
 
 def _pairs(body: str) -> dict[str, str]:
-    """``KEY: value`` lines as a dictionary."""
     return {found["key"]: found["value"].strip() for found in _PAIR.finditer(body)}
 
 

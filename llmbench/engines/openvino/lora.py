@@ -27,7 +27,6 @@ def check_adapters(config: RunConfig) -> None:
 
 
 def _tensor_names(path: Path) -> list[str]:
-    """The names of the tensors in a safetensors file, from its head alone."""
     try:
         return list(read_safetensors_head(path).weights)
     except OSError as error:

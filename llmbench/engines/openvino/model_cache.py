@@ -53,7 +53,6 @@ class Compiled:
         return ModelCache.WARM if is_reported or self._is_mapped(maps) else None
 
     def _is_mapped(self, maps: Path) -> bool:
-        """Whether a file of the folder is in this process's memory."""
         mapped = procfs.read_text(maps) or ""
         return self.folder is not None and any(
             f" {self.folder.resolve() / name}" in mapped for name in self.files

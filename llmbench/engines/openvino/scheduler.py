@@ -56,12 +56,10 @@ def _names(settings: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _is_part(value: Any) -> bool:
-    """Whether a setting has settings of its own."""
     return hasattr(value, "to_string") or type(value).__name__.endswith("Config")
 
 
 def _check_names(requested: Mapping[str, PropertyValue], known: list[str]) -> None:
-    """Refuse a key that the scheduler does not have."""
     for key in requested:
         if key not in known:
             near = _near(key, known)
@@ -82,7 +80,6 @@ def _near(key: str, known: list[str]) -> str | None:
 
 
 def _eviction(genai: Any, default: Any, requested: Mapping[str, PropertyValue]) -> Any:
-    """A cache eviction of these sizes."""
     sizes = {}
     for name in _SIZES:
         value = requested.get(f"{_EVICTION}.{name}", getattr(default, f"get_{name}")())
@@ -99,7 +96,6 @@ def _eviction(genai: Any, default: Any, requested: Mapping[str, PropertyValue]) 
 
 
 def _set(settings: Any, key: str, value: PropertyValue) -> None:
-    """Set one key to a value of the type it has."""
     target = settings
     *parts, name = key.split(".")
     for part in parts:
@@ -125,7 +121,6 @@ _KINDS: dict[type, str] = {bool: "true or false", int: "an integer", float: "a n
 
 
 def _unfit(key: str, value: PropertyValue, expected: str) -> InputError:
-    """The error for a value that a key does not take."""
     return InputError(
         f"the scheduler's {key} does not take {value!r}; it takes {expected}", hint="correct --cb-config"
     )

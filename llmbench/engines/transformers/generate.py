@@ -113,7 +113,6 @@ class GenerateSession:
 
     @property
     def _graphs(self) -> int:
-        """Graphs compiled so far; 0 where nothing is."""
         return 0 if self._compiler is None else self._compiler.graphs
 
     def _sequences(

@@ -23,7 +23,6 @@ from llmbench.schema.run import EffectiveSettings
 
 
 def _load(config: RunConfig) -> Any:
-    """The model, compiled."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     from optimum.intel import OVModelForCausalLM
 
