@@ -1,14 +1,17 @@
 """What an engine must offer: two small Protocols, and the values that pass through them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmbench.schema import measurement
 from llmbench.schema.config import PropertyValue, RunConfig
-from llmbench.schema.measurement import Conditions
+from llmbench.schema.measurement import Conditions, Finish
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,38 @@ class EngineRequest:
     output_tokens: int
     stop_at_eos: bool = False
     beat: Callable[[int, int], None] | None = None
+
+    def padded(self) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+        """Return left-padded ids and their mask, both int64 of shape [batch, longest]."""
+        import numpy as np
+
+        longest = max(map(len, self.input_ids))
+        ids = np.zeros((len(self.input_ids), longest), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(self.input_ids):
+            ids[row, longest - len(tokens) :] = tokens
+            mask[row, longest - len(tokens) :] = 1
+        return ids, mask
+
+    def cut(
+        self, rows: Iterable[list[int]], at_ns: Sequence[int], *, eos_id: int | None, has_beams: bool = False
+    ) -> tuple[measurement.Sequence, ...]:
+        """Return each row of tokens up to an end of text that may stop it; with beams, the time of every step."""
+        sequences = []
+        for given, row in zip(self.input_ids, rows, strict=True):
+            is_cut = self.stop_at_eos and eos_id is not None and eos_id in row
+            kept = row[: row.index(eos_id) + 1] if is_cut and eos_id is not None else row
+            steps = len(at_ns) if has_beams else len(kept)
+            sequences.append(
+                measurement.Sequence(
+                    input_tokens=len(given),
+                    at_ns=tuple(map(Nanoseconds, at_ns[:steps])),
+                    token_ids=tuple(kept),
+                    finish=Finish.STOP if is_cut else Finish.LENGTH,
+                )
+            )
+        return tuple(sequences)
+
     launch: int = 0
 
 

@@ -23,9 +23,7 @@ from llmbench.engines.openvino.device import (
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.errors import InputError
 from llmbench.models.integrity import MODEL_XML
-from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
-from llmbench.schema.measurement import Finish
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
 
@@ -112,7 +110,7 @@ class CoreSession:
 
     def generate(self, request: EngineRequest) -> Generation:
         """Greedy search; argmax of a row with NaN is NaN's place, so one look at the chosen logits is enough."""
-        ids, mask = _padded(request.input_ids)
+        ids, mask = request.padded()
         self._request.reset_state()
         self._set("beam_idx", np.arange(len(ids), dtype=np.int32))
         columns: list[np.ndarray[Any, Any]] = []
@@ -140,7 +138,7 @@ class CoreSession:
         return Generation(
             start_ns=Nanoseconds(start_ns),
             end_ns=Nanoseconds(end_ns),
-            sequences=self._sequences(request, np.stack(columns, axis=1), at_ns),
+            sequences=request.cut(np.stack(columns, axis=1).tolist(), at_ns, eos_id=self._eos_id),
             infer_ns=tuple(infer_ns),
             suspicions=() if is_finite else ("non-finite logits",),
         )
@@ -148,40 +146,9 @@ class CoreSession:
     def _all_ended(self, columns: list[np.ndarray[Any, Any]]) -> bool:
         return bool((np.stack(columns, axis=1) == self._eos_id).any(axis=1).all())
 
-    def _sequences(
-        self, request: EngineRequest, tokens: np.ndarray[Any, Any], at_ns: list[int]
-    ) -> tuple[measurement.Sequence, ...]:
-        """Each sequence up to its end-of-text token where that may stop it."""
-        sequences = []
-        for given, row in zip(request.input_ids, tokens.tolist(), strict=True):
-            is_cut = request.stop_at_eos and self._eos_id in row
-            kept = row[: row.index(self._eos_id) + 1] if is_cut else row
-            sequences.append(
-                measurement.Sequence(
-                    input_tokens=len(given),
-                    at_ns=tuple(Nanoseconds(at) for at in at_ns[: len(kept)]),
-                    token_ids=tuple(kept),
-                    finish=Finish.STOP if is_cut else Finish.LENGTH,
-                )
-            )
-        return tuple(sequences)
-
     def close(self) -> None:
         """Let go of the compiled model."""
         del self._request
-
-
-def _padded(
-    input_ids: tuple[tuple[int, ...], ...],
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Left-padded ids and their mask, both int64 of shape [batch, longest]."""
-    longest = max(map(len, input_ids))
-    ids = np.zeros((len(input_ids), longest), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, tokens in enumerate(input_ids):
-        ids[row, longest - len(tokens) :] = tokens
-        mask[row, longest - len(tokens) :] = 1
-    return ids, mask
 
 
 class CoreEngine:

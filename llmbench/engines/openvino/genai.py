@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.openvino.device import (
@@ -38,16 +36,10 @@ def _import_genai() -> Any:
     return openvino_genai
 
 
-def _inputs(genai: Any, input_ids: tuple[tuple[int, ...], ...]) -> Any:
-    """Token ids as the pipeline takes them: left-padded, shape [batch, longest], with their mask."""
+def _inputs(genai: Any, request: EngineRequest) -> Any:
+    """Token ids as the pipeline takes them."""
     openvino = import_openvino()
-    longest = max(map(len, input_ids))
-    ids = np.zeros((len(input_ids), longest), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, tokens in enumerate(input_ids):
-        ids[row, longest - len(tokens) :] = tokens
-        mask[row, longest - len(tokens) :] = 1
-    return genai.TokenizedInputs(openvino.Tensor(ids), openvino.Tensor(mask))
+    return genai.TokenizedInputs(*map(openvino.Tensor, request.padded()))
 
 
 def _notes(config: RunConfig) -> tuple[str, ...]:
@@ -142,7 +134,7 @@ class GenaiSession:
 
     def generate(self, request: EngineRequest) -> Generation:
         """One request, observed through the pipeline's own raw metrics."""
-        inputs = _inputs(self._genai, request.input_ids)
+        inputs = _inputs(self._genai, request)
         seen: list[int] = []
         arguments = (inputs, self._generation_config(request), *self._streamer(seen, request.beat))
         generate = self._pipeline.generate

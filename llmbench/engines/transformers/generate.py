@@ -6,7 +6,7 @@ sees what they were chosen from. Neither changes anything, and no loop of the li
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation
@@ -14,9 +14,7 @@ from llmbench.engines.openvino.device import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler
 from llmbench.errors import MachineError
-from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
-from llmbench.schema.measurement import Finish
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
 
@@ -87,9 +85,7 @@ class GenerateSession:
         import torch
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
-        width = max(map(len, request.input_ids))
-        ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in request.input_ids])
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in request.input_ids])
+        ids, mask = map(torch.from_numpy, request.padded())
         watch = TokenWatch(request.beat)
         options = {
             "attention_mask": mask,
@@ -107,32 +103,18 @@ class GenerateSession:
         return Generation(
             start_ns=Nanoseconds(start_ns),
             end_ns=Nanoseconds(end_ns),
-            sequences=self._sequences(request, made[:, width:].tolist(), watch.at_ns),
+            sequences=request.cut(
+                made[:, ids.shape[1] :].tolist(),
+                watch.at_ns,
+                eos_id=self._eos_id,
+                has_beams=self._config.num_beams > 1,
+            ),
             suspicions=(*watch.doubts, *_compiled(self._graphs - graphs)),
         )
 
     @property
     def _graphs(self) -> int:
         return 0 if self._compiler is None else self._compiler.graphs
-
-    def _sequences(
-        self, request: EngineRequest, rows: Sequence[Sequence[int]], at_ns: Sequence[int]
-    ) -> tuple[measurement.Sequence, ...]:
-        """Each sequence up to its end-of-text token where that may stop it; under beam search, every step."""
-        sequences = []
-        for given, row in zip(request.input_ids, rows, strict=True):
-            is_cut = request.stop_at_eos and self._eos_id in row
-            kept = row[: row.index(self._eos_id) + 1] if is_cut and self._eos_id is not None else row
-            steps = len(at_ns) if self._config.num_beams > 1 else len(kept)
-            sequences.append(
-                measurement.Sequence(
-                    input_tokens=len(given),
-                    at_ns=tuple(map(Nanoseconds, at_ns[:steps])),
-                    token_ids=tuple(kept),
-                    finish=Finish.STOP if is_cut else Finish.LENGTH,
-                )
-            )
-        return tuple(sequences)
 
     def close(self) -> None:
         """Let go of the model."""
