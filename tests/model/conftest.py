@@ -1,14 +1,23 @@
 """A real model for the tests that need one: fetched and converted once, kept in the user's cache folder."""
 
+import functools
 from pathlib import Path
 
 import pytest
 
 from llmbench.convert.pipeline import Converted
 from llmbench.models import demo
+from tests import command
 from tests import conversions as kept
+from tests.command import RunCommand
 
 FORMATS = ("fp16", "int8", "int4")
+
+
+@pytest.fixture
+def llmbench(tmp_path: Path) -> RunCommand:
+    """Runs the command in a process of its own: the launcher inside this one runs the scripted engine only."""
+    return functools.partial(command.as_process, tmp_path)
 
 
 @pytest.fixture(scope="session")
