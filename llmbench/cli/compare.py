@@ -21,9 +21,9 @@ from llmbench.cli.messages import load_run, salvage_option, write_output
 from llmbench.cli.options.types import check_output
 from llmbench.errors import ExitCode, worst
 from llmbench.render.csv import comparison_csv
+from llmbench.render.json import comparison_json
 from llmbench.render.junit import comparison_junit
 from llmbench.render.markdown import comparison_markdown
-from llmbench.render.records import comparison_json
 from llmbench.render.terminal.comparison import render_comparison
 from llmbench.schema.run import Run
 

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from llmbench.analysis import report, stats
 from llmbench.analysis.bandwidth import ROW_METRICS, Bounds, Decoding
+from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.differences import Difference
 from llmbench.analysis.metrics import LAUNCH_METRICS, LOAD, Metric
 from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Proof, shares
@@ -17,7 +19,8 @@ from llmbench.analysis.stages import row_metric, stage_metrics
 from llmbench.analysis.stats import Summary
 from llmbench.files.atomic import write_atomically
 from llmbench.render import llm_bench
-from llmbench.render.llm_bench import MemoryColumns, Record
+from llmbench.render.sentences.verdict import next_steps, sentence
+from llmbench.render.tidy import comparison_records
 from llmbench.schema.measurement import Measurement, SocketWork
 from llmbench.schema.run import Launch, ModelCache, Run
 from llmbench.schema.units import Unit
@@ -108,37 +111,8 @@ REPORT_SCHEMA = "llmbench.report/1"
 
 
 def llm_bench_json(run: Run) -> str:
-    """A run in llm_bench's layout; warm-ups are listed, and out of ``results_averaged``.
-
-    Of a sweep every result says which configuration it is of; what stands there once is that of the first one.
-    """
-    records = llm_bench.llm_bench_records(run)
-    launch = llm_bench.first_launch(run)
-    averages = llm_bench.averages(
-        [record for record in records if record.iteration != 0 and record.cell == 0]
-    )
-    batch_size = run.cells[0].batch_size
-    throughput = _throughput(averages.get("second_avg_latency"), batch_size)
-    content: dict[str, JsonValue] = {
-        "metadata": {
-            "model": llm_bench.model_name(run, 0),
-            "framework": llm_bench.framework(run.cells[0]),
-            "device": run.cells[0].device.lower(),
-            "precision": run.origin_of(0).weight_format or "",
-            "num_beams": run.cells[0].num_beams,
-            "batch_size": batch_size,
-        },
-        "perfdata": {
-            "compile_time": launch.load_s if launch else None,
-            "results": [_record(record) | _cell(run, record.cell) for record in records],
-            **_load_memory(launch),
-            "results_averaged": {
-                **averages,
-                **({"second_token_throughput": throughput} if throughput else {}),
-            },
-        },
-    }
-    return dumps(content)
+    """Return a run in llm_bench's layout; warm-ups are listed, and out of ``results_averaged``."""
+    return dumps(llm_bench.llm_bench_content(run))
 
 
 def report_json(summarized: Report) -> str:
@@ -197,7 +171,7 @@ def write_llm_bench_json(run: Run, path: Path) -> None:
     write_atomically(path, llm_bench_json(run))
 
 
-def dumps(content: JsonValue) -> str:
+def dumps(content: Mapping[str, object]) -> str:
     """Indented JSON with a newline at its end; raises ValueError on NaN, which is a bug."""
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -260,62 +234,43 @@ def _shown(value: float | None, unit: Unit) -> float | None:
     return None if found is None else round(found * unit.scale, 6)
 
 
-def _record(record: Record) -> dict[str, JsonValue]:
-    throughput = _throughput(record.second_avg_latency, record.batch_size)
-    memory = {f"{name}_mem": _rounded(value) for name, value in dataclasses.asdict(record.memory).items()}
+COMPARISON_SCHEMA = "llmbench.comparison/1"
+"""Changes when a reader of the old form would go wrong."""
+
+
+def comparison_json(comparisons: Sequence[Comparison]) -> str:
+    """All comparisons of one call."""
+    return dumps(
+        {"schema": COMPARISON_SCHEMA, "comparisons": [_comparison(comparison) for comparison in comparisons]}
+    )
+
+
+def _comparison(comparison: Comparison) -> JsonValue:
+    rule = comparison.rule
     return {
-        "iteration": record.iteration,
-        "input_size": record.input_size,
-        "infer_count": record.infer_count,
-        "output_size": record.output_size,
-        "generation_time": _rounded(record.generation_time),
-        "latency": _rounded(record.latency),
-        "first_latency": _rounded(record.first_latency),
-        "second_avg_latency": _rounded(record.second_avg_latency),
-        "first_infer_latency": _rounded(record.first_infer_latency),
-        "second_infer_avg_latency": _rounded(record.second_infer_avg_latency),
-        "tokenization_time": _rounded(record.tokenization_time),
-        "detokenization_time": _rounded(record.detokenization_time),
-        "prompt_idx": record.prompt_idx,
-        "chat_idx": "" if record.chat_idx is None else record.chat_idx,
-        "result_md5": list(record.result_md5),
-        "start": record.start,
-        "end": record.end,
-        **{name: value for name, value in memory.items() if value is not None},
-        **({"second_token_throughput": throughput} if throughput else {}),
+        "base": comparison.base.run.id,
+        "candidate": comparison.candidate.run.id,
+        "verdict": comparison.verdict.value,
+        "sentence": sentence(comparison),
+        "next": list(next_steps(comparison)),
+        "alarms": len(comparison.alarms),
+        "rule": {
+            "thresholds": {
+                name: {"share": threshold.share, "ms": threshold.seconds * 1e3}
+                for name, threshold in rule.thresholds.items()
+            },
+            "vary": sorted(rule.vary),
+            "error": rule.error,
+            "is_paired": comparison.is_paired,
+        },
+        "changes": [dict(record) for record in comparison_records(comparison)],
+        "agreement": agreement_value(comparison.agreement),
+        "unpaired": list(comparison.unpaired),
+        "mismatches": _differences(comparison.mismatches),
+        "what_else_changed": _differences(comparison.changes),
+        "warnings": list(comparison.warnings),
     }
 
 
-def _cell(run: Run, cell: int) -> dict[str, JsonValue]:
-    """Of which configuration of a sweep a result is; llm_bench has none."""
-    if len(run.cells) == 1:
-        return {}
-    return {
-        "model": llm_bench.model_name(run, cell),
-        "precision": run.origin_of(cell).weight_format or "",
-        "batch_size": run.cells[cell].batch_size,
-    }
-
-
-def _load_memory(launch: Launch | None) -> dict[str, JsonValue]:
-    """Memory before generation under llm_bench's names; ``null`` where nobody looked."""
-    memory = launch.load_memory if launch else None
-    columns = MemoryColumns.of(memory)
-    scale = Unit.MEBIBYTES.scale
-    return {
-        "initial_sys_mem(MiB)": _rounded(memory.initial_system_bytes * scale if memory else None),
-        "initial_rss_mem(MiB)": _rounded(memory.initial_bytes * scale if memory else None),
-        "compile_max_rss_mem(MiB)": _rounded(columns.max_rss),
-        "compile_max_sys_mem(MiB)": _rounded(columns.max_sys),
-        "compile_max_increase_rss_mem(MiB)": _rounded(columns.max_increase_rss),
-        "compile_max_increase_sys_mem(MiB)": _rounded(columns.max_increase_sys),
-    }
-
-
-def _throughput(latency_ms: float | None, batch_size: int) -> float | None:
-    """Tokens a second of a whole batch from the time of one sequence's token."""
-    return round(batch_size * 1e3 / latency_ms, llm_bench.LLM_BENCH_DIGITS) if latency_ms else None
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, llm_bench.LLM_BENCH_DIGITS)
+def _differences(found: Sequence[Difference]) -> list[JsonValue]:
+    return [dict(dataclasses.asdict(each)) for each in found]

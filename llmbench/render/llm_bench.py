@@ -14,10 +14,48 @@ from pathlib import Path
 from llmbench.analysis import placement_proof, report, validity
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.validity import JudgedMeasurement
+from llmbench.render.table import Table, TableValue
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import Launch, Outcome, Run
 from llmbench.schema.units import BYTES_PER_MIB
+
+LLM_BENCH_COLUMNS = (
+    "iteration",
+    "model",
+    "framework",
+    "device",
+    "pretrain_time(s)",
+    "initial_sys_mem(MiB)",
+    "initial_rss_mem(MiB)",
+    "compile_max_rss_mem(MiB)",
+    "compile_max_sys_mem(MiB)",
+    "compile_max_increase_rss_mem(MiB)",
+    "compile_max_increase_sys_mem(MiB)",
+    "input_size",
+    "infer_count",
+    "generation_time(s)",
+    "output_size",
+    "latency(ms)",
+    "1st_latency(ms)",
+    "2nd_avg_latency(ms)",
+    "precision",
+    "max_rss_mem(MiB)",
+    "max_sys_mem(MiB)",
+    "max_increase_rss_mem(MiB)",
+    "max_increase_sys_mem(MiB)",
+    "prompt_idx",
+    "chat_idx",
+    "1st_infer_latency(ms)",
+    "2nd_infer_avg_latency(ms)",
+    "num_beams",
+    "batch_size",
+    "tokenization_time",
+    "detokenization_time",
+    "result_md5",
+    "start",
+    "end",
+)
 
 LLM_BENCH_DIGITS = 5
 """Decimals of every value."""
@@ -235,3 +273,150 @@ def _ms(seconds: float | None) -> float | None:
 
 def _mib(size: int) -> float:
     return size / BYTES_PER_MIB
+
+
+def llm_bench_table(run: Run) -> Table:
+    """Return a run under llm_bench's 34 columns: a row a request, then three summary rows a prompt."""
+    found = llm_bench_records(run)
+    rows = [_csv_record(run, record) for record in found]
+    first_rows = {record.cell: number for number, record in reversed(list(enumerate(found)))}
+    for cell, number in first_rows.items():
+        rows[number] |= _launch_columns(run, cell)
+    rows += [_csv_record(run, record) for record in summaries(found)]
+    return Table.of_records(LLM_BENCH_COLUMNS, rows)
+
+
+def llm_bench_content(run: Run) -> dict[str, object]:
+    """Return a run as the values of llm_bench's JSON; warm-ups are listed, and out of ``results_averaged``.
+
+    Of a sweep every result says which configuration it is of; what stands there once is that of the first one.
+    """
+    records = llm_bench_records(run)
+    launch = first_launch(run)
+    means = averages([record for record in records if record.iteration != 0 and record.cell == 0])
+    batch_size = run.cells[0].batch_size
+    throughput = _throughput(means.get("second_avg_latency"), batch_size)
+    return {
+        "metadata": {
+            "model": model_name(run, 0),
+            "framework": framework(run.cells[0]),
+            "device": run.cells[0].device.lower(),
+            "precision": run.origin_of(0).weight_format or "",
+            "num_beams": run.cells[0].num_beams,
+            "batch_size": batch_size,
+        },
+        "perfdata": {
+            "compile_time": launch.load_s if launch else None,
+            "results": [_json_record(record) | _cell(run, record.cell) for record in records],
+            **_load_memory(launch),
+            "results_averaged": {
+                **means,
+                **({"second_token_throughput": throughput} if throughput else {}),
+            },
+        },
+    }
+
+
+def _csv_record(run: Run, record: Record) -> dict[str, TableValue]:
+    config = run.cells[record.cell]
+    return {
+        "iteration": record.iteration,
+        "model": model_name(run, record.cell),
+        "framework": framework(config),
+        "device": config.device.lower(),
+        "input_size": record.input_size,
+        "infer_count": record.infer_count,
+        "generation_time(s)": _rounded(record.generation_time),
+        "output_size": record.output_size,
+        "latency(ms)": _rounded(record.latency),
+        "1st_latency(ms)": _or_na(record.first_latency),
+        "2nd_avg_latency(ms)": _or_na(record.second_avg_latency),
+        "precision": run.origin_of(record.cell).weight_format or "",
+        **_memory_columns("max", record.memory),
+        "prompt_idx": record.prompt_idx,
+        "chat_idx": record.chat_idx,
+        "1st_infer_latency(ms)": _or_na(record.first_infer_latency),
+        "2nd_infer_avg_latency(ms)": _or_na(record.second_infer_avg_latency),
+        "num_beams": config.num_beams,
+        "batch_size": record.batch_size,
+        "tokenization_time": _rounded(record.tokenization_time),
+        "detokenization_time": _rounded(record.detokenization_time),
+        "result_md5": str(list(record.result_md5)),
+        "start": record.start,
+        "end": record.end,
+    }
+
+
+def _launch_columns(run: Run, cell: int) -> dict[str, TableValue]:
+    """Return what stands on a configuration's first row only: load time and memory before generation."""
+    launch = first_launch(run, cell)
+    return {} if launch is None else {"pretrain_time(s)": _rounded(launch.load_s), **_load_memory(launch)}
+
+
+def _load_memory(launch: Launch | None) -> dict[str, TableValue]:
+    """Return memory before generation under llm_bench's names; ``None`` where it was not measured."""
+    memory = launch.load_memory if launch else None
+    return {
+        "initial_sys_mem(MiB)": _rounded(_mib(memory.initial_system_bytes) if memory else None),
+        "initial_rss_mem(MiB)": _rounded(_mib(memory.initial_bytes) if memory else None),
+        **_memory_columns("compile_max", MemoryColumns.of(memory)),
+    }
+
+
+def _memory_columns(phase: str, memory: MemoryColumns) -> dict[str, TableValue]:
+    return {
+        f"{phase}_rss_mem(MiB)": _rounded(memory.max_rss),
+        f"{phase}_sys_mem(MiB)": _rounded(memory.max_sys),
+        f"{phase}_increase_rss_mem(MiB)": _rounded(memory.max_increase_rss),
+        f"{phase}_increase_sys_mem(MiB)": _rounded(memory.max_increase_sys),
+    }
+
+
+def _json_record(record: Record) -> dict[str, object]:
+    throughput = _throughput(record.second_avg_latency, record.batch_size)
+    memory = {f"{name}_mem": _rounded(value) for name, value in dataclasses.asdict(record.memory).items()}
+    return {
+        "iteration": record.iteration,
+        "input_size": record.input_size,
+        "infer_count": record.infer_count,
+        "output_size": record.output_size,
+        "generation_time": _rounded(record.generation_time),
+        "latency": _rounded(record.latency),
+        "first_latency": _rounded(record.first_latency),
+        "second_avg_latency": _rounded(record.second_avg_latency),
+        "first_infer_latency": _rounded(record.first_infer_latency),
+        "second_infer_avg_latency": _rounded(record.second_infer_avg_latency),
+        "tokenization_time": _rounded(record.tokenization_time),
+        "detokenization_time": _rounded(record.detokenization_time),
+        "prompt_idx": record.prompt_idx,
+        "chat_idx": "" if record.chat_idx is None else record.chat_idx,
+        "result_md5": list(record.result_md5),
+        "start": record.start,
+        "end": record.end,
+        **{name: value for name, value in memory.items() if value is not None},
+        **({"second_token_throughput": throughput} if throughput else {}),
+    }
+
+
+def _cell(run: Run, cell: int) -> dict[str, object]:
+    """Of which configuration of a sweep a result is; llm_bench has none."""
+    if len(run.cells) == 1:
+        return {}
+    return {
+        "model": model_name(run, cell),
+        "precision": run.origin_of(cell).weight_format or "",
+        "batch_size": run.cells[cell].batch_size,
+    }
+
+
+def _throughput(latency_ms: float | None, batch_size: int) -> float | None:
+    """Tokens a second of a whole batch from the time of one sequence's token."""
+    return round(batch_size * 1e3 / latency_ms, LLM_BENCH_DIGITS) if latency_ms else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, LLM_BENCH_DIGITS)
+
+
+def _or_na(value: float | None) -> float | str:
+    return "NA" if value is None else round(value, LLM_BENCH_DIGITS)

@@ -1,23 +1,24 @@
 """The rows of the tidy CSV: one a request, or one a prompt and metric, with the configuration in columns."""
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 from llmbench.analysis import bandwidth, placement_proof, stats, validity
 from llmbench.analysis.bandwidth import BANDWIDTH, Decoding
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.compare import Comparison, Mean, Pair
 from llmbench.analysis.metrics import LAUNCH_METRICS, LOAD, METRICS, Metric
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import row_metric
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.tidy_layout import CELL_COLUMNS
 from llmbench.analysis.validity import JudgedMeasurement
+from llmbench.render.table import TableValue
 from llmbench.schema.config import PLACES, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, Run
 from llmbench.schema.units import Unit
-
-CsvValue = str | int | float | bool | None
-"""A value of a CSV file; ``None`` is an empty cell."""
 
 MS_DIGITS = 6
 """Decimals of a millisecond: a nanosecond."""
@@ -43,17 +44,17 @@ SUMMARY_COLUMNS = (
 )
 
 
-def rows(run: Run) -> Iterator[dict[str, CsvValue]]:
+def rows(run: Run) -> Iterator[dict[str, TableValue]]:
     """One row a request, warm-ups, invalid ones and cut launches included and marked."""
     cells = [_cell_columns(run, cell) for cell in range(len(run.cells))]
     reads = {launch.index: bandwidth.reads(run, launch) for launch in run.launches}
     for judged in validity.judge_run(run):
         decoding = Decoding(measurement=judged.measurement, reads=reads[judged.launch.index])
-        read: dict[str, CsvValue] = {BANDWIDTH.column: _shown(BANDWIDTH.of(decoding), BANDWIDTH.unit)}
+        read: dict[str, TableValue] = {BANDWIDTH.column: _shown(BANDWIDTH.of(decoding), BANDWIDTH.unit)}
         yield cells[judged.launch.cell] | _prompt_columns(judged) | _request_columns(judged) | read
 
 
-def summary_rows(summarized: Report) -> Iterator[dict[str, CsvValue]]:
+def summary_rows(summarized: Report) -> Iterator[dict[str, TableValue]]:
     """One row a prompt and metric, the load time of each configuration at its end."""
     run = summarized.run
     for row in summarized.rows:
@@ -62,11 +63,11 @@ def summary_rows(summarized: Report) -> Iterator[dict[str, CsvValue]]:
             yield cell | _row_columns(row) | _summary_columns(row_metric(name), summary, row.values[name])
     for cell_index, by_state in enumerate(summarized.load):
         for state, load in by_state.items():
-            cache: dict[str, CsvValue] = {"model_cache": state.value if state else None}
+            cache: dict[str, TableValue] = {"model_cache": state.value if state else None}
             yield _cell_columns(run, cell_index) | cache | _summary_columns(LOAD, load, ())
 
 
-def _cell_columns(run: Run, cell: int) -> dict[str, CsvValue]:
+def _cell_columns(run: Run, cell: int) -> dict[str, TableValue]:
     """The configuration and where it ran, the same for all rows of a cell."""
     config, origin, versions = run.cells[cell], run.origin_of(cell), run.software_of(cell)
     notes = dict.fromkeys(
@@ -92,7 +93,7 @@ def _cell_columns(run: Run, cell: int) -> dict[str, CsvValue]:
     }
 
 
-def _config_columns(config: RunConfig) -> dict[str, CsvValue]:
+def _config_columns(config: RunConfig) -> dict[str, TableValue]:
     return {
         "model": config.model,
         "engine": config.engine,
@@ -109,7 +110,7 @@ def _config_columns(config: RunConfig) -> dict[str, CsvValue]:
     }
 
 
-def _prompt_columns(where: JudgedMeasurement | Row) -> dict[str, CsvValue]:
+def _prompt_columns(where: JudgedMeasurement | Row) -> dict[str, TableValue]:
     """Which prompt: its index and hash, never its text."""
     return {
         "prompt_set": where.prompt.set,
@@ -118,7 +119,7 @@ def _prompt_columns(where: JudgedMeasurement | Row) -> dict[str, CsvValue]:
     }
 
 
-def _request_columns(judged: JudgedMeasurement) -> dict[str, CsvValue]:
+def _request_columns(judged: JudgedMeasurement) -> dict[str, TableValue]:
     m = judged.measurement
     return {
         "launch": judged.launch.index,
@@ -137,7 +138,7 @@ def _request_columns(judged: JudgedMeasurement) -> dict[str, CsvValue]:
     }
 
 
-def _row_columns(row: Row) -> dict[str, CsvValue]:
+def _row_columns(row: Row) -> dict[str, TableValue]:
     return {
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
@@ -150,7 +151,7 @@ def _row_columns(row: Row) -> dict[str, CsvValue]:
 
 def _summary_columns(
     metric: Metric[Measurement] | Metric[Decoding] | Metric[Launch], summary: Summary, values: Sequence[float]
-) -> dict[str, CsvValue]:
+) -> dict[str, TableValue]:
     """A metric's summary in its unit; an infinite bound is an empty cell."""
     unit = metric.unit
     low, high = (summary.low, summary.high) if summary.has_interval else (None, None)
@@ -166,3 +167,95 @@ def _summary_columns(
 
 def _shown(value: float | None, unit: Unit) -> float | None:
     return None if value is None else round(value * unit.scale, MS_DIGITS)
+
+
+VALUE_DIGITS = 6
+
+COMPARISON_COLUMNS = (
+    "base",
+    "candidate",
+    "scope",
+    "settings",
+    "prompt_set",
+    "prompt",
+    "prompt_sha256",
+    "input_tokens",
+    "output_tokens",
+    "metric",
+    "unit",
+    "base_value",
+    "candidate_value",
+    "ratio",
+    "low",
+    "high",
+    "p",
+    "threshold",
+    "base_launches",
+    "candidate_launches",
+    "verdict",
+    "is_alarm",
+    "smallest_visible",
+    "launches_needed",
+    "reasons",
+)
+
+
+def comparison_records(comparison: Comparison) -> Iterator[dict[str, TableValue]]:
+    """The means over prompts, then each prompt's changes; what is incomparable has one record with its reasons."""
+    sides: dict[str, TableValue] = {"base": comparison.base.run.id, "candidate": comparison.candidate.run.id}
+    for mean in comparison.means:
+        for found in mean.changes:
+            yield sides | _mean_columns(mean) | _change_columns(found)
+    for pair in comparison.pairs:
+        where = sides | _pair_columns(comparison, pair)
+        if pair.reasons:
+            yield where | {"verdict": "incomparable", "is_alarm": False, "reasons": "; ".join(pair.reasons)}
+        for found in pair.changes:
+            yield where | _change_columns(found)
+
+
+def _mean_columns(mean: Mean) -> dict[str, TableValue]:
+    return {"scope": f"mean of {mean.prompts}", "settings": _settings(mean.settings)}
+
+
+def _pair_columns(comparison: Comparison, pair: Pair) -> dict[str, TableValue]:
+    row = pair.base
+    return {
+        "scope": "prompt",
+        "settings": ", ".join(filter(None, (_settings(comparison.base.distinctions[row.cell]), *pair.marks))),
+        "prompt_set": row.prompt.set,
+        "prompt": row.prompt.index,
+        "prompt_sha256": row.prompt.sha256,
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+    }
+
+
+def _settings(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def _change_columns(found: Change) -> dict[str, TableValue]:
+    unit = METRICS[found.metric].unit
+    ratio = found.ratio
+    return {
+        "metric": found.metric,
+        "unit": unit.value,
+        "base_value": round(found.base * unit.scale, VALUE_DIGITS),
+        "candidate_value": round(found.candidate * unit.scale, VALUE_DIGITS),
+        "ratio": _ratio(ratio.ratio),
+        "low": _ratio(ratio.low) if ratio.has_interval else None,
+        "high": _ratio(ratio.high if math.isfinite(ratio.high) else None),
+        "p": None if ratio.p is None else float(f"{ratio.p:.4g}"),
+        "threshold": _ratio(found.threshold),
+        "base_launches": found.launches[0],
+        "candidate_launches": found.launches[1],
+        "verdict": found.verdict.value,
+        "is_alarm": found.is_alarm,
+        "smallest_visible": _ratio(found.smallest_visible),
+        "launches_needed": found.needed,
+    }
+
+
+def _ratio(value: float | None) -> float | None:
+    return None if value is None else round(value, VALUE_DIGITS)

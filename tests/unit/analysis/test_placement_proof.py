@@ -8,7 +8,7 @@ import pytest
 from llmbench.analysis import placement_proof, report
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.placement_proof import Effect
-from llmbench.render import csv, llm_bench, records
+from llmbench.render import csv, llm_bench, tidy
 from llmbench.render.sentences import remarks, verdict
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement, Placement, SocketWork
@@ -206,7 +206,7 @@ def test_a_comparison_marks_the_side_that_split_nothing(ran: Callable[..., Run])
 
     mark = "candidate tensor_parallel=ineffective"
     assert {f"P0 [{mark}]"} == {line.where for line in verdict.verdict_lines(found)}
-    rows = [record for record in records.comparison_records(found) if record["scope"] == "prompt"]
+    rows = [record for record in tidy.comparison_records(found) if record["scope"] == "prompt"]
     assert {mark} == {record["settings"] for record in rows}
     assert ("in force: tensor_parallel", "", "ineffective") in [
         (each.name, each.base, each.candidate) for each in found.changes

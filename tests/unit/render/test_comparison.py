@@ -13,9 +13,9 @@ from rich.console import Console
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.differences import Difference
 from llmbench.render.csv import comparison_csv
+from llmbench.render.json import comparison_json
 from llmbench.render.junit import comparison_junit
 from llmbench.render.markdown import MAX_ROWS, comparison_markdown, escape
-from llmbench.render.records import comparison_json
 from llmbench.render.sentences.verdict import lengths
 from llmbench.render.terminal.comparison import render_comparison
 

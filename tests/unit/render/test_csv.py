@@ -8,14 +8,13 @@ import pytest
 
 from llmbench.analysis import report
 from llmbench.render.csv import (
-    LLM_BENCH_COLUMNS,
     llm_bench_csv,
     neutral,
     summary_csv,
     tidy_csv,
     write_llm_bench_csv,
 )
-from llmbench.render.llm_bench import model_name
+from llmbench.render.llm_bench import LLM_BENCH_COLUMNS, model_name
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, Outcome, Provenance, Run

@@ -1,0 +1,110 @@
+import dataclasses
+import io
+from collections.abc import Callable, Iterator
+
+import pytest
+from rich.console import Console
+
+from llmbench.analysis.report import summarize_run
+from llmbench.render import views
+from llmbench.render.csv import csv_text
+from llmbench.render.html.document import Page, Section, render
+from llmbench.render.markdown import table_markdown
+from llmbench.render.table import Cell, Column, Table
+from llmbench.render.terminal.table import fit, print_table
+from llmbench.schema.run import Run
+
+TABLE = Table(
+    (
+        Column("who", is_text=True),
+        Column("first", name="first_token", full="first token", unit="ms", priority=2),
+        Column("size", priority=1),
+        Column("why", is_text=True, is_detail=True),
+    ),
+    (
+        (Cell("P0"), Cell("1.5", value=1.5, note="±3 %"), Cell("7", value=7), Cell("=1+1")),
+        (Cell("P1"), Cell("20", value=20.25, note="±12 %"), Cell("n/a"), Cell("", full="unknown")),
+    ),
+)
+
+
+def terminal(table: Table, *, width: int = 80) -> str:
+    """What a console of that width shows."""
+    out = io.StringIO()
+    print_table(table, Console(file=out, width=width))
+    return out.getvalue()
+
+
+def html(table: Table) -> str:
+    """The page that holds a table."""
+    section = Section(name="s", title="t", blocks=(table,))
+    return render(Page(title="t", lead=(), badges=(), sections=(section,)))
+
+
+def latex(table: Table) -> Iterator[str]:
+    """Another format, in one function: what a new module beside `markdown` would hold."""
+    yield " & ".join(column.full or column.head for column in table.columns) + r" \\"
+    for row in table.rows:
+        yield " & ".join(cell.full or cell.text for cell in row) + r" \\"
+
+
+def test_a_terminal_has_notes_below_each_other_and_no_details() -> None:
+    """Margins are padded to the same width; the column for pages is not there."""
+    lines = [line.split("  ") for line in terminal(TABLE).splitlines()]
+
+    assert "1.5 ±3 %" in terminal(TABLE)
+    assert "20 ±12 %" in terminal(TABLE)
+    assert all("why" not in line for line in lines)
+
+
+def test_markdown_has_alignment_and_escapes() -> None:
+    """Numbers to the right; what Markdown would read is shown."""
+    table = dataclasses.replace(TABLE, rows=((Cell("a|b", tone="bad"), *TABLE.rows[0][1:]),), fold="more")
+
+    assert table_markdown(table) == (
+        "<details><summary>more</summary>\n\n| who | first | size |\n|---|--:|--:|\n"
+        "| **a&#124;b** | 1.5 ±3 % | 7 |\n\n</details>\n"
+    )
+
+
+def test_csv_has_values_and_runs_nothing() -> None:
+    """Names of columns, numbers unrounded, and no formula for a spreadsheet."""
+    assert csv_text(TABLE) == "who,first_token,size,why\nP0,1.5,7,'=1+1\nP1,20.25,n/a,\n"
+
+
+def test_a_page_has_full_texts() -> None:
+    """A page has room for a full head, details, and the full text of a cell."""
+    text = html(TABLE)
+
+    assert ">first token<small>ms</small></th>" in text
+    assert ">unknown</td>" in text
+
+
+@pytest.mark.parametrize(
+    ("width", "kept"),
+    [(80, ["who", "first_token", "size"]), (17, ["who", "first_token"]), (10, ["who"])],
+)
+def test_the_lowest_priority_is_dropped_first(width: int, kept: list[str]) -> None:
+    """Who 3, first 8 (20 ±12 %), size 4, two between: 19 characters; without size 13; without first 3."""
+    assert kept == list(fit(TABLE, width).names())
+
+
+def test_notes_are_dropped_where_columns_do_not_suffice() -> None:
+    """Of columns that must stay the margins go: who, 20 and two between."""
+    must = dataclasses.replace(TABLE.columns[1], priority=100)
+    table = dataclasses.replace(TABLE, columns=(TABLE.columns[0], must, *TABLE.columns[2:]))
+
+    shown = fit(table, 10)
+
+    assert ("who", "first_token") == shown.names()
+    assert all(not cell.note for row in shown.rows for cell in row)
+
+
+@pytest.mark.parametrize("write", [terminal, html, table_markdown, csv_text, lambda t: "\n".join(latex(t))])
+def test_every_format_writes_every_view(story_of: Callable[..., Run], write: Callable[[Table], str]) -> None:
+    """The table of a run, 32 and 512 tokens in, in each format, one added here included."""
+    rows = summarize_run(story_of()).rows
+
+    text = write(views.run_table(rows, {}))
+
+    assert all(found in text for found in ("P0", "P1", "512"))
