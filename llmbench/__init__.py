@@ -6,9 +6,7 @@
 >>> llmbench.compare(llmbench.load("reports/base.jsonl"), run).verdict
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from llmbench._version import __version__
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Run": "llmbench.api",
+    "measure": "llmbench.api",
     "load": "llmbench.api",
     "compare": "llmbench.api",
     "Prompt": "llmbench.schema.config",
@@ -33,19 +32,3 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'llmbench' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
-
-
-class _Interface(ModuleType):
-    """This package, whose ``measure`` is the function although a package has the same name."""
-
-    @property
-    def measure(self) -> Any:
-        """The function; the import system would put the package there."""
-        return import_module("llmbench.api").measure
-
-    @measure.setter
-    def measure(self, _package: ModuleType) -> None:
-        """Leave it as it is."""
-
-
-sys.modules[__name__].__class__ = _Interface

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import gc
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +12,11 @@ from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.compare import compare as compare_reports
 from llmbench.analysis.comparison.rule import COMPARED, Rule
 from llmbench.analysis.report import summarize_run
-from llmbench.models.resolve import check_lengths, complete, find_subject
-from llmbench.runner import plan, session
-from llmbench.runner.launchers.base import LaunchEvent, TimeLimits
+from llmbench.runner import session
+from llmbench.runner.launchers.base import Launcher, TimeLimits
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Run as Record
 from llmbench.store import importers, reader
-from llmbench.store.writer import RunFile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,55 +39,34 @@ class Run(Record):
 
 
 def measure(
-    *configs: RunConfig,
+    *configurations: RunConfig,
     output_dir: str | Path = "reports",
     name: str | None = None,
     limit_s: float = _LIMIT_S,
-    on_event: Callable[[LaunchEvent], None] | None = None,
+    launcher: Launcher | None = None,
+    on_event: session.OnEvent | None = None,
 ) -> Run:
     """Measure configurations in fresh processes, and return the run that was kept in *output_dir*.
 
-    *limit_s* is for loading and for each request. *on_event* sees each event once it is on the disk. A launch that
-    fails is in the run with its failure. Raises the errors of `llmbench.errors`.
+    *limit_s* is for loading and for each request. *on_event* sees that the run begins, then each event once it is on
+    the disk. A launch that fails is in the run with its failure. See `llmbench.runner.session.measure`.
+
+    Raises:
+        LlmbenchError: one of `llmbench.errors`: what cannot be measured, or could not be kept.
     """
-    subjects = [
-        find_subject(
-            config.model,
-            engine=config.engine,
-            is_verified=config.is_verified,
-            weight_format=config.weight_format,
+    return _with_frame(
+        session.measure(
+            configurations,
+            outputs=session.Outputs(folder=Path(output_dir), name=name),
+            policy=session.Policy(limits=TimeLimits(load_s=limit_s, request_s=limit_s)),
+            launcher=launcher,
+            on_event=on_event,
         )
-        for config in configs
-    ]
-    cells = tuple(
-        dataclasses.replace(config, model=subject.path, weight_format=subject.weight_format)
-        for config, subject in zip(configs, subjects, strict=True)
     )
-    subjects = [complete(subject, cell) for subject, cell in zip(subjects, cells, strict=True)]
-    for cell, subject in zip(cells, subjects, strict=True):
-        check_lengths(cell, subject.context_tokens)
-    folder = Path(output_dir)
-    session.check_paths(cells, folder)
-    header = session.new_header(cells, subjects, name=name)
-    path = session.run_file_path(header, folder)
-    with RunFile.create(path, header) as file:
-        events = session.record(
-            file,
-            cells,
-            plan.plan_launches(cells),
-            limits=TimeLimits(load_s=limit_s, request_s=limit_s),
-            subjects=subjects,
-        )
-        with contextlib.closing(events):
-            _hand_on(events, on_event)
-    return load(path)
 
 
-def _hand_on(events: Generator[LaunchEvent], on_event: Callable[[LaunchEvent], None] | None) -> None:
-    """Ask for each event, which begins the next request, and show it to who wants to see it."""
-    for event in events:
-        if on_event is not None:
-            on_event(event)
+def _with_frame(record: Record) -> Run:
+    return Run(**{each.name: getattr(record, each.name) for each in dataclasses.fields(record)})
 
 
 def load(path: str | Path, *, salvage: bool = False) -> Run:
@@ -108,7 +85,7 @@ def load_with_warnings(path: str | Path, *, salvage: bool = False) -> tuple[Run,
             record, warnings = reader.read_with_warnings(file, salvage=salvage)
         else:
             record, warnings = importers.read_report(file), ()
-        return Run(**{each.name: getattr(record, each.name) for each in dataclasses.fields(record)}), warnings
+        return _with_frame(record), warnings
 
 
 @contextlib.contextmanager

@@ -23,19 +23,12 @@ from llmbench.cli.compare import (
 from llmbench.cli.messages import complain, say
 from llmbench.cli.options.sides import Side, read_sides, side_options
 from llmbench.cli.options.types import Command, check_folder
-from llmbench.cli.run_view import (
-    LEAST_BLOCKS,
-    Outputs,
-    Stop,
-    Ways,
-    block_options,
-    describe_block,
-    measure_blocks,
-)
+from llmbench.cli.run_view import block_options, describe_block, measure_blocks
 from llmbench.errors import ExitCode, worst
+from llmbench.runner.blocks import LEAST_BLOCKS, Stop
 from llmbench.runner.launchers.base import TimeLimits
+from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.run import Outcome
-from llmbench.store import reader
 
 _SHARE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*%")
 
@@ -126,13 +119,11 @@ def command(  # noqa: PLR0917
     trial = _Trial(
         rule=rule,
         outputs=Outputs(folder=output_dir, name=name, overwrite=overwrite),
-        ways=Ways(
-            limits=TimeLimits(load_s=timeout, request_s=timeout),
-            keep_going=keep_going,
-            is_strict=strict,
-            is_quiet=quiet,
+        policy=Policy(
+            limits=TimeLimits(load_s=timeout, request_s=timeout), keep_going=keep_going, must_split=strict
         ),
         stop=Stop(budget_s=budget, until=until),
+        is_quiet=quiet,
     )
     comparisons = [trial.measure(sides)]
     if confirm and comparisons[0].alarms:
@@ -148,8 +139,9 @@ class _Trial:
 
     rule: Rule
     outputs: Outputs
-    ways: Ways
+    policy: Policy
     stop: Stop
+    is_quiet: bool
 
     def measure(self, sides: tuple[Side, Side]) -> Comparison:
         """Measure the blocks, show what they say."""
@@ -168,9 +160,11 @@ class _Trial:
 
     def _compare(self, sides: tuple[Side, Side], outputs: Outputs, *, first_launch: int) -> Comparison:
         """The comparison of what was measured; says where it is kept."""
-        path = measure_blocks(sides, outputs, self.ways, self.stop, first_launch=first_launch)
+        run, path = measure_blocks(
+            sides, outputs, self.policy, self.stop, is_quiet=self.is_quiet, first_launch=first_launch
+        )
         say(f"written: {path}")
-        return annotate(compare_sides(reader.read_run(path), self.rule))
+        return annotate(compare_sides(run, self.rule))
 
 
 def _narrowed(side: Side, prompts: frozenset[str]) -> Side:

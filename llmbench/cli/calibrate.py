@@ -12,11 +12,12 @@ from llmbench.analysis.noise import calibration, false_alarms
 from llmbench.cli.messages import complain, say
 from llmbench.cli.options.sides import read_side, single_options
 from llmbench.cli.options.types import Command, check_folder
-from llmbench.cli.run_view import Outputs, Stop, Ways, block_options, measure_blocks
+from llmbench.cli.run_view import block_options, measure_blocks
 from llmbench.errors import ExitCode
+from llmbench.runner.blocks import Stop
 from llmbench.runner.launchers.base import TimeLimits
+from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.run import Outcome, Run
-from llmbench.store import reader
 
 _EXAMPLES = """\b
 Examples:
@@ -70,17 +71,13 @@ def command(  # noqa: PLR0917
     check_folder(output_dir, "--output-dir")
     rule = Rule(thresholds=read_thresholds(threshold))
     side = read_side(ctx, recipe, options, launches=blocks)
-    path = measure_blocks(
+    run, path = measure_blocks(
         (side, side),
         Outputs(folder=output_dir, name=name, overwrite=overwrite),
-        Ways(
-            limits=TimeLimits(load_s=timeout, request_s=timeout),
-            keep_going=keep_going,
-            is_quiet=quiet,
-        ),
+        Policy(limits=TimeLimits(load_s=timeout, request_s=timeout), keep_going=keep_going),
         Stop(budget_s=budget),
+        is_quiet=quiet,
     )
-    run = reader.read_run(path)
     setup = calibration.setup_of_run(run)
     found = calibration.add_session(setup, calibration.session_of(run))
     _show(run, found, false_alarms.false_alarms(found, launches, rule), rule)

@@ -7,11 +7,12 @@ import click
 
 from llmbench.cli.convert import watch_conversion
 from llmbench.cli.options.types import Command, check_folder
-from llmbench.cli.run_view import Outputs, Ways, measure_and_show
+from llmbench.cli.run_view import Display, measure_and_show
 from llmbench.convert.request import ConvertRequest
 from llmbench.models import demo
 from llmbench.models.resolve import find_subject
 from llmbench.runner.launchers.base import TimeLimits
+from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
 from llmbench.store import reader
 from llmbench.workloads import prompts
@@ -71,10 +72,9 @@ def command(num_iters: int, output_dir: Path, quiet: bool) -> int:
         foreign_cpu_limit=1.0,  # a demo shows its numbers; how much others took stands below them
     )
     name = reader.new_id("demo")
-    outputs = Outputs(
-        folder=output_dir, name=name, csv=output_dir / f"{name}.csv", json=output_dir / f"{name}.json"
-    )
-    ways = Ways(limits=TimeLimits(load_s=_LIMIT_S, request_s=_LIMIT_S), is_quiet=quiet)
-    code = measure_and_show((config,), (subject,), outputs, ways)
+    display = Display(csv=output_dir / f"{name}.csv", json=output_dir / f"{name}.json", is_quiet=quiet)
+    policy = Policy(limits=TimeLimits(load_s=_LIMIT_S, request_s=_LIMIT_S))
+    outputs = Outputs(folder=output_dir, name=name)
+    code = measure_and_show((config,), (subject,), outputs, policy=policy, display=display)
     _show_texts(output_dir / f"{name}.jsonl")
     return code

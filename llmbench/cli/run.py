@@ -12,8 +12,7 @@ from llmbench.cli.messages import say
 from llmbench.cli.options.resolve import resolve_configurations
 from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters
 from llmbench.cli.options.types import Command, check_folder, check_output
-from llmbench.cli.run_view import Outputs, Ways, measure_and_show
-from llmbench.cli.run_view import resume as go_on
+from llmbench.cli.run_view import Display, measure_and_show, resume_and_show
 from llmbench.errors import InputError
 from llmbench.models.resolve import Subject
 from llmbench.runner import plan, session
@@ -62,24 +61,21 @@ def command(  # noqa: PLR0917
     del recipe  # it has become defaults
     check_output(report, "-r")
     check_output(report_json, "-rj")
-    outputs = Outputs(folder=output_dir, name=name, csv=report, json=report_json, overwrite=overwrite)
-    ways = Ways(
-        limits=TimeLimits(load_s=timeout, request_s=timeout),
-        order_seed=options["seed"] if order == "random" else None,
-        keep_going=keep_going,
-        is_strict=strict,
-        is_quiet=quiet,
-    )
+    limits = TimeLimits(load_s=timeout, request_s=timeout)
+    policy = session.Policy(limits=limits, keep_going=keep_going, must_split=strict)
+    display = Display(csv=report, json=report_json, is_quiet=quiet, is_strict=strict)
     if resume is not None:
         _check_resume(ctx)
-        return go_on(resume, outputs, ways, model=options["model"], salvage=salvage)
+        return resume_and_show(resume, output_dir, policy, display, model=options["model"], salvage=salvage)
     check_folder(output_dir, "--output-dir")
     subjects, cells = resolve_configurations(_without_recipe_prompts(ctx, options))
+    planned = plan.plan_launches(cells, seed=options["seed"] if order == "random" else None)
     if dry_run:
-        return _describe(cells, subjects, output_dir, ways)
+        return _describe(cells, subjects, planned, output_dir)
     if len(cells) > 1:
         default_launcher().check(cells, limit_s=timeout)
-    return measure_and_show(cells, subjects, outputs, ways)
+    outputs = session.Outputs(folder=output_dir, name=name, overwrite=overwrite)
+    return measure_and_show(cells, subjects, outputs, policy=policy, display=display, planned=planned)
 
 
 def _without_recipe_prompts(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
@@ -105,9 +101,13 @@ def _check_resume(ctx: click.Context) -> None:
         )
 
 
-def _describe(cells: tuple[RunConfig, ...], subjects: Sequence[Subject], folder: Path, ways: Ways) -> int:
+def _describe(
+    cells: tuple[RunConfig, ...],
+    subjects: Sequence[Subject],
+    planned: Sequence[plan.PlannedLaunch],
+    folder: Path,
+) -> int:
     """Say what would be measured, in which order, and how long it would take, about."""
-    planned = plan.plan_launches(cells, seed=ways.order_seed)
     distinctions = distinguish(cells)
     for launch in planned:
         config = cells[launch.cell]

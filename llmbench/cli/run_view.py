@@ -1,18 +1,17 @@
-"""What ``run`` and ``demo`` share: measure, keep, show, and say how it ended."""
+"""What the commands that measure show while a run goes on, and at its end."""
 
 import contextlib
 import dataclasses
-import itertools
 import shlex
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import click
 
 from llmbench.analysis import report
-from llmbench.analysis.comparison.paired_run import SIDES, compare_sides, finished_blocks, is_narrow
+from llmbench.analysis.comparison.paired_run import SIDES, compare_sides, finished_blocks
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, distinguish
 from llmbench.cli.messages import complain, say, shown, warn
@@ -24,63 +23,136 @@ from llmbench.models.resolve import Subject
 from llmbench.render.terminal import run_log
 from llmbench.render.terminal.live import LiveLine
 from llmbench.render.text import change, load_time
-from llmbench.runner import plan, session
-from llmbench.runner.launchers.base import LaunchEvent, TimeLimits
-from llmbench.runner.plan import PlannedLaunch
-from llmbench.runner.resume import find_resumption
+from llmbench.runner import session
+from llmbench.runner.blocks import Stop
+from llmbench.runner.plan import PlannedLaunch, plan_launches
+from llmbench.runner.session import Outputs, Policy, RunBegun, RunFileRead, SessionEvent
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Outcome, Run
 from llmbench.store import reader
-from llmbench.store.events import Header, LaunchEnded, LaunchStarted
-from llmbench.store.writer import RunFile
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Outputs:
-    """Where results go: the run file's folder and name, and reports in llm_bench's layouts."""
-
-    folder: Path
-    name: str | None = None
-    csv: Path | None = None
-    json: Path | None = None
-    overwrite: bool = False
+from llmbench.store.events import LaunchEnded, LaunchStarted
 
 
 class View:
-    """What a person sees while a run goes on."""
+    """What every such command shows of a run: the live line, failures, and after an interruption how to go on.
 
-    def __init__(self, live: LiveLine, cells: Sequence[RunConfig], *, is_quiet: bool) -> None:
-        self._live = live
-        self._cells = cells
+    *path* is the run file, once it is open; *salvage* says to read around damaged lines of it.
+    """
+
+    def __init__(self, *, is_quiet: bool, salvage: bool = False) -> None:
+        self.path: Path
+        self._is_begun = False
         self._is_quiet = is_quiet
-        self._config = cells[0]
-        self._cells_shown: set[int] = set()
-        self._apart = [
-            "".join(f", {name}={value or 'not set'}" for name, value in settings.items())
-            for settings in report.distinguish(cells)
-        ]
+        self._salvage = salvage
+        self._live = LiveLine(0, is_shown=False)
+        self._leaving = contextlib.ExitStack()
+        self._configurations: Sequence[RunConfig] = ()
+        self._config: RunConfig
 
-    def show(self, event: LaunchEvent) -> None:
-        """One event, as lines on standard output and on the live line."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._leaving.close()
+        if error is None or isinstance(error, Exception) or not self._is_begun or not self.path.exists():
+            return
+        run = reader.read_run(self.path, salvage=self._salvage)
+        if session.is_empty(run):
+            return
+        kept = sum(len(launch.measurements) for launch in run.launches)
+        click.echo(shown(f"{kept} measurements are kept in {self.path}"), err=True)
+        self._interrupted(run, self.path)
+
+    def show(self, event: SessionEvent) -> None:
+        """Show one event of the session."""
         match event:
+            case RunBegun():
+                self._begin(event)
             case LaunchStarted():
-                self._config = self._cells[event.configuration]
-                self._say(
-                    f"launch {event.launch + 1}{self._apart[event.configuration]}: "
-                    f"loaded in {load_time(event.load_s or 0.0, event.model_cache)}"
-                )
-                if event.configuration not in self._cells_shown:
-                    self._say(*run_log.effective_lines(event.effective, self._config))
-                    self._say(*run_log.pinning_lines(event.pinned, event.effective.split))
-                self._cells_shown.add(event.configuration)
+                self._config = self._configurations[event.configuration]
+                self._loaded(event)
             case Measurement():
                 self._live.measured(event, self._config)
-                self._say(*run_log.request_lines(event, self._config))
-            case LaunchEnded(failure=failure) if failure is not None:
-                complain(f"launch {event.launch + 1}: {failure.message}")
-                for line in failure.log[-5:]:
-                    click.echo(shown(f"  | {click.unstyle(line)}"), err=True)
+                self._measured(event)
+            case LaunchEnded(failure=failure):
+                if failure is not None:
+                    complain(f"launch {event.launch + 1}: {failure.message}")
+                    for line in failure.log[-5:]:
+                        click.echo(shown(f"  | {click.unstyle(line)}"), err=True)
+                self._ended()
+
+    def _begin(self, event: RunBegun) -> None:
+        self.path, self._is_begun = event.path, True
+        self._configurations = event.configurations
+        self._live = self._leaving.enter_context(LiveLine(event.requests, is_shown=not self._is_quiet))
+        self._live.say("loading the model")
+
+    def _loaded(self, event: LaunchStarted) -> None:
+        """Say what is to be said of a launch that has begun."""
+
+    def _measured(self, measurement: Measurement) -> None:
+        """Say what is to be said of a request."""
+
+    def _ended(self) -> None:
+        """Say what is to be said when a launch has ended."""
+
+    def _interrupted(self, run: Run, path: Path) -> None:  # noqa: ARG002  others show the run
+        """Say how to go on with an interrupted run."""
+        click.echo(shown(f"go on with: llmbench run --resume {shlex.quote(str(path))}"), err=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Display:
+    """How a run is shown: reports in llm_bench's layouts beside the table, the table only, and if doubts fail it."""
+
+    csv: Path | None = None
+    json: Path | None = None
+    is_quiet: bool = False
+    is_strict: bool = False
+
+
+class _RunView(View):
+    """What ``run`` and ``demo`` show: every request."""
+
+    def __init__(self, display: Display, *, salvage: bool = False) -> None:
+        super().__init__(is_quiet=display.is_quiet, salvage=salvage)
+        self._display = display
+        self._cells_shown: set[int] = set()
+        self._apart: Sequence[str] = ()
+
+    def show(self, event: SessionEvent) -> None:
+        """Show one event of the session; of a run file that is read, what was left out."""
+        if isinstance(event, RunFileRead):
+            warn(*event.warnings)
+            if event.is_complete:
+                click.echo(shown(f"{event.path} is complete; nothing is left to do"), err=True)
+        super().show(event)
+
+    def _begin(self, event: RunBegun) -> None:
+        super()._begin(event)
+        self._apart = [
+            "".join(f", {name}={value or 'not set'}" for name, value in settings.items())
+            for settings in distinguish(event.configurations)
+        ]
+
+    def _loaded(self, event: LaunchStarted) -> None:
+        loading = load_time(event.load_s or 0.0, event.model_cache)
+        self._say(f"launch {event.launch + 1}{self._apart[event.configuration]}: loaded in {loading}")
+        if event.configuration not in self._cells_shown:
+            self._say(*run_log.effective_lines(event.effective, self._config))
+            self._say(*run_log.pinning_lines(event.pinned, event.effective.split))
+        self._cells_shown.add(event.configuration)
+
+    def _measured(self, measurement: Measurement) -> None:
+        self._say(*run_log.request_lines(measurement, self._config))
+
+    def _interrupted(self, run: Run, path: Path) -> None:
+        super()._interrupted(run, path)
+        with contextlib.suppress(OSError):
+            show_run(run, path, self._display)
 
     def _say(self, *texts: str) -> None:
         if self._is_quiet:
@@ -92,128 +164,46 @@ class View:
             self._live.above(shown(text))
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Ways:
-    """How a run goes: its limits, whether it goes on after a failed launch, what it says and what it fails on.
-
-    *order_seed* shuffles the launches of a round; ``None`` keeps the order given.
-    """
-
-    limits: TimeLimits
-    order_seed: int | None = None
-    keep_going: bool = False
-    is_strict: bool = False
-    is_quiet: bool = False
-
-
 def measure_and_show(
-    cells: tuple[RunConfig, ...], subjects: Sequence[Subject], outputs: Outputs, ways: Ways
-) -> int:
-    """Measure some configurations, each of its model, write everything, show the table; the exit code.
-
-    What was measured stays in the run file whatever ends the run; a file without a measurement is removed.
-    """
-    check_places(cells, is_strict=ways.is_strict)
-    session.check_paths(cells, outputs.folder)
-    header = session.new_header(cells, subjects, name=outputs.name)
-    path = session.run_file_path(header, outputs.folder)
-    with RunFile.create(path, header, overwrite=outputs.overwrite) as file, contextlib.ExitStack() as undo:
-        undo.callback(_remove_if_empty, path)
-        planned = plan.plan_launches(cells, seed=ways.order_seed)
-        code = _measure_into(file, cells, planned, subjects=subjects, outputs=outputs, ways=ways)
-        undo.pop_all()
-    return code
-
-
-def _remove_if_empty(path: Path) -> None:
-    """Remove a run file that tells nothing of any launch."""
-    if is_empty(reader.read_run(path)):
-        path.unlink(missing_ok=True)
-
-
-def resume(
-    path: Path, outputs: Outputs, ways: Ways, *, model: str | None = None, salvage: bool = False
-) -> int:
-    """Go on with a run that was cut short, if configuration, machine and model are the same; the exit code.
-
-    *model* is where its model is now, if it has moved; *salvage* reads around damaged lines.
-    """
-    with RunFile.reopen(path) as file:
-        contents = reader.read_contents(path, salvage=salvage)
-        warn(*contents.warnings)
-        file.measurements = sum(len(launch.measurements) for launch in contents.run.launches)
-        if contents.run.is_complete and not salvage:
-            click.echo(shown(f"{path} is complete; nothing is left to do"), err=True)
-            return run_exit_code(show_run(contents.run, outputs, path), ways)
-        left = find_resumption(contents, model=model)
-        check_places(left.cells, is_strict=ways.is_strict)
-        session.check_paths(left.cells, outputs.folder)
-        for launch in left.aborted:
-            file.append(LaunchEnded(launch=launch, outcome=Outcome.ABORTED))
-        return _measure_into(
-            file,
-            left.cells,
-            left.planned,
-            subjects=left.subjects,
-            outputs=outputs,
-            ways=ways,
-            salvage=salvage,
-        )
-
-
-def _measure_into(
-    file: RunFile,
     cells: tuple[RunConfig, ...],
-    planned: Sequence[plan.PlannedLaunch],
-    *,
     subjects: Sequence[Subject],
     outputs: Outputs,
-    ways: Ways,
+    *,
+    policy: Policy,
+    display: Display,
+    planned: Sequence[PlannedLaunch] | None = None,
+) -> int:
+    """Measure some configurations, each of its model, write everything, show the table; return the exit code."""
+    check_places(cells, is_strict=policy.must_split)
+    with _RunView(display) as view:
+        run = session.measure(
+            cells, models=subjects, outputs=outputs, policy=policy, planned=planned, on_event=view.show
+        )
+    return run_exit_code(show_run(run, view.path, display), is_strict=display.is_strict)
+
+
+def resume_and_show(
+    path: Path,
+    folder: Path,
+    policy: Policy,
+    display: Display,
+    *,
+    model: str | None = None,
     salvage: bool = False,
 ) -> int:
-    """Make the planned launches, each event on the disk before the next; then show and judge the whole run."""
-    events = session.record(
-        file,
-        cells,
-        planned,
-        limits=ways.limits,
-        subjects=subjects,
-        keep_going=ways.keep_going,
-        must_split=ways.is_strict,
-    )
-    total = session.planned_requests(cells, planned)
-    with contextlib.ExitStack() as leaving:
-        leaving.push(lambda _, error, __: _leave(file, outputs, error, salvage=salvage))
-        live = leaving.enter_context(LiveLine(total, is_shown=not ways.is_quiet))
-        leaving.enter_context(contextlib.closing(events))
-        view = View(live, cells, is_quiet=ways.is_quiet)
-        live.say("loading the model")
-        for event in events:
+    """Go on with a run that was cut short, and show the whole; return the exit code. See `session.resume`."""
+    with _RunView(display, salvage=salvage) as view:
+
+        def show(event: SessionEvent) -> None:
+            if isinstance(event, RunBegun):
+                check_places(event.configurations, is_strict=policy.must_split)
             view.show(event)
-    return run_exit_code(show_run(reader.read_run(file.path, salvage=salvage), outputs, file.path), ways)
+
+        run = session.resume(path, model=model, salvage=salvage, folder=folder, policy=policy, on_event=show)
+    return run_exit_code(show_run(run, path, display), is_strict=display.is_strict)
 
 
-def _leave(file: RunFile, outputs: Outputs, error: BaseException | None, *, salvage: bool) -> None:
-    """Show what a run that was interrupted holds, and how to go on with it; other errors speak for themselves."""
-    if error is None or isinstance(error, Exception):
-        return
-    path = file.path
-    run = reader.read_run(path, salvage=salvage)
-    if is_empty(run):
-        return
-    kept = sum(len(launch.measurements) for launch in run.launches)
-    click.echo(shown(f"{kept} measurements are kept in {path}"), err=True)
-    click.echo(shown(f"go on with: llmbench run --resume {shlex.quote(str(path))}"), err=True)
-    with contextlib.suppress(OSError):
-        show_run(run, outputs, path)
-
-
-def is_empty(run: Run) -> bool:
-    """Whether nothing is known of any launch."""
-    return not any(launch.measurements or launch.failure for launch in run.launches)
-
-
-def show_run(run: Run, outputs: Outputs, path: Path) -> Report:
+def show_run(run: Run, path: Path, display: Display) -> Report:
     """The table on standard output, the files that were asked for, and where everything is; the report shown.
 
     Raises OutputError where a file could not be written; the table is shown and the others are written all the same.
@@ -229,7 +219,7 @@ def show_run(run: Run, outputs: Outputs, path: Path) -> Report:
     ):  # rich's answer to a closed standard output, and a full one's
         render_report(summarized, Console())
     written, errors = [path], []
-    for file, write in ((outputs.csv, csv.write_llm_bench_csv), (outputs.json, json.write_llm_bench_json)):
+    for file, write in ((display.csv, csv.write_llm_bench_csv), (display.json, json.write_llm_bench_json)):
         try:
             if file is not None:
                 write(run, file)
@@ -242,7 +232,7 @@ def show_run(run: Run, outputs: Outputs, path: Path) -> Report:
     return summarized
 
 
-def run_exit_code(summarized: Report, ways: Ways) -> ExitCode:
+def run_exit_code(summarized: Report, *, is_strict: bool) -> ExitCode:
     """5 where a launch is missing or a row has nothing that counts; 3 with ``--strict`` where anything is invalid."""
     run = summarized.run
     finished = sum(launch.outcome is Outcome.FINISHED for launch in run.launches)
@@ -256,16 +246,12 @@ def run_exit_code(summarized: Report, ways: Ways) -> ExitCode:
             "can be let count with --foreign-cpu-limit 1"
         )
         codes.add(ExitCode.LAUNCH)
-    if ways.is_strict and any(row.invalid for row in summarized.rows):
+    if is_strict and any(row.invalid for row in summarized.rows):
         codes.add(ExitCode.STRICT)
     return worst(codes)
 
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-LEAST_BLOCKS = 5
-"""Intervals from fewer blocks are narrow by chance too often to stop at."""
-
 
 _OPTIONS = (
     click.option("--budget", type=Duration(), help="Begin no block that would end after so long."),
@@ -287,124 +273,58 @@ def block_options(command: _Command) -> _Command:
     return command
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
-    """When to stop before the last block: after *budget_s* seconds, or when intervals reach at most *until* (a share).
+class _BlockView(View):
+    """What ``ab`` and ``calibrate`` show: the ratio of each block as it ends."""
 
-    ``None`` is never. To stop at a width costs little: of intervals that may stop from five blocks on, 5 to 8 % miss
-    the truth where 5 % should, and the thresholds of the rule come on top.
-    """
+    def __init__(self, *, is_quiet: bool) -> None:
+        super().__init__(is_quiet=is_quiet)
+        self._blocks = 0
 
-    budget_s: float | None = None
-    until: float | None = None
+    def _ended(self) -> None:
+        if self._is_quiet:
+            return
+        run = reader.read_run(self.path)
+        made = finished_blocks(run)
+        if made > self._blocks:
+            last = max(launch.block or 0 for launch in run.launches)
+            launches = tuple(launch for launch in run.launches if launch.block == last)
+            found = compare_sides(dataclasses.replace(run, launches=launches)).primary
+            ratios = ", ".join(f"{METRICS[each.metric].title} {change(each.ratio.ratio)}" for each in found)
+            text = f"block {made} of {run.cells[0].launches}: {ratios or 'nothing that counts'}"
+            click.echo(shown(text), err=True)
+        self._blocks = made
 
-    def is_due(self, run: Run, elapsed_s: float, next_s: float) -> bool:
-        """Whether another block, which will take about *next_s* seconds, is too much or not needed."""
-        if self.budget_s is not None and elapsed_s + next_s > self.budget_s:
-            return True
-        if self.until is None or finished_blocks(run) < LEAST_BLOCKS:
-            return False
-        return is_narrow(compare_sides(run), self.until)
+    def _interrupted(self, run: Run, path: Path) -> None:
+        click.echo(shown(f"compare them with: llmbench report compare {shlex.quote(str(path))}"), err=True)
+        super()._interrupted(run, path)
 
 
 def measure_blocks(
-    sides: Sequence[Side], outputs: Outputs, ways: Ways, stop: Stop, *, first_launch: int = 0
-) -> Path:
-    """Measure the sides in as many blocks as their configurations have launches; the run file.
+    sides: Sequence[Side],
+    outputs: Outputs,
+    policy: Policy,
+    stop: Stop,
+    *,
+    is_quiet: bool,
+    first_launch: int = 0,
+) -> tuple[Run, Path]:
+    """Measure the sides in as many blocks as their configurations have launches; return the run and its file.
 
-    Launches are numbered from *first_launch*, so that those of a second go are others than those of the first. What
-    was measured stays in the file whatever ends it; a file without a measurement is removed.
+    Launches are numbered, and shuffled inside a block, from *first_launch*.
     """
     cells = tuple(side.config for side in sides)
-    check_places(cells, is_strict=ways.is_strict)
-    session.check_paths(cells, outputs.folder)
-    for config in cells:
-        if not config.engine_info.is_simulated:
-            session.check_memory(config.model)
-    header = _header(sides, outputs.name)
-    path = session.run_file_path(header, outputs.folder)
-    with RunFile.create(path, header, overwrite=outputs.overwrite) as file, contextlib.ExitStack() as leaving:
-        leaving.push(lambda _, error, __: _blocks_leave(path, error))
-        planned = _until_due(file, cells, stop, first_launch=first_launch)
-        _blocks_measure_into(file, sides, ways, planned)
-    return path
-
-
-def _header(sides: Sequence[Side], name: str | None) -> Header:
-    """The header of the run, with both models where there are two."""
-    return session.new_header(
-        tuple(side.config for side in sides), [side.subject for side in sides], name=name
-    )
-
-
-def _blocks_measure_into(
-    file: RunFile, sides: Sequence[Side], ways: Ways, planned: Iterator[PlannedLaunch]
-) -> None:
-    """Make the blocks, each event on the disk before the next, and tell of each block as it ends."""
-    cells = tuple(side.config for side in sides)
-    events = session.record(
-        file,
-        cells,
-        planned,
-        limits=ways.limits,
-        subjects=[side.subject for side in sides],
-        keep_going=ways.keep_going,
-        must_split=ways.is_strict,
-    )
-    total = session.planned_requests(cells, plan.plan_launches(cells))
-    with LiveLine(total, is_shown=not ways.is_quiet) as live, contextlib.closing(events):
-        view = View(live, cells, is_quiet=True)
-        live.say("loading the model")
-        told = 0
-        for event in events:
-            view.show(event)
-            if isinstance(event, LaunchEnded) and not ways.is_quiet:
-                told = _tell_block(file, told)
-
-
-def _until_due(
-    file: RunFile, cells: tuple[RunConfig, ...], stop: Stop, *, first_launch: int
-) -> Iterator[PlannedLaunch]:
-    """The launches of block after block, shuffled inside each, until it is time to stop."""
-    began = time.monotonic()
-    longest_s = 0.0
-    launches = plan.plan_launches(cells, seed=cells[0].seed + first_launch)
-    for _, block in itertools.groupby(launches, key=lambda launch: launch.block):
-        block_began = time.monotonic()
-        if longest_s and stop.is_due(reader.read_run(file.path), block_began - began, longest_s):
-            return
-        for launch in block:
-            yield dataclasses.replace(launch, index=first_launch + launch.index)
-        longest_s = max(longest_s, time.monotonic() - block_began)
-
-
-def _tell_block(file: RunFile, told: int) -> int:
-    """A line on standard error for a block that has ended since *told* of them had; how many have."""
-    run = reader.read_run(file.path)
-    made = finished_blocks(run)
-    if made > told:
-        last = max(launch.block or 0 for launch in run.launches)
-        launches = tuple(launch for launch in run.launches if launch.block == last)
-        found = compare_sides(dataclasses.replace(run, launches=launches)).primary
-        ratios = ", ".join(f"{METRICS[each.metric].title} {change(each.ratio.ratio)}" for each in found)
-        said = f"block {made} of {run.cells[0].launches}: {ratios or 'nothing that counts'}"
-        click.echo(shown(said), err=True)
-    return made
-
-
-def _blocks_leave(path: Path, error: BaseException | None) -> None:
-    """After an error remove a run file without a measurement; say of one that was interrupted how to go on."""
-    if error is None:
-        return
-    run = reader.read_run(path)
-    if is_empty(run):
-        path.unlink(missing_ok=True)
-    elif not isinstance(error, Exception):
-        kept = sum(len(launch.measurements) for launch in run.launches)
-        name = shlex.quote(str(path))
-        click.echo(shown(f"{kept} measurements are kept in {path}"), err=True)
-        click.echo(shown(f"compare them with: llmbench report compare {name}"), err=True)
-        click.echo(shown(f"go on with: llmbench run --resume {name}"), err=True)
+    check_places(cells, is_strict=policy.must_split)
+    with _BlockView(is_quiet=is_quiet) as view:
+        run = session.measure(
+            cells,
+            models=[side.subject for side in sides],
+            outputs=outputs,
+            policy=policy,
+            planned=plan_launches(cells, seed=cells[0].seed + first_launch, first_index=first_launch),
+            stop=stop,
+            on_event=view.show,
+        )
+    return run, view.path
 
 
 def describe_block(sides: Sequence[Side]) -> Iterator[str]:

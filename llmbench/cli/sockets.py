@@ -1,11 +1,6 @@
 """``llmbench sockets``: one socket, the other, both, both with tensor parallelism; the speed-up and its proof."""
 
 import contextlib
-import dataclasses
-import itertools
-import shlex
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +13,36 @@ from llmbench.cli.messages import complain, say, shown
 from llmbench.cli.options.resolve import resolve_one
 from llmbench.cli.options.table import option, parse_options
 from llmbench.cli.options.types import Command, Duration, check_folder
-from llmbench.cli.run_view import View, is_empty
+from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode
 from llmbench.machine import topology
 from llmbench.models.resolve import Subject
-from llmbench.render.terminal.live import LiveLine
-from llmbench.runner import plan, session
+from llmbench.runner import session
+from llmbench.runner.blocks import Stop
 from llmbench.runner.launchers.base import TimeLimits
-from llmbench.runner.plan import PlannedLaunch
+from llmbench.runner.plan import plan_launches
 from llmbench.schema.config import RunConfig
-from llmbench.schema.run import Run
 from llmbench.schema.settings import WEIGHT_FORMATS
 from llmbench.store import reader
 from llmbench.store.events import LaunchStarted
-from llmbench.store.writer import RunFile
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Ways:
-    """How the blocks are made: limits of each phase, seconds in all (``None`` is without end), and what is said."""
+class _SocketView(View):
+    """What ``sockets`` shows: each launch as it begins."""
 
-    limits: TimeLimits
-    budget_s: float | None
-    is_quiet: bool
+    def _loaded(self, event: LaunchStarted) -> None:
+        if self._is_quiet or self._live.shares_screen:
+            return
+        config = self._config
+        setup = SocketSetup(
+            cell=event.configuration,
+            kind=speedup.setup_kind(config),
+            sockets=config.sockets,
+            threads=None,
+            proof=None,
+        )
+        block = "" if event.block is None else f"block {event.block + 1} of {config.launches}: "
+        click.echo(shown(f"{block}{setup.name}: loaded in {event.load_s or 0:.1f} s"), err=True)
 
 
 _ONE_FORMAT = click.Choice(WEIGHT_FORMATS, case_sensitive=False)
@@ -110,15 +112,18 @@ def command(
     check_folder(output_dir, "--output-dir")
     subject, base = _base(options)
     cells = speedup.socket_configurations(base, topology.read_topology(), sockets)
-    ways = _Ways(limits=TimeLimits(load_s=timeout, request_s=timeout), budget_s=budget, is_quiet=quiet)
-    header = session.new_header(cells, [subject] * len(cells), name=name)
-    path = session.run_file_path(header, output_dir)
-    session.check_paths(cells, output_dir)
-    with RunFile.create(path, header, overwrite=overwrite) as file, contextlib.ExitStack() as leaving:
-        leaving.push(lambda _, error, __: _leave(path, error))
-        _measure_into(file, cells, subject, ways)
-    summarized = report.summarize_run(reader.read_run(path))
-    _show(summarized, path, is_json=is_json)
+    with _SocketView(is_quiet=quiet) as view:
+        run = session.measure(
+            cells,
+            models=[subject] * len(cells),
+            outputs=session.Outputs(folder=output_dir, name=name, overwrite=overwrite),
+            policy=session.Policy(limits=TimeLimits(load_s=timeout, request_s=timeout), must_split=True),
+            planned=plan_launches(cells, seed=cells[0].seed),
+            stop=Stop(budget_s=budget),
+            on_event=view.show,
+        )
+    summarized = report.summarize_run(run)
+    _show(summarized, view.path, is_json=is_json)
     return _exit_code(summarized)
 
 
@@ -129,65 +134,6 @@ def _base(options: dict[str, Any]) -> tuple[Subject, RunConfig]:
         refusal="sockets measures one configuration; these options make a sweep",
         hint="give one value each",
     )
-
-
-def _measure_into(file: RunFile, cells: tuple[RunConfig, ...], subject: Subject, ways: _Ways) -> None:
-    """Make the blocks, each event on the disk before the next."""
-    planned = plan.plan_launches(cells, seed=cells[0].seed)
-    events = session.record(
-        file,
-        cells,
-        _within(planned, ways.budget_s),
-        limits=ways.limits,
-        subjects=[subject] * len(cells),
-        must_split=True,
-    )
-    total = session.planned_requests(cells, planned)
-    with LiveLine(total, is_shown=not ways.is_quiet) as live, contextlib.closing(events):
-        view = View(live, cells, is_quiet=True)
-        live.say("loading the model")
-        for event in events:
-            view.show(event)
-            if isinstance(event, LaunchStarted) and not ways.is_quiet and not live.shares_screen:
-                _tell(event, cells)
-
-
-def _within(planned: tuple[PlannedLaunch, ...], budget_s: float | None) -> Iterator[PlannedLaunch]:
-    """The launches, block by block, until one more block as long as the longest would not fit; one is always made."""
-    began, longest_s = time.monotonic(), 0.0
-    for _, block in itertools.groupby(planned, key=lambda launch: launch.block):
-        block_began = time.monotonic()
-        if longest_s and budget_s is not None and block_began - began + longest_s > budget_s:
-            return
-        yield from block
-        longest_s = max(longest_s, time.monotonic() - block_began)
-
-
-def _tell(event: LaunchStarted, cells: tuple[RunConfig, ...]) -> None:
-    """A line on standard error for a launch that begins."""
-    config = cells[event.configuration]
-    setup = SocketSetup(
-        cell=event.configuration,
-        kind=speedup.setup_kind(config),
-        sockets=config.sockets,
-        threads=None,
-        proof=None,
-    )
-    block = "" if event.block is None else f"block {event.block + 1} of {config.launches}: "
-    click.echo(shown(f"{block}{setup.name}: loaded in {event.load_s or 0:.1f} s"), err=True)
-
-
-def _leave(path: Path, error: BaseException | None) -> None:
-    """After an error remove a run file without a measurement; say of one that was interrupted how to go on."""
-    if error is None:
-        return
-    run: Run = reader.read_run(path)
-    if is_empty(run):
-        path.unlink(missing_ok=True)
-    elif not isinstance(error, Exception):
-        kept = sum(len(launch.measurements) for launch in run.launches)
-        click.echo(shown(f"{kept} measurements are kept in {path}"), err=True)
-        click.echo(shown(f"go on with: llmbench run --resume {shlex.quote(str(path))}"), err=True)
 
 
 def _show(summarized: Report, path: Path, *, is_json: bool) -> None:

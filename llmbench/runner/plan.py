@@ -30,10 +30,13 @@ class PlannedRequest:
     is_warmup: bool
 
 
-def plan_launches(cells: tuple[RunConfig, ...], *, seed: int | None = None) -> tuple[PlannedLaunch, ...]:
-    """Every cell's launches in rounds, one of each cell a round; shuffled inside a round by *seed*.
+def plan_launches(
+    cells: tuple[RunConfig, ...], *, seed: int | None = None, first_index: int = 0
+) -> tuple[PlannedLaunch, ...]:
+    """Return every cell's launches in rounds, one of each cell per round; shuffled inside a round by *seed*.
 
-    Rounds keep a slow drift of the machine from falling on one cell. ``None`` keeps the order given.
+    Rounds keep a slow drift of the machine from falling on one cell. ``None`` keeps the order given. Launches are
+    numbered from *first_index*, so that those of a confirmation differ from those of the run it confirms.
     """
     shuffle = random.Random(seed).shuffle if seed is not None else None  # noqa: S311  an order, not a secret
     order: list[tuple[int, int]] = []
@@ -43,7 +46,8 @@ def plan_launches(cells: tuple[RunConfig, ...], *, seed: int | None = None) -> t
             shuffle(block)
         order += [(turn, cell) for cell in block]
     return tuple(
-        PlannedLaunch(index=index, cell=cell, block=turn) for index, (turn, cell) in enumerate(order)
+        PlannedLaunch(index=index, cell=cell, block=turn)
+        for index, (turn, cell) in enumerate(order, first_index)
     )
 
 

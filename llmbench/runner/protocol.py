@@ -1,12 +1,27 @@
-"""What a launcher and a worker say to each other: one JSON line a message, a reply to each command."""
+"""What a process and its parent agree on: environment, death, how its end is named, and a worker's messages.
+
+A message of a worker is one JSON line; a reply follows each command. Steps of a conversion share the rest.
+"""
+
+import ctypes
+import os
+import signal
 
 import msgspec
 
-from llmbench.errors import LlmbenchError, error_from_code
+from llmbench.errors import ExitCode, LlmbenchError, error_from_code
 from llmbench.machine.affinity import Binding
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import EffectiveSettings, ModelCache, Pinning, WorkloadSettings
+
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+"""Variables that keep Hugging Face's libraries from the network."""
+
+WITHOUT_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "NNCF_CI": "1"}
+"""Variables that keep libraries from reporting home."""
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Open(msgspec.Struct, tag="open"):
@@ -80,8 +95,20 @@ class Refused(msgspec.Struct, tag="refused"):
 
 
 WorkerCommand = Open | Measure | Check
-Answer = Loaded | Measured | Checked
+Response = Loaded | Measured | Checked
 """What follows from each command, if it is not refused."""
 
-COMMANDS: msgspec.json.Decoder[WorkerCommand] = msgspec.json.Decoder(WorkerCommand)
-REPLIES: msgspec.json.Decoder[Answer | Refused] = msgspec.json.Decoder(Answer | Refused)
+COMMAND_DECODER: msgspec.json.Decoder[WorkerCommand] = msgspec.json.Decoder(WorkerCommand)
+RESPONSE_DECODER: msgspec.json.Decoder[Response | Refused] = msgspec.json.Decoder(Response | Refused)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends; *parent* is that one's process."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the line above
+        os._exit(int(ExitCode.BUG))
+
+
+def signal_name(code: int) -> str | None:
+    """The signal that ended a process with this return code; ``None`` where it ended by itself."""
+    return signal.Signals(-code).name if code < 0 else None

@@ -1,8 +1,10 @@
-"""Measure and keep: what the runner yields goes to the run file before the next request begins."""
+"""Measure, and keep each event on the disk before the next request begins: the only way a run is made."""
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from llmbench._version import __version__
@@ -10,13 +12,17 @@ from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.files.cache import cache_folder
 from llmbench.files.redaction import redact
 from llmbench.machine import cgroup, environment, memory
-from llmbench.models.resolve import Subject
+from llmbench.machine.affinity import Binding
+from llmbench.models.resolve import Subject, check_lengths, complete, find_subject
 from llmbench.runner import pinning, plan
+from llmbench.runner.blocks import Stop, launches_until
 from llmbench.runner.launchers import default_launcher
 from llmbench.runner.launchers.base import Launcher, LaunchEvent, Task, TimeLimits
+from llmbench.runner.plan import PlannedLaunch
+from llmbench.runner.resume import find_resumption
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Outcome
+from llmbench.schema.run import Outcome, Run
 from llmbench.schema.units import format_bytes
 from llmbench.store import events, reader
 from llmbench.store.events import Header, LaunchEnded, RunEnded
@@ -102,47 +108,214 @@ def run_file_path(header: Header, folder: Path) -> Path:
     return folder / f"{name if is_plain else reader.slug(name)}.jsonl"
 
 
-def record(
-    file: RunFile,
-    cells: tuple[RunConfig, ...],
-    planned: Iterable[plan.PlannedLaunch],
-    *,
-    limits: TimeLimits,
-    subjects: Sequence[Subject],
-    keep_going: bool = False,
-    must_split: bool = False,
-    launcher: Launcher | None = None,
-) -> Generator[LaunchEvent]:
-    """Each event after it is on the disk; a failed launch is the last one unless *keep_going*.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Where a run is kept: its folder, and its name (``None``: time, model and a short id)."""
 
-    *subjects* are the models of the cells. The next request begins when the next event is asked for. With *must_split*
-    a launch is refused where tensor parallelism is asked for and splits nothing.
+    folder: Path = Path("reports")
+    name: str | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a run goes: its time limits, and whether it goes on after a failed launch.
+
+    With *must_split* a launch is refused where it has tensor parallelism and the engine splits nothing.
     """
-    launcher = launcher or default_launcher()
-    places = [pinning.find_placement(config) for config in cells]
-    for config in cells:
-        check_quota(config)
-    for model in {config.model for config in cells if not config.engine_info.is_simulated}:
-        check_memory(model)
-    for launch in planned:
-        task = Task(
-            planned=launch,
-            config=cells[launch.cell],
-            limits=limits,
-            context_tokens=subjects[launch.cell].context_tokens,
-            binding=places[launch.cell].binding,
-            must_split=must_split,
-        )
-        has_failed = False
-        for observed in launcher.launch(task):
-            event = _mark(observed, subjects[launch.cell].faults)
-            file.append(event)
-            yield event
-            has_failed = isinstance(event, LaunchEnded) and event.outcome is Outcome.FAILED
-        if has_failed and not keep_going:
-            break
-    else:
+
+    limits: TimeLimits = TimeLimits()  # noqa: RUF009  it is frozen
+    keep_going: bool = False
+    must_split: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFileRead:
+    """A run file to go on with was read: a sentence on each line left out, and whether nothing is left to do."""
+
+    path: Path
+    warnings: Sequence[str]
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunBegun:
+    """A run file is open, and launches of so many *requests* follow."""
+
+    path: Path
+    configurations: tuple[RunConfig, ...]
+    requests: int
+
+
+SessionEvent = RunFileRead | RunBegun | LaunchEvent
+OnEvent = Callable[[SessionEvent], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What is to be measured and how; *aborted* are launches of a resumed run whose end is still to be written."""
+
+    configurations: tuple[RunConfig, ...]
+    models: Sequence[Subject]
+    planned: Sequence[PlannedLaunch]
+    policy: Policy
+    launcher: Launcher
+    stop: Stop
+    on_event: OnEvent
+    aborted: Sequence[int] = ()
+
+    def check(self, folder: Path) -> tuple[Binding, ...]:
+        """Return the pinning of each configuration; refuse, before anything is loaded, what cannot work."""
+        check_paths(self.configurations, folder)
+        bindings = tuple(pinning.find_placement(config).binding for config in self.configurations)
+        for config in self.configurations:
+            check_quota(config)
+        for model in {config.model for config in self.configurations if not config.engine_info.is_simulated}:
+            check_memory(model)
+        return bindings
+
+    def measure_into(self, file: RunFile, bindings: Sequence[Binding]) -> None:
+        """Make the launches; a failed one is the last unless the policy says otherwise."""
+        requests = planned_requests(self.configurations, self.planned)
+        self.on_event(RunBegun(path=file.path, configurations=self.configurations, requests=requests))
+        for index in self.aborted:
+            file.append(LaunchEnded(launch=index, outcome=Outcome.ABORTED))
+        for launch in launches_until(self.stop, self.planned, lambda: reader.read_run(file.path)):
+            task = Task(
+                planned=launch,
+                config=self.configurations[launch.cell],
+                limits=self.policy.limits,
+                context_tokens=self.models[launch.cell].context_tokens,
+                binding=bindings[launch.cell],
+                must_split=self.policy.must_split,
+            )
+            if not self._measure_launch(file, task) and not self.policy.keep_going:
+                return
         file.append(RunEnded(ended_at=events.utc_now()))
+
+    def _measure_launch(self, file: RunFile, task: Task) -> bool:
+        """Make one launch, each event on the disk before the next is requested; return whether it finished."""
+        is_finished = True
+        with contextlib.closing(self.launcher.launch(task)) as observed:
+            for event in observed:
+                kept = _mark(event, self.models[task.planned.cell].faults)
+                file.append(kept)
+                self.on_event(kept)
+                is_finished = not (isinstance(kept, LaunchEnded) and kept.outcome is Outcome.FAILED)
+        return is_finished
+
+
+def measure(
+    configurations: Sequence[RunConfig],
+    *,
+    outputs: Outputs | None = None,
+    policy: Policy | None = None,
+    launcher: Launcher | None = None,
+    models: Sequence[Subject] | None = None,
+    planned: Sequence[PlannedLaunch] | None = None,
+    stop: Stop | None = None,
+    on_event: OnEvent | None = None,
+) -> Run:
+    """Measure configurations launch by launch, and return the run as its file holds it.
+
+    *models* are those of the configurations, found here where they are not given. *planned* are the launches, all of
+    the configurations' in rounds by default; *stop* may end them early, block by block. *on_event* sees each event once
+    it is on the disk. What was measured stays in the file whatever ends the run; one without a measurement is removed.
+
+    Raises:
+        LlmbenchError: what cannot be measured, before anything is loaded or by a worker; a failed launch is no error.
+    """
+    outputs = outputs or Outputs()
+    cells, models = _find_models(configurations) if models is None else (tuple(configurations), models)
+    work = _Work(
+        configurations=cells,
+        models=models,
+        planned=plan.plan_launches(cells) if planned is None else planned,
+        policy=policy or Policy(),
+        launcher=launcher or default_launcher(),
+        stop=stop or Stop(),
+        on_event=on_event or _ignore,
+    )
+    bindings = work.check(outputs.folder)
+    header = new_header(cells, models, name=outputs.name)
+    path = run_file_path(header, outputs.folder)
+    with RunFile.create(path, header, overwrite=outputs.overwrite) as file, contextlib.ExitStack() as undo:
+        undo.callback(_remove_if_empty, path)
+        work.measure_into(file, bindings)
+        undo.pop_all()
+        return reader.read_run(path)
+
+
+def resume(
+    path: Path,
+    *,
+    model: str | None = None,
+    salvage: bool = False,
+    folder: Path = Path("reports"),
+    policy: Policy | None = None,
+    launcher: Launcher | None = None,
+    on_event: OnEvent | None = None,
+) -> Run:
+    """Go on with a run that was cut short, if configuration, machine and model are the same; return the whole run.
+
+    *model* is where its model is now, if it has moved; *salvage* reads around damaged lines. *folder* is where, beside
+    the cache, the engine may write.
+
+    Raises:
+        InputError: the file cannot be read or is in use, or its launches could not be pooled with new ones.
+    """
+    on_event = on_event or _ignore
+    with RunFile.reopen(path) as file:
+        contents = reader.read_contents(path, salvage=salvage)
+        is_complete = contents.run.is_complete and not salvage
+        file.measurements = sum(len(launch.measurements) for launch in contents.run.launches)
+        on_event(RunFileRead(path=path, warnings=contents.warnings, is_complete=is_complete))
+        if is_complete:
+            return contents.run
+        left = find_resumption(contents, model=model)
+        work = _Work(
+            configurations=left.cells,
+            models=left.subjects,
+            planned=left.planned,
+            policy=policy or Policy(),
+            launcher=launcher or default_launcher(),
+            stop=Stop(),
+            on_event=on_event,
+            aborted=left.aborted,
+        )
+        bindings = work.check(folder)
+        work.measure_into(file, bindings)
+        return reader.read_run(path, salvage=salvage)
+
+
+def _ignore(_event: SessionEvent) -> None:
+    pass
+
+
+def _find_models(configurations: Sequence[RunConfig]) -> tuple[tuple[RunConfig, ...], Sequence[Subject]]:
+    """Return the configurations with the paths of their models, and each model with what is loaded beside it."""
+    cells, models = [], []
+    for config in configurations:
+        model = find_subject(
+            config.model,
+            engine=config.engine,
+            is_verified=config.is_verified,
+            weight_format=config.weight_format,
+        )
+        cells.append(dataclasses.replace(config, model=model.path, weight_format=model.weight_format))
+        models.append(complete(model, cells[-1]))
+        check_lengths(cells[-1], model.context_tokens)
+    return tuple(cells), models
+
+
+def is_empty(run: Run) -> bool:
+    """Return whether nothing is known of any launch."""
+    return not any(launch.measurements or launch.failure for launch in run.launches)
+
+
+def _remove_if_empty(path: Path) -> None:
+    if is_empty(reader.read_run(path)):
+        path.unlink(missing_ok=True)
 
 
 def _mark(event: LaunchEvent, faults: tuple[str, ...]) -> LaunchEvent:

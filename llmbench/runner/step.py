@@ -22,8 +22,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from llmbench.errors import LaunchError, LlmbenchError, OutputError
-from llmbench.runner import child as children
-from llmbench.runner.protocol import Refused
+from llmbench.runner.protocol import OFFLINE, WITHOUT_TELEMETRY, Refused, die_with_parent, signal_name
 from llmbench.schema.progress import Progress, ProgressCallback
 from llmbench.schema.units import format_bytes
 
@@ -33,7 +32,7 @@ _NO_SPACE = re.compile(r"No space left on device|iostream error", re.IGNORECASE)
 _PERCENT = re.compile(r"^(?P<label>\w[^:━|│]{2,60}?)[\s:.…]*(?:[━╸╺ ]+|\s)(?P<percent>\d{1,3})%")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _QUIET = {
-    **children.WITHOUT_TELEMETRY,
+    **WITHOUT_TELEMETRY,
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
     "PYTHONWARNINGS": "ignore",
@@ -66,7 +65,7 @@ def run_step(
     """
     scratch = folder / ".tmp"
     scratch.mkdir(exist_ok=True)
-    environment = {**os.environ, **_QUIET, **({} if is_online else children.OFFLINE), "TMPDIR": str(scratch)}
+    environment = {**os.environ, **_QUIET, **({} if is_online else OFFLINE), "TMPDIR": str(scratch)}
     with tempfile.TemporaryFile(dir=scratch) as told:
         child = subprocess.Popen(
             [
@@ -150,7 +149,7 @@ def _failure(code: int, tail: list[str], folder: Path, work: str) -> LlmbenchErr
             f"the {work} could not write below {folder}: {format_bytes(free)} are left there",
             hint=_MAKE_ROOM,
         )
-    name = children.signal_name(code)
+    name = signal_name(code)
     if name is not None:
         hint = "was the memory enough? A smaller model, or swap, may help" if name == "SIGKILL" else None
         return LaunchError(f"the process of the {work} was ended by {name}", hint=hint)
@@ -161,7 +160,7 @@ def _failure(code: int, tail: list[str], folder: Path, work: str) -> LlmbenchErr
 def serve(requests: Any, do: Callable[[Any], object]) -> None:
     """Be the child: read one of the *requests*, do it, and leave the answer in the descriptor given."""
     descriptor, parent = (int(argument) for argument in sys.argv[1:3])
-    children.die_with_parent(parent)
+    die_with_parent(parent)
     # importing openvino sends a telemetry event and writes below the home folder unless this is absent
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=requests)

@@ -29,11 +29,9 @@ from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe
 from llmbench.machine.memory import MemoryPhase
 from llmbench.runner import pinning
-from llmbench.runner.child import die_with_parent
 from llmbench.runner.heartbeat import Heartbeat
 from llmbench.runner.protocol import (
-    COMMANDS,
-    Answer,
+    COMMAND_DECODER,
     Check,
     Checked,
     Loaded,
@@ -41,7 +39,9 @@ from llmbench.runner.protocol import (
     Measured,
     Open,
     Refused,
+    Response,
     WorkerCommand,
+    die_with_parent,
 )
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
@@ -166,7 +166,7 @@ class WorkerService:
         self._beat = beat
         self._launch: OpenLaunch | None = None
 
-    def answer(self, command: WorkerCommand) -> Answer:
+    def respond(self, command: WorkerCommand) -> Response:
         """Do what a command says; raises LlmbenchError where it is refused."""
         match command:
             case Open():
@@ -191,14 +191,14 @@ def main() -> None:
     with os.fdopen(commands_fd, "rb") as commands, os.fdopen(replies_fd, "wb") as replies:
         try:
             for line in commands:
-                _send(replies, service.answer(COMMANDS.decode(line)))
+                _send(replies, service.respond(COMMAND_DECODER.decode(line)))
         except LlmbenchError as error:
             _send(replies, Refused.because(error))
     sys.stdout.flush()
     os._exit(0)  # the engine's own tear-down may hang or crash, and nothing is left to lose
 
 
-def _send(replies: IO[bytes], reply: Answer | Refused) -> None:
+def _send(replies: IO[bytes], reply: Response | Refused) -> None:
     replies.write(msgspec.json.encode(reply) + b"\n")
     replies.flush()
 

@@ -6,7 +6,7 @@ import pytest
 import llmbench
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.errors import InputError
-from llmbench.runner.launchers.base import LaunchEvent
+from llmbench.runner.session import SessionEvent
 from llmbench.schema.measurement import Measurement
 
 _CONFIG = llmbench.RunConfig(
@@ -21,7 +21,7 @@ _CONFIG = llmbench.RunConfig(
 
 def test_measure_returns_the_run_that_load_reads(tmp_path: Path) -> None:
     """A run is measured in fresh processes, kept, and the same when it is loaded."""
-    seen: list[LaunchEvent] = []
+    seen: list[SessionEvent] = []
     run = llmbench.measure(_CONFIG, output_dir=tmp_path, name="mine", on_event=seen.append)
 
     assert run == llmbench.load(tmp_path / "mine.jsonl")

@@ -48,6 +48,7 @@ STAND_ALONE = {
     "render/junit.py": "one file an output format",
     "render/terminal/comparison.py": "one file a screen",
     "render/terminal/history.py": "one file a screen",
+    "runner/blocks.py": "the rules that end a run early: all of a plan that looks at results",
     "runner/heartbeat.py": "shared memory of two processes",
     "store/schema_1.py": "schema 2 is described without its past",
     "schema/progress.py": "converting, fetching and the screen share it",

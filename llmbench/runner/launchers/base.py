@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from llmbench.errors import ExitCode, LaunchError
 from llmbench.machine.affinity import Binding
 from llmbench.runner import plan
-from llmbench.runner.protocol import Answer, Loaded, Measure, Measured, Open, Refused, WorkerCommand
+from llmbench.runner.protocol import Loaded, Measure, Measured, Open, Refused, Response, WorkerCommand
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Failure, Outcome, WorkloadSettings
@@ -74,7 +74,7 @@ class WorkerLostError(Exception):
 class WorkerLink(Protocol):
     """A worker as a launcher reaches it."""
 
-    def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Answer:
+    def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Response:
         """Return the worker's answer to a command.
 
         Raises:
@@ -83,7 +83,7 @@ class WorkerLink(Protocol):
         """
 
 
-def accept(reply: Answer | Refused, *, phase: str, log: Sequence[str] = ()) -> Answer:
+def accept(reply: Response | Refused, *, phase: str, log: Sequence[str] = ()) -> Response:
     """Return an answer; raise the error of a refusal, WorkerLostError where it is that the launch has failed."""
     if not isinstance(reply, Refused):
         return reply
@@ -140,7 +140,7 @@ def _measure(worker: WorkerLink, task: Task, request: plan.PlannedRequest) -> Me
     return _expect(Measured, worker.ask(command, phase=phase, limit_s=task.limits.request_s)).measurement
 
 
-def _expect(kind: type[_Kind], answer: Answer) -> _Kind:
-    if not isinstance(answer, kind):
-        raise LaunchError(f"the worker answered out of turn: {type(answer).__name__}")
-    return answer
+def _expect(kind: type[_Kind], response: Response) -> _Kind:
+    if not isinstance(response, kind):
+        raise LaunchError(f"the worker answered out of turn: {type(response).__name__}")
+    return response

@@ -7,7 +7,15 @@ import msgspec
 from llmbench.engines.scripted import read_script
 from llmbench.errors import InputError, LlmbenchError
 from llmbench.runner.launchers.base import LaunchEvent, Task, accept, launch_events
-from llmbench.runner.protocol import COMMANDS, REPLIES, Answer, Check, Open, Refused, WorkerCommand
+from llmbench.runner.protocol import (
+    COMMAND_DECODER,
+    RESPONSE_DECODER,
+    Check,
+    Open,
+    Refused,
+    Response,
+    WorkerCommand,
+)
 from llmbench.runner.worker import WorkerService
 from llmbench.schema.config import RunConfig
 
@@ -32,22 +40,22 @@ class _InlineWorker:
     def __init__(self) -> None:
         self._service = WorkerService(beat=lambda _tokens, _at_ns: None)
 
-    def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Answer:
+    def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Response:
         """Return the answer to a command; *limit_s* has no effect."""
         del limit_s
         for config in command.configs if isinstance(command, Check) else ():
             _check_engine(config)
         if isinstance(command, Open):
             _check_engine(command.config)
-        reply: Answer | Refused
+        reply: Response | Refused
         try:
-            reply = self._service.answer(COMMANDS.decode(msgspec.json.encode(command)))
+            reply = self._service.respond(COMMAND_DECODER.decode(msgspec.json.encode(command)))
         except LlmbenchError as error:
             reply = Refused.because(error)
-        answer = accept(REPLIES.decode(msgspec.json.encode(reply)), phase=phase)
+        response = accept(RESPONSE_DECODER.decode(msgspec.json.encode(reply)), phase=phase)
         if isinstance(command, Open):
             _check_script(command.config.model)
-        return answer
+        return response
 
 
 def _check_engine(config: RunConfig) -> None:

@@ -20,11 +20,19 @@ import msgspec
 from llmbench.errors import LaunchError
 from llmbench.files.redaction import redact
 from llmbench.machine.memory import Kills
-from llmbench.runner import child
 from llmbench.runner.heartbeat import Heartbeat
 from llmbench.runner.interpreter import worker_command
 from llmbench.runner.launchers.base import LaunchEvent, Task, WorkerLostError, accept, launch_events
-from llmbench.runner.protocol import REPLIES, Answer, Check, Refused, WorkerCommand
+from llmbench.runner.protocol import (
+    OFFLINE,
+    RESPONSE_DECODER,
+    WITHOUT_TELEMETRY,
+    Check,
+    Refused,
+    Response,
+    WorkerCommand,
+    signal_name,
+)
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Failure
 from llmbench.schema.units import seconds_between
@@ -83,8 +91,8 @@ class Worker:
                 start_new_session=True,
                 env={
                     **os.environ,
-                    **child.OFFLINE,
-                    **child.WITHOUT_TELEMETRY,
+                    **OFFLINE,
+                    **WITHOUT_TELEMETRY,
                     "LLMBENCH_LAUNCH": str(launch),
                 },
             )
@@ -92,7 +100,7 @@ class Worker:
             os.close(commands_fd)
             os.close(replies_fd)
 
-    def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Answer:
+    def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Response:
         """Return the worker's answer to a command; see `WorkerLink`."""
         self.phase = phase
         self._heartbeat.clear()
@@ -101,7 +109,7 @@ class Worker:
         line = self._line(limit_s)
         if not line:
             raise WorkerLostError(self._post_mortem())
-        reply = REPLIES.decode(line)
+        reply = RESPONSE_DECODER.decode(line)
         return accept(reply, phase=phase, log=self._tail() if isinstance(reply, Refused) else ())
 
     def _send(self, line: bytes, limit_s: float | None) -> None:
@@ -113,10 +121,10 @@ class Worker:
 
     def _line(self, limit_s: float | None) -> bytes:
         """The next line from the worker; empty if it is gone."""
-        asked_ns = time.perf_counter_ns()
+        requested_ns = time.perf_counter_ns()
         while b"\n" not in self._buffer:
             _, beat_ns = self._heartbeat.last() or (0, 0)
-            silent_s = seconds_between(max(asked_ns, beat_ns), time.perf_counter_ns())
+            silent_s = seconds_between(max(requested_ns, beat_ns), time.perf_counter_ns())
             left_s = None if limit_s is None else max(limit_s - silent_s, 0.0)
             if select.select([self._replies_fd], [], [], left_s)[0]:
                 chunk = os.read(self._replies_fd, 1 << 20)
@@ -167,7 +175,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.end()
             code = self._process.wait()
-        name = child.signal_name(code)
+        name = signal_name(code)
         how = f"was killed by {name}" if name else f"ended with exit code {code}"
         log = self._tail()
         want = self._kills.since() or next((_OUT_OF_MEMORY for line in log if _NO_MEMORY.search(line)), None)

@@ -16,7 +16,7 @@ RunBody = Callable[..., tuple[int, list[Progress]]]
 PREAMBLE = """
 import errno, os, signal, sys, time
 import msgspec
-from llmbench.runner import child
+from llmbench.runner import protocol
 from llmbench.errors import InputError
 
 class Add(msgspec.Struct, tag=True):
