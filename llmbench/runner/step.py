@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ _QUIET = {
     "PYTHONWARNINGS": "ignore",
     "COLUMNS": "160",
 }
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
 class _Done(msgspec.Struct, tag="done"):
@@ -50,14 +50,14 @@ class _Done(msgspec.Struct, tag="done"):
 def run_step(
     module: str,
     request: msgspec.Struct,
-    answer: type[_Answer],
+    answer: type[_Result],
     *,
     folder: Path,
     is_online: bool,
     report: ProgressCallback,
     work: str = "conversion",
     prefix: Sequence[str] = (),
-) -> _Answer:
+) -> _Result:
     """Run the step that *request* asks of *module* in a child process (`step`) and return its *answer*.
 
     *folder* is where the step writes, its temporary files included. *work* is what messages call it, *prefix* stands
@@ -66,28 +66,25 @@ def run_step(
     scratch = folder / ".tmp"
     scratch.mkdir(exist_ok=True)
     environment = {**os.environ, **_QUIET, **({} if is_online else OFFLINE), "TMPDIR": str(scratch)}
-    with tempfile.TemporaryFile(dir=scratch) as told:
-        child = subprocess.Popen(
-            [
-                *prefix,
-                sys.executable,
-                "-P",
-                "-m",
-                "llmbench.runner.step",
-                module,
-                str(told.fileno()),
-                str(os.getpid()),
-            ],
+    with tempfile.TemporaryFile(dir=scratch) as reply_file:
+        step = (sys.executable, "-P", "-m", "llmbench.runner.step", module)
+        with subprocess.Popen(
+            [*prefix, *step, str(reply_file.fileno()), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(told.fileno(),),
+            pass_fds=(reply_file.fileno(),),
             env=environment,
-        )
-        with _ended(child):
-            tail = _converse(child, msgspec.json.encode(request), report)
-        told.seek(0)
-        raw = told.read()
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        ) as child:
+            try:
+                tail = _converse(child, msgspec.json.encode(request).decode(), report)
+            finally:  # leave no child behind, whatever ends the block
+                child.kill()
+        reply_file.seek(0)
+        raw = reply_file.read()
     if not raw:
         raise _failure(child.returncode, tail, folder, work)
     shutil.rmtree(scratch, ignore_errors=True)
@@ -97,48 +94,22 @@ def run_step(
     return msgspec.convert(reply.result, answer)
 
 
-@contextlib.contextmanager
-def _ended(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Leave no child behind, whatever ends the block."""
-    try:
-        yield
-    finally:
-        if child.poll() is None:
-            child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-
-
-def _converse(child: subprocess.Popen[bytes], request: bytes, report: ProgressCallback) -> list[str]:
-    """Send the request, report percentages as they are printed, wait; the last lines that were printed."""
-    assert child.stdin is not None  # noqa: S101  (Popen was asked for pipes)
+def _converse(child: subprocess.Popen[str], request: str, report: ProgressCallback) -> list[str]:
+    """Send the request, report percentages as they are printed, wait; return the last lines that were printed."""
+    assert child.stdin is not None  # noqa: S101  (Popen was requested with pipes)
     assert child.stdout is not None  # noqa: S101
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(BrokenPipeError), child.stdin:
         child.stdin.write(request)
-        child.stdin.close()
     tail: collections.deque[str] = collections.deque(maxlen=40)
-    for line in _lines(child.stdout.fileno()):
-        match = _PERCENT.match(line)
+    for line in child.stdout:  # a carriage return ends one, too
+        text = _COLOURS.sub("", line).strip()
+        match = _PERCENT.match(text)
         if match is None:
-            tail.append(line)
+            tail.append(text)
         else:
             report(Progress(label=match["label"].strip(), share=min(int(match["percent"]), 100) / 100))
     child.wait()
     return list(tail)
-
-
-def _lines(descriptor: int) -> Iterator[str]:
-    """Printed lines as they come, ended by a newline or a carriage return, without colours."""
-    rest = b""
-    while chunk := os.read(descriptor, 1 << 16):
-        *lines, rest = re.split(rb"[\r\n]+", rest + chunk)
-        for line in lines:
-            yield _COLOURS.sub("", line.decode("utf-8", errors="replace")).strip()
-    if rest:
-        yield _COLOURS.sub("", rest.decode("utf-8", errors="replace")).strip()
 
 
 def _failure(code: int, tail: list[str], folder: Path, work: str) -> LlmbenchError:
@@ -164,19 +135,19 @@ def serve(requests: Any, do: Callable[[Any], object]) -> None:
     # importing openvino sends a telemetry event and writes below the home folder unless this is absent
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=requests)
-    told: _Done | Refused
+    reply: _Done | Refused
     try:
-        told = _Done(result=do(request))
+        reply = _Done(result=do(request))
     except LlmbenchError as error:
-        told = Refused.because(error)
+        reply = Refused.because(error)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         traceback.print_exc()
         full = f"no space left on device to write {error.filename}"
-        told = Refused.because(OutputError(full, hint=_MAKE_ROOM))
+        reply = Refused.because(OutputError(full, hint=_MAKE_ROOM))
     with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(told))
+        file.write(msgspec.json.encode(reply))
 
 
 def main() -> None:

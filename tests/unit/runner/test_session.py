@@ -123,9 +123,7 @@ def test_launches_are_made_as_planned(tmp_path: Path) -> None:
     planned = plan.plan_launches(configurations, seed=3, first_index=7)
     run = _measure(tmp_path, *configurations, planned=planned)
 
-    assert [(7 + n, each.cell) for n, each in enumerate(planned)] == [
-        (x.index, x.cell) for x in run.launches
-    ]
+    assert [(7 + n, each.cell) for n, each in enumerate(planned)] == [(x.index, x.cell) for x in run.launches]
 
 
 def test_what_cannot_work_is_refused_before_an_older_file_is_replaced(tmp_path: Path) -> None:
