@@ -112,7 +112,6 @@ def _cells_of(origin: Provenance, run: Run) -> list[int]:
 
 
 def _requests(config: RunConfig) -> Iterator[Prompt]:
-    """The prompt of each request of a launch."""
     for request in plan.plan_requests(config):
         yield config.prompts[request.prompt]
 
@@ -133,7 +132,6 @@ def _request_s(config: RunConfig, prompt: Prompt, rows: Sequence[Row]) -> float:
 
 
 def _unlikeness(one: RunConfig, other: RunConfig) -> int:
-    """In how many ways that matter two configurations differ."""
     names = ("engine", "attention", "threads", "properties", "batch_size", "num_beams", "device")
     return sum(getattr(one, name) != getattr(other, name) for name in names)
 
@@ -150,7 +148,6 @@ def _guessed_s(config: RunConfig, size: int) -> float:
 
 
 def _tokens(prompt: Prompt) -> int:
-    """How long a prompt is, about."""
     said = (*(prompt.earlier or ()), prompt.text or "")
     return prompt.tokens or max(1, sum(map(len, said)) // _CHARACTERS_PER_TOKEN)
 

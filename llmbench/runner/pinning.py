@@ -48,7 +48,6 @@ def find_placement(config: RunConfig, *, root: Path = Path("/")) -> PinnedPlace:
 
 
 def _sockets(machine: Topology, cpus: Collection[int]) -> tuple[int, ...]:
-    """The sockets that some CPUs sit on, ascending."""
     return tuple(sorted({cpu.socket for cpu in machine.cpus if cpu.number in set(cpus)}))
 
 

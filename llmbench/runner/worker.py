@@ -45,7 +45,7 @@ from llmbench.runner.protocol import (
 )
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import ModelCache, Split
+from llmbench.schema.run import EffectiveSettings, ModelCache, Split
 from llmbench.schema.units import seconds_between
 from llmbench.workloads.base import LaunchContext, find_workload
 
@@ -72,17 +72,25 @@ class OpenLaunch:
         phase = MemoryPhase.start()
         start_ns = time.perf_counter_ns()
         self.session = engine.open(self.config)
-        self.load_s = seconds_between(start_ns, time.perf_counter_ns())
-        self.memory = phase.stop()
-        self.model_cache = cache.state(self.session.effective.properties)
+        load_s = seconds_between(start_ns, time.perf_counter_ns())
+        memory = phase.stop()
+        model_cache = cache.state(self.session.effective.properties)
         changes = check_effective(self.config, self.session.effective)
-        if self.model_cache is ModelCache.REFUSED:
+        if model_cache is ModelCache.REFUSED:
             changes = (*changes, compiled.REFUSED)
-        self.effective = dataclasses.replace(
+        effective = dataclasses.replace(
             self.session.effective, notes=(*self.session.effective.notes, *changes), split=split
         )
+        self._threads = _engine_threads(effective)
         pinning.check_threads(self.config, self._topology, self._threads)
-        self.pinned = dataclasses.replace(pinned, pages=placement.read_pages())
+        self.loaded = Loaded(
+            load_s=load_s,
+            memory=memory,
+            effective=effective,
+            pinned=dataclasses.replace(pinned, pages=placement.read_pages()),
+            versions=environment.versions(),
+            model_cache=model_cache,
+        )
         self._work = find_workload(command.workload.kind).open(
             self.config,
             self.session,
@@ -90,26 +98,7 @@ class OpenLaunch:
             command.workload.parameters,
         )
 
-    @property
-    def loaded(self) -> Loaded:
-        """What is known of the model once it is loaded."""
-        return Loaded(
-            load_s=self.load_s,
-            memory=self.memory,
-            effective=self.effective,
-            pinned=self.pinned,
-            versions=environment.versions(),
-            model_cache=self.model_cache,
-        )
-
-    @property
-    def _threads(self) -> int | None:
-        """The threads that the engine says it uses."""
-        told = self.effective.properties.get("INFERENCE_NUM_THREADS", "")
-        return int(told) if told.isdecimal() and int(told) else None
-
     def _is_last(self, command: Measure) -> bool:
-        """Whether no request comes after this one."""
         last = (self.config.iterations_per_launch - 1, len(self.config.prompts) - 1)
         return (command.iteration, command.prompt) == last
 
@@ -143,6 +132,12 @@ class OpenLaunch:
             energy_j=None if simulated else energy_j,
             **fields,
         )
+
+
+def _engine_threads(effective: EffectiveSettings) -> int | None:
+    """Return how many threads the engine reports; ``None`` where it reports none."""
+    count = effective.properties.get("INFERENCE_NUM_THREADS", "")
+    return int(count) if count.isdecimal() and int(count) else None
 
 
 def _split(config: RunConfig, *, must_split: bool) -> Split | None:

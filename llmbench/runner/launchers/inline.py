@@ -59,7 +59,6 @@ class _InlineWorker:
 
 
 def _check_engine(config: RunConfig) -> None:
-    """Refuse what would run in this process and must not."""
     if not config.engine_info.is_simulated:
         raise InputError(f"the inline launcher runs the scripted engine, not {config.engine}", hint=_HINT)
     if config.interpreter is not None:
@@ -67,7 +66,6 @@ def _check_engine(config: RunConfig) -> None:
 
 
 def _check_script(script: str) -> None:
-    """Refuse a script that would end or block this process."""
     for request, how in sorted(read_script(script).breaks.items()):
         if how != "nan":
             raise InputError(

@@ -201,7 +201,6 @@ class Worker:
         self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
-        """A signal to the worker's group, if anyone is left in it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
