@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.compare import compare as compare_reports
-from llmbench.analysis.comparison.rule import COMPARED, Rule
+from llmbench.analysis.comparison.rule import Rule, compared_metrics
 from llmbench.analysis.report import summarize_run
 from llmbench.runner import session
 from llmbench.runner.launchers.base import Launcher, TimeLimits
@@ -107,4 +107,8 @@ def _without_collections() -> Iterator[None]:
 def compare(base: Record, candidate: Record, rule: Rule | None = None) -> Comparison:
     """Base against candidate, launch against launch; *rule* has the thresholds and what may differ."""
     chosen = rule or Rule()
-    return compare_reports(summarize_run(base, COMPARED), summarize_run(candidate, COMPARED), chosen)
+    reports = [summarize_run(side, compared_metrics(side)) for side in (base, candidate)]
+    return compare_reports(
+        *reports,
+        chosen,
+    )

@@ -135,7 +135,9 @@ def time_per_output_token(m: Measurement) -> float | None:
 
 
 def end_to_end(m: Measurement) -> float | None:
-    """Seconds until the last token."""
+    """Seconds until the last token; until the call returned, where the workload has no tokens."""
+    if not m.sequences:
+        return (m.end_ns - m.start_ns) / NS_PER_S
     sequence = _shown(m)
     return None if sequence is None else (sequence.at_ns[-1] - m.start_ns) / NS_PER_S
 

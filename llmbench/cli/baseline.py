@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmbench.analysis import history
-from llmbench.analysis.comparison.rule import COMPARED
+from llmbench.analysis.comparison.rule import compared_metrics
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.cli.messages import load_run
 from llmbench.errors import InputError
@@ -26,7 +26,7 @@ def find_baseline(name: str, candidate: Report, folder: Path) -> Report:
             raise InputError(
                 f"--baseline {name}: there is no {path}", hint="name a run by its --name, or say latest"
             )
-        return summarize_run(load_run(path), COMPARED)
+        return _summarized(path)
     paths = _newest_first(folder)
     for path in paths:
         with contextlib.suppress(InputError):  # a damaged run is no baseline, and no reason to stop
@@ -57,4 +57,9 @@ def _alike(candidate: Report, path: Path) -> Iterator[Report]:
     setups = [history.setup_of(empty, cell) for cell in range(len(header.cells))]
     wanted = [history.setup_of(candidate, cell) for cell in range(len(candidate.run.cells))]
     if len(setups) == len(wanted) and all(setup in setups for setup in wanted):
-        yield summarize_run(load_run(path), COMPARED)
+        yield _summarized(path)
+
+
+def _summarized(path: Path) -> Report:
+    run = load_run(path)
+    return summarize_run(run, compared_metrics(run))

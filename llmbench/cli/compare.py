@@ -12,7 +12,7 @@ from rich.console import Console
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.compare import compare as compare_reports
 from llmbench.analysis.comparison.paired_run import compare_sides
-from llmbench.analysis.comparison.rule import COMPARED, Rule, read_thresholds
+from llmbench.analysis.comparison.rule import Rule, compared_metrics, read_thresholds
 from llmbench.analysis.history import setup_of
 from llmbench.analysis.noise import calibration, estimate
 from llmbench.analysis.report import summarize_run
@@ -117,7 +117,7 @@ def compare_all(
     """Compare each candidate with its base: the baseline named, else the first run; a run alone against itself."""
     if baseline is None and len(runs) == 1:
         return [annotate(compare_sides(runs[0], rule))]
-    reports = [summarize_run(run, COMPARED) for run in runs]
+    reports = [summarize_run(run, compared_metrics(run)) for run in runs]
     if baseline is not None:
         found = [(find_baseline(baseline, each, folder), each) for each in reports]
     else:

@@ -13,7 +13,7 @@ from llmbench.analysis.comparison import change, differences, pairing
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.differences import Difference
 from llmbench.analysis.comparison.pairing import Couple
-from llmbench.analysis.comparison.rule import COMPARED, PRIMARY, Rule, Verdict
+from llmbench.analysis.comparison.rule import Rule, Verdict, compared_metrics
 from llmbench.analysis.output_agreement import Agreement, CellPrompt
 from llmbench.analysis.report import Report, Row
 
@@ -131,6 +131,8 @@ def compare(
         is_paired=is_paired,
         is_valid=base.is_valid and candidate.is_valid,
         blocks=(_blocks(base), _blocks(candidate)) if is_paired else ({}, {}),
+        names=compared_metrics(base.run),
+        primary=base.run.workload.primary_metrics,
     )
     pairs = [judge.pair(_guarded(couple, mismatches)) for couple in found.couples]
     return Comparison(
@@ -138,7 +140,9 @@ def compare(
         candidate=candidate,
         rule=rule,
         pairs=_alarmed(pairs, rule),
-        means=_alarmed_means([judge.mean(group, base.distinctions) for group in _by_cell(pairs)], rule),
+        means=_alarmed_means(
+            [judge.mean(group, base.distinctions) for group in _by_cell(pairs)], rule, len(judge.primary)
+        ),
         unpaired=found.unpaired,
         mismatches=mismatches,
         changes=differences.changes(base.run, candidate.run),
@@ -155,10 +159,12 @@ class _Judge:
     is_paired: bool
     is_valid: bool
     blocks: tuple[Mapping[int, int], Mapping[int, int]]
+    names: tuple[str, ...]
+    primary: tuple[str, ...]
 
     def pair(self, couple: Couple) -> Pair:
         """The changes of every metric that both rows have."""
-        changes = () if couple.reasons else self._changes(COMPARED, [couple.base], [couple.candidate])
+        changes = () if couple.reasons else self._changes(self.names, [couple.base], [couple.candidate])
         reasons = couple.reasons or (() if changes else ("a side has no valid request",))
         return Pair(base=couple.base, candidate=couple.candidate, changes=changes, reasons=reasons)
 
@@ -167,7 +173,9 @@ class _Judge:
         return Mean(
             prompts=len(group),
             settings=distinctions[group[0].base.cell],
-            changes=self._changes(PRIMARY, [pair.base for pair in group], [pair.candidate for pair in group]),
+            changes=self._changes(
+                self.primary, [pair.base for pair in group], [pair.candidate for pair in group]
+            ),
         )
 
     def _changes(
@@ -184,7 +192,7 @@ class _Judge:
                         name,
                         before,
                         after,
-                        threshold=self.rule.thresholds[name],
+                        threshold=self.rule.threshold_of(name),
                         is_paired=self.is_paired,
                         is_valid=self.is_valid,
                     )
@@ -227,9 +235,9 @@ def _alarmed(pairs: Sequence[Pair], rule: Rule) -> tuple[Pair, ...]:
     )
 
 
-def _alarmed_means(means: Sequence[Mean], rule: Rule) -> tuple[Mean, ...]:
+def _alarmed_means(means: Sequence[Mean], rule: Rule, metrics: int) -> tuple[Mean, ...]:
     """The means with their alarms: the other half of the error, shared out evenly."""
-    error = rule.mean_error(len(means))
+    error = rule.mean_error(len(means), metrics)
     return tuple(
         dataclasses.replace(
             mean,

@@ -26,10 +26,11 @@ def is_foreign(run: Run) -> bool:
 
 
 def mismatches(base: Run, candidate: Run) -> tuple[Difference, ...]:
-    """What must match and does not: the CPU model and the source model, where both sides tell them."""
+    """Return what must match and does not: the CPU and the source model, where both are recorded, and the workload."""
     pairs = (
         ("cpu", base.environment.cpu_model, candidate.environment.cpu_model),
         ("model", _source_model(base), _source_model(candidate)),
+        ("workload", base.workload.kind, candidate.workload.kind),
     )
     return tuple(
         Difference(name=name, base=before, candidate=after)

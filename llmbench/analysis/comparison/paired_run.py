@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, compare
-from llmbench.analysis.comparison.rule import COMPARED, Rule, Verdict
+from llmbench.analysis.comparison.rule import Rule, Verdict, compared_metrics
 from llmbench.analysis.report import summarize_run
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
@@ -53,7 +53,12 @@ def compare_sides(run: Run, rule: Rule | None = None) -> Comparison:
     base, candidate = split_sides(run)
     rule = rule or Rule()
     rule = dataclasses.replace(rule, vary=rule.vary | _varied(base, candidate))
-    found = compare(summarize_run(base, COMPARED), summarize_run(candidate, COMPARED), rule, is_paired=True)
+    reports = [summarize_run(side, compared_metrics(side)) for side in (base, candidate)]
+    found = compare(
+        *reports,
+        rule,
+        is_paired=True,
+    )
     return dataclasses.replace(found, remark=_remark(run))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from llmbench.analysis.metrics import METRICS, find_metric
 from llmbench.errors import InputError
+from llmbench.schema.run import Run
 
 COMPARED = tuple(name for name, metric in METRICS.items() if metric.is_compared)
 """The metrics that have a verdict; all are better lower."""
@@ -17,7 +18,13 @@ PRIMARY = tuple(name for name, metric in METRICS.items() if metric.is_primary)
 MAY_VARY = ("model", "input_tokens", "output_tokens", "batch_size", "generation")
 """What ``--vary`` lifts; the CPU never varies."""
 
+_DEFAULT_SHARE = 0.03
 _THRESHOLD = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>%|ms)")
+
+
+def compared_metrics(run: Run) -> tuple[str, ...]:
+    """Return the metrics of a run that have a verdict: the usual ones, and the primary ones of its workload."""
+    return tuple(dict.fromkeys((*COMPARED, *run.workload.primary_metrics)))
 
 
 class Verdict(enum.Enum):
@@ -67,9 +74,13 @@ class Rule:
         """The error allowed to all single rows together."""
         return self.error / 2
 
-    def mean_error(self, means: int) -> float:
-        """The error allowed to one primary metric's mean, where there are so many configurations."""
-        return self.error / 2 / max(1, means * len(PRIMARY))
+    def mean_error(self, means: int, metrics: int = len(PRIMARY)) -> float:
+        """Return the error allowed to one of so many primary *metrics*' means, of as many configurations."""
+        return self.error / 2 / max(1, means * metrics)
+
+    def threshold_of(self, metric: str) -> Threshold:
+        """Return the threshold of a metric; one that only its workload compares, such as a stage, has the default."""
+        return self.thresholds.get(metric) or Threshold(share=_DEFAULT_SHARE)
 
 
 def read_thresholds(texts: Iterable[str]) -> dict[str, Threshold]:

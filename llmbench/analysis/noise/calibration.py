@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from llmbench.analysis import stats
-from llmbench.analysis.comparison.rule import COMPARED
+from llmbench.analysis.comparison.rule import COMPARED, compared_metrics
 from llmbench.analysis.history import Setup, setup_of
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, summarize_run
@@ -71,7 +71,7 @@ def session_of(run: Run) -> CalibrationSession:
 
     Raises LaunchError where fewer than two launches have every value.
     """
-    medians = _medians(summarize_run(run, COMPARED))
+    medians = _medians(summarize_run(run, compared_metrics(run)))
     whole = set.intersection(*(set(found) for found in medians.values())) if medians else set()
     launches = [launch for launch in run.launches if launch.index in whole]
     if len(launches) < 2:

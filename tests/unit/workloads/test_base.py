@@ -1,6 +1,7 @@
 """A workload of one class and one row is measured, stored, read and reported like text."""
 
 import csv
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from llmbench.analysis.comparison.compare import compare
+from llmbench.analysis.comparison.rule import Verdict, compared_metrics
 from llmbench.analysis.report import summarize_run
 from llmbench.engines.base import EngineRequest, EngineSession
 from llmbench.errors import InputError
@@ -17,7 +20,7 @@ from llmbench.runner import plan
 from llmbench.runner.launchers.base import Task, TimeLimits
 from llmbench.runner.launchers.inline import InlineLauncher
 from llmbench.schema.config import Prompt, RunConfig
-from llmbench.schema.measurement import Artifact, Stage, StageSource
+from llmbench.schema.measurement import Artifact, Measurement, Stage, StageSource
 from llmbench.schema.run import Run, WorkloadSettings
 from llmbench.store.events import Header, RunEnded
 from llmbench.store.reader import read_run
@@ -145,6 +148,50 @@ def test_stages_are_metrics_whose_shares_add_up(run: Run) -> None:
     shown = json.loads(report_json(report))
     assert shown["rows"][0]["metrics"]["stage.vocoder"]["median"] == 30.0
     assert "request - its stages" == shown["metrics"]["stage.unexplained"]["definition"]
+
+
+def _slower(run: Run, factor: float) -> Run:
+    """The run with requests that took longer, all of it in the vocoder."""
+
+    def slow(m: Measurement) -> Measurement:
+        added = round((m.end_ns - m.start_ns) * (factor - 1))
+        model, vocoder = m.stages
+        longer = dataclasses.replace(vocoder, duration_ns=vocoder.duration_ns + added)
+        return dataclasses.replace(m, end_ns=m.end_ns + added, stages=(model, longer))
+
+    launches = (
+        dataclasses.replace(each, measurements=tuple(map(slow, each.measurements))) for each in run.launches
+    )
+    return dataclasses.replace(run, launches=tuple(launches))
+
+
+def test_the_primary_metrics_of_the_workload_decide(run: Run) -> None:
+    """The end to end time of 140 ms, a tenth longer; no mean of a first token, which there is none of."""
+    noisy = dataclasses.replace(run, launches=(run.launches[0], *_slower(run, 1.001).launches[1:]))
+    sides = (noisy, _slower(noisy, 1.1))
+    found = compare(*(summarize_run(side, compared_metrics(side)) for side in sides))
+
+    assert [("e2e", Verdict.REGRESSED)] == [(each.metric, each.verdict) for each in found.primary]
+    assert pytest.approx(1.1) == found.primary[0].ratio.ratio
+
+
+def test_a_stage_may_be_primary(run: Run) -> None:
+    """It has a verdict of its own."""
+    workload = dataclasses.replace(SETTINGS, primary_metrics=("stage.vocoder",))
+    base = dataclasses.replace(run, workload=workload)
+    found = compare(*(summarize_run(side, compared_metrics(side)) for side in (base, _slower(base, 1.1))))
+
+    assert ["stage.vocoder"] == [each.metric for each in found.primary]
+    assert pytest.approx(44 / 30) == found.primary[0].ratio.ratio
+
+
+def test_runs_of_two_workloads_are_not_compared(run: Run) -> None:
+    """A spoken phrase is no text."""
+    other = dataclasses.replace(run, workload=WorkloadSettings())
+    found = compare(*(summarize_run(side, compared_metrics(side)) for side in (run, other)))
+
+    assert ["workload"] == [each.name for each in found.mismatches]
+    assert Verdict.INCOMPARABLE is found.verdict
 
 
 def test_text_has_no_stage_and_its_own_primary_metrics() -> None:
