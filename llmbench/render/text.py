@@ -1,9 +1,11 @@
 """Pieces of text that every rendering shares: numbers with their intervals, and text that cannot do harm."""
 
 import unicodedata
+from collections.abc import Mapping
 
 from llmbench.analysis.report import Row
 from llmbench.analysis.stats import Summary
+from llmbench.schema.config import Prompt
 from llmbench.schema.run import ModelCache
 from llmbench.schema.units import Unit, format_number
 
@@ -62,3 +64,13 @@ def row_label(row: Row) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """``1 launch``, ``2 launches``."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def settings_text(settings: Mapping[str, str]) -> str:
+    """Return settings on one line: ``threads=4, device=CPU``."""
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def prompt_name(prompt: Prompt, input_tokens: int) -> str:
+    """Return a prompt with its length: ``P0, 32 tokens in``."""
+    return f"{prompt.label}, {input_tokens} tokens in"

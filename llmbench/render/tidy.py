@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import bandwidth, placement_proof, stats, validity
 from llmbench.analysis.bandwidth import BANDWIDTH, Decoding
@@ -15,6 +15,7 @@ from llmbench.analysis.stats import Summary
 from llmbench.analysis.tidy_layout import CELL_COLUMNS
 from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.render.table import TableValue
+from llmbench.render.text import settings_text
 from llmbench.schema.config import PLACES, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, Run
@@ -215,24 +216,22 @@ def comparison_records(comparison: Comparison) -> Iterator[dict[str, TableValue]
 
 
 def _mean_columns(mean: Mean) -> dict[str, TableValue]:
-    return {"scope": f"mean of {mean.prompts}", "settings": _settings(mean.settings)}
+    return {"scope": f"mean of {mean.prompts}", "settings": settings_text(mean.settings)}
 
 
 def _pair_columns(comparison: Comparison, pair: Pair) -> dict[str, TableValue]:
     row = pair.base
     return {
         "scope": "prompt",
-        "settings": ", ".join(filter(None, (_settings(comparison.base.distinctions[row.cell]), *pair.marks))),
+        "settings": ", ".join(
+            filter(None, (settings_text(comparison.base.distinctions[row.cell]), *pair.marks))
+        ),
         "prompt_set": row.prompt.set,
         "prompt": row.prompt.index,
         "prompt_sha256": row.prompt.sha256,
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
     }
-
-
-def _settings(settings: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def _change_columns(found: Change) -> dict[str, TableValue]:

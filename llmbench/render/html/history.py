@@ -21,7 +21,7 @@ from llmbench.render.html.document import (
 from llmbench.render.html.plots import bars, rounded
 from llmbench.render.html.series import colour, dash
 from llmbench.render.terminal.history import differing, titles
-from llmbench.render.text import counted, number_text
+from llmbench.render.text import counted, number_text, prompt_name
 
 _TICKS = 4
 _LEAST_REACH = 8.0
@@ -68,7 +68,7 @@ def _figure(tracks: Sequence[Track], entries: Sequence[HistoryEntry]) -> Figure:
         title=METRICS[tracks[0].metric].title,
         caption="Change from the oldest run. Bars: intervals at 95 %, cut where they leave the plot.",
         key=tuple(
-            Sign(name=_name(track), colour=colour(index), mark=dash(index))
+            Sign(name=prompt_name(track.prompt, track.input_tokens), colour=colour(index), mark=dash(index))
             for index, track in enumerate(tracks)
         ),
         data=traces,
@@ -112,7 +112,7 @@ def _trace(index: int, track: Track, entries: Sequence[HistoryEntry]) -> dict[st
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": column_label(_name(track)),
+        "name": column_label(prompt_name(track.prompt, track.input_tokens)),
         "x": [position for position, _ in found],
         "y": [rounded((point.median / oldest - 1) * 100) for _, point in found],
         "error_y": bars([point for _, point in found], 100 / oldest) | {"color": colour(index)},
@@ -124,10 +124,6 @@ def _trace(index: int, track: Track, entries: Sequence[HistoryEntry]) -> dict[st
         "marker": {"color": colour(index), "size": 7},
         "hovertemplate": "%{text} (%{y:+.1f} %)",
     }
-
-
-def _name(track: Track) -> str:
-    return f"{track.prompt.label}, {track.input_tokens} tokens in"
 
 
 def _which(entry: HistoryEntry) -> str:

@@ -21,7 +21,7 @@ from llmbench.render.html.document import (
 )
 from llmbench.render.html.series import PlotSeries, all_series, key, latencies
 from llmbench.render.sentences.remarks import agreement_remark, bandwidth_sentences, remarks
-from llmbench.render.sentences.verdict import lengths, line_label, next_steps, sentence, verdict_lines
+from llmbench.render.sentences.verdict import lengths, next_steps, not_compared, sentence, verdict_lines
 from llmbench.render.table import Table
 from llmbench.render.text import counted, number_text, row_label
 from llmbench.schema.run import Outcome, Provenance
@@ -255,7 +255,7 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
     yield Notes(lines=(sentence(comparison),), tone=tone)
     for step in next_steps(comparison):
         yield Notes(lines=(step.strip(),), is_code=step.startswith(" "), tone="dim")
-    yield Notes(lines=tuple(_not_compared(comparison)), tone="warn")
+    yield Notes(lines=tuple(not_compared(comparison)), tone="warn")
     figure = plots.ratios(comparison)
     if figure is not None:
         yield Figures(figures=(figure,))
@@ -267,13 +267,6 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
     yield tables.difference_table(comparison)
     yield Notes(lines=comparison.warnings, tone="dim")
     yield Notes(lines=(_rule(comparison),), tone="dim")
-
-
-def _not_compared(comparison: Comparison) -> Iterator[str]:
-    for pair in comparison.pairs:
-        if pair.reasons:
-            yield f"not compared: {line_label(comparison, pair)}: {'; '.join(pair.reasons)}"
-    yield from (f"not compared: {found}" for found in comparison.unpaired)
 
 
 def _rule(comparison: Comparison) -> str:

@@ -14,6 +14,7 @@ from llmbench.analysis.token_gaps import FIRST_STEADY, GapProfile
 from llmbench.render.html.document import Figure, PlotValue, Sign, column_label
 from llmbench.render.html.series import PlotSeries, colour, dash, fill
 from llmbench.render.sentences.verdict import VerdictLine, interval_text, verdict_lines
+from llmbench.render.text import prompt_name
 from llmbench.render.views import TONES
 from llmbench.schema.measurement import WORKED_SHARE
 from llmbench.schema.units import Unit
@@ -154,17 +155,18 @@ def against_position(series: Sequence[PlotSeries]) -> tuple[Figure, ...]:
     """The gap of every token against its position: a line a prompt, or, of several series, a plot a prompt."""
     if len(series) == 1:
         profiles = series[0].profiles
-        lines = [(_prompt_name(profile), index, profile) for index, profile in enumerate(profiles)]
+        lines = [
+            (prompt_name(profile.prompt, profile.input_tokens), index, profile)
+            for index, profile in enumerate(profiles)
+        ]
         return (_gaps("every token's gap", lines, is_wide=True),) if lines else ()
     found: dict[str, list[tuple[str, int, GapProfile]]] = {}
     for each in series:
         for profile in each.profiles:
             found.setdefault(profile.prompt.sha256, []).append((each.name, each.index, profile))
-    return tuple(_gaps(_prompt_name(lines[0][2]), lines) for lines in found.values())
-
-
-def _prompt_name(profile: GapProfile) -> str:
-    return f"{profile.prompt.label}, {profile.input_tokens} tokens in"
+    return tuple(
+        _gaps(prompt_name(lines[0][2].prompt, lines[0][2].input_tokens), lines) for lines in found.values()
+    )
 
 
 def _gaps(title: str, lines: Sequence[tuple[str, int, GapProfile]], *, is_wide: bool = False) -> Figure:

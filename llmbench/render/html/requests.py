@@ -10,7 +10,8 @@ from llmbench.analysis.report import Row
 from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.render.html.document import Figure, PlotValue, Sign, column_label
 from llmbench.render.html.plots import rounded
-from llmbench.render.html.series import PlotSeries, fill, latencies, row_name
+from llmbench.render.html.series import PlotSeries, fill, latencies
+from llmbench.render.text import prompt_name
 
 PROMPTS_DRAWN = 6
 """Prompts whose requests are drawn; the others stand in the tables."""
@@ -99,7 +100,7 @@ def _figure(name: str, groups: Sequence[_Group]) -> Figure:
     counted = counted or [value for group in groups for value in _all_values(name, group)]
     step = math.ceil(sum(len(group.judged) for group in groups) / REQUESTS_DRAWN)
     return Figure(
-        title=f"{metric.title}, {row_name(groups[0].row)}",
+        title=f"{metric.title}, {prompt_name(groups[0].row.prompt, groups[0].row.input_tokens)}",
         caption=f"One request of {step} is drawn." if step > 1 else "",
         key=_key(groups),
         data=[

@@ -8,7 +8,6 @@ from llmbench.analysis.metrics import PHASES
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.token_gaps import GapProfile, Slope
 from llmbench.render.html.document import Key, Sign
-from llmbench.render.text import row_label
 
 COLOURS = 8
 """Colours of the style sheet; more series than that begin again, with another line."""
@@ -86,8 +85,3 @@ def all_series(reports: Sequence[Report], names: Sequence[str]) -> tuple[PlotSer
 def _name(name: str, report: Report, cell: int) -> str:
     apart = [f"{setting}={value or 'default'}" for setting, value in report.distinctions[cell].items()]
     return ", ".join(part for part in (name, *apart) if part)
-
-
-def row_name(row: Row) -> str:
-    """A prompt with its length: ``P0, 32 tokens in``."""
-    return f"{row_label(row)}, {row.input_tokens} tokens in"

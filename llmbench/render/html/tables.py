@@ -14,7 +14,7 @@ from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.render import views
 from llmbench.render.html.series import PlotSeries
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, quantity, texts
-from llmbench.render.text import counted, load_time, row_label, share
+from llmbench.render.text import counted, load_time, row_label, settings_text, share
 from llmbench.schema.measurement import Placement
 from llmbench.schema.run import EffectiveSettings, Environment, Launch, Outcome, Run
 from llmbench.schema.units import Unit, format_bytes
@@ -336,10 +336,7 @@ def _models(run: Run) -> list[tuple[str, dict[str, str]]]:
     if all(shown == cells[0] for shown in cells):
         return [(run.id, cells[0])]
     apart = distinguish(run.cells)
-    return [
-        (", ".join((run.id, *(f"{name}={value}" for name, value in apart[cell].items()))), shown)
-        for cell, shown in enumerate(cells)
-    ]
+    return [(", ".join((run.id, settings_text(apart[cell]))), shown) for cell, shown in enumerate(cells)]
 
 
 def _matrix(models: Sequence[str], by_model: Sequence[Mapping[str, str]], *, fold: str = "") -> Table:

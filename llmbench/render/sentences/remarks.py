@@ -11,7 +11,7 @@ from llmbench.analysis.output_agreement import Agreement, Divergence
 from llmbench.analysis.placement_proof import Proof, shares
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stability import Stability
-from llmbench.render.text import change, counted, number_text, share
+from llmbench.render.text import change, counted, number_text, settings_text, share
 from llmbench.schema.config import Prompt
 from llmbench.schema.units import format_bytes, format_list
 
@@ -191,7 +191,7 @@ def bandwidth_sentences(report: Report) -> Iterator[str]:
     for cell, bounds in enumerate(report.bounds):
         rows = [row for row in report.rows if row.cell == cell]
         if bounds is not None and any(BANDWIDTH.name in row.summaries for row in rows):
-            where = ", ".join(f"{name}={value}" for name, value in report.distinctions[cell].items())
+            where = settings_text(report.distinctions[cell])
             yield (
                 f"{where}: {bandwidth_sentence(rows, bounds)}" if where else bandwidth_sentence(rows, bounds)
             )

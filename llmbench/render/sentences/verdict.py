@@ -8,7 +8,7 @@ from llmbench.analysis.comparison.compare import Comparison, Pair
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.metrics import METRICS
 from llmbench.render.sentences.commands import ab_command, run_command
-from llmbench.render.text import change, number_text, share
+from llmbench.render.text import change, number_text, settings_text, share
 
 MOST_LENGTHS = 12
 """Prompts whose lengths are told one by one; of more the shortest and the longest."""
@@ -58,6 +58,14 @@ def line_label(comparison: Comparison, pair: Pair) -> str:
     return f"{pair.base.prompt.label}{_settings(comparison.base.distinctions[pair.base.cell])}{marks}"
 
 
+def not_compared(comparison: Comparison) -> Iterator[str]:
+    """Yield what has no verdict, and why."""
+    for pair in comparison.pairs:
+        if pair.reasons:
+            yield f"not compared: {line_label(comparison, pair)}: {'; '.join(pair.reasons)}"
+    yield from (f"not compared: {found}" for found in comparison.unpaired)
+
+
 def lengths(comparison: Comparison) -> str:
     """How long the prompts of the table are, by their short names; empty where nothing is compared."""
     found = {pair.base.prompt.label: pair.base.input_tokens for pair in comparison.pairs if pair.changes}
@@ -68,7 +76,7 @@ def lengths(comparison: Comparison) -> str:
 
 
 def _settings(settings: Mapping[str, str]) -> str:
-    return f" [{', '.join(f'{name}={value}' for name, value in settings.items())}]" if settings else ""
+    return f" [{settings_text(settings)}]" if settings else ""
 
 
 def _line(found: Change, where: str) -> VerdictLine:

@@ -8,7 +8,7 @@ from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.render import views
 from llmbench.render.sentences.remarks import agreement_remark
-from llmbench.render.sentences.verdict import lengths, line_label, next_steps, sentence, verdict_lines
+from llmbench.render.sentences.verdict import lengths, next_steps, not_compared, sentence, verdict_lines
 from llmbench.render.table import units_of
 from llmbench.render.terminal.table import print_line, print_table
 
@@ -39,10 +39,7 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         yield remark.text
     if any(line.is_alarm for line in verdict_lines(comparison)):
         yield "! holds after correction for the number of rows, and counts for the exit code; ~ undecided"
-    for pair in comparison.pairs:
-        if pair.reasons:
-            yield f"not compared: {line_label(comparison, pair)}: {'; '.join(pair.reasons)}"
-    yield from (f"not compared: {text}" for text in comparison.unpaired)
+    yield from not_compared(comparison)
     for found in comparison.changes:
         yield f"changed: {found.name}: {found.base or 'not set'} -> {found.candidate or 'not set'}"
     if not comparison.changes:

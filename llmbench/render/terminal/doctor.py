@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from llmbench.machine import bandwidth
 from llmbench.machine.checks import Checkup, Weight
 from llmbench.machine.topology import Cache, Node
+from llmbench.render.text import settings_text
 from llmbench.schema.units import format_bytes, format_list
 
 _WIDTH = 100
@@ -73,7 +74,7 @@ def _engine_lines(checkup: Checkup) -> Iterator[str]:
     versions = checkup.environment.versions
     yield from _wrapped("", ", ".join(f"{name} {version}" for name, version in versions.items()))
     for device, properties in checkup.devices.items():
-        yield from _wrapped(f"{device}: ", ", ".join(f"{name}={value}" for name, value in properties.items()))
+        yield from _wrapped(f"{device}: ", settings_text(properties))
     if checkup.split is not None:
         split = checkup.split
         what = "splits over the sockets" if split.is_effective else "splits nothing here"

@@ -10,7 +10,7 @@ from llmbench.analysis.report import Report
 from llmbench.render import views
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
 from llmbench.render.terminal.table import print_line, print_table
-from llmbench.render.text import counted, load_time, row_label
+from llmbench.render.text import counted, load_time, row_label, settings_text
 from llmbench.schema.units import format_bytes
 
 
@@ -83,7 +83,7 @@ def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
 def _placements(report: Report) -> Iterator[str]:
     for proof, apart in zip(report.proofs, report.distinctions, strict=True):
         if proof is not None and len(proof.machine.sockets) > 1:
-            where = ", ".join(f"{name}={value}" for name, value in apart.items())
+            where = settings_text(apart)
             yield f"{where}: {placement_sentence(proof)}" if where else placement_sentence(proof)
 
 
