@@ -107,8 +107,5 @@ def _without_collections() -> Iterator[None]:
 def compare(base: Record, candidate: Record, rule: Rule | None = None) -> Comparison:
     """Base against candidate, launch against launch; *rule* has the thresholds and what may differ."""
     chosen = rule or Rule()
-    reports = [summarize_run(side, compared_metrics(side)) for side in (base, candidate)]
-    return compare_reports(
-        *reports,
-        chosen,
-    )
+    before, after = (summarize_run(side, compared_metrics(side)) for side in (base, candidate))
+    return compare_reports(before, after, chosen)

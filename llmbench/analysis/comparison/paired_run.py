@@ -53,12 +53,8 @@ def compare_sides(run: Run, rule: Rule | None = None) -> Comparison:
     base, candidate = split_sides(run)
     rule = rule or Rule()
     rule = dataclasses.replace(rule, vary=rule.vary | _varied(base, candidate))
-    reports = [summarize_run(side, compared_metrics(side)) for side in (base, candidate)]
-    found = compare(
-        *reports,
-        rule,
-        is_paired=True,
-    )
+    before, after = (summarize_run(side, compared_metrics(side)) for side in (base, candidate))
+    found = compare(before, after, rule, is_paired=True)
     return dataclasses.replace(found, remark=_remark(run))
 
 
