@@ -32,10 +32,11 @@ class Run(Record):
         """A row a request, warm-ups and invalid ones included and marked: the columns of the tidy CSV."""
         import pandas as pd
 
+        from llmbench.analysis.evaluation import evaluate
         from llmbench.analysis.tidy_layout import TIDY_COLUMNS
         from llmbench.render import tidy
 
-        return pd.DataFrame(tidy.rows(self), columns=list(TIDY_COLUMNS))
+        return pd.DataFrame(tidy.rows(evaluate(self)), columns=list(TIDY_COLUMNS))
 
 
 def measure(

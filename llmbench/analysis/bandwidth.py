@@ -6,7 +6,6 @@ holds in a wider form than the IR are not, so the true rate is somewhat higher. 
 is counted.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from llmbench.analysis.metrics import METRICS, Metric, next_token
@@ -124,17 +123,6 @@ BANDWIDTH: Metric[Decoding] = Metric(
 
 ROW_METRICS: dict[str, Metric[Measurement] | Metric[Decoding]] = {**METRICS, BANDWIDTH.name: BANDWIDTH}
 """Every metric that a row of a report may have, by name, in the order of the reports."""
-
-
-def values(run: Run, by_launch: Mapping[int, Iterable[Measurement]]) -> dict[int, list[float]]:
-    """The bandwidth of some measurements, by the index of their launch; a launch without any is left out."""
-    known = {launch.index: reads(run, launch) for launch in run.launches if launch.index in by_launch}
-    found = {
-        index: [bandwidth(Decoding(measurement=m, reads=known.get(index))) for m in measurements]
-        for index, measurements in by_launch.items()
-    }
-    told = {index: [value for value in column if value is not None] for index, column in found.items()}
-    return {index: column for index, column in told.items() if column}
 
 
 def bounds(run: Run, cell: int, proof: Proof | None) -> Bounds | None:

@@ -59,8 +59,8 @@ def _lenience_warnings(run: Run) -> Iterator[str]:
     usual = FOREIGN_CPU_LIMIT
     for launch in run.launches:
         limit = run.config_of(launch).foreign_cpu_limit
-        share = validity.foreign_share(launch.measurements)
-        if limit > usual and share is not None and share > usual:
+        share = validity.foreign_share(launch.measurements) if limit > usual else None
+        if share is not None and share > usual:
             yield (
                 f"launch {launch.index + 1}: others took {share:.0%} of the CPUs; --foreign-cpu-limit {limit:g} "
                 "lets it count, so these latencies are too high"

@@ -12,6 +12,7 @@ from llmbench.analysis.comparison.rule import COMPARED, Rule
 from llmbench.analysis.report import Report, Row, varied_settings
 from llmbench.analysis.stats import Summary
 from llmbench.schema.config import Prompt
+from llmbench.schema.run import Run
 
 _NOT_WHAT = frozenset(
     (
@@ -92,7 +93,7 @@ def history_lines(reports: Iterable[Report]) -> tuple[HistoryLine, ...]:
     found: list[tuple[Setup, list[HistoryEntry]]] = []
     for report in sorted(reports, key=lambda report: report.run.started_at):
         for cell in range(len(report.run.cells)):
-            setup = setup_of(report, cell)
+            setup = setup_of(report.run, cell)
             entries = next((entries for known, entries in found if known == setup), None)
             if entries is None:
                 entries = []
@@ -102,9 +103,8 @@ def history_lines(reports: Iterable[Report]) -> tuple[HistoryLine, ...]:
     return tuple(sorted(made, key=lambda line: line.entries[-1].report.run.started_at, reverse=True))
 
 
-def setup_of(report: Report, cell: int) -> Setup:
+def setup_of(run: Run, cell: int) -> Setup:
     """What a configuration of a run measured, and on what."""
-    run = report.run
     config, origin, machine = run.cells[cell], run.origin_of(cell), run.environment
     # what a script says is not a model but what a build does
     script = "script" if config.engine_info.is_simulated else ""
@@ -171,7 +171,7 @@ def baseline(candidate: Report, reports: Iterable[Report]) -> Report | None:
 
     Every configuration of the candidate must be green in it.
     """
-    wanted = [setup_of(candidate, cell) for cell in range(len(candidate.run.cells))]
+    wanted = [setup_of(candidate.run, cell) for cell in range(len(candidate.run.cells))]
     before = [
         report
         for report in reports
@@ -184,7 +184,7 @@ def baseline(candidate: Report, reports: Iterable[Report]) -> Report | None:
 def _is_green(report: Report, setup: Setup) -> bool:
     """Whether a run has a green configuration of that setup."""
     return any(
-        setup_of(report, cell) == setup and HistoryEntry(report=report, cell=cell).is_green
+        setup_of(report.run, cell) == setup and HistoryEntry(report=report, cell=cell).is_green
         for cell in range(len(report.run.cells))
     )
 

@@ -122,12 +122,6 @@ def describe_no_split(run: Run, cell: int) -> str | None:
     return f"{'; '.join(parts)}. Every row is marked tensor_parallel=ineffective"
 
 
-def mark(run: Run, cell: int) -> tuple[str, ...]:
+def mark(found: Effect | None) -> tuple[str, ...]:
     """The mark that every row of a configuration carries where the policy is not seen to have split anything."""
-    found = effect(run, cell)
     return () if found in (None, Effect.EFFECTIVE) else (f"tensor_parallel={found.value}",)
-
-
-def proofs(run: Run) -> tuple[Proof | None, ...]:
-    """The proof of each configuration of a run."""
-    return tuple(prove(run, cell) for cell in range(len(run.cells)))

@@ -1,6 +1,5 @@
 """Runs times metrics: a row for each configuration and prompt, a summary for each metric, warnings as values."""
 
-import collections
 import dataclasses
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,17 +13,16 @@ from llmbench.analysis import (
     placement_proof,
     stability,
     stats,
-    validity,
 )
 from llmbench.analysis.bandwidth import BANDWIDTH, ROW_METRICS, Bounds
+from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation, evaluate, present_values
 from llmbench.analysis.metrics import LOAD
 from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Effect, Proof
 from llmbench.analysis.stability import Stability
-from llmbench.analysis.stages import request_metric, stage_metrics
+from llmbench.analysis.stages import stage_metrics
 from llmbench.analysis.stats import Summary
 from llmbench.schema.config import Prompt, RunConfig
-from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import ModelCache, Outcome, Run
 
 CACHE_SHARE = 1 / 3
@@ -60,19 +58,31 @@ class Report:
     """The summaries of one run. *load* has, for each cell, one for each way its launches found the model cache.
 
     *bounds* are what the bandwidth of each cell is to be compared with, ``None`` where it has none.
-    *proofs* and *effects* have, for each cell, where it ran and what came of tensor parallelism; ``None`` where that is
-    not known or was not asked for. *alarms* are those of the *warnings* without which the figures mislead.
+    *alarms* are those of the *warnings* without which the figures mislead.
     """
 
-    run: Run
+    evaluation: Evaluation
     rows: tuple[Row, ...]
     load: tuple[Mapping[ModelCache | None, Summary], ...]
-    proofs: tuple[Proof | None, ...] = ()
-    effects: tuple[Effect | None, ...] = ()
     bounds: tuple[Bounds | None, ...] = ()
     alarms: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     is_valid: bool = True
+
+    @property
+    def run(self) -> Run:
+        """The run that was evaluated."""
+        return self.evaluation.run
+
+    @property
+    def proofs(self) -> tuple[Proof | None, ...]:
+        """For each cell where it ran; ``None`` where that is not known."""
+        return self.evaluation.proofs
+
+    @property
+    def effects(self) -> tuple[Effect | None, ...]:
+        """For each cell what became of tensor parallelism; ``None`` where it was not requested."""
+        return self.evaluation.effects
 
     @property
     def distinctions(self) -> tuple[Mapping[str, str], ...]:
@@ -82,7 +92,7 @@ class Report:
     @property
     def steadiness(self) -> tuple[Stability, ...]:
         """How steady each row was over its iterations, in the order of the rows."""
-        return stability.judge_stability(self.run)
+        return stability.judge_stability(self.evaluation)
 
     @property
     def agreement(self) -> Agreement:
@@ -93,21 +103,20 @@ class Report:
 def summarize_run(run: Run, names: Iterable[str] | None = None) -> Report:
     """Return the rows of a run over the measurements that count; *names* are the metrics, ``None`` for all it has."""
     names = (*ROW_METRICS, *stage_metrics(run)) if names is None else tuple(names)
-    groups = sorted(_measured(run).items(), key=lambda group: group[0])
-    rows = _with_cache_warnings([_row(run, (cell, prompt), group, names) for (cell, prompt), group in groups])
+    evaluation = evaluate(run)
+    groups = evaluation.groups()
+    rows = _with_cache_warnings([_row(evaluation, key, group, names) for key, group in groups.items()])
     measured = sum(row.measured for row in rows)
     invalid = sum(row.invalid for row in rows)
     cells = range(len(run.cells))
-    proofs = placement_proof.proofs(run)
     alarms = tuple(dict.fromkeys(caveats.alarms(run, measured, invalid)))
+    has_bounds = BANDWIDTH.name in names
     return Report(
-        run=run,
+        evaluation=evaluation,
         rows=tuple(rows),
         load=tuple(_load(run, cell) for cell in cells),
-        proofs=proofs,
-        effects=tuple(placement_proof.effect(run, cell) for cell in cells),
         bounds=tuple(
-            bandwidth.bounds(run, cell, proofs[cell]) if BANDWIDTH.name in names else None for cell in cells
+            bandwidth.bounds(run, cell, evaluation.proofs[cell]) if has_bounds else None for cell in cells
         ),
         alarms=alarms,
         warnings=tuple(dict.fromkeys((*alarms, *caveats.of_run(run)))),
@@ -115,39 +124,25 @@ def summarize_run(run: Run, names: Iterable[str] | None = None) -> Report:
     )
 
 
-_Verdicts = list[tuple[Measurement, tuple[str, ...]]]
-"""Measurements, each with the reasons why it does not count."""
-
-
-def _measured(run: Run) -> dict[tuple[int, int], _Verdicts]:
-    """What was asked for, by cell and prompt: no warm-ups, and only launches that finished."""
-    groups: dict[tuple[int, int], _Verdicts] = collections.defaultdict(list)
-    for launch in run.launches:
-        if launch.outcome is Outcome.FINISHED:
-            verdicts = validity.judge_launch(launch.measurements, run.config_of(launch))
-            for judged in zip(launch.measurements, verdicts, strict=True):
-                if not judged[0].is_warmup:
-                    groups[launch.cell, judged[0].prompt].append(judged)
-    return groups
-
-
-def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Sequence[str]) -> Row:
-    """The row of one cell and prompt (*key*) from all its measured requests."""
-    config = run.cells[key[0]]
-    by_launch: dict[int, list[Measurement]] = {}
-    for m, reasons in group:
-        if not reasons:
-            by_launch.setdefault(m.launch, []).append(m)
-    values = _values([name for name in names if name != BANDWIDTH.name], by_launch)
-    if BANDWIDTH.name in names:
-        values[BANDWIDTH.name] = bandwidth.values(run, by_launch)
-    shown = [m for measurements in by_launch.values() for m in measurements] or [group[0][0]]
+def _row(
+    evaluation: Evaluation, key: tuple[int, int], group: Sequence[EvaluatedRequest], names: Sequence[str]
+) -> Row:
+    """The row of one cell and prompt (*key*) from its requests."""
+    config = evaluation.run.cells[key[0]]
+    measured = [request for request in group if not request.measurement.is_warmup]
+    invalid = [request.reasons for request in measured if request.reasons]
+    by_launch: dict[int, list[EvaluatedRequest]] = {}
+    for request in measured:
+        if not request.reasons:
+            by_launch.setdefault(request.launch.index, []).append(request)
+    values = _values(names, by_launch)
+    shown = [request.measurement for requests in by_launch.values() for request in requests]
+    shown = shown or [measured[0].measurement]
     medians = {
         name: {launch: statistics.median(each) for launch, each in found.items()}
         for name, found in values.items()
     }
-    invalid = [reasons for _, reasons in group if reasons]
-    marks = placement_proof.mark(run, key[0])
+    marks = placement_proof.mark(evaluation.effects[key[0]])
     return Row(
         cell=key[0],
         config=config,
@@ -155,26 +150,24 @@ def _row(run: Run, key: tuple[int, int], group: _Verdicts, names: Sequence[str])
         input_tokens=statistics.median_low([m.input_tokens for m in shown]),
         output_tokens=statistics.median_low([m.output_tokens for m in shown]),
         launches=len(by_launch),
-        measured=len(group),
+        measured=len(measured),
         invalid=len(invalid),
         summaries={name: _summary(found, medians[name]) for name, found in values.items() if found},
         medians=medians,
         values={name: [value for each in found.values() for value in each] for name, found in values.items()},
         marks=marks,
-        warnings=(*marks, *caveats.of_invalid(invalid, len(group))),
+        warnings=(*marks, *caveats.of_invalid(invalid, len(measured))),
     )
 
 
 def _values(
-    names: Sequence[str], by_launch: Mapping[int, Sequence[Measurement]]
+    names: Sequence[str], by_launch: Mapping[int, Sequence[EvaluatedRequest]]
 ) -> dict[str, dict[int, list[float]]]:
     """The values of each metric that exist, by launch; a launch without any is left out."""
     found: dict[str, dict[int, list[float]]] = {name: {} for name in names}
-    for launch, measurements in by_launch.items():
+    for launch, requests in by_launch.items():  # outside: what one launch holds fits in the CPU's cache
         for name in names:
-            of = request_metric(name).of
-            values = [value for m in measurements if (value := of(m)) is not None]
-            if values:
+            if values := present_values(name, requests):
                 found[name][launch] = values
     return found
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench.analysis import placement_proof, stats
+from llmbench.analysis import stats
 from llmbench.analysis.metrics import HEADLINES, PHASES
 from llmbench.analysis.placement_proof import Proof
 from llmbench.analysis.report import Report, Row
@@ -178,7 +178,7 @@ def tabulate(report: Report) -> Speedup:
             f"{run.id} does not hold one socket, both, and both with tensor parallelism",
             hint="name a run of llmbench sockets",
         )
-    setups = tuple(_setup(run, cell) for cell in range(len(run.cells)))
+    setups = tuple(_setup(report, cell) for cell in range(len(run.cells)))
     blocks = {launch.index: launch.block for launch in run.launches if launch.block is not None}
     rows = _Rows(rows={(row.cell, row.prompt.index): row for row in report.rows}, blocks=blocks)
     base = _faster(rows, [setup for setup in setups if setup.kind is Kind.ONE])
@@ -193,8 +193,9 @@ def tabulate(report: Report) -> Speedup:
     )
 
 
-def _setup(run: Run, cell: int) -> SocketSetup:
+def _setup(report: Report, cell: int) -> SocketSetup:
     """What a cell measures."""
+    run = report.run
     told = [launch.effective.properties.get(_THREADS, "") for launch in run.launches if launch.cell == cell]
     threads = next((int(text) for text in told if text.isdecimal()), None)
     config = run.cells[cell]
@@ -203,7 +204,7 @@ def _setup(run: Run, cell: int) -> SocketSetup:
         kind=setup_kind(config),
         sockets=config.sockets,
         threads=threads,
-        proof=placement_proof.prove(run, cell),
+        proof=report.proofs[cell],
     )
 
 

@@ -5,14 +5,14 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llmbench.analysis import stats, trend, validity
+from llmbench.analysis import stats, trend
+from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.trend import Trend
-from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.schema.config import Prompt
-from llmbench.schema.run import Outcome, Run
+from llmbench.schema.run import Run
 
-JUDGED = ("first_token", "tpot")
+JUDGED = tuple(name for name, metric in METRICS.items() if metric.is_primary)
 """The metrics that are looked at."""
 
 ERROR = 0.05
@@ -100,33 +100,23 @@ class _Course:
     change: float = 0.0
 
 
-def judge_stability(run: Run) -> tuple[Stability, ...]:
+def judge_stability(evaluation: Evaluation) -> tuple[Stability, ...]:
     """The steadiness of each prompt of each configuration that has measured requests, in that order.
 
     Only what is alike is set against each other: a prompt whose requests have other numbers of tokens is not judged,
     nor the time of a token where something guesses ahead, which is luckier with some variants of a prompt.
     """
-    groups = _groups(run)
-    keys = sorted(groups)
-    tracks = [(key, track) for key in keys for track in _tracks(run, key, groups[key])]
+    run, groups = evaluation.run, evaluation.groups()
+    tracks = [(key, track) for key, group in groups.items() for track in _tracks(run, key, group)]
     settled = _with_needed([track for _, track in tracks])
     courses = _courses(settled)
-    found: dict[tuple[int, int], list[_Course]] = {key: [] for key in keys}
+    found: dict[tuple[int, int], list[_Course]] = {key: [] for key in groups}
     for (key, _), course in zip(tracks, courses, strict=True):
         found[key].append(course)
-    return tuple(_steadiness(run, key, found[key]) for key in keys)
+    return tuple(_steadiness(run, key, found[key]) for key in groups)
 
 
-def _groups(run: Run) -> dict[tuple[int, int], list[JudgedMeasurement]]:
-    """The requests of launches that finished, by cell and prompt; those alone that have a measured one."""
-    groups: dict[tuple[int, int], list[JudgedMeasurement]] = collections.defaultdict(list)
-    for judged in validity.judge_run(run):
-        if judged.launch.outcome is Outcome.FINISHED:
-            groups[judged.launch.cell, judged.measurement.prompt].append(judged)
-    return {key: group for key, group in groups.items() if any(judged.is_measured for judged in group)}
-
-
-def _tracks(run: Run, key: tuple[int, int], group: Sequence[JudgedMeasurement]) -> Iterator[_Track]:
+def _tracks(run: Run, key: tuple[int, int], group: Sequence[EvaluatedRequest]) -> Iterator[_Track]:
     """The metrics of a prompt that can be judged and have values."""
     config = run.cells[key[0]]
     measured = sorted({judged.measurement.iteration for judged in group if judged.is_measured})
@@ -137,7 +127,7 @@ def _tracks(run: Run, key: tuple[int, int], group: Sequence[JudgedMeasurement]) 
     for name in JUDGED:
         series: dict[int, dict[int, float]] = collections.defaultdict(dict)
         for judged in valid:
-            value = METRICS[name].of(judged.measurement)
+            value = judged.value(name)
             if value:
                 series[judged.launch.index][judged.measurement.iteration] = value
         if series and not (name == "tpot" and config.is_speculative):

@@ -6,8 +6,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llmbench.analysis import validity
-from llmbench.analysis.validity import JudgedMeasurement
+from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.schema.config import Prompt
 from llmbench.schema.run import Run
 from llmbench.schema.units import NS_PER_S
@@ -75,30 +74,34 @@ class _Waits:
     seconds: Sequence[float]
 
 
-def gap_profiles(run: Run) -> tuple[GapProfile, ...]:
+def gap_profiles(evaluation: Evaluation) -> tuple[GapProfile, ...]:
     """The gaps of every prompt whose requests count and tell when each token came."""
     groups: dict[_Place, list[_Waits]] = collections.defaultdict(list)
-    for waits in _all_waits(run):
+    for waits in _all_waits(evaluation):
         groups[waits.place].append(waits)
-    return tuple(_profile(run, groups[place]) for place in sorted(groups))
+    return tuple(_profile(evaluation.run, groups[place]) for place in sorted(groups))
 
 
-def slopes(run: Run) -> tuple[Slope | None, ...]:
+def slopes(evaluation: Evaluation) -> tuple[Slope | None, ...]:
     """For each cell the slope of its gaps with the context; ``None`` where there are fewer than two contexts."""
     cells: dict[int, list[_Waits]] = collections.defaultdict(list)
-    for waits in _all_waits(run):
+    for waits in _all_waits(evaluation):
         cells[waits.place[0]].append(waits)
-    return tuple(_slope(cell, cells[cell]) for cell in range(len(run.cells)))
+    return tuple(_slope(cell, cells[cell]) for cell in range(len(evaluation.run.cells)))
 
 
-def _all_waits(run: Run) -> Iterator[_Waits]:
+def _all_waits(evaluation: Evaluation) -> Iterator[_Waits]:
     """The waits of every request that counts and has more than one event."""
-    for judged in validity.judge_run(run):
-        if judged.counts and judged.measurement.has_token_times and len(judged.measurement.longest.at_ns) > 1:
+    for judged in evaluation.requests:
+        if (
+            judged.is_counted
+            and judged.measurement.has_token_times
+            and len(judged.measurement.longest.at_ns) > 1
+        ):
             yield _waits(judged)
 
 
-def _waits(judged: JudgedMeasurement) -> _Waits:
+def _waits(judged: EvaluatedRequest) -> _Waits:
     """The waits of one request, of the sequence that ends last."""
     sequence = judged.measurement.longest
     counts = sequence.counts or (1,) * len(sequence.at_ns)

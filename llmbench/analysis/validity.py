@@ -1,13 +1,11 @@
 """Which measurements count, and why not: covariates fixed in advance decide, never the latency itself."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 from llmbench.analysis import placement_proof
 from llmbench.schema import measurement
-from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Conditions, Finish, Measurement
-from llmbench.schema.run import Launch, Outcome, Run
 
 TICKS_ALLOWED_S = 0.02
 """Two ticks of 10 ms on each CPU: CPU time is counted in ticks, and as much may be an error of counting."""
@@ -22,40 +20,6 @@ That is what broken weights give where no logits are seen; a single output so lo
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgedMeasurement:
-    """A measurement, where it was made, and why it does not count (empty if it does)."""
-
-    launch: Launch
-    config: RunConfig
-    measurement: Measurement
-    reasons: tuple[str, ...]
-
-    @property
-    def counts(self) -> bool:
-        """Whether summaries take it: measured in a launch that finished, and valid."""
-        return self.is_measured and not self.reasons
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether it belongs to what was asked for: no warm-up, and its launch finished."""
-        return not self.measurement.is_warmup and self.launch.outcome is Outcome.FINISHED
-
-    @property
-    def prompt(self) -> Prompt:
-        """The prompt it measured."""
-        return self.config.prompts[self.measurement.prompt]
-
-
-def judge_run(run: Run) -> Iterator[JudgedMeasurement]:
-    """Every measurement of a run with its verdict, warm-ups and launches that did not finish included."""
-    for launch in run.launches:
-        config = run.config_of(launch)
-        verdicts = judge_launch(launch.measurements, config)
-        for m, found in zip(launch.measurements, verdicts, strict=True):
-            yield JudgedMeasurement(launch=launch, config=config, measurement=m, reasons=found)
-
-
 def reasons(m: Measurement, config: RunConfig, launch_measurements: Sequence[Measurement]) -> tuple[str, ...]:
     """Why a measurement does not count; empty if it does. *launch_measurements* are those of its launch."""
     launch_share = foreign_share(launch_measurements) if _is_short(m) else None
@@ -66,7 +30,7 @@ def judge_launch(
     launch_measurements: Sequence[Measurement], config: RunConfig
 ) -> tuple[tuple[str, ...], ...]:
     """The reasons of each measurement of a launch, in their order."""
-    share = foreign_share(launch_measurements)
+    share = foreign_share(launch_measurements) if any(map(_is_short, launch_measurements)) else None
     shared = _launch_reasons(launch_measurements, config)
     return tuple((*_judge(m, config, share), *shared) for m in launch_measurements)
 

@@ -53,9 +53,8 @@ def _alike(candidate: Report, path: Path) -> Iterator[Report]:
     header = reader.read_run_header(path)
     if header is None:
         return
-    empty = Report(run=header, rows=(), load=())
-    setups = [history.setup_of(empty, cell) for cell in range(len(header.cells))]
-    wanted = [history.setup_of(candidate, cell) for cell in range(len(candidate.run.cells))]
+    setups = [history.setup_of(header, cell) for cell in range(len(header.cells))]
+    wanted = [history.setup_of(candidate.run, cell) for cell in range(len(candidate.run.cells))]
     if len(setups) == len(wanted) and all(setup in setups for setup in wanted):
         yield _summarized(path)
 

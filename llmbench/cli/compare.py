@@ -127,7 +127,7 @@ def compare_all(
 
 def annotate(comparison: Comparison) -> Comparison:
     """Return the comparison with notes on the noise of the machine, where that was calibrated."""
-    known = calibration.load_calibration(setup_of(comparison.base, 0))
+    known = calibration.load_calibration(setup_of(comparison.base.run, 0))
     if known is None:
         return comparison
     notes = estimate.footnotes(known, comparison)

@@ -193,12 +193,13 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
     if layout == "llm-bench" and (summary or len(paths) > 1):
         what = "has its own summary rows" if summary else "holds one run"
         raise InputError(f"the llm-bench layout {what}", hint="use --layout tidy")
-    runs = [load_run(path, salvage=salvage) for path in paths]
-    reports = [summarize_run(run) for run in runs]
+    reports = [summarize_run(load_run(path, salvage=salvage)) for path in paths]
     if layout == "llm-bench":
-        text = csv.llm_bench_csv(runs[0])
+        text = csv.llm_bench_csv(reports[0].evaluation)
+    elif summary:
+        text = csv.summary_csv(*reports)
     else:
-        text = csv.summary_csv(*reports) if summary else csv.tidy_csv(*runs)
+        text = csv.tidy_csv(*(report.evaluation for report in reports))
     _deliver(text, output)
     return _code(reports)
 
@@ -216,9 +217,9 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
 @salvage_option
 def as_json(path: Path, layout: str, output: Path | None, salvage: bool) -> int:
     """Write a run as JSON, on standard output unless -o names a file."""
-    run = load_run(path, salvage=salvage)
-    report = summarize_run(run)
-    _deliver(json.llm_bench_json(run) if layout == "llm-bench" else json.report_json(report), output)
+    report = summarize_run(load_run(path, salvage=salvage))
+    is_llm_bench = layout == "llm-bench"
+    _deliver(json.llm_bench_json(report.evaluation) if is_llm_bench else json.report_json(report), output)
     return _code([report])
 
 

@@ -222,7 +222,7 @@ def show_run(run: Run, path: Path, display: Display) -> Report:
     for file, write in ((display.csv, csv.write_llm_bench_csv), (display.json, json.write_llm_bench_json)):
         try:
             if file is not None:
-                write(run, file)
+                write(summarized.evaluation, file)
                 written.append(file)
         except OutputError as error:
             errors.append(error)

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.evaluation import Evaluation
 from llmbench.analysis.report import Report
 from llmbench.analysis.tidy_layout import TIDY_COLUMNS
 from llmbench.files.atomic import write_atomically
 from llmbench.render import tidy
 from llmbench.render.llm_bench import llm_bench_table
 from llmbench.render.table import Cell, Table, TableValue
-from llmbench.schema.run import Run
 
 _RUNNABLE = re.compile(r"'*[=+\-@\x00-\x1f\x7f]")
 
@@ -40,14 +40,14 @@ def _value(cell: Cell) -> TableValue:
     return neutral(value) if isinstance(value, str) else value
 
 
-def llm_bench_csv(run: Run) -> str:
+def llm_bench_csv(evaluation: Evaluation) -> str:
     """Return a run in llm_bench's layout."""
-    return csv_text(llm_bench_table(run))
+    return csv_text(llm_bench_table(evaluation))
 
 
-def tidy_csv(*runs: Run) -> str:
+def tidy_csv(*evaluations: Evaluation) -> str:
     """Return a row a request, warm-ups and invalid ones included and marked."""
-    return csv_text(Table.of_records(TIDY_COLUMNS, (row for run in runs for row in tidy.rows(run))))
+    return csv_text(Table.of_records(TIDY_COLUMNS, (row for each in evaluations for row in tidy.rows(each))))
 
 
 def summary_csv(*reports: Report) -> str:
@@ -62,6 +62,6 @@ def comparison_csv(comparisons: Iterable[Comparison]) -> str:
     return csv_text(Table.of_records(tidy.COMPARISON_COLUMNS, records))
 
 
-def write_llm_bench_csv(run: Run, path: Path) -> None:
+def write_llm_bench_csv(evaluation: Evaluation, path: Path) -> None:
     """Write a run in llm_bench's layout, in place of the file at *path*; raises OutputError."""
-    write_atomically(path, llm_bench_csv(run))
+    write_atomically(path, llm_bench_csv(evaluation))

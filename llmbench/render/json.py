@@ -10,6 +10,7 @@ from llmbench.analysis import report, stats
 from llmbench.analysis.bandwidth import ROW_METRICS, Bounds, Decoding
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.differences import Difference
+from llmbench.analysis.evaluation import Evaluation
 from llmbench.analysis.metrics import LAUNCH_METRICS, LOAD, Metric
 from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Proof, shares
@@ -22,7 +23,7 @@ from llmbench.render import llm_bench
 from llmbench.render.sentences.verdict import next_steps, sentence
 from llmbench.render.tidy import comparison_records
 from llmbench.schema.measurement import Measurement, SocketWork
-from llmbench.schema.run import Launch, ModelCache, Run
+from llmbench.schema.run import Launch, ModelCache
 from llmbench.schema.units import Unit
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | dict[str, "JsonValue"]
@@ -110,9 +111,9 @@ REPORT_SCHEMA = "llmbench.report/1"
 """Changes when a reader of the old form would go wrong."""
 
 
-def llm_bench_json(run: Run) -> str:
+def llm_bench_json(evaluation: Evaluation) -> str:
     """Return a run in llm_bench's layout; warm-ups are listed, and out of ``results_averaged``."""
-    return dumps(llm_bench.llm_bench_content(run))
+    return dumps(llm_bench.llm_bench_content(evaluation))
 
 
 def report_json(summarized: Report) -> str:
@@ -166,9 +167,9 @@ def report_json(summarized: Report) -> str:
     return dumps(content)
 
 
-def write_llm_bench_json(run: Run, path: Path) -> None:
+def write_llm_bench_json(evaluation: Evaluation, path: Path) -> None:
     """A run in llm_bench's layout, in place of the file at *path*; raises OutputError."""
-    write_atomically(path, llm_bench_json(run))
+    write_atomically(path, llm_bench_json(evaluation))
 
 
 def dumps(content: Mapping[str, object]) -> str:

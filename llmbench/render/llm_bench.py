@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmbench.analysis import placement_proof, report, validity
-from llmbench.analysis.metrics import METRICS
-from llmbench.analysis.validity import JudgedMeasurement
+from llmbench.analysis import placement_proof, report
+from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.render.table import Table, TableValue
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
@@ -134,8 +133,9 @@ _SUMMARIES: tuple[tuple[str, Callable[[Sequence[float]], float]], ...] = (
 )
 
 
-def llm_bench_records(run: Run) -> tuple[Record, ...]:
+def llm_bench_records(evaluation: Evaluation) -> tuple[Record, ...]:
     """One record a request of the launches that finished, in the order they were made."""
+    run = evaluation.run
     offsets: dict[int, int] = {}
     past: dict[int, int] = {}
     for launch in run.launches:
@@ -144,7 +144,7 @@ def llm_bench_records(run: Run) -> tuple[Record, ...]:
             past[launch.cell] = offsets[launch.index] + run.config_of(launch).iterations
     return tuple(
         _record(judged, offsets[judged.launch.index])
-        for judged in validity.judge_run(run)
+        for judged in evaluation.requests
         if judged.launch.index in offsets
     )
 
@@ -173,11 +173,12 @@ def first_launch(run: Run, cell: int = 0) -> Launch | None:
     return next((launch for launch in finished if launch.cell == cell), None)
 
 
-def model_name(run: Run, cell: int) -> str:
+def model_name(evaluation: Evaluation, cell: int) -> str:
     """The model by name, and what sets the configuration apart from the run's others.
 
     The name is that of its source; where that is unknown, of its folder, above ``pytorch/dldt/INT8`` if it is there.
     """
+    run = evaluation.run
     path = Path(run.cells[cell].model)
     parts = path.parts
     origin = run.origin_of(cell)
@@ -185,7 +186,10 @@ def model_name(run: Run, cell: int) -> str:
     if origin.known and origin.source_id and not run.cells[cell].engine_info.is_simulated:
         name = Path(origin.source_id).name
     apart = report.distinguish(run.cells)[cell]
-    marks = [*(f"{key}={value}" for key, value in apart.items()), *placement_proof.mark(run, cell)]
+    marks = [
+        *(f"{key}={value}" for key, value in apart.items()),
+        *placement_proof.mark(evaluation.effects[cell]),
+    ]
     return f"{name} [{', '.join(marks)}]" if marks else name
 
 
@@ -194,10 +198,10 @@ def framework(config: RunConfig) -> str:
     return config.engine_info.framework
 
 
-def _record(judged: JudgedMeasurement, offset: int) -> Record:
+def _record(judged: EvaluatedRequest, offset: int) -> Record:
     """One request in llm_bench's names; *offset* is the number of iterations before its launch."""
     m = judged.measurement
-    generation_time = METRICS["e2e"].of(m)
+    generation_time = judged.value("e2e")
     total = sum(sequence.output_tokens for sequence in m.sequences)
     a_token = generation_time / total * m.batch_size if generation_time is not None and total else None
     return Record(
@@ -210,18 +214,18 @@ def _record(judged: JudgedMeasurement, offset: int) -> Record:
         output_size=total,
         generation_time=generation_time,
         latency=_ms(a_token),
-        first_latency=_ms(METRICS["first_token"].of(m)),
-        second_avg_latency=_ms(METRICS["tpot"].of(m)),
-        first_infer_latency=_ms(METRICS["first_infer"].of(m)),
-        second_infer_avg_latency=_ms(METRICS["next_infer"].of(m)),
-        tokenization_time=_ms(METRICS["tokenize"].of(m)),
-        detokenization_time=_ms(METRICS["detokenize"].of(m)),
+        first_latency=_ms(judged.value("first_token")),
+        second_avg_latency=_ms(judged.value("tpot")),
+        first_infer_latency=_ms(judged.value("first_infer")),
+        second_infer_avg_latency=_ms(judged.value("next_infer")),
+        tokenization_time=_ms(judged.value("tokenize")),
+        detokenization_time=_ms(judged.value("detokenize")),
         memory=MemoryColumns.of(m.memory),
         batch_size=m.batch_size,
         result_md5=tuple(_md5(s.text) for s in m.sequences if s.text is not None),
         start=m.started_at,
         end=m.ended_at,
-        counts=judged.counts,
+        counts=judged.is_counted,
     )
 
 
@@ -275,30 +279,32 @@ def _mib(size: int) -> float:
     return size / BYTES_PER_MIB
 
 
-def llm_bench_table(run: Run) -> Table:
+def llm_bench_table(evaluation: Evaluation) -> Table:
     """Return a run under llm_bench's 34 columns: a row a request, then three summary rows a prompt."""
-    found = llm_bench_records(run)
-    rows = [_csv_record(run, record) for record in found]
+    run = evaluation.run
+    found = llm_bench_records(evaluation)
+    rows = [_csv_record(evaluation, record) for record in found]
     first_rows = {record.cell: number for number, record in reversed(list(enumerate(found)))}
     for cell, number in first_rows.items():
         rows[number] |= _launch_columns(run, cell)
-    rows += [_csv_record(run, record) for record in summaries(found)]
+    rows += [_csv_record(evaluation, record) for record in summaries(found)]
     return Table.of_records(LLM_BENCH_COLUMNS, rows)
 
 
-def llm_bench_content(run: Run) -> dict[str, object]:
+def llm_bench_content(evaluation: Evaluation) -> dict[str, object]:
     """Return a run as the values of llm_bench's JSON; warm-ups are listed, and out of ``results_averaged``.
 
     Of a sweep every result says which configuration it is of; what stands there once is that of the first one.
     """
-    records = llm_bench_records(run)
+    run = evaluation.run
+    records = llm_bench_records(evaluation)
     launch = first_launch(run)
     means = averages([record for record in records if record.iteration != 0 and record.cell == 0])
     batch_size = run.cells[0].batch_size
     throughput = _throughput(means.get("second_avg_latency"), batch_size)
     return {
         "metadata": {
-            "model": model_name(run, 0),
+            "model": model_name(evaluation, 0),
             "framework": framework(run.cells[0]),
             "device": run.cells[0].device.lower(),
             "precision": run.origin_of(0).weight_format or "",
@@ -307,7 +313,7 @@ def llm_bench_content(run: Run) -> dict[str, object]:
         },
         "perfdata": {
             "compile_time": launch.load_s if launch else None,
-            "results": [_json_record(record) | _cell(run, record.cell) for record in records],
+            "results": [_json_record(record) | _cell(evaluation, record.cell) for record in records],
             **_load_memory(launch),
             "results_averaged": {
                 **means,
@@ -317,11 +323,12 @@ def llm_bench_content(run: Run) -> dict[str, object]:
     }
 
 
-def _csv_record(run: Run, record: Record) -> dict[str, TableValue]:
+def _csv_record(evaluation: Evaluation, record: Record) -> dict[str, TableValue]:
+    run = evaluation.run
     config = run.cells[record.cell]
     return {
         "iteration": record.iteration,
-        "model": model_name(run, record.cell),
+        "model": model_name(evaluation, record.cell),
         "framework": framework(config),
         "device": config.device.lower(),
         "input_size": record.input_size,
@@ -398,12 +405,13 @@ def _json_record(record: Record) -> dict[str, object]:
     }
 
 
-def _cell(run: Run, cell: int) -> dict[str, object]:
+def _cell(evaluation: Evaluation, cell: int) -> dict[str, object]:
     """Of which configuration of a sweep a result is; llm_bench has none."""
+    run = evaluation.run
     if len(run.cells) == 1:
         return {}
     return {
-        "model": model_name(run, cell),
+        "model": model_name(evaluation, cell),
         "precision": run.origin_of(cell).weight_format or "",
         "batch_size": run.cells[cell].batch_size,
     }

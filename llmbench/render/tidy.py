@@ -4,21 +4,21 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from llmbench.analysis import bandwidth, placement_proof, stats, validity
-from llmbench.analysis.bandwidth import BANDWIDTH, Decoding
+from llmbench.analysis import stats
+from llmbench.analysis.bandwidth import ROW_METRICS, Decoding
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, Mean, Pair
+from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.analysis.metrics import LAUNCH_METRICS, LOAD, METRICS, Metric
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import row_metric
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.tidy_layout import CELL_COLUMNS
-from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.render.table import TableValue
 from llmbench.render.text import settings_text
 from llmbench.schema.config import PLACES, RunConfig
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Launch, Run
+from llmbench.schema.run import Launch
 from llmbench.schema.units import Unit
 
 MS_DIGITS = 6
@@ -45,31 +45,29 @@ SUMMARY_COLUMNS = (
 )
 
 
-def rows(run: Run) -> Iterator[dict[str, TableValue]]:
+def rows(evaluation: Evaluation) -> Iterator[dict[str, TableValue]]:
     """One row a request, warm-ups, invalid ones and cut launches included and marked."""
-    cells = [_cell_columns(run, cell) for cell in range(len(run.cells))]
-    reads = {launch.index: bandwidth.reads(run, launch) for launch in run.launches}
-    for judged in validity.judge_run(run):
-        decoding = Decoding(measurement=judged.measurement, reads=reads[judged.launch.index])
-        read: dict[str, TableValue] = {BANDWIDTH.column: _shown(BANDWIDTH.of(decoding), BANDWIDTH.unit)}
-        yield cells[judged.launch.cell] | _prompt_columns(judged) | _request_columns(judged) | read
+    cells = [_cell_columns(evaluation, cell) for cell in range(len(evaluation.run.cells))]
+    for judged in evaluation.requests:
+        yield cells[judged.launch.cell] | _prompt_columns(judged) | _request_columns(judged)
 
 
 def summary_rows(summarized: Report) -> Iterator[dict[str, TableValue]]:
     """One row a prompt and metric, the load time of each configuration at its end."""
-    run = summarized.run
+    evaluation = summarized.evaluation
     for row in summarized.rows:
-        cell = _cell_columns(run, row.cell) | _prompt_columns(row)
+        cell = _cell_columns(evaluation, row.cell) | _prompt_columns(row)
         for name, summary in row.summaries.items():
             yield cell | _row_columns(row) | _summary_columns(row_metric(name), summary, row.values[name])
     for cell_index, by_state in enumerate(summarized.load):
         for state, load in by_state.items():
             cache: dict[str, TableValue] = {"model_cache": state.value if state else None}
-            yield _cell_columns(run, cell_index) | cache | _summary_columns(LOAD, load, ())
+            yield _cell_columns(evaluation, cell_index) | cache | _summary_columns(LOAD, load, ())
 
 
-def _cell_columns(run: Run, cell: int) -> dict[str, TableValue]:
+def _cell_columns(evaluation: Evaluation, cell: int) -> dict[str, TableValue]:
     """The configuration and where it ran, the same for all rows of a cell."""
+    run, effect = evaluation.run, evaluation.effects[cell]
     config, origin, versions = run.cells[cell], run.origin_of(cell), run.software_of(cell)
     notes = dict.fromkeys(
         note for launch in run.launches if launch.cell == cell for note in launch.effective.notes
@@ -89,7 +87,7 @@ def _cell_columns(run: Run, cell: int) -> dict[str, TableValue]:
         "openvino": versions.get("openvino"),
         "openvino_genai": versions.get("openvino-genai"),
         "notes": "; ".join(notes),
-        "tensor_parallel": effect.value if (effect := placement_proof.effect(run, cell)) else None,
+        "tensor_parallel": effect.value if effect else None,
         **_config_columns(config),
     }
 
@@ -111,7 +109,7 @@ def _config_columns(config: RunConfig) -> dict[str, TableValue]:
     }
 
 
-def _prompt_columns(where: JudgedMeasurement | Row) -> dict[str, TableValue]:
+def _prompt_columns(where: EvaluatedRequest | Row) -> dict[str, TableValue]:
     """Which prompt: its index and hash, never its text."""
     return {
         "prompt_set": where.prompt.set,
@@ -120,7 +118,7 @@ def _prompt_columns(where: JudgedMeasurement | Row) -> dict[str, TableValue]:
     }
 
 
-def _request_columns(judged: JudgedMeasurement) -> dict[str, TableValue]:
+def _request_columns(judged: EvaluatedRequest) -> dict[str, TableValue]:
     m = judged.measurement
     return {
         "launch": judged.launch.index,
@@ -133,7 +131,7 @@ def _request_columns(judged: JudgedMeasurement) -> dict[str, TableValue]:
         "reasons": "; ".join(judged.reasons),
         "input_tokens": m.input_tokens,
         "output_tokens": m.output_tokens,
-        **{row.column: _shown(row.of(m), row.unit) for row in METRICS.values()},
+        **{row.column: _shown(judged.value(name), row.unit) for name, row in ROW_METRICS.items()},
         "started_at": m.started_at,
         "ended_at": m.ended_at,
     }

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from llmbench.analysis.evaluation import evaluate
 from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
 from llmbench.render.csv import llm_bench_csv, tidy_csv
@@ -23,7 +24,7 @@ def stored(tmp_path: Path, story_of: BuildRun) -> Files:
 
     def write(name: str, factor: float = 1.0, *, launches: int = 3, noise: tuple[float, ...] = QUIET) -> str:
         path = tmp_path / f"{name}.csv"
-        path.write_text(tidy_csv(story_of(factor, launches=launches, noise=noise)))
+        path.write_text(tidy_csv(evaluate(story_of(factor, launches=launches, noise=noise))))
         return str(path)
 
     return write
@@ -113,7 +114,7 @@ def test_nothing_in_common_is_exit_2(
 ) -> None:
     """Another CPU: what differs is shown, and no job is green."""
     other = tmp_path / "other.csv"
-    other.write_text(tidy_csv(story_of(launches=3)).replace("Example CPU 9000", "Other CPU"))
+    other.write_text(tidy_csv(evaluate(story_of(launches=3))).replace("Example CPU 9000", "Other CPU"))
 
     assert ExitCode.USAGE == compare(stored("a"), str(other))
     assert "the cpu differs (Example CPU 9000 against Other CPU)" in capsys.readouterr().out
@@ -164,7 +165,7 @@ def test_llm_benchs_report_is_compared_and_never_convicts(
 ) -> None:
     """Its launches are one: the ratio is shown, the verdict is undecided."""
     old = tmp_path / "llm_bench.csv"
-    old.write_text(llm_bench_csv(story_of(launches=3)))
+    old.write_text(llm_bench_csv(evaluate(story_of(launches=3))))
 
     assert ExitCode.OK == compare("--fail-on-regression", str(old), stored("b", 2.0))
 

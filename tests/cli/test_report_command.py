@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.analysis import report
+from llmbench.analysis.evaluation import Evaluation, evaluate
 from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
 from llmbench.render.csv import llm_bench_csv
@@ -124,11 +125,14 @@ def test_show(run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("render", [llm_bench_csv, llm_bench_json])
 def test_show_reads_other_reports(
-    tmp_path: Path, story_of: BuildRun, capsys: pytest.CaptureFixture[str], render: Callable[[Run], str]
+    tmp_path: Path,
+    story_of: BuildRun,
+    capsys: pytest.CaptureFixture[str],
+    render: Callable[[Evaluation], str],
 ) -> None:
     """llm_bench's CSV and JSON are shown like runs."""
     path = tmp_path / "report.txt"
-    path.write_text(render(story_of()))
+    path.write_text(render(evaluate(story_of())))
 
     assert ExitCode.OK == invoke(["report", "show", str(path)])
     assert "imported from llm_bench" in capsys.readouterr().out

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llmbench.analysis import report
+from llmbench.analysis.evaluation import evaluate
 from llmbench.cli.options import properties, recipe
 from llmbench.errors import LlmbenchError
 from llmbench.machine import cgroup, environment, topology
@@ -190,9 +191,9 @@ def _reports() -> dict[str, bytes]:
 
     run = story_of(launches=1)
     return {
-        "tidy": csv.tidy_csv(run).encode(),
-        "llm_bench": csv.llm_bench_csv(run).encode(),
-        "json": json_reports.llm_bench_json(run).encode(),
+        "tidy": csv.tidy_csv(evaluate(run)).encode(),
+        "llm_bench": csv.llm_bench_csv(evaluate(run)).encode(),
+        "json": json_reports.llm_bench_json(evaluate(run)).encode(),
     }
 
 

@@ -15,6 +15,7 @@ import pytest
 from llmbench.analysis import metrics
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.rule import COMPARED, Verdict
+from llmbench.analysis.evaluation import evaluate
 from llmbench.analysis.report import summarize_run
 from llmbench.cli.options import properties
 from llmbench.engines.base import Counters, Generation
@@ -51,7 +52,7 @@ def test_averages_of_the_json_leave_the_warm_up_out(
         for number, (first, is_warmup) in enumerate(firsts)
     ]
     cells = (RunConfig(model="m", prompts=(PROMPT,), output_tokens=2, iterations=2),)
-    told = json.loads(llm_bench_json(run_of([launch_of(made)], cells=cells)))["perfdata"]
+    told = json.loads(llm_bench_json(evaluate(run_of([launch_of(made)], cells=cells))))["perfdata"]
 
     assert 200.0 == told["results_averaged"]["first_latency"]
     assert [900.0, 100.0, 300.0] == [found["first_latency"] for found in told["results"]]

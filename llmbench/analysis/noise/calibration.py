@@ -15,10 +15,9 @@ import msgspec
 
 from llmbench.analysis import stats
 from llmbench.analysis.comparison.rule import COMPARED, compared_metrics
+from llmbench.analysis.evaluation import Evaluation
 from llmbench.analysis.history import Setup, setup_of
-from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, summarize_run
-from llmbench.analysis.validity import judge_run
 from llmbench.errors import LaunchError, OutputError
 from llmbench.files import atomic
 from llmbench.files.cache import cache_folder
@@ -71,7 +70,8 @@ def session_of(run: Run) -> CalibrationSession:
 
     Raises LaunchError where fewer than two launches have every value.
     """
-    medians = _medians(summarize_run(run, compared_metrics(run)))
+    report = summarize_run(run, compared_metrics(run))
+    medians = _medians(report)
     whole = set.intersection(*(set(found) for found in medians.values())) if medians else set()
     launches = [launch for launch in run.launches if launch.index in whole]
     if len(launches) < 2:
@@ -79,7 +79,7 @@ def session_of(run: Run) -> CalibrationSession:
             f"launches of {run.id} with valid measurements of everything: {len(launches)}; noise takes two",
             hint="see what disturbs this machine with: llmbench doctor",
         )
-    spreads = _iteration_spreads(run)
+    spreads = _iteration_spreads(report.evaluation)
     return CalibrationSession(
         run=run.id,
         started_at=run.started_at,
@@ -108,13 +108,13 @@ def _medians(report: Report) -> dict[tuple[Prompt, str], dict[int, float]]:
     return {key: medians for key, medians in found.items() if medians}
 
 
-def _iteration_spreads(run: Run) -> dict[tuple[str, str], float]:
+def _iteration_spreads(evaluation: Evaluation) -> dict[tuple[str, str], float]:
     """How the logarithms of iterations vary inside a launch, by prompt and metric; pooled over launches."""
     logs: dict[tuple[str, str], dict[int, list[float]]] = {}
-    for judged in judge_run(run):
-        if judged.counts:
+    for judged in evaluation.requests:
+        if judged.is_counted:
             for metric in COMPARED:
-                value = METRICS[metric].of(judged.measurement)
+                value = judged.value(metric)
                 if value:
                     by_launch = logs.setdefault((judged.prompt.sha256, metric), {})
                     by_launch.setdefault(judged.launch.index, []).append(math.log(value))
@@ -155,4 +155,4 @@ def add_session(setup: Setup, session: CalibrationSession) -> Calibration:
 
 def setup_of_run(run: Run) -> Setup:
     """The machine, model and configuration that a run's first configuration stands for."""
-    return setup_of(Report(run=run, rows=(), load=()), 0)
+    return setup_of(run, 0)

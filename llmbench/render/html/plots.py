@@ -5,7 +5,6 @@ import statistics
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from llmbench.analysis import placement_proof
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.metrics import METRICS
@@ -233,7 +232,7 @@ def socket_figure(series: Sequence[PlotSeries]) -> Figure | None:
     found = [
         (each, proved.placement)
         for each in series
-        for proved in [placement_proof.prove(each.report.run, each.cell)]
+        for proved in [each.report.proofs[each.cell]]
         if proved is not None and len(proved.placement.sockets) > 1
     ]
     if not found:

@@ -4,10 +4,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench.analysis import validity
+from llmbench.analysis.evaluation import EvaluatedRequest
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Row
-from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.render.html.document import Figure, PlotValue, Sign, column_label
 from llmbench.render.html.plots import rounded
 from llmbench.render.html.series import PlotSeries, fill, latencies
@@ -30,13 +29,13 @@ class _Group:
 
     series: PlotSeries
     row: Row
-    judged: tuple[JudgedMeasurement, ...]
+    judged: tuple[EvaluatedRequest, ...]
     columns: Mapping[int, int]
 
     @property
-    def positions(self) -> Iterator[tuple[JudgedMeasurement, float]]:
+    def positions(self) -> Iterator[tuple[EvaluatedRequest, float]]:
         """Each request and where it stands: in its launch's column, in the order of the iterations."""
-        launches: dict[int, list[JudgedMeasurement]] = {}
+        launches: dict[int, list[EvaluatedRequest]] = {}
         for each in self.judged:
             launches.setdefault(each.launch.index, []).append(each)
         for launch, found in launches.items():
@@ -49,7 +48,7 @@ class _Group:
 def by_launch(series: Sequence[PlotSeries]) -> tuple[Figure, ...]:
     """Every measured request in the order it was made, launch by launch: a plot a prompt and metric."""
     measured = {
-        each.index: tuple(judged for judged in validity.judge_run(each.report.run) if judged.is_measured)
+        each.index: tuple(judged for judged in each.report.evaluation.requests if judged.is_measured)
         for each in series
     }
     prompts: dict[str, list[tuple[PlotSeries, Row]]] = {}
@@ -62,7 +61,7 @@ def by_launch(series: Sequence[PlotSeries]) -> tuple[Figure, ...]:
         for groups in [_groups(found, measured)]
         for name in latencies(series)
         if name != "second_token"
-        if any(METRICS[name].of(each.measurement) is not None for group in groups for each in group.judged)
+        if any(each.value(name) is not None for group in groups for each in group.judged)
     )
 
 
@@ -76,7 +75,7 @@ def chosen(prompts: Sequence[list[tuple[PlotSeries, Row]]]) -> list[list[tuple[P
 
 
 def _groups(
-    found: Sequence[tuple[PlotSeries, Row]], measured: Mapping[int, Sequence[JudgedMeasurement]]
+    found: Sequence[tuple[PlotSeries, Row]], measured: Mapping[int, Sequence[EvaluatedRequest]]
 ) -> list[_Group]:
     """The requests of one prompt, the launches of each series to the right of those before."""
     groups: list[_Group] = []
@@ -125,7 +124,7 @@ def _key(groups: Sequence[_Group]) -> tuple[Sign, ...]:
 
 
 def _all_values(name: str, group: _Group) -> Iterator[float]:
-    found = (METRICS[name].of(each.measurement) for each in group.judged)
+    found = (each.value(name) for each in group.judged)
     yield from (value * METRICS[name].unit.scale for value in found if value is not None)
 
 
@@ -141,13 +140,9 @@ def _not_counted(name: str, groups: Sequence[_Group], step: int) -> _Trace:
     return {**_points(name, found[::step], "does not count", marker), "visible": bool(found)}
 
 
-def _points(
-    name: str, found: Sequence[tuple[JudgedMeasurement, float]], title: str, marker: _Trace
-) -> _Trace:
+def _points(name: str, found: Sequence[tuple[EvaluatedRequest, float]], title: str, marker: _Trace) -> _Trace:
     metric = METRICS[name]
-    seen = [
-        (each, x, value) for each, x in found for value in [metric.of(each.measurement)] if value is not None
-    ]
+    seen = [(each, x, value) for each, x in found for value in [each.value(name)] if value is not None]
     return {
         "type": "scatter",
         "mode": "markers",
@@ -160,7 +155,7 @@ def _points(
     }
 
 
-def _words(judged: JudgedMeasurement) -> Iterator[str]:
+def _words(judged: EvaluatedRequest) -> Iterator[str]:
     yield f"launch {judged.launch.index + 1}, iteration {judged.measurement.iteration}"
     yield from map(column_label, judged.reasons)
 

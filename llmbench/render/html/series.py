@@ -66,7 +66,7 @@ def all_series(reports: Sequence[Report], names: Sequence[str]) -> tuple[PlotSer
     """Every configuration of every report, in order; *names* has one a report."""
     found: list[PlotSeries] = []
     for report, name in zip(reports, names, strict=True):
-        profiles, slopes = token_gaps.gap_profiles(report.run), token_gaps.slopes(report.run)
+        profiles, slopes = token_gaps.gap_profiles(report.evaluation), token_gaps.slopes(report.evaluation)
         for cell in range(len(report.run.cells)):
             found.append(
                 PlotSeries(

@@ -3,14 +3,14 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from llmbench.analysis import placement_proof, stats, validity
+from llmbench.analysis import placement_proof, stats
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.differences import is_foreign
+from llmbench.analysis.evaluation import EvaluatedRequest
 from llmbench.analysis.metrics import LAUNCH_METRICS, METRICS, SCREEN_METRICS, present
 from llmbench.analysis.placement_proof import Proof
 from llmbench.analysis.report import Report, Row, distinguish, varied_settings
 from llmbench.analysis.stages import row_metric
-from llmbench.analysis.validity import JudgedMeasurement
 from llmbench.render import views
 from llmbench.render.html.series import PlotSeries
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, quantity, texts
@@ -219,7 +219,7 @@ def request_table(series: Sequence[PlotSeries]) -> Table:
     found = [
         (each, judged)
         for each in series
-        for judged in validity.judge_run(each.report.run)
+        for judged in each.report.evaluation.requests
         if judged.launch.cell == each.cell
     ]
     rows = ((each, _request_cells(judged, names)) for each, judged in found)
@@ -227,7 +227,7 @@ def request_table(series: Sequence[PlotSeries]) -> Table:
     return _series_table(series, columns, rows, fold=fold, total=len(found))
 
 
-def _request_cells(judged: JudgedMeasurement, names: Sequence[str]) -> Iterator[Cell]:
+def _request_cells(judged: EvaluatedRequest, names: Sequence[str]) -> Iterator[Cell]:
     m = judged.measurement
     yield count_cell(judged.launch.index + 1)
     yield count_cell(m.iteration)
@@ -235,16 +235,16 @@ def _request_cells(judged: JudgedMeasurement, names: Sequence[str]) -> Iterator[
     yield _standing(judged)
     yield count_cell(m.input_tokens)
     yield count_cell(m.output_tokens)
-    yield from (quantity(METRICS[name].of(m), METRICS[name].unit) for name in names)
+    yield from (quantity(judged.value(name), METRICS[name].unit) for name in names)
 
 
-def _standing(judged: JudgedMeasurement) -> Cell:
+def _standing(judged: EvaluatedRequest) -> Cell:
     """Return whether a request counts, and why not."""
     if judged.reasons:
         return Cell(f"no: {'; '.join(judged.reasons)}", tone="bad")
     if judged.measurement.is_warmup:
         return Cell("warm-up", tone="dim")
-    if not judged.counts:
+    if not judged.is_counted:
         return Cell(f"no: its launch {judged.launch.outcome.value}", tone="bad")
     return Cell("yes")
 
@@ -258,7 +258,7 @@ def placement_table(series: Sequence[PlotSeries]) -> Table:
         Column("pages", is_text=True),
         Column("migrations", unit="all sockets"),
     ]
-    proofs = ((each, placement_proof.prove(each.report.run, each.cell)) for each in series)
+    proofs = ((each, each.report.proofs[each.cell]) for each in series)
     rows = ((each, cells) for each, proved in proofs if proved is not None for cells in _sockets(proved))
     return _series_table(series, columns, rows)
 

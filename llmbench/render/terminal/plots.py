@@ -96,7 +96,7 @@ def _against_length(rows: Sequence[Row], name: str) -> _Points | None:
 
 
 def _gaps(report: Report, cell: int) -> list[_Points]:
-    profiles = [profile for profile in token_gaps.gap_profiles(report.run) if profile.cell == cell]
+    profiles = [profile for profile in token_gaps.gap_profiles(report.evaluation) if profile.cell == cell]
     return [
         _Points(
             name=f"{profile.prompt.label} ({profile.input_tokens} in)",

@@ -7,6 +7,7 @@ import pytest
 
 from llmbench.analysis import placement_proof, report
 from llmbench.analysis.comparison.compare import compare
+from llmbench.analysis.evaluation import evaluate
 from llmbench.analysis.placement_proof import Effect
 from llmbench.render import csv, llm_bench, tidy
 from llmbench.render.sentences import remarks, verdict
@@ -162,7 +163,7 @@ def test_an_ineffective_policy_is_an_alarm_and_a_mark(ran: Callable[..., Run]) -
     assert alarm == summarized.warnings[0]
     assert "INEFFECTIVE: tensor parallelism split nothing; 2 sockets seen (0-1, CPUs 0-1)" in alarm
     assert "1 threads without the policy and 1 with it" in alarm
-    assert llm_bench.model_name(run, 0).endswith(" [tensor_parallel=ineffective]")
+    assert llm_bench.model_name(evaluate(run), 0).endswith(" [tensor_parallel=ineffective]")
 
 
 @pytest.mark.parametrize("changes", [{"busy_s": -0.1}, {"expected_cpus": 0}])
@@ -188,7 +189,7 @@ def test_the_mark_and_the_place_survive_a_csv(ran: Callable[..., Run], tmp_path:
     """Written as a tidy CSV and read back, a run that split nothing is still marked, and its place is known."""
     run = ran(None, split=ONE_SOCKET, properties=TENSOR_PARALLEL, cores=(0, 2), membind=(0,))
     path = tmp_path / "run.csv"
-    path.write_text(csv.tidy_csv(run))
+    path.write_text(csv.tidy_csv(evaluate(run)))
     back = importers.read_report(path)
 
     assert Effect.INEFFECTIVE is placement_proof.effect(back, 0)

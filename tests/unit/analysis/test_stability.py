@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from llmbench.analysis import stability
+from llmbench.analysis.evaluation import evaluate
 from llmbench.analysis.stability import Stability
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement
@@ -54,7 +55,7 @@ def judged(run_with: BuildRun) -> Judge:
     """The steadiness of the one prompt of such a run."""
 
     def judge(*launches: Sequence[float], **fields: object) -> Stability:
-        (found,) = stability.judge_stability(run_with(*launches, **fields))
+        (found,) = stability.judge_stability(evaluate(run_with(*launches, **fields)))
         return found
 
     return judge
@@ -123,7 +124,7 @@ def test_too_few_for_so_many_rows(run_with: BuildRun) -> None:
         cut = dataclasses.replace(
             run, cells=cells, launches=(dataclasses.replace(launch, measurements=kept),)
         )
-        return {each.is_steady for each in stability.judge_stability(cut)}
+        return {each.is_steady for each in stability.judge_stability(evaluate(cut))}
 
     assert ({True}, {None}) == (found(9), found(10))
 
@@ -170,7 +171,7 @@ def test_a_slow_start_must_hold_for_all_rows_together(
     config = RunConfig(model="m", prompts=(PROMPT,), output_tokens=1)
     requests = [request_of([ms], iteration=i, is_warmup=i == 0) for i, ms in enumerate(firsts)]
 
-    (alone,) = stability.judge_stability(run_of([launch_of(requests)], cells=(config,)))
+    (alone,) = stability.judge_stability(evaluate(run_of([launch_of(requests)], cells=(config,))))
 
     assert (2, None) == (alone.needed, judged(firsts).needed)
 
@@ -187,7 +188,7 @@ def test_disturbed_requests_are_left_out(run_with: BuildRun) -> None:
     """The last iteration took twice as long beside a neighbour: still steady."""
     run = altered(run_with((200, *LEVEL, 200)), -1, conditions=NOISY)
 
-    (got,) = stability.judge_stability(run)
+    (got,) = stability.judge_stability(evaluate(run))
 
     assert (True, 1) == (got.is_steady, got.needed)
 
@@ -197,7 +198,7 @@ def test_launches_that_did_not_finish_are_left_out(run_with: BuildRun) -> None:
     run = run_with((200, *LEVEL), (200, *RISING))
     cut = dataclasses.replace(run.launches[1], outcome=Outcome.ABORTED)
 
-    (got,) = stability.judge_stability(dataclasses.replace(run, launches=(run.launches[0], cut)))
+    (got,) = stability.judge_stability(evaluate(dataclasses.replace(run, launches=(run.launches[0], cut))))
 
     assert got.is_steady
 
@@ -207,7 +208,7 @@ def test_other_lengths_are_not_set_against_each_other(run_with: BuildRun) -> Non
     run = run_with((200, *LEVEL))
     sequence = dataclasses.replace(run.launches[0].measurements[3].sequences[0], input_tokens=64)
 
-    (got,) = stability.judge_stability(altered(run, 3, sequences=(sequence,)))
+    (got,) = stability.judge_stability(evaluate(altered(run, 3, sequences=(sequence,))))
 
     assert (None, None) == (got.is_steady, got.needed)
 
@@ -227,14 +228,14 @@ def test_one_output_token_has_a_first_only(
     config = RunConfig(model="m", prompts=(PROMPT,), output_tokens=1)
     requests = [request_of([ms], iteration=i, is_warmup=i == 0) for i, ms in enumerate((200, *LEVEL))]
 
-    (got,) = stability.judge_stability(run_of([launch_of(requests)], cells=(config,)))
+    (got,) = stability.judge_stability(evaluate(run_of([launch_of(requests)], cells=(config,))))
 
     assert (True, 1) == (got.is_steady, got.needed)
 
 
 def test_nothing_measured_is_no_row(run_of: BuildRun) -> None:
     """A run without a launch has nothing to judge."""
-    assert () == stability.judge_stability(run_of([]))
+    assert () == stability.judge_stability(evaluate(run_of([])))
 
 
 def _noisy(source: random.Random, drift: float) -> Sequence[float]:

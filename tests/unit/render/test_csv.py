@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from llmbench.analysis import report
+from llmbench.analysis.evaluation import evaluate
 from llmbench.render.csv import (
     llm_bench_csv,
     neutral,
@@ -38,19 +39,21 @@ def test_llm_bench_columns_are_that_tools() -> None:
 
 def test_llm_bench_layout(story_of: BuildRun, golden: Golden) -> None:
     """The whole file, as it was looked at once."""
-    golden("story.llm-bench.csv", llm_bench_csv(story_of()))
+    golden("story.llm-bench.csv", llm_bench_csv(evaluate(story_of())))
 
 
 def test_warm_ups_are_iteration_0_and_launches_go_on(story_of: BuildRun) -> None:
     """Two launches of a warm-up and two iterations: 0, 1, 2, then 0, 3, 4; then three summaries a prompt."""
-    iterations = [row["iteration"] for row in rows_of(llm_bench_csv(story_of())) if row["prompt_idx"] == "0"]
+    iterations = [
+        row["iteration"] for row in rows_of(llm_bench_csv(evaluate(story_of()))) if row["prompt_idx"] == "0"
+    ]
 
     assert ["0", "1", "2", "0", "3", "4", "avg", "mini", "median"] == iterations
 
 
 def test_summary_rows_are_over_what_counts(story_of: BuildRun) -> None:
     """First tokens 100, 100, 102 (a second 102 is invalid, warm-ups are out): avg 100.66667, median 100."""
-    rows = [r for r in rows_of(llm_bench_csv(story_of())) if r["prompt_idx"] == "0"]
+    rows = [r for r in rows_of(llm_bench_csv(evaluate(story_of()))) if r["prompt_idx"] == "0"]
     shown = {r["iteration"]: r["1st_latency(ms)"] for r in rows if not r["iteration"].isdigit()}
 
     assert {"avg": "100.66667", "mini": "100.0", "median": "100.0"} == shown
@@ -58,7 +61,7 @@ def test_summary_rows_are_over_what_counts(story_of: BuildRun) -> None:
 
 def test_load_and_its_memory_stand_on_the_first_row_only(story_of: BuildRun) -> None:
     """2.5 s; 50 MiB at first, 90 at most, so 40 more; of the machine 900 and 980."""
-    rows = rows_of(llm_bench_csv(story_of()))
+    rows = rows_of(llm_bench_csv(evaluate(story_of())))
     names = LLM_BENCH_COLUMNS[4:11]
 
     assert ["2.5", "900.0", "50.0", "90.0", "980.0", "40.0", "80.0"] == [rows[0][name] for name in names]
@@ -69,7 +72,7 @@ def test_memory_of_generation_is_filled(story_of: BuildRun) -> None:
     """100 MiB, at most 150: 50 more; of the machine 1000 and 1100; in requests and summaries."""
     names = LLM_BENCH_COLUMNS[19:23]
 
-    for row in rows_of(llm_bench_csv(story_of())):
+    for row in rows_of(llm_bench_csv(evaluate(story_of()))):
         assert ["150.0", "1100.0", "50.0", "100.0"] == [row[name] for name in names]
 
 
@@ -78,7 +81,7 @@ def test_a_missing_latency_is_na(request_of: Build, launch_of: BuildLaunch, run_
     config = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="Hello"),), output_tokens=1)
     run = run_of([launch_of([request_of([100], iteration=1)])], cells=(config,))
 
-    for row in rows_of(llm_bench_csv(run)):
+    for row in rows_of(llm_bench_csv(evaluate(run))):
         assert ("100.0", "NA") == (row["1st_latency(ms)"], row["2nd_avg_latency(ms)"])
         assert ("NA", "NA") == (row["1st_infer_latency(ms)"], row["2nd_infer_avg_latency(ms)"])
 
@@ -92,7 +95,7 @@ def test_sizes_of_a_batch_are_totals_and_its_latency_is_per_request(
     )
     run = run_of([launch_of([request_of(*[[100, 110, 120, 130]] * 2)])], cells=(config,))
 
-    row = rows_of(llm_bench_csv(run))[0]
+    row = rows_of(llm_bench_csv(evaluate(run)))[0]
 
     assert ["64", "8", "32.5", "10.0", "2"] == [
         row[name]
@@ -106,7 +109,7 @@ def test_prompts_keep_their_own_index(request_of: Build, launch_of: BuildLaunch,
     config = RunConfig(model="m", prompts=(Prompt(set="s", index=2, text="Hello"),), output_tokens=4)
     run = run_of([launch_of([request_of([1, 2, 3, 4])])], cells=(config,))
 
-    assert {"2"} == {row["prompt_idx"] for row in rows_of(llm_bench_csv(run))}
+    assert {"2"} == {row["prompt_idx"] for row in rows_of(llm_bench_csv(evaluate(run)))}
 
 
 def test_the_turns_of_a_chat_are_told_apart(
@@ -116,7 +119,7 @@ def test_the_turns_of_a_chat_are_told_apart(
     chat = tuple(Prompt(set="c", index=3, text=t, earlier=e) for t, e in (("a", ()), ("b", ("a",))))
     measured = [request_of([first, first + 1], prompt=turn) for turn, first in enumerate((10, 20))]
     cells = (RunConfig(model="m", prompts=chat, output_tokens=2),)
-    rows = rows_of(llm_bench_csv(run_of([launch_of(measured)], cells=cells)))
+    rows = rows_of(llm_bench_csv(evaluate(run_of([launch_of(measured)], cells=cells))))
 
     shown = [(row["prompt_idx"], row["chat_idx"], float(row["1st_latency(ms)"])) for row in rows]
     turns = [("3", "0", 10.0), ("3", "1", 20.0)]
@@ -139,11 +142,11 @@ def test_launches_that_did_not_finish_are_out(story_of: BuildRun, run_of: BuildR
         for launch in run.launches
     ]
 
-    rows = rows_of(llm_bench_csv(run_of(launches, cells=run.cells)))
+    rows = rows_of(llm_bench_csv(evaluate(run_of(launches, cells=run.cells))))
 
     assert ["0", "0", "1", "1", "2", "2"] == [row["iteration"] for row in rows[:6]]
     assert rows[0]["pretrain_time(s)"] == "3.5"
-    assert [] == rows_of(llm_bench_csv(run_of([])))
+    assert [] == rows_of(llm_bench_csv(evaluate(run_of([]))))
 
 
 def test_cells_of_a_sweep_are_told_apart_by_the_model_column(
@@ -154,7 +157,7 @@ def test_cells_of_a_sweep_are_told_apart_by_the_model_column(
     cells = tuple(RunConfig(model="m/tiny", prompts=prompts, output_tokens=4, threads=n) for n in (1, 2))
     run = run_of([launch_of([request_of([n, 20, 30, 40])], cell=n - 1, index=n) for n in (1, 2)], cells=cells)
 
-    rows = rows_of(llm_bench_csv(run))
+    rows = rows_of(llm_bench_csv(evaluate(run)))
 
     assert {"tiny [threads=1]": "1.0", "tiny [threads=2]": "2.0"} == {
         row["model"]: row["1st_latency(ms)"] for row in rows if row["iteration"] == "avg"
@@ -177,7 +180,9 @@ def test_a_model_is_named_after_its_source_or_its_folder(
     """The source where the manifest tells it, else the folder above the seed layout, else the last part."""
     cells = (RunConfig(model=path, prompts=(Prompt(set="s", index=0, text="Hello"),)),)
 
-    assert name == model_name(run_of([], cells=cells, provenance=Provenance(path=path, **origin)), 0)  # type: ignore[arg-type]
+    assert name == model_name(
+        evaluate(run_of([], cells=cells, provenance=Provenance(path=path, **origin))), 0
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -189,12 +194,12 @@ def test_forward_passes_are_counted_as_far_as_they_are_known(
     """Those seen; else the token events; else, of an imported report, the tokens."""
     m = request_of([100, 110, 120, 130], **fields)
 
-    assert count == rows_of(llm_bench_csv(run_of([launch_of([m])])))[0]["infer_count"]
+    assert count == rows_of(llm_bench_csv(evaluate(run_of([launch_of([m])]))))[0]["infer_count"]
 
 
 def test_the_seed_layout_names_the_model(story_of: BuildRun) -> None:
     """In models/tiny/pytorch/dldt/INT8 the model is tiny, and its precision int8."""
-    row = rows_of(llm_bench_csv(story_of()))[0]
+    row = rows_of(llm_bench_csv(evaluate(story_of())))[0]
 
     assert ("tiny", "int8", "ov", "cpu") == (
         row["model"],
@@ -209,8 +214,8 @@ def test_pandas_reads_every_layout(story_of: BuildRun) -> None:
     llm_bench, tidy, summary = (
         pd.read_csv(io.StringIO(text))
         for text in (
-            llm_bench_csv(story_of()),
-            tidy_csv(story_of()),
+            llm_bench_csv(evaluate(story_of())),
+            tidy_csv(evaluate(story_of())),
             summary_csv(report.summarize_run(story_of())),
         )
     )
@@ -225,7 +230,7 @@ def test_pandas_reads_every_layout(story_of: BuildRun) -> None:
 
 def test_tidy_layout(story_of: BuildRun, golden: Golden) -> None:
     """The whole file, as it was looked at once."""
-    golden("story.tidy.csv", tidy_csv(story_of()))
+    golden("story.tidy.csv", tidy_csv(evaluate(story_of())))
 
 
 def test_summary_layout(story_of: BuildRun, golden: Golden) -> None:
@@ -251,7 +256,11 @@ def test_a_model_named_like_a_formula(request_of: Build, launch_of: BuildLaunch,
     cells = (RunConfig(model="=HYPERLINK()", prompts=prompts, output_tokens=4),)
     run = run_of([launch_of([request_of([1, 2, 3, 4])])], cells=cells, provenance=Provenance(path="x"))
 
-    for text in (llm_bench_csv(run), tidy_csv(run), summary_csv(report.summarize_run(run))):
+    for text in (
+        llm_bench_csv(evaluate(run)),
+        tidy_csv(evaluate(run)),
+        summary_csv(report.summarize_run(run)),
+    ):
         cells_seen = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
         assert any(cell.startswith("'=") for cell in cells_seen)
         assert not any(cell[:1] in {"=", "+", "-", "@"} for cell in cells_seen)
@@ -261,6 +270,6 @@ def test_a_run_is_written_in_place_of_the_old_file(story_of: BuildRun, tmp_path:
     """What is written is what is rendered."""
     path = tmp_path / "out.csv"
 
-    write_llm_bench_csv(story_of(), path)
+    write_llm_bench_csv(evaluate(story_of()), path)
 
-    assert llm_bench_csv(story_of()) == path.read_text()
+    assert llm_bench_csv(evaluate(story_of())) == path.read_text()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from llmbench.analysis import report
+from llmbench.analysis.evaluation import evaluate
 from llmbench.render.json import dumps, finite, llm_bench_json, report_json, write_llm_bench_json
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
@@ -29,7 +30,7 @@ def strict(text: str) -> Any:
 
 def test_llm_bench_layout(story_of: BuildRun, golden: Golden) -> None:
     """The whole file, as it was looked at once."""
-    golden("story.llm-bench.json", llm_bench_json(story_of()))
+    golden("story.llm-bench.json", llm_bench_json(evaluate(story_of())))
 
 
 def test_report_layout(story_of: BuildRun, golden: Golden) -> None:
@@ -39,7 +40,7 @@ def test_report_layout(story_of: BuildRun, golden: Golden) -> None:
 
 def test_warm_ups_are_listed_and_out_of_the_averages(story_of: BuildRun) -> None:
     """First tokens 100, 100, 102, 400, 400, 408, 408: 1918 / 7 = 274; the warm-ups of 300 and 1200 are out."""
-    perfdata = strict(llm_bench_json(story_of()))["perfdata"]
+    perfdata = strict(llm_bench_json(evaluate(story_of())))["perfdata"]
 
     assert 12 == len(perfdata["results"])
     assert [0, 0, 1, 1, 2, 2, 0, 0, 3, 3, 4, 4] == [found["iteration"] for found in perfdata["results"]]
@@ -54,7 +55,7 @@ def test_throughput_of_a_batch_is_not_multiplied_twice(
     cells = (RunConfig(model="m", prompts=prompts, output_tokens=3, batch_size=4),)
     run = run_of([launch_of([request_of(*[[100, 110, 120]] * 4)])], cells=cells)
 
-    perfdata = strict(llm_bench_json(run))["perfdata"]
+    perfdata = strict(llm_bench_json(evaluate(run)))["perfdata"]
 
     assert 400.0 == perfdata["results"][0]["second_token_throughput"]
     assert 400.0 == perfdata["results_averaged"]["second_token_throughput"]
@@ -67,7 +68,7 @@ def test_what_does_not_exist_is_null(request_of: Build, launch_of: BuildLaunch, 
         [launch_of([request_of([100])])], cells=(RunConfig(model="m", prompts=prompts, output_tokens=1),)
     )
 
-    perfdata = strict(llm_bench_json(run))["perfdata"]
+    perfdata = strict(llm_bench_json(evaluate(run)))["perfdata"]
 
     assert perfdata["results"][0]["second_avg_latency"] is None
     assert "second_token_throughput" not in perfdata["results"][0]
@@ -91,7 +92,7 @@ def test_a_run_without_launches_is_still_a_file(run_of: BuildRun) -> None:
     """Nothing was measured: empty lists and null, no crash."""
     run = run_of([])
 
-    assert [] == strict(llm_bench_json(run))["perfdata"]["results"]
+    assert [] == strict(llm_bench_json(evaluate(run)))["perfdata"]["results"]
     assert [] == strict(report_json(report.summarize_run(run)))["rows"]
 
 
@@ -107,6 +108,6 @@ def test_a_run_is_written_in_place_of_the_old_file(story_of: BuildRun, tmp_path:
     """What is written is what is rendered."""
     path = tmp_path / "out.json"
 
-    write_llm_bench_json(story_of(), path)
+    write_llm_bench_json(evaluate(story_of()), path)
 
-    assert llm_bench_json(story_of()) == path.read_text()
+    assert llm_bench_json(evaluate(story_of())) == path.read_text()

@@ -13,6 +13,7 @@ from rich.console import Console
 from llmbench.analysis import report
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.differences import changes, mismatches
+from llmbench.analysis.evaluation import evaluate
 from llmbench.analysis.history import history_lines
 from llmbench.errors import InputError
 from llmbench.render import csv as csv_render
@@ -100,7 +101,7 @@ def test_the_table_has_a_column_of_weight_formats(sweep: Run) -> None:
 
 def test_llm_bench_s_csv_tells_each_model_and_its_load_time(sweep: Run) -> None:
     """Name, precision, and on the first row of each the seconds that loading took, whichever ran first."""
-    rows = list(csv.DictReader(io.StringIO(csv_render.llm_bench_csv(sweep))))
+    rows = list(csv.DictReader(io.StringIO(csv_render.llm_bench_csv(evaluate(sweep)))))
 
     loads = [(row["precision"], row["pretrain_time(s)"]) for row in rows if row["pretrain_time(s)"]]
     assert [("int4", "2.0"), ("int8", "1.0")] == loads
@@ -110,8 +111,8 @@ def test_llm_bench_s_csv_tells_each_model_and_its_load_time(sweep: Run) -> None:
 
 def test_llm_bench_s_json_tells_of_which_configuration_a_result_is(sweep: Run, story_of: BuildRun) -> None:
     """What it has once is that of the first configuration: never an average over both."""
-    content = json.loads(json_render.llm_bench_json(sweep))
-    alone = json.loads(json_render.llm_bench_json(story_of()))
+    content = json.loads(json_render.llm_bench_json(evaluate(sweep)))
+    alone = json.loads(json_render.llm_bench_json(evaluate(story_of())))
 
     assert ("int8", 1.0) == (content["metadata"]["precision"], content["perfdata"]["compile_time"])
     assert {"int8", "int4"} == {result["precision"] for result in content["perfdata"]["results"]}
@@ -122,8 +123,8 @@ def test_llm_bench_s_json_tells_of_which_configuration_a_result_is(sweep: Run, s
 
 def test_llm_bench_s_layouts_of_a_sweep_are_not_read_as_one_configuration(sweep: Run, tmp_path: Path) -> None:
     """Their requests would be pooled."""
-    (tmp_path / "a.csv").write_text(csv_render.llm_bench_csv(sweep))
-    (tmp_path / "a.json").write_text(json_render.llm_bench_json(sweep))
+    (tmp_path / "a.csv").write_text(csv_render.llm_bench_csv(evaluate(sweep)))
+    (tmp_path / "a.json").write_text(json_render.llm_bench_json(evaluate(sweep)))
 
     for path in tmp_path.iterdir():
         with pytest.raises(InputError, match="a second configuration, tiny \\[weight_format=int"):
@@ -133,7 +134,7 @@ def test_llm_bench_s_layouts_of_a_sweep_are_not_read_as_one_configuration(sweep:
 def test_a_tidy_round_trip_keeps_the_models_and_compares(sweep: Run, tmp_path: Path) -> None:
     """Each cell has its origin again, and pairs with its own weight format."""
     path = tmp_path / "tidy.csv"
-    path.write_text(csv_render.tidy_csv(sweep))
+    path.write_text(csv_render.tidy_csv(evaluate(sweep)))
     again = importers.read_report(path)
     found = compare(report.summarize_run(sweep), report.summarize_run(again))
 

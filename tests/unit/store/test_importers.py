@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.analysis import report
+from llmbench.analysis.evaluation import evaluate
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.tidy_layout import TIDY_COLUMNS
 from llmbench.errors import InputError
@@ -293,8 +294,8 @@ def test_an_llm_bench_json(imported: Callable[..., Run]) -> None:
 def test_our_llm_bench_layouts_come_back(story_of: BuildRun, imported: Callable[..., Run]) -> None:
     """CSV and JSON of a run tell the same launch: 8 requests, the first 100 ms; memory comes with the CSV."""
     for text, name in (
-        (csv_render.llm_bench_csv(story_of()), "a.csv"),
-        (json_render.llm_bench_json(story_of()), "a.json"),
+        (csv_render.llm_bench_csv(evaluate(story_of())), "a.csv"),
+        (json_render.llm_bench_json(evaluate(story_of())), "a.json"),
     ):
         run = imported(text, name=name)
         (launch,) = run.launches
@@ -317,14 +318,14 @@ def test_what_is_imported_is_written_alike(story_of: BuildRun, imported: Callabl
     )
 
     def latencies(run: Run) -> list[list[str]]:
-        rows = csv.DictReader(io.StringIO(csv_render.llm_bench_csv(run)))
+        rows = csv.DictReader(io.StringIO(csv_render.llm_bench_csv(evaluate(run))))
         return [
             [row[name] for name in names] for row in rows if row["iteration"] not in {"0", "avg", "median"}
         ]
 
-    first = imported(csv_render.llm_bench_csv(story_of()))
+    first = imported(csv_render.llm_bench_csv(evaluate(story_of())))
 
-    assert latencies(first) == latencies(imported(csv_render.llm_bench_csv(first)))
+    assert latencies(first) == latencies(imported(csv_render.llm_bench_csv(evaluate(first))))
 
 
 @pytest.mark.parametrize("name", ["report.csv", "report.json"])
@@ -352,12 +353,12 @@ def test_the_columns_of_a_real_report_are_ours() -> None:
 
 def test_tidy_columns_are_those_that_are_written(story_of: BuildRun) -> None:
     """Every row has a cell for each column, and none beside them."""
-    assert all(set(row) == set(TIDY_COLUMNS) for row in tidy.rows(story_of()))
+    assert all(set(row) == set(TIDY_COLUMNS) for row in tidy.rows(evaluate(story_of())))
 
 
 def test_our_tidy_layout_comes_back(story_of: BuildRun, imported: Callable[..., Run]) -> None:
     """Launches, verdicts, prompts and every metric are what they were."""
-    before, after = story_of(), imported(csv_render.tidy_csv(story_of()))
+    before, after = story_of(), imported(csv_render.tidy_csv(evaluate(story_of())))
     was, now = report.summarize_run(before), report.summarize_run(after)
 
     assert [row.prompt.sha256 for row in was.rows] == [row.prompt.sha256 for row in now.rows]
@@ -382,9 +383,9 @@ def test_our_tidy_layout_comes_back(story_of: BuildRun, imported: Callable[..., 
 
 def test_a_tidy_round_trip_changes_nothing(story_of: BuildRun, imported: Callable[..., Run]) -> None:
     """What is imported from a tidy CSV is written as that CSV, to the last byte."""
-    text = csv_render.tidy_csv(story_of())
+    text = csv_render.tidy_csv(evaluate(story_of()))
 
-    assert text == csv_render.tidy_csv(imported(text.rstrip("\n")))
+    assert text == csv_render.tidy_csv(evaluate(imported(text.rstrip("\n"))))
 
 
 def test_steps_callbacks_and_the_way_of_generating_come_back(
@@ -399,7 +400,7 @@ def test_steps_callbacks_and_the_way_of_generating_come_back(
     run = run_of([launch_of([m])])
     changes = {"max_ngram_size": 3, "num_assistant_tokens": 5, "scheduler": {"max_num_seqs": 4}}
     config = dataclasses.replace(run.cells[0], output_tokens=13, **changes)
-    after = imported(csv_render.tidy_csv(dataclasses.replace(run, cells=(config,))))
+    after = imported(csv_render.tidy_csv(evaluate(dataclasses.replace(run, cells=(config,)))))
     back = after.launches[0].measurements[0]
 
     assert config.generation == after.cells[0].generation
@@ -418,7 +419,7 @@ def test_few_tokens_come_back(
 ) -> None:
     """No token, one, and two: what did not exist does not exist again, and no token stays invalid."""
     m = request_of(at)
-    run = imported(csv_render.tidy_csv(run_of([launch_of([m])])))
+    run = imported(csv_render.tidy_csv(evaluate(run_of([launch_of([m])]))))
 
     after = run.launches[0].measurements[0]
     for name in ("first_token", "second_token", "next_token", "tpot", "e2e"):
@@ -437,7 +438,7 @@ def test_events_of_several_tokens_come_back(
 ) -> None:
     """The rebuilt events tell the same second, next and tpot."""
     m = request_of([100, 130, 160], counts=counts, requested_tokens=sum(counts))
-    after = imported(csv_render.tidy_csv(run_of([launch_of([m])]))).launches[0].measurements[0]
+    after = imported(csv_render.tidy_csv(evaluate(run_of([launch_of([m])])))).launches[0].measurements[0]
 
     for name in ("first_token", "second_token", "next_token", "tpot", "e2e", "decode_rate"):
         assert pytest.approx(METRICS[name].of(m), rel=1e-6) == METRICS[name].of(after)
@@ -449,7 +450,9 @@ def test_text_made_harmless_comes_back(
     """A model and a prompt set named like formulas have their names again."""
     for name in ("=cmd()", "'=cmd()", "-x", "'plain'", "a,b\nc"):
         config = RunConfig(model=name, prompts=(Prompt(set=name, index=0, text="Hello"),), output_tokens=4)
-        run = imported(csv_render.tidy_csv(run_of([launch_of([request_of([1, 2, 3, 4])])], cells=(config,))))
+        run = imported(
+            csv_render.tidy_csv(evaluate(run_of([launch_of([request_of([1, 2, 3, 4])])], cells=(config,))))
+        )
 
         assert (name, name) == (run.cells[0].model, run.cells[0].prompts[0].set)
 
@@ -472,7 +475,7 @@ def test_a_sweep_comes_back_with_its_cells(
         )
     )
 
-    run = imported(csv_render.tidy_csv(run_of(launches, cells=cells)))
+    run = imported(csv_render.tidy_csv(evaluate(run_of(launches, cells=cells))))
 
     assert [(1, (0, 1)), (2, (0, 1))] == [(cell.threads, cell.sockets) for cell in run.cells]
     assert [(0, 2), (1, 1)] == [(row.cell, row.launches) for row in report.summarize_run(run).rows]
@@ -494,17 +497,17 @@ def measured_more(run: Run) -> Run:
 
 def test_energy_and_model_cache_come_back(story_of: BuildRun, imported: Callable[..., Run]) -> None:
     """3.5 J a request of 4 tokens, one launch cold and one warm; written again, it is the same file."""
-    text = csv_render.tidy_csv(measured_more(story_of()))
+    text = csv_render.tidy_csv(evaluate(measured_more(story_of())))
     run = imported(text.rstrip("\n"))
 
     assert [ModelCache.COLD, ModelCache.WARM] == [launch.model_cache for launch in run.launches]
     assert pytest.approx(0.875) == METRICS["energy_per_token"].of(run.launches[0].measurements[0])
-    assert text == csv_render.tidy_csv(run)
+    assert text == csv_render.tidy_csv(evaluate(run))
 
 
 def test_a_tidy_csv_of_an_earlier_version_is_read(story_of: BuildRun, imported: Callable[..., Run]) -> None:
     """Without the columns that came later, what they tell is not known."""
-    rows = list(csv.DictReader(io.StringIO(csv_render.tidy_csv(measured_more(story_of())))))
+    rows = list(csv.DictReader(io.StringIO(csv_render.tidy_csv(evaluate(measured_more(story_of()))))))
     out = io.StringIO()
     older = [name for name in TIDY_COLUMNS if name not in tidy_importer.OPTIONAL]
     writer = csv.DictWriter(out, older, lineterminator="\n", extrasaction="ignore")
@@ -519,7 +522,7 @@ def test_a_tidy_csv_of_an_earlier_version_is_read(story_of: BuildRun, imported: 
 
 def edited(run: Run, /, **changes: str) -> str:
     """A tidy CSV whose last row has other cells."""
-    rows = list(csv.DictReader(io.StringIO(csv_render.tidy_csv(run))))
+    rows = list(csv.DictReader(io.StringIO(csv_render.tidy_csv(evaluate(run)))))
     rows[-1] |= changes
     out = io.StringIO()
     writer = csv.DictWriter(out, TIDY_COLUMNS, lineterminator="\n")
@@ -561,4 +564,4 @@ def test_a_tidy_row_that_cannot_be_is_named(
 def test_a_tidy_file_without_requests_is_refused(run_of: BuildRun, imported: Callable[..., Run]) -> None:
     """A header alone is no run."""
     with pytest.raises(InputError, match="holds no request"):
-        imported(csv_render.tidy_csv(run_of([])).rstrip("\n"))
+        imported(csv_render.tidy_csv(evaluate(run_of([]))).rstrip("\n"))

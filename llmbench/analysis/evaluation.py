@@ -1,0 +1,104 @@
+"""The verdict on every request of a run, made once; reports, statistics and renderings read it from here."""
+
+import collections
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from llmbench.analysis import bandwidth, placement_proof, validity
+from llmbench.analysis.bandwidth import BANDWIDTH, Decoding, Reads
+from llmbench.analysis.placement_proof import Effect, Proof
+from llmbench.analysis.stages import request_metric
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Launch, Outcome, Run
+
+
+class EvaluatedRequest(NamedTuple):
+    """A request, where it was measured, why it is not valid (empty if it is), and what its decode steps read."""
+
+    launch: Launch
+    config: RunConfig
+    measurement: Measurement
+    reasons: tuple[str, ...]
+    reads: Reads | None
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is one of those requested: no warm-up, and its launch finished."""
+        return not self.measurement.is_warmup and self.launch.outcome is Outcome.FINISHED
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether summaries take it: measured and valid."""
+        return self.is_measured and not self.reasons
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt it measured."""
+        return self.config.prompts[self.measurement.prompt]
+
+    def value(self, name: str) -> float | None:
+        """Return a metric's value by the metric's name; ``None`` where it does not exist."""
+        if name == BANDWIDTH.name:
+            return BANDWIDTH.of(Decoding(measurement=self.measurement, reads=self.reads))
+        return request_metric(name).of(self.measurement)
+
+
+CellGroups = dict[tuple[int, int], list[EvaluatedRequest]]
+"""Requests by cell and prompt, both by index."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """All requests of a run in the order of its launches, warm-ups and launches that did not finish included.
+
+    *proofs* and *effects* have, for each cell, where it ran and what became of tensor parallelism; ``None`` where that
+    is not known or was not requested.
+    """
+
+    run: Run
+    requests: tuple[EvaluatedRequest, ...]
+    proofs: tuple[Proof | None, ...]
+    effects: tuple[Effect | None, ...]
+
+    def groups(self) -> CellGroups:
+        """Return the requests of finished launches, where at least one of the group is measured; keys ascend."""
+        found: CellGroups = collections.defaultdict(list)
+        for request in self.requests:
+            if request.launch.outcome is Outcome.FINISHED:
+                found[request.launch.cell, request.measurement.prompt].append(request)
+        return {
+            key: group
+            for key, group in sorted(found.items(), key=lambda item: item[0])
+            if not all(request.measurement.is_warmup for request in group)
+        }
+
+
+def evaluate(run: Run) -> Evaluation:
+    """Return every request of a run with its verdict."""
+    cells = range(len(run.cells))
+    return Evaluation(
+        run=run,
+        requests=tuple(itertools.chain.from_iterable(_requests(run, launch) for launch in run.launches)),
+        proofs=tuple(placement_proof.prove(run, cell) for cell in cells),
+        effects=tuple(placement_proof.effect(run, cell) for cell in cells),
+    )
+
+
+def _requests(run: Run, launch: Launch) -> list[EvaluatedRequest]:
+    config, reads = run.config_of(launch), bandwidth.reads(run, launch)
+    verdicts = validity.judge_launch(launch.measurements, config)
+    return [
+        EvaluatedRequest(launch, config, measurement, reasons, reads)
+        for measurement, reasons in zip(launch.measurements, verdicts, strict=True)
+    ]
+
+
+def present_values(name: str, requests: Iterable[EvaluatedRequest]) -> list[float]:
+    """Return the values of a metric that exist, in order."""
+    if name == BANDWIDTH.name:
+        return [value for request in requests if (value := request.value(name)) is not None]
+    of = request_metric(name).of
+    return [value for request in requests if (value := of(request.measurement)) is not None]
