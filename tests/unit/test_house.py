@@ -80,6 +80,9 @@ OLD_WORDS = {
 }
 """Words that no identifier holds, and the field's own."""
 
+STABLE_NAMES = {"foreign_cpu_limit"}
+"""An option's name, which is a key of recipes and run files, too."""
+
 OLD_WORDS_LEFT = {
     (module, word)
     for line in (ROOT / "tests/data/old_words.txt").read_text().splitlines()
@@ -121,7 +124,7 @@ def words(module: str, tree: ast.Module) -> set[str]:
         for node in ast.walk(tree)
         if not isinstance(node, ast.Constant)
         for _, value in ast.iter_fields(node)
-        if isinstance(value, str)
+        if isinstance(value, str) and value not in STABLE_NAMES
     }
     parts = [
         re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part).lower().split("_")
@@ -171,10 +174,11 @@ def test_every_module_says_what_it_answers() -> None:
 
 
 def test_identifiers_use_the_terms_of_the_field() -> None:
-    """No identifier holds a word that outsiders have to read twice, but for those on the list."""
+    """No identifier holds a word that outsiders have to read twice, but for those on a list that only shrinks."""
     used = {(name, word) for name, tree in MODULES.items() for word in words(name, tree) & OLD_WORDS.keys()}
 
     assert [] == [f"{name}: {word}; write {OLD_WORDS[word]}" for name, word in sorted(used - OLD_WORDS_LEFT)]
+    assert [] == [f"{name}: {word}; strike it off" for name, word in sorted(OLD_WORDS_LEFT - used)]
 
 
 def test_functions_are_short() -> None:
