@@ -239,6 +239,15 @@ def test_what_a_page_names_exists(page: str) -> None:
     ]
 
 
+def test_commands_that_contributors_type_exist() -> None:
+    """Every `make TARGET` of CONTRIBUTING.md is a target."""
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+)\b", CONTRIBUTING))
+
+    assert named
+    assert set() == named - targets
+
+
 def yaml_files() -> list[Path]:
     """The YAML that tools of others read, and nothing of ours does."""
     return sorted([*ROOT.glob(".*.yaml"), *ROOT.glob(".github/**/*.yml"), *ROOT.glob("docs/*.yml")])
