@@ -152,7 +152,7 @@ class Split:
 
     The policy is accepted and reads back as set even where it does nothing. *parts* tells: over how many sockets it
     splits a product. Threads alone do not, because the policy takes at most 32 a socket, so that with it a
-    machine of large sockets may use fewer than one socket has. Threads are ``None`` where a report told no more.
+    machine of large sockets may use fewer than one socket has. Threads are ``None`` where a report recorded no more.
     """
 
     without: int | None

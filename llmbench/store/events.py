@@ -111,7 +111,7 @@ _MEASUREMENT = b'{"event":"%s",' % _NAMES[Measurement].encode()
 
 
 class BadLineError(Exception):
-    """A line that is no event, or not one that can stand where it stands."""
+    """A line that is no event, or an event out of order."""
 
 
 class _Tag(msgspec.Struct):

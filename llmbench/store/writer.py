@@ -46,23 +46,23 @@ class RunFile:
 
     @classmethod
     def create(cls, path: Path, header: Header, *, overwrite: bool = False) -> Self:
-        """A new file that holds the header; with *overwrite*, in place of one that is there and not in use.
+        """A new file that holds the header; with *overwrite*, replace one that exists and is not in use.
 
         Raises:
             InputError: it exists, or another process writes to it.
-            OutputError: it cannot be written; an older one stands there still.
+            OutputError: it cannot be written; an older one is unchanged.
         """
         with _unopened(path, overwrite=overwrite), contextlib.ExitStack() as stack:
             path.parent.mkdir(parents=True, exist_ok=True)
             if overwrite and path.exists():
                 stack.enter_context(cls(path, _opened(path, os.O_RDONLY)))
-            place = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part") if overwrite else path
-            file = cls(path, _opened(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            target = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part") if overwrite else path
+            file = cls(path, _opened(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
             undo = stack.enter_context(contextlib.ExitStack())
-            undo.callback(place.unlink, missing_ok=True)
+            undo.callback(target.unlink, missing_ok=True)
             undo.callback(file.close)
             file.append(header)
-            place.rename(path)
+            target.rename(path)
             sync(path.parent)
             undo.pop_all()
         return file
@@ -111,7 +111,7 @@ class RunFile:
         """Write one event and wait until it is on the disk.
 
         Raises:
-            OutputError: the disk is full or gone; what stood in the file before stands there still.
+            OutputError: the disk is full or gone; what was in the file before is unchanged.
         """
         line = encode(self._use(event), self._hidden)
         before = os.fstat(self._descriptor).st_size
@@ -201,8 +201,8 @@ def _opened(path: Path, flags: int) -> int:
 
 def _holder(state: os.stat_result) -> int | None:
     """The process that holds the lock of a file, from ``/proc/locks``; ``None`` where it does not tell."""
-    told = Path("/proc/locks").read_text() if Path("/proc/locks").exists() else ""
-    for line in told.splitlines():
+    locks = Path("/proc/locks").read_text() if Path("/proc/locks").exists() else ""
+    for line in locks.splitlines():
         fields = line.split()
         if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(state.st_ino) and int(fields[4]) > 0:
             return int(fields[4])

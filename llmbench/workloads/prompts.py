@@ -46,16 +46,18 @@ def read_prompts(name: str | Path) -> tuple[Prompt, ...]:
         raise InputError(_listing(bad), hint='each line holds one prompt: {"prompt": "some text"}')
     if not turns:
         raise InputError(f"{path} holds no prompt", hint='write one a line: {"prompt": "some text"}')
-    return tuple(prompt for index, said in enumerate(turns) for prompt in _prompts_of(path.stem, index, said))
+    return tuple(
+        prompt for index, content in enumerate(turns) for prompt in _prompts_of(path.stem, index, content)
+    )
 
 
-def _prompts_of(name: str, index: int, said: tuple[str, ...] | str) -> Iterator[Prompt]:
+def _prompts_of(name: str, index: int, content: tuple[str, ...] | str) -> Iterator[Prompt]:
     """The prompt of a text, or one a turn of a chat."""
-    if isinstance(said, str):
-        yield Prompt(set=name, index=index, text=said)
+    if isinstance(content, str):
+        yield Prompt(set=name, index=index, text=content)
         return
-    for turn, text in enumerate(said):
-        yield Prompt(set=name, index=index, text=text, earlier=said[:turn])
+    for turn, text in enumerate(content):
+        yield Prompt(set=name, index=index, text=text, earlier=content[:turn])
 
 
 def join(sets: Iterable[Sequence[Prompt]]) -> tuple[Prompt, ...]:
@@ -93,7 +95,7 @@ def given(text: str) -> Prompt:
 
 
 def select(prompts: Sequence[Prompt], indices: Iterable[int]) -> tuple[Prompt, ...]:
-    """The prompts of these indices, in the order asked and each once, chats whole; all if none is asked.
+    """The prompts of these indices, in the given order and each once, chats whole; all if none is given.
 
     Raises InputError on an index that there is not.
     """

@@ -100,7 +100,7 @@ def _split_bos(ids: tuple[int, ...], bos_id: int | None) -> tuple[tuple[int, ...
 
 
 class Inputs:
-    """The token ids of a launch's requests; it remembers what each chat has said so far.
+    """The token ids of a launch's requests; it remembers the tokens of each chat so far.
 
     A chat's later turn is made of the very tokens that went in and came out before, so that what an engine keeps of
     them stays valid. Only the first turn differs between iterations.
@@ -110,7 +110,7 @@ class Inputs:
         self._config = config
         self._session = session
         self._corpus_ids: tuple[int, ...] = ()
-        self._said: dict[tuple[str, int], tuple[tuple[int, ...], ...]] = {}
+        self._histories: dict[tuple[str, int], tuple[tuple[int, ...], ...]] = {}
         self._frame = _frame(session) if any(map(self._is_turn, config.prompts)) else (0, 0)
         self.lengths = tuple(map(self._length, config.prompts))
 
@@ -119,30 +119,32 @@ class Inputs:
         return prompt.earlier is not None or (self._config.apply_chat_template and prompt.text is not None)
 
     def _length(self, prompt: Prompt) -> int:
-        """Tokens that go in for a prompt's first variant; a chat's earlier answers at their full length."""
+        """Tokens that go in for a prompt's first variant; a chat's earlier responses at their full length."""
         if not prompt.earlier:
             return len(self._variant(prompt, 0))
         ids = self._session.encode(prompt.earlier[0], chat=True)
-        answer = (0,) * self._config.output_tokens
+        response = (0,) * self._config.output_tokens
         for text in (*prompt.earlier[1:], prompt.text or ""):
-            ids = self._session.go_on(ids, answer, text)
+            ids = self._session.go_on(ids, response, text)
         return len(ids)
 
     def of(self, number: int, iteration: int) -> tuple[tuple[int, ...], ...]:
-        """The token ids of each sequence of a request; *number* is the prompt's place in the configuration."""
+        """The token ids of each sequence of a request; *number* is an index into the configuration's prompts."""
         prompt = self._config.prompts[number]
         size = self._config.batch_size
         if not prompt.earlier:
             return tuple(self._variant(prompt, iteration * size + row) for row in range(size))
-        said = self._said[prompt.set, prompt.index]
-        return tuple(self._session.go_on(ids, (), prompt.text or "") for ids in said)
+        histories = self._histories[prompt.set, prompt.index]
+        return tuple(self._session.go_on(ids, (), prompt.text or "") for ids in histories)
 
-    def remember(self, number: int, given: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> None:
+    def remember(
+        self, number: int, given: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+    ) -> None:
         """Keep what went in and came out of a chat's turn, for the next turn."""
         prompt = self._config.prompts[number]
         if prompt.earlier is not None:
-            self._said[prompt.set, prompt.index] = tuple(
-                (*ids, *answer) for ids, answer in zip(given, answers, strict=True)
+            self._histories[prompt.set, prompt.index] = tuple(
+                (*ids, *response) for ids, response in zip(given, responses, strict=True)
             )
 
     def _variant(self, prompt: Prompt, variant: int) -> tuple[int, ...]:
