@@ -1,14 +1,14 @@
-# Two commands: `make demo` measures a real model on this machine, `make test` runs the gate.
+# `make demo` measures a real model on this machine, `make quick` is for each change, `make test` is the gate.
 # They need Python 3.11 or newer, and make; everything else goes into .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# A test starts this package some two thousand times: compiled once, not each time.
+# Hundreds of tests start this package: compiled once, not each time.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test lint docs unit model aa bench clean
+.PHONY: demo quick test lint docs unit model aa bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -17,16 +17,25 @@ $(VENV)/.base: $(BIN)/python pyproject.toml
 	$(PIP) --editable .
 	touch $@
 
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.base
+
 $(VENV)/.all: $(BIN)/python pyproject.toml
 	$(PIP) --editable '.[convert,dev]'
-	touch $@ $(VENV)/.base
+	touch $@ $(VENV)/.base $(VENV)/.dev
 
 demo: $(VENV)/.base
 	$(BIN)/llmbench demo
 
-test: lint docs unit model
+# What is worth doing before each commit, without a model and without PyTorch: less than a minute on two cores.
+quick: lint
+	$(BIN)/pytest -q -m 'not model and not convert and not slow' -n 2 --dist worksteal
 
-lint: $(VENV)/.all
+# In this order everything is installed at once; make lint alone does without PyTorch.
+test: $(VENV)/.all lint docs unit model
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -1,7 +1,8 @@
 """The command ``llmbench`` as tests call it: inside this process, or as a process of its own.
 
-Inside this process is the rule, for a start takes a third of a second. A process of its own is for tests whose
-subject is the process: killed, hanging, closed streams, encodings, secrets, users, code injected by PYTHONPATH.
+Inside this process is the rule, for a start takes a third of a second. Real engines, crashes and hangs need a worker
+process for each launch. A process of its own is for tests whose subject is the process: killed, closed streams,
+encodings, secrets, users, code injected by PYTHONPATH.
 """
 
 import contextlib
@@ -23,10 +24,10 @@ SCREEN = {"NO_COLOR": "1", "COLUMNS": "120"}
 """No colours, and a width that does not depend on whose terminal this is."""
 
 
-def in_process(folder: Path, *arguments: str, **changes: str) -> Done:
-    """The command inside this process, in *folder*; scripted launches run in this process too."""
+def in_process(folder: Path, launcher: str, *arguments: str, **changes: str) -> Done:
+    """The command inside this process, in *folder*; *launcher* makes its launches."""
     with _restored(), contextlib.chdir(folder), _stream() as out, _stream() as err:
-        os.environ.update(SCREEN, LLMBENCH_LAUNCHER="inline")
+        os.environ.update(SCREEN, LLMBENCH_LAUNCHER=launcher)
         os.environ.update(changes)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = invoke(list(arguments))

@@ -62,8 +62,14 @@ def _online(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def llmbench(tmp_path: Path) -> RunCommand:
-    """Runs the command inside this process, in an empty folder: see tests/command.py."""
-    return functools.partial(command.in_process, tmp_path)
+    """Runs the command and its launches, scripted ones, inside this process, in an empty folder."""
+    return functools.partial(command.in_process, tmp_path, "inline")
+
+
+@pytest.fixture
+def llmbench_workers(tmp_path: Path) -> RunCommand:
+    """Runs the command inside this process and each launch in a worker process, in an empty folder."""
+    return functools.partial(command.in_process, tmp_path, "process")
 
 
 @pytest.fixture

@@ -27,9 +27,12 @@ Browse = Callable[..., "Seen"]
 
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FOUND = next(filter(None, map(shutil.which, BROWSERS)), None)
-pytestmark = pytest.mark.skipif(
-    FOUND is None, reason="needs Chromium, such as Debian's package chromium-headless-shell"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        FOUND is None, reason="needs Chromium, such as Debian's package chromium-headless-shell"
+    ),
+]
 DARK = "--blink-settings=preferredColorScheme=0"
 LINK = "http://127.0.0.1:9/"
 """An address where nobody listens."""

@@ -25,6 +25,7 @@ def ab(llmbench: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
     return llmbench("ab", *OPTIONS, *arguments)
 
 
+@pytest.mark.slow
 def test_ten_percent_a_token_is_found(llmbench_process: Run, tmp_path: Path) -> None:
     """B spends 10 % more on every token: regressed, exit 1, in real worker processes and every file."""
     files = ("--md", "x.md", "--html", "x.html", "--junit", "x.xml", "--json", "x.json", "--csv", "x.csv")
@@ -159,13 +160,13 @@ def test_what_differs_on_purpose_is_compared(llmbench: Run) -> None:
     assert "changed: batch_size: 1 -> 2" in done.stdout
 
 
-def test_the_python_of_another_environment_measures(llmbench_process: Run, tmp_path: Path) -> None:
+def test_the_python_of_another_environment_measures(llmbench_workers: Run, tmp_path: Path) -> None:
     """A worker of B is started by the interpreter that its recipe names, and tells its own versions."""
     (tmp_path / "b.toml").write_text(
         f'model = "first=20ms"\nengine = "scripted"\npython = "{sys.executable}"\n'
     )
     (tmp_path / "a.toml").write_text('model = "first=20ms"\nengine = "scripted"\n')
-    done = llmbench_process("ab", "a.toml", "b.toml", "--name", "x", "--blocks", "2", "-n", "1", "-ic", "4")
+    done = llmbench_workers("ab", "a.toml", "b.toml", "--name", "x", "--blocks", "2", "-n", "1", "-ic", "4")
 
     assert done.returncode == 0, done.stderr
     run = store.read_run(tmp_path / "reports/x.jsonl")
@@ -220,9 +221,9 @@ def test_sides_without_a_common_prompt_are_refused(llmbench: Run, tmp_path: Path
     assert "no prompt in common" in done.stderr
 
 
-def test_a_crash_ends_it_with_what_was_measured(llmbench_process: Run, tmp_path: Path) -> None:
+def test_a_crash_ends_it_with_what_was_measured(llmbench_workers: Run, tmp_path: Path) -> None:
     """Exit 5, the blocks before it are compared, and the run is marked as cut short."""
-    done = ab(llmbench_process, "-m", "first=20ms", "-m", "first=20ms,crash=SIGSEGV@2", "--blocks", "3")
+    done = ab(llmbench_workers, "-m", "first=20ms", "-m", "first=20ms,crash=SIGSEGV@2", "--blocks", "3")
 
     assert done.returncode == 5, done.stderr
     assert "SIGSEGV" in done.stderr
@@ -257,6 +258,7 @@ def test_nothing_is_measured_on_a_dry_run(llmbench: Run, tmp_path: Path) -> None
     assert list(tmp_path.rglob("*.jsonl")) == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_is_kept_compared_and_resumed(tmp_path: Path, llmbench: Run) -> None:
     """What was measured is kept; the commands that it prints work."""
     command = [sys.executable, "-m", "llmbench", "ab", *OPTIONS, "-m", f"{FAST},sleep=50ms", "--blocks", "6"]

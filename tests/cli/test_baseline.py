@@ -32,14 +32,14 @@ def base_of(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_latest_is_the_last_green_run_of_the_same(
-    measure: Run, llmbench: Run, llmbench_process: Run, tmp_path: Path
+    measure: Run, llmbench: Run, llmbench_workers: Run, tmp_path: Path
 ) -> None:
     """Not one of other settings, not one cut short, not one among busy neighbours, not one that came after."""
     assert measure("old").returncode == 0
     assert measure("good").returncode == 0
     assert measure("longer", "-ic", "5").returncode == 0
     assert measure("noisy", script="first=1s,foreign=20%").returncode == 5
-    assert measure("cut", script=f"{SCRIPT},crash=SIGKILL@2", by=llmbench_process).returncode == 5
+    assert measure("cut", script=f"{SCRIPT},crash=SIGKILL@2", by=llmbench_workers).returncode == 5
     (tmp_path / "reports/damaged.jsonl").write_text('{"event": "run started", "schema": 1}\n')
     (tmp_path / "reports/other.jsonl").write_text("no run\n")
     assert measure("candidate").returncode == 0

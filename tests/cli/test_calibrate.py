@@ -126,10 +126,10 @@ def test_too_few_launches_are_no_calibration(calibrate: Run, tmp_path: Path) -> 
     assert not (tmp_path / "cache/llmbench/calibrations").exists()
 
 
-def test_a_launch_that_fails_ends_it(llmbench_process: Run, tmp_path: Path) -> None:
+def test_a_launch_that_fails_ends_it(llmbench_workers: Run, tmp_path: Path) -> None:
     """Nothing is left to calibrate by; what was measured is kept."""
     crash = ("-m", f"{SCRIPT},crash=SIGKILL@4")
-    done = llmbench_process("calibrate", *OPTIONS, *crash, "--blocks", "3", "--name", "x")
+    done = llmbench_workers("calibrate", *OPTIONS, *crash, "--blocks", "3", "--name", "x")
 
     assert done.returncode == 5
     outcomes = [launch.outcome for launch in reader.read_run(tmp_path / "reports/x.jsonl").launches]

@@ -61,6 +61,7 @@ def sh(command: str, folder: Path, *, build: str = "1") -> subprocess.CompletedP
     )
 
 
+@pytest.mark.slow
 def test_every_block_runs_as_written(job: Path) -> None:
     """From top to bottom, on an unchanged build: each exits 0."""
     assert 12 == len(BLOCKS)
@@ -74,6 +75,7 @@ def test_every_block_runs_as_written(job: Path) -> None:
     assert any((job / "cache/llmbench/calibrations").iterdir())
 
 
+@pytest.mark.slow
 def test_a_slower_build_fails_the_job(job: Path) -> None:
     """The block that compares exits 1 where the first token takes 30 % longer, and its files are written."""
     keep, compare = BLOCKS[0], BLOCKS[1]
@@ -86,6 +88,7 @@ def test_a_slower_build_fails_the_job(job: Path) -> None:
     assert "slower: see latency.md" in sh(next(block for block in BLOCKS if "case" in block), job).stdout
 
 
+@pytest.mark.slow
 def test_a_slower_run_of_the_main_branch_is_taken_out_of_the_baselines(job: Path) -> None:
     """The block leaves the first run, which has no baseline, and moves the second, which is slower."""
     keep, promote = BLOCKS[0], next(block for block in BLOCKS if "mv " in block)
@@ -98,6 +101,7 @@ def test_a_slower_run_of_the_main_branch_is_taken_out_of_the_baselines(job: Path
     assert (job / "slower-2.jsonl").is_file()
 
 
+@pytest.mark.slow
 def test_the_first_job_of_a_machine_is_not_green(job: Path) -> None:
     """Without a baseline the comparison exits 2."""
     assert sh(BLOCKS[1], job).returncode == 2
@@ -116,6 +120,7 @@ def steps() -> list[dict[str, Any]]:
     return list(yaml.safe_load((DOCS / "ci-example.yml").read_text())["jobs"]["latency"]["steps"])
 
 
+@pytest.mark.slow
 def test_the_sample_workflow_runs(job: Path) -> None:
     """Its commands, as a push and then as a pull request; what installs and what looks at the machine is left out."""
     commands = {step["name"]: step["run"] for step in steps() if "run" in step}

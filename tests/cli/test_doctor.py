@@ -37,6 +37,7 @@ def told(cache: Path) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_json_has_everything_that_was_looked_at(told: dict[str, Any]) -> None:
     """Topology, engine, devices, bandwidth and findings, each under its name, in base units."""
     assert told["environment"]["topology"]["cpus"]
@@ -47,6 +48,7 @@ def test_json_has_everything_that_was_looked_at(told: dict[str, Any]) -> None:
     assert {"check", "weight", "found", "effect", "remedy"} == set(told["findings"][0])
 
 
+@pytest.mark.slow
 def test_the_bandwidth_is_kept_for_runs(told: dict[str, Any], cache: Path) -> None:
     """What a triad got is in the cache folder, with its day, and a run on this machine reads it from there."""
     (file,) = (cache / "llmbench/bandwidth").glob("*.json")
@@ -87,6 +89,7 @@ def test_strict_is_exit_4_when_something_spoils(
     assert code == doctor.doctor_exit_code(found, strict=strict)
 
 
+@pytest.mark.slow
 def test_an_engine_that_does_not_start_is_a_finding(tmp_path: Path) -> None:
     """The doctor is for broken machines: it names the fault, goes on, and is exit 4 with --strict."""
     (tmp_path / "openvino.py").write_text(
@@ -104,6 +107,7 @@ def test_an_engine_that_does_not_start_is_a_finding(tmp_path: Path) -> None:
     assert "OpenVINO does not start: libopenvino.so: cannot open" in " ".join(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_two_sockets_are_both_drawn_and_split_is_seen(tmp_path: Path) -> None:
     """On the emulated pair: two sockets, two nodes, a bandwidth each, and a policy that adds threads."""
     reason = two_sockets.unavailable()
@@ -118,6 +122,7 @@ def test_two_sockets_are_both_drawn_and_split_is_seen(tmp_path: Path) -> None:
     assert "one-socket" not in {finding["check"] for finding in seen["findings"]}
 
 
+@pytest.mark.slow
 def test_sockets_that_are_not_split_are_found() -> None:
     """Held to one of two sockets the policy adds nothing; the doctor names what may be used."""
     reason = two_sockets.unavailable()

@@ -78,9 +78,9 @@ def test_bad_input_is_one_line_and_its_exit_code(
     assert list(tmp_path.rglob("*.jsonl")) == []
 
 
-def test_a_crash_keeps_what_was_measured_and_is_exit_5(llmbench_process: Run, tmp_path: Path) -> None:
+def test_a_crash_keeps_what_was_measured_and_is_exit_5(llmbench_workers: Run, tmp_path: Path) -> None:
     """The signal and the phase are named; what was measured before is in the file."""
-    done = llmbench_process(*_FAST[:2], "first=1ms,crash=SIGSEGV@3", *_FAST[3:])
+    done = llmbench_workers(*_FAST[:2], "first=1ms,crash=SIGSEGV@3", *_FAST[3:])
 
     assert done.returncode == 5
     assert "launch 1: the worker was killed by SIGSEGV during iteration 2, prompt 0" in done.stderr
@@ -89,12 +89,12 @@ def test_a_crash_keeps_what_was_measured_and_is_exit_5(llmbench_process: Run, tm
     assert len(launch.measurements) == 2
 
 
-def test_other_launches_go_on_where_asked(llmbench_process: Run, tmp_path: Path) -> None:
+def test_other_launches_go_on_where_asked(llmbench_workers: Run, tmp_path: Path) -> None:
     """Without --keep-going a failed launch is the last; with it the others are made."""
     crash = (*_FAST[:2], "first=1ms,crash=SIGKILL@3", *_FAST[3:], "--launches", "3")
 
-    assert llmbench_process(*crash, "--name", "one").returncode == 5
-    assert llmbench_process(*crash, "--name", "two", "--keep-going").returncode == 5
+    assert llmbench_workers(*crash, "--name", "one").returncode == 5
+    assert llmbench_workers(*crash, "--name", "two", "--keep-going").returncode == 5
     assert len(reader.read_run(tmp_path / "reports/one.jsonl").launches) == 1
     assert len(reader.read_run(tmp_path / "reports/two.jsonl").launches) == 3
 
@@ -119,6 +119,7 @@ def test_busy_neighbours_make_a_row_missing(llmbench: Run) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_and_resumes(
     llmbench: Run, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

@@ -25,7 +25,7 @@ TOKEN = "hf_" + "Canary0123456789" * 2
 @row_15
 @pytest.mark.model
 def test_row_15_a_killed_conversion_leaves_a_partial_folder_that_the_next_one_cleans(
-    marked: Marked, llmbench: Run, demo_gguf: Path, tmp_path: Path
+    marked: Marked, llmbench_workers: Run, demo_gguf: Path, tmp_path: Path
 ) -> None:
     """Nothing that could be taken for a model; run names it as what it is; the next convert removes it."""
     command = ("convert", "--model-id", str(demo_gguf), "--output-dir", "models")
@@ -38,10 +38,10 @@ def test_row_15_a_killed_conversion_leaves_a_partial_folder_that_the_next_one_cl
     assert ["INT4.partial"] == [path.name for path in partial.parent.iterdir()]
     (partial / "left over").write_text("of the conversion that was killed")
 
-    refused = llmbench("run", "-m", "models")
+    refused = llmbench_workers("run", "-m", "models")
     assert refused.returncode == 2
     assert "cut short" in refused.stderr
-    done = llmbench(*command)
+    done = llmbench_workers(*command)
     assert done.returncode == 0, done.stderr
     assert ["INT4"] == [path.name for path in partial.parent.iterdir()]
     assert "left over" not in {path.name for path in (partial.parent / "INT4").iterdir()}
@@ -51,11 +51,11 @@ def test_row_15_a_killed_conversion_leaves_a_partial_folder_that_the_next_one_cl
 @needs_mounts
 @pytest.mark.model
 def test_row_15_a_disk_too_small_is_told_before_converting(
-    llmbench: Run, demo_gguf: Path, disk_of: Disk
+    llmbench_workers: Run, demo_gguf: Path, disk_of: Disk
 ) -> None:
     """Exit 6 with what it takes and what is free; the disk is as it was."""
     disk = disk_of(4096)
-    done = llmbench("convert", "--model-id", str(demo_gguf), "--output-dir", str(disk))
+    done = llmbench_workers("convert", "--model-id", str(demo_gguf), "--output-dir", str(disk))
 
     assert done.returncode == 6, done.stderr
     assert "the conversion takes about 94 MiB" in done.stderr
@@ -66,13 +66,13 @@ def test_row_15_a_disk_too_small_is_told_before_converting(
 @needs_mounts
 @pytest.mark.model
 def test_row_15_a_disk_that_fills_up_meanwhile_is_exit_6(
-    llmbench: Run, demo_gguf: Path, disk_of: Disk
+    llmbench_workers: Run, demo_gguf: Path, disk_of: Disk
 ) -> None:
     """There was room when it began; what was begun is removed."""
     disk = disk_of(120 << 10)
     filler = threading.Thread(target=_fill_when_begun, args=(disk,))
     filler.start()
-    done = llmbench("convert", "--model-id", str(demo_gguf), "--output-dir", str(disk))
+    done = llmbench_workers("convert", "--model-id", str(demo_gguf), "--output-dir", str(disk))
     filler.join()
 
     assert done.returncode == 6, done.stderr

@@ -84,6 +84,7 @@ class _Victim:
 
 @row_1
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.slow
 def test_row_01_nothing_is_lost_or_doubled_whenever_the_parent_is_killed(marked: Marked, seed: int) -> None:
     """A hundred kills at random instants: every request that was told of is in the file, byte for byte, to the end."""
     victim = _Victim(marked, seed)
@@ -142,6 +143,7 @@ def test_row_01_a_run_is_resumed_only_where_its_launches_can_be_pooled(
 
 
 @row_1
+@pytest.mark.slow
 def test_row_01_an_interleaved_comparison_goes_on_in_the_blocks_it_lacks(marked: Marked) -> None:
     """Launches of one block are compared with each other: after a kill and a resume each block has one of each."""
     process = marked.start(

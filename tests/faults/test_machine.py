@@ -57,26 +57,28 @@ def _assert_refused(done: subprocess.CompletedProcess[str], code: int, folder: P
     ],
 )
 def test_row_25_a_property_is_judged_before_loading(
-    llmbench: Run, ir_of: MakeIr, tmp_path: Path, *, option: str, said: str
+    llmbench_workers: Run, ir_of: MakeIr, tmp_path: Path, *, option: str, said: str
 ) -> None:
     """The model here could not be loaded at all; the property is refused before anyone tries."""
-    _assert_refused(llmbench("run", "-m", str(ir_of()), "-lc", option), 2, tmp_path, said)
+    _assert_refused(llmbench_workers("run", "-m", str(ir_of()), "-lc", option), 2, tmp_path, said)
 
 
 @row_26
 def test_row_26_an_absent_device_is_told_with_those_there_are(
-    llmbench: Run, ir_of: MakeIr, tmp_path: Path
+    llmbench_workers: Run, ir_of: MakeIr, tmp_path: Path
 ) -> None:
     """Before loading, exit 4."""
-    done = llmbench("run", "-m", str(ir_of()), "-d", "GPU")
+    done = llmbench_workers("run", "-m", str(ir_of()), "-d", "GPU")
     _assert_refused(done, 4, tmp_path, "device GPU is not available (available: CPU)")
 
 
 @row_27
 @pytest.mark.model
-def test_row_27_fewer_threads_than_asked_is_an_error(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+def test_row_27_fewer_threads_than_asked_is_an_error(
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path
+) -> None:
     """The engine takes what it can get in silence; what it took is read back."""
-    done = llmbench("run", "-m", str(demo_ir), "--threads", "9999")
+    done = llmbench_workers("run", "-m", str(demo_ir), "--threads", "9999")
     _assert_refused(done, 4, tmp_path, "asked 9999 threads, got")
 
 
@@ -125,22 +127,22 @@ def test_row_28_strict_refuses_a_split_that_splits_nothing_before_loading(
 @row_28
 @pytest.mark.model
 def test_row_28_an_ineffective_split_runs_and_is_marked_everywhere(
-    llmbench: Run, demo_ir: Path, tmp_path: Path
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path
 ) -> None:
     """A warning that names the socket, and the mark in the table, in every row of the CSV, and in a comparison."""
     run = ("run", "-m", str(demo_ir), "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
     one_socket = ("--cores", str(min(os.sched_getaffinity(0))))
-    done = llmbench(*run, *one_socket, "--tensor-parallel", "--name", "split")
+    done = llmbench_workers(*run, *one_socket, "--tensor-parallel", "--name", "split")
     assert done.returncode == 0, done.stderr
     assert "1 socket seen" in done.stderr
     assert "splits nothing here" in done.stderr
     assert "INEFFECTIVE" in done.stdout
     assert "tensor_parallel=ineffective" in done.stdout
-    rows = llmbench("report", "csv", "reports/split.jsonl").stdout.splitlines()
+    rows = llmbench_workers("report", "csv", "reports/split.jsonl").stdout.splitlines()
     assert "tensor_parallel" in rows[0]
     assert all("ineffective" in row for row in rows[1:])
-    llmbench(*run, *one_socket, "--name", "whole")
-    compared = llmbench("report", "compare", "reports/whole.jsonl", "reports/split.jsonl")
+    llmbench_workers(*run, *one_socket, "--name", "whole")
+    compared = llmbench_workers("report", "compare", "reports/whole.jsonl", "reports/split.jsonl")
     assert "ineffective" in compared.stdout.lower()
 
 
@@ -187,10 +189,10 @@ def busy_neighbours() -> Iterator[None]:
 @row_30
 @pytest.mark.model
 def test_row_30_real_neighbours_are_seen(
-    llmbench: Run, demo_ir: Path, tmp_path: Path, busy_neighbours: None
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path, busy_neighbours: None
 ) -> None:
     """Four processes against two threads: most of the CPUs' time is theirs, which makes each request invalid."""
-    done = llmbench("run", "-m", str(demo_ir), "-n", "1", "-ic", "16", "--name", "x")
+    done = llmbench_workers("run", "-m", str(demo_ir), "-n", "1", "-ic", "16", "--name", "x")
     measured = reader.read_run(tmp_path / "reports/x.jsonl").launches[0].measurements
 
     assert done.returncode == 5, done.stdout
@@ -320,6 +322,7 @@ def broken_pair(tmp_path: Path) -> Path:
 
 
 @row_40
+@pytest.mark.slow
 def test_row_40_doctor_names_the_pair_and_run_imports_no_torch(
     llmbench_process: Run, broken_pair: Path, tmp_path: Path
 ) -> None:

@@ -110,7 +110,9 @@ def _copied(model: Path, target: Path) -> Path:
 
 @row_13
 @pytest.mark.model
-def test_row_13_running_it_all_the_same_is_recorded(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+def test_row_13_running_it_all_the_same_is_recorded(
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path
+) -> None:
     """The engine does not notice a flipped bit; with --no-verify it is run, and the report says so ever after."""
     model = _copied(demo_ir, tmp_path / "model")
     with (model / "openvino_model.bin").open("r+b") as file:
@@ -119,8 +121,8 @@ def test_row_13_running_it_all_the_same_is_recorded(llmbench: Run, demo_ir: Path
         file.seek(-1000, 2)
         file.write(bytes([byte ^ 1]))
     run = ("run", "-m", str(model), "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
-    assert llmbench(*run).returncode == 2
-    done = llmbench(*run, "--no-verify", "--name", "x")
+    assert llmbench_workers(*run).returncode == 2
+    done = llmbench_workers(*run, "--no-verify", "--name", "x")
 
     assert done.returncode == 0, done.stderr
     assert "the model's files were not verified" in done.stdout
@@ -153,7 +155,7 @@ def test_row_14_non_finite_logits_are_invalid(llmbench: Run) -> None:
     ids=["core", "genai", "beams", "two sampled tokens"],
 )
 def test_row_14_weights_that_are_no_numbers_are_noticed(
-    llmbench: Run, demo_ir: Path, tmp_path: Path, *, options: str, why: str
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path, *, options: str, why: str
 ) -> None:
     """The timings of a model of NaNs are plausible; its logits show where they can be seen, its output where not.
 
@@ -165,7 +167,7 @@ def test_row_14_weights_that_are_no_numbers_are_noticed(
             if int(size) > 100:  # smaller ones are parts of shapes, not of layers
                 file.seek(int(offset))
                 file.write(b"\xff" * int(size))  # a NaN in each format
-    done = llmbench(
+    done = llmbench_workers(
         *("run", "-m", str(model), *options.split(), "-n", "1", "--warmups", "0", "--no-verify"),
         *("--foreign-cpu-limit", "1", "--name", "nan"),
     )
@@ -227,11 +229,11 @@ def test_row_20_a_gguf_tells_its_context_in_its_metadata(llmbench: Run, tmp_path
 @row_20
 @pytest.mark.model
 def test_row_20_a_text_beyond_the_context_is_refused_by_its_tokens(
-    llmbench: Run, demo_ir: Path, tmp_path: Path
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path
 ) -> None:
     """A text's tokens are known when the tokenizer is: nothing is measured, and the numbers are told."""
     (tmp_path / "p.jsonl").write_text('{"prompt": "' + "word " * 8190 + '"}\n')
-    done = llmbench("run", "-m", str(demo_ir), "-pf", "p.jsonl", "-ic", "8")
+    done = llmbench_workers("run", "-m", str(demo_ir), "-pf", "p.jsonl", "-ic", "8")
 
     assert done.returncode == 2, done.stderr
     assert "input + 8 output tokens make" in done.stderr

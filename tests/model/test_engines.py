@@ -38,14 +38,14 @@ ACCURATE = ("-lc", "EXECUTION_MODE_HINT=ACCURACY")
 
 
 @pytest.fixture
-def measure(llmbench: Run, tmp_path: Path) -> Measure:
+def measure(llmbench_workers: Run, tmp_path: Path) -> Measure:
     """Measures a model by the command itself and reads the run file."""
     numbers = itertools.count()
 
     def call(model: Path, *options: str) -> Recorded:
         name = f"run{next(numbers)}"
         shared = ("--name", name, "--foreign-cpu-limit", "1")
-        done = llmbench("run", "-m", str(model), *shared, *options)
+        done = llmbench_workers("run", "-m", str(model), *shared, *options)
         assert done.returncode == 0, done.stderr + done.stdout
         return reader.read_run(tmp_path / "reports" / f"{name}.jsonl")
 
@@ -152,7 +152,7 @@ def test_a_compiled_model_says_the_same_and_compiles_in_the_warm_up(
 
 
 def test_a_draft_is_recorded_with_its_hash_and_a_run_is_not_resumed_with_another(
-    llmbench: Run, measure: Measure, demo_ir: Path, tmp_path: Path
+    llmbench_workers: Run, measure: Measure, demo_ir: Path, tmp_path: Path
 ) -> None:
     """Content is what counts: a copy is the same draft, another recipe's is not."""
     draft = shutil.copytree(demo_ir, tmp_path / "draft")
@@ -162,7 +162,7 @@ def test_a_draft_is_recorded_with_its_hash_and_a_run_is_not_resumed_with_another
     (draft / MANIFEST_NAME).unlink()
 
     assert (("draft model", run.provenance.content_sha256),) == run.provenance.companions
-    done = llmbench("run", "--resume", str(path))
+    done = llmbench_workers("run", "--resume", str(path))
     assert 2 == done.returncode
     assert "the draft model and the adapters" in done.stderr
 
@@ -282,7 +282,12 @@ def _adapter(path: Path, layers: range) -> Path:
 
 @pytest.mark.convert
 def test_an_adapter_changes_what_is_said(
-    llmbench: Run, measure: Measure, conversions: dict[str, Converted], *, demo_ir: Path, tmp_path: Path
+    llmbench_workers: Run,
+    measure: Measure,
+    conversions: dict[str, Converted],
+    *,
+    demo_ir: Path,
+    tmp_path: Path,
 ) -> None:
     """Two adapters with alphas; where one fits nothing it is refused, for it would silently do nothing."""
     lora = [str(_adapter(tmp_path / f"{n}.safetensors", range(n))) for n in (1, 30)]
@@ -293,7 +298,7 @@ def test_an_adapter_changes_what_is_said(
 
     assert _tokens(measure(folder, *options)) != _tokens(run)
     assert {"lora 1.safetensors", "lora 30.safetensors"} <= run.launches[0].effective.properties.keys()
-    done = llmbench("run", "-m", str(demo_ir), *options, "--lora", lora[0])
+    done = llmbench_workers("run", "-m", str(demo_ir), *options, "--lora", lora[0])
     assert 2 == done.returncode
     assert "fit nothing in this model" in done.stderr
 

@@ -26,9 +26,9 @@ KV_VALUES = 30 * 2 * 3 * 64
 """Layers, keys and values, heads of them, and the size of a head of SmolLM2-135M."""
 
 
-def _measured(llmbench: Run, folder: Path, model: Path, *options: str) -> tuple[Recorded, str]:
+def _measured(llmbench_workers: Run, folder: Path, model: Path, *options: str) -> tuple[Recorded, str]:
     """A run of the command itself, and what it printed."""
-    done = llmbench("run", "-m", str(model), *SHORT, *options)
+    done = llmbench_workers("run", "-m", str(model), *SHORT, *options)
     assert done.returncode == 0, done.stderr + done.stdout
     return reader.read_run(folder / "reports/x.jsonl"), " ".join(done.stdout.split())
 
@@ -47,13 +47,13 @@ def test_embeddings_that_are_tied_are_read_with_the_weights(demo_ir: Path) -> No
     "options", [("--engine", "core"), ("--attention", "pa"), ("--attention", "sdpa", "-bs", "2")]
 )
 def test_every_engine_tells_its_bandwidth(
-    llmbench: Run, demo_ir: Path, tmp_path: Path, options: tuple[str, ...]
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     """Tokens 3 to 8 stand behind 36.5 tokens on average; the KV cache is u8; a batch of two reads two of them.
 
     No model cache was asked for: nothing is said of one.
     """
-    run, said = _measured(llmbench, tmp_path, demo_ir, *options)
+    run, said = _measured(llmbench_workers, tmp_path, demo_ir, *options)
     row = summarize_run(run).rows[0]
     weights = run.provenance.weight_bytes
     assert weights is not None
@@ -66,9 +66,9 @@ def test_every_engine_tells_its_bandwidth(
     assert "model cache" not in said
 
 
-def test_a_gguf_has_no_bandwidth(llmbench: Run, demo_gguf: Path, tmp_path: Path) -> None:
+def test_a_gguf_has_no_bandwidth(llmbench_workers: Run, demo_gguf: Path, tmp_path: Path) -> None:
     """The engine makes weights of its own from it, and which is not told: nothing is said."""
-    run, said = _measured(llmbench, tmp_path, demo_gguf)
+    run, said = _measured(llmbench_workers, tmp_path, demo_gguf)
 
     assert "bandwidth" not in summarize_run(run).rows[0].summaries
     assert "GB/s" not in said
@@ -76,11 +76,11 @@ def test_a_gguf_has_no_bandwidth(llmbench: Run, demo_gguf: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("way", [("--engine", "core"), ("--attention", "sdpa"), ("--attention", "pa")])
 def test_the_first_launch_is_cold_and_the_second_is_not(
-    llmbench: Run, demo_ir: Path, tmp_path: Path, way: tuple[str, ...]
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path, way: tuple[str, ...]
 ) -> None:
     """The second finds the model; paged attention may refuse it and compile again, which is told apart and noted."""
     run, said = _measured(
-        llmbench, tmp_path, demo_ir, *way, "--launches", "2", "--model-cache", "reports/cache"
+        llmbench_workers, tmp_path, demo_ir, *way, "--launches", "2", "--model-cache", "reports/cache"
     )
     first, second = (launch.model_cache for launch in run.launches)
     (loads,) = summarize_run(run).load

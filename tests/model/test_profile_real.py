@@ -9,13 +9,13 @@ pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_the_products_take_most_of_the_time(llmbench: Run, demo_ir: Path) -> None:
+def test_the_products_take_most_of_the_time(llmbench_workers: Run, demo_ir: Path) -> None:
     """Of a model of 135M parameters about three quarters, in the first token and in the next ones.
 
     The first pass over 128 tokens takes longer than a pass of one, attention is found and fused, and the weights
     are of 4 bits. Where operations do not add up to the wall time, the text says it.
     """
-    done = llmbench("profile", "-m", str(demo_ir), "--input-tokens", "128", "-ic", "12", "--json")
+    done = llmbench_workers("profile", "-m", str(demo_ir), "--input-tokens", "128", "-ic", "12", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
 
@@ -31,9 +31,9 @@ def test_the_products_take_most_of_the_time(llmbench: Run, demo_ir: Path) -> Non
     assert found["counts"]["FullyConnectedCompressed"] == 211
 
 
-def test_a_gguf_is_refused(llmbench: Run, demo_gguf: Path) -> None:
+def test_a_gguf_is_refused(llmbench_workers: Run, demo_gguf: Path) -> None:
     """The bare engine needs an IR; what to type is said."""
-    done = llmbench("profile", "-m", str(demo_gguf))
+    done = llmbench_workers("profile", "-m", str(demo_gguf))
 
     assert done.returncode == 2
     assert "llmbench convert" in done.stderr

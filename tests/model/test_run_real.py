@@ -13,7 +13,7 @@ pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_the_seed_commands_run_as_written(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+def test_the_seed_commands_run_as_written(llmbench_workers: Run, demo_ir: Path, tmp_path: Path) -> None:
     """One socket, a prompt, the long prompt file, and the two-socket properties: each as the walk has it."""
     root = Path(__file__).parents[2]
     (tmp_path / "prompts").symlink_to(root / "prompts")
@@ -24,14 +24,16 @@ def test_the_seed_commands_run_as_written(llmbench: Run, demo_ir: Path, tmp_path
         ("-pf", "prompts/llama-2-7b-chat_l.jsonl", "-n", "2"),
         ("-bs", "1", "-lc", "ov_distributed_config.json", "-n", "2"),
     ):
-        done = llmbench("run", "-m", str(demo_ir), *options, "-ic", "8", "--foreign-cpu-limit", "1")
+        done = llmbench_workers("run", "-m", str(demo_ir), *options, "-ic", "8", "--foreign-cpu-limit", "1")
 
         assert done.returncode == 0, done.stderr
         assert "nstream=1, nireq=1" in done.stdout
         assert "prefix caching=off" in done.stdout
 
 
-def test_a_longer_input_takes_longer_to_the_first_token(llmbench: Run, demo_ir: Path, tmp_path: Path) -> None:
+def test_a_longer_input_takes_longer_to_the_first_token(
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path
+) -> None:
     """Real latencies are in the order that physics has them, and every token is there."""
     arguments = (
         "--input-tokens",
@@ -45,7 +47,7 @@ def test_a_longer_input_takes_longer_to_the_first_token(llmbench: Run, demo_ir: 
         "--name",
         "x",
     )
-    done = llmbench("run", "-m", str(demo_ir), *arguments, "-r", "out.csv")
+    done = llmbench_workers("run", "-m", str(demo_ir), *arguments, "-r", "out.csv")
 
     assert done.returncode == 0, done.stderr
     measured = [
@@ -65,10 +67,10 @@ def test_a_longer_input_takes_longer_to_the_first_token(llmbench: Run, demo_ir: 
     assert {"avg", "mini", "median"} < set(frame["iteration"].astype(str))
 
 
-def test_the_gguf_runs_without_a_conversion(llmbench: Run, demo_gguf: Path) -> None:
+def test_the_gguf_runs_without_a_conversion(llmbench_workers: Run, demo_gguf: Path) -> None:
     """A GGUF file is a model, too; nothing is written beside it."""
     before = set(demo_gguf.parent.iterdir())
-    done = llmbench("run", "-m", str(demo_gguf), "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
+    done = llmbench_workers("run", "-m", str(demo_gguf), "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
 
     assert done.returncode == 0, done.stderr
     assert before == set(demo_gguf.parent.iterdir())
@@ -87,10 +89,10 @@ def test_the_gguf_runs_without_a_conversion(llmbench: Run, demo_gguf: Path) -> N
     ],
 )
 def test_what_the_machine_or_model_cannot_do_is_refused(
-    llmbench: Run, demo_ir: Path, tmp_path: Path, *, options: tuple[str, ...], code: int, said: str
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path, *, options: tuple[str, ...], code: int, said: str
 ) -> None:
     """One line, the exit code, and no run file."""
-    done = llmbench("run", "-m", str(demo_ir), *options)
+    done = llmbench_workers("run", "-m", str(demo_ir), *options)
 
     assert code == done.returncode, done.stderr
     assert said in done.stderr
@@ -100,7 +102,7 @@ def test_what_the_machine_or_model_cannot_do_is_refused(
 @pytest.mark.parametrize("name", ["openvino_model.xml", "openvino_model.bin"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "flipped"])
 def test_a_damaged_ir_is_refused_by_name(
-    llmbench: Run, demo_ir: Path, tmp_path: Path, *, name: str, damage: str
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path, *, name: str, damage: str
 ) -> None:
     """The engine runs some of these happily; we name the file and stop before it is loaded."""
     model = tmp_path / "model"
@@ -113,7 +115,7 @@ def test_a_damaged_ir_is_refused_by_name(
     kept = {"missing": None, "empty": b"", "truncated": content[:-5000], "flipped": content}[damage]
     if kept is not None:
         (model / name).write_bytes(kept)
-    done = llmbench("run", "-m", str(model), "-n", "1")
+    done = llmbench_workers("run", "-m", str(model), "-n", "1")
 
     assert done.returncode == 2, done.stderr
     assert name in done.stderr

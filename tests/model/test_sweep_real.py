@@ -34,15 +34,17 @@ def models(demo_ir: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_two_irs_are_measured_in_launches_of_their_own(llmbench: Run, models: Path, tmp_path: Path) -> None:
+def test_two_irs_are_measured_in_launches_of_their_own(
+    llmbench_workers: Run, models: Path, tmp_path: Path
+) -> None:
     """Cut short after the first and gone on with, every report tells them apart, and they compare with each other."""
-    done = llmbench(*SWEEP)
+    done = llmbench_workers(*SWEEP)
     assert 0 == done.returncode, done.stderr
     path = tmp_path / "reports" / "x.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     ends = [number for number, line in enumerate(lines) if b'"event":"launch ended"' in line]
     path.write_bytes(b"".join(lines[: ends[0] + 2]))
-    resumed = llmbench("run", "--resume", str(path), "-r", "x.csv", "-rj", "x.json")
+    resumed = llmbench_workers("run", "--resume", str(path), "-r", "x.csv", "-rj", "x.json")
     assert 0 == resumed.returncode, resumed.stderr
 
     run = reader.read_run(path)

@@ -181,10 +181,12 @@ def test_a_misspelt_policy_is_exit_2(pair: Call, demo_ir: Path) -> None:
     assert "does not take 'TENSOR_PARALEL'" in done.stderr
 
 
-def test_on_one_socket_the_policy_is_loud_and_marked(llmbench: Call, demo_ir: Path, tmp_path: Path) -> None:
+def test_on_one_socket_the_policy_is_loud_and_marked(
+    llmbench_workers: Call, demo_ir: Path, tmp_path: Path
+) -> None:
     """It runs, and nobody can take it for a split: before measuring, in the table, in both CSV layouts."""
     _one_socket_only()
-    done = llmbench(*_arguments(demo_ir, "--tensor-parallel", "-r", "out.csv"))
+    done = llmbench_workers(*_arguments(demo_ir, "--tensor-parallel", "-r", "out.csv"))
 
     assert done.returncode == 0, done.stderr
     assert "!!! TENSOR PARALLELISM WILL DO NOTHING HERE" in done.stderr
@@ -193,15 +195,15 @@ def test_on_one_socket_the_policy_is_loud_and_marked(llmbench: Call, demo_ir: Pa
     assert "INEFFECTIVE: tensor parallelism split nothing" in done.stdout
     with (tmp_path / "out.csv").open() as file:
         assert {True} == {"tensor_parallel=ineffective" in row["model"] for row in csv.DictReader(file)}
-    tidy = llmbench("report", "csv", "reports/x.jsonl")
+    tidy = llmbench_workers("report", "csv", "reports/x.jsonl")
     marks = [row["tensor_parallel"] for row in csv.DictReader(tidy.stdout.splitlines())]
     assert {"ineffective"} == set(marks), tidy.stderr
 
 
-def test_strict_refuses_before_loading(llmbench: Call, demo_ir: Path, tmp_path: Path) -> None:
+def test_strict_refuses_before_loading(llmbench_workers: Call, demo_ir: Path, tmp_path: Path) -> None:
     """On one socket, under --strict: exit 4, and nothing was loaded or written."""
     _one_socket_only()
-    done = llmbench(*_arguments(demo_ir, "--tensor-parallel", "--strict"))
+    done = llmbench_workers(*_arguments(demo_ir, "--tensor-parallel", "--strict"))
 
     assert done.returncode == 4
     assert "splits nothing here" in done.stderr
@@ -259,10 +261,10 @@ def test_sockets_stops_within_its_budget(pair: Call, demo_ir: Path, tmp_path: Pa
     assert {None} == {r["high"] for ratios in found["over_both"].values() for r in ratios.values()}
 
 
-def test_sockets_needs_two(llmbench: Call, demo_ir: Path) -> None:
+def test_sockets_needs_two(llmbench_workers: Call, demo_ir: Path) -> None:
     """On one socket: exit 4, and what to do instead."""
     _one_socket_only()
-    done = llmbench("sockets", "-m", str(demo_ir))
+    done = llmbench_workers("sockets", "-m", str(demo_ir))
 
     assert done.returncode == 4
     assert "two sockets are needed; this machine has 1" in done.stderr

@@ -168,9 +168,9 @@ def test_reports_say_on_what_and_with_what_they_were_made(llmbench: Command, tmp
     assert {"python", "openvino", "openvino-genai"} <= environment.versions.keys()
 
 
-def test_a_crash_loses_no_finished_request(llmbench: Command, tmp_path: Path) -> None:
+def test_a_crash_loses_no_finished_request(llmbench_workers: Command, tmp_path: Path) -> None:
     """It dies in its fourth request, a warm-up and two iterations are on the disk; exit 5, and not 0."""
-    done = llmbench(
+    done = llmbench_workers(
         *("run", "-m", "first=5ms,crash=SIGSEGV@4", "--engine", "scripted", "-n", "5", "-ic", "4"),
         *("--name", "x"),
     )

@@ -199,6 +199,7 @@ def _logs(source: random.Random, launches: int, shift: float = 0.0) -> list[floa
 
 @pytest.mark.parametrize("launches", [3, 5, 10])
 @pytest.mark.parametrize("compare", [stats.welch_ratio, stats.paired_ratio])
+@pytest.mark.slow
 def test_alarms_and_coverage_are_as_promised(compare: Callable[..., Ratio], launches: int) -> None:
     """The interval at 95 % excludes the truth in at most 6.5 % of 4000 tries, with and without a change."""
     source = seeded(launches)

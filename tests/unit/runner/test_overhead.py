@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from llmbench.schema.config import Prompt, RunConfig
 from tests import benchmark
 
@@ -38,6 +40,7 @@ def test_between_two_tokens_our_code_takes_next_to_nothing() -> None:
     assert beat_s < _AIM_IN_CALLS * call_s
 
 
+@pytest.mark.slow
 def test_the_parent_takes_next_to_nothing_while_its_worker_measures() -> None:
     """It waits for requests of half a second on a pipe; writing them down takes CPU time, waiting none."""
     config = RunConfig(

@@ -53,6 +53,7 @@ class Machine:
     ("factor", "tries", "least", "most"),
     [(1.0, 800, 0.0, 0.01), (1.01, 1000, 0.0, 0.03), (1.10, 300, 0.99, 1.0)],
 )
+@pytest.mark.slow
 def test_the_gate_alarms_as_seldom_and_as_surely_as_promised(
     request_of: Build,
     launch_of: BuildLaunch,

@@ -46,6 +46,7 @@ def test_a_quiet_machine_has_no_false_alarms() -> None:
     assert (5, 0.0, None) == (got.launches, got.within, got.across)
 
 
+@pytest.mark.slow
 def test_without_thresholds_the_error_is_what_the_rule_allows() -> None:
     """One-sided, half of the 5 % that both directions share, and no more; noise alone decides."""
     got = false_alarms(calibrated(0.05), 5, rule(0.0))
@@ -53,6 +54,7 @@ def test_without_thresholds_the_error_is_what_the_rule_allows() -> None:
     assert 0.005 < got.within < 0.05
 
 
+@pytest.mark.slow
 def test_sessions_that_differ_make_false_alarms() -> None:
     """Sessions 10 % apart: what is tested inside one is fine, and across them cries wolf."""
     got = false_alarms(calibrated(0.005, shifts=(0.0, 0.1, -0.1)), 5)
@@ -62,6 +64,7 @@ def test_sessions_that_differ_make_false_alarms() -> None:
     assert got.across > 0.2
 
 
+@pytest.mark.slow
 def test_the_same_calibration_gives_the_same_answer() -> None:
     """Seeded."""
     known = calibrated(0.05)
@@ -70,6 +73,7 @@ def test_the_same_calibration_gives_the_same_answer() -> None:
 
 
 @pytest.mark.parametrize("launches", [2, 10])
+@pytest.mark.slow
 def test_the_threshold_keeps_alarms_rare_on_a_noisy_machine(launches: int) -> None:
     """Noise of 10 % and the usual thresholds: still within what the rule allows."""
     assert false_alarms(calibrated(0.1), launches).within < 0.05
