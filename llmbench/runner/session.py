@@ -22,7 +22,7 @@ from llmbench.runner.plan import PlannedLaunch
 from llmbench.runner.resume import find_resumption
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Outcome, Run
+from llmbench.schema.run import Outcome, Run, WorkloadSettings
 from llmbench.schema.units import format_bytes
 from llmbench.store import events, reader
 from llmbench.store.events import Header, LaunchEnded, RunEnded
@@ -84,7 +84,11 @@ def check_paths(cells: Iterable[RunConfig], folder: Path) -> None:
 
 
 def new_header(
-    cells: tuple[RunConfig, ...], subjects: Sequence[Subject], *, name: str | None = None
+    cells: tuple[RunConfig, ...],
+    subjects: Sequence[Subject],
+    *,
+    name: str | None = None,
+    workload: WorkloadSettings | None = None,
 ) -> Header:
     """The header of a run about to begin: its id, its configurations and the model of each, this machine."""
     names = dict.fromkeys(Path(subject.path).name for subject in subjects)
@@ -98,6 +102,7 @@ def new_header(
         environment=environment.capture(),
         provenance=origins[0],
         origins=() if len(set(origins)) == 1 else origins,
+        workload=workload or WorkloadSettings(),
     )
 
 
@@ -162,6 +167,7 @@ class _Work:
     launcher: Launcher
     stop: Stop
     on_event: OnEvent
+    workload: WorkloadSettings
     aborted: Sequence[int] = ()
 
     def check(self, folder: Path) -> tuple[Binding, ...]:
@@ -188,6 +194,7 @@ class _Work:
                 context_tokens=self.models[launch.cell].context_tokens,
                 binding=bindings[launch.cell],
                 must_split=self.policy.must_split,
+                workload=self.workload,
             )
             if not self._measure_launch(file, task) and not self.policy.keep_going:
                 return
@@ -205,9 +212,10 @@ class _Work:
         return is_finished
 
 
-def measure(
+def measure(  # noqa: PLR0913  the one way to measure
     configurations: Sequence[RunConfig],
     *,
+    workload: WorkloadSettings | None = None,
     outputs: Outputs | None = None,
     policy: Policy | None = None,
     launcher: Launcher | None = None,
@@ -218,6 +226,7 @@ def measure(
 ) -> Run:
     """Measure configurations launch by launch, and return the run as its file holds it.
 
+    *workload* is the kind of work that a request is, text by default.
     *models* are those of the configurations, found here where they are not given. *planned* are the launches, all of
     the configurations' in rounds by default; *stop* may end them early, block by block. *on_event* sees each event once
     it is on the disk. What was measured stays in the file whatever ends the run; one without a measurement is removed.
@@ -235,9 +244,10 @@ def measure(
         launcher=launcher or default_launcher(),
         stop=stop or Stop(),
         on_event=on_event or _ignore,
+        workload=workload or WorkloadSettings(),
     )
     bindings = work.check(outputs.folder)
-    header = new_header(cells, models, name=outputs.name)
+    header = new_header(cells, models, name=outputs.name, workload=work.workload)
     path = run_file_path(header, outputs.folder)
     with RunFile.create(path, header, overwrite=outputs.overwrite) as file, contextlib.ExitStack() as undo:
         undo.callback(_remove_if_empty, path)
@@ -281,6 +291,7 @@ def resume(
             launcher=launcher or default_launcher(),
             stop=Stop(),
             on_event=on_event,
+            workload=contents.run.workload,
             aborted=left.aborted,
         )
         bindings = work.check(folder)

@@ -117,8 +117,8 @@ def test_nothing_in_a_run_file_runs_in_a_browser_or_breaks_a_report(
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("p.jsonl", b'{"prompt": "a", "prompt": "b"}', "'prompt' twice"),
-        ("p.jsonl", b'{"prompt": NaN}', "no NaN"),
+        ("p.jsonl", b'{"prompt": "a", "prompt": "b"}', "duplicate key 'prompt'"),
+        ("p.jsonl", b'{"prompt": NaN}', "NaN is not JSON"),
         ("c.json", b'{"A": 1, "A": 2}', "second time"),
         ("c.json", b'{"A": NaN}', "finite"),
         ("r.toml", b"seed = nan\n", "finite"),

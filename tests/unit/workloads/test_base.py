@@ -16,15 +16,11 @@ from llmbench.engines.base import EngineRequest, EngineSession
 from llmbench.errors import InputError
 from llmbench.render.csv import summary_csv
 from llmbench.render.json import report_json
-from llmbench.runner import plan
-from llmbench.runner.launchers.base import Task, TimeLimits
+from llmbench.runner import session
 from llmbench.runner.launchers.inline import InlineLauncher
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Artifact, Measurement, Stage, StageSource
 from llmbench.schema.run import Run, WorkloadSettings
-from llmbench.store.events import Header, RunEnded
-from llmbench.store.reader import read_run
-from llmbench.store.writer import RunFile
 from llmbench.workloads.base import WORKLOADS, LaunchContext, Observation, find_workload
 from tests import builders
 
@@ -100,24 +96,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
         output_tokens=4,
         launches=2,
     )
-    told = builders.run_of()
-    header = Header(
-        id="speech",
-        started_at=told.started_at,
-        version="0",
-        configurations=(config,),
-        environment=told.environment,
-        provenance=told.provenance,
-        workload=SETTINGS,
-    )
-    path = tmp_path / "speech.jsonl"
-    with RunFile.create(path, header) as file:
-        for launch in plan.plan_launches((config,)):
-            task = Task(planned=launch, config=config, limits=TimeLimits(), workload=SETTINGS)
-            for event in InlineLauncher().launch(task):
-                file.append(event)
-        file.append(RunEnded(ended_at="t"))
-    return read_run(path)
+    outputs = session.Outputs(folder=tmp_path, name="speech")
+    return session.measure((config,), workload=SETTINGS, outputs=outputs, launcher=InlineLauncher())
 
 
 def test_a_workload_goes_through_the_worker_and_the_run_file(run: Run) -> None:
