@@ -42,7 +42,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 # The site is read offline: a broken link or anchor is an error, and so is a script, style or font of another host.
-docs: $(VENV)/.all
+docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -q -W --keep-going -E -d build/doctrees docs build/docs
 	! grep -rE '(src|href)="(https?:)?//[^"]*\.(css|js|woff2?|svg|png)|url\(["'"'"']?(https?:)?//' build/docs --include='*.html' --include='*.css'
 
