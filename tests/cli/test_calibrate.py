@@ -49,6 +49,7 @@ def test_the_noise_that_was_told_is_found(calibrate: Run, tmp_path: Path) -> Non
     assert f"kept: {kept}" in done.stdout
 
 
+@pytest.mark.slow
 def test_sessions_are_compared(calibrate: Run) -> None:
     """A second calibration tells how sessions differ, and what that does to a gate."""
     calibrate("--blocks", "3", "--quiet")
@@ -59,6 +60,7 @@ def test_sessions_are_compared(calibrate: Run) -> None:
     assert "if measured in another session" in words(done)
 
 
+@pytest.mark.slow
 def test_a_gate_is_judged_as_it_is_set(calibrate: Run) -> None:
     """Its launches and thresholds."""
     done = calibrate("--blocks", "4", "--launches", "3", "--threshold", "all=0.1%", "--quiet")
@@ -68,6 +70,7 @@ def test_a_gate_is_judged_as_it_is_set(calibrate: Run) -> None:
     assert "less than" not in words(done)
 
 
+@pytest.mark.slow
 def test_a_comparison_is_told_of_it(calibrate: Run, llmbench: Run, tmp_path: Path) -> None:
     """``report compare`` and ``ab`` note the noise of the machine where that configuration was calibrated."""
     calibrate("--blocks", "4", "--quiet")

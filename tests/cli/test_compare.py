@@ -50,6 +50,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, str], s
     return run
 
 
+@pytest.mark.slow
 def test_what_was_measured_twice_is_not_called_slower(
     measured: Callable[[int, str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:

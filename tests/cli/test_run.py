@@ -176,6 +176,7 @@ def test_a_recipe_gives_defaults(llmbench: Run, tmp_path: Path) -> None:
     assert len(reader.read_run(tmp_path / "reports/x.jsonl").launches[0].measurements) == 5
 
 
+@pytest.mark.slow
 def test_help_is_light(tmp_path: Path) -> None:
     """--help and report show import no engine, no torch, no pandas."""
     program = (
@@ -192,6 +193,7 @@ def test_help_is_light(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"LANG": "C", "LC_ALL": "C"}, {"COLUMNS": "40"}, {"TERM": "dumb"}])
+@pytest.mark.slow
 def test_the_files_do_not_depend_on_the_terminal(llmbench_process: Run, changes: dict[str, str]) -> None:
     """Any locale and width gives exit 0 and readable text."""
     done = llmbench_process(*_FAST, "-p", "emoji 😀 and 中文", **changes)

@@ -126,7 +126,10 @@ def fill(folder: Path, *, leave: int = 0) -> Path:
     return path
 
 
-_XML = '<?xml version="1.0"?>\n<net name="x" version="11">\n<data offset="0" size="{size}"/>\n</net>\n'
+_XML = (
+    '<?xml version="1.0"?>\n<net name="x" version="11">\n<layers><layer id="0" type="Const">'
+    '<data element_type="u8" shape="{size}" offset="0" size="{size}"/></layer></layers>\n</net>\n'
+)
 
 
 @pytest.fixture

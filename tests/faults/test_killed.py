@@ -99,6 +99,7 @@ def test_row_01_nothing_is_lost_or_doubled_whenever_the_parent_is_killed(marked:
 
 
 @row_1
+@pytest.mark.slow
 def test_row_01_the_worker_dies_with_its_parent_and_the_run_goes_on_where_it_stopped(marked: Marked) -> None:
     """The kernel ends the worker; what was measured is shown, and resuming makes the cut launch again, whole."""
     process = marked.start(
@@ -121,6 +122,7 @@ def test_row_01_the_worker_dies_with_its_parent_and_the_run_goes_on_where_it_sto
 
 
 @row_1
+@pytest.mark.slow
 def test_row_01_a_run_is_resumed_only_where_its_launches_can_be_pooled(
     marked: Marked, tmp_path: Path
 ) -> None:

@@ -42,17 +42,20 @@ def _assert_refused(done: subprocess.CompletedProcess[str], folder: Path, *said:
         (b"", "is empty"),
         (b'<?xml version="1.0"?>\n<net name="x">\n<data', "truncated at"),
         (b"GIF89a", "not an IR"),
+        (None, "is missing"),
     ],
-    ids=["empty", "truncated", "not an IR"],
+    ids=["empty", "truncated", "not an IR", "missing"],
 )
 def test_row_11_a_damaged_network_is_named(
-    llmbench: Run, ir_of: MakeIr, tmp_path: Path, *, content: bytes, why: str, known: bool
+    llmbench: Run, ir_of: MakeIr, tmp_path: Path, *, content: bytes | None, why: str, known: bool
 ) -> None:
     """The file and its size against the manifest; without one, what can be seen of the file itself."""
     model = ir_of(known=known)
     size = (model / locate.MODEL_XML).stat().st_size
-    (model / locate.MODEL_XML).write_bytes(content)
-    told = f"has {len(content)} bytes; the manifest says {size}" if known else why
+    (model / locate.MODEL_XML).unlink()
+    if content is not None:
+        (model / locate.MODEL_XML).write_bytes(content)
+    told = f"has {len(content)} bytes; the manifest says {size}" if known and content is not None else why
 
     _assert_refused(llmbench("run", "-m", str(model)), tmp_path, locate.MODEL_XML, told)
 
@@ -74,21 +77,22 @@ def test_row_12_damaged_weights_are_named(
 
 
 @row_13
-def test_row_13_a_flipped_bit_is_refused(llmbench: Run, ir_of: MakeIr, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["openvino_model.bin", "openvino_model.xml"])
+def test_row_13_a_flipped_bit_is_refused(llmbench: Run, ir_of: MakeIr, tmp_path: Path, name: str) -> None:
     """Same size, same time, other content: the SHA-256 tells, also where it was known from before."""
     model = ir_of()
-    weights = model / "openvino_model.bin"
+    weights = model / name
     locate.verify(locate.locate(model))
     state = weights.stat()
     content = bytearray(weights.read_bytes())
-    content[100] ^= 1
+    content[30] ^= 1
     weights.write_bytes(content)
     os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
 
     _assert_refused(
         llmbench("run", "-m", str(model)),
         tmp_path,
-        "openvino_model.bin is not the file",
+        f"{name} is not the file",
         "SHA-256",
         "--no-verify",
     )

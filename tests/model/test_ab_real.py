@@ -24,13 +24,18 @@ def taken(run: Measured) -> float:
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two CPUs")
 def test_one_thread_instead_of_two_is_slower(llmbench_workers: Run, demo_ir: Path, tmp_path: Path) -> None:
-    """Half of the threads: regressed, exit 1. Among busy neighbours two wait for each other, so that says nothing."""
-    threads = ("--threads", "2", "--threads", "1", "--input-tokens", "256", "--blocks", "6")
-    done = llmbench_workers("ab", "-m", str(demo_ir), *threads, *SMALL)
+    """Half of the threads: regressed, exit 1. Among busy neighbours two wait for each other, so that says nothing.
 
-    assert done.returncode in {0, 1}, done.stderr
-    run = reader.read_run(tmp_path / "reports/x.jsonl")
-    if (share := taken(run)) > 0.2:
+    Measured up to three times, for a gate must not fail because something else ran meanwhile.
+    """
+    threads = ("--threads", "2", "--threads", "1", "--input-tokens", "256", "--blocks", "6", "--overwrite")
+    for _ in range(3):
+        done = llmbench_workers("ab", "-m", str(demo_ir), *threads, *SMALL)
+        assert done.returncode in {0, 1}, done.stderr
+        share = taken(reader.read_run(tmp_path / "reports/x.jsonl"))
+        if share <= 0.2 and "The candidate is slower: first token +" in done.stdout:
+            break
+    if share > 0.2:
         pytest.skip(f"others took {share:.0%} of the CPUs")
     assert done.returncode == 1, done.stdout
     assert "The candidate is slower: first token +" in done.stdout
@@ -92,12 +97,14 @@ def test_a_spin_of_a_tenth_a_token_is_found(llmbench_workers: Run, demo_ir: Path
     (tmp_path / "slower.py").write_text(SLOWER)
     python = another_environment(tmp_path / "other", str(tmp_path), "import slower")
     environments = ("--python", sys.executable, "--python", str(python))
-    options = ("--engine", "core", "--input-tokens", "64", "--blocks", "6", *SMALL, "--json", "ab.json")
-    done = llmbench_workers("ab", "-m", str(demo_ir), *environments, *options)
-
-    assert done.returncode in {0, 1}, done.stderr
-    (found,) = json.loads((tmp_path / "ab.json").read_text())["comparisons"]
-    tpot = next(change for change in found["changes"] if change["metric"] == "tpot")
-    is_noisy = tpot["smallest_visible"] is None or tpot["smallest_visible"] > 0.05
-    assert tpot["verdict"] == "regressed" or (is_noisy and tpot["verdict"] == "inconclusive"), done.stdout
-    assert tpot["high"] > 1.05, done.stdout
+    options = ("--engine", "core", "--input-tokens", "64", "--blocks", "6", *SMALL, "--overwrite")
+    for _ in range(3):  # as --confirm does: what fails once by chance is measured again
+        done = llmbench_workers("ab", "-m", str(demo_ir), *environments, *options, "--json", "ab.json")
+        assert done.returncode in {0, 1}, done.stderr
+        (found,) = json.loads((tmp_path / "ab.json").read_text())["comparisons"]
+        tpot = next(change for change in found["changes"] if change["metric"] == "tpot")
+        is_noisy = tpot["smallest_visible"] is None or tpot["smallest_visible"] > 0.05
+        is_found = tpot["verdict"] == "regressed" or (is_noisy and tpot["verdict"] == "inconclusive")
+        if is_found and tpot["high"] > 1.05:
+            return
+    pytest.fail(done.stdout)

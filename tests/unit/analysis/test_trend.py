@@ -115,6 +115,7 @@ def test_a_long_series_is_thinned() -> None:
 
 
 @pytest.mark.parametrize(("launches", "count"), [(1, 6), (2, 6), (3, 10), (5, 6), (2, 100)])
+@pytest.mark.slow
 def test_false_alarms_of_the_trend(launches: int, count: int) -> None:
     """Where nothing changes, at most 6.5 % of the tests say at 5 % that it does."""
     source = seeded(launches * 100 + count)
@@ -194,6 +195,7 @@ def test_without_noise_it_is_larger_or_it_is_not(first: float, p: float) -> None
 
 
 @pytest.mark.parametrize(("launches", "count"), [(1, 6), (2, 6), (5, 10)])
+@pytest.mark.slow
 def test_false_alarms_of_the_excess(launches: int, count: int) -> None:
     """The first of values that are all alike is called larger in at most 6.5 % of the cases at 5 %."""
     source = seeded(launches * 100 + count)

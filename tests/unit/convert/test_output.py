@@ -11,7 +11,10 @@ from llmbench.models.manifest import Manifest, ModelSource, Recipe, write_manife
 
 SOURCE = ModelSource(kind="hub", id="example/tiny", revision="0" * 40)
 RECIPE = Recipe(weight_format="int4", ratio=1.0, group_size=128, is_symmetric=False)
-XML = '<net><data element_type="f32" shape="1" offset="0" size="4" /></net>'
+XML = (
+    '<net><layers><layer id="0" type="Const"><data element_type="f32" shape="1" offset="0" size="4" />'
+    "</layer></layers></net>"
+)
 
 
 def _stand(target: Path, recipe: Recipe = RECIPE) -> Manifest:

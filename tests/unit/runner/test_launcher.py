@@ -112,6 +112,7 @@ def test_a_crash_is_named_with_its_signal_and_phase(name: str) -> None:
     assert name in last.failure.message
 
 
+@pytest.mark.slow
 def test_a_hang_is_ended_and_its_stack_is_kept() -> None:
     """A worker that does not answer in time is ended; the log shows where it stood."""
     task = _task("first=1ms,hang@2", limits=TimeLimits(load_s=60, request_s=3))
