@@ -101,7 +101,7 @@ class _Parsed:
         if element == "layer":
             self._last = _Layer(kind=values["type"], name=values.get("name", ""))
             self.layers[values["id"]] = self._last
-        elif element == "data" and self._last.kind == "Const":
+        elif element == "data" and {"offset", "size"} <= values.keys():
             self._last.constant = _constant(self._last.name, values)
             self.constants.append(self._last.constant)
         elif element == "data":
