@@ -52,7 +52,7 @@ _EXAMPLES = """\b
 Examples:
   llmbench ab before.toml after.toml
   llmbench ab -m models --weight-format int8 --weight-format int4 --input-tokens 32,512
-  llmbench ab -m models/INT8 --threads 16 --threads 32 --budget 20m --until 2%
+  llmbench ab -m models/pytorch/dldt/INT8 --threads 16 --threads 32 --budget 20m --until 2%
   llmbench ab bench.toml --python old/bin/python --python new/bin/python --confirm"""
 
 

@@ -21,7 +21,7 @@ from llmbench.schema.run import Outcome, Run
 
 _EXAMPLES = """\b
 Examples:
-  llmbench calibrate -m models/INT8 --input-tokens 32,512 -ic 64
+  llmbench calibrate -m models/pytorch/dldt/INT8 --input-tokens 32,512 -ic 64
   llmbench calibrate bench.toml --launches 10 --threshold all=2%"""
 
 

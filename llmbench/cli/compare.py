@@ -18,6 +18,7 @@ from llmbench.analysis.noise import calibration, estimate
 from llmbench.analysis.report import summarize_run
 from llmbench.cli.baseline import find_baseline
 from llmbench.cli.messages import load_run, salvage_option, write_output
+from llmbench.cli.options.help import HelpCommand
 from llmbench.cli.options.types import check_output
 from llmbench.errors import ExitCode, worst
 from llmbench.render.csv import comparison_csv
@@ -58,7 +59,14 @@ def check_output_files(files: Mapping[str, Path | None]) -> dict[str, Path]:
     return {form: path for form, path in files.items() if path is not None}
 
 
-@click.command(short_help="Base against candidates, with a verdict.")
+@click.command(
+    cls=HelpCommand,
+    short_help="Base against candidates, with a verdict.",
+    epilog="""
+    llmbench report compare reports/base.jsonl reports/new.jsonl
+    llmbench report compare reports/new.jsonl --baseline latest --fail-on-regression --junit perf.xml
+    llmbench report compare reports/base.jsonl reports/new.jsonl --threshold all=2% --md change.md""",
+)
 @click.argument("paths", type=_PATH, nargs=-1, required=True, metavar="[BASE] CAND...")
 @click.option(
     "--baseline",

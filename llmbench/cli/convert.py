@@ -37,7 +37,13 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
         return found
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    epilog="""
+    llmbench convert --model-id HuggingFaceTB/SmolLM2-135M-Instruct --output-dir models --weight-format int8
+    llmbench convert --model-id ./my-model --output-dir models --weight-format int8,int4 --group-size 64
+    llmbench convert --model-id model-q4_0.gguf --output-dir models""",
+)
 @click.option(
     "--model-id", required=True, metavar="ID|DIR|FILE.gguf", help="A hub's name, a folder, or a GGUF."
 )

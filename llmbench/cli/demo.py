@@ -50,7 +50,13 @@ def _show_texts(path: Path) -> None:
         click.echo(f"    -> {_excerpt(measurement.sequences[0].text or '')}")
 
 
-@click.command(cls=Command, short_help="The whole path on a small real model.")
+@click.command(
+    cls=Command,
+    short_help="The whole path on a small real model.",
+    epilog="""
+    llmbench demo
+    llmbench demo -n 3 --output-dir results""",
+)
 @click.option("-n", "--num-iters", default=6, show_default=True, help="Measured iterations.")
 @click.option("--output-dir", type=click.Path(path_type=Path), default="reports", show_default=True)
 @click.option("--quiet", is_flag=True, help="Only the table, the texts and the files.")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import click
 import msgspec
 
+from llmbench.cli.options.help import HelpCommand
 from llmbench.engines.openvino import tensor_parallel as engine
 from llmbench.errors import ExitCode
 from llmbench.machine import bandwidth, checks, environment, interference, topology
@@ -28,7 +29,13 @@ _INSTRUCTIONS = (
 )
 
 
-@click.command("doctor")
+@click.command(
+    "doctor",
+    cls=HelpCommand,
+    epilog="""
+    llmbench doctor
+    llmbench doctor --strict --no-bandwidth""",
+)
 @click.option("--json", "is_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--strict", is_flag=True, help="Exit 4 when something would spoil a measurement.")
 @click.option("--no-bandwidth", is_flag=True, help="Leave out the memory bandwidth, which takes seconds.")

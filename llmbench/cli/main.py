@@ -1,8 +1,10 @@
 """The command line: one file a subcommand, imported when it is called; `main` turns errors into exit codes."""
 
+import difflib
 import errno
 import io
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -14,18 +16,19 @@ import click
 
 from llmbench._version import __version__
 from llmbench.cli.messages import complain, shown
-from llmbench.errors import ExitCode, LlmbenchError
+from llmbench.cli.options.help import HelpGroup, dashed
+from llmbench.errors import ExitCode, InputError, LlmbenchError
 
 SUBCOMMANDS = {
-    "run": "Measure a model: first token, second token, and the later ones.",
-    "ab": "Compare two configurations, measured in turns; exit 1 where the second is slower.",
-    "calibrate": "Measure one configuration against itself: what a gate on this machine is worth.",
-    "convert": "Turn a Hugging Face model or a GGUF file into OpenVINO IR, and verify it.",
-    "sockets": "One socket, the other, both, both with tensor parallelism: what a second socket brings.",
-    "report": "Show, export and compare runs.",
-    "profile": "Where the time of the first and of the next tokens goes, by operation.",
-    "doctor": "Say what on this machine would spoil a measurement.",
-    "demo": "The whole path on a small real model; offline once fetched.",
+    "run": "Measure a model: first token, second token, time per token.",
+    "ab": "Compare two configurations, measured in turns; exit 1 if the second is slower.",
+    "calibrate": "Measure how much results vary on this machine when nothing changes.",
+    "convert": "Convert a Hugging Face model or a GGUF file to OpenVINO IR, and verify it.",
+    "sockets": "Measure what a second socket brings: one, the other, both, tensor parallel.",
+    "report": "Show, export and compare runs; without arguments the last run.",
+    "profile": "Show which operators take the time of the first and of the next tokens.",
+    "doctor": "Find what would disturb measurements on this machine.",
+    "demo": "Download a small model and measure it; works offline afterwards.",
 }
 
 
@@ -33,47 +36,94 @@ class Interrupted(BaseException):
     """SIGTERM arrived; a BaseException, so that nothing but `main` takes it for its own."""
 
 
-class Subcommands(click.Group):
+class Subcommands(HelpGroup):
     """A group that imports a subcommand's module only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """The subcommands, in the order people need them."""
+        """Return the subcommands, in the order people need them."""
         return list(SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The subcommand's click object, imported now."""
+        """Return the subcommand's click object, imported now."""
         if cmd_name not in SUBCOMMANDS:
             return None
         return cast("click.Command", import_module(f"llmbench.cli.{cmd_name}").command)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the subcommand that the arguments call; raise InputError with what may have been meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise _unknown_command(args) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The list of subcommands, without importing any."""
+        """Write the list of subcommands, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl(list(SUBCOMMANDS.items()))
 
 
-def _dashed(token: str) -> str:
-    """``--model_id`` is ``--model-id``."""
-    return token.replace("_", "-")
+def _unknown_command(args: list[str]) -> InputError:
+    """The error for a first argument that is no command: a misspelt one, or a model."""
+    name = args[0]
+    near = difflib.get_close_matches(name.lower(), SUBCOMMANDS, n=1)
+    if near:
+        hint = f"did you mean {near[0]}? {shlex.join(['llmbench', near[0], *args[1:]])}"
+    elif "/" in name or name.endswith(".gguf"):
+        hint = f"to measure a model: {shlex.join(['llmbench', 'run', *args])}"
+    else:
+        hint = f"the commands are {', '.join(SUBCOMMANDS)}"
+    return InputError(f"there is no command {name!r}", hint=hint)
+
+
+def _install_completion(ctx: click.Context, _param: click.Parameter, shell: str | None) -> None:
+    """Install the completion of a shell, and stop."""
+    if shell is None or ctx.resilient_parsing:
+        return
+    from llmbench.cli.options.completion import install_completion
+
+    for path in install_completion(shell or None, ctx.command):
+        click.echo(shown(f"written: {path}"))
+    click.echo("Tab completes llmbench in every new shell")
+    ctx.exit()
 
 
 @click.command(
     cls=Subcommands,
+    invoke_without_command=True,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "token_normalize_func": _dashed,
+        "token_normalize_func": dashed,
         "max_content_width": 100,
         "show_default": True,
     },
-    epilog="Start with: llmbench demo",
+    epilog="""
+    llmbench demo
+    llmbench convert --model-id HuggingFaceTB/SmolLM2-135M-Instruct --output-dir models --weight-format int8
+    llmbench run -m models --input-tokens 32,512 --launches 5
+    llmbench report""".lstrip("\n"),
 )
 @click.version_option(__version__, prog_name="llmbench")
-def cli() -> None:
-    """How long does a language model make a person wait, on this machine?
+@click.option(
+    "--install-completion",
+    is_flag=False,
+    flag_value="",
+    metavar="[bash|zsh|fish]",
+    is_eager=True,
+    expose_value=False,
+    callback=_install_completion,
+    help="Install completion for a shell ($SHELL if none is named).",
+)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """LLM latency benchmark for OpenVINO on CPUs.
 
-    llmbench converts models to OpenVINO IR, runs them on one CPU socket or on two, times the first token, the
-    second and each later one, and compares runs so that a CI job can trust the verdict.
+    Measures the time to the first token (TTFT), to the second and between later ones, on one socket or on two, and
+    compares runs with an exit code that a CI job can use.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), color=ctx.color)
 
 
 def _on_sigterm(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from llmbench.cli.options.help import colored
 from llmbench.files.atomic import write_atomically
 from llmbench.files.redaction import redact
 
@@ -35,14 +36,14 @@ def say(*texts: str) -> None:
 def warn(*texts: str) -> None:
     """Print warnings on standard error."""
     for text in texts:
-        click.echo(shown(f"warning: {text}"), err=True)
+        click.echo(f"{colored('warning:', fg='yellow')} {shown(text)}", err=True)
 
 
 def complain(error: str, *, hint: str | None = None) -> None:
     """Print what was wrong and what to do, a line each, on standard error."""
-    click.echo(shown(f"error: {error}"), err=True)
+    click.echo(f"{colored('error:', fg='red', bold=True)} {shown(error)}", err=True)
     if hint:
-        click.echo(shown(f"hint: {hint}"), err=True)
+        click.echo(f"{colored('hint:', fg='cyan')} {shown(hint)}", err=True)
 
 
 _Function = TypeVar("_Function", bound=Callable[..., int])

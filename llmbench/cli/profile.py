@@ -14,7 +14,13 @@ from llmbench.runner.profile import profile
 from llmbench.schema.settings import WEIGHT_FORMATS
 
 
-@click.command(cls=Command, short_help="Where the time goes, by operation.")
+@click.command(
+    cls=Command,
+    short_help="Where the time goes, by operator.",
+    epilog="""
+    llmbench profile -m models/pytorch/dldt/INT8
+    llmbench profile -m models/pytorch/dldt/INT8 --input-tokens 1024 --threads 16 --json""",
+)
 @option("model", metavar="IR_DIR", help="IR folder, or a parent of exactly one.")
 @option(
     "weight_format",

@@ -12,6 +12,7 @@ from llmbench.analysis.metrics import HEADLINES, METRICS, find_metric
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.cli.compare import compare_all, compare_command, comparison_page
 from llmbench.cli.messages import load_run, salvage_option, warn, write_output
+from llmbench.cli.options.help import HelpCommand, HelpGroup
 from llmbench.cli.options.types import check_output
 from llmbench.errors import ExitCode, InputError
 from llmbench.render import csv, json
@@ -23,7 +24,14 @@ from llmbench.render.terminal.report import render_report
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command(name="history", short_help="A metric over the runs of one machine.")
+@click.command(
+    cls=HelpCommand,
+    name="history",
+    short_help="A metric over the runs of one machine.",
+    epilog="""
+    llmbench report history
+    llmbench report history reports --metric next_token --last 20 --html history.html""",
+)
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[PATH]...")
 @click.option(
     "--metric",
@@ -95,7 +103,14 @@ def _reports(paths: Sequence[Path], names: Sequence[str], *, salvage: bool) -> I
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(name="html", short_help="Runs as one page with plots.")
+@click.command(
+    cls=HelpCommand,
+    name="html",
+    short_help="Runs as one page with plots.",
+    epilog="""
+    llmbench report html reports/base.jsonl
+    llmbench report html --compare reports/base.jsonl reports/new.jsonl -o change.html""",
+)
 @click.argument("paths", type=_PATH, nargs=-1, required=True, metavar="PATH...")
 @click.option(
     "-o",
@@ -131,12 +146,22 @@ def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage
     return _code(reports)
 
 
-@click.group(short_help="Show, export and compare runs.")
-def command() -> None:
+@click.group(
+    cls=HelpGroup,
+    invoke_without_command=True,
+    short_help="Show, export and compare runs.",
+    epilog="""
+    llmbench report show reports/base.jsonl --plot
+    llmbench report compare reports/base.jsonl reports/new.jsonl --fail-on-regression""",
+)
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """Show, export and compare runs.
 
     A PATH is a run file (.jsonl), a CSV of either layout, or a CSV or JSON that llm_bench wrote.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), color=ctx.color)
 
 
 def _output_option(function: Callable[..., int]) -> Callable[..., int]:
@@ -159,7 +184,12 @@ def _code(reports: list[Report]) -> ExitCode:
     return ExitCode.OK if any(row.launches for report in reports for row in report.rows) else ExitCode.USAGE
 
 
-@command.command(short_help="The table of a run.")
+@command.command(
+    short_help="The table of a run.",
+    epilog="""
+    llmbench report show reports/base.jsonl
+    llmbench report show reports/base.jsonl --plot""",
+)
 @click.argument("paths", type=_PATH, nargs=-1, required=True, metavar="PATH...")
 @click.option("--plot", is_flag=True, help="Plots of latency and of every token's gap below each table.")
 @salvage_option
@@ -176,7 +206,13 @@ def show(paths: tuple[Path, ...], plot: bool, salvage: bool) -> int:
     return _code(reports)
 
 
-@command.command(name="csv", short_help="A run as CSV.")
+@command.command(
+    name="csv",
+    short_help="A run as CSV.",
+    epilog="""
+    llmbench report csv reports/base.jsonl -o base.csv
+    llmbench report csv reports/base.jsonl --summary""",
+)
 @click.argument("paths", type=_PATH, nargs=-1, required=True, metavar="PATH...")
 @click.option(
     "--layout",
@@ -204,7 +240,13 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
     return _code(reports)
 
 
-@command.command(name="json", short_help="A run as JSON.")
+@command.command(
+    name="json",
+    short_help="A run as JSON.",
+    epilog="""
+    llmbench report json reports/base.jsonl -o base.json
+    llmbench report json reports/base.jsonl --layout llm-bench""",
+)
 @click.argument("path", type=_PATH, metavar="PATH")
 @click.option(
     "--layout",

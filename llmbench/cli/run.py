@@ -53,10 +53,10 @@ def command(  # noqa: PLR0917
     salvage: bool,
     **options: Any,
 ) -> int:
-    """Measure how long a model makes a person wait.
+    """Measure the latency of a model: time to the first token, to the second, and per token.
 
     Each launch is a fresh process that loads the model, runs the warm-ups and then -n iterations over the
-    prompts. Every measurement is on the disk before the next begins.
+    prompts. Every measurement is written to disk before the next begins.
     """
     del recipe  # it has become defaults
     check_output(report, "-r")

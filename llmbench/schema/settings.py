@@ -46,6 +46,21 @@ class ValueKind(enum.Enum):
     """JSON text, a JSON file, or ``KEY=VALUE``; may be given several times."""
 
 
+class Group(enum.Enum):
+    """The sections of a command's help."""
+
+    MODEL = "Model"
+    PROMPTS = "Prompts"
+    MEASUREMENT = "Measurement"
+    PLACEMENT = "Sockets, threads and memory"
+    OPENVINO = "OpenVINO"
+    SAMPLING = "Sampling and beam search"
+    SPECULATION = "Speculative decoding"
+    ADAPTERS = "LoRA adapters"
+    RUN = "Course of the run"
+    RESULTS = "Results"
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One option: its *spellings*, and what it sets.
@@ -53,6 +68,7 @@ class Setting:
     It sets a *field* of `RunConfig`, an OpenVINO *key* among its properties, or the engine that a value of it stands
     for (*engines*); with none of them it says what the prompts are. *sweep* is how deeply its list is nested in a sweep
     (0 changes slowest), ``None`` where a list makes no sweep. *least* is the smallest integer that is accepted.
+    Help lists it in its *group*; without ``--help-all`` only if *is_common*.
     """
 
     spellings: str
@@ -66,6 +82,8 @@ class Setting:
     choices: tuple[str, ...] = ()
     least: int = 0
     sweep: int | None = None
+    group: Group
+    is_common: bool = False
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -79,59 +97,120 @@ class Setting:
 
 
 GENERATION_SETTINGS = (
-    Setting("--num-beams", "num_beams", ValueKind.INTEGER, "Beam search with so many beams."),
+    Setting(
+        "--num-beams",
+        "num_beams",
+        ValueKind.INTEGER,
+        "Number of beams; 1 is greedy search.",
+        group=Group.SAMPLING,
+    ),
     Setting(
         "--do-sample",
         "do_sample",
         ValueKind.FLAG,
-        "Sample tokens, by the seed; otherwise the likeliest is taken.",
+        "Sample tokens (see --seed) instead of greedy search.",
+        group=Group.SAMPLING,
     ),
-    Setting("--temperature", "temperature", ValueKind.NUMBER, "Of sampling."),
     Setting(
-        "--top-p", "top_p", ValueKind.NUMBER, "Sample from the likeliest tokens that make up this share."
+        "--temperature",
+        "temperature",
+        ValueKind.NUMBER,
+        "Sampling temperature.",
+        group=Group.SAMPLING,
     ),
-    Setting("--top-k", "top_k", ValueKind.INTEGER, "Sample from so many likeliest tokens."),
+    Setting(
+        "--top-p",
+        "top_p",
+        ValueKind.NUMBER,
+        "Sample from the likeliest tokens up to this cumulative probability.",
+        group=Group.SAMPLING,
+    ),
+    Setting(
+        "--top-k",
+        "top_k",
+        ValueKind.INTEGER,
+        "Sample from the N likeliest tokens.  [default: all]",
+        group=Group.SAMPLING,
+    ),
     Setting(
         "--draft-model",
         "draft_model",
         ValueKind.TEXT,
-        "Speculative decoding: a smaller model guesses ahead.",
-        metavar="IR_DIR",
+        "Smaller model that proposes tokens.",
+        metavar="DIR",
+        group=Group.SPECULATION,
     ),
     Setting(
         "--draft-device",
         "draft_device",
         ValueKind.DEVICE,
-        "Device of the draft model.  [default: that of the model]",
+        "Device of the draft model.  [default: as --device]",
+        group=Group.SPECULATION,
     ),
-    Setting("--draft-cb-config", "draft_scheduler", ValueKind.PROPERTIES, "The draft's scheduler."),
+    Setting(
+        "--draft-cb-config",
+        "draft_scheduler",
+        ValueKind.PROPERTIES,
+        "GenAI scheduler of the draft model.",
+        group=Group.SPECULATION,
+    ),
     Setting(
         "--num-assistant-tokens",
         "num_assistant_tokens",
         ValueKind.INTEGER,
-        "Tokens guessed in a step.  [default: 5]",
+        "Tokens proposed per step.  [default: 5]",
+        group=Group.SPECULATION,
     ),
     Setting(
         "--assistant-confidence-threshold",
         "assistant_confidence_threshold",
         ValueKind.NUMBER,
-        "Guess on while the draft is so sure, instead.",
+        "Propose tokens while the draft's confidence is above this, instead.",
+        group=Group.SPECULATION,
     ),
     Setting(
         "--max-ngram-size",
         "max_ngram_size",
         ValueKind.INTEGER,
-        "Prompt lookup: guess from n-grams of the prompt, without a model.",
+        "Prompt lookup: propose tokens from n-grams of the prompt; needs no draft model.",
+        group=Group.SPECULATION,
     ),
-    Setting("--lora", "lora", ValueKind.TEXTS, "A LoRA adapter; repeatable.", metavar="FILE.safetensors"),
-    Setting("--lora-alphas", "lora_alphas", ValueKind.NUMBERS, "Its weight; one an adapter.  [default: 1]"),
-    Setting("--lora-mode", "lora_mode", ValueKind.CHOICE, "How adapters are applied.", choices=LORA_MODES),
-    Setting("--empty-lora", "is_lora_idle", ValueKind.FLAG, "Load the adapters, and generate without them."),
+    Setting(
+        "--lora",
+        "lora",
+        ValueKind.TEXTS,
+        "LoRA adapter; may be given several times.",
+        metavar="FILE.safetensors",
+        group=Group.ADAPTERS,
+    ),
+    Setting(
+        "--lora-alphas",
+        "lora_alphas",
+        ValueKind.NUMBERS,
+        "Weight of each adapter.  [default: 1]",
+        group=Group.ADAPTERS,
+    ),
+    Setting(
+        "--lora-mode",
+        "lora_mode",
+        ValueKind.CHOICE,
+        "How adapters are applied.",
+        choices=LORA_MODES,
+        group=Group.ADAPTERS,
+    ),
+    Setting(
+        "--empty-lora",
+        "is_lora_idle",
+        ValueKind.FLAG,
+        "Load the adapters, but generate without them.",
+        group=Group.ADAPTERS,
+    ),
     Setting(
         "--streaming",
         "is_streamed",
         ValueKind.FLAG,
-        "Stream the text; the callbacks are kept beside the tokens.",
+        "Stream the text, and record when each callback came.",
+        group=Group.MEASUREMENT,
     ),
 )
 """Options that say how tokens are made, beside GenAI's scheduler."""
@@ -141,107 +220,181 @@ SETTINGS = (
         "-m --model",
         "model",
         ValueKind.TEXT,
-        "IR folder, a parent of one, a parent of several (--weight-format), or a GGUF file.",
-        metavar="IR_DIR|FILE.gguf",
+        "OpenVINO IR folder, or a GGUF file.",
+        metavar="DIR|FILE.gguf",
+        group=Group.MODEL,
+        is_common=True,
     ),
     Setting(
         "--weight-format",
         "weight_format",
         ValueKind.WORDS,
-        "Which of the IRs below -m, as convert lays them out.  [sweep]",
-        metavar="fp32|fp16|int8|int4,...",
+        "fp32, fp16, int8 or int4: which IR below -m.  [sweep]",
+        metavar="FORMAT,...",
         choices=WEIGHT_FORMATS,
+        group=Group.MODEL,
+        is_common=True,
     ),
-    Setting("-d --device", "device", ValueKind.DEVICE, "OpenVINO device."),
-    Setting("-p --prompt", None, ValueKind.TEXT, "One prompt.  [default: What is OpenVINO?]", metavar="TEXT"),
+    Setting(
+        "-d --device",
+        "device",
+        ValueKind.DEVICE,
+        "OpenVINO device.",
+        group=Group.MODEL,
+        is_common=True,
+    ),
+    Setting(
+        "-p --prompt",
+        None,
+        ValueKind.TEXT,
+        "One prompt.  [default: What is OpenVINO?]",
+        metavar="TEXT",
+        group=Group.PROMPTS,
+        is_common=True,
+    ),
     Setting(
         "-pf --prompt-file",
         None,
         ValueKind.TEXTS,
-        'Lines of {"prompt": "text"}; repeatable.',
+        '{"prompt": "..."} per line; or short, medium, long.',
         metavar="FILE.jsonl",
+        group=Group.PROMPTS,
+        is_common=True,
     ),
-    Setting("-pi --prompt-index", None, ValueKind.INTEGERS, "Only these prompts of the file."),
     Setting(
-        "--input-tokens", None, ValueKind.INTEGERS, "Synthetic prompts of exactly so many tokens.", least=1
+        "-pi --prompt-index",
+        None,
+        ValueKind.INTEGERS,
+        "Only these prompts of the file, counted from 0.",
+        group=Group.PROMPTS,
     ),
-    Setting("-n --num-iters", "iterations", ValueKind.INTEGER, "Measured iterations in each launch."),
     Setting(
-        "--warmups", "warmups", ValueKind.INTEGER, "Iterations before them; kept, flagged, never averaged in."
+        "--input-tokens",
+        None,
+        ValueKind.INTEGERS,
+        "Synthetic prompts of exactly N tokens.",
+        least=1,
+        group=Group.PROMPTS,
+        is_common=True,
+    ),
+    Setting(
+        "-n --num-iters",
+        "iterations",
+        ValueKind.INTEGER,
+        "Measured iterations per launch.",
+        group=Group.MEASUREMENT,
+        is_common=True,
+    ),
+    Setting(
+        "--warmups",
+        "warmups",
+        ValueKind.INTEGER,
+        "Warm-up iterations, not averaged in.",
+        group=Group.MEASUREMENT,
+        is_common=True,
     ),
     Setting(
         "--launches",
         "launches",
         ValueKind.INTEGER,
-        "Fresh processes; five or more make a comparison worth something.",
+        "Fresh processes; 5 or more to compare.",
+        group=Group.MEASUREMENT,
+        is_common=True,
     ),
     Setting(
         "-ic --infer-count",
         "output_tokens",
         ValueKind.INTEGERS,
-        "Output tokens, exactly so many.  [sweep]",
+        "Output tokens per request.  [sweep]",
         sweep=5,
+        group=Group.MEASUREMENT,
+        is_common=True,
     ),
     Setting(
         "-bs --batch-size",
         "batch_size",
         ValueKind.INTEGERS,
-        "Sequences in a request; each is a distinct variant of the prompt.  [sweep]",
+        "Sequences per request.  [sweep]",
         sweep=4,
+        group=Group.MEASUREMENT,
+        is_common=True,
     ),
     Setting(
         "-lc --load-config",
         "properties",
         ValueKind.PROPERTIES,
-        "OpenVINO properties; a list of values, or of whole sets, is swept.",
+        "OpenVINO properties: JSON, FILE or KEY=VALUE.  [sweep]",
         sweep=2,
+        group=Group.OPENVINO,
+        is_common=True,
     ),
     Setting(
         "--cb-config",
         "scheduler",
         ValueKind.PROPERTIES,
-        "GenAI's scheduler, such as max_num_batched_tokens=256; a list of values is swept.",
+        "GenAI's scheduler: max_num_batched_tokens=256.  [sweep]",
         sweep=3,
+        group=Group.OPENVINO,
     ),
     Setting(
         "--kv-cache-precision",
         None,
         ValueKind.WORDS,
-        "KV_CACHE_PRECISION: u8, f16, bf16 ...  [sweep]",
+        "KV_CACHE_PRECISION: u8, f16, bf16, ...  [sweep]",
         key="KV_CACHE_PRECISION",
+        group=Group.OPENVINO,
     ),
     Setting(
         "--model-cache",
         None,
         ValueKind.TEXT,
-        "CACHE_DIR: keep the compiled model there, so that later launches load it.",
+        "CACHE_DIR: cache the compiled model there, so that later launches load faster.",
         key="CACHE_DIR",
         metavar="DIR",
+        group=Group.OPENVINO,
     ),
     Setting(
         "--torch-compile --torch-compile-backend",
         None,
         ValueKind.OPTIONAL_TEXT,
-        "Under -f pt: compile the model's forward pass.  [BACKEND: inductor]",
+        "With --engine torch: compile the forward pass.  [default BACKEND: inductor]",
         key=COMPILER,
         metavar="[BACKEND]",
         choices=("inductor",),
+        group=Group.OPENVINO,
     ),
     Setting(
         "-f --framework",
         None,
         ValueKind.CHOICE,
-        "As in llm_bench; pt is --engine torch.",
+        "As in llm_bench: pt is --engine torch.",
         engines={"pt": "torch"},
         choices=("ov", "pt"),
+        group=Group.MODEL,
     ),
     Setting(
-        "--optimum", None, ValueKind.FLAG, "As in llm_bench; --engine optimum.", engines={True: "optimum"}
+        "--optimum",
+        None,
+        ValueKind.FLAG,
+        "As in llm_bench: --engine optimum.",
+        engines={True: "optimum"},
+        group=Group.MODEL,
     ),
     Setting(
-        "-s --seed", "seed", ValueKind.INTEGER, "For synthetic prompts, sampling, and the order of a sweep."
+        "-s --seed",
+        "seed",
+        ValueKind.INTEGER,
+        "Seed of synthetic prompts, of sampling, and of the order of a sweep.",
+        group=Group.MEASUREMENT,
     ),
-    Setting("--engine", "engine", ValueKind.CHOICE, "What generates.", choices=tuple(ENGINES)),
+    Setting(
+        "--engine",
+        "engine",
+        ValueKind.CHOICE,
+        "Inference engine.",
+        choices=tuple(ENGINES),
+        group=Group.MODEL,
+    ),
     Setting(
         "--attention",
         "attention",
@@ -249,62 +402,112 @@ SETTINGS = (
         "Paged attention or SDPA.  [default: pa with genai; sweep]",
         choices=ATTENTIONS,
         sweep=0,
+        group=Group.OPENVINO,
     ),
     Setting(
         "--threads",
         "threads",
         ValueKind.INTEGERS,
-        "INFERENCE_NUM_THREADS; getting fewer is an error.  [sweep]",
+        "INFERENCE_NUM_THREADS.  [sweep]",
         sweep=1,
+        group=Group.PLACEMENT,
+        is_common=True,
     ),
     *GENERATION_SETTINGS,
     Setting(
-        "--apply-chat-template", "apply_chat_template", ValueKind.FLAG, "Hand prompts over as a user's turn."
+        "--apply-chat-template",
+        "apply_chat_template",
+        ValueKind.FLAG,
+        "Apply the model's chat template to the prompts.",
+        group=Group.PROMPTS,
     ),
     Setting(
-        "--end-token-stopping", "stop_at_eos", ValueKind.FLAG, "Let the end of text stop a sequence early."
+        "--end-token-stopping",
+        "stop_at_eos",
+        ValueKind.FLAG,
+        "Stop a sequence at its end-of-text token.",
+        group=Group.MEASUREMENT,
     ),
     Setting(
-        "--disable-prompt-permutation", None, ValueKind.FLAG, "The same prompt each iteration, not a variant."
+        "--disable-prompt-permutation",
+        None,
+        ValueKind.FLAG,
+        "The same prompt in each iteration, not a variant of it (no prefix-cache protection).",
+        group=Group.PROMPTS,
     ),
     Setting(
         "--subsequent",
         "is_subsequent",
         ValueKind.FLAG,
-        "All iterations of one prompt, then the next one; otherwise each iteration goes through all.",
+        "All iterations of one prompt, then the next prompt.  [default: all prompts in each iteration]",
+        group=Group.MEASUREMENT,
     ),
     Setting(
         "--no-verify",
         "is_verified",
         ValueKind.NEGATED_FLAG,
-        "Do not hold the files against their manifest; recorded.",
+        "Skip checksum verification of the model's files (noted in the report).",
+        group=Group.MODEL,
     ),
     Setting(
         "--python",
         "interpreter",
         ValueKind.TEXT,
-        "The Python of another environment, to measure its engine; it needs msgspec and psutil as well.",
+        "Python of another environment, whose engine is measured; it needs msgspec and psutil.",
         metavar="PATH",
+        group=Group.MODEL,
     ),
     Setting(
         "--foreign-cpu-limit",
         "foreign_cpu_limit",
         ValueKind.NUMBER,
-        "CPU share of others that makes a measurement invalid.",
+        "CPU use of other processes (share of all CPUs) above which a measurement is invalid.",
+        group=Group.MEASUREMENT,
     ),
-    Setting("--sockets", "sockets", ValueKind.RANGES, "Run on these sockets, threads and memory: 0, or 0,1."),
-    Setting("--numa-nodes", "numa_nodes", ValueKind.RANGES, "Run on the CPUs of these NUMA nodes."),
-    Setting("--cores", "cores", ValueKind.RANGES, "Run on these CPUs, by number."),
-    Setting("--membind", "membind", ValueKind.RANGES, "Take memory from these NUMA nodes only."),
     Setting(
-        "--interleave", "interleave", ValueKind.RANGES, "Spread memory page by page over these NUMA nodes."
+        "--sockets",
+        "sockets",
+        ValueKind.RANGES,
+        "CPUs and memory of these sockets: 0, or 0,1.",
+        group=Group.PLACEMENT,
+        is_common=True,
+    ),
+    Setting(
+        "--numa-nodes",
+        "numa_nodes",
+        ValueKind.RANGES,
+        "Run on the CPUs of these NUMA nodes.",
+        group=Group.PLACEMENT,
+    ),
+    Setting(
+        "--cores",
+        "cores",
+        ValueKind.RANGES,
+        "Run on these CPUs, by number.",
+        group=Group.PLACEMENT,
+    ),
+    Setting(
+        "--membind",
+        "membind",
+        ValueKind.RANGES,
+        "Allocate memory on these NUMA nodes only.",
+        group=Group.PLACEMENT,
+    ),
+    Setting(
+        "--interleave",
+        "interleave",
+        ValueKind.RANGES,
+        "Interleave memory pages over these NUMA nodes.",
+        group=Group.PLACEMENT,
     ),
     Setting(
         "--tensor-parallel",
         None,
         ValueKind.FLAG,
-        f"Split every matrix multiplication over the sockets: -lc {POLICY}={TENSOR_PARALLEL}.",
+        "Split each matrix multiplication over the sockets.",
         key=POLICY,
+        group=Group.PLACEMENT,
+        is_common=True,
     ),
 )
 """Every option that says what to measure, in the order of ``--help``."""

@@ -9,6 +9,8 @@ import click
 from click.core import ParameterSource
 
 from llmbench.analysis.comparison.paired_run import SIDES
+from llmbench.cli.options.completion import AsTyped
+from llmbench.cli.options.help import GroupedOption, values_of
 from llmbench.cli.options.resolve import resolve_one
 from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters, parse_options, recipe_options
 from llmbench.errors import InputError
@@ -36,7 +38,7 @@ def side_options() -> list[click.Parameter]:
     """Return the options that say what to measure; one with a value may be given for each side."""
     return [
         option
-        if option.name in _SHARED or not isinstance(option, click.Option) or option.is_flag
+        if option.name in _SHARED or not isinstance(option, GroupedOption) or option.is_flag
         else _twofold(option)
         for option in single_options()
     ]
@@ -47,16 +49,17 @@ def single_options() -> list[click.Parameter]:
     return parameters(*(name for name in MEASUREMENT if name not in _LEFT_OUT))
 
 
-def _twofold(option: click.Option) -> click.Option:
+def _twofold(option: GroupedOption) -> click.Option:
     """The option, to be given once or twice."""
-    choices = option.type.choices if isinstance(option.type, click.Choice) else ()
     default = option.default if isinstance(option.default, str | int | float) else None
     shown = "" if default is None else f"  [default: {default}]"
-    return click.Option(
+    return GroupedOption(
         option.opts + option.secondary_opts,
+        group=option.group,
+        is_rare=option.is_rare,
         multiple=True,
-        type=str,
-        metavar=option.metavar or "|".join(choices) or option.type.name.upper(),
+        type=AsTyped(option.type),
+        metavar=values_of(option),
         help=(option.help or "").replace("  [sweep]", "").replace("; sweep]", "]") + shown,
         show_default=False,
     )

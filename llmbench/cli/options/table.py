@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
+from llmbench.cli.options.completion import FileText
+from llmbench.cli.options.help import GroupedOption, dashed
 from llmbench.cli.options.recipe import read_recipe
 from llmbench.cli.options.types import Duration, IntegerList, RangeList, WordList
 from llmbench.schema.config import PLACES, RunConfig
-from llmbench.schema.settings import SETTINGS, Setting, ValueKind
+from llmbench.schema.settings import SETTINGS, Group, Setting, ValueKind
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
@@ -47,14 +49,17 @@ def _attributes(setting: Setting) -> dict[str, Any]:
         ValueKind.FLAG: {"is_flag": True},
         ValueKind.NEGATED_FLAG: {"is_flag": True},
         ValueKind.OPTIONAL_TEXT: {"is_flag": False, "flag_value": next(iter(setting.choices), None)},
-        ValueKind.TEXTS: {"multiple": True},
+        ValueKind.TEXTS: {"multiple": True, "type": FileText()},
         ValueKind.NUMBERS: {"multiple": True, "type": float},
         ValueKind.WORDS: {"type": WordList(setting.choices)},
         ValueKind.INTEGERS: {"type": IntegerList(setting.least)},
         ValueKind.RANGES: {"type": RangeList()},
-        ValueKind.PROPERTIES: {"multiple": True, "metavar": "JSON|FILE|KEY=VALUE"},
+        ValueKind.PROPERTIES: {"multiple": True, "type": FileText(), "metavar": "PROPERTIES"},
+        ValueKind.TEXT: {"type": str if setting.metavar in {None, "TEXT"} else FileText()},
+        ValueKind.DEVICE: {"metavar": "DEVICE"},
     }
-    found = {"help": setting.help} | by_kind.get(setting.kind, {})
+    found: dict[str, Any] = {"help": setting.help, "group": setting.group, "is_rare": not setting.is_common}
+    found |= by_kind.get(setting.kind, {})
     if setting.metavar is not None:
         found["metavar"] = setting.metavar
     default = setting.choices[0] if setting.engines and setting.choices else _default(setting)
@@ -72,62 +77,105 @@ def _apply_recipe(ctx: click.Context, _param: click.Parameter, path: Path | None
     return path
 
 
-def _row(*spellings: str, **attributes: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    return spellings, attributes
+def _row(
+    *spellings: str, group: Group, is_rare: bool = False, **attributes: Any
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return spellings, {"group": group.value, "is_rare": is_rare, **attributes}
 
 
 OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for setting in SETTINGS} | {
     "recipe": _row(
         "-c",
         "--recipe",
+        group=Group.RUN,
         type=_PATH,
         is_eager=True,
         callback=_apply_recipe,
         metavar="RUN.toml",
-        help="Options from a file.",
+        help="Options from a file; the command line wins.",
     ),
     "report": _row(
         "-r",
         "--report",
+        group=Group.RESULTS,
         type=_PATH,
         metavar="OUT.csv",
-        help="CSV in llm_bench's columns, replaced if it exists.",
+        help="CSV in llm_bench's columns, overwritten.",
     ),
     "report_json": _row(
         "-rj",
         "--report-json",
+        group=Group.RESULTS,
         type=_PATH,
         metavar="OUT.json",
-        help="JSON in llm_bench's layout, replaced if it exists.",
+        help="JSON in llm_bench's layout, overwritten.",
     ),
-    "output_dir": _row("--output-dir", type=_PATH, default="reports", help="Where the run file goes."),
-    "name": _row("--name", help="Name of the run and of its file.  [default: time, model, short id]"),
-    "overwrite": _row("--overwrite", is_flag=True, help="Replace a run file of that name."),
+    "output_dir": _row(
+        "--output-dir",
+        group=Group.RESULTS,
+        type=_PATH,
+        metavar="DIR",
+        default="reports",
+        help="Folder of the run file.",
+    ),
+    "name": _row(
+        "--name",
+        group=Group.RESULTS,
+        help="Name of the run.  [default: time, model, short id]",
+    ),
+    "overwrite": _row(
+        "--overwrite",
+        group=Group.RESULTS,
+        is_rare=True,
+        is_flag=True,
+        help="Replace a run file of that name.",
+    ),
     "timeout": _row(
         "--timeout",
+        group=Group.RUN,
+        is_rare=True,
         type=Duration(),
         default="20m",
-        help="For loading, and for a request; for each token where the engine shows them.",
+        help="Limit for loading and for a request; for each token where the engine streams.",
     ),
     "order": _row(
         "--order",
+        group=Group.RUN,
+        is_rare=True,
         type=click.Choice(("random", "given")),
         default="random",
-        help="Order of a sweep's launches within a round: by the seed, or as listed.",
+        help="Order of a sweep's launches within a round: random (see --seed), or as listed.",
     ),
-    "keep_going": _row("--keep-going", is_flag=True, help="Go on with the next launch when one fails."),
+    "keep_going": _row(
+        "--keep-going",
+        group=Group.RUN,
+        is_rare=True,
+        is_flag=True,
+        help="Continue with the next launch if one fails.",
+    ),
     "strict": _row(
-        "--strict", is_flag=True, help="Fail on what is only doubtful: invalid rows, an ineffective policy."
+        "--strict",
+        group=Group.RESULTS,
+        is_flag=True,
+        help="Fail on invalid rows and ineffective parallelism.",
     ),
-    "quiet": _row("--quiet", is_flag=True, help="Only the table and the files."),
-    "dry_run": _row("--dry-run", is_flag=True, help="Say what would be measured, and stop."),
+    "quiet": _row(
+        "--quiet", group=Group.RESULTS, is_rare=True, is_flag=True, help="Print only the table and the files."
+    ),
+    "dry_run": _row(
+        "--dry-run", group=Group.RUN, is_flag=True, help="Print the plan and its duration, measure nothing."
+    ),
     "resume": _row(
         "--resume",
+        group=Group.RUN,
+        is_rare=True,
         type=_PATH,
         metavar="RUN.jsonl",
-        help="Go on with a run that was cut short; its configuration is taken from the file.",
+        help="Continue a run that was interrupted, in its own configuration.",
     ),
-    "salvage": _row("--salvage", is_flag=True, help="Read around damaged lines of a run file."),
+    "salvage": _row(
+        "--salvage", group=Group.RUN, is_rare=True, is_flag=True, help="Skip damaged lines of a run file."
+    ),
 }
 """The spellings and attributes of each option of ``run``, by its name; other subcommands have some of them."""
 
@@ -141,13 +189,13 @@ PLACEMENT = (*PLACES, "tensor_parallel")
 def option(name: str, **changes: Any) -> Callable[[_Command], _Command]:
     """Return the decorator that adds an option of the table to a command, some attributes changed."""
     spellings, attributes = OPTIONS[name]
-    return click.option(*spellings, **(attributes | changes))
+    return click.option(*spellings, cls=GroupedOption, **(attributes | changes))
 
 
 def parameters(*names: str) -> list[click.Parameter]:
     """Return the options of these names, for a command's ``params``."""
     return [
-        click.Option(spellings, **attributes) for spellings, attributes in map(OPTIONS.__getitem__, names)
+        GroupedOption(spellings, **attributes) for spellings, attributes in map(OPTIONS.__getitem__, names)
     ]
 
 
@@ -165,4 +213,5 @@ def parse_options(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises InputError or click's UsageError on a value that is not valid.
     """
     command = click.Command("recipe", params=parameters(*MEASUREMENT))
-    return command.make_context("recipe", [], default_map=dict(values)).params
+    context = command.make_context("recipe", [], default_map=dict(values), token_normalize_func=dashed)
+    return context.params

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
+from llmbench.cli.options.completion import complete_list
+from llmbench.cli.options.help import HelpCommand
 from llmbench.errors import InputError
 from llmbench.machine.topology import parse_list
 
@@ -16,7 +19,7 @@ _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|min|h)?")
 _SECONDS = {None: 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
-class Command(click.Command):
+class Command(HelpCommand):
     """A command with multi-letter short options, such as ``-ic 16``.
 
     click takes ``-rjx.json`` for ``-r jx.json``, and ``-n=2`` for the value "=2"; here a value follows a space or
@@ -25,7 +28,7 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments, equals signs split off and stuck values refused."""
-        return super().parse_args(ctx, _separate(self.params, args))
+        return super().parse_args(ctx, args if ctx.resilient_parsing else _separate(self.params, args))
 
 
 def _separate(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
@@ -59,7 +62,7 @@ def _separate(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
 class IntegerList(click.ParamType[tuple[int, ...]]):
     """``32,512,2048`` as a tuple of integers of at least *least*."""
 
-    name = "N,N"
+    name = "N,..."
 
     def __init__(self, least: int = 1) -> None:
         self._least = least
@@ -103,11 +106,11 @@ class RangeList(click.ParamType[tuple[int, ...]]):
 class WordList(click.ParamType[tuple[str, ...]]):
     """``pa,sdpa`` as a tuple of words, each one of *choices*, whatever its case, where there are any."""
 
-    name = "A,B"
+    name = "TEXT,..."
 
     def __init__(self, choices: Sequence[str] = ()) -> None:
         self._choices = choices
-        self.name = ",".join(choices) or self.name
+        self.name = f"{'|'.join(choices)},..." if choices else "TEXT,..."
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -121,6 +124,15 @@ class WordList(click.ParamType[tuple[str, ...]]):
             allowed = ", ".join(self._choices) or "words with commas between"
             self.fail(f"{(wrong or [_as_typed(value)])[0]!r} is not one of {allowed}", param, ctx)
         return tuple(words)
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002  click's signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Return the choices that may end the list."""
+        return complete_list(self._choices, incomplete)
 
 
 def _parts(value: object) -> list[str]:

@@ -27,7 +27,7 @@ def _values(option: click.Option) -> list[str]:
         case click.Choice():
             return [str(kind.choices[-1])]
         case WordList():
-            return kind.name.split(",")[:2] if kind.name != WordList.name else ["u8", "f16"]
+            return kind.name.partition(",")[0].split("|")[:2] if kind.name != WordList.name else ["u8", "f16"]
         case IntegerList() | RangeList():
             return ["2", "3"]
         case Duration():

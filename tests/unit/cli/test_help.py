@@ -1,0 +1,144 @@
+"""The help texts: groups, widths, examples, and what a first mistake is answered with."""
+
+import re
+import shlex
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from llmbench.cli.main import SUBCOMMANDS, cli
+from llmbench.cli.options.help import OTHER, HelpFormatter
+from llmbench.cli.options.table import OPTIONS
+from tests.command import RunCommand
+
+TWO_SCREENS = 72
+
+
+def _commands() -> dict[str, click.Command]:
+    """Every command by what a person types, groups included."""
+    context = click.Context(cli)
+    found = {name: cli.get_command(context, name) for name in SUBCOMMANDS}
+    report = found["report"]
+    assert isinstance(report, click.Group)
+    found |= {f"report {name}": command for name, command in report.commands.items()}
+    return {name: command for name, command in found.items() if command}
+
+
+def _help(*arguments: str, columns: int = 80) -> str:
+    done = CliRunner().invoke(cli, arguments, prog_name="llmbench", env={"COLUMNS": str(columns)})
+    assert not done.exit_code, done.output
+    return done.stdout
+
+
+def _examples() -> list[str]:
+    texts = (command.epilog or "" for command in [cli, *_commands().values()])
+    return [
+        line.strip() for text in texts for line in text.splitlines() if line.strip().startswith("llmbench")
+    ]
+
+
+def test_help_of_run_fits_on_two_screens() -> None:
+    """Options that few need wait behind --help-all."""
+    assert TWO_SCREENS >= len(_help("run", "--help").splitlines())
+
+
+@pytest.mark.parametrize("command", ["run", "ab", "calibrate"])
+def test_help_all_lists_more_than_help(command: str) -> None:
+    """``--help`` says so."""
+    short, whole = _help(command, "--help"), _help(command, "--help-all")
+
+    assert "--help-all" in short
+    assert "--draft-model" not in short
+    assert "--draft-model" in whole
+    assert set(re.findall(r"^  (--?[\w-]+)", short, re.MULTILINE)) < set(
+        re.findall(r"^  (--?[\w-]+)", whole, re.MULTILINE)
+    )
+
+
+def test_every_option_of_run_is_in_a_group_and_in_help_all() -> None:
+    """A new row of the table shows up by itself."""
+    whole = _help("run", "--help-all")
+
+    for spellings, attributes in OPTIONS.values():
+        assert OTHER != attributes["group"]
+        assert all(spelling in whole for spelling in spellings)
+
+
+@pytest.mark.parametrize("command", ["", *_commands()])
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_help_keeps_to_the_width_of_the_terminal(command: str, columns: int) -> None:
+    """Below its examples, which are to be pasted, and terms that cannot be broken."""
+    text = _help(*command.split(), "--help", columns=columns).partition("Examples:")[0]
+
+    too_long = [line for line in text.splitlines() if len(line) > columns and not line.startswith("  -")]
+    assert [] == too_long
+
+
+def test_values_have_one_spelling() -> None:
+    """``a|b`` for choices, N and X for numbers: nothing of click's."""
+    for command in _commands():
+        text = _help(*command.split(), "--help")
+        assert not re.search(r" (INTEGER|FLOAT|\[\w+\|\w+.*\])(  |$)", text, re.MULTILINE), command
+
+
+@pytest.mark.parametrize("line", _examples())
+def test_an_example_can_be_typed(line: str) -> None:
+    """Its options exist and take such values; models are where ``convert`` puts them."""
+    _, name, *arguments = shlex.split(line)
+    context = click.Context(cli, info_name="llmbench", **cli.context_settings)
+    command = cli.get_command(context, name)
+    while isinstance(command, click.Group) and arguments:
+        command = command.get_command(context, name := arguments.pop(0))
+    assert command is not None
+
+    assert command.make_context(name, arguments, parent=context) is not None
+    assert not re.search(r"models/(INT|FP)", line)
+
+
+def test_every_command_that_takes_arguments_has_examples() -> None:
+    """A reader types one before reading the rest."""
+    assert [] == [name for name, command in _commands().items() if not command.epilog]
+
+
+def test_headings_and_terms_are_coloured_unless_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Click strips them where no terminal reads."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    plain, colour = HelpFormatter(width=80), HelpFormatter(width=80)
+    colour.write_dl([("--name", "Text.")])
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain.write_dl([("--name", "Text.")])
+
+    assert "\x1b[" in colour.getvalue()
+    assert plain.getvalue() == click.unstyle(colour.getvalue())
+
+
+def test_without_arguments_the_help_is_printed_and_nothing_is_wrong(llmbench: RunCommand) -> None:
+    """On standard output, exit code 0."""
+    done = llmbench()
+
+    assert 0 == done.returncode
+    assert done.stdout.startswith("Usage: llmbench")
+    assert not done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("rnu", "-m", "a b"), "did you mean run? llmbench run -m 'a b'"),
+        (("Convert",), "did you mean convert? llmbench convert"),
+        (("Org/Model", "-n", "2"), "to measure a model: llmbench run Org/Model -n 2"),
+        (("model.gguf",), "to measure a model: llmbench run model.gguf"),
+        (("xyzzy",), "the commands are run, ab, calibrate"),
+    ],
+)
+def test_a_wrong_command_gets_what_to_type(
+    llmbench: RunCommand, arguments: tuple[str, ...], hint: str
+) -> None:
+    """One error line, one hint line, exit code 2."""
+    done = llmbench(*arguments)
+
+    assert 2 == done.returncode
+    assert f"error: there is no command {arguments[0]!r}" == done.stderr.splitlines()[0]
+    assert f"hint: {hint}" in done.stderr
+    assert 2 == len(done.stderr.splitlines())
