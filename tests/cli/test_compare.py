@@ -12,6 +12,7 @@ from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
 from llmbench.render.csv import llm_bench_csv, tidy_csv
 from llmbench.schema.run import Run
+from tests.command import in_process
 
 BuildRun = Callable[..., Run]
 Files = Callable[..., str]
@@ -37,14 +38,15 @@ def compare(*arguments: str) -> int:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, str], str]:
-    """Measures a script in worker processes of its own; launches differ by 1.5 %, iterations by 1 %."""
+    """Measures a script; launches differ by 1.5 %, iterations by 1 %."""
     folder = tmp_path_factory.mktemp("measured")
 
     def run(seed: int, first: str) -> str:
         script = f"first={first},next=10ms,launch-noise=1.5%,noise=1%"
         options = ("-n", "2", "-ic", "8", "--launches", "3", "-p", "one two three", "--quiet")
         place = ("--output-dir", str(folder), "--name", f"{first}-{seed}", "-s", str(seed))
-        assert ExitCode.OK == invoke(["run", "--engine", "scripted", "-m", script, *options, *place])
+        done = in_process(folder, "inline", "run", "--engine", "scripted", "-m", script, *options, *place)
+        assert ExitCode.OK == done.returncode, done.stderr
         return str(folder / f"{first}-{seed}.jsonl")
 
     return run

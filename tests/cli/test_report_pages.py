@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.cli.main import invoke
+from tests.command import in_process
 
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -20,7 +20,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, ms in (("base", 10), ("cand", 11)):
         script = ("--engine", "scripted", "-m", f"first=50ms,per-token=300us,next={ms}ms")
         options = ("--input-tokens", "8,32", "-ic", "4", "-n", "2", "--launches", "2", "--quiet")
-        assert 0 == invoke(["run", *script, *options, "--output-dir", str(folder), "--name", name])
+        where = ("--output-dir", ".", "--name", name)
+        done = in_process(folder, "inline", "run", *script, *options, *where)
+        assert 0 == done.returncode, done.stderr
     return folder
 
 
