@@ -71,7 +71,7 @@ def command(num_iters: int, output_dir: Path, quiet: bool) -> int:
     subject = find_subject(str(folder), engine="genai")
     config = RunConfig(
         model=subject.path,
-        prompts=prompts.read_prompts(prompts.packaged("demo")),
+        prompts=prompts.read_prompts(prompts.prompt_sets()["demo"]),
         iterations=num_iters,
         output_tokens=_OUTPUT_TOKENS,
         apply_chat_template=True,

@@ -26,6 +26,7 @@ SUBCOMMANDS = {
     "convert": "Convert a Hugging Face model or a GGUF file to OpenVINO IR, and verify it.",
     "sockets": "Measure what a second socket brings: one, the other, both, tensor parallel.",
     "report": "Show, export and compare runs; without arguments the last run.",
+    "config": "Write a recipe: the options of a run in a file.",
     "profile": "Show which operators take the time of the first and of the next tokens.",
     "doctor": "Find what would disturb measurements on this machine.",
     "demo": "Download a small model and measure it; works offline afterwards.",

@@ -7,10 +7,10 @@ are prompts of their own; other keys are ignored.
 import dataclasses
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from importlib import resources
 from pathlib import Path
 
 from llmbench.errors import InputError
+from llmbench.files.package_data import find_packaged, packaged_files
 from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import Prompt
 from llmbench.schema.units import format_bytes
@@ -22,6 +22,8 @@ class _UnfitError(ValueError):
 
 PROMPT_FOLDER = Path("prompts")
 """Where a bare name is looked for first, relative to the working directory."""
+
+_PACKAGED = ("prompts", ".jsonl")
 
 MAX_PROMPT_FILE_BYTES = 64 << 20
 MAX_REPORTED_LINES = 100
@@ -77,13 +79,16 @@ def resolve(name: str | Path) -> Path:
     """
     given = Path(name)
     bare = (given.name, f"{given.name}.jsonl") if given.parent == Path() else ()
-    packaged = _packaged()
-    candidates = [given, *(folder / file for folder in (PROMPT_FOLDER, packaged) for file in bare)]
-    for path in candidates:
-        if _mode(path) and not _is_folder(path):
+    for path in (given, *(PROMPT_FOLDER / file for file in bare), find_packaged(str(name), *_PACKAGED)):
+        if path is not None and _mode(path) and not _is_folder(path):
             return path
     what = "is a folder, not a prompt file" if _is_folder(given) else "was not found"
     raise InputError(f"prompt file {str(name)!r} {what}", hint=f"there are: {_known_sets()}")
+
+
+def prompt_sets() -> dict[str, Path]:
+    """Return the sets that come with the package, by name."""
+    return packaged_files(*_PACKAGED)
 
 
 def given(text: str) -> Prompt:
@@ -199,20 +204,8 @@ def _is_folder(path: Path) -> bool:
     return stat.S_ISDIR(_mode(path))
 
 
-def _packaged() -> Path:
-    """The folder of the package's own data."""
-    return Path(str(resources.files("llmbench.data")))
-
-
-def packaged(name: str) -> Path:
-    """The file of a set that comes with the package."""
-    return _packaged() / f"{name}.jsonl"
-
-
 def _known_sets() -> str:
     """Every set that a bare name finds, for a hint."""
     local = sorted(str(path) for path in PROMPT_FOLDER.glob("*.jsonl"))
-    packaged = sorted(path.stem for path in _packaged().glob("*.jsonl"))
-    return ", ".join(
-        [*local, *(name for name in packaged if str(PROMPT_FOLDER / f"{name}.jsonl") not in local)]
-    )
+    packaged = [name for name in prompt_sets() if str(PROMPT_FOLDER / f"{name}.jsonl") not in local]
+    return ", ".join([*local, *packaged])

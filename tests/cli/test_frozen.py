@@ -18,6 +18,8 @@ DATA = Path(__file__).parents[1] / "data/run_files"
 COMMANDS = (
     "",
     "run",
+    "config",
+    "config init",
     "ab",
     "calibrate",
     "convert",
@@ -40,6 +42,11 @@ def _output(*arguments: str) -> str:
     done = CliRunner().invoke(cli, arguments, prog_name="llmbench", env={"COLUMNS": "80"}, terminal_width=80)
     assert not done.exit_code, done.output
     return done.stdout
+
+
+def test_the_whole_help_of_run_is_as_it_was(golden: Golden) -> None:
+    """Every option that says what to measure and how; other commands have some of them."""
+    golden("help/run-all.txt", _output("run", "--help-all"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -41,6 +41,7 @@ STAND_ALONE = {
     "analysis/tidy_layout.py": "writer and importer of the layout may not import each other",
     "cli/profile.py": "one file a subcommand",
     "engines/openvino/tokenizer.py": "two engines use it",
+    "files/package_data.py": "prompts and properties, of two rows, are found by it",
     "files/atomic.py": "everything that writes a file uses it",
     "files/strict_json.py": "the one strict reader of JSON",
     "machine/procfs.py": "the one reader of /proc and /sys",

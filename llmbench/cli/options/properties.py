@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from llmbench.errors import InputError
+from llmbench.files.package_data import find_packaged, packaged_files
 from llmbench.schema.config import PropertyValue
 from llmbench.schema.units import format_bytes
 
@@ -19,12 +20,18 @@ MAX_OPTION_FILE_BYTES = 1 << 20
 
 
 def find_file(name: str, suffix: str) -> Path | None:
-    """Return the file of this name: as it is, else in ``model_configs/``; ``None`` if there is none."""
+    """Return the file of this name: as it is, in ``model_configs/``, or in the package; ``None`` if there is none."""
     path = Path(name)
     candidates = [path]
     if not path.is_absolute():
         candidates += [CONFIG_FOLDER / path, CONFIG_FOLDER / f"{name}{suffix}"]
-    return next((each for each in candidates if _is_file(each)), None)
+    found = next((each for each in candidates if _is_file(each)), None)
+    return found or find_packaged(name, str(CONFIG_FOLDER), suffix)
+
+
+def config_names(suffix: str) -> tuple[str, ...]:
+    """Return the names of the files that come with the package."""
+    return tuple(packaged_files(str(CONFIG_FOLDER), suffix))
 
 
 def _is_file(path: Path) -> bool:
@@ -56,14 +63,11 @@ def read_option_text(path: Path) -> str:
 def missing(what: str, name: str, suffix: str) -> InputError:
     """Return the error for a file that is nowhere, with those there are."""
     shown = name if len(name) <= 80 else f"{name[:77]}..."
-    there = sorted({*Path().glob(f"*{suffix}"), *CONFIG_FOLDER.glob(f"*{suffix}")})
-    by_name = {path.name: path for path in there} | {path.stem: path for path in there}
-    near = suggest(Path(name).name, by_name)
-    hint = (
-        f"did you mean {by_name[near]}?"
-        if near
-        else f"there are: {', '.join(map(str, there)) or 'none here'}"
-    )
+    local = {path.stem: str(path) for path in Path().glob(f"*{suffix}")}
+    known = {each: each for each in config_names(suffix)}
+    known |= {path.stem: str(path) for path in sorted(CONFIG_FOLDER.glob(f"*{suffix}"))}
+    near = suggest(Path(name).name.removesuffix(suffix), local | known)
+    hint = f"did you mean {(local | known)[near]}?" if near else f"there are: {', '.join(known.values())}"
     return InputError(f"{what} {shown!r} was not found", hint=hint)
 
 

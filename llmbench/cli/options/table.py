@@ -4,7 +4,8 @@ The command line and a recipe (RUN.toml) go the same way, so that a recipe means
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,13 +13,20 @@ import click
 
 from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.help import GroupedOption, dashed
+from llmbench.cli.options.properties import config_names
 from llmbench.cli.options.recipe import read_recipe
 from llmbench.cli.options.types import Duration, IntegerList, RangeList, WordList
 from llmbench.schema.config import PLACES, RunConfig
 from llmbench.schema.settings import SETTINGS, Group, Setting, ValueKind
+from llmbench.workloads.prompts import prompt_sets
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
+_NAMES: dict[str, Callable[[], Iterable[str]]] = {
+    "prompt_file": prompt_sets,
+    "load_config": partial(config_names, ".json"),
+}
+"""What the package holds for an option, by name."""
 
 
 def _choose_engine(ctx: click.Context, param: click.Parameter, value: str | bool) -> None:
@@ -49,12 +57,16 @@ def _attributes(setting: Setting) -> dict[str, Any]:
         ValueKind.FLAG: {"is_flag": True},
         ValueKind.NEGATED_FLAG: {"is_flag": True},
         ValueKind.OPTIONAL_TEXT: {"is_flag": False, "flag_value": next(iter(setting.choices), None)},
-        ValueKind.TEXTS: {"multiple": True, "type": FileText()},
+        ValueKind.TEXTS: {"multiple": True, "type": FileText(_NAMES.get(setting.name, tuple))},
         ValueKind.NUMBERS: {"multiple": True, "type": float},
         ValueKind.WORDS: {"type": WordList(setting.choices)},
         ValueKind.INTEGERS: {"type": IntegerList(setting.least)},
         ValueKind.RANGES: {"type": RangeList()},
-        ValueKind.PROPERTIES: {"multiple": True, "type": FileText(), "metavar": "PROPERTIES"},
+        ValueKind.PROPERTIES: {
+            "multiple": True,
+            "type": FileText(_NAMES.get(setting.name, tuple)),
+            "metavar": "PROPERTIES",
+        },
         ValueKind.TEXT: {"type": str if setting.metavar in {None, "TEXT"} else FileText()},
         ValueKind.DEVICE: {"metavar": "DEVICE"},
     }
@@ -70,7 +82,7 @@ def _attributes(setting: Setting) -> dict[str, Any]:
     return found
 
 
-def _apply_recipe(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
+def _apply_recipe(ctx: click.Context, _param: click.Parameter, path: str | None) -> str | None:
     """Take a recipe's values as defaults: what stands on the command line wins."""
     if path is not None:
         ctx.default_map = {**(ctx.default_map or {}), **read_recipe(path, known=OPTIONS)}
@@ -88,7 +100,7 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
         "-c",
         "--recipe",
         group=Group.RUN,
-        type=_PATH,
+        type=FileText(partial(config_names, ".toml")),
         is_eager=True,
         callback=_apply_recipe,
         metavar="RUN.toml",

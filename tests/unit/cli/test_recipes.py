@@ -214,7 +214,7 @@ def test_what_is_no_file_is_not_found(text: str, folder: Path) -> None:
     assert error.message.startswith("properties file ")
     assert error.message.endswith(" was not found")
     assert len(error.message) < 120
-    assert "there are: none here" == error.hint
+    assert "there are: accuracy, latency, ov_distributed_config" == error.hint
 
 
 def test_a_missing_file_is_guessed(folder: Path) -> None:
@@ -224,7 +224,11 @@ def test_a_missing_file_is_guessed(folder: Path) -> None:
     (folder / "other.json").touch()
 
     assert "did you mean model_configs/latency.json?" == refuse_properties("latncy").hint
-    assert "there are: model_configs/latency.json, other.json" == refuse_properties("zzz").hint
+    assert "did you mean other.json?" == refuse_properties("othr.json").hint
+    assert (
+        "there are: accuracy, model_configs/latency.json, ov_distributed_config"
+        == refuse_properties("zzz.json").hint
+    )
 
 
 def test_a_recipe_given_as_properties_is_recognised(folder: Path) -> None:

@@ -128,7 +128,10 @@ def test_a_missing_file_lists_the_sets_there_are(folder: Path) -> None:
     with pytest.raises(InputError, match=r"^prompt file 'none' was not found$") as caught:
         prompts.read_prompts("none")
 
-    assert "there are: prompts/mine.jsonl, prompts/short.jsonl, demo, long, medium" == caught.value.hint
+    assert (
+        "there are: prompts/mine.jsonl, prompts/short.jsonl, demo, llama-2-7b-chat_l, long, medium"
+        == caught.value.hint
+    )
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "prompts/none.jsonl/x"])
@@ -145,7 +148,7 @@ def test_a_folder_is_no_prompt_file(folder: Path) -> None:
 
     with pytest.raises(InputError, match="prompt file 'mine' is a folder, not a prompt file"):
         prompts.resolve("mine")
-    assert ROOT / "llmbench" / "data" / "short.jsonl" == prompts.resolve("short")
+    assert ROOT / "llmbench/data/prompts/short.jsonl" == prompts.resolve("short")
 
 
 def test_where_a_bare_name_is_looked_for(folder: Path) -> None:
@@ -156,7 +159,7 @@ def test_where_a_bare_name_is_looked_for(folder: Path) -> None:
     local = prompts.resolve("demo")
     (folder / "demo").touch()
 
-    assert ROOT / "llmbench" / "data" / "demo.jsonl" == packaged
+    assert ROOT / "llmbench/data/prompts/demo.jsonl" == packaged
     assert Path("prompts/demo.jsonl") == local
     assert Path("demo") == prompts.resolve("demo")
 
@@ -217,12 +220,22 @@ def test_selecting_beyond_the_last_is_refused(index: int) -> None:
     assert "-pi takes 0 to 1" == caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["demo", "long", "medium", "short"])
-def test_the_repository_and_the_package_hold_the_same_sets(name: str) -> None:
-    """One text, two places."""
-    ours = (ROOT / "prompts" / f"{name}.jsonl").read_bytes()
+@pytest.mark.parametrize("name", ["prompts", "model_configs"])
+def test_the_repository_has_links_to_what_the_package_holds(name: str) -> None:
+    """One text, found at both places; only the folder's README is its own."""
+    packaged = {path.name: path for path in (ROOT / "llmbench/data" / name).iterdir()}
+    linked = {path.name: path.resolve() for path in (ROOT / name).iterdir() if path.is_symlink()}
 
-    assert (ROOT / "llmbench" / "data" / f"{name}.jsonl").read_bytes() == ours
+    assert packaged == linked
+    assert {"README.md"} == {path.name for path in (ROOT / name).iterdir()} - set(packaged)
+
+
+@pytest.mark.parametrize(
+    "name", ["llama-2-7b-chat_l", "llama-2-7b-chat_l.jsonl", "prompts/llama-2-7b-chat_l.jsonl"]
+)
+def test_a_packaged_set_is_found_outside_a_clone(folder: Path, name: str) -> None:
+    """By its name, and by its path in a clone, which the README types."""
+    assert ROOT / "llmbench/data/prompts/llama-2-7b-chat_l.jsonl" == prompts.resolve(name)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "prompts").glob("*.jsonl")), ids=lambda path: path.stem)
