@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from llmbench.convert.preflight import TASK
 from llmbench.errors import InputError, MachineError
 from llmbench.models.gguf import read_gguf_header
 from llmbench.models.hub import INSTALL
@@ -13,7 +14,6 @@ from llmbench.models.manifest import Recipe
 from llmbench.runner.step import run_step
 from llmbench.schema.progress import ProgressCallback
 
-TASK = "text-generation-with-past"
 CONVERT_PACKAGES = ("optimum-intel", "torch", "transformers", "nncf")
 """What the extra ``convert`` brings."""
 
@@ -34,7 +34,6 @@ class _Export(msgspec.Struct, tag=True):
 
     folder: str
     target: str
-    model_type: str
     recipe: Recipe
 
 
@@ -45,9 +44,9 @@ class _ReadGguf(msgspec.Struct, tag=True):
     link: str
 
 
-def export(folder: Path, target: Path, *, model_type: str, recipe: Recipe, report: ProgressCallback) -> None:
+def export(folder: Path, target: Path, *, recipe: Recipe, report: ProgressCallback) -> None:
     """Export a Hugging Face folder into *target*, with tokenizer and detokenizer."""
-    step = _Export(folder=str(folder), target=str(target), model_type=model_type, recipe=recipe)
+    step = _Export(folder=str(folder), target=str(target), recipe=recipe)
     run_step(__name__, step, type(None), folder=target, is_online=recipe.trusts_remote_code, report=report)
 
 
@@ -73,8 +72,7 @@ def do(step: _Export | _ReadGguf) -> None:
 
 
 def _run_exporter(step: _Export) -> None:
-    """Run the exporter's own command in this process, once the model is known to be one it can take."""
-    _check_architecture(step.model_type)
+    """Run the exporter's own command in this process."""
     from optimum.commands.optimum_cli import main
 
     fixed = ["export", "openvino", "--model", step.folder, "--task", TASK, "--library", "transformers"]
@@ -104,37 +102,6 @@ def _options(recipe: Recipe) -> list[str]:
     options += ["--group-size-fallback", "adjust"] if recipe.may_shrink_groups else []
     options += ["--sym"] if recipe.is_symmetric else []
     return options + (["--trust-remote-code"] if recipe.trusts_remote_code else [])
-
-
-def _check_architecture(model_type: str) -> None:
-    """Raise unless optimum-intel exports the architecture, and does so with the transformers installed here.
-
-    The exporter itself looks only after it has loaded the weights.
-    """
-    import optimum.exporters.openvino  # noqa: F401  (fills the table of architectures)
-    from optimum.exporters.tasks import TasksManager
-    from packaging.version import Version
-
-    table = TasksManager._LIBRARY_TO_SUPPORTED_MODEL_TYPES["transformers"]  # noqa: SLF001  (no public look-up)
-    tasks = table.get(model_type, {}).get("openvino", {})
-    if TASK not in tasks:
-        raise InputError(
-            f"optimum-intel {metadata.version('optimum-intel')} does not export the architecture "
-            f"{model_type!r} as a language model",
-            hint="take another model, or an IR that was made elsewhere",
-        )
-    config = getattr(tasks[TASK], "func", tasks[TASK])
-    least, most = (getattr(config, f"{end}_TRANSFORMERS_VERSION", None) for end in ("MIN", "MAX"))
-    installed = Version(Version(metadata.version("transformers")).base_version)
-    is_old = least is not None and installed < Version(str(least))
-    is_new = most is not None and installed > Version(str(most))
-    if is_old or is_new:
-        bounds = [f">={least}"] * (least is not None) + [f"<={most}"] * (most is not None)
-        raise MachineError(
-            f"the architecture {model_type!r} is exported with transformers {','.join(bounds)}; "
-            f"{installed} is installed",
-            hint=f"pip install 'transformers{','.join(bounds)}'",
-        )
 
 
 def _read_gguf(step: _ReadGguf) -> None:

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from llmbench._version import __version__
-from llmbench.convert import exporter, output, verification
+from llmbench.convert import exporter, output, preflight, verification
 from llmbench.convert.request import ConvertRequest, check_format, recipe_of
 from llmbench.errors import InputError, LaunchError
 from llmbench.files.cache import file_sha256
@@ -19,6 +19,7 @@ from llmbench.models import hub, locate, sources
 from llmbench.models.gguf import read_gguf_header
 from llmbench.models.hub import HubModel
 from llmbench.models.manifest import MANIFEST_SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
+from llmbench.models.quantized import DESCRIPTION_FILES, check_exportable
 from llmbench.models.sources import LocalSource
 from llmbench.schema.progress import Progress, ProgressCallback
 
@@ -56,6 +57,7 @@ def convert(request: ConvertRequest, report: ProgressCallback) -> Iterator[Conve
             yield _fetch_ir(request, found, report)
             return
         exporter.check_extra()
+        _check_description(request, found, report)
         report(Progress(label=f"fetching {found.id}"))
         folder = hub.download(found, report=report)
         found = sources.inspect_folder(folder, trusts_remote_code=request.trusts_remote_code, hub_model=found)
@@ -63,7 +65,15 @@ def convert(request: ConvertRequest, report: ProgressCallback) -> Iterator[Conve
         yield _convert_gguf(request, found, report)
     else:
         exporter.check_extra()
+        check_exportable(found.quantization, found.id)
         yield from _convert_folder(request, found, report)
+
+
+def _check_description(request: ConvertRequest, model: HubModel, report: ProgressCallback) -> None:
+    """Refuse a hub's model by its small files, before its weights are fetched."""
+    names = tuple(name for name in DESCRIPTION_FILES if name in model.files)
+    folder = hub.download(dataclasses.replace(model, files=names), report=report)
+    sources.check_description(folder, name=model.id, trusts_remote_code=request.trusts_remote_code)
 
 
 def _convert_folder(
@@ -83,24 +93,36 @@ def _convert_folder(
         partials = [stack.enter_context(output.partial_folder(target)) for _, target in pending]
         for partial in partials[:1]:
             output.check_space(partial, _needed_bytes(source, [recipe for recipe, _ in pending]))
+        examined = _examine(source, pending, partials, report)
         reading: verification.Reading | None = None
         for (recipe, target), partial in zip(pending, partials, strict=True):
             export_s = _export(source, recipe, partial, report)
             start = time.perf_counter()
             if reading is None:
                 reading = _read_source(source, recipe, partial, report)
-            findings = _compare(reading, recipe, partial, report)
+            findings = _compare(reading, recipe, partial, report).with_warnings(examined.warnings)
             timings = Timings(export_s=export_s, verify_s=time.perf_counter() - start)
             context = locate.context_of_config(partial / "config.json")
             manifest = _manifest(source, recipe, context_tokens=context, findings=findings, timings=timings)
             yield _finish(partial, target, manifest, report)
 
 
+def _examine(
+    source: LocalSource, pending: list[tuple[Recipe, Path]], partials: list[Path], report: ProgressCallback
+) -> preflight.Examined:
+    """Examine the source once, if anything is to be made of it."""
+    if not pending:
+        return preflight.Examined()
+    report(Progress(label="examining the source"))
+    trusts = pending[0][0].trusts_remote_code
+    return preflight.examine(source, trusts_remote_code=trusts, scratch=partials[0], report=report)
+
+
 def _export(source: LocalSource, recipe: Recipe, partial: Path, report: ProgressCallback) -> float:
     """Run the exporter on *source* into *partial*; the seconds it took."""
     report(Progress(label=f"exporting {recipe.weight_format}"))
     start = time.perf_counter()
-    exporter.export(source.path, partial, model_type=str(source.model_type), recipe=recipe, report=report)
+    exporter.export(source.path, partial, recipe=recipe, report=report)
     elapsed = time.perf_counter() - start
     _check_whole(partial)
     return elapsed

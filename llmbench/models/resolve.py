@@ -7,6 +7,7 @@ from pathlib import Path
 from llmbench.errors import InputError
 from llmbench.files.cache import file_sha256
 from llmbench.models import locate, nan_check, sources
+from llmbench.models.quantized import check_readable
 from llmbench.schema.config import RunConfig, weight_format_of
 from llmbench.schema.engines import ENGINES, ModelKind
 from llmbench.schema.run import Provenance
@@ -95,6 +96,7 @@ def identity(origin: Provenance, *, is_verified: bool) -> str | None:
 def _published(folder: Path) -> Subject:
     """A Hugging Face folder, as PyTorch runs it."""
     source = sources.inspect_folder(folder, trusts_remote_code=False)
+    check_readable(source.quantization, str(folder))
     origin = Provenance(
         path=str(folder),
         known=True,

@@ -1,4 +1,4 @@
-"""The head of a safetensors file: its tensors, without their values.
+"""Tensors by their names: those in the head of a safetensors file, and the error on those that are missing.
 
 Layout: https://github.com/huggingface/safetensors#format
 """
@@ -6,10 +6,14 @@ Layout: https://github.com/huggingface/safetensors#format
 import json
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmbench.errors import InputError
+
 _HEAD_CAP_BYTES = 100 << 20
+_LISTED = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,3 +36,17 @@ def read_safetensors_head(path: Path) -> SafetensorsHead:
         return SafetensorsHead(weights=weights, file_bytes=8 + length + end)
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError, struct.error) as error:
         raise ValueError(str(error)) from error
+
+
+def missing_weights(folder: str, names: Sequence[str]) -> InputError:
+    """Return the error on tensors that an architecture has and a checkpoint has not."""
+    return InputError(
+        f"{folder} lacks {len(names)} tensors of its architecture: {list_tensors(names)}",
+        hint="what is missing would be random numbers: fetch its safetensors files again, all of one revision",
+    )
+
+
+def list_tensors(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

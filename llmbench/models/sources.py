@@ -4,16 +4,18 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Literal
 
-from llmbench.errors import InputError
+from llmbench.errors import InputError, MachineError
 from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.models.gguf import is_gguf
 from llmbench.models.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
 from llmbench.models.ir_xml import read_constants
 from llmbench.models.locate import MODEL_XML
 from llmbench.models.manifest import ModelSource
+from llmbench.models.quantized import Quantization, check_exportable, find_quantization
 from llmbench.models.safetensors import read_safetensors_head
 
 _HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
@@ -45,6 +47,7 @@ class LocalSource:
     revision: str
     parameters: int | None = None
     model_type: str | None = None
+    quantization: Quantization | None = None
 
     @property
     def origin(self) -> ModelSource:
@@ -81,15 +84,10 @@ def find_source(model_id: str, *, revision: str | None, trusts_remote_code: bool
 def inspect_folder(
     folder: Path, *, trusts_remote_code: bool, hub_model: HubModel | None = None
 ) -> LocalSource:
-    """The Hugging Face model in *folder*; an ``InputError`` names everything that keeps it from converting."""
+    """The Hugging Face model in *folder*; an ``InputError`` names everything that keeps it from loading."""
     if (folder / MODEL_XML).exists():
         raise InputError(f"{folder} is an IR already", hint=f"run it as it is: llmbench run -m {folder}")
-    config = _read_object(folder / "config.json")
-    if config.get("auto_map") and not trusts_remote_code:
-        raise InputError(
-            f"{folder / 'config.json'} has an auto_map: the model runs Python code of its own",
-            hint="read that code, then allow it with --trust-remote-code",
-        )
+    config = _check_code(folder, trusts_remote_code=trusts_remote_code)
     if not any(next(folder.glob(pattern), None) for pattern in _VOCABULARIES):
         raise InputError(
             f"{folder} holds no tokenizer", hint="fetch tokenizer.json or tokenizer.model beside it"
@@ -103,7 +101,47 @@ def inspect_folder(
         revision=_content_sha256(folder) if hub_model is None else hub_model.revision,
         parameters=parameters,
         model_type=str(config.get("model_type")),
+        quantization=find_quantization(folder, config),
     )
+
+
+def check_description(folder: Path, *, name: str, trusts_remote_code: bool) -> None:
+    """Raise if the small files of the model *name* tell that it cannot be converted; no weights are needed.
+
+    Raises:
+        InputError: it runs code of its own, or its weights are quantized in a way that nothing exports.
+        MachineError: a package that reads its weights is missing.
+    """
+    config = _check_code(folder, trusts_remote_code=trusts_remote_code)
+    check_exportable(find_quantization(folder, config), name)
+
+
+def check_tokenizer_packages(folder: Path) -> None:
+    """Raise a ``MachineError`` if a package that reads the tokenizer's files is not installed."""
+    if (folder / "tokenizer.json").exists():
+        return
+    needed = {"tiktoken": "*.tiktoken", "mistral-common": "tekken.json"}
+    packages = [package for package, pattern in needed.items() if next(folder.glob(pattern), None)]
+    for file in sorted(folder.glob("*.model")):
+        with file.open("rb") as content:  # a SentencePiece model begins with its first piece, field 1
+            packages += ["sentencepiece", "protobuf"] if content.read(1) == b"\n" else ["tiktoken"]
+    missing = [name for name in dict.fromkeys(packages) if next(iter(distributions(name=name)), None) is None]
+    if missing:
+        raise MachineError(
+            f"the tokenizer of {folder} needs {' and '.join(missing)}, not installed here",
+            hint=f"pip install {' '.join(missing)}",
+        )
+
+
+def _check_code(folder: Path, *, trusts_remote_code: bool) -> dict[str, Any]:
+    """Return ``config.json``; an ``InputError`` where the model runs code of its own without trust."""
+    config = _read_object(folder / "config.json")
+    if config.get("auto_map") and not trusts_remote_code:
+        raise InputError(
+            f"{folder / 'config.json'} has an auto_map: the model runs Python code of its own",
+            hint="read that code, then allow it: llmbench convert --trust-remote-code",
+        )
+    return config
 
 
 def precision_of_gguf(weight_format: str) -> str:

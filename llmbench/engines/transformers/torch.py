@@ -11,6 +11,7 @@ from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler, check_compiler, set_cache_folder
 from llmbench.engines.transformers.generate import GenerateSession, check_packages
 from llmbench.errors import InputError, MachineError
+from llmbench.models.safetensors import missing_weights
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.settings import COMPILER
@@ -91,16 +92,20 @@ class TorchEngine:
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         with engine_failures("loading"):
-            model = AutoModelForCausalLM.from_pretrained(
+            model, found = AutoModelForCausalLM.from_pretrained(
                 config.model,
+                output_loading_info=True,
                 dtype=config.properties.get(_DTYPE, "auto"),
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
-            ).eval()
+            )
+            model.eval()
             native = AutoTokenizer.from_pretrained(
                 config.model, local_files_only=True, trust_remote_code=False
             )
+        if found["missing_keys"]:
+            raise missing_weights(config.model, sorted(found["missing_keys"]))
         properties = {
             _DTYPE: str(model.dtype).removeprefix("torch."),
             "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),

@@ -1,0 +1,201 @@
+"""What is examined of a Hugging Face model before its export: architecture, tokenizer, and names of its weights.
+
+An export takes minutes to hours; this takes seconds, in a child process, and loads no weights.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmbench.convert.texts import PLAIN_TEXT
+from llmbench.errors import InputError, MachineError
+from llmbench.models.safetensors import list_tensors, missing_weights
+from llmbench.models.sources import LocalSource, check_tokenizer_packages
+from llmbench.runner.step import run_step
+from llmbench.schema.progress import ProgressCallback
+
+TASK = "text-generation-with-past"
+_REPORTED = re.compile(
+    r"^(?:\x1b\[[\d;]*m)*([\w.{},\s…-]+?)\s*\|\s*(?:\x1b\[[\d;]*m)*(MISSING|MISMATCH|CONVERSION)"
+)
+"""A row of the table that transformers logs of tensors that are absent or do not fit."""
+
+
+class Examined(msgspec.Struct):
+    """What a person should know of a source that can be converted."""
+
+    warnings: tuple[str, ...] = ()
+
+
+class _Examine(msgspec.Struct, tag=True):
+    folder: str
+    model_type: str
+    trusts_remote_code: bool
+    is_quantized: bool
+
+
+def examine(
+    source: LocalSource, *, trusts_remote_code: bool, scratch: Path, report: ProgressCallback
+) -> Examined:
+    """Examine a Hugging Face folder before it is exported; temporary files go below *scratch*.
+
+    Raises:
+        InputError: the exporter does not take it, its tokenizer is broken, or weights are missing.
+        MachineError: a package is missing, or has the wrong version.
+    """
+    check_tokenizer_packages(source.path)
+    step = _Examine(
+        folder=str(source.path),
+        model_type=str(source.model_type),
+        trusts_remote_code=trusts_remote_code,
+        is_quantized=source.quantization is not None,
+    )
+    return run_step(__name__, step, Examined, folder=scratch, is_online=trusts_remote_code, report=report)
+
+
+REQUESTS = _Examine
+"""What the child can be asked."""
+
+
+def do(step: _Examine) -> Examined:
+    """Examine a model, in the child."""
+    _check_architecture(step.model_type)
+    _check_tokenizer(step)
+    return Examined() if step.is_quantized else Examined(warnings=tuple(_check_weights(step)))
+
+
+def _check_architecture(model_type: str) -> None:
+    """Raise unless optimum-intel exports the architecture, and does so with the transformers installed here.
+
+    The exporter itself looks only after it has loaded the weights.
+    """
+    import optimum.exporters.openvino  # noqa: F401  (fills the table of architectures)
+    from optimum.exporters.tasks import TasksManager
+    from packaging.version import Version
+
+    table = TasksManager._LIBRARY_TO_SUPPORTED_MODEL_TYPES["transformers"]  # noqa: SLF001  (no public look-up)
+    tasks = table.get(model_type, {}).get("openvino", {})
+    if TASK not in tasks:
+        raise InputError(
+            f"optimum-intel {metadata.version('optimum-intel')} does not export the architecture "
+            f"{model_type!r} as a language model",
+            hint="take another model, or an IR that was made elsewhere",
+        )
+    config = getattr(tasks[TASK], "func", tasks[TASK])
+    least, most = (getattr(config, f"{end}_TRANSFORMERS_VERSION", None) for end in ("MIN", "MAX"))
+    installed = Version(Version(metadata.version("transformers")).base_version)
+    is_old = least is not None and installed < Version(str(least))
+    is_new = most is not None and installed > Version(str(most))
+    if is_old or is_new:
+        bounds = [f">={least}"] * (least is not None) + [f"<={most}"] * (most is not None)
+        raise MachineError(
+            f"the architecture {model_type!r} is exported with transformers {','.join(bounds)}; "
+            f"{installed} is installed",
+            hint=f"pip install 'transformers{','.join(bounds)}'",
+        )
+
+
+def _check_tokenizer(step: _Examine) -> None:
+    """Raise unless the tokenizer can be read, keeps plain English in a round trip, and can be converted."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(step.folder, trust_remote_code=step.trusts_remote_code)
+    except ImportError as error:
+        raise MachineError(
+            f"the tokenizer of {step.folder} needs a package that is not installed: {_first_line(error)}",
+            hint="pip install sentencepiece protobuf tiktoken",
+        ) from error
+    except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise InputError(
+                f"the tokenizer of {step.folder} comes with Python code of its own",
+                hint="read that code, then allow it: llmbench convert --trust-remote-code",
+            ) from error
+        raise InputError(
+            f"the tokenizer of {step.folder} cannot be read: {type(error).__name__}: {_first_line(error)}",
+            hint="fetch the tokenizer's files again",
+        ) from error
+    ids = tokenizer(PLAIN_TEXT, add_special_tokens=False)["input_ids"]
+    plain = tokenizer.decode(ids, skip_special_tokens=True)
+    if plain.strip().casefold() != PLAIN_TEXT.casefold():
+        raise InputError(
+            f"the tokenizer of {step.folder} is broken: its round trip turns {PLAIN_TEXT!r} into {plain!r}",
+            hint="fetch the tokenizer's files again; a tokenizer made from a GGUF is often wrong",
+        )
+    _check_conversion(step, tokenizer)
+
+
+def _check_conversion(step: _Examine, tokenizer: Any) -> None:
+    """Raise unless openvino-tokenizers converts the tokenizer, as the exporter will have it do."""
+    from openvino_tokenizers import convert_tokenizer
+
+    try:
+        convert_tokenizer(tokenizer, with_detokenizer=True)
+    except ImportError as error:
+        raise MachineError(
+            f"the tokenizer of {step.folder} needs a package that is not installed: {_first_line(error)}",
+            hint="pip install sentencepiece protobuf tiktoken",
+        ) from error
+    except Exception as error:
+        raise InputError(
+            f"openvino-tokenizers {metadata.version('openvino-tokenizers')} cannot convert the tokenizer of "
+            f"{step.folder} ({type(tokenizer).__name__}): {_first_line(error)}",
+            hint="use a model with another tokenizer, or a newer openvino-tokenizers",
+        ) from error
+
+
+def _check_weights(step: _Examine) -> Iterator[str]:
+    """Yield warnings on tensors that the model does not use; an ``InputError`` names those that are missing.
+
+    On the meta device transformers matches every name, renamed, merged and tied ones included, and reads no weights.
+    """
+    from transformers import AutoModelForCausalLM
+
+    logged = _Rows()
+    logging.getLogger("transformers").addHandler(logged)
+    try:
+        _, found = AutoModelForCausalLM.from_pretrained(
+            step.folder,
+            device_map="meta",
+            output_loading_info=True,
+            trust_remote_code=step.trusts_remote_code,
+            use_safetensors=True,
+        )
+        missing = sorted(found["missing_keys"])
+    except RuntimeError as error:  # experts of which some are absent cannot be merged into one tensor
+        missing = logged.names
+        if not missing:
+            raise InputError(
+                f"the weights in {step.folder} do not fit its architecture: {_first_line(error)}",
+                hint="fetch config.json and the weights again, of the same revision",
+            ) from error
+    if missing:
+        raise missing_weights(step.folder, missing)
+    unused = sorted(found["unexpected_keys"])
+    if unused:
+        yield f"{len(unused)} tensors of the source are not part of this architecture: {list_tensors(unused)}"
+
+
+class _Rows(logging.Handler):
+    """The names in the table of tensors that transformers logs where some are absent or do not fit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Collect the names of one logged table."""
+        found = (_REPORTED.match(line) for line in record.getMessage().splitlines())
+        self.names = list(dict.fromkeys([*self.names, *(match[1].strip() for match in found if match)]))
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[
+        :300
+    ]
