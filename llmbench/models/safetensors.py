@@ -41,7 +41,7 @@ def read_safetensors_head(path: Path) -> SafetensorsHead:
 def missing_weights(folder: str, names: Sequence[str]) -> InputError:
     """Return the error on tensors that an architecture has and a checkpoint has not."""
     return InputError(
-        f"{folder} lacks {len(names)} tensor{"s"[: len(names) != 1]} of its architecture: {list_tensors(names)}",
+        f"{folder} lacks tensors of its architecture ({len(names)}): {list_tensors(names)}",
         hint="what is missing would be random numbers: fetch its safetensors files again, all of one revision",
     )
 

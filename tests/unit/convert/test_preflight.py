@@ -60,7 +60,7 @@ def test_missing_tensors_are_named(part: str, count: int, first: str, copy: Path
     """They would be random numbers; nothing is exported."""
     _edit_weights(copy, lambda name: part not in name)
 
-    with pytest.raises(InputError, match=f"lacks {count} tensors? of its architecture: {first}"):
+    with pytest.raises(InputError, match=f"lacks tensors of its architecture \\({count}\\): {first}"):
         _examine(copy)
 
 
@@ -92,7 +92,7 @@ def test_a_missing_expert_is_named(tmp_path: Path) -> None:
     )
     _edit_weights(folder, lambda name: "experts.1.w1" not in name)
 
-    with pytest.raises(InputError, match=r"lacks 1 tensor .*layers\.0\.mlp\.experts\.gate_up_proj"):
+    with pytest.raises(InputError, match=r"lacks tensors .*layers\.0\.mlp\.experts\.gate_up_proj"):
         _examine(folder)
 
 
