@@ -19,7 +19,7 @@ from llmbench.models import hub, locate, sources
 from llmbench.models.gguf import read_gguf_header
 from llmbench.models.hub import HubModel
 from llmbench.models.manifest import MANIFEST_SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
-from llmbench.models.quantized import DESCRIPTION_FILES, check_exportable
+from llmbench.models.quantization import DESCRIPTION_FILES, check_exportable
 from llmbench.models.sources import LocalSource
 from llmbench.schema.progress import Progress, ProgressCallback
 
@@ -115,7 +115,7 @@ def _examine(
         return preflight.Examined()
     report(Progress(label="examining the source"))
     trusts = pending[0][0].trusts_remote_code
-    return preflight.examine(source, trusts_remote_code=trusts, scratch=partials[0], report=report)
+    return preflight.examine_source(source, trusts_remote_code=trusts, scratch=partials[0], report=report)
 
 
 def _export(source: LocalSource, recipe: Recipe, partial: Path, report: ProgressCallback) -> float:

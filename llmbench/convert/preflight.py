@@ -39,7 +39,7 @@ class _Examine(msgspec.Struct, tag=True):
     is_quantized: bool
 
 
-def examine(
+def examine_source(
     source: LocalSource, *, trusts_remote_code: bool, scratch: Path, report: ProgressCallback
 ) -> Examined:
     """Examine a Hugging Face folder before it is exported; temporary files go below *scratch*.

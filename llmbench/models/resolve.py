@@ -7,7 +7,7 @@ from pathlib import Path
 from llmbench.errors import InputError
 from llmbench.files.cache import file_sha256
 from llmbench.models import locate, nan_check, sources
-from llmbench.models.quantized import check_readable
+from llmbench.models.quantization import check_readable
 from llmbench.schema.config import RunConfig, weight_format_of
 from llmbench.schema.engines import ENGINES, ModelKind
 from llmbench.schema.run import Provenance

@@ -15,7 +15,7 @@ from llmbench.models.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
 from llmbench.models.ir_xml import read_constants
 from llmbench.models.locate import MODEL_XML
 from llmbench.models.manifest import ModelSource
-from llmbench.models.quantized import Quantization, check_exportable, find_quantization
+from llmbench.models.quantization import Quantization, check_exportable, find_quantization
 from llmbench.models.safetensors import read_safetensors_head
 
 _HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")

@@ -40,6 +40,7 @@ STAND_ALONE = {
     "_version.py": "setuptools reads it without importing the package",
     "analysis/tidy_layout.py": "writer and importer of the layout may not import each other",
     "cli/profile.py": "one file a subcommand",
+    "convert/texts.py": "two steps read the same texts",
     "engines/openvino/tokenizer.py": "two engines use it",
     "files/package_data.py": "prompts and properties, of two rows, are found by it",
     "files/atomic.py": "everything that writes a file uses it",

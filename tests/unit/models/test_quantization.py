@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmbench.errors import InputError, MachineError
-from llmbench.models.quantized import Quantization, check_exportable, check_readable, find_quantization
+from llmbench.models.quantization import Quantization, check_exportable, check_readable, find_quantization
 
 METHODS = [
     ("gptq", {"quant_method": "gptq", "bits": 4, "desc_act": False}, "GPTQ, 4 bits", MachineError),
