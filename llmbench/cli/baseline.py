@@ -8,6 +8,7 @@ from llmbench.analysis import history
 from llmbench.analysis.comparison.rule import compared_metrics
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.cli.messages import load_run
+from llmbench.cli.run_files import newest_first
 from llmbench.errors import InputError
 from llmbench.store import reader
 
@@ -27,7 +28,7 @@ def find_baseline(name: str, candidate: Report, folder: Path) -> Report:
                 f"--baseline {name}: there is no {path}", hint="name a run by its --name, or say latest"
             )
         return _summarized(path)
-    paths = _newest_first(folder)
+    paths = newest_first(folder)
     for path in paths:
         with contextlib.suppress(InputError):  # a damaged run is no baseline, and no reason to stop
             found = history.baseline(candidate, _alike(candidate, path))
@@ -38,14 +39,6 @@ def find_baseline(name: str, candidate: Report, folder: Path) -> Report:
         "of this machine and configuration",
         hint="keep a run there first; llmbench report history shows what there is",
     )
-
-
-def _newest_first(folder: Path) -> list[Path]:
-    """The run files of a folder by when they began."""
-    begun = [
-        (run.started_at, path) for path in folder.glob("*.jsonl") if (run := reader.read_run_header(path))
-    ]
-    return [path for _, path in sorted(begun, reverse=True)]
 
 
 def _alike(candidate: Report, path: Path) -> Iterator[Report]:

@@ -20,6 +20,7 @@ from llmbench.cli.baseline import find_baseline
 from llmbench.cli.messages import load_run, salvage_option, write_output
 from llmbench.cli.options.help import HelpCommand
 from llmbench.cli.options.types import check_output
+from llmbench.cli.run_files import RunPath
 from llmbench.errors import ExitCode, worst
 from llmbench.render.csv import comparison_csv
 from llmbench.render.json import comparison_json
@@ -67,7 +68,7 @@ def check_output_files(files: Mapping[str, Path | None]) -> dict[str, Path]:
     llmbench report compare reports/new.jsonl --baseline latest --fail-on-regression --junit perf.xml
     llmbench report compare reports/base.jsonl reports/new.jsonl --threshold all=2% --md change.md""",
 )
-@click.argument("paths", type=_PATH, nargs=-1, required=True, metavar="[BASE] CAND...")
+@click.argument("paths", type=RunPath(), nargs=-1, required=True, metavar="[BASE] CAND...")
 @click.option(
     "--baseline",
     metavar="latest|NAME",

@@ -159,7 +159,7 @@ def invoke(arguments: list[str]) -> int:
         is_term = isinstance(error, Interrupted)
         click.echo("terminated" if is_term else "interrupted", err=True)
         return ExitCode.TERMINATED if is_term else ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # rich exits with 1 when the reader of standard output is gone
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001  the process boundary
         return _report_error(error)

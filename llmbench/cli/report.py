@@ -1,5 +1,6 @@
 """``llmbench report``: show, export and compare runs."""
 
+import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from llmbench.cli.compare import compare_all, compare_command, comparison_page
 from llmbench.cli.messages import load_run, salvage_option, warn, write_output
 from llmbench.cli.options.help import HelpCommand, HelpGroup
 from llmbench.cli.options.types import check_output
+from llmbench.cli.run_files import REPORTS, RunPath, last_run, or_last
 from llmbench.errors import ExitCode, InputError
 from llmbench.render import csv, json
 from llmbench.render.csv import summary_csv
+from llmbench.render.markdown import report_markdown
 from llmbench.render.terminal.history import render_history
 from llmbench.render.terminal.plots import render_plots
 from llmbench.render.terminal.report import render_report
@@ -61,9 +64,12 @@ def history(
     names = _find_metrics(metrics)
     for option, path in (("--csv", csv), ("--html", html)):
         check_output(path, option)
-    reports = list(_reports(paths or (Path("reports"),), names, salvage=salvage))
+    reports = list(_reports(paths or (REPORTS,), names, salvage=salvage))
     if not reports:
-        raise InputError("no run was found", hint="name a folder that llmbench run wrote to")
+        raise InputError(
+            f"there are no runs in {', '.join(map(str, paths)) or REPORTS}",
+            hint="name the folder of the runs: llmbench report history DIR",
+        )
     found = [line.last(last) for line in history_lines(reports)]
     kept = {entry.report.run.id for line in found for entry in line.entries}
     if csv is not None:
@@ -89,7 +95,8 @@ def _reports(paths: Sequence[Path], names: Sequence[str], *, salvage: bool) -> I
     """The runs of every path; in a folder, what cannot be read is named and left out."""
     for path in paths:
         if not path.is_dir():
-            yield summarize_run(load_run(path, salvage=salvage), names)
+            if path.exists() or path != REPORTS:
+                yield summarize_run(load_run(path, salvage=salvage), names)
             continue
         for file in sorted(path.glob("*.jsonl")):
             try:
@@ -108,30 +115,35 @@ _PATH = click.Path(path_type=Path)
     name="html",
     short_help="Runs as one page with plots.",
     epilog="""
-    llmbench report html reports/base.jsonl
-    llmbench report html --compare reports/base.jsonl reports/new.jsonl -o change.html""",
+    llmbench report html --open
+    llmbench report html base -o base.html
+    llmbench report html --compare base new -o change.html""",
 )
-@click.argument("paths", type=_PATH, nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", type=RunPath(), nargs=-1, metavar="[RUN]...")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write to FILE, replaced whole if it exists.  [default: the first PATH's name with .html, here]",
+    help="Write to FILE, replaced if it exists.  [default: the first RUN's name with .html, here]",
 )
 @click.option(
     "--compare",
     is_flag=True,
-    help="The first PATH is the base, the others are compared with it; a run of llmbench ab stands alone.",
+    help="Compare the other runs with the first; a run of llmbench ab needs no other.",
 )
+@click.option("--open", "is_opened", is_flag=True, help="Open the page in a browser.")
 @salvage_option
-def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage: bool) -> int:
+def as_html(
+    *, paths: tuple[Path, ...], output: Path | None, compare: bool, is_opened: bool, salvage: bool
+) -> int:
     """Write runs as one self-contained HTML page: plots, tables, caveats; it needs no network.
 
-    A PATH is a run file (.jsonl), a CSV of either layout, or a CSV or JSON that llm_bench wrote.
+    Without RUN it is the last run.
     """
     from llmbench.render.html import page as html
 
+    paths = or_last(paths)
     target = output or Path(f"{paths[0].stem}.html")
     check_output(target, "-o")
     runs = [load_run(path, salvage=salvage) for path in paths]
@@ -143,6 +155,8 @@ def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage
         reports = [summarize_run(run) for run in runs]
         text = html.page(reports)
     write_output(target, text)
+    if is_opened and not webbrowser.open(target.absolute().as_uri()):
+        warn(f"no browser was found; open {target.absolute()}")
     return _code(reports)
 
 
@@ -151,17 +165,20 @@ def as_html(paths: tuple[Path, ...], output: Path | None, compare: bool, salvage
     invoke_without_command=True,
     short_help="Show, export and compare runs.",
     epilog="""
-    llmbench report show reports/base.jsonl --plot
-    llmbench report compare reports/base.jsonl reports/new.jsonl --fail-on-regression""",
+    llmbench report
+    llmbench report show base --plot
+    llmbench report html --open
+    llmbench report compare base new --fail-on-regression""",
 )
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Show, export and compare runs.
 
-    A PATH is a run file (.jsonl), a CSV of either layout, or a CSV or JSON that llm_bench wrote.
+    Without a subcommand it shows the last run in reports. A RUN is a run file (.jsonl), a CSV of either layout, a CSV
+    or JSON that llm_bench wrote, a folder (its last run), or the beginning of a run's name.
     """
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), color=ctx.color)
+        ctx.exit(ctx.invoke(show))
 
 
 def _output_option(function: Callable[..., int]) -> Callable[..., int]:
@@ -187,23 +204,37 @@ def _code(reports: list[Report]) -> ExitCode:
 @command.command(
     short_help="The table of a run.",
     epilog="""
-    llmbench report show reports/base.jsonl
-    llmbench report show reports/base.jsonl --plot""",
+    llmbench report show
+    llmbench report show base --plot
+    llmbench report show reports/base.jsonl --md""",
 )
-@click.argument("paths", type=_PATH, nargs=-1, required=True, metavar="PATH...")
-@click.option("--plot", is_flag=True, help="Plots of latency and of every token's gap below each table.")
+@click.argument("paths", type=RunPath(), nargs=-1, metavar="[RUN]...")
+@click.option("--plot", is_flag=True, help="Add plots of latency and of the time between tokens.")
+@click.option("--md", "form", flag_value="md", help="Print Markdown, for a pull request or a mail.")
+@click.option("--jsonl", "form", flag_value="jsonl", help="Print a line of JSON per row of the table.")
 @salvage_option
-def show(paths: tuple[Path, ...], plot: bool, salvage: bool) -> int:
-    """Show the table of each run, its caveats below it."""
+def show(
+    paths: tuple[Path, ...] = (), *, plot: bool = False, form: str | None = None, salvage: bool = False
+) -> int:
+    """Show the table of each run, its caveats below it; without RUN the last run."""
+    reports = [summarize_run(load_run(path, salvage=salvage)) for path in or_last(paths)]
+    if form is not None:
+        write = {"md": report_markdown, "jsonl": json.report_lines}[form]
+        click.echo("\n".join(write(report) for report in reports), nl=False)
+    else:
+        _show(reports, with_plots=plot)
+    return _code(reports)
+
+
+def _show(reports: Sequence[Report], *, with_plots: bool) -> None:
+    """The tables of reports on the terminal."""
     console = Console()
-    reports = [summarize_run(load_run(path, salvage=salvage)) for path in paths]
     for index, report in enumerate(reports):
         if index:
             console.print()
         render_report(report, console)
-        if plot:
+        if with_plots:
             render_plots(report, console)
-    return _code(reports)
 
 
 @command.command(
@@ -213,7 +244,7 @@ def show(paths: tuple[Path, ...], plot: bool, salvage: bool) -> int:
     llmbench report csv reports/base.jsonl -o base.csv
     llmbench report csv reports/base.jsonl --summary""",
 )
-@click.argument("paths", type=_PATH, nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", type=RunPath(), nargs=-1, metavar="[RUN]...")
 @click.option(
     "--layout",
     type=click.Choice(["tidy", "llm-bench"]),
@@ -229,7 +260,7 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
     if layout == "llm-bench" and (summary or len(paths) > 1):
         what = "has its own summary rows" if summary else "holds one run"
         raise InputError(f"the llm-bench layout {what}", hint="use --layout tidy")
-    reports = [summarize_run(load_run(path, salvage=salvage)) for path in paths]
+    reports = [summarize_run(load_run(path, salvage=salvage)) for path in or_last(paths)]
     if layout == "llm-bench":
         text = csv.llm_bench_csv(reports[0].evaluation)
     elif summary:
@@ -247,7 +278,7 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
     llmbench report json reports/base.jsonl -o base.json
     llmbench report json reports/base.jsonl --layout llm-bench""",
 )
-@click.argument("path", type=_PATH, metavar="PATH")
+@click.argument("path", type=RunPath(), required=False, metavar="[RUN]")
 @click.option(
     "--layout",
     type=click.Choice(["report", "llm-bench"]),
@@ -257,9 +288,9 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
 )
 @_output_option
 @salvage_option
-def as_json(path: Path, layout: str, output: Path | None, salvage: bool) -> int:
+def as_json(path: Path | None, layout: str, output: Path | None, salvage: bool) -> int:
     """Write a run as JSON, on standard output unless -o names a file."""
-    report = summarize_run(load_run(path, salvage=salvage))
+    report = summarize_run(load_run(path or last_run(REPORTS), salvage=salvage))
     is_llm_bench = layout == "llm-bench"
     _deliver(json.llm_bench_json(report.evaluation) if is_llm_bench else json.report_json(report), output)
     return _code([report])

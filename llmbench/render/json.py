@@ -167,6 +167,16 @@ def report_json(summarized: Report) -> str:
     return dumps(content)
 
 
+def report_lines(summarized: Report) -> str:
+    """Return a line of JSON per row of a report: run, model and settings, and what was measured."""
+    run = summarized.run
+    lines = []
+    for row, stability in zip(summarized.rows, summarized.steadiness, strict=True):
+        about = {"run": run.id, "model": run.model, "settings": dict(summarized.distinctions[row.cell])}
+        lines.append({**about, **_row(row, stability)})
+    return "".join(f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n" for line in lines)
+
+
 def write_llm_bench_json(evaluation: Evaluation, path: Path) -> None:
     """A run in llm_bench's layout, in place of the file at *path*; raises OutputError."""
     write_atomically(path, llm_bench_json(evaluation))
@@ -191,7 +201,7 @@ def _load(state: ModelCache | None, load: Summary) -> JsonValue:
     return {"model_cache": state.value if state else None} | _summary(load, LOAD.unit)
 
 
-def _row(row: Row, steadiness: Stability) -> JsonValue:
+def _row(row: Row, steadiness: Stability) -> dict[str, JsonValue]:
     return {
         "cell": row.cell,
         "prompt": {"set": row.prompt.set, "index": row.prompt.index, "sha256": row.prompt.sha256},

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.report import Report
 from llmbench.render.sentences.remarks import agreement_remark
 from llmbench.render.sentences.verdict import (
     lengths,
@@ -17,7 +18,7 @@ from llmbench.render.sentences.verdict import (
 )
 from llmbench.render.table import Cell, Column, Table
 from llmbench.render.text import plain
-from llmbench.render.views import comparison_table
+from llmbench.render.views import comparison_table, report_titles, run_table, settings_columns
 
 MAX_ROWS = 500
 """Rows of one table; with cells of at most MAX_CELL characters a comment stays within 1 MB."""
@@ -30,6 +31,14 @@ _SPECIAL = re.compile(r"[\\`*_\[\]|~#@]")
 def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
     """The comparisons one below the other."""
     return "\n".join("\n".join(_blocks(comparison)) for comparison in comparisons)
+
+
+def report_markdown(report: Report) -> str:
+    """Return a run: its model, its table, and its warnings folded."""
+    table = table_markdown(run_table(report.rows, settings_columns(report)))
+    notes = [f"- {_prose(text)}" for text in (*report.alarms, *report.warnings)]
+    titles = (f"**{escape(title)}**\n" for title in report_titles(report))
+    return "\n".join([*titles, table, *([_folded("notes", "\n".join(notes) + "\n")] if notes else [])])
 
 
 def escape(text: str, *, longest: int = MAX_CELL) -> str:
@@ -90,7 +99,7 @@ def table_markdown(table: Table) -> str:
     """Return a table in Markdown, cut at MAX_ROWS with the number of those left out, folded where it has a fold."""
     shown = table.where(lambda column: not column.is_detail)
     lines = [
-        _cells([column.head for column in shown.columns]),
+        _cells([_head(column) for column in shown.columns]),
         f"|{'|'.join('---' if column.is_text else '--:' for column in shown.columns)}|",
         *(_cells(map(_cell, row, shown.columns)) for row in shown.rows[:MAX_ROWS]),
     ]
@@ -102,6 +111,11 @@ def table_markdown(table: Table) -> str:
 
 def _cells(texts: Iterable[str]) -> str:
     return f"| {' | '.join(texts)} |"
+
+
+def _head(column: Column) -> str:
+    text = column.head.replace("\n", " ").replace("|", "/")
+    return f"{text} ({column.unit})" if column.unit else text
 
 
 def _cell(cell: Cell, column: Column) -> str:

@@ -3,20 +3,21 @@
 Tables only a page has are in ``html.tables``, those only a file has in ``tidy`` and ``llm_bench``.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from llmbench.analysis import history
+from llmbench.analysis import history, stats
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.history import HistoryEntry, HistoryLine, Track
-from llmbench.analysis.metrics import METRICS, NEVER_DROPPED, PHASES, SCREEN_METRICS, present
+from llmbench.analysis.metrics import HEADLINES, METRICS, NEVER_DROPPED, PHASES, SCREEN_METRICS, present
 from llmbench.analysis.noise.estimate import Noise
-from llmbench.analysis.report import Row
+from llmbench.analysis.placement_proof import Effect
+from llmbench.analysis.report import Report, Row
 from llmbench.analysis.speedup import Kind, Speedup, SpeedupLine
 from llmbench.analysis.stats import Ratio
 from llmbench.render.sentences.verdict import VerdictLine
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
-from llmbench.render.text import change, margin, number_text, row_label, share
+from llmbench.render.text import change, counted, margin, number_text, row_label, share
 
 CURVE = 40
 """Runs of a curve at most, the last ones."""
@@ -52,6 +53,72 @@ def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Tab
         (Column("requests", is_detail=True), map(_requests, rows)),
     ]
     return Table.of_columns(columns, note_priority=50)
+
+
+def settings_columns(report: Report) -> dict[str, list[str]]:
+    """Return what distinguishes configurations, a value a row, and where tensor parallelism has no effect."""
+    rows = report.rows
+    found = {name: [report.distinctions[row.cell][name] for row in rows] for name in report.distinctions[0]}
+    if any(effect is Effect.INEFFECTIVE for effect in report.effects):
+        effects = [report.effects[row.cell] for row in rows]
+        found["tensor\nparallel"] = [effect.value if effect else "" for effect in effects]
+    return found
+
+
+def report_titles(report: Report) -> Iterator[str]:
+    """Return what was measured and how often, a line each."""
+    run, config = report.run, report.run.cells[0]
+    engine = config.engine if run.version else ""
+    varied = report.distinctions[0]
+    weights = "" if "weight_format" in varied else run.provenance.weight_format or ""
+    parts = [run.model, engine, config.device, weights]
+    yield ", ".join(part for part in parts if part)
+    finished = max((row.launches for row in report.rows), default=0)
+    counts = [
+        counted(finished, "launch", "launches"),
+        f"{counted(config.iterations, 'iteration')} after {counted(config.warmups, 'warm-up')}",
+    ]
+    if "output_tokens" not in varied:
+        counts.append(counted(config.output_tokens, "output token"))
+    if config.batch_size > 1 and "batch_size" not in varied:
+        counts.append(f"batch of {config.batch_size}")
+    yield ", ".join(counts)
+
+
+def percentile_table(rows: Sequence[Row]) -> Table:
+    """Return the percentiles of the headline metrics, for prompts with enough requests; without any, no rows."""
+    found = [
+        (row, name, [stats.percentile(row.values[name], percent) for percent in stats.PERCENTILE_NEEDS])
+        for row in rows
+        for name in present(HEADLINES, (row.summaries,))
+    ]
+    kept = [entry for entry in found if any(value is not None for value in entry[2])]
+    shown = [index for index in range(len(stats.PERCENTILE_NEEDS)) if any(entry[2][index] for entry in kept)]
+    heads = [f"p{percent}" for percent in stats.PERCENTILE_NEEDS]
+    columns = (
+        Column("prompt", is_text=True),
+        Column("in"),
+        Column("percentiles", is_text=True),
+        Column("unit", is_text=True),
+        Column("n", priority=1),
+        *(Column(heads[index]) for index in shown),
+    )
+    return Table(columns, tuple(_percentile_row(*entry, shown=shown) for entry in kept))
+
+
+def _percentile_row(
+    row: Row, name: str, values: Sequence[float | None], *, shown: Sequence[int]
+) -> tuple[Cell, ...]:
+    metric = METRICS[name]
+    about = texts((metric.short_title, metric.unit.value))
+    counts = count_cell(row.input_tokens), count_cell(len(row.values[name]))
+    return (
+        _prompt(row),
+        counts[0],
+        *about,
+        counts[1],
+        *(quantity(values[index], metric.unit) for index in shown),
+    )
 
 
 def _prompt(row: Row) -> Cell:

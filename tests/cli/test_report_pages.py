@@ -144,7 +144,7 @@ def test_an_empty_folder_has_no_history(llmbench: RunCommand, tmp_path: Path) ->
     done = llmbench("report", "history")
 
     assert (2, "") == (done.returncode, done.stdout)
-    assert "error: no run was found" in done.stderr
+    assert "error: there are no runs in reports" in done.stderr
 
 
 def test_show_draws_when_asked(llmbench: RunCommand, runs: Path) -> None:

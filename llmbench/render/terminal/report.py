@@ -5,57 +5,31 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from llmbench.analysis.metrics import METRICS, SCREEN_METRICS
-from llmbench.analysis.placement_proof import Effect
 from llmbench.analysis.report import Report
 from llmbench.render import views
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
 from llmbench.render.terminal.table import print_line, print_table
-from llmbench.render.text import counted, load_time, row_label, settings_text
+from llmbench.render.text import load_time, row_label, settings_text
 from llmbench.schema.units import format_bytes
 
 
 def render_report(report: Report, console: Console) -> None:
     """Print a report."""
-    for line in _titles(report):
+    for line in views.report_titles(report):
         print_line(console, line, style="bold")
     for alarm in report.alarms:
         print_line(console, alarm, style="bold red")
     shown: tuple[str, ...] = ()
     if report.rows:
-        shown = print_table(views.run_table(report.rows, _settings(report)), console).names()
+        shown = print_table(views.run_table(report.rows, views.settings_columns(report)), console).names()
+        percentiles = views.percentile_table(report.rows)
+        if percentiles.rows:
+            console.print()
+            print_table(percentiles, console)
     else:
         print_line(console, "nothing that counts was measured", style="bold red")
     for line in _notes(report, shown):
         print_line(console, line, style="dim")
-
-
-def _settings(report: Report) -> dict[str, list[str]]:
-    """Return what distinguishes configurations, a value a row, and where tensor parallelism has no effect."""
-    rows = report.rows
-    found = {name: [report.distinctions[row.cell][name] for row in rows] for name in report.distinctions[0]}
-    if any(effect is Effect.INEFFECTIVE for effect in report.effects):
-        effects = [report.effects[row.cell] for row in rows]
-        found["tensor\nparallel"] = [effect.value if effect else "" for effect in effects]
-    return found
-
-
-def _titles(report: Report) -> Iterator[str]:
-    run, config = report.run, report.run.cells[0]
-    engine = config.engine if run.version else ""
-    varied = report.distinctions[0]
-    weights = "" if "weight_format" in varied else run.provenance.weight_format or ""
-    parts = [run.model, engine, config.device, weights]
-    yield ", ".join(part for part in parts if part)
-    finished = max((row.launches for row in report.rows), default=0)
-    counts = [
-        counted(finished, "launch", "launches"),
-        f"{counted(config.iterations, 'iteration')} after {counted(config.warmups, 'warm-up')}",
-    ]
-    if "output_tokens" not in varied:
-        counts.append(counted(config.output_tokens, "output token"))
-    if config.batch_size > 1 and "batch_size" not in varied:
-        counts.append(f"batch of {config.batch_size}")
-    yield ", ".join(counts)
 
 
 def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import click
 import pytest
@@ -83,8 +84,12 @@ def test_values_have_one_spelling() -> None:
 
 
 @pytest.mark.parametrize("line", _examples())
-def test_an_example_can_be_typed(line: str) -> None:
+def test_an_example_can_be_typed(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its options exist and take such values; models are where ``convert`` puts them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports").mkdir()
+    for name in ("base", "new"):
+        (tmp_path / f"reports/{name}.jsonl").touch()
     _, name, *arguments = shlex.split(line)
     context = click.Context(cli, info_name="llmbench", **cli.context_settings)
     command = cli.get_command(context, name)

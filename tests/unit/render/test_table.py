@@ -62,7 +62,7 @@ def test_markdown_has_alignment_and_escapes() -> None:
     table = dataclasses.replace(TABLE, rows=((Cell("a|b", tone="bad"), *TABLE.rows[0][1:]),), fold="more")
 
     assert table_markdown(table) == (
-        "<details><summary>more</summary>\n\n| who | first | size |\n|---|--:|--:|\n"
+        "<details><summary>more</summary>\n\n| who | first (ms) | size |\n|---|--:|--:|\n"
         "| **a&#124;b** | 1.5 ±3 % | 7 |\n\n</details>\n"
     )
 
