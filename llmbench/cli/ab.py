@@ -20,10 +20,10 @@ from llmbench.cli.compare import (
     show_comparisons,
     write_comparisons,
 )
-from llmbench.cli.messages import complain, say
+from llmbench.cli.messages import say
 from llmbench.cli.options.sides import Side, read_sides, side_options
 from llmbench.cli.options.types import Command, check_folder
-from llmbench.cli.run_view import block_options, describe_block, measure_blocks
+from llmbench.cli.run_view import block_options, describe_block, explain_missing, measure_blocks
 from llmbench.errors import ExitCode, worst
 from llmbench.runner.blocks import LEAST_BLOCKS, Stop
 from llmbench.runner.launchers.base import TimeLimits
@@ -181,11 +181,8 @@ def _launch_code(comparison: Comparison) -> ExitCode:
     )
     prompts = len(comparison.base.run.cells[0].prompts)
     has_rows = all(sum(row.launches > 0 for row in report.rows) == prompts for report in reports)
-    if not has_rows:
-        complain(
-            "a row has no valid measurement, and its notes say why; busy neighbours (llmbench doctor) "
-            "can be let count with --foreign-cpu-limit 1"
-        )
+    if not (is_whole and has_rows):
+        explain_missing(*reports)
     return ExitCode.OK if is_whole and has_rows else ExitCode.LAUNCH
 
 

@@ -17,7 +17,6 @@ from llmbench.errors import InputError
 from llmbench.models.resolve import Subject
 from llmbench.runner import plan, session
 from llmbench.runner.forecast import forecast
-from llmbench.runner.launchers import default_launcher
 from llmbench.runner.launchers.base import TimeLimits
 from llmbench.schema.config import RunConfig
 from llmbench.schema.units import format_duration
@@ -72,8 +71,6 @@ def command(  # noqa: PLR0917
     planned = plan.plan_launches(cells, seed=options["seed"] if order == "random" else None)
     if dry_run:
         return _describe(cells, subjects, planned, output_dir)
-    if len(cells) > 1:
-        default_launcher().check(cells, limit_s=timeout)
     outputs = session.Outputs(folder=output_dir, name=name, overwrite=overwrite)
     return measure_and_show(cells, subjects, outputs, policy=policy, display=display, planned=planned)
 

@@ -79,8 +79,8 @@ class View:
                 self._measured(event)
             case LaunchEnded(failure=failure):
                 if failure is not None:
-                    complain(f"launch {event.launch + 1}: {failure.message}")
-                    for line in failure.log[-5:]:
+                    complain(f"launch {event.launch + 1}: {failure.message}", hint=failure.hint)
+                    for line in failure.log[-5:] if failure.hint is None else ():
                         click.echo(shown(f"  | {click.unstyle(line)}"), err=True)
                 self._ended()
 
@@ -241,14 +241,32 @@ def run_exit_code(summarized: Report, *, is_strict: bool) -> ExitCode:
     if finished < sum(cell.launches for cell in run.cells):
         codes.add(ExitCode.LAUNCH)
     if sum(row.launches > 0 for row in summarized.rows) < asked_rows:
-        complain(
-            "a row has no valid measurement, and its notes say why; busy neighbours (llmbench doctor) "
-            "can be let count with --foreign-cpu-limit 1"
-        )
         codes.add(ExitCode.LAUNCH)
+    if codes:
+        explain_missing(summarized)
     if is_strict and any(row.invalid for row in summarized.rows):
         codes.add(ExitCode.STRICT)
     return worst(codes)
+
+
+def explain_missing(*reports: Report) -> None:
+    """Print, as the last line, why a launch or a row is missing: a failed launch, or what makes requests invalid."""
+    launches = [launch for each in reports for launch in each.run.launches]
+    failed = [launch for launch in launches if launch.failure is not None]
+    if failed and failed[0].failure is not None:
+        count = f"{len(failed)} of {len(launches)} launches failed"
+        complain(f"{count}; launch {failed[0].index + 1}: {failed[0].failure.message}")
+        return
+    why = [text for each in reports for row in each.rows if not row.launches for text in row.warnings]
+    if why:
+        is_interference = any("of the CPUs" in text for text in why)
+        complain(
+            f"a row has no valid measurement: {why[0]}",
+            hint="end the other processes (llmbench doctor names them), or let such requests count with "
+            "--foreign-cpu-limit 1"
+            if is_interference
+            else None,
+        )
 
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

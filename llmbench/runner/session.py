@@ -178,6 +178,7 @@ class _Work:
             check_quota(config)
         for model in {config.model for config in self.configurations if not config.engine_info.is_simulated}:
             check_memory(model)
+        self.launcher.check(self.configurations, limit_s=self.policy.limits.load_s)
         return bindings
 
     def measure_into(self, file: RunFile, bindings: Sequence[Binding]) -> None:

@@ -19,6 +19,7 @@ from typing import IO
 import msgspec
 
 from llmbench.engines import catalog
+from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino import model_cache as compiled
 from llmbench.engines.openvino import tensor_parallel
 from llmbench.engines.openvino.device import check_effective
@@ -66,7 +67,6 @@ class OpenLaunch:
         pinned = pinning.read_pinning(self._topology)
         pinning.check_pinning(command.binding, pinned)
         engine = catalog.find_engine(self.config.engine)
-        engine.check(self.config)
         split = _split(self.config, must_split=command.must_split)
         cache = Compiled.look(self.config.properties)
         phase = MemoryPhase.start()
@@ -162,19 +162,22 @@ class WorkerService:
         self._launch: OpenLaunch | None = None
 
     def respond(self, command: WorkerCommand) -> Response:
-        """Do what a command says; raises LlmbenchError where it is refused."""
+        """Do what a command says; raises LlmbenchError where it is refused or an engine package fails."""
         match command:
             case Open():
-                self._launch = OpenLaunch(command, self._beat)
+                with engine_failures("loading"):
+                    self._launch = OpenLaunch(command, self._beat)
                 return self._launch.loaded
             case Check():
-                for config in command.configs:
-                    catalog.find_engine(config.engine).check(config)
+                with engine_failures("checking the options"):
+                    for config in command.configs:
+                        catalog.find_engine(config.engine).check(config)
                 return Checked()
             case Measure():
                 if self._launch is None:
                     raise LaunchError("no model is loaded")
-                return Measured(measurement=self._launch.measure(command))
+                with engine_failures("generating"):
+                    return Measured(measurement=self._launch.measure(command))
 
 
 def main() -> None:

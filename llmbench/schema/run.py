@@ -138,12 +138,13 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a launch failed: the signal that ended it, its phase, and the last lines of its log."""
+    """Why a launch failed: the signal that ended it, its phase, the last lines of its log, and a remedy if known."""
 
     phase: str
     message: str
     signal: str | None = None
     log: tuple[str, ...] = ()
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

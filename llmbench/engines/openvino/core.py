@@ -13,10 +13,10 @@ import numpy as np
 
 from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.catalog import check_capabilities
+from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
-    engine_failures,
     import_openvino,
     read_back,
 )

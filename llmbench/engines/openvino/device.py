@@ -1,17 +1,28 @@
 """What OpenVINO says of a device and its properties, before and after a model is loaded."""
 
-import contextlib
 import difflib
+import itertools
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmbench.errors import InputError, LaunchError, MachineError
+from llmbench.engines.failures import engine_words
+from llmbench.errors import InputError, MachineError
 from llmbench.schema.config import PropertyValue, RunConfig
 from llmbench.schema.run import EffectiveSettings
 
 # Accepted by Core and compile_model, though no device lists them.
 _CORE_PROPERTIES = ("CACHE_DIR", "CACHE_MODE", "ENABLE_MMAP", "FORCE_TBB_TERMINATE", "PERF_COUNT")
+_FILES = frozenset(("CACHE_DIR", "WEIGHTS_PATH"))
+_RENAMED = {"AFFINITY": "ENABLE_CPU_PINNING"}
+"""Properties of older versions, and what they are called now."""
+
+_VIRTUAL = frozenset(("AUTO", "MULTI", "HETERO", "BATCH"))
+"""Devices that consist of others, and have no properties of their own to compute with."""
+
+_DEVICE = re.compile(r"(?P<name>[A-Za-z]\w*)(?P<id>(?:\.\w+)*)\.?(?::(?P<members>[^:]*))?")
+_SIDE = 64
 _THREADS = "INFERENCE_NUM_THREADS"
 _NOT_READ = {"SUPPORTED_PROPERTIES", "MODEL_NAME"}
 
@@ -24,62 +35,150 @@ def import_openvino() -> Any:
     return openvino
 
 
-def _engine_words(error: Exception) -> str:
-    """The last line of an engine's message that says something: the others name its source files."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [
-        line for line in lines if not line.startswith(("Exception from", "Please, check", "Failed to create"))
-    ]
-    return (kept or lines or [type(error).__name__])[-1][:300]
-
-
-@contextlib.contextmanager
-def engine_failures(doing: str) -> Iterator[None]:
-    """Turn what the engine throws in the block into a LaunchError with its own last words."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise LaunchError(
-            f"the engine failed while {doing}: {_engine_words(error)}",
-            hint="correct the options that it names, or report it with the run file",
-        ) from error
-
-
 def check_device(device: str, properties: Mapping[str, PropertyValue]) -> None:
-    """Refuse an absent device, an unknown property, or a value the device does not take.
+    """Refuse an absent device, an unknown property, or a value the device does not accept.
+
+    A model of one product is compiled with all of them in the end, in 50 ms, for what only a compilation shows.
 
     Raises:
-        MachineError: no such device.
-        InputError: a property's name or value.
+        MachineError: no such device, or fewer threads than requested.
+        InputError: what is no device, or a property's name or value.
     """
     openvino = import_openvino()
     core = openvino.Core()
-    available = core.available_devices
-    kind = device.partition(":")[0].partition(".")[0]
-    if kind not in {name.partition(".")[0] for name in available} | {"AUTO"}:
-        raise MachineError(
-            f"device {device} is not available (available: {', '.join(available) or 'none'})",
-            hint=f"use -d {available[0]}" if available else "install a driver for the device",
-        )
-    supported = tuple(core.get_property(device, "SUPPORTED_PROPERTIES"))
-    known = (*supported, *_CORE_PROPERTIES)
+    devices = _members(device)
+    for member in devices:
+        _check_present(core, member, device)
+    owners = _owners(core, device, devices)
+    _check_names(device, owners, properties)
     for name, value in properties.items():
-        if name not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1)
+        _check_value(owners, name, value)
+    _try(openvino, device, properties)
+
+
+def _members(device: str) -> tuple[str, ...]:
+    """Return the devices that a device name consists of; of ``AUTO`` without a list, none."""
+    found = _DEVICE.fullmatch(device)
+    if found is None:
+        raise InputError(
+            f"{device!r} is not a device" if device.strip() else "the device name is empty",
+            hint="write -d CPU; several are written -d AUTO:GPU,CPU",
+        )
+    name, listed = found["name"], found["members"]
+    if name not in _VIRTUAL:
+        if listed:
             raise InputError(
-                f"{device} has no property {name!r}",
-                hint=f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known))}",
+                f"{device!r} is not a device: {name} is one device and has no list of others",
+                hint=f"use -d {name}, or -d AUTO:{name},{listed}",
             )
-        try:
-            trial = openvino.Core()
-            where = (device,) if name in supported else ()  # the core's own belong to no device
+        return (name + found["id"],)
+    if not listed and name != "AUTO":
+        raise InputError(
+            f"{device!r} is not a device: {name} needs a list of devices", hint=f"write -d {name}:CPU"
+        )
+    members = [member.strip() for member in listed.split(",")] if listed else []
+    nested = [member for member in members if member.lstrip("-").partition(".")[0] in _VIRTUAL]
+    if nested or not all(members):
+        raise InputError(
+            f"{device!r} is not a device: its list holds {nested[0] if nested else 'an empty name'}",
+            hint=f"list devices such as CPU or GPU: -d {name}:CPU",
+        )
+    return tuple(member.partition("(")[0] for member in members if not member.startswith("-"))
+
+
+def _check_present(core: Any, member: str, device: str) -> None:
+    """Raise a MachineError where this machine does not have a device."""
+    available = core.available_devices
+    kind, _, number = member.partition(".")
+    is_present = kind in {name.partition(".")[0] for name in available}
+    if is_present and (not number or number in map(str, core.get_property(kind, "AVAILABLE_DEVICES"))):
+        return
+    whole = "" if member == device else f" of {device}"
+    raise MachineError(
+        f"device {member}{whole} is not available (available: {', '.join(available) or 'none'})",
+        hint=f"use -d {available[0]}" if available else "install a driver for the device",
+    )
+
+
+def _owners(core: Any, device: str, devices: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the names of the properties of a device, and of each that it consists of."""
+    virtual = _DEVICE.fullmatch(device)
+    own = () if virtual is None or virtual["name"] not in _VIRTUAL else (virtual["name"],)
+    parts = devices or core.available_devices
+    return {name: tuple(core.get_property(name, "SUPPORTED_PROPERTIES")) for name in (*own, *parts)}
+
+
+def _check_names(
+    device: str, owners: Mapping[str, Sequence[str]], properties: Mapping[str, PropertyValue]
+) -> None:
+    known = tuple(dict.fromkeys((*itertools.chain.from_iterable(owners.values()), *_CORE_PROPERTIES)))
+    for name in properties:
+        if name in known:
+            continue
+        near = _RENAMED.get(name.upper()) or next(
+            iter(difflib.get_close_matches(name.upper(), known, n=1)), None
+        )
+        raise InputError(
+            f"{device} has no property {name!r}",
+            hint=f"did you mean {near}?" if near else f"it has {', '.join(sorted(known))}",
+        )
+
+
+def _check_value(owners: Mapping[str, Sequence[str]], name: str, value: PropertyValue) -> None:
+    """Set one property on a core of its own, for each device that has it, and read it back."""
+    places: list[tuple[str, ...]] = [(owner,) for owner, names in owners.items() if name in names] or [()]
+    try:
+        for where in places:  # the core's own properties belong to no device
+            trial = import_openvino().Core()
             trial.set_property(*where, {name: value})
-            trial.get_property(*where, name)  # a value is looked at only when the plug-in is made
-        except (RuntimeError, TypeError) as error:
-            raise InputError(
-                f"property {name} does not take {value!r}: {_engine_words(error)}",
-                hint="correct the value given with -lc",
+            if where:
+                trial.get_property(*where, name)  # a value is looked at only when the plug-in is made
+    except (RuntimeError, TypeError) as error:
+        raise InputError(
+            f"property {name} does not take {value!r}: {engine_words(error)}",
+            hint="correct the value given with -lc",
+        ) from error
+
+
+def _try(openvino: Any, device: str, properties: Mapping[str, PropertyValue]) -> None:
+    """Compile a model of one product with the properties, but those that name files."""
+    tried = {name: value for name, value in properties.items() if name not in _FILES}
+    try:
+        compiled = openvino.Core().compile_model(
+            one_product(), device, {"PERFORMANCE_HINT": "LATENCY", **tried}
+        )
+        threads = compiled.get_property(_THREADS) if device == "CPU" and _THREADS in tried else None
+    except RuntimeError as error:
+        if not tried:
+            raise MachineError(
+                f"device {device} is not usable: {engine_words(error)}", hint="use -d CPU"
             ) from error
+        _try(openvino, device, {})
+        given = ", ".join(f"{name}={value}" for name, value in tried.items())
+        raise InputError(
+            f"{device} does not take {given}: {engine_words(error)}",
+            hint="correct the values given with -lc",
+        ) from error
+    if threads is not None:
+        _check_thread_count(int(tried[_THREADS]), threads)
+
+
+def one_product() -> Any:
+    """Return a model of one matrix multiplication, which every device compiles within milliseconds."""
+    import numpy as np
+    from openvino import Model, opset13
+
+    rows = opset13.parameter([-1, _SIDE], np.float32)
+    weights = opset13.constant(np.ones((_SIDE, _SIDE), np.float32))
+    return Model([opset13.matmul(rows, weights, False, False)], [rows])
+
+
+def _check_thread_count(requested: int, got: int) -> None:
+    if got < requested:
+        raise MachineError(
+            f"asked {requested} threads, got {got}",
+            hint="ask for no more than the CPUs this process may use (see nproc)",
+        )
 
 
 def compile_properties(config: RunConfig) -> dict[str, PropertyValue]:
@@ -128,10 +227,7 @@ def check_effective(config: RunConfig, effective: EffectiveSettings) -> tuple[st
         if got is None or _same(requested, got):
             continue
         if name == _THREADS and got.isdigit() and int(got) < int(requested):
-            raise MachineError(
-                f"asked {requested} threads, got {got}",
-                hint="ask for no more than the CPUs this process may use (see nproc)",
-            )
+            _check_thread_count(int(requested), int(got))
         changes.append(f"{name}: asked {requested}, in force {got}")
     for name, requested in config.scheduler.items():
         got = effective.scheduler.get(name)

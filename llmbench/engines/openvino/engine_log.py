@@ -14,6 +14,11 @@ from llmbench.schema.run import EffectiveSettings
 
 _SECTION = re.compile(r"^Model: (?P<name>.+)\n(?P<body>(?:  .+\n?)+)", re.MULTILINE)
 _PAIR = re.compile(r"^  (?P<key>[A-Za-z_]+): ?(?P<value>.*)$", re.MULTILINE)
+_PRINT_OUT = re.compile(
+    rb"^(Model: .*|EXECUTION_DEVICES:.*| \w+: .*|  [A-Za-z_]+: ?.*|\w+Config \{ *| \})\n?", re.MULTILINE
+)
+"""The lines in which an engine log of level 2 lists settings."""
+
 _SCHEDULER = "SchedulerConfig {"
 _NO_LIMIT = 1 << 62
 
@@ -27,7 +32,7 @@ class Caught:
 
 @contextlib.contextmanager
 def caught_output(descriptor: int = 1) -> Iterator[Caught]:
-    """A descriptor goes to a file while the block runs; then the text is kept, and passed on to the descriptor."""
+    """Keep what a descriptor gets while the block runs; then pass it on, without the engine's list of settings."""
     libc = ctypes.CDLL(None)
     caught = Caught()
     with tempfile.TemporaryFile() as file:
@@ -45,7 +50,7 @@ def caught_output(descriptor: int = 1) -> Iterator[Caught]:
             content = file.read()
             caught.text = content.decode(errors="replace")
             with contextlib.suppress(OSError):
-                os.write(descriptor, content)
+                os.write(descriptor, _PRINT_OUT.sub(b"", content))
 
 
 def _pairs(body: str) -> dict[str, str]:

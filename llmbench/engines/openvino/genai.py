@@ -7,10 +7,10 @@ from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.catalog import check_capabilities
+from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
-    engine_failures,
     import_openvino,
 )
 from llmbench.engines.openvino.engine_log import caught_output, read_effective

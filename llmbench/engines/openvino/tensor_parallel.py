@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmbench.engines.openvino.device import import_openvino
+from llmbench.engines.openvino.device import import_openvino, one_product
 from llmbench.schema.config import PropertyValue
 from llmbench.schema.run import Split
 
@@ -28,8 +28,6 @@ _DECIDING = (
 POLICY = {"MODEL_DISTRIBUTION_POLICY": "TENSOR_PARALLEL"}
 """The property that asks for a split."""
 
-_SIDE = 64
-
 
 def devices() -> dict[str, dict[str, str]]:
     """The devices OpenVINO finds, and some properties of each, as text; what a device does not know is left out."""
@@ -46,14 +44,8 @@ def probe_split(properties: Mapping[str, PropertyValue] | None = None) -> Split:
 
     Asked for one thread, the plug-in takes one on each socket that it splits over. It splits a single stream only.
     """
-    import numpy as np
-
     openvino = import_openvino()
-    from openvino import opset13
-
-    rows = opset13.parameter([-1, _SIDE], np.float32)
-    weights = opset13.constant(np.ones((_SIDE, _SIDE), np.float32))
-    model = openvino.Model([opset13.matmul(rows, weights, False, False)], [rows])
+    model = one_product()
     deciding = {name: value for name, value in (properties or {}).items() if name in _DECIDING}
     requested = {"PERFORMANCE_HINT": "LATENCY", **deciding}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation
-from llmbench.engines.openvino.device import engine_failures
+from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler
 from llmbench.errors import MachineError

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.engines.catalog import check_capabilities
+from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
-    engine_failures,
     import_openvino,
     read_back,
 )

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from llmbench.engines.catalog import check_capabilities
-from llmbench.engines.openvino.device import engine_failures
+from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler, check_compiler, set_cache_folder
 from llmbench.engines.transformers.generate import GenerateSession, check_packages

@@ -88,7 +88,8 @@ def accept(reply: Response | Refused, *, phase: str, log: Sequence[str] = ()) ->
     if not isinstance(reply, Refused):
         return reply
     if reply.exit_code == ExitCode.LAUNCH:
-        raise WorkerLostError(Failure(phase=phase, message=f"{reply.message} ({phase})", log=tuple(log)))
+        message = f"{reply.message} ({phase})"
+        raise WorkerLostError(Failure(phase=phase, message=message, log=tuple(log), hint=reply.hint))
     raise reply.error
 
 

@@ -116,4 +116,4 @@ def test_a_new_engine_touches_two_files(tmp_path: Path) -> None:
     assert "20.0" in measured.stdout, measured.stdout
     assert 2 == refused.returncode
     assert "the toy engine has no batches (-bs)" in refused.stderr
-    assert "toy" in type_("--help").stdout
+    assert "toy" in type_("--help-all").stdout

@@ -93,6 +93,8 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(tmp_path: Path) -> 
 class _Failing:
     """The inline launcher, every launch of which fails at its end."""
 
+    check = InlineLauncher.check
+
     def launch(self, task: object) -> object:
         for event in InlineLauncher().launch(task):  # type: ignore[arg-type]
             if isinstance(event, LaunchEnded):
