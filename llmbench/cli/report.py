@@ -1,5 +1,7 @@
 """``llmbench report``: show, export and compare runs."""
 
+import contextlib
+import gc
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -160,6 +162,18 @@ def as_html(
     return _code(reports)
 
 
+@contextlib.contextmanager
+def _paused_collector() -> Iterator[None]:
+    """Pause the cyclic garbage collector: it would scan the millions of values of a large run again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 @click.group(
     cls=HelpGroup,
     invoke_without_command=True,
@@ -177,6 +191,7 @@ def command(ctx: click.Context) -> None:
     Without a subcommand it shows the last run in reports. A RUN is a run file (.jsonl), a CSV of either layout, a CSV
     or JSON that llm_bench wrote, a folder (its last run), or the beginning of a run's name.
     """
+    ctx.with_resource(_paused_collector())
     if ctx.invoked_subcommand is None:
         ctx.exit(ctx.invoke(show))
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from llmbench.analysis.comparison.compare import Comparison
@@ -12,7 +12,7 @@ from llmbench.analysis.report import Report
 from llmbench.analysis.tidy_layout import TIDY_COLUMNS
 from llmbench.files.atomic import write_atomically
 from llmbench.render import tidy
-from llmbench.render.llm_bench import llm_bench_table
+from llmbench.render.llm_bench import LLM_BENCH_COLUMNS, llm_bench_rows
 from llmbench.render.table import Cell, Table, TableValue
 
 _RUNNABLE = re.compile(r"'*[=+\-@\x00-\x1f\x7f]")
@@ -28,38 +28,50 @@ def neutral(text: str) -> str:
 
 def csv_text(table: Table) -> str:
     """Return a table as CSV: the names of its columns, and the values of its cells; texts are neutral."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table.names())
-    writer.writerows(map(_value, row) for row in table.rows)
-    return buffer.getvalue()
+    return _text(table.names(), ([_value(cell) for cell in row] for row in table.rows))
 
 
 def _value(cell: Cell) -> TableValue:
-    value = cell.text if cell.value is None else cell.value
+    return _neutral_value(cell.text if cell.value is None else cell.value)
+
+
+def _neutral_value(value: TableValue) -> TableValue:
     return neutral(value) if isinstance(value, str) else value
+
+
+def _records_text(names: Sequence[str], records: Iterable[Mapping[str, TableValue]]) -> str:
+    """Records as CSV; a name that a record does not have is an empty field."""
+    return _text(names, ([_neutral_value(record.get(name)) for name in names] for record in records))
+
+
+def _text(names: Sequence[str], rows: Iterable[Sequence[TableValue]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(rows)
+    return buffer.getvalue()
 
 
 def llm_bench_csv(evaluation: Evaluation) -> str:
     """Return a run in llm_bench's layout."""
-    return csv_text(llm_bench_table(evaluation))
+    return _records_text(LLM_BENCH_COLUMNS, llm_bench_rows(evaluation))
 
 
 def tidy_csv(*evaluations: Evaluation) -> str:
     """Return a row a request, warm-ups and invalid ones included and marked."""
-    return csv_text(Table.of_records(TIDY_COLUMNS, (row for each in evaluations for row in tidy.rows(each))))
+    return _records_text(TIDY_COLUMNS, (row for each in evaluations for row in tidy.rows(each)))
 
 
 def summary_csv(*reports: Report) -> str:
     """Return a row for each prompt and metric."""
     records = (row for report in reports for row in tidy.summary_rows(report))
-    return csv_text(Table.of_records(tidy.SUMMARY_COLUMNS, records))
+    return _records_text(tidy.SUMMARY_COLUMNS, records)
 
 
 def comparison_csv(comparisons: Iterable[Comparison]) -> str:
     """Return a row a change of every comparison, the means over prompts included."""
     records = (record for each in comparisons for record in tidy.comparison_records(each))
-    return csv_text(Table.of_records(tidy.COMPARISON_COLUMNS, records))
+    return _records_text(tidy.COMPARISON_COLUMNS, records)
 
 
 def write_llm_bench_csv(evaluation: Evaluation, path: Path) -> None:

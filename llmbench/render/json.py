@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from llmbench.analysis import report, stats
 from llmbench.analysis.bandwidth import ROW_METRICS, Bounds, Decoding
 from llmbench.analysis.comparison.compare import Comparison
@@ -184,7 +186,8 @@ def write_llm_bench_json(evaluation: Evaluation, path: Path) -> None:
 
 def dumps(content: Mapping[str, object]) -> str:
     """Indented JSON with a newline at its end; raises ValueError on NaN, which is a bug."""
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)  # its indent=2 is ten times slower
+    return msgspec.json.format(text, indent=2) + "\n"
 
 
 def _definition(metric: Metric[Measurement] | Metric[Decoding] | Metric[Launch]) -> JsonValue:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from llmbench.analysis import placement_proof, report
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
-from llmbench.render.table import Table, TableValue
+from llmbench.render.table import TableValue
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import Launch, Outcome, Run
@@ -279,16 +279,17 @@ def _mib(size: int) -> float:
     return size / BYTES_PER_MIB
 
 
-def llm_bench_table(evaluation: Evaluation) -> Table:
-    """Return a run under llm_bench's 34 columns: a row a request, then three summary rows a prompt."""
+def llm_bench_rows(evaluation: Evaluation) -> list[dict[str, TableValue]]:
+    """Return a run under llm_bench's 34 columns: a row per request, then three summary rows per prompt."""
     run = evaluation.run
     found = llm_bench_records(evaluation)
-    rows = [_csv_record(evaluation, record) for record in found]
+    cells = [_cell_columns(evaluation, cell) for cell in range(len(run.cells))]
+    rows = [cells[record.cell] | _record_columns(record) for record in found]
     first_rows = {record.cell: number for number, record in reversed(list(enumerate(found)))}
     for cell, number in first_rows.items():
         rows[number] |= _launch_columns(run, cell)
-    rows += [_csv_record(evaluation, record) for record in summaries(found)]
-    return Table.of_records(LLM_BENCH_COLUMNS, rows)
+    rows += [cells[record.cell] | _record_columns(record) for record in summaries(found)]
+    return rows
 
 
 def llm_bench_content(evaluation: Evaluation) -> dict[str, object]:
@@ -302,6 +303,7 @@ def llm_bench_content(evaluation: Evaluation) -> dict[str, object]:
     means = averages([record for record in records if record.iteration != 0 and record.cell == 0])
     batch_size = run.cells[0].batch_size
     throughput = _throughput(means.get("second_avg_latency"), batch_size)
+    cells = [_cell(evaluation, cell) for cell in range(len(run.cells))]
     return {
         "metadata": {
             "model": model_name(evaluation, 0),
@@ -313,7 +315,7 @@ def llm_bench_content(evaluation: Evaluation) -> dict[str, object]:
         },
         "perfdata": {
             "compile_time": launch.load_s if launch else None,
-            "results": [_json_record(record) | _cell(evaluation, record.cell) for record in records],
+            "results": [_json_record(record) | cells[record.cell] for record in records],
             **_load_memory(launch),
             "results_averaged": {
                 **means,
@@ -323,14 +325,21 @@ def llm_bench_content(evaluation: Evaluation) -> dict[str, object]:
     }
 
 
-def _csv_record(evaluation: Evaluation, record: Record) -> dict[str, TableValue]:
+def _cell_columns(evaluation: Evaluation, cell: int) -> dict[str, TableValue]:
     run = evaluation.run
-    config = run.cells[record.cell]
+    config = run.cells[cell]
     return {
-        "iteration": record.iteration,
-        "model": model_name(evaluation, record.cell),
+        "model": model_name(evaluation, cell),
         "framework": framework(config),
         "device": config.device.lower(),
+        "precision": run.origin_of(cell).weight_format or "",
+        "num_beams": config.num_beams,
+    }
+
+
+def _record_columns(record: Record) -> dict[str, TableValue]:
+    return {
+        "iteration": record.iteration,
         "input_size": record.input_size,
         "infer_count": record.infer_count,
         "generation_time(s)": _rounded(record.generation_time),
@@ -338,13 +347,11 @@ def _csv_record(evaluation: Evaluation, record: Record) -> dict[str, TableValue]
         "latency(ms)": _rounded(record.latency),
         "1st_latency(ms)": _or_na(record.first_latency),
         "2nd_avg_latency(ms)": _or_na(record.second_avg_latency),
-        "precision": run.origin_of(record.cell).weight_format or "",
         **_memory_columns("max", record.memory),
         "prompt_idx": record.prompt_idx,
         "chat_idx": record.chat_idx,
         "1st_infer_latency(ms)": _or_na(record.first_infer_latency),
         "2nd_infer_avg_latency(ms)": _or_na(record.second_infer_avg_latency),
-        "num_beams": config.num_beams,
         "batch_size": record.batch_size,
         "tokenization_time": _rounded(record.tokenization_time),
         "detokenization_time": _rounded(record.detokenization_time),

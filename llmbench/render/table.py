@@ -4,7 +4,7 @@ The terminal, Markdown, CSV and HTML know nothing of runs or comparisons; the vi
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 
 from llmbench.analysis.metrics import METRICS, NEVER_DROPPED
@@ -77,14 +77,6 @@ class Table:
         heads, cells = zip(*((column, tuple(cells)) for column, cells in columns), strict=True)
         return cls(heads, tuple(zip(*cells, strict=True)), note_priority=note_priority)
 
-    @classmethod
-    def of_records(cls, names: Sequence[str], records: Iterable[Mapping[str, TableValue]]) -> "Table":
-        """Return the table of records for machines; a name that a record does not have is an empty cell."""
-        return cls(
-            tuple(Column(name, is_text=True) for name in names),
-            tuple(tuple(_value_cell(record.get(name)) for name in names) for record in records),
-        )
-
     def where(self, keep: Callable[[Column], bool]) -> "Table":
         """Return the table with only those columns that *keep* wants."""
         kept = [index for index, column in enumerate(self.columns) if keep(column)]
@@ -116,10 +108,6 @@ class Table:
 
 EMPTY = Cell("n/a", tone="dim")
 """A value that does not exist."""
-
-
-def _value_cell(value: TableValue) -> Cell:
-    return Cell("" if value is None else str(value), value=value)
 
 
 def texts(values: Iterable[str]) -> list[Cell]:

@@ -24,6 +24,9 @@ from llmbench.schema.units import Unit
 MS_DIGITS = 6
 """Decimals of a millisecond: a nanosecond."""
 
+_METRIC_COLUMNS = tuple((name, row.column, row.unit.scale) for name, row in ROW_METRICS.items())
+"""Name, column and scale of each metric of a request, looked up once for a file of many."""
+
 SUMMARY_COLUMNS = (
     *CELL_COLUMNS,
     "input_tokens",
@@ -131,7 +134,10 @@ def _request_columns(judged: EvaluatedRequest) -> dict[str, TableValue]:
         "reasons": "; ".join(judged.reasons),
         "input_tokens": m.input_tokens,
         "output_tokens": m.output_tokens,
-        **{row.column: _shown(judged.value(name), row.unit) for name, row in ROW_METRICS.items()},
+        **{
+            column: None if (value := judged.value(name)) is None else round(value * scale, MS_DIGITS)
+            for name, column, scale in _METRIC_COLUMNS
+        },
         "started_at": m.started_at,
         "ended_at": m.ended_at,
     }

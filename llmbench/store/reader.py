@@ -148,6 +148,7 @@ class _Assembly:
         self._measured: dict[int, list[Measurement]] = {}
         self._ended: set[int] = set()
         self._is_complete = False
+        self._outputs: dict[Any, Any] = {}
 
     def add(self, event: Event) -> None:
         """Take one event; raises BadLineError where it cannot stand here."""
@@ -201,7 +202,15 @@ class _Assembly:
         config = self._header.configurations[self._launches[m.launch].cell]
         if m.prompt >= len(config.prompts):
             raise BadLineError(f"a measurement of prompt {m.prompt}: there are {len(config.prompts)}")
+        self._share_outputs(m)
         self._measured.setdefault(m.launch, []).append(m)
+
+    def _share_outputs(self, m: Measurement) -> None:
+        """Keep equal outputs in memory once: greedy search repeats them in every launch."""
+        for sequence in m.sequences:
+            for name in ("token_ids", "text"):
+                value = getattr(sequence, name)
+                object.__setattr__(sequence, name, self._outputs.setdefault(value, value))
 
     def _unstarted(self, index: int, cell: int) -> Launch:
         """A launch that failed before it was loaded, or whose first line is lost."""

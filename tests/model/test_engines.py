@@ -392,7 +392,7 @@ def test_a_session_takes_as_long_as_a_bare_call(
 
     Pairs that others disturbed do not count. The benchmark's aim is 1 % on a quiet machine; here a fifth is allowed.
     """
-    overhead = benchmark.load()
+    overhead = benchmark.load("overhead")
     engine, _, attention = way.partition(" ")
     session = open_session(engine=engine, attention=attention or "sdpa")
     bare = overhead.bare_core(str(demo_ir)) if engine == "core" else overhead.bare_genai(session)

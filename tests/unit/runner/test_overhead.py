@@ -7,7 +7,7 @@ import pytest
 from llmbench.schema.config import Prompt, RunConfig
 from tests import benchmark
 
-overhead = benchmark.load()
+overhead = benchmark.load("overhead")
 
 _CALLS = 200_000
 _AIM_IN_CALLS = 500
