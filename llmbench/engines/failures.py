@@ -140,15 +140,14 @@ def engine_error(error: Exception, doing: str) -> LlmbenchError:
 def engine_words(error: Exception) -> str:
     """Return the line of an exception's message that names the cause, without the engine's source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if not _NOISE.search(line)]
-    conditions = [found["what"] for line in said if (found := _CHECK.match(line)) and not line[found.end() :]]
-    said = [_CHECK.sub("", line) for line in said]
-    kept = [line for line in said if line] or conditions
+    clear = [line for line in lines if not _NOISE.search(line)]
+    conditions = [found["what"] for line in clear if (found := _CHECK.match(line))]
+    kept = [text for line in clear if (text := _CHECK.sub("", line))] or conditions
     if not kept:
         return type(error).__name__
     if "Unable to cast Python instance" in kept[0]:
         return "a value of this type or size cannot be passed to the engine"
-    words = kept[-1] if len(said) < len(lines) or conditions else kept[0]
+    words = kept[-1] if len(clear) < len(lines) or conditions else kept[0]
     named = words if isinstance(error, RuntimeError) else f"{type(error).__name__}: {words}"
     return named if len(named) <= _LONGEST else f"{named[: _LONGEST - 1]}…"
 
