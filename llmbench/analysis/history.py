@@ -120,12 +120,16 @@ def setup_of(run: Run, cell: int) -> Setup:
 
 def tracks(line: HistoryLine, names: Sequence[str]) -> tuple[Track, ...]:
     """Every prompt's metrics over the runs of a line."""
-    by_prompt = [{row.prompt.sha256: row for row in entry.rows} for entry in line.entries]
+    by_position = [
+        {row.config.prompts.index(row.prompt): row for row in entry.rows} for entry in line.entries
+    ]
     found = []
-    for digest in dict.fromkeys(line.setup.prompts):
-        rows = [rows[digest] for rows in by_prompt if digest in rows]
+    for position in range(len(line.setup.prompts)):
+        rows = [rows[position] for rows in by_position if position in rows]
         for name in names:
-            points = tuple(rows[digest].summaries.get(name) if digest in rows else None for rows in by_prompt)
+            points = tuple(
+                rows[position].summaries.get(name) if position in rows else None for rows in by_position
+            )
             if any(points):
                 found.append(
                     Track(

@@ -23,6 +23,7 @@ from llmbench.cli.compare import (
 from llmbench.cli.messages import say
 from llmbench.cli.options.sides import Side, read_sides, side_options
 from llmbench.cli.options.types import Command, check_folder
+from llmbench.cli.outputs import check_run_file
 from llmbench.cli.run_view import block_options, describe_block, explain_missing, measure_blocks
 from llmbench.errors import ExitCode, worst
 from llmbench.runner.blocks import LEAST_BLOCKS, Stop
@@ -108,7 +109,8 @@ def command(  # noqa: PLR0917
     once it is for both. The exit code is 1 where B is slower. The run file holds both sides; compare it again with
     llmbench report compare FILE.
     """
-    files = check_output_files({form: options.pop(form) for form in FORMS})
+    files = check_output_files({form: options.pop(form) for form in FORMS}, recipes)
+    check_run_file(files, output_dir, name)
     check_folder(output_dir, "--output-dir")
     rule = Rule(thresholds=read_thresholds(threshold))
     sides = read_sides(ctx, recipes, options, blocks=blocks)

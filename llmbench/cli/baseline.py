@@ -22,12 +22,7 @@ def find_baseline(name: str, candidate: Report, folder: Path) -> Report:
     there is none: a baseline that is missing never passes.
     """
     if name != LATEST:
-        path = folder / (name if name.endswith(".jsonl") else f"{name}.jsonl")
-        if not path.is_file():
-            raise InputError(
-                f"--baseline {name}: there is no {path}", hint="name a run by its --name, or say latest"
-            )
-        return _summarized(path)
+        return _summarized(_path_of(name, folder))
     paths = newest_first(folder)
     for path in paths:
         with contextlib.suppress(InputError):  # a damaged run is no baseline, and no reason to stop
@@ -39,6 +34,17 @@ def find_baseline(name: str, candidate: Report, folder: Path) -> Report:
         "of this machine and configuration",
         hint="keep a run there first; llmbench report history shows what there is",
     )
+
+
+def _path_of(name: str, folder: Path) -> Path:
+    """The file of a run by its --name, or by the file's own name."""
+    paths = [reader.run_file_path(folder, each) for each in (name, name.removesuffix(".jsonl"))]
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None:
+        raise InputError(
+            f"--baseline {name}: there is no {paths[-1]}", hint="name a run by its --name, or say latest"
+        )
+    return found
 
 
 def _alike(candidate: Report, path: Path) -> Iterator[Report]:

@@ -1,8 +1,7 @@
 """``llmbench report compare``: base against candidates, and the exit code that a job can trust."""
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,9 +16,9 @@ from llmbench.analysis.history import setup_of
 from llmbench.analysis.noise import calibration, estimate
 from llmbench.analysis.report import summarize_run
 from llmbench.cli.baseline import find_baseline
-from llmbench.cli.messages import load_run, salvage_option, write_output
+from llmbench.cli.messages import load_run, salvage_option
 from llmbench.cli.options.help import HelpCommand
-from llmbench.cli.options.types import check_output
+from llmbench.cli.outputs import check_outputs, is_standard_output, print_on_screen, write_output
 from llmbench.cli.run_files import RunPath
 from llmbench.errors import ExitCode, worst
 from llmbench.render.csv import comparison_csv
@@ -53,11 +52,13 @@ def comparison_options(command: _Command) -> _Command:
     return command
 
 
-def check_output_files(files: Mapping[str, Path | None]) -> dict[str, Path]:
-    """Return the requested files by form; refuse, before anything is done, one that could not be written."""
-    for form, path in files.items():
-        check_output(path, f"--{form}")
-    return {form: path for form, path in files.items() if path is not None}
+def check_output_files(files: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> dict[str, Path]:
+    """Return the requested files by form; refuse, before anything is done, one that could not be written.
+
+    Refused as well is one that is among the *inputs*, or that holds a run; see `check_outputs`.
+    """
+    wanted = check_outputs({f"--{form}": path for form, path in files.items()}, inputs)
+    return {option.removeprefix("--"): path for option, path in wanted.items()}
 
 
 @click.command(
@@ -106,18 +107,20 @@ def compare_command(
     configurations that were measured in turns, as by llmbench ab, stands alone. Without --fail-on-regression and
     --strict the exit code is 0 whatever the verdict, and 2 where nothing can be compared.
     """
-    wanted = check_output_files(files)
+    wanted = check_output_files(files, paths)
     rule = Rule(
         thresholds=read_thresholds(threshold), vary=frozenset(name.replace("-", "_") for name in vary)
     )
     runs = [load_run(path, salvage=salvage) for path in paths]
     comparisons = compare_all(runs, rule, baseline=baseline, folder=reports)
-    show_comparisons(comparisons)
     write_comparisons(comparisons, wanted)
-    return worst(
+    has_screen = not any(map(is_standard_output, wanted.values()))
+    shown = show_comparisons(comparisons) if has_screen else ExitCode.OK
+    codes = [
         comparison_exit_code(each, fail_on_regression=fail_on_regression, strict=strict)
         for each in comparisons
-    )
+    ]
+    return worst([shown, *codes])
 
 
 def compare_all(
@@ -143,14 +146,16 @@ def annotate(comparison: Comparison) -> Comparison:
     return dataclasses.replace(comparison, warnings=(*notes, *comparison.warnings))
 
 
-def show_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """Print the tables on standard output; once its reader is gone, nowhere: files and exit code are what counts."""
-    console = Console()
-    with contextlib.suppress(SystemExit, OSError):  # rich's answers to a closed standard output
+def show_comparisons(comparisons: Sequence[Comparison]) -> ExitCode:
+    """Print the tables on standard output; return 6 where that takes no more."""
+
+    def render(console: Console) -> None:
         for index, comparison in enumerate(comparisons):
             if index:
                 console.print()
             render_comparison(comparison, console)
+
+    return print_on_screen(render)
 
 
 def write_comparisons(comparisons: Sequence[Comparison], files: Mapping[str, Path]) -> None:

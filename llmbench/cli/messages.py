@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from llmbench.cli.options.help import colored
-from llmbench.files.atomic import write_atomically
 from llmbench.files.redaction import redact
 
 if TYPE_CHECKING:
@@ -61,9 +60,3 @@ def load_run(path: Path, *, salvage: bool = False) -> "Run":
     run, warnings = load_with_warnings(path, salvage=salvage)
     warn(*warnings)
     return run
-
-
-def write_output(path: Path, text: str) -> None:
-    """Write a file whole, and say so on standard error."""
-    write_atomically(path, text)
-    click.echo(shown(f"written: {path}"), err=True)

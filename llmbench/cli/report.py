@@ -14,11 +14,17 @@ from llmbench.analysis.history import history_lines
 from llmbench.analysis.metrics import HEADLINES, METRICS, find_metric
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.cli.compare import compare_all, compare_command, comparison_page
-from llmbench.cli.messages import load_run, salvage_option, warn, write_output
+from llmbench.cli.messages import load_run, salvage_option, warn
 from llmbench.cli.options.help import HelpCommand, HelpGroup
-from llmbench.cli.options.types import check_output
+from llmbench.cli.outputs import (
+    STANDARD_OUTPUT,
+    check_outputs,
+    is_standard_output,
+    print_on_screen,
+    write_output,
+)
 from llmbench.cli.run_files import REPORTS, RunPath, last_run, or_last
-from llmbench.errors import ExitCode, InputError
+from llmbench.errors import ExitCode, InputError, worst
 from llmbench.render import csv, json
 from llmbench.render.csv import summary_csv
 from llmbench.render.markdown import report_markdown
@@ -64,8 +70,7 @@ def history(
     same CPU, model, weight format, settings and prompts are one line, whatever their versions.
     """
     names = _find_metrics(metrics)
-    for option, path in (("--csv", csv), ("--html", html)):
-        check_output(path, option)
+    check_outputs({"--csv": csv, "--html": html}, paths)
     reports = list(_reports(paths or (REPORTS,), names, salvage=salvage))
     if not reports:
         raise InputError(
@@ -80,8 +85,9 @@ def history(
         from llmbench.render.html.history import history_page
 
         write_output(html, history_page(found, names))
-    render_history(found, names, Console())  # after the files, which whoever ends reading early still gets
-    return ExitCode.OK
+    if any(path is not None and is_standard_output(path) for path in (csv, html)):
+        return ExitCode.OK
+    return print_on_screen(lambda console: render_history(found, names, console))
 
 
 def _find_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
@@ -147,7 +153,7 @@ def as_html(
 
     paths = or_last(paths)
     target = output or Path(f"{paths[0].stem}.html")
-    check_output(target, "-o")
+    check_outputs({"-o": target}, paths)
     runs = [load_run(path, salvage=salvage) for path in paths]
     if compare:
         comparisons = compare_all(runs, Rule())
@@ -205,10 +211,7 @@ def _output_option(function: Callable[..., int]) -> Callable[..., int]:
 
 def _deliver(text: str, output: Path | None) -> None:
     """A text to a file or to standard output."""
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        write_output(output, text)
+    write_output(STANDARD_OUTPUT if output is None else output, text)
 
 
 def _code(reports: list[Report]) -> ExitCode:
@@ -235,15 +238,14 @@ def show(
     reports = [summarize_run(load_run(path, salvage=salvage)) for path in or_last(paths)]
     if form is not None:
         write = {"md": report_markdown, "jsonl": json.report_lines}[form]
-        click.echo("\n".join(write(report) for report in reports), nl=False)
-    else:
-        _show(reports, with_plots=plot)
-    return _code(reports)
+        write_output(STANDARD_OUTPUT, "\n".join(write(report) for report in reports))
+        return _code(reports)
+    shown = print_on_screen(lambda console: _show(reports, console, with_plots=plot))
+    return worst([shown, _code(reports)])
 
 
-def _show(reports: Sequence[Report], *, with_plots: bool) -> None:
+def _show(reports: Sequence[Report], console: Console, *, with_plots: bool) -> None:
     """The tables of reports on the terminal."""
-    console = Console()
     for index, report in enumerate(reports):
         if index:
             console.print()
@@ -275,7 +277,9 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
     if layout == "llm-bench" and (summary or len(paths) > 1):
         what = "has its own summary rows" if summary else "holds one run"
         raise InputError(f"the llm-bench layout {what}", hint="use --layout tidy")
-    reports = [summarize_run(load_run(path, salvage=salvage)) for path in or_last(paths)]
+    paths = or_last(paths)
+    check_outputs({"-o": output}, paths)
+    reports = [summarize_run(load_run(path, salvage=salvage)) for path in paths]
     if layout == "llm-bench":
         text = csv.llm_bench_csv(reports[0].evaluation)
     elif summary:
@@ -305,7 +309,9 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
 @salvage_option
 def as_json(path: Path | None, layout: str, output: Path | None, salvage: bool) -> int:
     """Write a run as JSON, on standard output unless -o names a file."""
-    report = summarize_run(load_run(path or last_run(REPORTS), salvage=salvage))
+    path = path or last_run(REPORTS)
+    check_outputs({"-o": output}, [path])
+    report = summarize_run(load_run(path, salvage=salvage))
     is_llm_bench = layout == "llm-bench"
     _deliver(json.llm_bench_json(report.evaluation) if is_llm_bench else json.report_json(report), output)
     return _code([report])

@@ -11,7 +11,8 @@ from llmbench.analysis.report import distinguish
 from llmbench.cli.messages import say
 from llmbench.cli.options.resolve import resolve_configurations
 from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters
-from llmbench.cli.options.types import Command, check_folder, check_output
+from llmbench.cli.options.types import Command, check_folder
+from llmbench.cli.outputs import check_outputs, check_run_file
 from llmbench.cli.run_view import Display, measure_and_show, resume_and_show
 from llmbench.errors import InputError
 from llmbench.models.resolve import Subject
@@ -57,9 +58,9 @@ def command(  # noqa: PLR0917
     Each launch is a fresh process that loads the model, runs the warm-ups and then -n iterations over the
     prompts. Every measurement is written to disk before the next begins.
     """
-    del recipe  # it has become defaults
-    check_output(report, "-r")
-    check_output(report_json, "-rj")
+    inputs = [path for path in (recipe, resume, *map(Path, options["prompt_file"])) if path is not None]
+    files = check_outputs({"-r": report, "-rj": report_json}, inputs)
+    check_run_file(files, output_dir, name)
     limits = TimeLimits(load_s=timeout, request_s=timeout)
     policy = session.Policy(limits=limits, keep_going=keep_going, must_split=strict)
     display = Display(csv=report, json=report_json, is_quiet=quiet, is_strict=strict)

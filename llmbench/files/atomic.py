@@ -9,13 +9,18 @@ from llmbench.errors import OutputError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write *text* as UTF-8 in place of *path*; a device or a pipe is written to as it is.
+    """Write *text* as UTF-8 in place of *path*; a device, a pipe or an open file (``/dev/fd/3``) is appended to.
 
     Raises OutputError if it cannot be written; a file that was at *path* before is still there.
     """
     try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8", newline="")
+        is_open = path.is_relative_to("/dev") or path.is_relative_to("/proc")
+        if path.exists() and (is_open or not path.is_file()):
+            with (
+                contextlib.suppress(BrokenPipeError),  # a reader such as head has seen what it wanted
+                path.open("a", encoding="utf-8", newline="") as file,
+            ):
+                file.write(text)
         else:
             replace_file(path, text.encode())
     except OSError as error:

@@ -10,7 +10,6 @@ from pathlib import Path
 from llmbench._version import __version__
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.files.cache import cache_folder
-from llmbench.files.redaction import redact
 from llmbench.machine import cgroup, environment, memory
 from llmbench.machine.affinity import Binding
 from llmbench.models.resolve import Subject, check_lengths, complete, find_subject
@@ -104,13 +103,6 @@ def new_header(
         origins=() if len(set(origins)) == 1 else origins,
         workload=workload or WorkloadSettings(),
     )
-
-
-def run_file_path(header: Header, folder: Path) -> Path:
-    """Where a run is kept: ``<folder>/<id>.jsonl``."""
-    name = header.id
-    is_plain = name.isprintable() and "/" not in name and not name.startswith(".") and name == redact(name)
-    return folder / f"{name if is_plain else reader.slug(name)}.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +241,7 @@ def measure(  # noqa: PLR0913  the one way to measure
     )
     bindings = work.check(outputs.folder)
     header = new_header(cells, models, name=outputs.name, workload=work.workload)
-    path = run_file_path(header, outputs.folder)
+    path = reader.run_file_path(outputs.folder, header.id)
     with RunFile.create(path, header, overwrite=outputs.overwrite) as file, contextlib.ExitStack() as undo:
         undo.callback(_remove_if_empty, path)
         work.measure_into(file, bindings)
@@ -278,6 +270,8 @@ def resume(
     on_event = on_event or _ignore
     with RunFile.reopen(path) as file:
         contents = reader.read_contents(path, salvage=salvage)
+        if contents.has_second_run:
+            raise InputError(f"{path} holds two runs, so neither can be resumed", hint="split the file first")
         is_complete = contents.run.is_complete and not salvage
         file.measurements = sum(len(launch.measurements) for launch in contents.run.launches)
         on_event(RunFileRead(path=path, warnings=contents.warnings, is_complete=is_complete))

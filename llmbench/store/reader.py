@@ -1,5 +1,6 @@
 """Run files, read back: names for them, and the run that one holds, whether it was cut short or damaged."""
 
+import codecs
 import contextlib
 import dataclasses
 import io
@@ -16,7 +17,7 @@ import msgspec
 from llmbench.errors import InputError
 from llmbench.files.redaction import redact
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Environment, Launch, Run
+from llmbench.schema.run import Environment, Launch, Outcome, Run
 from llmbench.store import events
 from llmbench.store.events import (
     READABLE_SCHEMAS,
@@ -31,6 +32,8 @@ from llmbench.store.events import (
 )
 
 MAX_LINE_BYTES = 256 << 20
+MAX_NAME_BYTES = 200
+"""File systems allow 255; the suffix and that of a temporary file come to it."""
 
 
 def slug(text: str) -> str:
@@ -44,16 +47,25 @@ def new_id(model: str, *, now: datetime | None = None) -> str:
     return f"{moment}-{slug(Path(model).name)}-{secrets.token_hex(3)}"
 
 
+def run_file_path(folder: Path, name: str) -> Path:
+    """Return where the run of that name is kept: ``<folder>/<name>.jsonl``, or its slug where no file can have it."""
+    is_short = len(name.encode(errors="replace")) <= MAX_NAME_BYTES
+    is_plain = is_short and name.isprintable() and "/" not in name and not name.startswith(".")
+    return folder / f"{name if is_plain and name == redact(name) else slug(name)}.jsonl"
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
     """What a run file holds.
 
-    *warnings* has a sentence on each line that was left out, *unended* the launches whose end is not in the file.
+    *warnings* has a sentence on each line that was left out, *unended* the launches whose end is not in the file. With
+    *has_second_run* another run begins behind it.
     """
 
     run: Run
     warnings: tuple[str, ...] = ()
     unended: tuple[int, ...] = ()
+    has_second_run: bool = False
 
 
 def read_contents(path: Path, *, salvage: bool = False) -> Contents:
@@ -63,6 +75,7 @@ def read_contents(path: Path, *, salvage: bool = False) -> Contents:
         InputError: no run file, another schema, or a damaged line.
     """
     warnings: list[str] = []
+    has_second_run = False
     assembly: _Assembly | None = None
     schema = RUN_SCHEMA
     for number, line, is_whole in _lines(path):
@@ -75,16 +88,31 @@ def read_contents(path: Path, *, salvage: bool = False) -> Contents:
         except BadLineError as error:
             if not is_whole:
                 warnings.append(f"{path.name}:{number}: incomplete last line ignored")
+            elif isinstance(error, _SecondRunError) and salvage:
+                warnings.append(f"{path.name}:{number}: a second run begins; only the first was read")
+                has_second_run = True
+                break
             elif salvage and assembly is not None:
                 warnings.append(f"{path.name}:{number}: damaged line ignored ({error})")
             else:
                 raise InputError(
                     f"{path}:{number}: damaged line: {error}",
-                    hint="--salvage reads around it" if assembly else "this is no run file",
+                    hint=_hint(error, has_header=assembly is not None),
                 ) from error
     if assembly is None:
         raise InputError(f"{path} holds no run", hint="it was cut before its first line was whole")
-    return Contents(run=assembly.run(), warnings=tuple(warnings), unended=assembly.unended())
+    return Contents(
+        run=assembly.run(),
+        warnings=tuple(warnings),
+        unended=assembly.unended(),
+        has_second_run=has_second_run,
+    )
+
+
+def _hint(error: BadLineError, *, has_header: bool) -> str:
+    if isinstance(error, _SecondRunError):
+        return "a file holds one run: split it, or read the first run with --salvage"
+    return "--salvage reads around it" if has_header else "this is no run file"
 
 
 def read_with_warnings(path: Path, *, salvage: bool = False) -> tuple[Run, tuple[str, ...]]:
@@ -114,6 +142,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
             number = 0
             while line := file.readline(MAX_LINE_BYTES):
                 number += 1
+                line = line if number > 1 else line.removeprefix(codecs.BOM_UTF8)
                 is_whole = line.endswith(b"\n")
                 if len(line) == MAX_LINE_BYTES and not is_whole:
                     raise InputError(f"{path}:{number}: a line of more than {MAX_LINE_BYTES >> 20} MiB")
@@ -136,8 +165,12 @@ def _schema(path: Path, line: bytes) -> int:
     return schema
 
 
+class _SecondRunError(BadLineError):
+    """The header of another run."""
+
+
 class _Assembly:
-    """A run as its lines come in; each is held against those before it."""
+    """A run as its lines come in, each checked against those before it."""
 
     def __init__(self, header: Event, *, salvage: bool) -> None:
         if not isinstance(header, Header):
@@ -146,6 +179,7 @@ class _Assembly:
         self._salvage = salvage
         self._launches: dict[int, Launch] = {}
         self._measured: dict[int, list[Measurement]] = {}
+        self._requests: set[tuple[int, int, int]] = set()
         self._ended: set[int] = set()
         self._is_complete = False
         self._outputs: dict[Any, Any] = {}
@@ -158,17 +192,11 @@ class _Assembly:
             case Measurement():
                 self._measure(event)
             case LaunchEnded():
-                launch = self._launches.get(event.launch) or self._unstarted(
-                    event.launch, event.configuration
-                )
-                self._launches[event.launch] = dataclasses.replace(
-                    launch, outcome=event.outcome, failure=event.failure
-                )
-                self._ended.add(event.launch)
+                self._end(event)
             case RunEnded():
                 self._is_complete = True
             case Header():
-                raise BadLineError("a second header")
+                raise _SecondRunError("a second header")
 
     def _start(self, event: LaunchStarted) -> None:
         """A launch begins."""
@@ -179,6 +207,17 @@ class _Assembly:
         index, cell = fields.pop("launch"), fields.pop("configuration")
         fields["environment"] = self._environment(event.environment)
         self._launches[index] = Launch(index=index, cell=cell, **fields)
+
+    def _end(self, event: LaunchEnded) -> None:
+        if (
+            event.launch in self._ended and event.outcome is not Outcome.ABORTED
+        ):  # resuming marks broken ones so
+            raise BadLineError(f"launch {event.launch} ended before")
+        launch = self._launches.get(event.launch) or self._unstarted(event.launch, event.configuration)
+        self._launches[event.launch] = dataclasses.replace(
+            launch, outcome=event.outcome, failure=event.failure
+        )
+        self._ended.add(event.launch)
 
     def _environment(self, differences: Mapping[str, Any] | None) -> Environment | None:
         """The environment of a launch, ``None`` where it is the header's."""
@@ -202,6 +241,12 @@ class _Assembly:
         config = self._header.configurations[self._launches[m.launch].cell]
         if m.prompt >= len(config.prompts):
             raise BadLineError(f"a measurement of prompt {m.prompt}: there are {len(config.prompts)}")
+        request = (m.launch, m.iteration, m.prompt)
+        if request in self._requests:
+            raise BadLineError(
+                f"a second measurement of launch {m.launch}, iteration {m.iteration}, prompt {m.prompt}"
+            )
+        self._requests.add(request)
         self._share_outputs(m)
         self._measured.setdefault(m.launch, []).append(m)
 
@@ -245,7 +290,7 @@ def is_run_file(path: Path) -> bool:
     """Whether the first line is a run file's header."""
     with contextlib.suppress(OSError, EOFError, UnicodeError, RecursionError, jsonlines.Error):
         with path.open("rb") as file:
-            line = file.readline(MAX_LINE_BYTES)
+            line = file.readline(MAX_LINE_BYTES).removeprefix(codecs.BOM_UTF8)
         first: dict[str, object] = jsonlines.Reader(io.BytesIO(line)).read(type=dict)
         return first.get("event") == events.HEADER_NAME
     return False

@@ -129,3 +129,14 @@ def test_a_header_is_read_without_the_rest(measure: Run, tmp_path: Path) -> None
     assert header is not None
     assert ("x", ()) == (header.id, header.launches)
     assert [None] * 3 == [reader.read_run_header(tmp_path / name) for name in ("text", "empty", "none")]
+
+
+@pytest.mark.parametrize("name", ["feature/x y", ".hidden", "a" * 300, "é ü", "v1.jsonl"])
+def test_a_baseline_is_found_by_its_name(measure: Run, llmbench: Run, name: str) -> None:
+    """Whatever file the name became, and by the file's own name as well."""
+    assert measure(name).returncode == 0
+    assert measure("candidate", "-s", "9").returncode == 0
+    done = llmbench("report", "compare", "reports/candidate.jsonl", "--baseline", name)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.replace("\n", "").startswith(f"base: {name}")

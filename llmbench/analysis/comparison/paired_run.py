@@ -9,7 +9,7 @@ from llmbench.analysis.comparison.compare import Comparison, compare
 from llmbench.analysis.comparison.rule import Rule, Verdict, compared_metrics
 from llmbench.analysis.report import summarize_run
 from llmbench.errors import InputError
-from llmbench.schema.config import RunConfig
+from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Outcome, Run
 
 SIDES = ("A", "B")
@@ -102,8 +102,8 @@ def is_narrow(comparison: Comparison, share: float) -> bool:
     )
 
 
-Flag = tuple[str | None, str]
-"""A row and a metric: the hash of a prompt, ``None`` for the mean over all."""
+Flag = tuple[Prompt | None, str]
+"""A row and a metric: a prompt of the base, ``None`` for the mean over all."""
 
 
 def flags(comparison: Comparison) -> Iterator[tuple[Flag, Change]]:
@@ -111,14 +111,14 @@ def flags(comparison: Comparison) -> Iterator[tuple[Flag, Change]]:
     for mean in comparison.means:
         yield from (((None, found.metric), found) for found in mean.changes)
     for pair in comparison.pairs:
-        yield from (((pair.base.prompt.sha256, found.metric), found) for found in pair.changes)
+        yield from (((pair.base.prompt, found.metric), found) for found in pair.changes)
 
 
 def flagged_prompts(comparison: Comparison) -> frozenset[str]:
-    """The prompts of the alarms; of the mean's, all of them."""
+    """Return the hashes of the prompts of the alarms; of the mean's, all of them."""
     found = {prompt for (prompt, _), change in flags(comparison) if change.is_alarm}
-    every = frozenset(pair.base.prompt.sha256 for pair in comparison.pairs if pair.changes)
-    return every if None in found else frozenset(prompt for prompt in found if prompt)
+    every = {pair.base.prompt for pair in comparison.pairs if pair.changes}
+    return frozenset(prompt.sha256 for prompt in (every if None in found else found) if prompt)
 
 
 def settle(first: Comparison, again: Comparison) -> tuple[Comparison, Comparison]:
@@ -137,14 +137,14 @@ def settle(first: Comparison, again: Comparison) -> tuple[Comparison, Comparison
 def _marked(comparison: Comparison, held: AbstractSet[Flag]) -> Comparison:
     """The comparison with these alarms and no others."""
 
-    def mark(changes: tuple[Change, ...], prompt: str | None) -> tuple[Change, ...]:
+    def mark(changes: tuple[Change, ...], prompt: Prompt | None) -> tuple[Change, ...]:
         return tuple(dataclasses.replace(found, is_alarm=(prompt, found.metric) in held) for found in changes)
 
     return dataclasses.replace(
         comparison,
         means=tuple(dataclasses.replace(mean, changes=mark(mean.changes, None)) for mean in comparison.means),
         pairs=tuple(
-            dataclasses.replace(pair, changes=mark(pair.changes, pair.base.prompt.sha256))
+            dataclasses.replace(pair, changes=mark(pair.changes, pair.base.prompt))
             for pair in comparison.pairs
         ),
     )

@@ -1,6 +1,7 @@
 """Which row of the base belongs to which row of the candidate; what has no partner says why."""
 
 import collections
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,7 +35,10 @@ class Pairing:
 
 
 def pair(base: Report, candidate: Report, vary: frozenset[str] = frozenset()) -> Pairing:
-    """Rows paired by prompt, then by what sets the cells of a sweep apart; *vary* lifts what must be the same."""
+    """Pair rows by prompt, then by what distinguishes the cells of a sweep; *vary* lifts what must be the same.
+
+    Where a configuration has a prompt several times, its k-th row is paired with the k-th row of the other side.
+    """
     by_index = is_foreign(base.run) or is_foreign(candidate.run)
     apart = _setting_names(base, candidate)
     left = _by_prompt(base, by_index=by_index)
@@ -67,20 +71,27 @@ def _setting_names(*reports: Report) -> tuple[str, ...]:
 def _match(
     left: Sequence[Row], right: Sequence[Row], apart: Sequence[str]
 ) -> tuple[list[tuple[Row, Row]], list[str]]:
-    """Rows of one prompt: one on each side belong together, several by the settings that set them apart."""
+    """Rows of one prompt: one on each side belong together, several by their settings and then in order."""
     if len(left) == len(right) == 1:
         return [(left[0], right[0])], []
-    waiting = {_settings_of(row, apart): row for row in right}
-    found = []
-    alone = []
-    for row in left:
-        partner = waiting.pop(_settings_of(row, apart), None)
-        if partner is None:
-            alone.append(f"{describe_group(row, apart)} is in the base only")
-        else:
-            found.append((row, partner))
-    alone += [f"{describe_group(row, apart)} is in the candidate only" for row in waiting.values()]
-    return found, alone
+    before, after = _by_settings(left, apart), _by_settings(right, apart)
+    found, base_only, candidate_only = [], [], []
+    for settings in dict.fromkeys((*before, *after)):
+        for one, other in itertools.zip_longest(before.get(settings, ()), after.get(settings, ())):
+            if one and other:
+                found.append((one, other))
+            elif one:
+                base_only.append(f"{describe_group(one, apart)} is in the base only")
+            else:
+                candidate_only.append(f"{describe_group(other, apart)} is in the candidate only")
+    return found, base_only + candidate_only
+
+
+def _by_settings(rows: Sequence[Row], names: Sequence[str]) -> dict[tuple[str, ...], list[Row]]:
+    groups: dict[tuple[str, ...], list[Row]] = collections.defaultdict(list)
+    for row in rows:
+        groups[_settings_of(row, names)].append(row)
+    return groups
 
 
 def _settings_of(row: Row, names: Sequence[str]) -> tuple[str, ...]:

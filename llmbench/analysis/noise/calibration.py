@@ -4,11 +4,12 @@ One calibration is a session of launches of the same configuration. Sessions are
 configuration, so that what changes from session to session is seen once there are several.
 """
 
+import collections
 import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -33,8 +34,9 @@ _MOST_SESSIONS = 50
 class NoiseSeries:
     """One metric of one prompt over the launches of a session, in the order of the session's launches.
 
-    *logs* are the logarithms of launch medians in seconds; *iteration_sd* is how much the logarithms of single
-    iterations vary inside a launch, ``None`` where there was one iteration.
+    *prompt* is a prompt's hash, numbered where the same prompt was measured again. *logs* are the logarithms of launch
+    medians in seconds; *iteration_sd* is how much the logarithms of single iterations vary inside a launch, ``None``
+    where there was one iteration.
     """
 
     prompt: str
@@ -80,6 +82,7 @@ def session_of(run: Run) -> CalibrationSession:
             hint="see what disturbs this machine with: llmbench doctor",
         )
     spreads = _iteration_spreads(report.evaluation)
+    keys = _keys(run.cells[0].prompts)
     return CalibrationSession(
         run=run.id,
         started_at=run.started_at,
@@ -87,11 +90,11 @@ def session_of(run: Run) -> CalibrationSession:
         blocks=tuple(launch.index if launch.block is None else launch.block for launch in launches),
         series=tuple(
             NoiseSeries(
-                prompt=prompt.sha256,
+                prompt=keys[prompt],
                 label=prompt.label,
                 metric=metric,
                 logs=tuple(math.log(found[launch.index]) for launch in launches),
-                iteration_sd=spreads.get((prompt.sha256, metric)),
+                iteration_sd=spreads.get((prompt, metric)),
             )
             for (prompt, metric), found in medians.items()
         ),
@@ -108,15 +111,26 @@ def _medians(report: Report) -> dict[tuple[Prompt, str], dict[int, float]]:
     return {key: medians for key, medians in found.items() if medians}
 
 
-def _iteration_spreads(evaluation: Evaluation) -> dict[tuple[str, str], float]:
+def _keys(prompts: Sequence[Prompt]) -> dict[Prompt, str]:
+    """A key of each prompt: its hash, and where the same prompt stands again its number."""
+    seen: collections.Counter[str] = collections.Counter()
+    found = {}
+    for prompt in prompts:
+        seen[prompt.sha256] += 1
+        number = seen[prompt.sha256]
+        found[prompt] = prompt.sha256 if number == 1 else f"{prompt.sha256}#{number}"
+    return found
+
+
+def _iteration_spreads(evaluation: Evaluation) -> dict[tuple[Prompt, str], float]:
     """How the logarithms of iterations vary inside a launch, by prompt and metric; pooled over launches."""
-    logs: dict[tuple[str, str], dict[int, list[float]]] = {}
+    logs: dict[tuple[Prompt, str], dict[int, list[float]]] = {}
     for judged in evaluation.requests:
         if judged.is_counted:
             for metric in COMPARED:
                 value = judged.value(metric)
                 if value:
-                    by_launch = logs.setdefault((judged.prompt.sha256, metric), {})
+                    by_launch = logs.setdefault((judged.prompt, metric), {})
                     by_launch.setdefault(judged.launch.index, []).append(math.log(value))
     spreads = {key: stats.pooled_deviation(list(by_launch.values())) for key, by_launch in logs.items()}
     return {key: spread for key, spread in spreads.items() if spread is not None}

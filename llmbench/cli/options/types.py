@@ -1,9 +1,7 @@
-"""Types of option values, multi-letter options, and the check of output paths before anything is measured."""
+"""Types of option values, multi-letter options, and the check of output folders before anything is measured."""
 
-import errno
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -159,31 +157,6 @@ class Duration(click.ParamType[float]):
         if not found:
             self.fail(f"{value!r} is not a duration such as 90s, 20m or 2h", param, ctx)
         return float(found["number"]) * _SECONDS[found["unit"]]
-
-
-def check_output(path: Path | None, option: str) -> None:
-    """Refuse, before anything is measured, a report file that could not be written."""
-    if path is None:
-        return
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is not a folder"
-        raise InputError(f"{option} {path} {what}", hint="name a file in a folder that exists")
-    if not _is_writable(path):
-        raise InputError(f"{option} {path} cannot be written", hint="check its permissions")
-
-
-def _is_writable(path: Path) -> bool:
-    """Whether a file can be made beside *path* and renamed over it.
-
-    It is tried, for a folder may grant it and refuse it, as those of the kernel do. A full disk may have room later.
-    """
-    if path.exists() and not os.access(path, os.W_OK):
-        return False
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent):
-            return True
-    except OSError as error:
-        return error.errno == errno.ENOSPC
 
 
 def check_folder(path: Path, option: str) -> None:

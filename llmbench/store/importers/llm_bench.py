@@ -18,7 +18,14 @@ from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import Environment, Launch, Outcome, Provenance, Run, Topology
 from llmbench.schema.units import BYTES_PER_MIB
-from llmbench.store.importers.table import MOST_PASSES, CsvLine, check_columns, measurement_of, ns
+from llmbench.store.importers.table import (
+    MOST_PASSES,
+    CsvLine,
+    check_columns,
+    check_unique,
+    measurement_of,
+    ns,
+)
 
 _SUMMARY_ROWS = frozenset({"avg", "mini", "median"})
 _REQUIRED = ("iteration", "input_size", "output_size", "1st_latency(ms)", "2nd_avg_latency(ms)", "prompt_idx")
@@ -159,6 +166,8 @@ def _run(path: Path, kind: str, lines: Iterable[CsvLine]) -> Run:
         outcome=Outcome.FINISHED,
         measurements=tuple(_llm_bench_request(line, positions) for line in measured),
     )
+    # the launches of a run of ours follow each other without a number: they began at other times
+    check_unique(kept, ("iteration", "prompt_idx", *(["start"] if "start" in first.cells else [])))
     provenance = Provenance(path=config.model, weight_format=first.text("precision") or None)
     return Run(
         id=path.stem,

@@ -142,6 +142,19 @@ def check_columns(
             )
 
 
+def check_unique(lines: Iterable[CsvLine], names: Sequence[str]) -> None:
+    """Refuse a second row of the same request, which *names* identify."""
+    first: dict[tuple[str, ...], CsvLine] = {}
+    for line in lines:
+        known = first.setdefault(tuple(line.cells.get(name, "").strip() for name in names), line)
+        if known is not line:
+            request = ", ".join(f"{name} {line.cells.get(name)}" for name in names)
+            raise InputError(
+                f"{line.where}: a second row of the same request ({request}); the first is {known.where}",
+                hint="remove one of them: a request counts once",
+            )
+
+
 def measurement_of(
     line: CsvLine,
     *,

@@ -25,7 +25,7 @@ from llmbench.schema.run import (
     Topology,
 )
 from llmbench.schema.units import BYTES_PER_MIB, Nanoseconds
-from llmbench.store.importers.table import CsvLine, check_columns, measurement_of, ns
+from llmbench.store.importers.table import CsvLine, check_columns, check_unique, measurement_of, ns
 
 _METRICS_READ = ("first_token", "second_token", "next_token", "tpot", "e2e")
 """The metrics that a request's instants are rebuilt from."""
@@ -60,6 +60,10 @@ def read_tidy_csv(path: Path, columns: list[str], lines: Iterable[CsvLine]) -> R
     if list(cells) != list(range(len(cells))):
         raise InputError(f"{path}: cells are {', '.join(map(str, cells))}; they were counted from 0")
     origins = tuple(_provenance(found[0]) for found in cells.values())
+    launches = tuple(
+        _launch(found, _prompts(cells[found[0].count("cell")])) for found in _by(kept, "launch").values()
+    )
+    check_unique(kept, ("launch", "iteration", "prompt_set", "prompt", "prompt_sha256"))
     return Run(
         id=first.text("run"),
         started_at=first.text("run_started_at"),
@@ -68,9 +72,7 @@ def read_tidy_csv(path: Path, columns: list[str], lines: Iterable[CsvLine]) -> R
         environment=_environment(first),
         provenance=origins[0],
         origins=() if len(set(origins)) == 1 else origins,
-        launches=tuple(
-            _launch(found, _prompts(cells[found[0].count("cell")])) for found in _by(kept, "launch").values()
-        ),
+        launches=launches,
         is_complete=True,
         source=f"tidy CSV {path.name}",
     )

@@ -5,7 +5,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from llmbench.cli.options.types import Command, Duration, IntegerList, check_folder, check_output
+from llmbench.cli.options.types import Command, Duration, IntegerList, check_folder
+from llmbench.cli.outputs import check_output
 from llmbench.errors import InputError
 
 
@@ -86,7 +87,6 @@ def test_integer_lists() -> None:
 def test_an_output_that_cannot_be_written_is_found_early(tmp_path: Path) -> None:
     """A folder, or a file in a folder that is not there or takes no files, is no output file; trying leaves nothing."""
     (tmp_path / "file").write_text("")
-    check_output(None, "-r")
     check_output(tmp_path / "new.csv", "-r")
     check_folder(tmp_path / "new" / "deep", "--output-dir")
 

@@ -565,3 +565,27 @@ def test_a_tidy_file_without_requests_is_refused(run_of: BuildRun, imported: Cal
     """A header alone is no run."""
     with pytest.raises(InputError, match="holds no request"):
         imported(csv_render.tidy_csv(evaluate(run_of([]))).rstrip("\n"))
+
+
+@pytest.mark.parametrize("layout", [csv_render.tidy_csv, csv_render.llm_bench_csv])
+@pytest.mark.parametrize("change", ["", "slower"])
+def test_a_row_that_stands_twice_is_an_error(
+    story_of: BuildRun, imported: Callable[..., Run], layout: Callable[..., str], change: str
+) -> None:
+    """Both lines are named, also where the second has another latency."""
+    lines = layout(evaluate(story_of())).splitlines()
+    again = lines[3].replace("400.", "1200.") if change else lines[3]
+
+    with pytest.raises(InputError, match=r"report\.csv:6: a second row of the same request .*report\.csv:4"):
+        imported(*lines[:5], again, *lines[5:])
+
+
+def test_a_result_that_stands_twice_in_json_is_an_error(
+    story_of: BuildRun, imported: Callable[..., Run]
+) -> None:
+    """The results are named by their index."""
+    content = json.loads(json_render.llm_bench_json(evaluate(story_of())))
+    content["perfdata"]["results"].append(content["perfdata"]["results"][3])
+
+    with pytest.raises(InputError, match=r"result \d+: a second row of the same request .*result 3"):
+        imported(json.dumps(content), name="report.json")

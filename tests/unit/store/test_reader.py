@@ -278,3 +278,53 @@ def test_no_content_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, 
     path.write_bytes(encode(_header()) + content)
     with contextlib.suppress(InputError):
         read_run(path)
+
+
+def test_a_request_that_stands_twice_is_an_error(tmp_path: Path) -> None:
+    """The line is named; with --salvage the first counts and the second is reported."""
+    lines = _write(tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)
+    path = tmp_path / "b.jsonl"
+    path.write_bytes(b"".join([*lines[:4], lines[3], *lines[4:]]))
+
+    with pytest.raises(
+        InputError, match=r"b\.jsonl:5: .*second measurement of launch 0, iteration 1, prompt 0"
+    ):
+        read_run(path)
+    run, warnings = read_with_warnings(path, salvage=True)
+    assert read_run(tmp_path / "a.jsonl").launches == run.launches
+    assert 1 == len(warnings)
+
+
+@pytest.mark.parametrize("index", [1, 4])
+def test_a_launch_that_begins_or_ends_twice_is_an_error(tmp_path: Path, index: int) -> None:
+    """Both lines of a launch stand once."""
+    lines = _write(tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)
+    path = tmp_path / "b.jsonl"
+    path.write_bytes(b"".join([*lines[: index + 1], *lines[index:]]))
+
+    with pytest.raises(InputError, match=rf"b\.jsonl:{index + 2}: .*launch 0 (started|ended) before"):
+        read_run(path)
+
+
+def test_two_runs_in_a_file_are_never_mixed(tmp_path: Path) -> None:
+    """An error that names the second header; --salvage reads the first run, and reports that it stops there."""
+    one = _write(tmp_path / "a.jsonl", launches=2)
+    path = tmp_path / "b.jsonl"
+    path.write_bytes(one.read_bytes() + _write(tmp_path / "c.jsonl", launches=3).read_bytes())
+
+    with pytest.raises(InputError, match="a second header") as caught:
+        read_run(path)
+    assert "split it" in str(caught.value.hint)
+    run, warnings = read_with_warnings(path, salvage=True)
+    assert read_run(one) == run
+    assert "only the first was read" in warnings[0]
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    """An editor may put one before the first line."""
+    one = _write(tmp_path / "a.jsonl")
+    path = tmp_path / "b.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + one.read_bytes())
+
+    assert read_run(one) == read_run(path)
+    assert is_run_file(path)

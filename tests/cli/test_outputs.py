@@ -1,0 +1,161 @@
+"""Outputs never cost data, and a full or closed standard output has the same exit codes everywhere."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
+SCRIPTED = (
+    "--engine",
+    "scripted",
+    "-m",
+    "first=20ms,next=10ms,noise=1%",
+    "-p",
+    "x",
+    "-ic",
+    "4",
+    "-n",
+    "2",
+    "--quiet",
+)
+
+
+@pytest.fixture
+def reports(llmbench: Run, tmp_path: Path) -> Path:
+    """A folder with runs b and c, and links to b."""
+    for seed, name in ((1, "b"), (2, "c")):
+        assert llmbench("run", *SCRIPTED, "--launches", "2", "-s", str(seed), "--name", name).returncode == 0
+    (tmp_path / "soft.csv").symlink_to(tmp_path / "reports" / "b.jsonl")
+    (tmp_path / "hard.csv").hardlink_to(tmp_path / "reports" / "b.jsonl")
+    return tmp_path / "reports"
+
+
+B, C = "reports/b.jsonl", "reports/c.jsonl"
+COMPARE = ("report", "compare", B, C)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", *SCRIPTED, "--name", "n", "-r"),
+        ("run", *SCRIPTED, "--name", "n", "-rj"),
+        ("report", "csv", C, "-o"),
+        ("report", "csv", C, "--summary", "-o"),
+        ("report", "json", C, "-o"),
+        ("report", "html", C, "-o"),
+        *((*COMPARE, form) for form in ("--md", "--html", "--junit", "--json", "--csv")),
+        ("report", "history", "--csv"),
+        ("report", "history", "--html"),
+        ("ab", *SCRIPTED, "--blocks", "2", "--name", "n", "--md"),
+    ],
+    ids=" ".join,
+)
+def test_no_output_replaces_a_run_file(reports: Path, llmbench: Run, command: tuple[str, ...]) -> None:
+    """Exit 2 before anything is measured, whichever way leads to the run file, which stays as it was."""
+    before = (reports / "b.jsonl").read_bytes()
+    for target in (B, "reports/../reports/b.jsonl", "soft.csv", "hard.csv"):
+        done = llmbench(*command, target)
+
+        assert 2 == done.returncode, done.stdout
+        assert "would replace a run file" in done.stderr or "a file that this command reads" in done.stderr
+    assert before == (reports / "b.jsonl").read_bytes()
+    assert {"b.jsonl", "c.jsonl"} == {path.name for path in reports.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", *SCRIPTED, "-r", "x.csv", "-rj", "x.csv"),
+        ("run", *SCRIPTED, "-r", "x.csv", "-rj", "./x.csv"),
+        ("run", *SCRIPTED, "-r", "reports/mine.jsonl", "--name", "mine"),
+        (*COMPARE, "--md", "x", "--junit", "x"),
+        (*COMPARE, "--csv", "-", "--json", "/dev/stdout"),
+        ("report", "history", "--csv", "x", "--html", "x"),
+    ],
+    ids=" ".join,
+)
+def test_two_outputs_never_share_a_file(reports: Path, llmbench: Run, arguments: tuple[str, ...]) -> None:
+    """Exit 2, and nothing is written."""
+    done = llmbench(*arguments)
+
+    assert 2 == done.returncode, done.stdout
+    assert {"b.jsonl", "c.jsonl"} == {path.name for path in reports.iterdir()}
+    assert not (reports.parent / "x").exists()
+
+
+def test_an_input_is_not_replaced(reports: Path, llmbench: Run) -> None:
+    """A CSV that is read is no place for the one that is written."""
+    llmbench("report", "csv", B, "-o", "b.csv")
+    before = (reports.parent / "b.csv").read_text()
+    done = llmbench("report", "csv", "b.csv", "--summary", "-o", "b.csv")
+
+    assert 2 == done.returncode
+    assert before == (reports.parent / "b.csv").read_text()
+
+
+def test_devices_and_new_files_are_written(reports: Path, llmbench: Run) -> None:
+    """The null device may be named twice; an old report is replaced."""
+    assert 0 == llmbench(*COMPARE, "--md", "/dev/null", "--json", "/dev/null").returncode
+    for _ in range(2):
+        assert 0 == llmbench(*COMPARE, "--md", "new.md", "--csv", "new.csv").returncode
+    assert (reports.parent / "new.md").read_text().startswith("### llmbench")
+
+
+@pytest.mark.parametrize("target", ["-", "/dev/stdout"])
+def test_standard_output_holds_the_file_alone(reports: Path, llmbench: Run, target: str) -> None:
+    """No table stands before or after what was asked for."""
+    assert llmbench(*COMPARE, "--md", target).stdout.startswith("### llmbench")
+    assert llmbench(*COMPARE, "--csv", target).stdout.startswith("base,")
+    assert not (reports.parent / "-").exists()
+
+
+READERS = [
+    ("show", B),
+    ("show", B, "--plot"),
+    ("csv", B),
+    ("csv", B, "--summary"),
+    ("json", B),
+    ("html", B, "-o", "-"),
+    ("compare", B, C),
+    ("compare", B, C, "--md", "-"),
+    ("history",),
+]
+
+
+def _process(folder: Path, *arguments: str, out: object) -> int:
+    return subprocess.run(
+        [sys.executable, "-m", "llmbench", "report", *arguments],
+        cwd=folder,
+        stdout=out,  # type: ignore[call-overload]
+        stderr=subprocess.DEVNULL,
+        check=False,
+    ).returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", READERS, ids=" ".join)
+def test_a_full_output_is_6_and_a_closed_one_0(reports: Path, arguments: tuple[str, ...]) -> None:
+    """Every report, on a full disk and into a pipe whose reader has left, as ``| head`` does."""
+    with Path("/dev/full").open("w") as full:
+        assert 6 == _process(reports.parent, *arguments, out=full)
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        assert 0 == _process(reports.parent, *arguments, out=write)
+    finally:
+        os.close(write)
+
+
+@pytest.mark.slow
+def test_a_redirected_standard_output_stays_a_file(reports: Path) -> None:
+    """``--md /dev/stdout > x`` fills x, and the device is still a link."""
+    with (reports.parent / "x").open("w") as file:
+        assert 0 == _process(reports.parent, "compare", B, C, "--md", "/dev/stdout", out=file)
+
+    assert (reports.parent / "x").read_text().startswith("### llmbench")
+    assert Path("/dev/stdout").is_symlink()
