@@ -1,10 +1,14 @@
 """Configuration of the documentation site: ``make docs`` builds it into build/docs."""
 
 import re
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
 from llmbench import __version__
+
+_ROOT = Path(__file__).parents[1]
+_INCLUDE = re.compile(r"```\{include\} \.\./(\w+\.md)\n```")
 
 project = "llmbench"
 author = "the llmbench authors"
@@ -13,7 +17,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 
 # Every heading is an anchor, so that a link to one that is gone fails the build.
 myst_heading_anchors = 4
-suppress_warnings = ["myst.header"]  # the README starts with its own title inside the front page
 
 # A bare name in backticks is code, in docstrings as in Markdown; blocks without a language are terminal output.
 default_role = "code"
@@ -37,11 +40,13 @@ html_show_copyright = False
 html_copy_source = False
 
 
-def _link_root_pages(_app: Sphinx, _name: str, source: list[str]) -> None:
-    """Point links to pages at the repository's root, as ``../SECURITY.md``, to their copies in the site."""
-    source[0] = re.sub(r"\]\(\.\./([A-Z]+)\.md", lambda found: f"]({found[1].lower()}.md", source[0])
+def _include_root_pages(_app: Sphinx, _name: str, source: list[str]) -> None:
+    """Put pages of the repository's root, as ``../README.md``, into the site, and point links to their copies."""
+    text = _INCLUDE.sub(lambda found: (_ROOT / found[1]).read_text(encoding="utf-8"), source[0])
+    text = re.sub(r"\]\((?:\.\./)?([A-Z]+)\.md", lambda found: f"]({found[1].lower()}.md", text)
+    source[0] = text.replace("](docs/", "](")
 
 
 def setup(app: Sphinx) -> None:
-    """Register the rewriting of links, which on a repository's own pages lead out of docs/."""
-    app.connect("source-read", _link_root_pages)
+    """Register the inclusion of pages whose links, in the repository, lead out of docs/."""
+    app.connect("source-read", _include_root_pages)
