@@ -16,6 +16,7 @@ from llmbench.convert.request import ConvertRequest, check_format, recipe_of
 from llmbench.errors import InputError, LaunchError
 from llmbench.files.cache import file_sha256
 from llmbench.models import hub, locate, sources
+from llmbench.models.context import context_of_config
 from llmbench.models.gguf import read_gguf_header
 from llmbench.models.hub import HubModel
 from llmbench.models.manifest import MANIFEST_SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
@@ -102,7 +103,7 @@ def _convert_folder(
                 reading = _read_source(source, recipe, partial, report)
             findings = _compare(reading, recipe, partial, report).with_warnings(examined.warnings)
             timings = Timings(export_s=export_s, verify_s=time.perf_counter() - start)
-            context = locate.context_of_config(partial / "config.json")
+            context = context_of_config(source.path / "config.json")  # an exporter adds defaults to its own
             manifest = _manifest(source, recipe, context_tokens=context, findings=findings, timings=timings)
             yield _finish(partial, target, manifest, report)
 
@@ -190,7 +191,7 @@ def _fetch_ir(request: ConvertRequest, model: HubModel, report: ProgressCallback
         hub.download(model, target=partial, report=report)
         _check_whole(partial)
         findings, verify_s = _check_alone(partial, _SOURCE_IS_AWAY, has_template=False, report=report)
-        context = locate.context_of_config(partial / "config.json")
+        context = context_of_config(partial / "config.json")
         timings = Timings(verify_s=verify_s)
         manifest = _manifest(model, recipe, context_tokens=context, findings=findings, timings=timings)
         return _finish(partial, target, manifest, report)

@@ -6,6 +6,7 @@ looked up (an embedding, a cut of a mask) a step takes a row, and a size that is
 """
 
 import contextlib
+import dataclasses
 import graphlib
 import math
 from collections.abc import Iterable, Iterator
@@ -39,11 +40,14 @@ class Network:
     """What a decode step reads: *weight_bytes* as they are stored, once a step whatever the batch.
 
     *kv_values* is how many numbers a token of context adds to the keys and values of all layers. ``None`` is what the
-    network does not tell.
+    network does not tell. *inputs* are the names of its inputs, empty where it could not be read.
     """
 
-    weight_bytes: int | None
-    kv_values: int | None
+    weight_bytes: int | None = None
+    kv_values: int | None = None
+    inputs: tuple[str, ...] = ()
+    has_logits: bool = False
+    has_state: bool = False
 
 
 def read_constants(path: Path) -> tuple[Constant, ...]:
@@ -59,16 +63,23 @@ def read_ir_xml(path: Path) -> Network:
     parsed = _Parsed()
     try:
         if path.stat().st_size > _CAP_BYTES:
-            return Network(weight_bytes=None, kv_values=None)
+            return Network()
         parsed.parse(path.read_bytes())
-        if parsed.has_bodies:
-            return Network(weight_bytes=None, kv_values=None)
         layers = parsed.layers
-        return Network(
-            weight_bytes=_sane(_weight_bytes(layers)), kv_values=_sane(_kv_values(layers.values()))
+        known = Network(
+            inputs=tuple(
+                name for each in layers.values() if each.kind == "Parameter" for name in each.names if name
+            ),
+            has_logits=any("logits" in layer.names for layer in layers.values()),
+            has_state=any(layer.kind == "ReadValue" for layer in layers.values()),
+        )
+        if parsed.has_bodies:
+            return known
+        return dataclasses.replace(
+            known, weight_bytes=_sane(_weight_bytes(layers)), kv_values=_sane(_kv_values(layers.values()))
         )
     except (OSError, expat.ExpatError, KeyError, ValueError):
-        return Network(weight_bytes=None, kv_values=None)
+        return Network()
 
 
 @dataclass(slots=True)
@@ -80,6 +91,7 @@ class _Layer:
     sources: dict[str, str] = field(default_factory=dict)
     constant: Constant | None = None
     shape: str | None = None
+    names: list[str] = field(default_factory=list)
 
 
 class _Parsed:
@@ -99,13 +111,16 @@ class _Parsed:
 
     def _begin(self, element: str, values: dict[str, str]) -> None:
         if element == "layer":
-            self._last = _Layer(kind=values["type"], name=values.get("name", ""))
+            names = values.get("output_names", "").split(",")
+            self._last = _Layer(kind=values["type"], name=values.get("name", ""), names=names)
             self.layers[values["id"]] = self._last
         elif element == "data" and {"offset", "size"} <= values.keys():
             self._last.constant = _constant(self._last.name, values)
             self.constants.append(self._last.constant)
         elif element == "data":
             self._last.shape = values.get("variable_shape")
+        elif element == "port":
+            self._last.names += values.get("names", "").split(",")
         elif element == "edge":
             self.layers[values["to-layer"]].sources[values["to-port"]] = values["from-layer"]
         elif element.endswith("body"):

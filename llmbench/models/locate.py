@@ -1,6 +1,5 @@
 """A model on disk: found, checked file by file against its manifest, and described. No engine is needed."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from typing import Literal
 from llmbench.errors import InputError
 from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.models import ir_xml
+from llmbench.models.context import context_of_config
 from llmbench.models.gguf import is_gguf, read_gguf_header
 from llmbench.models.integrity import MODEL_XML, PARTS, gguf_faults, ir_faults
+from llmbench.models.ir_task import check_language_model, check_other_task, is_other_task
 from llmbench.models.manifest import Manifest, read_manifest
 from llmbench.schema.config import weight_format_of
 from llmbench.schema.run import Provenance
@@ -22,7 +23,7 @@ __all__ = [
     "PARTS",
     "Model",
     "check_model_files",
-    "context_of_config",
+    "check_task",
     "format_of",
     "locate",
     "provenance",
@@ -33,14 +34,6 @@ PARTIAL_SUFFIX = ".partial"
 
 _SEARCH_DEPTH = 6
 _LISTED = 8
-_CONTEXT_KEYS = (
-    "max_position_embeddings",
-    "n_positions",
-    "n_ctx",
-    "max_seq_len",
-    "max_sequence_length",
-    "seq_length",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +73,7 @@ def locate(path: str | os.PathLike[str], *, weight_format: str | None = None) ->
         )
     if any(part.endswith(PARTIAL_SUFFIX) for part in location.resolve().parts):
         raise InputError(f"{location} is a conversion that was cut short", hint=_PARTIAL_REMEDY)
+    check_other_task(location)
     folders = [location] if _holds_parts(location) else _irs_below(location)
     if weight_format is not None:
         folders = _of_format(weight_format, folders, location)
@@ -106,6 +100,13 @@ def check_model_files(model: Model) -> None:
             f"{model.path} is not a whole model: {'; '.join(faults)}",
             hint="fetch the file again" if model.kind == "gguf" else _CONVERT_AGAIN,
         )
+
+
+def check_task(model: Model, *, needs_state: bool) -> None:
+    """Raise an ``InputError`` unless a model generates text, with a KV cache of its own where that is needed."""
+    if model.kind == "ir":
+        network = ir_xml.read_ir_xml(model.path / MODEL_XML)
+        check_language_model(model.path, network, needs_state=needs_state)
 
 
 def verify(model: Model) -> None:
@@ -187,7 +188,7 @@ def _irs_below(parent: Path) -> list[Path]:
     for folder in _folders_below(parent):
         if folder.name.endswith(PARTIAL_SUFFIX):
             partial.append(folder)
-        elif (folder / MODEL_XML).exists():
+        elif (folder / MODEL_XML).exists() and not is_other_task(folder):
             found.append(folder)
     if found:
         return found
@@ -195,6 +196,8 @@ def _irs_below(parent: Path) -> list[Path]:
         raise InputError(
             f"{parent} holds only a conversion that was cut short: {partial[0]}", hint=_PARTIAL_REMEDY
         )
+    for folder in _folders_below(parent):
+        check_other_task(folder)
     raise InputError(f"{parent} holds no model: there is no {MODEL_XML} in it or below", hint=_remedy(parent))
 
 
@@ -248,15 +251,3 @@ def _remedy(folder: Path) -> str:
     if (folder / "config.json").exists():
         return f"convert it first: llmbench convert --model-id {folder} --output-dir OUT"
     return "make one with: llmbench convert --model-id ID --output-dir OUT"
-
-
-def context_of_config(path: Path) -> int | None:
-    """The longest context that ``config.json`` tells, of a nested text model too; ``None`` if it does not."""
-    try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    nested = config.get("text_config") if isinstance(config, dict) else None
-    sections = [section for section in (config, nested) if isinstance(section, dict)]
-    values = (section.get(key) for section in sections for key in _CONTEXT_KEYS)
-    return next((value for value in values if isinstance(value, int) and value > 0), None)

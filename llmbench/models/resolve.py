@@ -7,6 +7,7 @@ from pathlib import Path
 from llmbench.errors import InputError
 from llmbench.files.cache import file_sha256
 from llmbench.models import locate, nan_check, sources
+from llmbench.models.context import context_of_config
 from llmbench.models.quantization import check_readable
 from llmbench.schema.config import RunConfig, weight_format_of
 from llmbench.schema.engines import ENGINES, ModelKind
@@ -52,6 +53,7 @@ def find_subject(
         return _published(Path(model).expanduser())
     found = locate.locate(model, weight_format=weight_format)
     locate.check_model_files(found)
+    locate.check_task(found, needs_state=info.needs_state)
     if is_verified:
         locate.verify(found)
     if found.kind == "gguf" and ModelKind.GGUF not in info.models:
@@ -104,7 +106,7 @@ def _published(folder: Path) -> Subject:
         source_id=source.id,
         revision=source.revision,
         content_sha256=source.revision,
-        context_tokens=locate.context_of_config(folder / "config.json"),
+        context_tokens=context_of_config(folder / "config.json"),
         stamp=_stamp(folder),
     )
     return Subject(path=str(folder), provenance=origin, context_tokens=origin.context_tokens)
@@ -121,9 +123,10 @@ def _stamp(model: Path) -> str:
 def check_lengths(config: RunConfig, context_tokens: int | None) -> None:
     """Refuse, before loading, a synthetic input that the model's context does not hold."""
     longest = max((prompt.tokens or 0) for prompt in config.prompts)
-    if context_tokens is not None and longest + config.output_tokens > context_tokens:
+    needed = longest + config.output_tokens
+    if context_tokens is not None and needed > context_tokens and not config.ignores_context_limit:
         raise InputError(
-            f"{longest} input + {config.output_tokens} output tokens make {longest + config.output_tokens}; "
+            f"{longest} input + {config.output_tokens} output tokens make {needed}; "
             f"the model's context holds {context_tokens}",
-            hint="ask for fewer --input-tokens or a smaller -ic",
+            hint="use fewer --input-tokens or a smaller -ic, or go beyond it with --ignore-context-limit",
         )

@@ -12,6 +12,7 @@ from llmbench.errors import InputError, MachineError
 from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.models.gguf import is_gguf
 from llmbench.models.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
+from llmbench.models.ir_task import check_other_task
 from llmbench.models.ir_xml import read_constants
 from llmbench.models.locate import MODEL_XML
 from llmbench.models.manifest import ModelSource
@@ -87,6 +88,7 @@ def inspect_folder(
     """The Hugging Face model in *folder*; an ``InputError`` names everything that keeps it from loading."""
     if (folder / MODEL_XML).exists():
         raise InputError(f"{folder} is an IR already", hint=f"run it as it is: llmbench run -m {folder}")
+    check_other_task(folder)
     config = _check_code(folder, trusts_remote_code=trusts_remote_code)
     if not any(next(folder.glob(pattern), None) for pattern in _VOCABULARIES):
         raise InputError(

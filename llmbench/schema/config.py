@@ -146,6 +146,7 @@ class RunConfig:
     interleave: tuple[int, ...] = ()
     foreign_cpu_limit: float = FOREIGN_CPU_LIMIT
     is_verified: bool = True
+    ignores_context_limit: bool = False
     is_subsequent: bool = False
     interpreter: str | None = None
 

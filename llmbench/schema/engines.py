@@ -55,6 +55,7 @@ class EngineInfo:
     default one first; an engine with several kinds is chosen with ``--attention`` too. *packages* must be installed,
     and their versions are recorded. *fixed_weights* says why an engine without IRs has no weight format to choose. A
     *simulated* engine has a clock of its own and neither a model nor a machine: nothing is verified, placed or pinned.
+    With *needs_state* it runs only IRs that keep their KV cache as a state.
     """
 
     title: str
@@ -66,6 +67,7 @@ class EngineInfo:
     framework: str = "ov"
     fixed_weights: str | None = None
     is_simulated: bool = False
+    needs_state: bool = False
 
     @property
     def default_attention(self) -> str:
@@ -98,6 +100,7 @@ ENGINES: dict[str, EngineInfo] = {
         models=frozenset({ModelKind.IR, ModelKind.GGUF}),
         capabilities={"pa": frozenset(Capability) - {Capability.COMPILING}, "sdpa": _GENAI_SDPA},
         packages=("openvino", "openvino-genai"),
+        needs_state=True,
     ),
     "core": EngineInfo(
         title="the core engine",
@@ -105,6 +108,7 @@ ENGINES: dict[str, EngineInfo] = {
         models=frozenset({ModelKind.IR}),
         capabilities={"sdpa": frozenset({Capability.BATCH, Capability.EARLY_END})},
         packages=("openvino", "openvino-genai", "openvino-tokenizers"),
+        needs_state=True,
     ),
     "optimum": EngineInfo(
         title="the optimum engine",

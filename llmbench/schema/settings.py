@@ -450,6 +450,13 @@ SETTINGS = (
         group=Group.MODEL,
     ),
     Setting(
+        "--ignore-context-limit",
+        "ignores_context_limit",
+        ValueKind.FLAG,
+        "Measure beyond the model's context length (noted in the report).",
+        group=Group.MODEL,
+    ),
+    Setting(
         "--python",
         "interpreter",
         ValueKind.TEXT,

@@ -185,11 +185,12 @@ class TextWorkload:
         inputs = Inputs(config, session)
         longest = max(inputs.lengths)
         needed = longest + config.output_tokens
-        if launch.context_tokens is not None and needed > launch.context_tokens:
+        limit = None if config.ignores_context_limit else launch.context_tokens
+        if limit is not None and needed > limit:
             raise InputError(
                 f"{longest} input + {config.output_tokens} output tokens make {needed}; "
-                f"the model's context holds {launch.context_tokens}",
-                hint="take a shorter prompt or a smaller -ic",
+                f"the model's context holds {limit}",
+                hint="use a shorter prompt or a smaller -ic, or go beyond it with --ignore-context-limit",
             )
         return OpenText(config, session, launch, inputs)
 

@@ -1,0 +1,66 @@
+"""How many tokens a model's context holds, by its ``config.json``, extended contexts (RoPE scaling) included.
+
+Sources: ``modeling_rope_utils.py`` of transformers 5.5 (what each key means), and the configurations of published
+models: Qwen 2.5 and DeepSeek V3 (YaRN), Llama 3.2, Phi 3 (LongRoPE), Gemma 3 (linear).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+_LENGTHS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_seq_len",
+    "max_sequence_length",
+    "seq_length",
+)
+_ORIGINAL = "original_max_position_embeddings"
+_STRETCHED = frozenset({"yarn", "linear", "dynamic", "ntk"})
+"""Kinds of scaling whose factor stretches the context; with others (llama3, longrope) the length includes it."""
+
+_ALREADY_STRETCHED = ("gemma3",)
+"""Architectures with a linear factor whose stated length includes it."""
+
+
+def context_of_config(path: Path) -> int | None:
+    """Return the longest context that a ``config.json`` reports, of a nested text model too; ``None``: it does not."""
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    nested = config.get("text_config") if isinstance(config, dict) else None
+    sections = [section for section in (config, nested) if isinstance(section, dict)]
+    return next((length for section in sections if (length := _context(section)) is not None), None)
+
+
+def _context(section: Mapping[str, Any]) -> int | None:
+    stated = next((length for key in _LENGTHS if (length := _count(section.get(key)))), None)
+    if stated is None or str(section.get("model_type", "")).startswith(_ALREADY_STRETCHED):
+        return stated
+    return max([stated, *(_stretched(section, stated, scaling) for scaling in _scalings(section))])
+
+
+def _stretched(section: Mapping[str, Any], stated: int, scaling: Mapping[str, Any]) -> int:
+    """Return the length that one scaling stretches the original one to; 0 where it stretches none."""
+    kind = scaling.get("rope_type", scaling.get("type"))
+    factor = scaling.get("factor")
+    if kind not in _STRETCHED or not isinstance(factor, int | float) or not 1 <= factor < 1e6:
+        return 0
+    original = _count(scaling.get(_ORIGINAL)) or _count(section.get(_ORIGINAL)) or stated
+    return int(original * factor)
+
+
+def _scalings(section: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the RoPE scalings of a section: one, or one for each kind of layer."""
+    for key in ("rope_scaling", "rope_parameters"):
+        found = section.get(key)
+        if isinstance(found, dict):
+            yield found
+            yield from (each for each in found.values() if isinstance(each, dict))
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

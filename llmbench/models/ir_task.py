@@ -1,0 +1,121 @@
+"""What an IR is for, by its files and its network: a language model that keeps its KV cache, or something else.
+
+File names are those of optimum-intel 2.1; pipelines are those of OpenVINO GenAI 2026.4.
+"""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmbench.errors import InputError
+from llmbench.files.strict_json import read_json_file
+from llmbench.models.integrity import MODEL_XML
+from llmbench.models.ir_xml import Network
+
+_CONFIG_CAP_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A task that is not text generation: its name on the hub, and what runs it."""
+
+    title: str
+    runs: str
+
+
+_VISION = _Task("image-text-to-text", "openvino_genai.VLMPipeline")
+_WHISPER = _Task("automatic-speech-recognition", "openvino_genai.WhisperPipeline")
+_SEQ2SEQ = _Task("text2text-generation", "optimum.intel.OVModelForSeq2SeqLM")
+_DIFFUSION = _Task("text-to-image", "openvino_genai.Text2ImagePipeline")
+_SPEECH = _Task("text-to-audio", "openvino_genai.Text2SpeechPipeline")
+_EMBEDDING = _Task("feature-extraction", "openvino_genai.TextEmbeddingPipeline")
+_RERANK = _Task("text-classification", "openvino_genai.TextRerankPipeline")
+_MASKED = _Task("fill-mask", "optimum.intel.OVModelForMaskedLM")
+
+_BY_FILE = {
+    "openvino_language_model.xml": _VISION,
+    "openvino_vision_embeddings_model.xml": _VISION,
+    "openvino_thinker_language_model.xml": _VISION,
+    "model_index.json": _DIFFUSION,
+    "unet/openvino_model.xml": _DIFFUSION,
+    "transformer/openvino_model.xml": _DIFFUSION,
+    "vae_decoder/openvino_model.xml": _DIFFUSION,
+    "openvino_vocoder.xml": _SPEECH,
+    "openvino_postnet.xml": _SPEECH,
+}
+"""Files that only one task has; the first that is there decides."""
+
+_BY_ARCHITECTURE = {
+    "ForSequenceClassification": _RERANK,
+    "ForMaskedLM": _MASKED,
+    "ForTokenClassification": _Task("token-classification", "optimum.intel.OVModelForTokenClassification"),
+    "ForQuestionAnswering": _Task("question-answering", "optimum.intel.OVModelForQuestionAnswering"),
+    "ForImageClassification": _Task("image-classification", "optimum.intel.OVModelForImageClassification"),
+    "ForAudioClassification": _Task("audio-classification", "optimum.intel.OVModelForAudioClassification"),
+    "ForCTC": _Task("automatic-speech-recognition", "optimum.intel.OVModelForCTC"),
+}
+"""Ends of a class name in config.json."""
+
+
+def check_other_task(folder: Path) -> None:
+    """Raise an ``InputError`` that names the task of an IR which is not a language model by itself."""
+    task = _other_task(folder)
+    if task is not None:
+        raise _refusal(folder, task)
+
+
+def is_other_task(folder: Path) -> bool:
+    """Return whether *folder* holds an IR that is not a language model by itself, or a part of one."""
+    return any(_other_task(place) is not None for place in (folder, folder.parent))
+
+
+def _other_task(folder: Path) -> _Task | None:
+    task = next((task for name, task in _BY_FILE.items() if (folder / name).exists()), None)
+    if task is None and (folder / "openvino_encoder_model.xml").exists():
+        return _WHISPER if "whisper" in _config(folder, "model_type") else _SEQ2SEQ
+    return task
+
+
+def check_language_model(folder: Path, network: Network, *, needs_state: bool) -> None:
+    """Raise an ``InputError`` unless the *network* in *folder* generates text, with a KV cache where it is needed.
+
+    A network that could not be read is left to the engine.
+    """
+    if not network.inputs:
+        return
+    if not network.has_logits:
+        raise _refusal(folder, _by_architecture(folder) or _EMBEDDING)
+    if not needs_state or network.has_state:
+        return
+    task = _by_architecture(folder)
+    if task is not None:
+        raise _refusal(folder, task)
+    has_past = any(name.startswith("past_key_values") for name in network.inputs)
+    how = "with --disable-stateful" if has_past else "with --task text-generation"
+    raise InputError(
+        f"{folder / MODEL_XML} has no state (no beam_idx, no KV cache of its own): it was exported {how}",
+        hint="convert the Hugging Face model again: llmbench convert --model-id ID --output-dir OUT "
+        "(or: optimum-cli export openvino --model ID --task text-generation-with-past OUT)",
+    )
+
+
+def _refusal(folder: Path, task: _Task) -> InputError:
+    return InputError(
+        f"{folder} holds a model for {task.title}; llmbench run measures text generation",
+        hint=f"run it with {task.runs}({shlex.quote(str(folder))}, ...), or give a language model",
+    )
+
+
+def _by_architecture(folder: Path) -> _Task | None:
+    name = _config(folder, "architectures")
+    return next((task for end, task in _BY_ARCHITECTURE.items() if name.endswith(end)), None)
+
+
+def _config(folder: Path, key: str) -> str:
+    """Return a value of config.json, the first of a list; empty where there is none."""
+    try:
+        config = read_json_file(folder / "config.json", most_bytes=_CONFIG_CAP_BYTES)
+    except (OSError, ValueError):
+        return ""
+    value = config.get(key) if isinstance(config, dict) else None
+    return str(value[0] if isinstance(value, list) and value else value or "")

@@ -1,0 +1,110 @@
+"""IRs that are no language model with a KV cache of its own: named as what they are, with what runs them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmbench.errors import InputError
+from llmbench.models import locate, sources
+from llmbench.models.resolve import find_subject
+
+SMALL = (
+    '<net><layer id="0" type="Const"><data element_type="f32" shape="1" offset="0" size="4"/></layer></net>'
+)
+ENDS = {"beam_idx": '<layer id="9" type="ReadValue"><data variable_id="k"/></layer>'}
+
+
+def _network(inputs: tuple[str, ...], output: str) -> str:
+    """An IR with these inputs and one output; a beam_idx stands for a state."""
+    layers = "".join(
+        f'<layer id="{i}" name="{name}" type="Parameter"><output><port id="0" names="{name}"/></output></layer>'
+        for i, name in enumerate(inputs)
+    )
+    state = ENDS["beam_idx"] if "beam_idx" in inputs else ""
+    result = f'<layer id="8" type="Result" output_names="{output}"><input><port id="0"/></input></layer>'
+    return f'<net name="m"><layers>{layers}{state}{result}</layers></net>'
+
+
+def _ir(folder: Path, network: str, architecture: str = "LlamaForCausalLM") -> Path:
+    """A whole IR folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("openvino_tokenizer", "openvino_detokenizer"):
+        (folder / f"{part}.xml").write_text(SMALL)
+        (folder / f"{part}.bin").write_bytes(bytes(4))
+    (folder / "openvino_model.xml").write_text(network)
+    (folder / "openvino_model.bin").write_bytes(bytes(4))
+    (folder / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    return folder
+
+
+IDS, MASK, BEAM = "input_ids", "attention_mask", "beam_idx"
+PAST = ("past_key_values.0.key", "past_key_values.0.value")
+NETWORKS = [
+    ((IDS, MASK), "logits", "LlamaForCausalLM", "exported with --task text-generation"),
+    ((IDS, MASK, *PAST), "logits", "LlamaForCausalLM", "exported with --disable-stateful"),
+    ((IDS, MASK), "last_hidden_state", "BertModel", "for feature-extraction"),
+    ((IDS, MASK), "logits", "BertForSequenceClassification", "for text-classification"),
+    ((IDS, MASK), "logits", "BertForMaskedLM", "for fill-mask"),
+    (("pixel_values",), "logits", "ViTForImageClassification", "for image-classification"),
+]
+
+
+@pytest.mark.parametrize("engine", ["genai", "core"])
+@pytest.mark.parametrize(("inputs", "output", "architecture", "expected"), NETWORKS)
+def test_a_network_that_cannot_generate_is_refused_before_loading(
+    *, inputs: tuple[str, ...], output: str, architecture: str, expected: str, engine: str, tmp_path: Path
+) -> None:
+    """Its .xml tells, and the remedy is named; no engine is imported."""
+    folder = _ir(tmp_path / "a model", _network(inputs, output), architecture)
+
+    with pytest.raises(InputError, match=expected) as caught:
+        find_subject(str(folder), engine=engine)
+
+    assert any(word in str(caught.value.hint) for word in ("text-generation-with-past", "'"))
+
+
+def test_a_network_with_a_state_passes(tmp_path: Path) -> None:
+    """As optimum-intel exports a language model; Mamba has no beam_idx, but a state."""
+    found = find_subject(str(_ir(tmp_path, _network((IDS, MASK, BEAM), "logits"))), engine="genai")
+
+    assert str(tmp_path) == found.path
+
+
+def test_optimum_needs_no_state(tmp_path: Path) -> None:
+    """It feeds the past back itself."""
+    find_subject(str(_ir(tmp_path, _network((IDS, MASK, *PAST), "logits"))), engine="optimum")
+
+
+FILES = [
+    (("openvino_language_model.xml",), "image-text-to-text", "VLMPipeline"),
+    (("openvino_language_model.xml", "openvino_model.xml"), "image-text-to-text", "VLMPipeline"),
+    (("openvino_encoder_model.xml", "whisper"), "automatic-speech-recognition", "WhisperPipeline"),
+    (("openvino_encoder_model.xml", "t5"), "text2text-generation", "OVModelForSeq2SeqLM"),
+    (("model_index.json",), "text-to-image", "Text2ImagePipeline"),
+    (("unet/openvino_model.xml",), "text-to-image", "Text2ImagePipeline"),
+    (("openvino_vocoder.xml",), "text-to-audio", "Text2SpeechPipeline"),
+]
+
+
+@pytest.mark.parametrize(("files", "task", "pipeline"), FILES)
+@pytest.mark.parametrize("depth", ["", "below/it"])
+def test_an_ir_of_another_task_is_named(
+    files: tuple[str, ...], task: str, pipeline: str, *, depth: str, tmp_path: Path
+) -> None:
+    """By `run`, also from a folder above, and by `convert`; the remedy can be pasted."""
+    folder = tmp_path / depth
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        if "." in name:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(SMALL)
+        else:
+            (folder / "config.json").write_text(json.dumps({"model_type": name}))
+
+    with pytest.raises(InputError, match=f"a model for {task}") as caught:
+        locate.locate(tmp_path)
+    assert f"{pipeline}(" in str(caught.value.hint)
+    if "openvino_model.xml" not in files:
+        with pytest.raises(InputError, match=f"a model for {task}"):
+            sources.inspect_folder(folder, trusts_remote_code=False)
