@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmbench.engines.scripted import ScriptedEngine
+from llmbench.errors import InputError
 from llmbench.models.context import context_of_config
+from llmbench.models.resolve import check_lengths
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.workloads.base import LaunchContext
+from llmbench.workloads.text import TextWorkload
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
 PUBLISHED: dict[str, tuple[dict[str, Any], int | None]] = {
@@ -111,3 +117,30 @@ def test_no_scaling_makes_the_context_shorter(
 
     assert found is not None
     assert stated <= found
+
+
+@pytest.mark.parametrize(
+    ("tokens", "limit", "ignores", "is_refused"),
+    [(96, 100, False, False), (97, 100, False, True), (97, 100, True, False), (97, None, False, False)],
+)
+def test_a_prompt_beyond_the_context_is_refused_unless_requested(
+    *, tokens: int, limit: int | None, ignores: bool, is_refused: bool
+) -> None:
+    """96 + 4 tokens fill a context of 100; before loading, and again with the texts' own lengths."""
+    prompt = Prompt(set="synthetic", index=0, tokens=tokens)
+    config = RunConfig(
+        model="first=1ms,next=1ms", engine="scripted", prompts=(prompt,), output_tokens=4, ignores_context_limit=ignores
+    )
+    session = ScriptedEngine().open(config)
+    launch = LaunchContext(index=0, beat=lambda _tokens, _at: None, context_tokens=limit)
+
+    for check in (
+        lambda: check_lengths(config, limit),
+        lambda: TextWorkload().open(config, session, launch, {}),
+    ):
+        if is_refused:
+            with pytest.raises(InputError, match="97 input") as caught:
+                check()
+            assert "--ignore-context-limit" in str(caught.value.hint)
+        else:
+            check()
