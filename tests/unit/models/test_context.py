@@ -129,7 +129,11 @@ def test_a_prompt_beyond_the_context_is_refused_unless_requested(
     """96 + 4 tokens fill a context of 100; before loading, and again with the texts' own lengths."""
     prompt = Prompt(set="synthetic", index=0, tokens=tokens)
     config = RunConfig(
-        model="first=1ms,next=1ms", engine="scripted", prompts=(prompt,), output_tokens=4, ignores_context_limit=ignores
+        model="first=1ms,next=1ms",
+        engine="scripted",
+        prompts=(prompt,),
+        output_tokens=4,
+        ignores_context_limit=ignores,
     )
     session = ScriptedEngine().open(config)
     launch = LaunchContext(index=0, beat=lambda _tokens, _at: None, context_tokens=limit)
