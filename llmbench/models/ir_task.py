@@ -66,7 +66,7 @@ def check_other_task(folder: Path) -> None:
 
 def is_other_task(folder: Path) -> bool:
     """Return whether *folder* holds an IR that is not a language model by itself, or a part of one."""
-    return any(_other_task(place) is not None for place in (folder, folder.parent))
+    return any(_other_task(each) is not None for each in (folder, folder.parent))
 
 
 def _other_task(folder: Path) -> _Task | None:
