@@ -1,35 +1,26 @@
-"""A page as values, and the one file it becomes: style and script inlined, nothing asked of a network.
+"""A page as values, and the one file it becomes: style inlined, plots drawn, nothing asked of a network.
 
-Every text is escaped where it enters the page. The script blocks are named by their hashes in the page's own
-Content-Security-Policy, which allows no other script and no request at all.
+Every text is escaped where it enters the page. It has no script, and its own Content-Security-Policy allows neither
+scripts nor requests.
 """
 
-import base64
-import hashlib
-import html
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from llmbench.render.html import svg
+from llmbench.render.html.svg import Figure, Sign
 from llmbench.render.table import Table
 from llmbench.render.text import plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-PlotValue = str | int | float | bool | None | Sequence["PlotValue"] | Mapping[str, "PlotValue"]
-"""What a figure is made of; a string ``var:--name`` is the colour that the style sheet gives that name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sign:
-    """What a colour and a line stand for; *mark* is ``solid``, ``dash``, ``dot``, or ``cross``."""
-
-    name: str
-    colour: str
-    mark: str = "solid"
+_POLICY = (
+    "default-src 'none'; script-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'"
+)
+"""The page's Content-Security-Policy: inline style, images that the page holds itself, no script and no network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +28,6 @@ class Key:
     """What the colours of the plots below stand for."""
 
     entries: tuple[Sign, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A plot: traces and layout as Plotly has them, a title, and a sentence that says how to read it.
-
-    *key* tells what its own colours and lines stand for. One that *is_wide* has a row of its own.
-    """
-
-    title: str
-    caption: str
-    data: Sequence[Mapping[str, PlotValue]]
-    layout: Mapping[str, PlotValue]
-    key: tuple[Sign, ...] = ()
-    is_wide: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,30 +86,22 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as one HTML file."""
-    sections = [section for section in page.sections if section.blocks]
-    figures = [
-        figure
-        for section in sections
-        for block in section.blocks
-        if isinstance(block, Figures)
-        for figure in block.figures
-    ]
-    scripts = [_plotting_library(), _read("page.js")] if figures else []
     template = _environment().get_template("page.html")
     return template.render(
         page=page,
-        sections=sections,
-        style=_read("page.css"),
-        scripts=scripts,
-        policy=_policy(scripts),
-        figures=_as_data([{"data": figure.data, "layout": figure.layout} for figure in figures]),
+        sections=[section for section in page.sections if section.blocks],
+        style=files("llmbench.render.html").joinpath("page.css").read_text(encoding="utf-8"),
+        policy=_POLICY,
+        drawings=_drawings,
         kind=lambda block: type(block).__name__,
     )
 
 
-def column_label(text: str) -> str:
-    """A text from a file as a plot shows it: Plotly reads a few tags in its labels, and none may come from a file."""
-    return html.escape(plain(text), quote=False)
+def _drawings(figure: Figure) -> str:
+    """The plot of a figure; of a wide one a second drawing for narrow windows."""
+    if not figure.is_wide:
+        return svg.draw(figure)
+    return svg.draw(figure, svg.WIDE, ' class="broad"') + svg.draw(figure, svg.NARROW, ' class="narrow"')
 
 
 def _environment() -> "Environment":
@@ -147,34 +115,3 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def _read(name: str) -> str:
-    return files("llmbench.render.html").joinpath(name).read_text(encoding="utf-8")
-
-
-def _plotting_library() -> str:
-    """Plotly's script, which cannot end the element that holds it."""
-    from plotly.offline import get_plotlyjs
-
-    script: str = get_plotlyjs()
-    return script.replace("\r\n", "\n").replace("</script", "<\\/script")
-
-
-def _policy(scripts: Sequence[str]) -> str:
-    """The Content-Security-Policy: these scripts and inline style, images that the page holds itself, no network."""
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-        for script in scripts
-    )
-    allowed = hashes or "'none'"
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _as_data(content: PlotValue) -> str:
-    """JSON that can stand inside an element: no character of it begins a tag. Raises ValueError on NaN, a bug."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

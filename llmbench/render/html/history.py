@@ -1,42 +1,35 @@
 """Runs over time on a page: a plot for each metric of a line, and a table of its runs."""
 
-import math
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from llmbench.analysis import history
 from llmbench.analysis.history import HistoryEntry, HistoryLine, Track
 from llmbench.analysis.metrics import METRICS
 from llmbench.render import views
-from llmbench.render.html.document import (
-    Block,
-    Figure,
-    Figures,
-    Page,
-    PlotValue,
-    Section,
-    Sign,
-    column_label,
-    render,
-)
-from llmbench.render.html.plots import bars, rounded
+from llmbench.render.html.document import Block, Figures, Page, Section, render
 from llmbench.render.html.series import colour, dash
+from llmbench.render.html.svg import Axis, Figure, Line, Marks, Point, Shape, Sign
 from llmbench.render.terminal.history import differing, titles
 from llmbench.render.text import counted, number_text, prompt_name
 
-_TICKS = 4
+_TWO_DAYS_S = 2 * 86_400
 _LEAST_REACH = 8.0
 
 
 def history_page(lines: Sequence[HistoryLine], names: Sequence[str]) -> str:
     """Return the page of runs over time, a section a line."""
+    return render(history_value(lines, names))
+
+
+def history_value(lines: Sequence[HistoryLine], names: Sequence[str]) -> Page:
+    """Return that page as a value."""
     runs = {entry.report.run.id for line in lines for entry in line.entries}
-    return render(
-        Page(
-            title=f"History of {counted(len(runs), 'run')}",
-            lead=("Steps are from the last valid run before: ~ is undecided, an empty one unchanged.",),
-            badges=(),
-            sections=tuple(_sections(lines, names)),
-        )
+    return Page(
+        title=f"History of {counted(len(runs), 'run')}",
+        lead=("Steps are from the last valid run before: ~ is undecided, an empty one unchanged.",),
+        badges=(),
+        sections=tuple(_sections(lines, names)),
     )
 
 
@@ -59,38 +52,40 @@ def _blocks(line: HistoryLine, names: Sequence[str]) -> Iterator[Block]:
 
 def _figure(tracks: Sequence[Track], entries: Sequence[HistoryEntry]) -> Figure:
     """One metric over the runs, a line a prompt, as changes from its oldest run: so prompts of all lengths fit."""
-    traces = [_trace(index, track, entries) for index, track in enumerate(tracks)]
     known = [(point.median / _oldest(track) - 1) * 100 for track in tracks for point in track.points if point]
     reach = max(max(known) - min(known), _LEAST_REACH)
     margin = max(reach / 4, min(reach, _farthest(tracks)))
-    step = max(1, math.ceil(len(entries) / _TICKS))
     return Figure(
         title=METRICS[tracks[0].metric].title,
-        caption="Change from the oldest run. Bars: intervals at 95 %, cut where they leave the plot.",
+        caption="Change from the oldest run. Bars: intervals at 95 %, an arrow where they go on.",
         key=tuple(
             Sign(name=prompt_name(track.prompt, track.input_tokens), colour=colour(index), mark=dash(index))
             for index, track in enumerate(tracks)
         ),
-        data=traces,
-        layout={
-            "xaxis": {
-                "tickvals": list(range(0, len(entries), step)),
-                "ticktext": _when(entries)[::step],
-                "tickangle": 0,
-            },
-            "yaxis": {
-                "ticksuffix": " %",
-                "range": [rounded(min(known) - margin), rounded(max(known) + margin)],
-            },
-        },
+        x=_time_axis(entries),
+        y=Axis(low=min(known) - margin, high=max(known) + margin, suffix=" %"),
+        shapes=tuple(
+            shape for index, track in enumerate(tracks) for shape in _track_shapes(index, track, entries)
+        ),
     )
 
 
-def _when(entries: Sequence[HistoryEntry]) -> list[str]:
-    """When each run was started: the day, or day and time where a day has several."""
-    started = [entry.report.run.started_at for entry in entries]
-    days = [instant[:10] for instant in started]
-    return days if len(set(days)) == len(days) else [instant[5:16].replace("T", " ") for instant in started]
+def _instant(entry: HistoryEntry) -> float:
+    """When a run was started, in seconds; an instant without a zone is UTC."""
+    found = datetime.fromisoformat(entry.report.run.started_at)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _time_axis(entries: Sequence[HistoryEntry]) -> Axis:
+    """True to time: a tick for some of the runs, with the year, and the time of day where all are within two days."""
+    instants = [_instant(entry) for entry in entries]
+    first, last = min(instants), max(instants)
+    margin = (last - first) * 0.06 or 1.0
+    form = "%Y-%m-%d %H:%M" if last - first < _TWO_DAYS_S else "%Y-%m-%d"
+    ticks = tuple(
+        (instant, datetime.fromtimestamp(instant, UTC).strftime(form)) for instant in sorted(set(instants))
+    )
+    return Axis(title="UTC", low=first - margin, high=last + margin, ticks=ticks, has_grid=False)
 
 
 def _farthest(tracks: Sequence[Track]) -> float:
@@ -105,25 +100,26 @@ def _oldest(track: Track) -> float:
     return next((point.median for point in track.points if point), 1.0) or 1.0
 
 
-def _trace(index: int, track: Track, entries: Sequence[HistoryEntry]) -> dict[str, PlotValue]:
+def _track_shapes(index: int, track: Track, entries: Sequence[HistoryEntry]) -> Iterator[Shape]:
     unit = METRICS[track.metric].unit
     oldest = _oldest(track)
-    found = [(position, point) for position, point in enumerate(track.points) if point is not None]
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": column_label(prompt_name(track.prompt, track.input_tokens)),
-        "x": [position for position, _ in found],
-        "y": [rounded((point.median / oldest - 1) * 100) for _, point in found],
-        "error_y": bars([point for _, point in found], 100 / oldest) | {"color": colour(index)},
-        "text": [
-            f"{column_label(_which(entries[position]))}: {number_text(point.median, unit)} {unit.value}"
-            for position, point in found
-        ],
-        "line": {"color": colour(index), "dash": dash(index)},
-        "marker": {"color": colour(index), "size": 7},
-        "hovertemplate": "%{text} (%{y:+.1f} %)",
-    }
+    found = [(entry, point) for entry, point in zip(entries, track.points, strict=True) if point is not None]
+    points = tuple(
+        Point(
+            _instant(entry),
+            (point.median / oldest - 1) * 100,
+            f"{_which(entry)}: {number_text(point.median, unit)} {unit.value}",
+            *(
+                ((point.low / oldest - 1) * 100, (point.high / oldest - 1) * 100)
+                if point.has_interval
+                else ()
+            ),
+        )
+        for entry, point in found
+    )
+    name = prompt_name(track.prompt, track.input_tokens)
+    yield Line(points=[(p.x, p.y) for p in points], colour=colour(index), name=name, dash=dash(index))
+    yield Marks(points=points, colour=colour(index), name=name, size=3.5)
 
 
 def _which(entry: HistoryEntry) -> str:

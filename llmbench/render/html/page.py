@@ -10,7 +10,6 @@ from llmbench.render import views
 from llmbench.render.html import plots, requests, tables
 from llmbench.render.html.document import (
     Block,
-    Figure,
     Figures,
     Notes,
     Page,
@@ -20,6 +19,7 @@ from llmbench.render.html.document import (
     render,
 )
 from llmbench.render.html.series import PlotSeries, all_series, key, latencies
+from llmbench.render.html.svg import Figure
 from llmbench.render.sentences.remarks import agreement_remark, bandwidth_sentences, remarks
 from llmbench.render.sentences.verdict import lengths, next_steps, not_compared, sentence, verdict_lines
 from llmbench.render.table import Table
@@ -35,33 +35,36 @@ WARNINGS_SHOWN = 6
 
 def page(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()) -> str:
     """The page of one report or more, comparisons among them first."""
+    return render(page_value(reports, comparisons))
+
+
+def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()) -> Page:
+    """Return that page as a value."""
     names = _names(reports, comparisons)
     series = all_series(reports, names)
-    return render(
-        Page(
-            title=_title(reports, comparisons),
-            lead=tuple(_lead(reports)),
-            badges=tuple(_badges(reports, comparisons)),
-            sections=(
-                *_verdicts(comparisons),
-                Section(
-                    name="numbers",
-                    title="The numbers",
-                    blocks=tuple(_numbers(series, dict(zip(names, reports, strict=True)))),
-                ),
-                Section(name="length", title="Against input length", blocks=tuple(_lengths(series))),
-                Section(name="gaps", title="Token by token", blocks=tuple(_gaps(series))),
-                Section(name="launches", title="Launch by launch", blocks=tuple(_launches(series))),
-                Section(name="memory", title="Load and memory", blocks=tuple(_memory(series))),
-                Section(name="placement", title="Placement", blocks=tuple(_placement(series))),
-                Section(
-                    name="setup",
-                    title="What was measured, and on what",
-                    blocks=tuple(_shown(*tables.setup_tables(reports))),
-                ),
-                Section(name="requests", title="Every request", blocks=(tables.request_table(series),)),
+    return Page(
+        title=_title(reports, comparisons),
+        lead=tuple(_lead(reports)),
+        badges=tuple(_badges(reports, comparisons)),
+        sections=(
+            *_verdicts(comparisons),
+            Section(
+                name="numbers",
+                title="The numbers",
+                blocks=tuple(_numbers(series, dict(zip(names, reports, strict=True)))),
             ),
-        )
+            Section(name="length", title="Against input length", blocks=tuple(_lengths(series))),
+            Section(name="gaps", title="Token by token", blocks=tuple(_gaps(series))),
+            Section(name="launches", title="Launch by launch", blocks=tuple(_launches(series))),
+            Section(name="memory", title="Load and memory", blocks=tuple(_memory(series))),
+            Section(name="placement", title="Placement", blocks=tuple(_placement(series))),
+            Section(
+                name="setup",
+                title="What was measured, and on what",
+                blocks=tuple(_shown(*tables.setup_tables(reports))),
+            ),
+            Section(name="requests", title="Every request", blocks=(tables.request_table(series),)),
+        ),
     )
 
 

@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from llmbench.analysis.evaluation import EvaluatedRequest
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Row
-from llmbench.render.html.document import Figure, PlotValue, Sign, column_label
-from llmbench.render.html.plots import rounded
 from llmbench.render.html.series import PlotSeries, fill, latencies
-from llmbench.render.text import prompt_name
+from llmbench.render.html.svg import Axis, Bar, Figure, Line, Marks, Point, Shape, Sign
+from llmbench.render.text import number_text, prompt_name
+from llmbench.schema.units import Unit
 
 PROMPTS_DRAWN = 6
 """Prompts whose requests are drawn; the others stand in the tables."""
 
-REQUESTS_DRAWN = 2000
+REQUESTS_DRAWN = 500
 """Points of a plot; of more requests every so many are drawn, and the plot says so."""
 
 _HALF = 0.38
 _TICKS = 12
-_Trace = Mapping[str, PlotValue]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,17 +101,15 @@ def _figure(name: str, groups: Sequence[_Group]) -> Figure:
         title=f"{metric.title}, {prompt_name(groups[0].row.prompt, groups[0].row.input_tokens)}",
         caption=f"One request of {step} is drawn." if step > 1 else "",
         key=_key(groups),
-        data=[
+        height=240,
+        x=_launch_axis(groups),
+        y=_window(counted, metric.unit),
+        shapes=(
+            *(band for group in groups for band in _band(name, group)),
             *(_counted(name, group, step) for group in groups),
-            _not_counted(name, groups, step),
-            *(_medians(name, group) for group in groups),
-        ],
-        layout={
-            "height": 240,
-            "xaxis": _launch_axis(groups),
-            "yaxis": {"title": {"text": metric.unit.value}, "range": _window(counted)},
-            "shapes": [band for group in groups for band in _band(name, group)],
-        },
+            *_not_counted(name, groups, step),
+            *(line for group in groups for line in _medians(name, group)),
+        ),
     )
 
 
@@ -120,7 +117,7 @@ def _key(groups: Sequence[_Group]) -> tuple[Sign, ...]:
     """What a cross is, where there is one."""
     if not any(each.reasons for group in groups for each in group.judged):
         return ()
-    return (Sign(name="does not count", colour="var:--bad", mark="cross"),)
+    return (Sign(name="does not count", colour="var(--bad)", mark="cross"),)
 
 
 def _all_values(name: str, group: _Group) -> Iterator[float]:
@@ -128,95 +125,74 @@ def _all_values(name: str, group: _Group) -> Iterator[float]:
     yield from (value * METRICS[name].unit.scale for value in found if value is not None)
 
 
-def _counted(name: str, group: _Group, step: int) -> _Trace:
+def _counted(name: str, group: _Group, step: int) -> Marks:
     found = [(each, x) for each, x in group.positions if not each.reasons]
-    marker: _Trace = {"color": group.series.colour, "size": 7, "opacity": 0.8}
-    return _points(name, found[::step], column_label(group.series.name or "counts"), marker)
+    return Marks(
+        points=tuple(_points(name, found[::step])),
+        colour=group.series.colour,
+        name=group.series.name or "counts",
+        size=3.5,
+        opacity=0.8,
+    )
 
 
-def _not_counted(name: str, groups: Sequence[_Group], step: int) -> _Trace:
+def _not_counted(name: str, groups: Sequence[_Group], step: int) -> Iterator[Marks]:
     found = [(each, x) for group in groups for each, x in group.positions if each.reasons]
-    marker: _Trace = {"color": "var:--bad", "size": 8, "symbol": "x-thin-open", "line": {"width": 2}}
-    return {**_points(name, found[::step], "does not count", marker), "visible": bool(found)}
+    if found:
+        points = tuple(_points(name, found[::step]))
+        yield Marks(points=points, colour="var(--bad)", name="does not count", shape="cross", size=3.5)
 
 
-def _points(name: str, found: Sequence[tuple[EvaluatedRequest, float]], title: str, marker: _Trace) -> _Trace:
-    metric = METRICS[name]
-    seen = [(each, x, value) for each, x in found for value in [each.value(name)] if value is not None]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": title,
-        "x": [rounded(x) for _, x, _ in seen],
-        "y": [rounded(value * metric.unit.scale) for _, _, value in seen],
-        "text": ["<br>".join(_words(each)) for each, _, _ in seen],
-        "marker": marker,
-        "hovertemplate": f"%{{text}}<br>%{{y:.4g}} {metric.unit.value}<extra></extra>",
-    }
+def _points(name: str, found: Sequence[tuple[EvaluatedRequest, float]]) -> Iterator[Point]:
+    unit = METRICS[name].unit
+    for each, x in found:
+        value = each.value(name)
+        if value is not None:
+            title = f"{'; '.join(_words(each))}: {number_text(value, unit)} {unit.value}"
+            yield Point(x, value * unit.scale, title)
 
 
 def _words(judged: EvaluatedRequest) -> Iterator[str]:
     yield f"launch {judged.launch.index + 1}, iteration {judged.measurement.iteration}"
-    yield from map(column_label, judged.reasons)
+    yield from judged.reasons
 
 
-def _medians(name: str, group: _Group) -> _Trace:
-    x: list[PlotValue] = []
-    y: list[PlotValue] = []
+def _medians(name: str, group: _Group) -> Iterator[Line]:
+    unit = METRICS[name].unit
     for launch, median in group.row.medians.get(name, {}).items():
-        column = group.columns[launch]
-        value = rounded(median * METRICS[name].unit.scale)
-        x += [column - _HALF, column + _HALF, None]
-        y += [value, value, None]
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": x,
-        "y": y,
-        "line": {"color": "var:--ink", "width": 2},
-        "hovertemplate": f"launch median: %{{y:.4g}} {METRICS[name].unit.value}<extra></extra>",
-    }
+        column, value = group.columns[launch], median * unit.scale
+        yield Line(
+            points=((column - _HALF, value), (column + _HALF, value)),
+            colour="var(--ink)",
+            title=f"median of launch {launch + 1}: {number_text(median, unit)} {unit.value}",
+        )
 
 
-def _launch_axis(groups: Sequence[_Group]) -> dict[str, PlotValue]:
-    """Launches by their numbers; of many every so many."""
+def _launch_axis(groups: Sequence[_Group]) -> Axis:
+    """Launches by their numbers, from 1 on; of many every so many."""
     total = sum(len(group.columns) for group in groups)
     step = max(1, math.ceil(total / _TICKS))
-    ticks = [
-        (column, launch)
+    ticks = tuple(
+        (column, str(launch + 1))
         for group in groups
         for position, (launch, column) in enumerate(group.columns.items())
         if position % step == 0
-    ]
-    return {
-        "title": {"text": "launch"},
-        "tickvals": [column for column, _ in ticks],
-        "ticktext": [str(launch) for _, launch in ticks],
-        "range": [-0.6, total - 0.4],
-        "showgrid": False,
-    }
+    )
+    return Axis(title="launch", low=-0.6, high=total - 0.4, ticks=ticks, has_grid=False)
 
 
-def _window(values: Sequence[float]) -> list[PlotValue]:
-    margin = max((max(values) - min(values)) * 0.15, max(values) * 0.01)
-    return [rounded(max(0.0, min(values) - margin)), rounded(max(values) + margin)]
+def _window(values: Sequence[float], unit: Unit) -> Axis:
+    margin = max((max(values) - min(values)) * 0.15, max(values) * 0.01) or 1.0
+    return Axis(title=unit.value, low=max(0.0, min(values) - margin), high=max(values) + margin)
 
 
-def _band(name: str, group: _Group) -> list[PlotValue]:
+def _band(name: str, group: _Group) -> Iterator[Shape]:
     """The interval of a series behind its launches; nothing where it is infinite."""
     summary = group.row.summaries.get(name)
-    if summary is None or not summary.has_interval:
-        return []
-    scale = METRICS[name].unit.scale
-    return [
-        {
-            "type": "rect",
-            "x0": min(group.columns.values()) - 0.5,
-            "x1": max(group.columns.values()) + 0.5,
-            "y0": rounded(summary.low * scale),
-            "y1": rounded(summary.high * scale),
-            "fillcolor": fill(group.series.index),
-            "line": {"width": 0},
-            "layer": "below",
-        }
-    ]
+    if summary is not None and summary.has_interval:
+        scale = METRICS[name].unit.scale
+        yield Bar(
+            x=(min(group.columns.values()) - 0.5, max(group.columns.values()) + 0.5),
+            y=(summary.low * scale, summary.high * scale),
+            colour=fill(group.series.index),
+        )

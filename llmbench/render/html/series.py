@@ -7,7 +7,8 @@ from llmbench.analysis import token_gaps
 from llmbench.analysis.metrics import PHASES
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.token_gaps import GapProfile, Slope
-from llmbench.render.html.document import Key, Sign
+from llmbench.render.html.document import Key
+from llmbench.render.html.svg import Sign
 
 COLOURS = 8
 """Colours of the style sheet; more series than that begin again, with another line."""
@@ -49,12 +50,12 @@ def key(series: Sequence[PlotSeries]) -> tuple[Key, ...]:
 
 def colour(index: int) -> str:
     """The colour number *index*, as the style sheet gives it."""
-    return f"var:--s{index % COLOURS}"
+    return f"var(--s{index % COLOURS})"
 
 
 def fill(index: int) -> str:
     """The same colour, so thin that others show through it."""
-    return f"var:--f{index % COLOURS}"
+    return f"var(--f{index % COLOURS})"
 
 
 def dash(index: int) -> str:

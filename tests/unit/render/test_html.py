@@ -1,24 +1,23 @@
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from html.parser import HTMLParser
-from typing import Any
 
-import plotly.graph_objects
 import pytest
 
 from llmbench.analysis import history
 from llmbench.analysis.comparison.compare import compare
-from llmbench.analysis.report import Report, summarize_run
-from llmbench.render.html import document, plots
+from llmbench.analysis.report import summarize_run
+from llmbench.render.html import document, plots, svg
 from llmbench.render.html import page as html
-from llmbench.render.html.document import Notes, Page, Section
-from llmbench.render.html.history import history_page
+from llmbench.render.html.document import Figures, Notes, Page, Section
+from llmbench.render.html.history import history_value
+from llmbench.render.html.svg import Axis, Bar, Figure, Line, Marks, Point
 from llmbench.render.table import Cell, Column, Table
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement, Placement, SocketWork
 from llmbench.schema.run import Failure, Launch, Outcome, Run
+from llmbench.schema.units import Unit
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
@@ -27,43 +26,44 @@ NOISY = Conditions(wall_s=1.0, cpus=1, worker_s=0.5, interference_s=0.5)
 
 
 class Reader(HTMLParser):
-    """The tables of a page as lists of cells, and its plots as Plotly is given them."""
+    """The tables of a page as lists of cells, and its figures as values."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, page: Page) -> None:
         super().__init__()
         self.tables: list[list[list[str]]] = []
-        self.figures: list[dict[str, Any]] = []
-        self.titles: list[str] = []
+        self.figures = [
+            figure
+            for section in page.sections
+            for block in section.blocks
+            if isinstance(block, Figures)
+            for figure in block.figures
+        ]
+        self.titles = [figure.title for figure in self.figures]
         self._inside: list[str] = []
-        self.feed(text)
+        self.text = document.render(page)
+        self.feed(self.text)
 
-    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:  # noqa: ARG002
         """Note where we are."""
-        self._inside.append("figures" if ("id", "figures") in attrs else tag)
+        self._inside.append(tag)
         if tag == "table":
             self.tables.append([])
         elif tag == "tr":
             self.tables[-1].append([])
         elif tag in {"td", "th"}:
             self.tables[-1][-1].append("")
-        elif tag == "figcaption":
-            self.titles.append("")
 
     def handle_endtag(self, tag: str) -> None:
         """Forget what ended, and what needed no end before it."""
-        while self._inside and self._inside.pop() not in {tag, "figures"}:
+        while self._inside and self._inside.pop() != tag:
             pass
 
     def handle_data(self, data: str) -> None:
-        """Keep cells, titles and figures."""
-        if self._inside and self._inside[-1] == "figures":
-            self.figures = json.loads(data)
-        elif "td" in self._inside or ("th" in self._inside and "small" not in self._inside):
+        """Keep cells."""
+        if "td" in self._inside or ("th" in self._inside and "small" not in self._inside):
             self.tables[-1][-1][-1] += data
-        elif "figcaption" in self._inside:
-            self.titles[-1] += data
 
-    def figure(self, title: str) -> dict[str, Any]:
+    def figure(self, title: str) -> Figure:
         """The figure under a title."""
         return self.figures[self.titles.index(title)]
 
@@ -75,6 +75,11 @@ class Reader(HTMLParser):
         raise AssertionError(head)
 
 
+def values(marks: Marks) -> list[float]:
+    """The values of points, left to right."""
+    return [point.y for point in marks.points]
+
+
 @pytest.fixture
 def page_of() -> Callable[..., Reader]:
     """Reads the page of some runs; with *compared* the first is the base."""
@@ -82,7 +87,7 @@ def page_of() -> Callable[..., Reader]:
     def build(*runs: Run, compared: bool = False) -> Reader:
         reports = [summarize_run(run) for run in runs]
         comparisons = [compare(reports[0], each) for each in reports[1:]] if compared else ()
-        return Reader(html.page(reports, comparisons))
+        return Reader(html.page_value(reports, comparisons))
 
     return build
 
@@ -90,21 +95,27 @@ def page_of() -> Callable[..., Reader]:
 def test_the_page_holds_everything_it_needs(story_of: BuildRun) -> None:
     """No element asks for another file: no address in src or href but the page's own parts."""
     text = html.page([summarize_run(story_of())])
-    shown = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
-
     assert text.startswith("<!DOCTYPE html>")
-    assert all(found.startswith(("#", "data:")) for found in re.findall(r'(?:src|href)="([^"]*)"', shown))
+    assert all(found.startswith(("#", "data:")) for found in re.findall(r'(?:src|href)="([^"]*)"', text))
     assert "default-src &#39;none&#39;" in text
-    assert "url(" not in shown
+    assert "script-src &#39;none&#39;" in text
+    assert "url(" not in text
+    assert "<script" not in text
 
 
-def test_a_page_without_plots_has_no_script(run_of: BuildRun) -> None:
-    """Nothing was measured: the page says so, and needs none of the plotting library's megabytes."""
+def test_a_small_run_is_a_small_page(story_of: BuildRun) -> None:
+    """A mail takes it: below 1.5 MB, and far below."""
+    text = html.page([summarize_run(story_of(launches=3))])
+
+    assert len(text.encode()) < 150_000
+
+
+def test_a_page_without_measurements_says_so(run_of: BuildRun) -> None:
+    """Nothing was measured: no plot, and a badge that says so."""
     text = html.page([summarize_run(run_of([]))])
 
     assert "nothing that counts was measured" in text
-    assert "<script" not in text
-    assert "script-src &#39;none&#39;" in text
+    assert "<svg" not in text
 
 
 def test_the_first_table_has_the_numbers(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
@@ -143,22 +154,22 @@ def test_what_differs_between_runs_is_marked(story_of: BuildRun) -> None:
 def test_first_token_against_length(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
     """32 and 512 tokens, from 0 ms up; the launches of 100 and 102 ms stand behind the centre."""
     figure = page_of(story_of()).figure("first token")
-    line, launches = figure["data"]
+    launches, centres = figure.marks
 
-    assert ([32, 512], pytest.approx([100.995, 403.98])) == (line["x"], line["y"])
-    assert ([32, 32, 512, 512], pytest.approx([100, 102, 400, 408])) == (launches["x"], launches["y"])
-    assert [0, pytest.approx(408 * 1.15)] == figure["layout"]["yaxis"]["range"]
-    assert "linear" == figure["layout"]["xaxis"]["type"]
+    assert [32, 512] == [point.x for point in centres.points]
+    assert pytest.approx([100.995, 403.98]) == values(centres)
+    assert pytest.approx([100, 102, 400, 408]) == values(launches)
+    assert (0, pytest.approx(408 * 1.15)) == (figure.y.low, figure.y.high)
+    assert not figure.x.is_log
 
 
 def test_bars_are_the_interval(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
     """What stands above and below a point adds up to the interval that the table tells."""
     page = page_of(story_of())
-    bars = page.figure("first token")["data"][0]["error_y"]
+    point = page.figure("first token").marks[1].points[0]
 
     low, high = page.column("low", of="p90")[0], page.column("high", of="p90")[0]
-    assert float(high) == pytest.approx(100.995 + bars["array"][0], abs=0.05)
-    assert float(low) == pytest.approx(100.995 - bars["arrayminus"][0], abs=0.05)
+    assert (float(low), float(high)) == pytest.approx((point.low, point.high), abs=0.05)
 
 
 def test_an_unknown_interval_has_no_bar(
@@ -167,17 +178,17 @@ def test_an_unknown_interval_has_no_bar(
     """One launch of one request: infinity is not drawn, and never written."""
     run = ladder(request_of, launch_of, run_of, {32: 100, 64: 150})
 
-    bars = page_of(run).figure("first token")["data"][0]["error_y"]
+    _, centres = page_of(run).figure("first token").marks
 
-    assert [0, 0] == bars["array"]
+    assert [None, None] == [point.high for point in centres.points]
 
 
 @pytest.mark.parametrize(
     ("firsts", "x", "y"),
     [
-        ({32: 100, 512: 400}, "linear", "linear"),
-        ({32: 100, 4096: 700}, "log", "linear"),
-        ({32: 100, 4096: 1200}, "log", "log"),
+        ({32: 100, 512: 400}, False, False),
+        ({32: 100, 4096: 700}, True, False),
+        ({32: 100, 4096: 1200}, True, True),
     ],
 )
 def test_wide_ladders_have_logarithmic_axes(
@@ -187,13 +198,13 @@ def test_wide_ladders_have_logarithmic_axes(
     page_of: Callable[..., Reader],
     *,
     firsts: Mapping[int, float],
-    x: str,
-    y: str,
+    x: bool,
+    y: bool,
 ) -> None:
     """Lengths from 1 to 128 times, and values from 1 to 8 times on."""
-    layout = page_of(ladder(request_of, launch_of, run_of, firsts)).figure("first token")["layout"]
+    figure = page_of(ladder(request_of, launch_of, run_of, firsts)).figure("first token")
 
-    assert (x, y) == (layout["xaxis"]["type"], layout["yaxis"]["type"])
+    assert (x, y) == (figure.x.is_log, figure.y.is_log)
 
 
 def test_one_length_has_no_plot_against_length(
@@ -208,12 +219,11 @@ def test_one_length_has_no_plot_against_length(
 
 def test_gaps_are_drawn_by_prompt(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
     """Two prompts, each with a band and a line: 15 ms to the second token, 10 ms to the others."""
-    figure = page_of(story_of()).figure("every token's gap")
-    lines = [trace for trace in figure["data"] if trace.get("name")]
+    lines = page_of(story_of()).figure("every token's gap").lines
 
-    assert ["P0, 32 tokens in", "P1, 512 tokens in"] == [line["name"] for line in lines]
-    assert all([2, 3, 4] == line["x"] for line in lines)
-    assert all(pytest.approx([15, 10, 10]) == line["y"] for line in lines)
+    assert ["P0, 32 tokens in", "P1, 512 tokens in"] == [line.name for line in lines]
+    assert all([2, 3, 4] == [token for token, _ in line.points] for line in lines)
+    assert all(pytest.approx([15, 10, 10]) == [wait for _, wait in line.points] for line in lines)
 
 
 def test_gaps_of_several_runs_are_drawn_by_run(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
@@ -221,19 +231,21 @@ def test_gaps_of_several_runs_are_drawn_by_run(story_of: BuildRun, page_of: Call
     page = page_of(story_of(), dataclasses.replace(story_of(), id="later"))
 
     for title in ("P0, 32 tokens in", "P1, 512 tokens in"):
-        names = [trace["name"] for trace in page.figure(title)["data"] if trace.get("name")]
+        names = [line.name for line in page.figure(title).lines]
         assert ["20260102T030400Z-model-abc123", "later"] == names
 
 
 def test_requests_stand_in_their_launch_in_order(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
     """Two iterations of launch 0 stand left and right of 0; of launch 1 one counts, and one is a cross."""
     figure = page_of(story_of()).figure("first token, P0, 32 tokens in")
-    counted, crossed, medians = figure["data"]
+    counted, crossed = figure.marks
 
-    assert [-0.3, 0.3, 0.7] == sorted([*counted["x"], *crossed["x"]])[:3]
-    assert 3 == len(counted["x"])
-    assert "others took" in crossed["text"][0]
-    assert pytest.approx([100, 100, 102, 102]) == [value for value in medians["y"] if value is not None]
+    assert [-0.3, 0.3, 0.7] == sorted(point.x for point in (*counted.points, *crossed.points))[:3]
+    assert 3 == len(counted.points)
+    assert "cross" == crossed.shape
+    assert "others took" in crossed.points[0].title
+    assert pytest.approx([100, 100, 102, 102]) == [y for line in figure.lines for _, y in line.points]
+    assert ("1", "2") == tuple(label for _, label in figure.x.labels())
 
 
 def test_an_invalid_run_is_drawn_in_crosses(
@@ -244,8 +256,8 @@ def test_an_invalid_run_is_drawn_in_crosses(
     page = page_of(run)
 
     assert "INVALID" in html.page([summarize_run(run)])
-    counted, crossed, _ = page.figure("first token, P0, 32 tokens in")["data"]
-    assert ([], [100]) == (counted["y"], crossed["y"])
+    counted, crossed = page.figure("first token, P0, 32 tokens in").marks
+    assert ([], [100]) == (values(counted), values(crossed))
 
 
 def test_of_many_prompts_some_are_drawn(
@@ -277,9 +289,9 @@ def test_a_comparison_has_its_ratios(story_of: BuildRun, page_of: Callable[..., 
     page = page_of(story_of(), dataclasses.replace(story_of(1.2), id="later"), compared=True)
     figure = page.figure("change of each metric")
 
-    points = {name: x for trace in figure["data"] for name, x in zip(trace["y"], trace["x"], strict=True)}
-    assert pytest.approx(20) == points["P0 first token"]
-    assert points.keys() == set(figure["layout"]["yaxis"]["categoryarray"])
+    changes = {marks.name: marks.points[0].x for marks in figure.marks}
+    assert pytest.approx(20) == changes["P0 first token"]
+    assert len(changes) == len(figure.y.labels())
     assert "+20 %" in page.column("change", of="verdict")
     assert ["base", "candidate"] * 2 == page.column("run", of="requests")
 
@@ -290,11 +302,10 @@ def test_a_plot_of_many_changes_says_how_many_are_left_out(
     """Thirteen lengths of five metrics and the two means are 67 changes, of which 60 are drawn."""
     base = ladder(request_of, launch_of, run_of, {n: n for n in range(10, 140, 10)})
     reports = [summarize_run(base), summarize_run(dataclasses.replace(base, id="later"))]
-    text = html.page(reports, [compare(*reports)])
-    page = Reader(text)
+    page = Reader(html.page_value(reports, [compare(*reports)]))
 
-    assert 60 == len(page.figure("change of each metric")["layout"]["yaxis"]["categoryarray"])
-    assert "The first 60 of 67 are drawn." in text
+    assert 60 == len(page.figure("change of each metric").marks)
+    assert "The first 60 of 67 are drawn." in page.text
     assert 67 == len(page.column("change", of="verdict"))
 
 
@@ -402,15 +413,17 @@ def test_two_sockets_have_their_placement(
 
     assert ["yes", "no"] == page.column("worked")
     assert ["94 %", "12 %"] == page.column("busy")
-    assert pytest.approx([93.75, 12.5]) == page.figure("how busy each socket was")["data"][0]["y"]
+    bars = [shape for shape in page.figure("how busy each socket was").shapes if isinstance(shape, Bar)]
+    assert pytest.approx([93.75, 12.5]) == [bar.y[1] for bar in bars]
     assert "node 0: 3.0 GiB, node 1: 1 MiB" == page.column("pages")[0]
 
 
 @pytest.mark.parametrize(
     ("later", "ticks"),
     [
-        ("2026-01-03T03:04:00+00:00", ["2026-01-02", "2026-01-03"]),
-        ("2026-01-02T15:30:00+00:00", ["01-02 03:04", "01-02 15:30"]),
+        ("2026-01-04T03:04:00+00:00", ["2026-01-02", "2026-01-04"]),
+        ("2029-01-02T03:04:00+00:00", ["2026-01-02", "2029-01-02"]),
+        ("2026-01-02T15:30:00+00:00", ["2026-01-02 03:04", "2026-01-02 15:30"]),
     ],
 )
 def test_runs_of_one_day_are_told_apart_by_their_time(
@@ -421,9 +434,24 @@ def test_runs_of_one_day_are_told_apart_by_their_time(
         map(summarize_run, (story_of(), dataclasses.replace(story_of(), started_at=later)))
     )
 
-    page = Reader(history_page([line], ("first_token",)))
+    page = Reader(history_value([line], ("first_token",)))
 
-    assert ticks == page.figure("first token")["layout"]["xaxis"]["ticktext"]
+    assert ticks == [label for _, label in page.figure("first token").x.labels()]
+
+
+def test_a_history_is_true_to_time(story_of: BuildRun) -> None:
+    """One day and then three: the second run stands at a quarter of the way."""
+    runs = [
+        dataclasses.replace(story_of(), id=day, started_at=f"2026-01-{day}T03:04:00+00:00")
+        for day in ("01", "02", "05")
+    ]
+    (line,) = history.history_lines(map(summarize_run, runs))
+
+    first, second, third = (
+        Reader(history_value([line], ("first_token",))).figure("first token").marks[0].points
+    )
+
+    assert (second.x - first.x) / (third.x - first.x) == pytest.approx(0.25)
 
 
 def test_a_history_is_relative_to_its_oldest_run(story_of: BuildRun) -> None:
@@ -431,29 +459,10 @@ def test_a_history_is_relative_to_its_oldest_run(story_of: BuildRun) -> None:
     later = dataclasses.replace(story_of(1.1), id="later", started_at="2026-01-03T03:04:00+00:00")
     (line,) = history.history_lines(map(summarize_run, (story_of(), later)))
 
-    page = Reader(history_page([line], ("first_token",)))
+    page = Reader(history_value([line], ("first_token",)))
 
-    assert all(pytest.approx([0, 10]) == trace["y"] for trace in page.figure("first token")["data"])
+    assert all(pytest.approx([0, 10]) == values(marks) for marks in page.figure("first token").marks)
     assert ["", "+10 % regressed"] == page.column("step of the mean first token")
-
-
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda story: html.page([story()]),
-        lambda story: html.page([story(), story(1.2)], [compare(story(), story(1.2))]),
-        lambda story: history_page(history.history_lines([story(), story(1.2)]), ("first_token", "memory")),
-    ],
-    ids=["one", "compared", "history"],
-)
-def test_plotly_knows_every_word(story_of: BuildRun, build: Callable[[Callable[..., Report]], str]) -> None:
-    """The figures hold no property or value that the library does not know, once colours are put in."""
-
-    def story(factor: float = 1.0) -> Report:
-        return summarize_run(story_of(factor, launches=3))
-
-    for figure in Reader(build(story)).figures:
-        plotly.graph_objects.Figure(**json.loads(re.sub(r'"var:--\w+"', '"#000"', json.dumps(figure))))
 
 
 def test_every_colour_is_in_the_style_sheet(story_of: BuildRun) -> None:
@@ -462,7 +471,7 @@ def test_every_colour_is_in_the_style_sheet(story_of: BuildRun) -> None:
     style = text[text.index("<style>") : text.index("</style>")]
 
     named = (
-        set(re.findall(r'"var:(--\w+)"', text))
+        set(re.findall(r"var\((--\w+)\)", text))
         | {f"--s{n}" for n in range(8)}
         | {f"--f{n}" for n in range(8)}
     )
@@ -476,11 +485,12 @@ def test_a_long_table_is_cut_and_says_so(
     """2,500 requests: 2,000 are listed, and the line above tells where all are."""
     run = run_of([launch_of([request_of([100, 110, 120, 130], iteration=i) for i in range(2500)])])
 
-    text = html.page([summarize_run(run)])
+    page = page_of(run)
+    text = page.text
 
     assert "all 2500 requests: the first 2000 of 2500 rows; llmbench report csv writes all" in text
-    assert 2001 == max(len(table) for table in Reader(text).tables)
-    assert "One request of 2 is drawn." in text
+    assert 2001 == max(len(table) for table in page.tables)
+    assert "One request of 5 is drawn." in text
 
 
 def test_text_of_a_table_is_escaped() -> None:
@@ -498,22 +508,59 @@ def test_text_of_a_table_is_escaped() -> None:
     assert text.count("&lt;i a=&#39;b&#39;&gt;\\u202e\\x1b&#34;") == text.count("&lt;i")
 
 
-def test_a_script_cannot_end_early() -> None:
-    """What would close the element is escaped in the data, and NaN is refused."""
-    assert "\\u003c/script\\u003e\\u0026" in document._as_data(["</script>&"])
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        document._as_data([float("nan")])
-
-
 def test_labels_of_plots_are_letters() -> None:
-    """Plotly reads a few tags; none comes from a file."""
-    assert "&lt;a href='x'&gt;\\x1b&amp;" == document.column_label("<a href='x'>\x1b&")
+    """Markup in a label, a title or a tick is shown letter by letter."""
+    evil = "<a href='x'>\x1b&"
+    figure = Figure(
+        title=evil,
+        x=Axis(low=0, high=1, title=evil, ticks=((0.5, evil),)),
+        y=Axis(low=0, high=1, title=evil, suffix=evil),
+        shapes=(
+            Marks(points=(Point(0.5, 0.5, evil),), colour="c"),
+            Line(points=((0, 0), (1, 1)), colour="c", title=evil),
+            Bar(x=(0, 1), y=(0, 1), colour="c", title=evil),
+        ),
+    )
+
+    text = svg.draw(figure)
+
+    assert "<a" not in text
+    assert "\x1b" not in text
+    assert "&lt;a href=&#x27;x&#x27;&gt;\\x1b&amp;" in text
 
 
 def test_an_axis_begins_at_zero() -> None:
     """Latencies of 5 and 10 ms: from 0 to 11.5; on a logarithmic axis from 4 to 12.5."""
-    assert [0, pytest.approx(11.5)] == plots.reach(5, 10, is_log=False)
-    assert [pytest.approx(0.60206), pytest.approx(1.09691)] == plots.reach(5, 10, is_log=True)
+    linear, logarithmic = (plots.latency_axis(5, 10, Unit.MILLISECONDS, is_log=log) for log in (False, True))
+
+    assert (0, pytest.approx(11.5)) == (linear.low, linear.high)
+    assert (pytest.approx(4), pytest.approx(12.5)) == (logarithmic.low, logarithmic.high)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(0, 10, [0, 2, 4, 6, 8, 10]), (-110, 110, [-100, -50, 0, 50, 100]), (0.93, 0.99, [0.94, 0.96, 0.98])],
+)
+def test_ticks_stand_at_round_numbers(low: float, high: float, ticks: list[float]) -> None:
+    """Steps of 1, 2 or 5 times a power of ten."""
+    assert pytest.approx(ticks) == [value for value, _ in Axis(low=low, high=high).labels()]
+
+
+def test_a_clipped_interval_ends_in_an_arrow() -> None:
+    """From -50 to 250 on an axis that ends at 100: a cap on the left, an arrow at the right edge."""
+    axis = Axis(low=-100, high=100, ticks=())
+    clipped, whole = (
+        Figure(
+            title="",
+            x=axis,
+            y=Axis(low=0, high=1, ticks=()),
+            shapes=(Marks(points=(Point(0, 0.5, "", -50, high),), colour="c", horizontal=True),),
+        )
+        for high in (250, 50)
+    )
+
+    assert "l5.0 5.0l-5.0 5.0" in svg.draw(clipped)
+    assert "l5.0" not in svg.draw(whole)
 
 
 def ladder(request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, firsts: Mapping[int, float]) -> Run:
