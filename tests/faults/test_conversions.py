@@ -120,10 +120,10 @@ def _assert_one_line_without_the_token(done: subprocess.CompletedProcess[str]) -
 @pytest.mark.convert
 @pytest.mark.parametrize("name", ["example/model", TOKEN])
 def test_row_39_a_hub_that_refuses_is_one_line(
-    llmbench: Run, refusing_hub: str, tmp_path: Path, name: str
+    llmbench_process: Run, refusing_hub: str, tmp_path: Path, name: str
 ) -> None:
     """HTTP 401: what to do about it, and no token, not even where someone takes it for the model's name."""
-    done = llmbench(
+    done = llmbench_process(
         *("convert", "--model-id", name, "--output-dir", "models"),
         HF_ENDPOINT=refusing_hub,
         HF_TOKEN=TOKEN,
@@ -136,9 +136,9 @@ def test_row_39_a_hub_that_refuses_is_one_line(
 
 @row_39
 @pytest.mark.convert
-def test_row_39_a_hub_that_does_not_answer_is_one_line(llmbench: Run, tmp_path: Path) -> None:
+def test_row_39_a_hub_that_does_not_answer_is_one_line(llmbench_process: Run, tmp_path: Path) -> None:
     """Nobody listens there, and nothing is cached: what to do instead."""
-    done = llmbench(
+    done = llmbench_process(
         *("convert", "--model-id", "example/model", "--output-dir", "models"),
         HF_ENDPOINT="http://127.0.0.1:9",
         HF_TOKEN=TOKEN,

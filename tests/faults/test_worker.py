@@ -150,12 +150,16 @@ def test_row_10_a_load_that_hangs_is_ended(llmbench_process: Run, tmp_path: Path
     slow = tmp_path / "slow"
     slow.mkdir()
     (slow / "sitecustomize.py").write_text(
-        "import os, time\nif 'LLMBENCH_LAUNCH' in os.environ:\n    time.sleep(3600)\n"
+        "import os, pathlib, time\n"
+        "checked = pathlib.Path(__file__).with_name('checked')\n"
+        "if 'LLMBENCH_LAUNCH' in os.environ:\n"
+        "    time.sleep(3600 * checked.exists())\n"
+        "    checked.touch()\n"
     )
-    done = llmbench_process("run", "-m", "first=1ms", *SCRIPTED, "--timeout", "1s", PYTHONPATH=str(slow))
+    done = llmbench_process("run", "-m", "first=1ms", *SCRIPTED, "--timeout", "9s", PYTHONPATH=str(slow))
 
     assert done.returncode == 5
-    assert "no answer in 1 s during load" in done.stderr
+    assert "no answer in 9 s during load" in done.stderr
 
 
 _ONE = Prompt(set="s", index=0, text="one")
