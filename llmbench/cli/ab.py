@@ -20,7 +20,8 @@ from llmbench.cli.compare import (
     show_comparisons,
     write_comparisons,
 )
-from llmbench.cli.messages import say
+from llmbench.cli.messages import say, warn
+from llmbench.cli.model_source import prepared
 from llmbench.cli.options.sides import Side, read_sides, side_options
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.outputs import check_run_file
@@ -113,7 +114,9 @@ def command(  # noqa: PLR0917
     check_run_file(files, output_dir, name)
     check_folder(output_dir, "--output-dir")
     rule = Rule(thresholds=read_thresholds(threshold))
-    sides = read_sides(ctx, recipes, options, blocks=blocks)
+    sides = read_sides(ctx, recipes, options, blocks=blocks, prepare=prepared)
+    if sides[0].config == sides[1].config:
+        warn("A and B are the same: give an option twice to compare, or use llmbench calibrate")
     say(*describe_block(sides))
     if dry_run:
         say(f"blocks: {blocks}, launches: {2 * blocks}; nothing was run")

@@ -10,6 +10,7 @@ from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.analysis.noise import calibration, false_alarms
 from llmbench.cli.messages import complain, say
+from llmbench.cli.model_source import prepared
 from llmbench.cli.options.sides import read_side, single_options
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.run_view import block_options, measure_blocks
@@ -70,7 +71,7 @@ def command(  # noqa: PLR0917
     """
     check_folder(output_dir, "--output-dir")
     rule = Rule(thresholds=read_thresholds(threshold))
-    side = read_side(ctx, recipe, options, launches=blocks)
+    side = read_side(ctx, recipe, options, launches=blocks, prepare=prepared)
     run, path = measure_blocks(
         (side, side),
         Outputs(folder=output_dir, name=name, overwrite=overwrite),

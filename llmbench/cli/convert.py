@@ -41,6 +41,7 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
     cls=Command,
     epilog="""
     llmbench convert --model-id HuggingFaceTB/SmolLM2-135M-Instruct --output-dir models --weight-format int8
+    llmbench convert --model-id HuggingFaceTB/SmolLM2-135M-Instruct --weight-format int8,int4
     llmbench convert --model-id ./my-model --output-dir models --weight-format int8,int4 --group-size 64
     llmbench convert --model-id model-q4_0.gguf --output-dir models""",
 )
@@ -49,9 +50,8 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
 )
 @click.option(
     "--output-dir",
-    required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="The model goes to pytorch/dldt/<FP32|FP16|INT8|INT4> below it.",
+    help="Folder; the IR goes to pytorch/dldt/<FP32|FP16|INT8|INT4> below it.  [default: models/<name of the model>]",
 )
 @click.option(
     "--weight-format",
@@ -74,13 +74,16 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
     help="Run Python code that comes with the model; a hub's needs --revision COMMIT.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace another conversion that stands there.")
-def command(weight_formats: tuple[tuple[str, ...], ...], **options: Any) -> None:
+def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None, **options: Any) -> None:
     """Turn a model into OpenVINO IR, verify it against its source, and leave a manifest beside it.
 
     A GGUF file is read by the engine itself and keeps its weights. A hub's model that is an IR already is fetched.
     """
     formats = tuple(dict.fromkeys(name for group in weight_formats for name in group))
-    request = ConvertRequest(weight_formats=formats, **options)
+    output = output_dir or Path("models") / Path(
+        options["model_id"]
+    ).expanduser().absolute().name.removesuffix(".gguf")
+    request = ConvertRequest(weight_formats=formats, output_dir=output, **options)
     for converted in watch_conversion(request):
         say(*describe_conversion(converted))
         warn(*converted.manifest.warnings)

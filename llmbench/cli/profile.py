@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from llmbench.cli.messages import say
+from llmbench.cli.model_source import prepared
 from llmbench.cli.options.resolve import check_places, resolve_one
 from llmbench.cli.options.table import PLACEMENT, option, parameters, parse_options
 from llmbench.cli.options.types import Command
@@ -43,7 +44,7 @@ def command(*, is_json: bool, **options: Any) -> int:
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
     _, config = resolve_one(
-        parse_options({**given, "engine": "core", "foreign_cpu_limit": 1.0}),
+        prepared(parse_options({**given, "engine": "core", "foreign_cpu_limit": 1.0})),
         refusal="profile takes one configuration; these options make a sweep",
         hint="give one value each",
     )

@@ -9,8 +9,10 @@ from click.core import ParameterSource
 
 from llmbench.analysis.report import distinguish
 from llmbench.cli.messages import say
-from llmbench.cli.options.resolve import resolve_configurations
-from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters
+from llmbench.cli.model_source import prepared, would_convert
+from llmbench.cli.options.completion import FileText
+from llmbench.cli.options.resolve import resolve_models
+from llmbench.cli.options.table import MEASUREMENT, OPTIONS, option, parameters
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.outputs import check_outputs, check_run_file
 from llmbench.cli.run_view import Display, measure_and_show, resume_and_show
@@ -24,6 +26,7 @@ from llmbench.schema.units import format_duration
 
 _EXAMPLES = """\b
 Examples:
+  llmbench run HuggingFaceTB/SmolLM2-135M-Instruct
   llmbench run -m models/pytorch/dldt/INT8 -n 2
   llmbench run -m models/pytorch/dldt/INT8 -p "What is openvino?" -n 2
   llmbench run -m models/pytorch/dldt/INT8 -pf prompts/llama-2-7b-chat_l.jsonl -n 2
@@ -32,11 +35,19 @@ Examples:
   llmbench run -m models --weight-format int8,int4 --threads 1,2 --dry-run"""
 
 
-@click.command(cls=Command, params=parameters(*OPTIONS), short_help="Measure a model.", epilog=_EXAMPLES)
+@click.command(
+    cls=Command,
+    params=parameters(*(name for name in OPTIONS if name != "model")),
+    short_help="Measure a model.",
+    epilog=_EXAMPLES,
+)
+@option("model", multiple=True)
+@click.argument("models", nargs=-1, type=FileText(), metavar="[MODEL]...")
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,
     /,
+    models: tuple[str, ...],
     output_dir: Path,
     name: str | None,
     report: Path | None,
@@ -48,17 +59,21 @@ def command(  # noqa: PLR0917
     strict: bool,
     quiet: bool,
     dry_run: bool,
-    recipe: Path | None,
+    recipe: str | None,
     resume: Path | None,
     salvage: bool,
     **options: Any,
 ) -> int:
     """Measure the latency of a model: time to the first token, to the second, and per token.
 
+    A MODEL is an OpenVINO IR folder, a GGUF file, or a Hugging Face model (a folder or a name on the hub), which is
+    converted once (to int8 unless --weight-format says otherwise) and kept in the cache. Several are a sweep.
+
     Each launch is a fresh process that loads the model, runs the warm-ups and then -n iterations over the
     prompts. Every measurement is written to disk before the next begins.
     """
-    inputs = [path for path in (recipe, resume, *map(Path, options["prompt_file"])) if path is not None]
+    models = options["model"] = tuple(dict.fromkeys((*models, *options["model"])))
+    inputs = [Path(path) for path in (recipe, resume, *options["prompt_file"]) if path is not None]
     files = check_outputs({"-r": report, "-rj": report_json}, inputs)
     check_run_file(files, output_dir, name)
     limits = TimeLimits(load_s=timeout, request_s=timeout)
@@ -66,9 +81,16 @@ def command(  # noqa: PLR0917
     display = Display(csv=report, json=report_json, is_quiet=quiet, is_strict=strict)
     if resume is not None:
         _check_resume(ctx)
-        return resume_and_show(resume, output_dir, policy, display, model=options["model"], salvage=salvage)
+        return resume_and_show(
+            resume, output_dir, policy, display, model=next(iter(models), None), salvage=salvage
+        )
     check_folder(output_dir, "--output-dir")
-    subjects, cells = resolve_configurations(_without_recipe_prompts(ctx, options))
+    options = _without_recipe_prompts(ctx, options)
+    pending = would_convert(options) if dry_run else ()
+    if pending:
+        say(*(f"{model} would be fetched and converted first, once; nothing was run" for model in pending))
+        return 0
+    subjects, cells = resolve_models(prepared(options))
     planned = plan.plan_launches(cells, seed=options["seed"] if order == "random" else None)
     if dry_run:
         return _describe(cells, subjects, planned, output_dir)

@@ -10,6 +10,7 @@ from llmbench.analysis import report, speedup
 from llmbench.analysis.report import Report
 from llmbench.analysis.speedup import SocketSetup
 from llmbench.cli.messages import complain, say, shown
+from llmbench.cli.model_source import prepared
 from llmbench.cli.options.resolve import resolve_one
 from llmbench.cli.options.table import option, parse_options
 from llmbench.cli.options.types import Command, Duration, check_folder
@@ -130,7 +131,7 @@ def command(
 def _base(options: dict[str, Any]) -> tuple[Subject, RunConfig]:
     """The model, and the configuration that all setups share."""
     return resolve_one(
-        parse_options({name: value for name, value in options.items() if value is not None}),
+        prepared(parse_options({name: value for name, value in options.items() if value is not None})),
         refusal="sockets measures one configuration; these options make a sweep",
         hint="give one value each",
     )

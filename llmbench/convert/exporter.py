@@ -8,8 +8,8 @@ import msgspec
 
 from llmbench.convert.preflight import TASK
 from llmbench.errors import InputError, MachineError
+from llmbench.files.package_data import install_command
 from llmbench.models.gguf import read_gguf_header
-from llmbench.models.hub import INSTALL
 from llmbench.models.manifest import Recipe
 from llmbench.runner.step import run_step
 from llmbench.schema.progress import ProgressCallback
@@ -25,7 +25,8 @@ def check_extra() -> None:
     ]
     if missing:
         raise MachineError(
-            f"to convert a Hugging Face model takes {', '.join(missing)}, not installed here", hint=INSTALL
+            f"converting a Hugging Face model needs {', '.join(missing)} (not installed)",
+            hint=install_command(),
         )
 
 

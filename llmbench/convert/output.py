@@ -119,7 +119,7 @@ def finish(partial: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-_REPLACE = "replace it with --overwrite, or choose another --output-dir"
+_REPLACE = "replace it with --overwrite, or write to another --output-dir, such as models/NAME"
 
 
 def _describe(source: ModelSource, recipe: Recipe) -> str:

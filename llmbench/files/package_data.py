@@ -1,9 +1,10 @@
-"""Files that come with the package: prompts, properties and recipes, each in a folder of ``llmbench/data``.
+"""What comes with the package: prompts, properties and recipes in ``llmbench/data``, and extras to be installed.
 
-The folders of the same names at the root of the repository hold links to them.
+The folders of the same names at the root of the repository hold links to the files.
 """
 
-from importlib import resources
+import shlex
+from importlib import metadata, resources
 from pathlib import Path
 
 
@@ -19,3 +20,25 @@ def find_packaged(name: str, folder: str, suffix: str) -> Path | None:
     if str(given.parent) not in {".", folder}:
         return None
     return packaged_files(folder, suffix).get(given.name.removesuffix(suffix))
+
+
+def install_command() -> str:
+    """Return the command that installs what the extra ``convert`` brings, in a clone and where there is a wheel alone.
+
+    The package's own name is on no index, so the packages are named themselves.
+    """
+    clone = Path(__file__).parents[2]
+    if (clone / "pyproject.toml").is_file():
+        return f"pip install {shlex.quote(f'{clone}[convert]' if clone != Path.cwd() else '.[convert]')}"
+    return shlex.join(["pip", "install", *_extra_requirements("convert")])
+
+
+def _extra_requirements(extra: str) -> list[str]:
+    """The requirements of an extra of this package, as pip takes them."""
+    try:
+        found = metadata.requires("llmbench") or []
+    except metadata.PackageNotFoundError:
+        return []
+    return [
+        each.partition(";")[0].strip() for each in found if f'extra == "{extra}"' in each.replace("'", '"')
+    ]

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmbench.errors import InputError, MachineError, OutputError
+from llmbench.files.package_data import install_command
 from llmbench.models.locate import MODEL_XML
 from llmbench.models.manifest import ModelSource
 from llmbench.schema.progress import Progress, ProgressCallback
-
-INSTALL = "pip install 'llmbench[convert]'"
 
 DESCRIPTIONS = (".json", ".jinja", ".txt", ".model")
 """Endings of the files that describe a model: configuration, tokenizer, chat template."""
@@ -29,7 +28,7 @@ _REFUSALS = {401: "refuses", 403: "refuses", 429: "asks to wait with"}
 _Found = TypeVar("_Found")
 
 
-class _UnreachableError(MachineError):
+class UnreachableError(MachineError):
     """The hub did not answer; what is cached may still serve."""
 
 
@@ -62,7 +61,7 @@ def find_model(name: str, *, revision: str | None, with_code: bool) -> HubModel:
     try:
         info = _asking_hub(name, lambda: hub.HfApi().model_info(name, revision=revision, timeout=_PATIENCE_S))
         commit, listed = info.sha, [sibling.rfilename for sibling in info.siblings or ()]
-    except _UnreachableError as unreachable:
+    except UnreachableError as unreachable:
         commit, listed = _cached(name, revision, unreachable)
     names = sorted(file for file in listed if "/" not in file)
     if MODEL_XML in names:
@@ -146,7 +145,7 @@ def _hub() -> Any:
         import huggingface_hub
     except ImportError as error:
         raise MachineError(
-            "to fetch a model takes huggingface_hub, not installed here", hint=INSTALL
+            "downloading a model needs huggingface_hub (not installed)", hint=install_command()
         ) from error
     return huggingface_hub
 
@@ -174,7 +173,7 @@ def _asking_hub(name: str, ask: Callable[[], _Found]) -> _Found:
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise OutputError(f"no space left on device while fetching {name}") from error
-        raise _UnreachableError(
+        raise UnreachableError(
             f"the hub cannot be reached for {name}, and no file or folder has that name",
             hint="go online, or give the path of a local folder or GGUF file",
         ) from error

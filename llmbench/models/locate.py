@@ -32,6 +32,7 @@ __all__ = [
 
 PARTIAL_SUFFIX = ".partial"
 
+_MAKE_ONE = "to fetch and convert a model of the Hugging Face Hub: llmbench run ORGANISATION/MODEL"
 _SEARCH_DEPTH = 6
 _LISTED = 8
 
@@ -69,7 +70,7 @@ def locate(path: str | os.PathLike[str], *, weight_format: str | None = None) ->
     if not location.is_dir() or not os.fspath(path):
         raise InputError(
             f"there is no model at {location if os.fspath(path) else 'an empty path'}",
-            hint="make one with: llmbench convert --model-id ID --output-dir OUT",
+            hint=_MAKE_ONE,
         )
     if any(part.endswith(PARTIAL_SUFFIX) for part in location.resolve().parts):
         raise InputError(f"{location} is a conversion that was cut short", hint=_PARTIAL_REMEDY)
@@ -250,4 +251,4 @@ def _remedy(folder: Path) -> str:
         return f"give the file itself: -m {gguf_files[0]}"
     if (folder / "config.json").exists():
         return f"convert it first: llmbench convert --model-id {folder} --output-dir OUT"
-    return "make one with: llmbench convert --model-id ID --output-dir OUT"
+    return _MAKE_ONE

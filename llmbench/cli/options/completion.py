@@ -42,6 +42,12 @@ class FileText(click.ParamType[str]):
     def __init__(self, names: Callable[[], Iterable[str]] = tuple) -> None:
         self._names = names
 
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the text; a recipe's list is not one."""
+        if not isinstance(value, str | Path):
+            self.fail(f"{value!r} is not one value", param, ctx)
+        return str(value)
+
     def shell_complete(
         self,
         ctx: click.Context,  # noqa: ARG002  click's signature

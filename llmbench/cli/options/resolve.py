@@ -28,7 +28,9 @@ def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[Subject, .
     """
     model, engine, is_verified = options["model"], options["engine"], not options["no_verify"]
     if not model:
-        raise InputError("no model was given", hint="name an IR folder or a GGUF file with -m")
+        raise InputError(
+            "no model was given", hint="llmbench run MODEL: an IR folder, a GGUF file, or a name of the hub"
+        )
     if options["draft_model"]:
         draft = find_subject(options["draft_model"], engine="genai", is_verified=is_verified)
         options = {**options, "draft_model": draft.path}
@@ -49,12 +51,21 @@ def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[Subject, .
     return tuple(complete(subject, config) for subject, config in found), tuple(config for _, config in found)
 
 
+def resolve_models(options: Mapping[str, Any]) -> tuple[tuple[Subject, ...], tuple[RunConfig, ...]]:
+    """Return what `resolve_configurations` does for each of several models, one after the other."""
+    models = options["model"]
+    models = (models,) if isinstance(models, str) else models or (None,)
+    found = [resolve_configurations({**options, "model": model}) for model in models]
+    subjects = tuple(subject for each, _ in found for subject in each)
+    return subjects, tuple(config for _, each in found for config in each)
+
+
 def resolve_one(options: Mapping[str, Any], *, refusal: str, hint: str) -> tuple[Subject, RunConfig]:
     """Return the one configuration that options describe, and its model.
 
     Raises InputError where it is a sweep: *refusal*, in which ``{}`` is the number of its configurations.
     """
-    subjects, configs = resolve_configurations(options)
+    subjects, configs = resolve_models(options)
     if len(configs) != 1:
         raise InputError(refusal.format(len(configs)), hint=hint)
     return subjects[0], configs[0]

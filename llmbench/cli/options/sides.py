@@ -1,7 +1,8 @@
 """The options of ``ab``: each says what to measure for both sides, or, given twice, first for A and then for B."""
 
 import dataclasses
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ _LEFT_OUT = frozenset({"launches"})
 
 _SHARED = frozenset({"prompt", "prompt_file", "prompt_index", "input_tokens", "disable_prompt_permutation"})
 """Options that are the same for both sides, which are compared prompt by prompt."""
+
+Prepare = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""Returns options whose model is one that can be measured."""
 
 _PROMPTS = ("prompt", "prompt_file", "input_tokens")
 
@@ -66,7 +70,12 @@ def _twofold(option: GroupedOption) -> click.Option:
 
 
 def read_sides(
-    ctx: click.Context, files: tuple[Path, ...], options: Mapping[str, Any], *, blocks: int
+    ctx: click.Context,
+    files: tuple[Path, ...],
+    options: Mapping[str, Any],
+    *,
+    blocks: int,
+    prepare: Prepare = dict,
 ) -> tuple[Side, Side]:
     """Return A and B: each from its recipe (one recipe is for both), over which the command line has precedence.
 
@@ -75,6 +84,15 @@ def read_sides(
     """
     if len(files) > len(SIDES):
         raise InputError(f"{len(files)} recipes were given; A and B are two", hint="compare two at a time")
+    models = [file for file in files if file.is_dir() or file.suffix == ".gguf"]
+    if models:
+        both = " ".join(f"-m {shlex.quote(str(file))}" for file in files)
+        raise InputError(
+            f"{models[0]} is a model; A.toml and B.toml are recipes",
+            hint=f"to compare models: llmbench ab {both}"
+            if len(files) > 1
+            else f"llmbench ab {both} -m OTHER",
+        )
     typed = _typed(ctx, options)
     recipe_values = [recipe_options(file) for file in files] or [{}]
     base, candidate = (
@@ -82,6 +100,7 @@ def read_sides(
             ctx,
             _values(recipe_values[min(number, len(files) - 1)], typed, number, blocks),
             f"side {SIDES[number]}",
+            prepare,
         )
         for number in range(len(SIDES))
     )
@@ -94,7 +113,14 @@ def read_sides(
     return base, candidate
 
 
-def read_side(ctx: click.Context, file: Path | None, options: Mapping[str, Any], *, launches: int) -> Side:
+def read_side(
+    ctx: click.Context,
+    file: Path | None,
+    options: Mapping[str, Any],
+    *,
+    launches: int,
+    prepare: Prepare = dict,
+) -> Side:
     """Return the one configuration that a recipe and the command line describe, in so many launches.
 
     Raises InputError where it is a sweep.
@@ -103,7 +129,7 @@ def read_side(ctx: click.Context, file: Path | None, options: Mapping[str, Any],
         **_without_prompts(recipe_options(file) if file else {}, _typed(ctx, options)),
         **_typed(ctx, options),
     }
-    return _side(ctx, values | {"launches": launches}, "this")
+    return _side(ctx, values | {"launches": launches}, "this", prepare)
 
 
 def _typed(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,9 +153,9 @@ def _values(recipe: Mapping[str, Any], typed: Mapping[str, Any], number: int, bl
     return _without_prompts(recipe, typed) | chosen | {"launches": blocks}
 
 
-def _side(ctx: click.Context, values: Mapping[str, Any], name: str) -> Side:
+def _side(ctx: click.Context, values: Mapping[str, Any], name: str, prepare: Prepare) -> Side:
     try:
-        options = parse_options(values)
+        options = prepare(parse_options(values))
     except click.UsageError as error:
         error.ctx = ctx
         raise

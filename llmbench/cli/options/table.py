@@ -85,7 +85,12 @@ def _attributes(setting: Setting) -> dict[str, Any]:
 def _apply_recipe(ctx: click.Context, _param: click.Parameter, path: str | None) -> str | None:
     """Take a recipe's values as defaults: what stands on the command line wins."""
     if path is not None:
-        ctx.default_map = {**(ctx.default_map or {}), **read_recipe(path, known=OPTIONS)}
+        values = read_recipe(path, known=OPTIONS)
+        for param in ctx.command.params:
+            value = values.get(str(param.name))
+            if isinstance(param, click.Option) and param.multiple and not isinstance(value, tuple | None):
+                values[str(param.name)] = (value,)
+        ctx.default_map = {**(ctx.default_map or {}), **values}
     return path
 
 

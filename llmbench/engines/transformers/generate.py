@@ -14,6 +14,7 @@ from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler
 from llmbench.errors import MachineError
+from llmbench.files.package_data import install_command
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
@@ -30,7 +31,7 @@ def check_packages(config: RunConfig, *extra: str) -> None:
     if missing:
         raise MachineError(
             f"{config.engine_info.title} needs packages that are not installed: {', '.join(missing)}",
-            hint="pip install 'llmbench[convert]'",
+            hint=install_command(),
         )
 
 

@@ -152,7 +152,7 @@ def test_a_gguf_keeps_its_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "hint"),
     [
-        ((), "convert --model-id ID"),
+        ((), "llmbench run ORGANISATION/MODEL"),
         (("config.json",), "convert it first"),
         (("tiny.gguf",), "give the file itself"),
     ],

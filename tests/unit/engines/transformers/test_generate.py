@@ -2,6 +2,7 @@ import pytest
 
 from llmbench.engines.transformers.generate import check_packages
 from llmbench.errors import ExitCode, MachineError
+from llmbench.files.package_data import install_command
 from llmbench.schema.config import Prompt, RunConfig
 
 CONFIG = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="x"),))
@@ -14,4 +15,4 @@ def test_missing_packages_are_all_named_with_the_remedy() -> None:
     with pytest.raises(MachineError, match="not installed: no-such-one, no-such-other") as caught:
         check_packages(CONFIG, "click", "no-such-one", "no-such-other")
     assert ExitCode.MACHINE == caught.value.exit_code
-    assert "pip install 'llmbench[convert]'" == caught.value.hint
+    assert install_command() == caught.value.hint

@@ -1,0 +1,95 @@
+"""From a model's name to what can be measured: a hub's model or a Hugging Face folder is converted once, and kept."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmbench.cli.convert import describe_conversion, watch_conversion
+from llmbench.cli.messages import shown
+from llmbench.convert import library
+from llmbench.convert.request import ConvertRequest
+from llmbench.errors import LlmbenchError
+from llmbench.models import hub
+from llmbench.schema.engines import ENGINES, ModelKind
+
+
+def prepared(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with each model that needs it converted; *model* is a tuple where there are several.
+
+    Raises:
+        LlmbenchError: the hub cannot be reached, has no such model, or the model cannot be converted.
+    """
+    given = options.get("model") or ()
+    models = (given,) if isinstance(given, str) else tuple(given)
+    engine, formats = ENGINES.get(str(options.get("engine") or "genai")), _formats(options)
+    if engine is None or ModelKind.SCRIPT in engine.models or not any(map(library.is_source, models)):
+        return dict(options)
+    if ModelKind.HUGGING_FACE in engine.models:
+        return {**options, "model": _single(tuple(map(_fetched, models)))}
+    found: list[str] = []
+    for model in models:
+        found += map(str, _converted(model, formats)) if library.is_source(model) else [model]
+    are_all = all(map(library.is_source, models))
+    return {**options, "model": _single(tuple(found))} | ({"weight_format": ()} if are_all else {})
+
+
+def would_convert(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the models that would have to be converted before they are measured."""
+    models = options.get("model") or ()
+    models = (models,) if isinstance(models, str) else models
+    engine = ENGINES[options["engine"]]
+    if ModelKind.SCRIPT in engine.models or ModelKind.HUGGING_FACE in engine.models:
+        return ()
+    formats = _formats(options)
+    return tuple(m for m in models if library.is_source(m) and not library.find_conversions(m, formats))
+
+
+def _formats(options: Mapping[str, Any]) -> tuple[str, ...]:
+    found = options.get("weight_format") or ()
+    return (found,) if isinstance(found, str) else tuple(dict.fromkeys(found))
+
+
+def _single(models: tuple[str, ...]) -> str | tuple[str, ...]:
+    return models[0] if len(models) == 1 else models
+
+
+def _fetched(model: str) -> str:
+    """The folder of a hub's model as it is published, for engines that run it so."""
+    if not library.is_hub_name(model):
+        return model
+    click.echo(shown(f"fetching {model}"), err=True)
+    found = hub.find_model(model, revision=None, with_code=False)
+    return str(hub.download(found, report=lambda _progress: None))
+
+
+def _converted(model: str, formats: tuple[str, ...]) -> tuple[Path, ...]:
+    """The IRs of a model, converted now unless they are kept."""
+    found = library.find_conversions(model, formats)
+    if found:
+        return found
+    try:
+        request = library.library_request(model, formats)
+        click.echo(shown(f"{model} is converted once, and kept in {request.output_dir}"), err=True)
+        return tuple(_convert(request))
+    except LlmbenchError as error:
+        raise _with_command(error, model, formats) from error
+
+
+def _convert(request: ConvertRequest) -> list[Path]:
+    folders = []
+    for converted in watch_conversion(request):
+        click.echo(shown("\n".join(describe_conversion(converted))), err=True)
+        folders.append(converted.folder)
+    return folders
+
+
+def _with_command(error: LlmbenchError, model: str, formats: tuple[str, ...]) -> LlmbenchError:
+    """The error with the command that does the step by itself, where it can be typed."""
+    if isinstance(error, hub.UnreachableError):
+        command = ["llmbench", "convert", "--model-id", model, "--output-dir", "models", "--weight-format"]
+        command.append(",".join(formats or (library.DEFAULT_FORMAT,)))
+        error.hint = f"when online: {shlex.join(command)}; or name an IR folder or a GGUF file with -m"
+    return error
