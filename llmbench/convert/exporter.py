@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 
 from llmbench.convert.preflight import TASK
+from llmbench.engines.failures import engine_words
 from llmbench.errors import InputError, MachineError
 from llmbench.files.package_data import install_command
-from llmbench.models.gguf import read_gguf_header
+from llmbench.models.gguf_file import gguf_parts
 from llmbench.models.manifest import Recipe
 from llmbench.runner.step import run_step
 from llmbench.schema.progress import ProgressCallback
@@ -53,11 +54,14 @@ def export(folder: Path, target: Path, *, recipe: Recipe, report: ProgressCallba
 
 def export_gguf(source: Path, target: Path, *, report: ProgressCallback) -> None:
     """Write the IR of a GGUF file, with tokenizer and detokenizer, into *target*."""
-    link = target / "model.gguf"  # the engine writes beside the name it is given
-    link.symlink_to(source.resolve())
-    step = _ReadGguf(source=str(source), link=str(link))
+    parts = gguf_parts(source)
+    links = [target / part.name for part in parts]  # the engine writes beside the name it is given
+    for part, link in zip(parts, links, strict=True):
+        link.symlink_to(part.resolve())
+    step = _ReadGguf(source=str(source), link=str(links[0]))
     run_step(__name__, step, type(None), folder=target, is_online=False, report=report)
-    link.unlink()
+    for link in links:
+        link.unlink()
 
 
 REQUESTS = _Export | _ReadGguf
@@ -112,11 +116,7 @@ def _read_gguf(step: _ReadGguf) -> None:
     try:
         LLMPipeline(step.link, "CPU", enable_save_ov_model=True)
     except (RuntimeError, IndexError, ValueError, KeyError) as error:  # whatever the C++ reader throws
-        header = read_gguf_header(Path(step.source))
-        types = ", ".join(sorted({tensor.type for tensor in header.tensors}))
-        architecture = header.metadata.get("general.architecture", "of unknown architecture")
         raise InputError(
-            f"OpenVINO GenAI cannot read {step.source} ({architecture}; {types}): "
-            f"{' '.join(str(error).split())[-200:]}",
-            hint="take its Q4_0, Q4_1, Q8_0 or F16 file, or convert the Hugging Face model it was made from",
+            f"OpenVINO GenAI cannot read {step.source}: {engine_words(error)}",
+            hint="use its Q4_0, Q4_1, Q8_0 or F16 file, or convert the Hugging Face model it was made from",
         ) from error

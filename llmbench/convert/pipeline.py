@@ -18,6 +18,7 @@ from llmbench.files.cache import file_sha256
 from llmbench.models import hub, locate, sources
 from llmbench.models.context import context_of_config
 from llmbench.models.gguf import read_gguf_header
+from llmbench.models.gguf_file import gguf_bytes, gguf_weight_format
 from llmbench.models.hub import HubModel
 from llmbench.models.manifest import MANIFEST_SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
 from llmbench.models.quantization import DESCRIPTION_FILES, check_exportable
@@ -153,7 +154,7 @@ def _convert_gguf(request: ConvertRequest, source: LocalSource, report: Progress
     """Write the IR of a GGUF, which keeps its own weight format."""
     locate.check_model_files(locate.locate(source.path))
     header = read_gguf_header(source.path)
-    own = str(header.weight_format)
+    own = str(gguf_weight_format(source.path))
     precision = sources.precision_of_gguf(own)
     check_format(request, precision, f"{source.path} keeps its own weights, {own}")
     recipe, target = Recipe(weight_format=own), output.target_folder(request.output_dir, precision)
@@ -161,7 +162,7 @@ def _convert_gguf(request: ConvertRequest, source: LocalSource, report: Progress
     if standing is not None:
         return Converted(folder=target, manifest=standing, is_new=False)
     with output.partial_folder(target) as partial:
-        output.check_space(partial, source.path.stat().st_size)
+        output.check_space(partial, gguf_bytes(source.path))
         report(Progress(label=f"reading {source.path.name}"))
         start = time.perf_counter()
         exporter.export_gguf(source.path, partial, report=report)

@@ -28,6 +28,7 @@ class Tensor:
 
     name: str
     type: str
+    dimensions: int
     weights: int
     bytes: int
     end: int
@@ -35,9 +36,13 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GgufHeader:
-    """Scalar and string metadata by key, and the places of the tensors: (name, dimensions, type, offset)."""
+    """Scalar and string metadata by key, and the places of the tensors: (name, dimensions, type, offset).
+
+    *arrays* are the keys whose values are arrays, which were stepped over.
+    """
 
     metadata: Mapping[str, Scalar]
+    arrays: frozenset[str]
     entries: tuple[tuple[str, tuple[int, ...], int, int], ...]
     data_start: int
 
@@ -46,14 +51,6 @@ class GgufHeader:
         """Longest context the model was trained for; ``None`` where the file does not say."""
         value = self.metadata.get(f"{self.metadata.get('general.architecture')}.context_length")
         return value if isinstance(value, int) and value > 0 else None
-
-    @property
-    def weight_format(self) -> str | None:
-        """Type of the tensors that hold most weights (``Q4_1``); ``None`` for a file without tensors."""
-        weights: dict[str, int] = {}
-        for tensor in self.tensors:
-            weights[tensor.type] = weights.get(tensor.type, 0) + tensor.weights
-        return max(weights, key=lambda name: weights[name]) if weights else None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -72,7 +69,16 @@ class GgufHeader:
                 weights *= dimension
             size = weights // block_weights * block_bytes
             end = self.data_start + offset + size
-            tensors.append(Tensor(name=name, type=kind.name, weights=weights, bytes=size, end=end))
+            tensors.append(
+                Tensor(
+                    name=name,
+                    type=kind.name,
+                    dimensions=len(dimensions),
+                    weights=weights,
+                    bytes=size,
+                    end=end,
+                )
+            )
         return tuple(tensors)
 
 
@@ -113,16 +119,19 @@ class _Cursor:
             raise ValueError(f"its version is {version}; 2 and 3 are read")
         tensors, keys = self.count(), self.count()
         metadata: dict[str, Scalar] = {}
+        arrays: set[str] = set()
         for _ in range(keys):
             key, value = self.string(), self.value(self.number("I"))
-            if value is not None:
+            if value is None:
+                arrays.add(key)
+            else:
                 metadata[key] = value
         entries = tuple(self.tensor_entry() for _ in range(tensors))
         alignment = metadata.get(_ALIGNMENT_KEY, _DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment < 1:
             raise ValueError(f"its alignment is {alignment!r}")
         data_start = -(-self.at // alignment) * alignment
-        return GgufHeader(metadata=metadata, entries=entries, data_start=data_start)
+        return GgufHeader(metadata=metadata, arrays=frozenset(arrays), entries=entries, data_start=data_start)
 
     def number(self, letter: str) -> int:
         """The next integer of a ``struct`` letter."""

@@ -3,21 +3,12 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from llmbench.models.gguf import read_gguf_header
 from llmbench.models.ir_xml import read_constants
 from llmbench.models.manifest import FileRecord
 
 MODEL_XML = "openvino_model.xml"
 PARTS = ("openvino_model", "openvino_tokenizer", "openvino_detokenizer")
 """The three networks of a model; each is an ``.xml`` and a ``.bin``."""
-
-
-def gguf_faults(path: Path) -> Iterator[str]:
-    """What is wrong with a GGUF's size; a damaged head raises by itself."""
-    size = path.stat().st_size
-    needed = max((tensor.end for tensor in read_gguf_header(path).tensors), default=0)
-    if size < needed:
-        yield f"it has {size} bytes; its tensors end at {needed}"
 
 
 def ir_faults(folder: Path, recorded: Mapping[str, FileRecord]) -> Iterator[str]:

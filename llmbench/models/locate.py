@@ -11,7 +11,14 @@ from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.models import ir_xml
 from llmbench.models.context import context_of_config
 from llmbench.models.gguf import is_gguf, read_gguf_header
-from llmbench.models.integrity import MODEL_XML, PARTS, gguf_faults, ir_faults
+from llmbench.models.gguf_file import (
+    check_gguf_supported,
+    gguf_faults,
+    gguf_parts,
+    gguf_sha256,
+    gguf_weight_format,
+)
+from llmbench.models.integrity import MODEL_XML, PARTS, ir_faults
 from llmbench.models.ir_task import check_language_model, check_other_task, is_other_task
 from llmbench.models.manifest import Manifest, read_manifest
 from llmbench.schema.config import weight_format_of
@@ -101,6 +108,8 @@ def check_model_files(model: Model) -> None:
             f"{model.path} is not a whole model: {'; '.join(faults)}",
             hint="fetch the file again" if model.kind == "gguf" else _CONVERT_AGAIN,
         )
+    if model.kind == "gguf":
+        check_gguf_supported(model.path)
 
 
 def check_task(model: Model, *, needs_state: bool) -> None:
@@ -151,14 +160,14 @@ def provenance(model: Model) -> Provenance:
             weight_bytes=found.weight_bytes,
             kv_values=found.kv_values,
         )
-    sha256 = file_sha256(model.path)
+    sha256 = gguf_sha256(model.path)
     return Provenance(
         path=str(model.path),
         known=True,
         source="gguf",
         source_id=model.path.name,
         revision=sha256,
-        weight_format=read_gguf_header(model.path).weight_format,
+        weight_format=gguf_weight_format(model.path),
         content_sha256=sha256,
         context_tokens=model.context_tokens,
     )
@@ -174,6 +183,7 @@ def _gguf_model(path: Path) -> Model:
             f"{path} is neither a folder nor a GGUF file",
             hint=f"give the folder that holds {MODEL_XML}, or FILE.gguf",
         )
+    gguf_parts(path)
     return Model(path=path, kind="gguf", context_tokens=read_gguf_header(path).context_tokens)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmbench.files.cache import recall
 from llmbench.models.gguf import is_gguf, read_gguf_header
+from llmbench.models.gguf_file import gguf_parts
 from llmbench.models.integrity import MODEL_XML
 from llmbench.models.ir_xml import read_constants
 
@@ -80,10 +81,14 @@ def fault(model: str | Path) -> str | None:
             also=f"{state.st_size}:{state.st_mtime_ns}",
         )
     elif location.is_file() and is_gguf(location):
-        found = recall("weights", location, lambda file: _describe(file, _tensors(location)))
+        found = next(filter(None, map(_gguf_fault, gguf_parts(location))), "")
     else:
         return None
     return found or None
+
+
+def _gguf_fault(part: Path) -> str:
+    return recall("weights", part, lambda file: _describe(file, _tensors(part)))
 
 
 def _constants(network: Path) -> Iterator[_Part]:

@@ -8,6 +8,7 @@ from llmbench.errors import InputError
 from llmbench.files.cache import file_sha256
 from llmbench.models import locate, nan_check, sources
 from llmbench.models.context import context_of_config
+from llmbench.models.gguf_file import gguf_parts
 from llmbench.models.quantization import check_readable
 from llmbench.schema.config import RunConfig, weight_format_of
 from llmbench.schema.engines import ENGINES, ModelKind
@@ -114,7 +115,9 @@ def _published(folder: Path) -> Subject:
 
 def _stamp(model: Path) -> str:
     """A hash over names, sizes and times of a model's files."""
-    files = sorted(file for file in model.iterdir() if file.is_file()) if model.is_dir() else [model]
+    files = (
+        sorted(file for file in model.iterdir() if file.is_file()) if model.is_dir() else gguf_parts(model)
+    )
     states = [(file.name, file.stat()) for file in files]
     lines = [f"{name}:{state.st_size}:{state.st_mtime_ns}\n" for name, state in states]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

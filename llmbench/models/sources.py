@@ -11,6 +11,7 @@ from typing import Any, Literal
 from llmbench.errors import InputError, MachineError
 from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.models.gguf import is_gguf
+from llmbench.models.gguf_file import gguf_sha256
 from llmbench.models.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
 from llmbench.models.ir_task import check_other_task
 from llmbench.models.ir_xml import read_constants
@@ -173,7 +174,7 @@ def _gguf(path: Path) -> LocalSource:
         raise InputError(
             f"{path} is not a GGUF file", hint="give a Hugging Face folder, FILE.gguf, or a hub's name"
         )
-    return LocalSource(kind="gguf", id=path.name, path=path, revision=file_sha256(path))
+    return LocalSource(kind="gguf", id=path.name, path=path, revision=gguf_sha256(path))
 
 
 def _weight_files(folder: Path) -> list[Path]:

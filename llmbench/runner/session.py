@@ -12,6 +12,7 @@ from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.files.cache import cache_folder
 from llmbench.machine import cgroup, environment, memory
 from llmbench.machine.affinity import Binding
+from llmbench.models.gguf_file import gguf_parts
 from llmbench.models.resolve import Subject, check_lengths, complete, find_subject
 from llmbench.runner import pinning, plan
 from llmbench.runner.blocks import Stop, launches_until
@@ -38,7 +39,7 @@ def check_memory(path: str) -> None:
         LaunchError: the files of weights are larger than the memory available.
     """
     place = Path(path)
-    files = place.glob("*.bin") if place.is_dir() else [place]
+    files = place.glob("*.bin") if place.is_dir() else gguf_parts(place)
     needed = sum(file.stat().st_size for file in files if file.is_file())
     available = memory.available_bytes()
     if available is not None and needed > available:

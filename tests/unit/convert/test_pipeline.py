@@ -17,7 +17,7 @@ from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.files.package_data import install_command
 from llmbench.models import locate
 from llmbench.models.manifest import Manifest, read_manifest
-from tests import conversions
+from tests import conversions, gguf_model
 from tests.unit.models.test_hub import COMMIT, Hub
 from tests.waiting import is_gone, wait_until
 
@@ -302,3 +302,15 @@ def test_a_kept_conversion_is_not_made_again(tiny: Path) -> None:
 
     assert not again.is_new
     assert made.folder == again.folder
+
+
+@pytest.mark.model
+def test_a_gguf_in_parts_becomes_one_ir(tmp_path: Path) -> None:
+    """The engine finds the parts by the first one's name; no link to them is left."""
+    first = gguf_model.build(tmp_path / "m.gguf", parts=2)
+    request = ConvertRequest(model_id=str(first), output_dir=tmp_path / "out")
+
+    (converted,) = pipeline.convert(request, lambda _progress: None)
+
+    locate.verify(locate.locate(converted.folder))
+    assert not any(file.is_symlink() or file.suffix == ".gguf" for file in converted.folder.iterdir())
