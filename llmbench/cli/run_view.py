@@ -29,7 +29,7 @@ from llmbench.runner.plan import PlannedLaunch, plan_launches
 from llmbench.runner.session import Outputs, Policy, RunBegun, RunFileRead, SessionEvent
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Outcome, Run
+from llmbench.schema.run import SDPA_INSTEAD, Outcome, Run
 from llmbench.store import reader
 from llmbench.store.events import LaunchEnded, LaunchStarted
 
@@ -42,7 +42,7 @@ class View:
 
     def __init__(self, *, is_quiet: bool, salvage: bool = False) -> None:
         self.path: Path
-        self._is_begun = False
+        self._is_begun = self._is_warned = False
         self._is_quiet = is_quiet
         self._salvage = salvage
         self._live = LiveLine(0, is_shown=False)
@@ -73,6 +73,7 @@ class View:
                 self._begin(event)
             case LaunchStarted():
                 self._config = self._configurations[event.configuration]
+                self._warn_of_sdpa(event)
                 self._loaded(event)
             case Measurement():
                 self._live.measured(event, self._config)
@@ -89,6 +90,13 @@ class View:
         self._configurations = event.configurations
         self._live = self._leaving.enter_context(LiveLine(event.requests, is_shown=not self._is_quiet))
         self._live.say("loading the model")
+
+    def _warn_of_sdpa(self, event: LaunchStarted) -> None:
+        """Warn, once per run, where the model cannot have the paged attention that is the default."""
+        replaced = [note for note in event.effective.notes if note.startswith(SDPA_INSTEAD)]
+        if replaced and not self._is_warned:
+            warn(f"{replaced[0]}; name --attention sdpa to measure it without this warning")
+            self._is_warned = True
 
     def _loaded(self, event: LaunchStarted) -> None:
         """Say what is to be said of a launch that has begun."""

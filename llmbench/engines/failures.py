@@ -34,7 +34,7 @@ class _Row:
     hint: str
 
 
-_SDPA_HINT = "use --attention sdpa"
+_NOT_PAGED = "paged attention cannot run this model"
 _ROWS = (
     _Row(
         pattern=r"bad_alloc|MemoryError|(?i:can(not|'t) allocate|out of memory|not enough memory)",
@@ -70,7 +70,7 @@ _ROWS = (
         pattern=r"undeclared parameters|ScaledDotProductAttention|Paged(Attention|Causal)|"
         r"element type is not corresponding with output element type",
         error=PagedAttentionError,
-        hint=_SDPA_HINT,
+        hint="use --attention sdpa",
     ),
     _Row(
         pattern=r"Expected \S+ (expression|statement|tag)|[Cc]hat.?template|[Jj]inja|Undefined(Error)?\b",
@@ -125,13 +125,15 @@ def engine_failures(doing: str) -> Iterator[None]:
 
 def engine_error(error: Exception, doing: str) -> LlmbenchError:
     """Return the error that stands for an exception of an engine package; its message is one line."""
-    message = f"the engine failed while {doing}: {engine_words(error)}"
+    words = engine_words(error)
+    message = f"the engine failed while {doing}: {words}"
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return OutputError(message, hint="free some space")
     text = f"{type(error).__name__}: {error}"
     for row in _ROWS:
         if re.search(row.pattern, text):
-            return row.error(message, hint=row.hint)
+            is_paging = row.error is PagedAttentionError
+            return row.error(f"{_NOT_PAGED}: {words}" if is_paging else message, hint=row.hint)
     if isinstance(error, _INPUT_KINDS):
         return InputError(message, hint="check the model's files and the options of this run")
     return LaunchError(message, hint=_UNKNOWN)
@@ -149,6 +151,7 @@ def engine_words(error: Exception) -> str:
         return "a value of this type or size cannot be passed to the engine"
     words = kept[-1] if len(clear) < len(lines) or conditions else kept[0]
     named = words if isinstance(error, RuntimeError) else f"{type(error).__name__}: {words}"
+    named = named.rstrip(".")
     return named if len(named) <= _LONGEST else f"{named[: _LONGEST - 1]}…"
 
 

@@ -19,12 +19,13 @@ from typing import IO
 import msgspec
 
 from llmbench.engines import catalog
-from llmbench.engines.failures import engine_failures
+from llmbench.engines.base import Engine, EngineSession
+from llmbench.engines.failures import PagedAttentionError, engine_failures
 from llmbench.engines.openvino import model_cache as compiled
 from llmbench.engines.openvino import tensor_parallel
 from llmbench.engines.openvino.device import check_effective
 from llmbench.engines.openvino.model_cache import Compiled
-from llmbench.errors import LaunchError, LlmbenchError, MachineError
+from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError
 from llmbench.machine import environment, placement, topology
 from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe
@@ -45,8 +46,8 @@ from llmbench.runner.protocol import (
     die_with_parent,
 )
 from llmbench.schema.config import RunConfig
-from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import EffectiveSettings, ModelCache, Split
+from llmbench.schema.measurement import Measurement, Memory
+from llmbench.schema.run import SDPA_INSTEAD, EffectiveSettings, ModelCache, Split
 from llmbench.schema.units import seconds_between
 from llmbench.workloads.base import LaunchContext, find_workload
 
@@ -69,23 +70,22 @@ class OpenLaunch:
         engine = catalog.find_engine(self.config.engine)
         split = _split(self.config, must_split=command.must_split)
         cache = Compiled.look(self.config.properties)
-        phase = MemoryPhase.start()
-        start_ns = time.perf_counter_ns()
-        self.session = engine.open(self.config)
-        load_s = seconds_between(start_ns, time.perf_counter_ns())
-        memory = phase.stop()
+        loaded = _load(engine, self.config)
+        self.config, self.session = loaded.config, loaded.session
         model_cache = cache.state(self.session.effective.properties)
         changes = check_effective(self.config, self.session.effective)
         if model_cache is ModelCache.REFUSED:
             changes = (*changes, compiled.REFUSED)
         effective = dataclasses.replace(
-            self.session.effective, notes=(*self.session.effective.notes, *changes), split=split
+            self.session.effective,
+            notes=(*loaded.notes, *self.session.effective.notes, *changes),
+            split=split,
         )
         self._threads = _engine_threads(effective)
         pinning.check_threads(self.config, self._topology, self._threads)
         self.loaded = Loaded(
-            load_s=load_s,
-            memory=memory,
+            load_s=loaded.seconds,
+            memory=loaded.memory,
             effective=effective,
             pinned=dataclasses.replace(pinned, pages=placement.read_pages()),
             versions=environment.versions(),
@@ -132,6 +132,47 @@ class OpenLaunch:
             energy_j=None if simulated else energy_j,
             **fields,
         )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _LoadedModel:
+    """A model, what loading it took, and the configuration that it was loaded with."""
+
+    session: EngineSession
+    config: RunConfig
+    seconds: float
+    memory: Memory
+    notes: tuple[str, ...] = ()
+
+
+def _load(engine: Engine, config: RunConfig) -> _LoadedModel:
+    """Load a model, with SDPA where it cannot have paged attention and none was requested."""
+    phase = MemoryPhase.start()
+    start_ns = time.perf_counter_ns()
+    try:
+        session = engine.open(config)
+    except PagedAttentionError as error:
+        if not config.may_use_sdpa:
+            raise
+        cause = error
+    else:
+        seconds = seconds_between(start_ns, time.perf_counter_ns())
+        return _LoadedModel(session=session, config=config, seconds=seconds, memory=phase.stop())
+    loaded = _load(engine, _with_sdpa(config, cause))
+    return dataclasses.replace(loaded, notes=(f"{SDPA_INSTEAD}: {cause.message}",))
+
+
+def _with_sdpa(config: RunConfig, cause: PagedAttentionError) -> RunConfig:
+    """Return the configuration with SDPA; raise InputError where it has what only paged attention can do."""
+    replaced = dataclasses.replace(config, attention="sdpa", may_use_sdpa=False)
+    try:
+        catalog.check_capabilities(replaced)
+    except InputError as error:
+        raise InputError(
+            f"{cause.message}; and {error.message}",
+            hint="leave out the option that needs paged attention, or use another model",
+        ) from cause
+    return replaced
 
 
 def _engine_threads(effective: EffectiveSettings) -> int | None:

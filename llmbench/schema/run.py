@@ -136,6 +136,10 @@ class Outcome(enum.Enum):
     ABORTED = "aborted"
 
 
+SDPA_INSTEAD = "SDPA was used instead of paged attention"
+"""How the note begins of a launch whose model cannot have the paged attention that is the default."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why a launch failed: the signal that ended it, its phase, the last lines of its log, and a remedy if known."""

@@ -1,23 +1,26 @@
 """OpenVINO GenAI's own pipeline, timed from the instants it keeps of each token."""
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.catalog import check_capabilities
-from llmbench.engines.failures import engine_failures
+from llmbench.engines.failures import PagedAttentionError, engine_failures
 from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
     import_openvino,
+    paging_fault,
 )
 from llmbench.engines.openvino.engine_log import caught_output, read_effective
 from llmbench.engines.openvino.lora import build_adapters, check_adapters, digest_adapters, note_unused
 from llmbench.engines.openvino.raw_metrics import read_counters, read_sequences
 from llmbench.engines.openvino.scheduler import build_scheduler, prefills_in_chunks
 from llmbench.engines.openvino.tokenizer import Tokenizer
+from llmbench.errors import InputError
 from llmbench.schema.config import ASSISTANT_TOKENS, RunConfig
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds, ns_from_us
@@ -64,6 +67,21 @@ def _draft(genai: Any, config: RunConfig) -> Any:
     return genai.draft_model(config.draft_model, device, **options)
 
 
+@contextlib.contextmanager
+def _failures(config: RunConfig) -> Iterator[None]:
+    """Name the draft where it is the model that paged attention cannot take."""
+    try:
+        with engine_failures("loading"):
+            yield
+    except PagedAttentionError as error:
+        if config.draft_model is None or (cause := paging_fault(config.draft_model)) is None:
+            raise
+        raise InputError(
+            f"paged attention cannot run the draft model {config.draft_model}: {cause}",
+            hint="give another --draft-model",
+        ) from error
+
+
 class GenaiSession:
     """A loaded ``LLMPipeline``."""
 
@@ -74,13 +92,13 @@ class GenaiSession:
         options["ATTENTION_BACKEND"] = _ATTENTION[config.attention]
         if config.attention == "pa":
             options["scheduler_config"] = build_scheduler(self._genai, config.scheduler)
-        if config.draft_model is not None:
-            options["draft_model"] = _draft(self._genai, config)
         if config.max_ngram_size is not None:
             options["prompt_lookup"] = True
         if config.lora:
             options["adapters"] = build_adapters(self._genai, config)
-        with caught_output() as logged, caught_output(2) as warned, engine_failures("loading"):
+        with caught_output() as logged, caught_output(2) as warned, _failures(config):
+            if config.draft_model is not None:
+                options["draft_model"] = _draft(self._genai, config)
             self._pipeline = self._genai.LLMPipeline(config.model, config.device, **options)
         notes = (*_notes(config), *note_unused(config, warned.text))
         self.effective: EffectiveSettings = read_effective(

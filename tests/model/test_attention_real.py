@@ -1,0 +1,64 @@
+"""Models that paged attention cannot run: SDPA replaces it where none was requested, and says so."""
+
+from pathlib import Path
+
+import pytest
+
+from llmbench.store import reader
+from tests.command import RunCommand
+from tests.tiny_ir import build_unfused
+
+pytestmark = pytest.mark.model
+row_43 = pytest.mark.fault(43, "attention not fused, or paged attention replaced by another in silence")
+_SHORT = ("--input-tokens", "16", "-ic", "4", "-n", "1", "--foreign-cpu-limit", "1", "--name", "x")
+_CAUSE = "paged attention cannot run this model: No ScaledDotProductAttention operation"
+
+
+@pytest.fixture(scope="module")
+def unfused(tmp_path_factory: pytest.TempPathFactory, demo_ir: Path) -> Path:
+    """An IR whose attention is not fused, with a real tokenizer."""
+    return build_unfused(tmp_path_factory.mktemp("model") / "unfused", demo_ir)
+
+
+@row_43
+def test_row_43_sdpa_replaces_paged_attention_and_says_so(
+    llmbench: RunCommand, unfused: Path, tmp_path: Path
+) -> None:
+    """Without --attention the run goes on with SDPA: a warning, the run file's note, and what was effective."""
+    done = llmbench("run", "-m", str(unfused), *_SHORT)
+
+    assert 0 == done.returncode, done.stderr
+    assert f"warning: SDPA was used instead of paged attention: {_CAUSE}" in done.stderr
+    (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches
+    assert "SDPA" == launch.effective.attention
+    assert any(_CAUSE in note for note in launch.effective.notes)
+
+
+@row_43
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--attention=pa", "hint: use --attention sdpa"),
+        ("--num-beams=2", "GenAI's SDPA has no beam search (--num-beams)"),
+    ],
+)
+def test_row_43_what_needs_paged_attention_is_refused(
+    llmbench: RunCommand, unfused: Path, option: str, words: str
+) -> None:
+    """Requested, or needed by another option: exit 2 with one line."""
+    done = llmbench("run", "-m", str(unfused), *_SHORT, option)
+
+    assert 2 == done.returncode, done.stderr
+    assert _CAUSE in done.stderr
+    assert words in done.stderr
+
+
+@row_43
+def test_row_43_the_draft_is_named_where_it_is_to_blame(
+    llmbench: RunCommand, unfused: Path, demo_ir: Path
+) -> None:
+    """The main model is fine; exit 2 with the draft's path."""
+    done = llmbench("run", "-m", str(demo_ir), "--draft-model", str(unfused), *_SHORT)
+
+    assert 2 == done.returncode, done.stderr
+    assert f"paged attention cannot run the draft model {unfused}" in done.stderr
