@@ -220,7 +220,7 @@ def varied_settings(config: RunConfig) -> dict[str, str]:
     properties, scheduler = fields.pop("properties"), fields.pop("scheduler")
     fields |= {f"draft {name}": value for name, value in fields.pop("draft_scheduler").items()}
     fields.pop("prompts")
-    fields.pop("may_use_sdpa")  # what came of it is among the effective settings
+    fields.pop("is_attention_fixed")  # what came of it is among the effective settings
     flat = fields | dict(properties) | dict(scheduler)
     return {name: _as_text(value) for name, value in flat.items()}
 

@@ -152,7 +152,7 @@ def _load(engine: Engine, config: RunConfig) -> _LoadedModel:
     try:
         session = engine.open(config)
     except PagedAttentionError as error:
-        if not config.may_use_sdpa:
+        if config.is_attention_fixed:
             raise
         cause = error
     else:
@@ -164,7 +164,7 @@ def _load(engine: Engine, config: RunConfig) -> _LoadedModel:
 
 def _with_sdpa(config: RunConfig, cause: PagedAttentionError) -> RunConfig:
     """Return the configuration with SDPA; raise InputError where it has what only paged attention can do."""
-    replaced = dataclasses.replace(config, attention="sdpa", may_use_sdpa=False)
+    replaced = dataclasses.replace(config, attention="sdpa", is_attention_fixed=True)
     try:
         catalog.check_capabilities(replaced)
     except InputError as error:

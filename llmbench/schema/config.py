@@ -102,9 +102,9 @@ class RunConfig:
     files of adapters, *lora_alphas* their weights in that order (none given: 1 each); with *is_lora_idle* they are
     loaded and no request uses them. *interpreter* is the Python of another environment whose engine is measured,
     ``None`` this one. *weight_format* is what tells the model's IR from others of the same source, see
-    `weight_format_of`. With *may_use_sdpa*, SDPA replaces paged attention where the model cannot have it: none was
-    requested. With *is_subsequent* a launch makes all iterations of one prompt, or of one chat, and then those
-    of the next; otherwise each iteration is a pass over all of them.
+    `weight_format_of`. Where *is_attention_fixed*, the attention was requested; else SDPA replaces paged attention for
+    a model that cannot have it. With *is_subsequent* a launch makes all iterations of one prompt, or of one chat, and
+    then those of the next; otherwise each iteration is a pass over all of them.
     """
 
     model: str
@@ -149,7 +149,7 @@ class RunConfig:
     is_verified: bool = True
     ignores_context_limit: bool = False
     is_subsequent: bool = False
-    may_use_sdpa: bool = False
+    is_attention_fixed: bool = False
     interpreter: str | None = None
 
     def __post_init__(self) -> None:

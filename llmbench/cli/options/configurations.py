@@ -32,7 +32,7 @@ def configurations(
     """
     fixed = {field: _value(setting, options) for field, setting in _FIELDS.items() if setting.sweep is None}
     fixed |= {"model": model, "weight_format": weight_format, "prompts": _prompts(options)}
-    fixed["may_use_sdpa"] = not options["attention"] and len(ENGINES[options["engine"]].capabilities) > 1
+    fixed["is_attention_fixed"] = bool(options["attention"])
     base = RunConfig(**fixed)
     lists = {
         field: _swept_values(setting, options)

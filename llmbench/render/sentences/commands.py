@@ -6,7 +6,6 @@ import shlex
 from typing import Any
 
 from llmbench.schema.config import RunConfig
-from llmbench.schema.engines import ENGINES
 from llmbench.schema.settings import SETTINGS, Setting, ValueKind
 from llmbench.schema.units import format_list
 
@@ -67,8 +66,11 @@ def _options(config: RunConfig) -> dict[str, tuple[str, ...]]:
     found = {}
     for setting in _SETTINGS:
         value = getattr(config, str(setting.field))
-        is_implied = setting.field != "attention" or value == ENGINES[config.engine].default_attention
-        if value != _default(setting) or not is_implied:
+        if setting.field == "attention":
+            is_default = not config.is_attention_fixed and value == config.engine_info.default_attention
+        else:
+            is_default = value == _default(setting)
+        if not is_default:
             found[setting.flags[0]] = _words(setting, value)
     return found
 

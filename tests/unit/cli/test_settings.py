@@ -78,10 +78,14 @@ def _arguments(draw: st.DrawFn, row: Setting) -> list[str]:
 
 
 def test_every_field_of_a_configuration_has_one_setting() -> None:
-    """But the prompts, which several options name."""
+    """But the prompts, which several options name, and whether the attention was requested."""
     fields = collections.Counter(row.field for row in SETTINGS if row.field is not None)
 
-    assert {field.name: 1 for field in dataclasses.fields(RunConfig) if field.name != "prompts"} == fields
+    assert {
+        field.name: 1
+        for field in dataclasses.fields(RunConfig)
+        if field.name not in {"prompts", "is_attention_fixed"}
+    } == fields
 
 
 def test_options_have_names_and_spellings_of_their_own() -> None:
