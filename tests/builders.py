@@ -1,9 +1,10 @@
 """Runs and comparisons built by hand, for tests of what is made of them."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Values
 
+from llmbench.analysis import speedup
 from llmbench.analysis.comparison.compare import Comparison, compare
 from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.report import summarize_run
@@ -197,3 +198,60 @@ def comparison_of(kind: str) -> Comparison:
         "incomparable": (base, stranger),
     }
     return compare(*(summarize_run(run, COMPARED) for run in pairs[kind]))
+
+
+TWO_SOCKETS = Topology(
+    cpus=tuple(Cpu(number=n, socket=n % 2, core=n % 4, node=n % 2) for n in range(8)), allowed=tuple(range(8))
+)
+SOCKETS_BASE = RunConfig(
+    model="m",
+    prompts=(Prompt(set="s", index=0, tokens=32), Prompt(set="s", index=1, tokens=1024)),
+    output_tokens=4,
+    iterations=1,
+    warmups=0,
+    launches=3,
+)
+SHORT = {"socket 0": 20.0, "socket 1": 21.0, "both": 25.0, "split": 30.0}
+LONG = {"socket 0": 200.0, "socket 1": 210.0, "both": 150.0, "split": 100.0}
+"""First tokens in ms of each setup, of 32 and of 1024 tokens."""
+
+
+def sockets_run(
+    *,
+    wobble: float = 0.0,
+    blocks: int = 3,
+    short: Mapping[str, float] = SHORT,
+    long: Mapping[str, float] = LONG,
+) -> Run:
+    """A run of four setups in blocks, from their first tokens in ms by prompt.
+
+    The next tokens take a tenth of the first. Launches of a block share its noise, so ratios have none, unless
+    *wobble* makes the split vary by itself.
+    """
+    cells = speedup.socket_configurations(dataclasses.replace(SOCKETS_BASE, launches=blocks), TWO_SOCKETS)
+    launches: list[Launch] = []
+    for block in range(blocks):
+        for cell, name in enumerate(short):
+            scale = (1.0, 1.1, 0.9)[block] * (1 + wobble * (block - 1) if name == "split" else 1)
+            peak_mib = 300 if name == "split" else 200
+            requests = [
+                _sockets_request(first[name] * scale, len(launches), prompt, peak_mib)
+                for prompt, first in enumerate((short, long))
+            ]
+            effective = EffectiveSettings(properties={"INFERENCE_NUM_THREADS": "4" if cell < 2 else "8"})
+            index = len(launches)
+            launches.append(launch_of(requests, index=index, cell=cell, block=block, effective=effective))
+    return run_of(launches, cells=cells)
+
+
+def _sockets_request(first_ms: float, launch: int, prompt: int, peak_mib: int) -> Measurement:
+    """A first token after *first_ms*, and three more a tenth of that apart."""
+    return request_of(
+        [first_ms * (1 + 0.1 * n) for n in range(4)],
+        conditions=Conditions(wall_s=1.0, cpus=8, worker_s=1.0, interference_s=0.0),
+        memory=Memory(initial_bytes=0, peak_bytes=peak_mib << 20, initial_system_bytes=0, system_bytes=0),
+        launch=launch,
+        prompt=prompt,
+        iteration=0,
+        input_tokens=(32, 1024)[prompt],
+    )

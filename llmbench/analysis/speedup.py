@@ -43,10 +43,7 @@ class SocketSetup:
     @property
     def name(self) -> str:
         """What a table calls it."""
-        if self.kind is Kind.ONE:
-            return f"socket {self.sockets[0]} alone"
-        text = str(self.kind.value)
-        return text if len(self.sockets) == 2 else text.replace("both", "all")
+        return setup_name(self.kind, self.sockets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,12 +165,31 @@ def setup_kind(config: RunConfig) -> Kind:
     return Kind.ONE if len(config.sockets) == 1 else Kind.BOTH
 
 
+def setup_name(kind: Kind, sockets: Sequence[int]) -> str:
+    """What a table calls a setup: ``socket 0 alone``, ``both sockets``, ``both sockets, tensor parallel``."""
+    if kind is Kind.ONE:
+        return f"socket {sockets[0]} alone"
+    every = "both sockets" if len(sockets) == 2 else f"all {len(sockets)} sockets"
+    return f"{every}, tensor parallel" if kind is Kind.SPLIT else every
+
+
+def is_sockets_run(run: Run) -> bool:
+    """Whether a run has the configurations of `socket_configurations`."""
+    kinds = {setup_kind(config) for config in run.cells}
+    return kinds == set(Kind) and all(config.sockets for config in run.cells)
+
+
+def setup_names(run: Run) -> tuple[str, ...]:
+    """What each configuration of a run of setups is called; empty for any other run."""
+    if not is_sockets_run(run):
+        return ()
+    return tuple(setup_name(setup_kind(config), config.sockets) for config in run.cells)
+
+
 def tabulate(report: Report) -> Speedup:
     """The table of a report whose cells are those of `socket_configurations`; InputError where they are not."""
     run = report.run
-    if {setup_kind(config) for config in run.cells} != set(Kind) or not all(
-        config.sockets for config in run.cells
-    ):
+    if not is_sockets_run(run):
         raise InputError(
             f"{run.id} does not hold one socket, both, and both with tensor parallelism",
             hint="name a run of llmbench sockets",

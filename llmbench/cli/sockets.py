@@ -14,6 +14,7 @@ from llmbench.cli.model_source import prepared
 from llmbench.cli.options.resolve import resolve_one
 from llmbench.cli.options.table import option, parse_options
 from llmbench.cli.options.types import Command, Duration, check_folder
+from llmbench.cli.outputs import check_outputs, write_output
 from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode
 from llmbench.machine import topology
@@ -88,6 +89,12 @@ Examples:
     help="Measure nothing: print the table of a run that was made before.",
 )
 @click.option("--json", "is_json", is_flag=True, help="Print the table as JSON.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page as well: the answer, the speed-ups as a chart, and all details.",
+)
 def command(
     *,
     sockets: tuple[int, ...],
@@ -99,6 +106,7 @@ def command(
     quiet: bool,
     show: Path | None,
     is_json: bool,
+    html: Path | None,
     **options: Any,
 ) -> int:
     """Measure one socket, the other, both, and both with tensor parallelism.
@@ -106,9 +114,10 @@ def command(
     Each block has a fresh launch of every one of them, in random order; speed-ups are paired by block. At the end
     it says how much faster, from which input length on it pays, and which sockets worked.
     """
+    check_outputs({"--html": html}, inputs=[show] if show else [])
     if show is not None:
         summarized = report.summarize_run(reader.read_run(show))
-        _show(summarized, show, is_json=is_json)
+        _show(summarized, show, is_json=is_json, html=html)
         return _exit_code(summarized)
     check_folder(output_dir, "--output-dir")
     subject, base = _base(options)
@@ -124,7 +133,7 @@ def command(
             on_event=view.show,
         )
     summarized = report.summarize_run(run)
-    _show(summarized, view.path, is_json=is_json)
+    _show(summarized, view.path, is_json=is_json, html=html)
     return _exit_code(summarized)
 
 
@@ -137,9 +146,13 @@ def _base(options: dict[str, Any]) -> tuple[Subject, RunConfig]:
     )
 
 
-def _show(summarized: Report, path: Path, *, is_json: bool) -> None:
-    """The tables and sentences, or the values, on standard output."""
+def _show(summarized: Report, path: Path, *, is_json: bool, html: Path | None) -> None:
+    """The tables and sentences, or the values, on standard output; the page in its file."""
     table = speedup.tabulate(summarized)
+    if html is not None:
+        from llmbench.render.html.page import page
+
+        write_output(html, page([summarized]))
     if is_json:
         import msgspec
 

@@ -336,7 +336,10 @@ def speedup_table(found: Speedup, name: str, lines: Sequence[SpeedupLine]) -> Ta
     gains = [entry.gain for entry in entries]
     columns: list[tuple[Column, list[Cell]]] = [
         (Column("in"), [count_cell(line.input_tokens) for line in lines]),
-        (Column("setup", is_text=True), texts(line.setup.name for line in lines)),
+        (
+            Column("setup", is_text=True),
+            [Cell(line.setup.name.replace(" sockets", ""), full=line.setup.name) for line in lines],
+        ),
         (
             Column(unit.value.removesuffix("/token"), name="value"),
             texts(number_text(entry.summary.median, unit) for entry in entries),

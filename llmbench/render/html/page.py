@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report
+from llmbench.analysis.speedup import is_sockets_run
 from llmbench.analysis.stats import Summary
 from llmbench.render import views
 from llmbench.render.html import plots, requests, tables
@@ -19,6 +20,7 @@ from llmbench.render.html.document import (
     render,
 )
 from llmbench.render.html.series import PlotSeries, all_series, key, latencies
+from llmbench.render.html.sockets import details_section, sockets_section
 from llmbench.render.html.svg import Figure
 from llmbench.render.sentences.remarks import agreement_remark, bandwidth_sentences, remarks
 from llmbench.render.sentences.verdict import lengths, next_steps, not_compared, sentence, verdict_lines
@@ -42,17 +44,20 @@ def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()
     """Return that page as a value."""
     names = _names(reports, comparisons)
     series = all_series(reports, names)
+    about_sockets = [report for report in reports if is_sockets_run(report.run)] if len(reports) == 1 else []
     return Page(
         title=_title(reports, comparisons),
         lead=tuple(_lead(reports)),
         badges=tuple(_badges(reports, comparisons)),
         sections=(
+            *map(sockets_section, about_sockets),
             *_verdicts(comparisons),
             Section(
                 name="numbers",
                 title="The numbers",
                 blocks=tuple(_numbers(series, dict(zip(names, reports, strict=True)))),
             ),
+            *map(details_section, about_sockets),
             Section(name="length", title="Against input length", blocks=tuple(_lengths(series))),
             Section(name="gaps", title="Token by token", blocks=tuple(_gaps(series))),
             Section(name="launches", title="Launch by launch", blocks=tuple(_launches(series))),
@@ -148,7 +153,7 @@ def _verdicts(comparisons: Sequence[Comparison]) -> Iterator[Section]:
 def _numbers(series: Sequence[PlotSeries], reports: Mapping[str, Report]) -> Iterator[Block]:
     if len(series) == 1:
         yield from _tiles(series[0])
-    yield from _warnings(series)
+    yield from _warnings(series, reports)
     yield from _shown(tables.numbers_table(series))
     summaries = [found for each in series for row in each.rows for found in row.summaries.values()]
     if summaries:
@@ -178,12 +183,15 @@ def _remarks(reports: Mapping[str, Report]) -> Iterator[Block]:
         yield Notes(lines=lines, tone=tone)
 
 
-def _warnings(series: Sequence[PlotSeries]) -> Iterator[Block]:
+def _warnings(series: Sequence[PlotSeries], reports: Mapping[str, Report]) -> Iterator[Block]:
     """Caveats of every run and of its rows, the gravest first; of many the later ones are folded."""
-    found: list[str] = []
+    found = [
+        f"{name}: {warning}" if name else warning
+        for name, report in reports.items()
+        for warning in report.warnings
+    ]
     for each in series:
         prefix = f"{each.name}: " if each.name else ""
-        found += [f"{prefix}{warning}" for warning in each.report.warnings]
         found += [f"{prefix}{row_label(row)}: {warning}" for row in each.rows for warning in row.warnings]
     lines = list(dict.fromkeys(found))
     grave = [line for line in lines if "INVALID" in line]

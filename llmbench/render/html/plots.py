@@ -216,19 +216,19 @@ def socket_figure(series: Sequence[PlotSeries]) -> Figure | None:
         x=Axis(
             low=-0.5,
             high=len(columns) - 0.5,
-            ticks=tuple((place, f"socket {socket}") for place, (_, _, socket) in enumerate(columns)),
+            ticks=tuple((position, f"socket {socket}") for position, (_, _, socket) in enumerate(columns)),
             has_grid=False,
         ),
         y=Axis(title="% busy", low=0, high=highest * 1.05),
         shapes=(
             *(
                 Bar(
-                    x=(place - 0.35, place + 0.35),
+                    x=(position - 0.35, position + 0.35),
                     y=(0, busy),
                     colour=each.colour,
                     title=f"{each.name + ', ' if each.name else ''}socket {socket}: {busy:.0f} %",
                 )
-                for place, (each, busy, socket) in enumerate(columns)
+                for position, (each, busy, socket) in enumerate(columns)
             ),
             Line(
                 points=((-0.5, WORKED_SHARE * 100), (len(columns) - 0.5, WORKED_SHARE * 100)),
@@ -260,27 +260,27 @@ def ratios(comparison: Comparison) -> Figure | None:
         y=Axis(
             low=-0.7,
             high=last + 0.7,
-            ticks=tuple((last - place, name) for place, name in enumerate(names)),
+            ticks=tuple((last - position, name) for position, name in enumerate(names)),
             has_grid=False,
         ),
         shapes=(
             *(
                 Bar(
                     x=(-line.source.threshold * 100, line.source.threshold * 100),
-                    y=(last - place - 0.32, last - place + 0.32),
+                    y=(last - position - 0.32, last - position + 0.32),
                     colour="var(--f7)",
                 )
-                for place, line in enumerate(found)
+                for position, line in enumerate(found)
             ),
             Line(points=((0, -0.7), (0, last + 0.7)), colour="var(--dim)", width=1),
             *(
                 Marks(
-                    points=(_ratio_point(line, name, last - place),),
+                    points=(_ratio_point(line, name, last - position),),
                     colour=_COLOURS[TONES[line.verdict]],
                     name=name.replace("\n", " "),
                     horizontal=True,
                 )
-                for place, (line, name) in enumerate(zip(found, names, strict=True))
+                for position, (line, name) in enumerate(zip(found, names, strict=True))
             ),
         ),
     )
@@ -292,12 +292,12 @@ def _row_name(line: VerdictLine) -> str:
     return "\n".join(textwrap.wrap(words, _ROW_NAME_WIDTH, max_lines=3, placeholder=" …"))
 
 
-def _ratio_point(line: VerdictLine, name: str, place: int) -> Point:
+def _ratio_point(line: VerdictLine, name: str, position: int) -> Point:
     ratio = line.source.ratio
     low, high = ((ratio.low - 1) * 100, (ratio.high - 1) * 100) if ratio.has_interval else (None, None)
     reach = interval_text(line.source)
     title = f"{name}: {line.change} ({reach})" if reach else f"{name}: {line.change}"
-    return Point((ratio.ratio - 1) * 100, place, title.replace("\n", " "), low, high)
+    return Point((ratio.ratio - 1) * 100, position, title.replace("\n", " "), low, high)
 
 
 def _extent(changes: Sequence[Change]) -> tuple[float, float]:

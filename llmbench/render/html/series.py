@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmbench.analysis import token_gaps
+from llmbench.analysis import speedup, token_gaps
 from llmbench.analysis.metrics import PHASES
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.token_gaps import GapProfile, Slope
@@ -84,5 +84,7 @@ def all_series(reports: Sequence[Report], names: Sequence[str]) -> tuple[PlotSer
 
 
 def _name(name: str, report: Report, cell: int) -> str:
-    apart = [f"{setting}={value or 'default'}" for setting, value in report.distinctions[cell].items()]
+    setups = speedup.setup_names(report.run)
+    settings = report.distinctions[cell].items()
+    apart = [setups[cell]] if setups else [f"{setting}={value or 'default'}" for setting, value in settings]
     return ", ".join(part for part in (name, *apart) if part)

@@ -179,7 +179,9 @@ class _Drawing:
         room = 10 + _CHARACTER * max(map(len, lines), default=0) + (18 if figure.y.title else 0)
         self._left = min(room, width * 0.45)
         self._inner = width - self._left - _RIGHT
-        self._depth = figure.height - _TOP - _BOTTOM - (18 if figure.x.title else 0)
+        more = max((label.count("\n") for _, label in figure.x.labels()), default=0) * _LINE
+        self._foot = _BOTTOM + more + (18 if figure.x.title else 0)
+        self._depth = figure.height - _TOP - self._foot
 
     def elements(self, attributes: str) -> Iterator[str]:
         figure = self._figure
@@ -210,15 +212,19 @@ class _Drawing:
             x = self._left + self._x(value)
             if axis.has_grid:
                 yield f'<path class="grid" d="M{x:.1f} {_TOP}V{foot:.1f}"/>'
-            half = len(label) * _CHARACTER / 2
+            lines = label.split("\n")
+            half = max(map(len, lines)) * _CHARACTER / 2
             middle = min(max(x, half), self._width - half)
             if middle - half > taken + 4:
                 taken = middle + half
-                yield f'<text x="{middle:.1f}" y="{foot + 16:.1f}" text-anchor="middle">{_escaped(label)}</text>'
+                for number, line in enumerate(lines):
+                    y = foot + 16 + number * _LINE
+                    yield f'<text x="{middle:.1f}" y="{y:.1f}" text-anchor="middle">{_escaped(line)}</text>'
         yield f'<path class="axis" d="M{self._left:.1f} {foot:.1f}h{self._inner:.1f}"/>'
         if axis.title:
             middle = self._left + self._inner / 2
-            yield f'<text x="{middle:.1f}" y="{foot + 34:.1f}" text-anchor="middle">{_escaped(axis.title)}</text>'
+            y = self._figure.height - 6
+            yield f'<text x="{middle:.1f}" y="{y:.1f}" text-anchor="middle">{_escaped(axis.title)}</text>'
 
     def _y_axis(self) -> Iterator[str]:
         axis = self._figure.y
@@ -270,8 +276,8 @@ class _Drawing:
 
     def _interval(self, low: float, high: float, x: float, y: float, *, horizontal: bool) -> str:
         """The path of an interval with a cap at each end, or an arrow where it leaves the plot."""
-        place, room = (self._x, self._inner) if horizontal else (self._y, self._depth)
-        start, end = sorted((place(low), place(high)))
+        scaled, room = (self._x, self._inner) if horizontal else (self._y, self._depth)
+        start, end = sorted((scaled(low), scaled(high)))
         near, far = max(start, 0.0), min(end, room)
         path = f"M{near:.1f} {y:.1f}H{far:.1f}" if horizontal else f"M{x:.1f} {near:.1f}V{far:.1f}"
         for at, back in ((near, _ARROW if start < 0 else 0.0), (far, -_ARROW if end > room else 0.0)):

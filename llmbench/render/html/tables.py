@@ -10,6 +10,7 @@ from llmbench.analysis.evaluation import EvaluatedRequest
 from llmbench.analysis.metrics import LAUNCH_METRICS, METRICS, SCREEN_METRICS, present
 from llmbench.analysis.placement_proof import Proof
 from llmbench.analysis.report import Report, Row, distinguish, varied_settings
+from llmbench.analysis.speedup import setup_names
 from llmbench.analysis.stages import row_metric
 from llmbench.render import views
 from llmbench.render.html.series import PlotSeries
@@ -335,8 +336,8 @@ def _models(run: Run) -> list[tuple[str, dict[str, str]]]:
     cells = [_identity(run, cell) for cell in range(len(run.cells))]
     if all(shown == cells[0] for shown in cells):
         return [(run.id, cells[0])]
-    apart = distinguish(run.cells)
-    return [(", ".join((run.id, settings_text(apart[cell]))), shown) for cell, shown in enumerate(cells)]
+    apart = setup_names(run) or [settings_text(found) for found in distinguish(run.cells)]
+    return [(f"{run.id}, {name}", shown) for name, shown in zip(apart, cells, strict=True)]
 
 
 def _matrix(models: Sequence[str], by_model: Sequence[Mapping[str, str]], *, fold: str = "") -> Table:

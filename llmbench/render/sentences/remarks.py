@@ -10,6 +10,7 @@ from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.output_agreement import Agreement, Divergence
 from llmbench.analysis.placement_proof import Proof, shares
 from llmbench.analysis.report import Report, Row
+from llmbench.analysis.speedup import setup_names
 from llmbench.analysis.stability import Stability
 from llmbench.render.text import change, counted, number_text, settings_text, share
 from llmbench.schema.config import Prompt
@@ -132,8 +133,13 @@ def _variant(report: Report, divergence: Divergence) -> str:
 
 def _prompt(report: Report, cell: int, prompt: Prompt) -> str:
     apart = report.distinctions[cell]
-    settings = ", ".join(f"{name}={value}" for name, value in apart.items() if value)
+    settings = _setup(report, cell) or ", ".join(f"{name}={value}" for name, value in apart.items() if value)
     return f"{prompt.label} [{settings or 'default'}]" if apart else prompt.label
+
+
+def _setup(report: Report, cell: int) -> str:
+    setups = setup_names(report.run)
+    return setups[cell] if setups else ""
 
 
 def placement_sentence(proof: Proof) -> str:
@@ -191,7 +197,7 @@ def bandwidth_sentences(report: Report) -> Iterator[str]:
     for cell, bounds in enumerate(report.bounds):
         rows = [row for row in report.rows if row.cell == cell]
         if bounds is not None and any(BANDWIDTH.name in row.summaries for row in rows):
-            where = settings_text(report.distinctions[cell])
+            where = _setup(report, cell) or settings_text(report.distinctions[cell])
             yield (
                 f"{where}: {bandwidth_sentence(rows, bounds)}" if where else bandwidth_sentence(rows, bounds)
             )

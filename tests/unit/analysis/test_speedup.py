@@ -1,6 +1,7 @@
 import dataclasses
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -9,76 +10,21 @@ from llmbench.analysis import report, speedup
 from llmbench.analysis.speedup import Kind, Speedup
 from llmbench.errors import InputError, MachineError
 from llmbench.render.terminal import speedup as rendered
-from llmbench.schema.config import Prompt, RunConfig
-from llmbench.schema.measurement import Conditions, Measurement, Memory
-from llmbench.schema.run import Cpu, EffectiveSettings, Launch, Run, Topology
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Run, Topology
+from tests import builders
 
-TWO = Topology(
-    cpus=tuple(Cpu(number=n, socket=n % 2, core=n % 4, node=n % 2) for n in range(8)), allowed=tuple(range(8))
-)
-NOISE = (1.0, 1.1, 0.9)
-Latencies = Mapping[str, float]
-BASE = RunConfig(
-    model="m",
-    prompts=(Prompt(set="s", index=0, tokens=32), Prompt(set="s", index=1, tokens=1024)),
-    output_tokens=4,
-    iterations=1,
-    warmups=0,
-    launches=3,
-)
-SHORT = {"socket 0": 20.0, "socket 1": 21.0, "both": 25.0, "split": 30.0}
-LONG = {"socket 0": 200.0, "socket 1": 210.0, "both": 150.0, "split": 100.0}
+TWO, BASE = builders.TWO_SOCKETS, builders.SOCKETS_BASE
 
 
 @pytest.fixture
-def measured(
-    request_of: Callable[..., Measurement], launch_of: Callable[..., Launch], run_of: Callable[..., Run]
-) -> Callable[..., Speedup]:
-    """Builds the table of a run of four setups in three blocks, from their first tokens in ms by prompt.
+def measured() -> Callable[..., Speedup]:
+    """Builds the table of a run of four setups in three blocks; see builders.sockets_run."""
 
-    The next tokens take a tenth of the first. Launches of a block share its noise, so ratios have none, unless
-    *wobble* makes the split vary by itself.
-    """
-
-    def build(
-        *, wobble: float = 0.0, blocks: int = 3, short: Latencies = SHORT, long: Latencies = LONG
-    ) -> Speedup:
-        cells = speedup.socket_configurations(dataclasses.replace(BASE, launches=blocks), TWO)
-        launches = []
-        for block in range(blocks):
-            for cell, name in enumerate(short):
-                scale = NOISE[block] * (1 + wobble * (block - 1) if name == "split" else 1)
-                requests = [
-                    _request(
-                        request_of,
-                        first[name] * scale,
-                        launch=len(launches),
-                        prompt=prompt,
-                        memory=_memory(300 if name == "split" else 200),
-                    )
-                    for prompt, first in enumerate((short, long))
-                ]
-                effective = EffectiveSettings(properties={"INFERENCE_NUM_THREADS": "4" if cell < 2 else "8"})
-                launches.append(
-                    launch_of(requests, index=len(launches), cell=cell, block=block, effective=effective)
-                )
-        return speedup.tabulate(report.summarize_run(run_of(launches, cells=cells)))
+    def build(**fields: Any) -> Speedup:
+        return speedup.tabulate(report.summarize_run(builders.sockets_run(**fields)))
 
     return build
-
-
-def _memory(peak_mib: int) -> Memory:
-    return Memory(initial_bytes=0, peak_bytes=peak_mib << 20, initial_system_bytes=0, system_bytes=0)
-
-
-def _request(
-    make: Callable[..., Measurement], first_ms: float, *, launch: int, prompt: int, memory: Memory
-) -> Measurement:
-    """A first token after *first_ms*, and three more a tenth of that apart."""
-    at = [first_ms * (1 + 0.1 * n) for n in range(4)]
-    quiet = Conditions(wall_s=1.0, cpus=8, worker_s=1.0, interference_s=0.0)
-    where = {"launch": launch, "prompt": prompt, "iteration": 0, "input_tokens": (32, 1024)[prompt]}
-    return make(at, conditions=quiet, memory=memory, **where)
 
 
 def test_four_setups_of_two_sockets() -> None:
@@ -143,7 +89,7 @@ def test_it_pays_from_the_length_on_from_which_every_interval_is_above_one(
     """Slower at 32, faster at 1024: it pays from 1024; with an interval over 1, at none; faster at both, at 32."""
     assert 1024 == measured().pays_from("first_token")
     assert measured(wobble=0.6).pays_from("first_token") is None
-    assert 32 == measured(short=LONG).pays_from("first_token")
+    assert 32 == measured(short=builders.LONG).pays_from("first_token")
 
 
 def test_memory_is_how_many_times_more(measured: Callable[..., Speedup]) -> None:
@@ -169,7 +115,7 @@ def test_the_sentence_says_how_much_where_and_from_when_on(measured: Callable[..
 
 def test_slower_is_said_as_slower(measured: Callable[..., Speedup]) -> None:
     """No speed-up below 1 dressed up as one: 30 ms against 20 ms is 1.5 times slower, and it does not pay."""
-    answer = next(rendered.speedup_sentences(measured(long=SHORT)))
+    answer = next(rendered.speedup_sentences(measured(long=builders.SHORT)))
 
     assert "first token 1.50× slower at 1024 tokens [1.50, 1.50]" in answer  # noqa: RUF001
     assert "it does not pay at any length measured" in answer

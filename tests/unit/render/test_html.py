@@ -60,7 +60,7 @@ class Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         """Keep cells."""
-        if "td" in self._inside or ("th" in self._inside and "small" not in self._inside):
+        if "td" in self._inside or ("th" in self._inside and not {"small", "abbr"} & set(self._inside)):
             self.tables[-1][-1][-1] += data
 
     def figure(self, title: str) -> Figure:
