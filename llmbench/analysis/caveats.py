@@ -8,22 +8,27 @@ from llmbench.analysis import placement_proof, validity
 from llmbench.schema.config import FOREIGN_CPU_LIMIT
 from llmbench.schema.run import Outcome, Run
 
+ONE_LAUNCH = "one launch: ± covers one process only; use --launches 5 for run-to-run variation"
+
 
 def of_invalid(invalid: Sequence[tuple[str, ...]], measured: int) -> tuple[str, ...]:
-    """How many requests do not count, and why, like reasons together."""
+    """How many requests are invalid, and why, like reasons together."""
     if not invalid:
         return ()
     kinds: dict[str, list[str]] = collections.defaultdict(list)
     for reason in (reason for reasons in invalid for reason in reasons):
         kinds[re.sub(r"\d[\d.]*", "#", reason)].append(reason)
-    shown = [f"{found[0]} ({len(found)}x)" for found in kinds.values()]
-    return (f"{len(invalid)} of {measured} requests do not count: {'; '.join(shown)}",)
+    shown = [
+        found[0] if len(found) == len(invalid) else f"{found[0]} ({len(found)} of them)"
+        for found in kinds.values()
+    ]
+    return (f"{len(invalid)} of {measured} requests invalid: {'; '.join(shown)}",)
 
 
 def alarms(run: Run, measured: int, invalid: int) -> Iterator[str]:
     """What a reader must see beside the figures."""
     if measured and invalid * 2 > measured:
-        yield f"INVALID: {invalid} of {measured} requests do not count"
+        yield f"INVALID: {invalid} of {measured} requests"
     sentences = (placement_proof.describe_no_split(run, cell) for cell in range(len(run.cells)))
     yield from (sentence for sentence in sentences if sentence is not None)
 
@@ -51,7 +56,7 @@ def of_run(run: Run) -> Iterator[str]:
         launch.cell for launch in run.launches if launch.outcome is Outcome.FINISHED
     )
     if 1 in finished.values():
-        yield "one launch: its intervals say nothing about change from launch to launch"
+        yield ONE_LAUNCH
 
 
 def _lenience_warnings(run: Run) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import collections
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,9 +65,18 @@ class Evaluation:
 
     def groups(self) -> CellGroups:
         """Return the requests of finished launches, where at least one of the group is measured; keys ascend."""
+        return self._groups(lambda launch: launch.outcome is Outcome.FINISHED)
+
+    def cut_short(self) -> CellGroups:
+        """Return the requests of launches that did not finish, of cells and prompts of which no launch did."""
+        finished = self.groups()
+        found = self._groups(lambda launch: launch.outcome is not Outcome.FINISHED)
+        return {key: group for key, group in found.items() if key not in finished}
+
+    def _groups(self, is_wanted: Callable[[Launch], bool]) -> CellGroups:
         found: CellGroups = collections.defaultdict(list)
         for request in self.requests:
-            if request.launch.outcome is Outcome.FINISHED:
+            if is_wanted(request.launch):
                 found[request.launch.cell, request.measurement.prompt].append(request)
         return {
             key: group

@@ -326,7 +326,7 @@ ROWS: tuple[Metric[Any], ...] = (
         name="decode_rate",
         title="decode rate",
         head="decode",
-        priority=10,
+        priority=NEVER_DROPPED,
         definition="tokens of all sequences after t1 / (tn - t1)",
         of=decode_rate,
     ),

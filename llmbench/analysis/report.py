@@ -35,7 +35,8 @@ class Row:
 
     *input_tokens* and *output_tokens* are medians over the requests that count. *medians* has, by metric, the
     median of each launch (by its index); *values* all values, launch after launch. *marks* must stand beside the
-    figures wherever they are shown: ``tensor_parallel=ineffective``.
+    figures wherever they are shown: ``tensor_parallel=ineffective``. Where no request is valid, *doubtful* has the
+    summaries of all: they are shown, marked, and compared with nothing.
     """
 
     cell: int
@@ -51,6 +52,12 @@ class Row:
     values: Mapping[str, Sequence[float]] = field(repr=False)
     marks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    doubtful: Mapping[str, Summary] = field(default_factory=dict)
+
+    @property
+    def figures(self) -> Mapping[str, Summary]:
+        """What a screen shows: the summaries, or else those that are marked as doubtful."""
+        return self.summaries or self.doubtful
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +65,8 @@ class Report:
     """The summaries of one run. *load* has, for each cell, one for each way its launches found the model cache.
 
     *bounds* are what the bandwidth of each cell is to be compared with, ``None`` where it has none.
-    *alarms* are those of the *warnings* without which the figures mislead.
+    *alarms* are those of the *warnings* without which the figures mislead. *partial* are the rows of which no launch
+    finished: their figures are doubtful.
     """
 
     evaluation: Evaluation
@@ -68,6 +76,12 @@ class Report:
     alarms: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     is_valid: bool = True
+    partial: tuple[Row, ...] = ()
+
+    @property
+    def shown_rows(self) -> tuple[Row, ...]:
+        """All rows that have figures to show, by configuration and prompt."""
+        return tuple(sorted((*self.rows, *self.partial), key=lambda row: (row.cell, row.prompt.index)))
 
     @property
     def run(self) -> Run:
@@ -90,7 +104,7 @@ class Report:
         return distinguish(self.run.cells)
 
     @property
-    def steadiness(self) -> tuple[Stability, ...]:
+    def stability(self) -> tuple[Stability, ...]:
         """How steady each row was over its iterations, in the order of the rows."""
         return stability.judge_stability(self.evaluation)
 
@@ -121,6 +135,24 @@ def summarize_run(run: Run, names: Iterable[str] | None = None) -> Report:
         alarms=alarms,
         warnings=tuple(dict.fromkeys((*alarms, *caveats.of_run(run)))),
         is_valid=invalid * 2 <= measured,
+        partial=tuple(
+            _partial(_row(evaluation, key, group, names)) for key, group in evaluation.cut_short().items()
+        ),
+    )
+
+
+def _partial(row: Row) -> Row:
+    """The row of launches that did not finish, whose requests count for nothing."""
+    planned = row.config.launches * row.config.iterations
+    why = f"partial: {row.measured} of {planned} iterations, and no launch finished"
+    return dataclasses.replace(
+        row,
+        launches=0,
+        summaries={},
+        doubtful=row.figures,
+        medians={},
+        values={},
+        warnings=(why, *row.warnings),
     )
 
 
@@ -136,6 +168,7 @@ def _row(
         if not request.reasons:
             by_launch.setdefault(request.launch.index, []).append(request)
     values = _values(names, by_launch)
+    doubtful = {} if by_launch else _values(names, {-1: measured})
     shown = [request.measurement for requests in by_launch.values() for request in requests]
     shown = shown or [measured[0].measurement]
     medians = {
@@ -157,6 +190,7 @@ def _row(
         values={name: [value for each in found.values() for value in each] for name, found in values.items()},
         marks=marks,
         warnings=(*marks, *caveats.of_invalid(invalid, len(measured))),
+        doubtful={name: stats.summarize_values(found[-1]) for name, found in doubtful.items() if found},
     )
 
 

@@ -24,7 +24,7 @@ class Stability:
     """How steady the requests for one prompt were under one configuration (*cell* is its index).
 
     *drifts* has, by metric, the change from the first measured iteration to the last as a share, where there is a
-    trend and it is large enough to matter. *is_steady* is false then and where there were too few warm-ups, and true
+    trend and it is large enough to matter. *is_stable* is false then and where there were too few warm-ups, and true
     where no metric changes by as much; ``None`` is what so few or so noisy iterations do not tell. *needed* is how
     many warm-ups would have done of which *warmups* were made: the first iteration that is not slower than the second
     half of the measured ones. ``None`` where it cannot be told, as where that half itself drifts.
@@ -34,7 +34,7 @@ class Stability:
     prompt: Prompt
     warmups: int
     needed: int | None = None
-    is_steady: bool | None = None
+    is_stable: bool | None = None
     drifts: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -93,15 +93,15 @@ class _Track:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Course:
-    """What became of a track over the iterations; *is_steady* is ``None`` where that cannot be told."""
+    """What became of a track over the iterations; *is_stable* is ``None`` where that cannot be told."""
 
     track: _Track
-    is_steady: bool | None = None
+    is_stable: bool | None = None
     change: float = 0.0
 
 
 def judge_stability(evaluation: Evaluation) -> tuple[Stability, ...]:
-    """The steadiness of each prompt of each configuration that has measured requests, in that order.
+    """The stability of each prompt of each configuration that has measured requests, in that order.
 
     Only what is alike is set against each other: a prompt whose requests have other numbers of tokens is not judged,
     nor the time of a token where something guesses ahead, which is luckier with some variants of a prompt.
@@ -113,7 +113,7 @@ def judge_stability(evaluation: Evaluation) -> tuple[Stability, ...]:
     found: dict[tuple[int, int], list[_Course]] = {key: [] for key in groups}
     for (key, _), course in zip(tracks, courses, strict=True):
         found[key].append(course)
-    return tuple(_steadiness(run, key, found[key]) for key in groups)
+    return tuple(_judge_row(run, key, found[key]) for key in groups)
 
 
 def _tracks(run: Run, key: tuple[int, int], group: Sequence[EvaluatedRequest]) -> Iterator[_Track]:
@@ -159,24 +159,24 @@ def _courses(tracks: Sequence[_Track]) -> list[_Course]:
 def _course(track: _Track, found: Trend, p: float) -> _Course:
     """Steady where the change does not matter, a drift where it does and is no chance, else unknown."""
     if abs(found.change) <= track.matters:
-        return _Course(track=track, is_steady=True)
-    return _Course(track=track, is_steady=False if p <= ERROR else None, change=found.change)
+        return _Course(track=track, is_stable=True)
+    return _Course(track=track, is_stable=False if p <= ERROR else None, change=found.change)
 
 
-def _steadiness(run: Run, key: tuple[int, int], courses: Sequence[_Course]) -> Stability:
+def _judge_row(run: Run, key: tuple[int, int], courses: Sequence[_Course]) -> Stability:
     """What the metrics of one prompt say together."""
     config = run.cells[key[0]]
-    drifts = {course.track.metric: course.change for course in courses if course.is_steady is False}
+    drifts = {course.track.metric: course.change for course in courses if course.is_stable is False}
     counts = [course.track.needed for course in courses]
     known = [count for count in counts if count is not None]
     needed = max(known) if known and len(known) == len(counts) and not drifts else None
-    is_known = bool(courses) and not config.is_speculative and all(course.is_steady for course in courses)
+    is_known = bool(courses) and not config.is_speculative and all(course.is_stable for course in courses)
     is_late = needed is not None and needed > config.warmups
     return Stability(
         cell=key[0],
         prompt=config.prompts[key[1]],
         warmups=config.warmups,
         needed=needed,
-        is_steady=False if drifts or is_late else True if is_known else None,
+        is_stable=False if drifts or is_late else True if is_known else None,
         drifts=drifts,
     )

@@ -1,5 +1,8 @@
 """Which measurements count, and why not: covariates fixed in advance decide, never the latency itself."""
 
+import collections
+import itertools
+import re
 from collections.abc import Iterable, Sequence
 
 from llmbench.analysis import placement_proof
@@ -33,6 +36,20 @@ def judge_launch(
     share = foreign_share(launch_measurements) if any(map(_is_short, launch_measurements)) else None
     shared = _launch_reasons(launch_measurements, config)
     return tuple((*_judge(m, config, share), *shared) for m in launch_measurements)
+
+
+def is_disturbed(m: Measurement, config: RunConfig) -> bool:
+    """Return whether other processes took more of the CPU time of a request than its configuration allows."""
+    c = m.conditions
+    return c is not None and c.interference_s > config.foreign_cpu_limit * c.wall_s * c.cpus
+
+
+def most_frequent_reason(reasons_of_requests: Iterable[Sequence[str]]) -> str:
+    """Return the reason that most requests have, as the first of them has it; empty where there is none."""
+    kinds: dict[str, list[str]] = collections.defaultdict(list)
+    for reason in itertools.chain.from_iterable(reasons_of_requests):
+        kinds[re.sub(r"\d[\d.]*", "#", reason)].append(reason)
+    return max(kinds.values(), key=len, default=[""])[0]
 
 
 def _launch_reasons(launch_measurements: Sequence[Measurement], config: RunConfig) -> tuple[str, ...]:

@@ -228,28 +228,34 @@ def _code(reports: list[Report]) -> ExitCode:
 )
 @click.argument("paths", type=RunPath(), nargs=-1, metavar="[RUN]...")
 @click.option("--plot", is_flag=True, help="Add plots of latency and of the time between tokens.")
+@click.option("-v", "--explain", is_flag=True, help="Add notes, definitions and all metrics to each card.")
 @click.option("--md", "form", flag_value="md", help="Print Markdown, for a pull request or a mail.")
 @click.option("--jsonl", "form", flag_value="jsonl", help="Print a line of JSON per row of the table.")
 @salvage_option
 def show(
-    paths: tuple[Path, ...] = (), *, plot: bool = False, form: str | None = None, salvage: bool = False
+    paths: tuple[Path, ...] = (),
+    *,
+    plot: bool = False,
+    explain: bool = False,
+    form: str | None = None,
+    salvage: bool = False,
 ) -> int:
-    """Show the table of each run, its caveats below it; without RUN the last run."""
+    """Show the result card of each run, whether it is valid included; without RUN the last run."""
     reports = [summarize_run(load_run(path, salvage=salvage)) for path in or_last(paths)]
     if form is not None:
         write = {"md": report_markdown, "jsonl": json.report_lines}[form]
         write_output(STANDARD_OUTPUT, "\n".join(write(report) for report in reports))
         return _code(reports)
-    shown = print_on_screen(lambda console: _show(reports, console, with_plots=plot))
+    shown = print_on_screen(lambda console: _show(reports, console, with_plots=plot, is_explained=explain))
     return worst([shown, _code(reports)])
 
 
-def _show(reports: Sequence[Report], console: Console, *, with_plots: bool) -> None:
-    """The tables of reports on the terminal."""
+def _show(reports: Sequence[Report], console: Console, *, with_plots: bool, is_explained: bool) -> None:
+    """Print the cards of reports on the terminal."""
     for index, report in enumerate(reports):
         if index:
             console.print()
-        render_report(report, console)
+        render_report(report, console, is_explained=is_explained)
         if with_plots:
             render_plots(report, console)
 

@@ -1,5 +1,6 @@
 """``llmbench run``: from options to a configuration, then measure, keep, show."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from llmbench.cli.model_source import prepared, would_convert
 from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.table import MEASUREMENT, OPTIONS, option, parameters
-from llmbench.cli.options.types import Command, check_folder
+from llmbench.cli.options.types import LLM_BENCH, LOGS, Command, check_folder
 from llmbench.cli.outputs import check_outputs, check_run_file
 from llmbench.cli.run_view import Display, measure_and_show, resume_and_show
 from llmbench.errors import InputError
@@ -58,6 +59,9 @@ def command(  # noqa: PLR0917
     overwrite: bool,
     strict: bool,
     quiet: bool,
+    explain: bool,
+    log: str | None,
+    cooldown: float,
     dry_run: bool,
     recipe: str | None,
     resume: Path | None,
@@ -77,8 +81,15 @@ def command(  # noqa: PLR0917
     files = check_outputs({"-r": report, "-rj": report_json}, inputs)
     check_run_file(files, output_dir, name)
     limits = TimeLimits(load_s=timeout, request_s=timeout)
-    policy = session.Policy(limits=limits, keep_going=keep_going, must_split=strict)
-    display = Display(csv=report, json=report_json, is_quiet=quiet, is_strict=strict)
+    policy = session.Policy(limits=limits, keep_going=keep_going, must_split=strict, cooldown_s=cooldown)
+    display = Display(
+        csv=report,
+        json=report_json,
+        is_quiet=quiet,
+        is_strict=strict,
+        is_explained=explain,
+        log=log or _default_log(report),
+    )
     if resume is not None:
         _check_resume(ctx)
         return resume_and_show(
@@ -96,6 +107,14 @@ def command(  # noqa: PLR0917
         return _describe(cells, subjects, planned, output_dir)
     outputs = session.Outputs(folder=output_dir, name=name, overwrite=overwrite)
     return measure_and_show(cells, subjects, outputs, policy=policy, display=display, planned=planned)
+
+
+def _default_log(report: Path | None) -> str:
+    """Return llm_bench's lines where its CSV was requested and a script reads what is printed; one line else."""
+    if report is None or sys.stdout.isatty():
+        return LOGS[0]
+    say("log: llm_bench's lines, because -r was given and this is no terminal (--log compact for short ones)")
+    return LLM_BENCH
 
 
 def _without_recipe_prompts(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import os
 import shlex
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,45 +12,63 @@ from typing import Any, Self, TypeVar
 
 import click
 
-from llmbench.analysis import report
+from llmbench.analysis import report, validity
 from llmbench.analysis.comparison.paired_run import SIDES, compare_sides, finished_blocks
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, distinguish
 from llmbench.cli.messages import complain, say, shown, warn
 from llmbench.cli.options.resolve import check_places
 from llmbench.cli.options.sides import Side
-from llmbench.cli.options.types import Duration
+from llmbench.cli.options.types import LLM_BENCH, LOGS, Duration
 from llmbench.errors import ExitCode, OutputError, worst
+from llmbench.machine.interference import watch_interference
 from llmbench.models.resolve import Subject
 from llmbench.render.terminal import run_log
 from llmbench.render.terminal.live import LiveLine
-from llmbench.render.text import change, load_time
+from llmbench.render.text import change, counted, load_time
 from llmbench.runner import session
 from llmbench.runner.blocks import Stop
-from llmbench.runner.plan import PlannedLaunch, plan_launches
-from llmbench.runner.session import Outputs, Policy, RunBegun, RunFileRead, SessionEvent
+from llmbench.runner.launchers import default_launcher
+from llmbench.runner.pace import Pace
+from llmbench.runner.plan import PlannedLaunch, PlannedRequest, plan_launches, plan_requests
+from llmbench.runner.session import LaunchBegun, Outputs, Policy, RunBegun, RunFileRead, SessionEvent
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import SDPA_INSTEAD, Outcome, Run
+from llmbench.schema.units import format_duration
 from llmbench.store import reader
 from llmbench.store.events import LaunchEnded, LaunchStarted
+
+_WATCHED_S = 0.5
+_LOOKED_AT = 50
+"""Requests of a launch that judge the last one while it goes on; all of them judge it in the end."""
 
 
 class View:
     """What every such command shows of a run: the live line, failures, and after an interruption how to go on.
 
-    *path* is the run file, once it is open; *salvage* says to read around damaged lines of it.
+    *path* is the run file, once it is open; *salvage* says to read around damaged lines of it. *launcher* makes the
+    launches, and knows how many tokens the request under way has.
     """
 
     def __init__(self, *, is_quiet: bool, salvage: bool = False) -> None:
         self.path: Path
+        self.launcher = default_launcher()
         self._is_begun = self._is_warned = False
         self._is_quiet = is_quiet
         self._salvage = salvage
-        self._live = LiveLine(0, is_shown=False)
+        self._live = LiveLine(lambda: (), is_shown=False)
         self._leaving = contextlib.ExitStack()
         self._configurations: Sequence[RunConfig] = ()
+        self._apart: Sequence[str] = ()
         self._config: RunConfig
+        self._count = self._number = 0
+        self._pace: Pace
+        self._requests: Iterator[PlannedRequest] = iter(())
+        self._request: PlannedRequest | None = None
+        self._launch_at = 0.0
+        self._seen: list[Measurement] = []
+        self._last = ""
 
     def __enter__(self) -> Self:
         return self
@@ -71,25 +91,71 @@ class View:
         match event:
             case RunBegun():
                 self._begin(event)
+            case LaunchBegun():
+                self._begin_launch(event)
             case LaunchStarted():
-                self._config = self._configurations[event.configuration]
-                self._warn_of_sdpa(event)
+                self._pace.loaded(time.monotonic())
+                self._request = next(self._requests, None)
+                with self._live.paused():
+                    self._warn_of_sdpa(event)
                 self._loaded(event)
             case Measurement():
-                self._live.measured(event, self._config)
-                self._measured(event)
+                self._pace.measured(time.monotonic())
+                self._request = next(self._requests, None)
+                self._seen.append(event)
+                reasons = self._reasons(event)
+                self._last = f"INVALID: {reasons[0]}" if reasons else f"last: {run_log.latency_text(event)}"
+                self._measured(event, reasons)
             case LaunchEnded(failure=failure):
-                if failure is not None:
-                    complain(f"launch {event.launch + 1}: {failure.message}", hint=failure.hint)
-                    for line in failure.log[-5:] if failure.hint is None else ():
-                        click.echo(shown(f"  | {click.unstyle(line)}"), err=True)
-                self._ended()
+                with self._live.paused():
+                    if failure is not None:
+                        complain(f"launch {event.launch + 1}: {failure.message}", hint=failure.hint)
+                        for line in failure.log[-5:] if failure.hint is None else ():
+                            click.echo(shown(f"  | {click.unstyle(line)}"), err=True)
+                    self._ended()
 
     def _begin(self, event: RunBegun) -> None:
         self.path, self._is_begun = event.path, True
         self._configurations = event.configurations
-        self._live = self._leaving.enter_context(LiveLine(event.requests, is_shown=not self._is_quiet))
-        self._live.say("loading the model")
+        self._apart = [
+            "".join(f", {name}={value or 'not set'}" for name, value in settings.items())
+            for settings in distinguish(event.configurations)
+        ]
+        self._number, self._count = event.made, event.made + len(event.planned)
+        self._pace = Pace(event.configurations, event.planned)
+        _warn_of_interference(event.configurations)
+        self._live = self._leaving.enter_context(LiveLine(self._describe, is_shown=not self._is_quiet))
+
+    def _begin_launch(self, event: LaunchBegun) -> None:
+        self._number += 1
+        self._config = self._configurations[event.planned.cell]
+        self._seen = []
+        self._launch_at = time.monotonic() + event.cooldown_s
+        self._pace.begin_launch(event.planned.cell, self._launch_at, cooldown_s=event.cooldown_s)
+        self._requests, self._request = plan_requests(self._config), None
+
+    def _describe(self) -> Iterator[str]:
+        """Yield what is under way now, the parts that matter most first; called from another thread."""
+        if not self._number:
+            return
+        now, request = time.monotonic(), self._request
+        yield f"launch {self._number}/{self._count}"
+        if request is None:
+            yield "cooling down" if now < self._launch_at else "loading the model"
+        else:
+            tokens = self.launcher.tokens()
+            count = "" if tokens is None else f" {tokens}/{self._config.output_tokens} tokens"
+            where = run_log.position(self._config, prompt=request.prompt, iteration=request.iteration)
+            yield f"{where}{count}"
+        left = self._pace.left_s(now)
+        yield "" if left is None else f"{format_duration(left)} left"
+        yield self._last
+
+    def _reasons(self, measurement: Measurement) -> tuple[str, ...]:
+        """Why a measured request is not valid, as far as its launch shows it until now."""
+        if measurement.is_warmup:
+            return ()
+        return validity.reasons(measurement, self._config, self._seen[-_LOOKED_AT:])
 
     def _warn_of_sdpa(self, event: LaunchStarted) -> None:
         """Warn, once per run, where the model cannot have the paged attention that is the default."""
@@ -99,27 +165,43 @@ class View:
             self._is_warned = True
 
     def _loaded(self, event: LaunchStarted) -> None:
-        """Say what is to be said of a launch that has begun."""
+        """Show a launch that has loaded its model."""
 
-    def _measured(self, measurement: Measurement) -> None:
-        """Say what is to be said of a request."""
+    def _measured(self, measurement: Measurement, reasons: Sequence[str]) -> None:
+        """Show a request that was measured, and why it is not valid."""
 
     def _ended(self) -> None:
-        """Say what is to be said when a launch has ended."""
+        """Show what a launch came to that has ended."""
 
     def _interrupted(self, run: Run, path: Path) -> None:  # noqa: ARG002  others show the run
-        """Say how to go on with an interrupted run."""
-        click.echo(shown(f"go on with: llmbench run --resume {shlex.quote(str(path))}"), err=True)
+        """Say how to resume an interrupted run."""
+        click.echo(shown(f"resume with: llmbench run --resume {shlex.quote(str(path))}"), err=True)
+
+
+def _warn_of_interference(cells: Sequence[RunConfig]) -> None:
+    """Say before anything is loaded that other processes will make results invalid, and which they are."""
+    limits = [cell.foreign_cpu_limit for cell in cells if not cell.engine_info.is_simulated]
+    if not limits or min(limits) >= 1:
+        return
+    load = watch_interference(os.sched_getaffinity(0), _WATCHED_S)
+    warning = run_log.interference_warning(load, min(limits))
+    if warning is not None:
+        warn(warning)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Display:
-    """How a run is shown: reports in llm_bench's layouts beside the table, the table only, and if doubts fail it."""
+    """How a run is shown: reports in llm_bench's layouts beside the card, the card only, and if doubts fail it.
+
+    *log* is what is printed of each request, see `LOGS`; with *is_explained* notes and definitions follow the card.
+    """
 
     csv: Path | None = None
     json: Path | None = None
     is_quiet: bool = False
     is_strict: bool = False
+    is_explained: bool = False
+    log: str = LOGS[0]
 
 
 class _RunView(View):
@@ -129,7 +211,6 @@ class _RunView(View):
         super().__init__(is_quiet=display.is_quiet, salvage=salvage)
         self._display = display
         self._cells_shown: set[int] = set()
-        self._apart: Sequence[str] = ()
 
     def show(self, event: SessionEvent) -> None:
         """Show one event of the session; of a run file that is read, what was left out."""
@@ -139,23 +220,29 @@ class _RunView(View):
                 click.echo(shown(f"{event.path} is complete; nothing is left to do"), err=True)
         super().show(event)
 
-    def _begin(self, event: RunBegun) -> None:
-        super()._begin(event)
-        self._apart = [
-            "".join(f", {name}={value or 'not set'}" for name, value in settings.items())
-            for settings in distinguish(event.configurations)
-        ]
-
     def _loaded(self, event: LaunchStarted) -> None:
         loading = load_time(event.load_s or 0.0, event.model_cache)
-        self._say(f"launch {event.launch + 1}{self._apart[event.configuration]}: loaded in {loading}")
+        apart = self._apart[event.configuration]
+        self._say(f"launch {self._number}/{self._count}{apart}: loaded in {loading}")
         if event.configuration not in self._cells_shown:
-            self._say(*run_log.effective_lines(event.effective, self._config))
-            self._say(*run_log.pinning_lines(event.pinned, event.effective.split))
+            lines = (
+                *run_log.effective_lines(event.effective, self._config),
+                *run_log.pinning_lines(event.pinned, event.effective.split),
+            )
+            is_long = self._display.is_explained or self._is_llm_bench
+            self._say(*(line for line in lines if is_long or line.startswith(run_log.NOTE)))
         self._cells_shown.add(event.configuration)
 
-    def _measured(self, measurement: Measurement) -> None:
-        self._say(*run_log.request_lines(measurement, self._config))
+    @property
+    def _is_llm_bench(self) -> bool:
+        return self._display.log == LLM_BENCH
+
+    def _measured(self, measurement: Measurement, reasons: Sequence[str]) -> None:
+        if self._is_llm_bench:
+            self._say(*run_log.request_lines(measurement, self._config))
+            return
+        launch = f"{self._number}/{self._count}"
+        self._say(run_log.request_line(measurement, self._config, launch=launch, reasons=reasons))
 
     def _interrupted(self, run: Run, path: Path) -> None:
         super()._interrupted(run, path)
@@ -163,13 +250,9 @@ class _RunView(View):
             show_run(run, path, self._display)
 
     def _say(self, *texts: str) -> None:
-        if self._is_quiet:
-            return
-        if not self._live.shares_screen:
-            say(*texts)
-            return
-        for text in texts:
-            self._live.above(shown(text))
+        if not self._is_quiet:
+            with self._live.paused():
+                say(*texts)
 
 
 def measure_and_show(
@@ -185,7 +268,13 @@ def measure_and_show(
     check_places(cells, is_strict=policy.must_split)
     with _RunView(display) as view:
         run = session.measure(
-            cells, models=subjects, outputs=outputs, policy=policy, planned=planned, on_event=view.show
+            cells,
+            models=subjects,
+            outputs=outputs,
+            policy=policy,
+            planned=planned,
+            launcher=view.launcher,
+            on_event=view.show,
         )
     return run_exit_code(show_run(run, view.path, display), is_strict=display.is_strict)
 
@@ -207,12 +296,20 @@ def resume_and_show(
                 check_places(event.configurations, is_strict=policy.must_split)
             view.show(event)
 
-        run = session.resume(path, model=model, salvage=salvage, folder=folder, policy=policy, on_event=show)
+        run = session.resume(
+            path,
+            model=model,
+            salvage=salvage,
+            folder=folder,
+            policy=policy,
+            launcher=view.launcher,
+            on_event=show,
+        )
     return run_exit_code(show_run(run, path, display), is_strict=display.is_strict)
 
 
 def show_run(run: Run, path: Path, display: Display) -> Report:
-    """The table on standard output, the files that were asked for, and where everything is; the report shown.
+    """The card on standard output, the files that were asked for, and where everything is; the report shown.
 
     Raises OutputError where a file could not be written; the table is shown and the others are written all the same.
     """
@@ -222,10 +319,12 @@ def show_run(run: Run, path: Path, display: Display) -> Report:
     from llmbench.render.terminal.report import render_report
 
     summarized = report.summarize_run(run)
+    if display.log == LLM_BENCH and not display.is_quiet:
+        say(*run_log.average_lines(summarized.evaluation))
     with contextlib.suppress(
         SystemExit, OSError
     ):  # rich's answer to a closed standard output, and a full one's
-        render_report(summarized, Console())
+        render_report(summarized, Console(), is_explained=display.is_explained)
     written, errors = [path], []
     for file, write in ((display.csv, csv.write_llm_bench_csv), (display.json, json.write_llm_bench_json)):
         try:
@@ -265,14 +364,21 @@ def explain_missing(*reports: Report) -> None:
         count = f"{len(failed)} of {len(launches)} launches failed"
         complain(f"{count}; launch {failed[0].index + 1}: {failed[0].failure.message}")
         return
-    why = [text for each in reports for row in each.rows if not row.launches for text in row.warnings]
-    if why:
-        is_interference = any("of the CPUs" in text for text in why)
+    missing = {(row.cell, row.prompt) for each in reports for row in each.rows if not row.launches}
+    requests = [
+        request
+        for each in reports
+        for request in each.evaluation.requests
+        if request.is_measured and (request.launch.cell, request.prompt) in missing
+    ]
+    if requests:
+        is_busy = any(validity.is_disturbed(request.measurement, request.config) for request in requests)
+        reason = validity.most_frequent_reason(request.reasons for request in requests)
         complain(
-            f"a row has no valid measurement: {why[0]}",
-            hint="end the other processes (llmbench doctor names them), or let such requests count with "
+            f"{counted(len(missing), 'row')} without a valid request: {reason}",
+            hint="end the other processes (llmbench doctor names them), or accept such results with "
             "--foreign-cpu-limit 1"
-            if is_interference
+            if is_busy
             else None,
         )
 
@@ -348,6 +454,7 @@ def measure_blocks(
             policy=policy,
             planned=plan_launches(cells, seed=cells[0].seed + first_launch, first_index=first_launch),
             stop=stop,
+            launcher=view.launcher,
             on_event=view.show,
         )
     return run, view.path

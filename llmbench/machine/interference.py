@@ -144,12 +144,18 @@ def _throttle_counters(root: Path, cpus: frozenset[int]) -> tuple[Path, ...]:
 class Interference:
     """Shares of the CPU time of some CPUs: *foreign* is not ours, *steal* the part a hypervisor took.
 
-    *busiest* are names of programs that used most of a twentieth of a CPU, or more.
+    *busiest* are names of programs that used most of a twentieth of a CPU, or more, and *shares* their shares.
     """
 
     foreign: float
     steal: float
     busiest: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+
+    @property
+    def total(self) -> float:
+        """The share of everything but this process."""
+        return self.foreign
 
 
 def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path = Path("/")) -> Interference:
@@ -164,10 +170,13 @@ def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path =
     after, worker_s = _reading(root, cpus), time.process_time() - worker_s
     total_s = (time.perf_counter() - start) * len(cpus)
     busy_s, steal_s = (late - early for late, early in zip(after, before, strict=True))
+    programs_after = _programs()
+    busiest, used = _busiest(programs, programs_after, seconds), _used(programs, programs_after)
     return Interference(
         foreign=min(max(0.0, busy_s - worker_s) / total_s, 1.0),
         steal=min(steal_s / total_s, 1.0),
-        busiest=_busiest(programs, _programs(), seconds),
+        busiest=busiest,
+        shares=tuple(min(used[name] / total_s, 1.0) for name in busiest),
     )
 
 
@@ -197,8 +206,14 @@ def _programs() -> dict[tuple[int, str], float]:
 def _busiest(
     before: dict[tuple[int, str], float], after: dict[tuple[int, str], float], seconds: float
 ) -> tuple[str, ...]:
+    used = _used(before, after)
+    names = sorted(used, key=lambda name: used[name], reverse=True)[:_BUSIEST]
+    return tuple(name for name in names if used[name] > _WORTH_NAMING * seconds)
+
+
+def _used(before: dict[tuple[int, str], float], after: dict[tuple[int, str], float]) -> dict[str, float]:
+    """CPU seconds by the names of programs."""
     used: dict[str, float] = {}
     for key, cpu_s in after.items():
         used[key[1]] = used.get(key[1], 0.0) + cpu_s - before.get(key, cpu_s)
-    names = sorted(used, key=lambda name: used[name], reverse=True)[:_BUSIEST]
-    return tuple(name for name in names if used[name] > _WORTH_NAMING * seconds)
+    return used

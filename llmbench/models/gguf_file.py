@@ -74,6 +74,11 @@ def gguf_bytes(path: Path) -> int:
     return sum(part.stat().st_size for part in gguf_parts(path))
 
 
+def gguf_parameters(path: Path) -> int:
+    """Return the number of weights of a GGUF model, of all its parts."""
+    return sum(tensor.weights for tensor in _tensors(path))
+
+
 def gguf_weight_format(path: Path) -> str | None:
     """Return the type of the tensors that hold most weights, of all parts; ``None`` where there are none."""
     weights: dict[str, int] = {}

@@ -20,6 +20,11 @@ _LOOK_UPS = frozenset(("Gather", "GatherElements", "GatherND", "Slice", "Strided
 _CHOICE = "TopK"
 """The choice among experts: what a step reads is another each time."""
 
+_WEIGHT_TYPES = frozenset(
+    ("f64", "f32", "f16", "bf16", "f8e4m3", "f8e5m2", "i8", "u8", "i4", "u4", "nf4", "f4e2m1")
+)
+"""Element types of weights; indices and sizes of shapes have others."""
+
 _CAP_BYTES = 256 << 20
 _TOO_LARGE = 1 << 62
 
@@ -39,12 +44,14 @@ class Constant:
 class Network:
     """What a decode step reads: *weight_bytes* as they are stored, once a step whatever the batch.
 
-    *kv_values* is how many numbers a token of context adds to the keys and values of all layers. ``None`` is what the
-    network does not tell. *inputs* are the names of its inputs, empty where it could not be read.
+    *kv_values* is how many numbers a token of context adds to the keys and values of all layers, *parameters* the
+    number of its weights, without the scales and zero points of compressed ones. ``None`` is what the network does not
+    tell. *inputs* are the names of its inputs, empty where it could not be read.
     """
 
     weight_bytes: int | None = None
     kv_values: int | None = None
+    parameters: int | None = None
     inputs: tuple[str, ...] = ()
     has_logits: bool = False
     has_state: bool = False
@@ -67,6 +74,7 @@ def read_ir_xml(path: Path) -> Network:
         parsed.parse(path.read_bytes())
         layers = parsed.layers
         known = Network(
+            parameters=_sane(_parameters(parsed.constants)),
             inputs=tuple(
                 name for each in layers.values() if each.kind == "Parameter" for name in each.names if name
             ),
@@ -140,6 +148,16 @@ def _constant(name: str, values: dict[str, str]) -> Constant:
 def _sane(size: int | None) -> int | None:
     """A size that something can have; ``None`` for any other, which a file that is wrong may tell."""
     return size if size is not None and 0 < size < _TOO_LARGE else None
+
+
+def _parameters(constants: Iterable[Constant]) -> int:
+    """Weights of all constants, shared ones once; scales and zero points have a last dimension of 1."""
+    found = {
+        each.offset: math.prod(each.shape)
+        for each in constants
+        if each.element_type in _WEIGHT_TYPES and each.shape and each.shape[-1] != 1
+    }
+    return sum(found.values())
 
 
 def _weight_bytes(layers: dict[str, _Layer]) -> int | None:

@@ -13,7 +13,9 @@ from llmbench.models.context import context_of_config
 from llmbench.models.gguf import is_gguf, read_gguf_header
 from llmbench.models.gguf_file import (
     check_gguf_supported,
+    gguf_bytes,
     gguf_faults,
+    gguf_parameters,
     gguf_parts,
     gguf_sha256,
     gguf_weight_format,
@@ -152,6 +154,8 @@ def provenance(model: Model) -> Provenance:
             context_tokens=manifest.context_tokens,
             weight_bytes=found.weight_bytes,
             kv_values=found.kv_values,
+            parameters=found.parameters,
+            file_bytes=_size(model.path / f"{PARTS[0]}.bin"),
         )
     if model.kind == "ir":
         return Provenance(
@@ -159,6 +163,8 @@ def provenance(model: Model) -> Provenance:
             context_tokens=model.context_tokens,
             weight_bytes=found.weight_bytes,
             kv_values=found.kv_values,
+            parameters=found.parameters,
+            file_bytes=_size(model.path / f"{PARTS[0]}.bin"),
         )
     sha256 = gguf_sha256(model.path)
     return Provenance(
@@ -170,7 +176,13 @@ def provenance(model: Model) -> Provenance:
         weight_format=gguf_weight_format(model.path),
         content_sha256=sha256,
         context_tokens=model.context_tokens,
+        parameters=gguf_parameters(model.path),
+        file_bytes=gguf_bytes(model.path),
     )
+
+
+def _size(file: Path) -> int | None:
+    return file.stat().st_size if file.is_file() else None
 
 
 _CONVERT_AGAIN = "convert the model again with: llmbench convert --overwrite"

@@ -102,7 +102,7 @@ def agreement_value(found: Agreement) -> JsonValue:
 def stability_value(found: Stability) -> JsonValue:
     """Whether a prompt was measured steadily: changes over the iterations as shares, warm-ups made and needed."""
     return {
-        "is_steady": found.is_steady,
+        "is_steady": found.is_stable,
         "drifts": {name: round(change, 6) for name, change in found.drifts.items()},
         "warmups": found.warmups,
         "warmups_needed": found.needed,
@@ -160,8 +160,7 @@ def report_json(summarized: Report) -> str:
             )
         ],
         "rows": [
-            _row(row, steadiness)
-            for row, steadiness in zip(summarized.rows, summarized.steadiness, strict=True)
+            _row(row, stability) for row, stability in zip(summarized.rows, summarized.stability, strict=True)
         ],
         "agreement": agreement_value(summarized.agreement),
         "warnings": list(summarized.warnings),
@@ -173,7 +172,7 @@ def report_lines(summarized: Report) -> str:
     """Return a line of JSON per row of a report: run, model and settings, and what was measured."""
     run = summarized.run
     lines = []
-    for row, stability in zip(summarized.rows, summarized.steadiness, strict=True):
+    for row, stability in zip(summarized.rows, summarized.stability, strict=True):
         about = {"run": run.id, "model": run.model, "settings": dict(summarized.distinctions[row.cell])}
         lines.append({**about, **_row(row, stability)})
     return "".join(f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n" for line in lines)
@@ -204,7 +203,7 @@ def _load(state: ModelCache | None, load: Summary) -> JsonValue:
     return {"model_cache": state.value if state else None} | _summary(load, LOAD.unit)
 
 
-def _row(row: Row, steadiness: Stability) -> dict[str, JsonValue]:
+def _row(row: Row, stability: Stability) -> dict[str, JsonValue]:
     return {
         "cell": row.cell,
         "prompt": {"set": row.prompt.set, "index": row.prompt.index, "sha256": row.prompt.sha256},
@@ -213,7 +212,7 @@ def _row(row: Row, steadiness: Stability) -> dict[str, JsonValue]:
         "launches": row.launches,
         "requests": row.measured,
         "invalid": row.invalid,
-        "steadiness": stability_value(steadiness),
+        "steadiness": stability_value(stability),
         "metrics": {name: _metric(row, name) for name in row.summaries},
         "warnings": list(row.warnings),
     }

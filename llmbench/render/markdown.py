@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.report import Report
+from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.remarks import agreement_remark
 from llmbench.render.sentences.verdict import (
     lengths,
@@ -18,7 +19,7 @@ from llmbench.render.sentences.verdict import (
 )
 from llmbench.render.table import Cell, Column, Table
 from llmbench.render.text import plain
-from llmbench.render.views import comparison_table, report_titles, run_table, settings_columns
+from llmbench.render.views import comparison_table, run_table, settings_columns
 
 MAX_ROWS = 500
 """Rows of one table; with cells of at most MAX_CELL characters a comment stays within 1 MB."""
@@ -35,10 +36,13 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
 
 def report_markdown(report: Report) -> str:
     """Return a run: its model, its table, and its warnings folded."""
-    table = table_markdown(run_table(report.rows, settings_columns(report)))
+    table = table_markdown(run_table(report.shown_rows, settings_columns(report)))
     notes = [f"- {_prose(text)}" for text in (*report.alarms, *report.warnings)]
-    titles = (f"**{escape(title)}**\n" for title in report_titles(report))
-    return "\n".join([*titles, table, *([_folded("notes", "\n".join(notes) + "\n")] if notes else [])])
+    titles = (f"**{escape(title)}**\n" for title in card_lines(report))
+    verdict = f"{escape(verdict_line(report))}\n"
+    return "\n".join(
+        [*titles, table, verdict, *([_folded("notes", "\n".join(notes) + "\n")] if notes else [])]
+    )
 
 
 def escape(text: str, *, longest: int = MAX_CELL) -> str:

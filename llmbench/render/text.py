@@ -9,6 +9,9 @@ from llmbench.schema.config import Prompt
 from llmbench.schema.run import ModelCache
 from llmbench.schema.units import Unit, format_number
 
+LEAST_FOR_MARGIN = 3
+"""Launches from which on an interval is shown; only launches have intervals with fewer values."""
+
 
 def plain(text: str) -> str:
     """Text without anything that steers a terminal: control and direction characters are shown as escapes."""
@@ -28,9 +31,14 @@ def number_text(value: float | None, unit: Unit) -> str:
 
 
 def margin(summary: Summary) -> str:
-    """``±3 %``: how far the interval reaches to its farther side; empty where there is none."""
+    """``±3 %``: how far the interval reaches to its farther side; empty where there is none.
+
+    Two launches have an interval of several hundred per cent, which says nothing: ``n=2``.
+    """
     if not summary.has_interval or not summary.median:
         return ""
+    if summary.n < LEAST_FOR_MARGIN:
+        return f"n={summary.n}"
     reach = max(summary.high - summary.median, summary.median - summary.low) / summary.median
     return f"±{share(reach)}"
 

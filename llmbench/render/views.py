@@ -3,7 +3,8 @@
 Tables only a page has are in ``html.tables``, those only a file has in ``tidy`` and ``llm_bench``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from llmbench.analysis import history, stats
 from llmbench.analysis.comparison.change import Change
@@ -15,9 +16,12 @@ from llmbench.analysis.placement_proof import Effect
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.speedup import Kind, Speedup, SpeedupLine
 from llmbench.analysis.stats import Ratio
+from llmbench.render.sentences.card import split_parts
 from llmbench.render.sentences.verdict import VerdictLine
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
-from llmbench.render.text import change, counted, margin, number_text, row_label, share
+from llmbench.render.text import change, margin, number_text, row_label, share
+from llmbench.schema.settings import POLICY
+from llmbench.schema.units import Unit
 
 CURVE = 40
 """Runs of a curve at most, the last ones."""
@@ -39,13 +43,13 @@ _Column = tuple[Column, Iterable[Cell]]
 def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Table:
     """Return what each prompt took; *settings* are the columns that distinguish rows of one prompt."""
     several = len({row.output_tokens for row in rows}) > 1
-    shown = present(SCREEN_METRICS, (row.summaries for row in rows))
+    shown = present(SCREEN_METRICS, (row.figures for row in rows))
     columns: list[_Column] = [
         (Column("prompt", is_text=True), [_prompt(row) for row in rows]),
         *((Column(name, is_text=True), _names(cells)) for name, cells in settings.items()),
         (Column("in", full="input tokens"), [count_cell(row.input_tokens) for row in rows]),
         (
-            Column("out", full="output tokens", priority=60, is_detail=not several),
+            Column("out", full="output tokens", priority=80 if several else 45),
             [count_cell(row.output_tokens) for row in rows],
         ),
         *(_metric(name, rows) for name in shown),
@@ -56,33 +60,20 @@ def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Tab
 
 
 def settings_columns(report: Report) -> dict[str, list[str]]:
-    """Return what distinguishes configurations, a value a row, and where tensor parallelism has no effect."""
-    rows = report.rows
+    """Return what distinguishes configurations, a value a row, and what tensor parallelism came to."""
+    rows = report.shown_rows
     found = {name: [report.distinctions[row.cell][name] for row in rows] for name in report.distinctions[0]}
-    if any(effect is Effect.INEFFECTIVE for effect in report.effects):
-        effects = [report.effects[row.cell] for row in rows]
-        found["tensor\nparallel"] = [effect.value if effect else "" for effect in effects]
+    if any(report.effects):
+        found.pop(POLICY, None)
+        found["tensor\nparallel"] = [_effect(report, row.cell) for row in rows]
     return found
 
 
-def report_titles(report: Report) -> Iterator[str]:
-    """Return what was measured and how often, a line each."""
-    run, config = report.run, report.run.cells[0]
-    engine = config.engine if run.version else ""
-    varied = report.distinctions[0]
-    weights = "" if "weight_format" in varied else run.provenance.weight_format or ""
-    parts = [run.model, engine, config.device, weights]
-    yield ", ".join(part for part in parts if part)
-    finished = max((row.launches for row in report.rows), default=0)
-    counts = [
-        counted(finished, "launch", "launches"),
-        f"{counted(config.iterations, 'iteration')} after {counted(config.warmups, 'warm-up')}",
-    ]
-    if "output_tokens" not in varied:
-        counts.append(counted(config.output_tokens, "output token"))
-    if config.batch_size > 1 and "batch_size" not in varied:
-        counts.append(f"batch of {config.batch_size}")
-    yield ", ".join(counts)
+def _effect(report: Report, cell: int) -> str:
+    effect = report.effects[cell]
+    if effect is Effect.EFFECTIVE:
+        return f"{split_parts(report.run, cell)} sockets"
+    return effect.value if effect else "off"
 
 
 def percentile_table(rows: Sequence[Row]) -> Table:
@@ -138,7 +129,15 @@ def _metric(name: str, rows: Sequence[Row]) -> _Column:
         unit=metric.unit.value,
         priority=metric.priority,
     )
-    return column, [estimate(row.summaries.get(name), metric.unit) for row in rows]
+    return column, [_figure(row, name, metric.unit) for row in rows]
+
+
+def _figure(row: Row, name: str, unit: Unit) -> Cell:
+    """Return a figure; one that is not valid is dimmed and marked, whatever the width of the screen."""
+    if row.summaries or name not in row.doubtful:
+        return estimate(row.summaries.get(name), unit)
+    found = quantity(row.doubtful[name].median, unit)
+    return dataclasses.replace(found, text=f"{found.text}!", title="; ".join(row.warnings), tone="dim")
 
 
 def _requests(row: Row) -> Cell:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,12 +120,14 @@ class Outputs:
 class Policy:
     """How a run goes: its time limits, and whether it goes on after a failed launch.
 
-    With *must_split* a launch is refused where it has tensor parallelism and the engine splits nothing.
+    With *must_split* a launch is refused where it has tensor parallelism and the engine splits nothing. Before each
+    launch the machine rests for *cooldown_s* seconds, so that what ran before heats no launch more than another.
     """
 
     limits: TimeLimits = TimeLimits()  # noqa: RUF009  it is frozen
     keep_going: bool = False
     must_split: bool = False
+    cooldown_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,20 +141,32 @@ class RunFileRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunBegun:
-    """A run file is open, and launches of so many *requests* follow."""
+    """A run file is open, and the *planned* launches follow; so many were *made* before."""
 
     path: Path
     configurations: tuple[RunConfig, ...]
-    requests: int
+    planned: Sequence[PlannedLaunch]
+    made: int = 0
 
 
-SessionEvent = RunFileRead | RunBegun | LaunchEvent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchBegun:
+    """The machine rests for *cooldown_s* seconds, and then a launch is made."""
+
+    planned: PlannedLaunch
+    cooldown_s: float = 0.0
+
+
+SessionEvent = RunFileRead | RunBegun | LaunchBegun | LaunchEvent
 OnEvent = Callable[[SessionEvent], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
-    """What is to be measured and how; *aborted* are launches of a resumed run whose end is still to be written."""
+    """What is to be measured and how; *made* and *aborted* are launches of a resumed run.
+
+    The end of those that were aborted is still to be written.
+    """
 
     configurations: tuple[RunConfig, ...]
     models: Sequence[Subject]
@@ -162,6 +177,7 @@ class _Work:
     on_event: OnEvent
     workload: WorkloadSettings
     aborted: Sequence[int] = ()
+    made: int = 0
 
     def check(self, folder: Path) -> tuple[Binding, ...]:
         """Return the pinning of each configuration; refuse, before anything is loaded, what cannot work."""
@@ -176,8 +192,9 @@ class _Work:
 
     def measure_into(self, file: RunFile, bindings: Sequence[Binding]) -> None:
         """Make the launches; a failed one is the last unless the policy says otherwise."""
-        requests = planned_requests(self.configurations, self.planned)
-        self.on_event(RunBegun(path=file.path, configurations=self.configurations, requests=requests))
+        self.on_event(
+            RunBegun(path=file.path, configurations=self.configurations, planned=self.planned, made=self.made)
+        )
         for index in self.aborted:
             file.append(LaunchEnded(launch=index, outcome=Outcome.ABORTED))
         for launch in launches_until(self.stop, self.planned, lambda: reader.read_run(file.path)):
@@ -197,6 +214,8 @@ class _Work:
     def _measure_launch(self, file: RunFile, task: Task) -> bool:
         """Make one launch, each event on the disk before the next is requested; return whether it finished."""
         is_finished = True
+        self.on_event(LaunchBegun(planned=task.planned, cooldown_s=self.policy.cooldown_s))
+        time.sleep(self.policy.cooldown_s)
         with contextlib.closing(self.launcher.launch(task)) as observed:
             for event in observed:
                 kept = _mark(event, self.models[task.planned.cell].faults)
@@ -289,6 +308,7 @@ def resume(
             on_event=on_event,
             workload=contents.run.workload,
             aborted=left.aborted,
+            made=len(contents.run.launches) - len(left.aborted),
         )
         bindings = work.check(folder)
         work.measure_into(file, bindings)

@@ -3,11 +3,14 @@
 import contextlib
 import enum
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
+from llmbench.schema.settings import WEIGHT_FORMATS
 from llmbench.schema.units import Bytes, Rate
 
 
@@ -79,6 +82,10 @@ class Environment:
     memory_rate: MemoryRate | None = None
 
 
+_FOLDERS = frozenset(("/", "pytorch", "dldt", *WEIGHT_FORMATS))
+"""Parts of a path to an IR that do not name its model."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Where the model files came from; ``known`` is false for an IR without a manifest.
@@ -86,7 +93,8 @@ class Provenance:
     *stamp* is a hash over names, sizes and times of the files: what tells a changed model where content was not hashed.
     *companions* are what is loaded beside the model, by name with its hash: a draft model, LoRA adapters.
     *weight_bytes* is what a decode step reads of the weights, *kv_values* how many numbers a token of context adds to
-    the KV cache (`llmbench.network`); ``None`` where that is not known.
+    the KV cache (`llmbench.network`), *parameters* its number of weights and *file_bytes* the size of the file that
+    holds them; ``None`` where that is not known.
     """
 
     path: str
@@ -101,6 +109,20 @@ class Provenance:
     companions: tuple[tuple[str, str], ...] = ()
     weight_bytes: Bytes | None = None
     kv_values: Bytes | None = None
+    parameters: Bytes | None = None
+    file_bytes: Bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """What a person calls the model, never a path: ``SmolLM2-135M-Instruct``.
+
+        It is the last part of where it came from; of an unknown IR the name of the folder that is no weight format.
+        """
+        path = PurePath(self.source_id or self.path)
+        if self.source == "gguf" or path.suffix == ".gguf":
+            return re.sub(rf"[.-]{re.escape(self.weight_format or '')}$", "", path.stem, flags=re.IGNORECASE)
+        named = (part for part in reversed(path.parts) if part.lower() not in _FOLDERS)
+        return next(named, "") or str(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +274,11 @@ class Run:
             if common.strip("/"):
                 return common
         return ", ".join(paths)
+
+    @property
+    def model_name(self) -> str:
+        """The names of its models, never a path."""
+        return ", ".join(dict.fromkeys(self.origin_of(cell).name for cell in range(len(self.cells))))
 
     def config_of(self, launch: Launch) -> RunConfig:
         """The configuration a launch measured."""

@@ -114,6 +114,15 @@ def format_bytes(size: int) -> str:
     return f"{mebibytes:.0f} MiB" if mebibytes >= 1 else f"{size} bytes"
 
 
+def format_count(count: float) -> str:
+    """A large number as a person reads it: ``135M``, ``1.7B``."""
+    for limit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if count >= 0.9995 * limit:
+            scaled = count / limit
+            return f"{scaled:.1f}{letter}".replace(".0", "") if scaled < 10 else f"{scaled:.0f}{letter}"
+    return f"{count:.0f}"
+
+
 def format_list(numbers: Collection[int]) -> str:
     """The shortest list as the kernel writes it: ``0,2-3``."""
     ranges: list[list[int]] = []

@@ -26,11 +26,11 @@ def test_a_run_says_what_it_was_told_to_be(
 ) -> None:
     """A slow start, a drift and launches that stray stand below the table of the run and of its report."""
     arguments = ("--engine", "scripted", "--input-tokens", "32", "-n", "8", "-ic", "8", "--launches", "2")
-    ran = llmbench("run", "-m", SCRIPT + told, *arguments, "--output-dir", "runs", "--name", "told")
+    ran = llmbench("run", "-m", SCRIPT + told, *arguments, "--output-dir", "runs", "--name", "told", "-v")
 
     path = next((tmp_path / "runs").glob("*.jsonl"))
     assert said in ran.stdout
-    assert said in llmbench("report", "show", str(path)).stdout
+    assert said in llmbench("report", "show", "-v", str(path)).stdout
 
 
 def test_two_runs_that_chose_other_tokens(llmbench: RunCommand, tmp_path: Path) -> None:

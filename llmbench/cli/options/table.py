@@ -15,7 +15,7 @@ from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.help import GroupedOption, dashed
 from llmbench.cli.options.properties import config_names
 from llmbench.cli.options.recipe import read_recipe
-from llmbench.cli.options.types import Duration, IntegerList, RangeList, WordList
+from llmbench.cli.options.types import LOGS, Duration, IntegerList, RangeList, WordList
 from llmbench.schema.config import PLACES, RunConfig
 from llmbench.schema.settings import SETTINGS, Group, Setting, ValueKind
 from llmbench.workloads.prompts import prompt_sets
@@ -178,6 +178,27 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
     ),
     "quiet": _row(
         "--quiet", group=Group.RESULTS, is_rare=True, is_flag=True, help="Print only the table and the files."
+    ),
+    "explain": _row(
+        "-v",
+        "--explain",
+        group=Group.RESULTS,
+        is_flag=True,
+        help="Add notes, definitions and all metrics to the card.",
+    ),
+    "log": _row(
+        "--log",
+        group=Group.RESULTS,
+        type=click.Choice(LOGS),
+        help="Lines per request; llm-bench's with -r if not on a terminal.  [default: compact]",
+    ),
+    "cooldown": _row(
+        "--cooldown",
+        group=Group.RUN,
+        is_rare=True,
+        type=Duration(),
+        default=0.0,
+        help="Rest before each launch.",
     ),
     "dry_run": _row(
         "--dry-run", group=Group.RUN, is_flag=True, help="Print the plan and its duration, measure nothing."

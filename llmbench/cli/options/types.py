@@ -144,6 +144,11 @@ def _as_typed(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
+LLM_BENCH = "llm-bench"
+LOGS = ("compact", LLM_BENCH)
+"""What is printed of each request: one line of ours, or the lines of llm_bench that people's scripts read."""
+
+
 class Duration(click.ParamType[float]):
     """``90s``, ``20m`` or ``2h`` as seconds; a bare number is seconds."""
 

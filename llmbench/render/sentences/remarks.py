@@ -30,7 +30,7 @@ class Remark:
 
 def remarks(report: Report) -> Iterator[Remark]:
     """One sentence on what is known to be well, if anything, then each doubt."""
-    found, agreement = report.steadiness, report.agreement
+    found, agreement = report.stability, report.agreement
     well = [text for text in (_stable(found), _enough(found), _same(agreement)) if text]
     if well:
         sentence = "; ".join(well)
@@ -56,7 +56,7 @@ def agreement_remark(comparison: Comparison) -> Remark | None:
 
 def _stable(found: Sequence[Stability]) -> str:
     """That nothing drifts; empty where that is not known of every row."""
-    return "steady over the iterations" if found and all(each.is_steady for each in found) else ""
+    return "steady over the iterations" if found and all(each.is_stable for each in found) else ""
 
 
 def _enough(found: Sequence[Stability]) -> str:
@@ -162,7 +162,7 @@ def _worked(proof: Proof) -> str:
     if not proof.is_told:
         return "too short a time to tell which sockets worked"
     if len(sockets) == 1:
-        return f"socket {sockets[0]} worked; these launches were held to it"
+        return f"socket {sockets[0]} worked; these launches were pinned to it"
     if proof.idle:
         return "ONE SOCKET DID ALL THE WORK" if len(proof.idle) == len(requested) - 1 else _idle(proof)
     if proof.is_proved and requested:

@@ -1,57 +1,111 @@
-"""A report on a terminal: what was measured, its table, and what to mind."""
+"""A report on a terminal: a result card that can be pasted into a mail; what explains it where that is wanted."""
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator
 
 from rich.console import Console
 
+from llmbench.analysis.caveats import ONE_LAUNCH
 from llmbench.analysis.metrics import METRICS, SCREEN_METRICS
 from llmbench.analysis.report import Report
 from llmbench.render import views
+from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
+from llmbench.render.table import Table
 from llmbench.render.terminal.table import print_line, print_table
-from llmbench.render.text import load_time, row_label, settings_text
+from llmbench.render.text import counted, load_time, row_label, settings_text
 from llmbench.schema.units import format_bytes
 
+_ON_CARD = frozenset(("first_token", "second_token", "next_token", "decode_rate", "tokens_per_step"))
+"""The metrics that a card shows; the others are explained."""
 
-def render_report(report: Report, console: Console) -> None:
-    """Print a report."""
-    for line in views.report_titles(report):
+_UNITS = {"first_token": "TTFT ms", "next_token": "ms"}
+"""Units on a card, which leave room for all its columns at 40 characters."""
+
+
+def render_report(report: Report, console: Console, *, is_explained: bool = False) -> None:
+    """Print a report: its card, and with *is_explained* all other metrics, notes and definitions."""
+    for line in card_lines(report):
         print_line(console, line, style="bold")
-    for alarm in report.alarms:
-        print_line(console, alarm, style="bold red")
-    shown: tuple[str, ...] = ()
-    if report.rows:
-        shown = print_table(views.run_table(report.rows, views.settings_columns(report)), console).names()
+    notes = list(_notes(report))
+    if report.shown_rows:
+        table = _short_units(views.run_table(report.shown_rows, views.settings_columns(report)))
+        others = [name for name in SCREEN_METRICS if name not in _ON_CARD and name in table.names()]
+        shown = print_table(table.without(*others), console)
+        _say_hidden(table.without(*others), shown, console)
         percentiles = views.percentile_table(report.rows)
         if percentiles.rows:
-            console.print()
             print_table(percentiles, console)
-    else:
-        print_line(console, "nothing that counts was measured", style="bold red")
-    for line in _notes(report, shown):
-        print_line(console, line, style="dim")
+    is_well = report.is_valid and not report.partial
+    count = len(notes) - len({f"note: {known}" for known in (*report.alarms, ONE_LAUNCH)} & set(notes))
+    more = "" if is_explained or not count else f"; {counted(count, 'note')}: -v"
+    print_line(console, f"{verdict_line(report)}{more}", style="bold" if is_well else "bold red")
+    if is_explained:
+        if report.shown_rows and others:
+            print_table(table.without(*_ON_CARD), console)
+        for line in (*notes, *_facts(report), *_definitions(report)):
+            print_line(console, line, style="dim")
 
 
-def _notes(report: Report, shown: Sequence[str]) -> Iterator[str]:
+def _short_units(table: Table) -> Table:
+    columns = (dataclasses.replace(each, unit=_UNITS.get(each.key, each.unit)) for each in table.columns)
+    return dataclasses.replace(table, columns=tuple(columns))
+
+
+def _say_hidden(table: Table, shown: Table, console: Console) -> None:
+    hidden = [
+        column.head.replace("\n", " ")
+        for column in table.columns
+        if not column.is_detail and column.key not in shown.names()
+    ]
+    if hidden:
+        what = f"{counted(len(hidden), 'column')} hidden: {', '.join(hidden)}"
+        print_line(console, f"{what} (widen the terminal)", style="dim")
+
+
+def _notes(report: Report) -> Iterator[str]:
+    """What makes the figures less to be relied on, and other things to know."""
+    yield from (f"note: {warning}" for warning in report.warnings)
+    yield from (f"note: {row_label(row)}: {warning}" for row in report.shown_rows for warning in row.warnings)
+    yield from (f"note: {remark.text}" for remark in remarks(report) if remark.is_doubt)
+
+
+def _facts(report: Report) -> Iterator[str]:
+    yield from _work(report)
     yield from _load_and_memory(report)
     yield from bandwidth_sentences(report)
     yield from _placements(report)
+    yield from (remark.text for remark in remarks(report) if not remark.is_doubt)
+
+
+def _work(report: Report) -> Iterator[str]:
+    config, varied = report.run.cells[0], report.distinctions[0]
+    counts = [
+        f"{counted(config.iterations, 'iteration')} per launch after {counted(config.warmups, 'warm-up')}"
+    ]
+    if "output_tokens" not in varied:
+        counts.append(counted(config.output_tokens, "output token"))
+    yield f"{', '.join(counts)}; model: {report.run.model}"
+
+
+def _definitions(report: Report) -> Iterator[str]:
     summaries = [summary for row in report.rows for summary in row.summaries.values()]
     if any(summary.has_interval for summary in summaries):
         several = any(row.launches > 1 for row in report.rows)
         over = "launches" if several else "the iterations of one launch"
-        yield f"margins: intervals at 95 % over {over}"
+        yield f"±: the farther end of the 95 % interval over {over}"
     warnings = dict.fromkeys(warning for summary in summaries for warning in summary.warnings)
-    yield from (f"no margin: {warning}" for warning in warnings)
-    yield from (f"note: {warning}" for warning in report.warnings if warning not in report.alarms)
-    yield from (f"note: {row_label(row)}: {warning}" for row in report.rows for warning in row.warnings)
-    for remark in remarks(report):
-        yield f"note: {remark.text}" if remark.is_doubt else remark.text
+    yield from (f"no ±: {warning}" for warning in warnings)
+    yield "!: not valid, or of a launch that did not finish; left out of comparisons"
+    shown = {name for row in report.shown_rows for name in row.figures}
     definitions = [
         f"{METRICS[name].head} = {METRICS[name].definition}" for name in SCREEN_METRICS if name in shown
     ]
     if definitions:
-        yield f"s: token ids handed over, t1..tn: tokens available. {'; '.join(definitions)}"
+        yield (
+            "s: the token ids are handed to the engine; t1..tn: output tokens are available. "
+            f"{'; '.join(definitions)}"
+        )
 
 
 def _placements(report: Report) -> Iterator[str]:
@@ -70,7 +124,7 @@ def _load_and_memory(report: Report) -> Iterator[str]:
     ]
     if loads:
         found.append(f"load: {' / '.join(loads)}")
-    memory = [row.summaries["memory"].median for row in report.rows if "memory" in row.summaries]
+    memory = [row.figures["memory"].median for row in report.shown_rows if "memory" in row.figures]
     if memory:
         found.append(f"peak memory while generating: {format_bytes(round(max(memory)))}")
     if found:

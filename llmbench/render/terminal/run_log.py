@@ -1,11 +1,23 @@
-"""Lines of text: what is in force, and the two lines a request that people's scripts read from llm_bench."""
+"""Lines of text while a run goes on: effective settings, one line per request, and llm_bench's own lines.
+
+People's scripts read the lines of llm_bench, so they are word for word as that tool prints them.
+"""
+
+import statistics
+from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import metrics
+from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
+from llmbench.machine.interference import Interference
+from llmbench.render.text import number_text
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import EffectiveSettings, Pinning, Split
 from llmbench.schema.settings import COMPILER
 from llmbench.schema.units import format_list
+
+NOTE = "NOTE: "
+"""How a line begins that is always shown."""
 
 _EFFECTIVE = (
     ("nstream", "NUM_STREAMS"),
@@ -21,7 +33,7 @@ _EFFECTIVE = (
 
 
 def effective_lines(effective: EffectiveSettings, config: RunConfig) -> tuple[str, ...]:
-    """What the engine said it uses, read back after loading; only what it said."""
+    """Return what the engine uses, as it reports it after loading; what it does not report is left out."""
     properties = effective.properties
     engine = [f"{label}={properties[key]}" for label, key in _EFFECTIVE if properties.get(key)]
     way = []
@@ -32,33 +44,33 @@ def effective_lines(effective: EffectiveSettings, config: RunConfig) -> tuple[st
     if effective.scheduler:
         cached = effective.scheduler.get("enable_prefix_caching") == "true"
         way.append(f"prefix caching={'ON' if cached else 'off'}")
-        way.append(f"tokens a step={effective.scheduler.get('max_num_batched_tokens', 'unknown')}")
-        way.append(f"sequences a step={effective.scheduler.get('max_num_seqs', 'unknown')}")
+        way.append(f"max batched tokens={effective.scheduler.get('max_num_batched_tokens', 'unknown')}")
+        way.append(f"max sequences={effective.scheduler.get('max_num_seqs', 'unknown')}")
     ending = "up to" if config.stop_at_eos else "exactly"
     permuted = "permuted each iteration" if config.prompts[0].is_permuted else "the same each iteration"
     order = "; all iterations of one prompt, then the next one" if config.is_subsequent else ""
     requested = f"{ending} {config.output_tokens} output tokens; prompts {permuted}{order}"
     lines = [", ".join(part) for part in (engine, way) if part]
     return (
-        *(f"in force: {line}" for line in lines),
-        *(f"NOTE: {note}" for note in effective.notes),
+        *(f"effective: {line}" for line in lines),
+        *(f"{NOTE}{note}" for note in effective.notes),
         requested,
     )
 
 
 def pinning_lines(pinned: Pinning, split: Split | None) -> tuple[str, ...]:
-    """Where a launch is held, and what tensor parallelism comes to there."""
+    """Return where a launch is pinned, and what tensor parallelism comes to there."""
     found = []
     if pinned.cpus:
         policy = f"; memory policy {pinned.memory}" if pinned.memory else ""
         found.append(
-            f"held to: CPUs {format_list(pinned.cpus)} of socket {format_list(pinned.sockets)}{policy}"
+            f"pinned to: CPUs {format_list(pinned.cpus)} of socket {format_list(pinned.sockets)}{policy}"
         )
     if split is not None:
-        what = f"split over {split.parts} sockets" if split.is_effective else "NOTHING IS SPLIT"
+        what = f"split over {split.parts} sockets" if split.is_effective else "nothing is split"
         threads = f"threads {split.without} without the policy, {split.with_policy} with it"
         found.append(f"tensor parallelism: {threads}: {what}")
-    return (*found, *(f"NOTE: {warning}" for warning in pinned.warnings))
+    return (*found, *(f"{NOTE}{warning}" for warning in pinned.warnings))
 
 
 def _iteration_label(measurement: Measurement, config: RunConfig) -> str:
@@ -74,7 +86,7 @@ def _ms(seconds: float | None, digits: int = 2) -> str:
 
 
 def request_lines(measurement: Measurement, config: RunConfig) -> tuple[str, str]:
-    """The two familiar lines of one request, in llm_bench's words and units."""
+    """Return the two lines of one request, in llm_bench's words and units."""
     m = measurement
     prefix = f"[ INFO ] [{_iteration_label(m, config)}][{config.prompts[m.prompt].label}]"
     first, other = metrics.METRICS["first_token"].of(m), metrics.METRICS["tpot"].of(m)
@@ -93,3 +105,73 @@ def request_lines(measurement: Measurement, config: RunConfig) -> tuple[str, str
     latencies = f"First token latency: {_ms(first)}, other tokens latency: {other_text}"
     size = f"len of input tokens: {m.input_tokens} * {m.batch_size}"
     return f"{prefix} {', '.join(parts)}", f"{prefix} {latencies}, {size}"
+
+
+def average_lines(evaluation: Evaluation) -> Iterator[str]:
+    """Yield llm_bench's last line for each configuration and prompt: means over its measured requests.
+
+    Those that are invalid are left out where others are valid. A step of a batch gives a token of each sequence.
+    """
+    for group in evaluation.groups().values():
+        requests = [request for request in group if request.is_measured]
+        yield _average_line([request for request in requests if request.is_counted] or requests)
+
+
+def _average_line(requests: Sequence[EvaluatedRequest]) -> str:
+    config, prompt = requests[0].config, requests[0].prompt
+    first, other = (_mean_ms(requests, name) for name in ("first_token", "tpot"))
+    unit = "token" if config.batch_size == 1 else f"{config.batch_size}tokens"
+    size = round(statistics.fmean(request.measurement.input_tokens for request in requests))
+    parts = [
+        f"Input token size: {size}",
+        f"1st token latency: {'NA' if first is None else f'{first:.2f} ms/{unit}'}",
+        f"2nd token latency: {'NA' if other is None else f'{other:.2f} ms/{unit}'}",
+        f"2nd tokens throughput: {f'{config.batch_size * 1e3 / other:.2f} tokens/s' if other else 'NA'}",
+    ]
+    return f"[ INFO ] [Average] P[{prompt.index}] {', '.join(parts)}"
+
+
+def _mean_ms(requests: Sequence[EvaluatedRequest], name: str) -> float | None:
+    values = [value for request in requests if (value := request.value(name)) is not None]
+    return statistics.fmean(values) * 1e3 if values else None
+
+
+def position(config: RunConfig, *, prompt: int, iteration: int) -> str:
+    """Return which request of a launch it is: ``P0 warm-up``, ``P1 iteration 3/6``."""
+    label = config.prompts[prompt].label
+    if iteration < config.warmups:
+        number = f" {iteration + 1}/{config.warmups}" if config.warmups > 1 else ""
+        return f"{label} warm-up{number}"
+    return f"{label} iteration {iteration - config.warmups + 1}/{config.iterations}"
+
+
+def latency_text(measurement: Measurement) -> str:
+    """Return the latencies of one request: ``first 101.0 ms, next 10.00 ms, 99.1 tokens/s``."""
+    parts = []
+    for name in ("first_token", "next_token", "decode_rate"):
+        metric = metrics.METRICS[name]
+        value = metric.of(measurement)
+        if value is not None:
+            head = "" if name == "decode_rate" else f"{metric.short_title} "
+            unit = metric.unit.value.removesuffix("/token")
+            parts.append(f"{head}{number_text(value, metric.unit)} {unit}")
+    return ", ".join(parts) or "no token"
+
+
+def request_line(measurement: Measurement, config: RunConfig, *, launch: str, reasons: Sequence[str]) -> str:
+    """Return the line of one request, with why it is not valid; *launch* is its number: ``2/5``."""
+    where = position(config, prompt=measurement.prompt, iteration=measurement.iteration)
+    invalid = f"  INVALID: {reasons[0]}" if reasons else ""
+    return f"launch {launch}  {where:<18} {latency_text(measurement)}{invalid}"
+
+
+def interference_warning(load: Interference, limit: float) -> str | None:
+    """Return what other processes use of the CPU time where that is above the limit of valid results."""
+    if load.total <= limit:
+        return None
+    names = ", ".join(f"{name} {share:.0%}" for name, share in zip(load.busiest, load.shares, strict=False))
+    busiest = f": {names}" if names else ""
+    return (
+        f"other processes use {load.total:.0%} of the CPU time{busiest}; results will be marked invalid "
+        f"(limit {limit:.0%}). Stop them, or accept such results with --foreign-cpu-limit 1"
+    )

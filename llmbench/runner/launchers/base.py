@@ -59,6 +59,9 @@ class Launcher(Protocol):
         Raises LlmbenchError where the worker refuses the configuration before anything is measured.
         """
 
+    def tokens(self) -> int | None:
+        """Return how many output tokens the request under way has so far; ``None`` where that is not known."""
+
     def check(self, configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None:
         """Raise the error of the first configuration that a worker could not load, so that no sweep ends midway."""
 

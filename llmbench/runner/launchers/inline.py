@@ -29,6 +29,9 @@ class InlineLauncher:
         """Yield the events of one launch; see `Launcher`."""
         return launch_events(task, _InlineWorker())
 
+    def tokens(self) -> int | None:
+        """Return ``None``: what asks runs in the same thread as the request."""
+
     def check(self, configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None:
         """Raise the error of the first configuration that could not be loaded."""
         _InlineWorker().ask(Check(configs=tuple(configs)), phase="check", limit_s=limit_s)

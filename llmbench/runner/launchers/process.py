@@ -50,11 +50,27 @@ _NO_MEMORY = re.compile(r"bad_alloc|MemoryError|Cannot allocate memory")
 class ProcessLauncher:
     """Launches in fresh processes, pinned where their configuration says."""
 
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+
     def launch(self, task: Task) -> Generator[LaunchEvent]:
         """Yield the events of one launch; see `Launcher`."""
         worker = Worker(task.planned.index, task.binding.prefix, task.config.interpreter)
         with contextlib.closing(worker):
-            yield from launch_events(task, worker)
+            self._worker = worker
+            try:
+                yield from launch_events(task, worker)
+            finally:
+                self._worker = None
+
+    def tokens(self) -> int | None:
+        """Return how many output tokens the request under way has so far, from any thread; see `Launcher`."""
+        worker = self._worker
+        try:
+            beat = worker.heartbeat.last() if worker else None
+        except ValueError:  # the launch ended meanwhile
+            return None
+        return beat[0] if beat else None
 
     def check(self, configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None:
         """Raise the error of the first configuration that could not be loaded, by each interpreter in turn."""
@@ -73,13 +89,13 @@ class Worker:
     def __init__(self, launch: int, prefix: Sequence[str] = (), interpreter: str | None = None) -> None:
         self.phase = "start"
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
-        self._heartbeat = Heartbeat.create()
+        self.heartbeat = Heartbeat.create()
         self._kills = Kills.count()
         commands_fd, self._commands_fd = os.pipe()
         self._replies_fd, replies_fd = os.pipe()
         os.set_blocking(self._commands_fd, False)
         self._buffer = b""
-        inherited = (commands_fd, replies_fd, self._heartbeat.descriptor)
+        inherited = (commands_fd, replies_fd, self.heartbeat.descriptor)
         arguments = [*map(str, inherited), str(os.getpid())]
         try:
             self._process = subprocess.Popen(
@@ -103,7 +119,7 @@ class Worker:
     def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Response:
         """Return the worker's answer to a command; see `WorkerLink`."""
         self.phase = phase
-        self._heartbeat.clear()
+        self.heartbeat.clear()
         with contextlib.suppress(BrokenPipeError):
             self._send(msgspec.json.encode(command) + b"\n", limit_s)
         line = self._line(limit_s)
@@ -123,7 +139,7 @@ class Worker:
         """The next line from the worker; empty if it is gone."""
         requested_ns = time.perf_counter_ns()
         while b"\n" not in self._buffer:
-            _, beat_ns = self._heartbeat.last() or (0, 0)
+            _, beat_ns = self.heartbeat.last() or (0, 0)
             silent_s = seconds_between(max(requested_ns, beat_ns), time.perf_counter_ns())
             left_s = None if limit_s is None else max(limit_s - silent_s, 0.0)
             if select.select([self._replies_fd], [], [], left_s)[0]:
@@ -140,7 +156,7 @@ class Worker:
 
     def _hang(self, limit_s: float) -> Failure:
         """End a worker that hangs; the log gets its stacks first."""
-        beat = self._heartbeat.last()
+        beat = self.heartbeat.last()
         missing = (
             "no answer"
             if beat is None
@@ -213,5 +229,5 @@ class Worker:
                 self._process.wait(timeout=_GRACE_S)
         self.end()
         os.close(self._replies_fd)
-        self._heartbeat.close()
+        self.heartbeat.close()
         self._log.close()

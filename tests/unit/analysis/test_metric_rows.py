@@ -78,7 +78,7 @@ def test_a_new_metric_is_one_row_in_one_file(load: Callable[[str], Any], tmp_pat
     (tmp_path / "run.csv").write_text(text)
     assert len(run.launches) == len(importers.read_report(tmp_path / "run.csv").launches)
     out = io.StringIO()
-    screen.render_report(summarized, rich.Console(file=out, width=200))
+    screen.render_report(summarized, rich.Console(file=out, width=200), is_explained=True)
     assert "third = t3 - t2" in out.getvalue()
     assert "third_token" in {
         change.metric for pair in compare.compare(summarized, summarized).pairs for change in pair.changes

@@ -103,7 +103,7 @@ def test_a_launch_held_to_one_socket_says_so(ran: Callable[..., Run]) -> None:
     run = ran(_placed(9.0), split=ONE_SOCKET, properties=TENSOR_PARALLEL)
 
     assert report.summarize_run(run).rows[0].invalid == 0
-    assert _sentence(run).startswith("socket 0 worked; these launches were held to it: 100 %")
+    assert _sentence(run).startswith("socket 0 worked; these launches were pinned to it: 100 %")
 
 
 def test_neighbours_can_hide_who_worked(ran: Callable[..., Run]) -> None:

@@ -52,7 +52,7 @@ def run_with(request_of: Build, launch_of: Callable[..., Launch], run_of: BuildR
 
 @pytest.fixture
 def judged(run_with: BuildRun) -> Judge:
-    """The steadiness of the one prompt of such a run."""
+    """The stability of the one prompt of such a run."""
 
     def judge(*launches: Sequence[float], **fields: object) -> Stability:
         (found,) = stability.judge_stability(evaluate(run_with(*launches, **fields)))
@@ -75,7 +75,7 @@ def test_what_does_not_change_is_steady(judged: Judge) -> None:
     """Six iterations within 1 % and a warm-up of twice the time: steady, and the one was enough."""
     got = judged((200, *LEVEL))
 
-    assert (True, {}, 1, 1) == (got.is_steady, got.drifts, got.needed, got.warmups)
+    assert (True, {}, 1, 1) == (got.is_stable, got.drifts, got.needed, got.warmups)
     assert not got.is_late
 
 
@@ -83,7 +83,7 @@ def test_a_drift_is_told_with_its_size(judged: Judge) -> None:
     """3 % an iteration, five times: 1.03^5 - 1 in all, in both metrics; warm-ups cannot be told then."""
     got = judged((99, *RISING), (99, *RISING))
 
-    assert got.is_steady is False
+    assert got.is_stable is False
     assert {"first_token", "tpot"} == set(got.drifts)
     assert got.drifts["first_token"] == pytest.approx(1.03**5 - 1)
     assert got.needed is None
@@ -93,20 +93,20 @@ def test_a_trend_too_small_to_matter_is_steady(judged: Judge) -> None:
     """From 100 to 102 without a step back is a trend, but neither 5 % nor 3 %."""
     got = judged((100, *(100 + 0.4 * i for i in range(6))))
 
-    assert (True, {}) == (got.is_steady, got.drifts)
+    assert (True, {}) == (got.is_stable, got.drifts)
 
 
 def test_a_change_that_may_be_chance_is_neither(judged: Judge) -> None:
     """Noise of 20 % hides whether anything drifts: nothing is claimed."""
     got = judged((100, 80, 120, 90, 110, 130, 100))
 
-    assert (None, {}) == (got.is_steady, got.drifts)
+    assert (None, {}) == (got.is_stable, got.drifts)
 
 
 @pytest.mark.parametrize("firsts", [(200, 100, 104), (200, 100, 104, 108, 112)])
 def test_too_few_iterations_tell_nothing(judged: Judge, firsts: Sequence[float]) -> None:
     """Even four that rise without a step back are 2 of 24 orders, more than 5 %; and one warm-up more is no worse."""
-    assert judged(firsts).is_steady is None
+    assert judged(firsts).is_stable is None
 
 
 def test_too_few_for_so_many_rows(run_with: BuildRun) -> None:
@@ -124,7 +124,7 @@ def test_too_few_for_so_many_rows(run_with: BuildRun) -> None:
         cut = dataclasses.replace(
             run, cells=cells, launches=(dataclasses.replace(launch, measurements=kept),)
         )
-        return {each.is_steady for each in stability.judge_stability(evaluate(cut))}
+        return {each.is_stable for each in stability.judge_stability(evaluate(cut))}
 
     assert ({True}, {None}) == (found(9), found(10))
 
@@ -148,7 +148,7 @@ def test_warm_ups_that_would_have_done(
 
     assert needed == got.needed
     assert (needed > warmups) is got.is_late
-    assert got.is_steady is not got.is_late
+    assert got.is_stable is not got.is_late
 
 
 def test_one_slow_start_of_three_is_not_the_rule(judged: Judge) -> None:
@@ -190,7 +190,7 @@ def test_disturbed_requests_are_left_out(run_with: BuildRun) -> None:
 
     (got,) = stability.judge_stability(evaluate(run))
 
-    assert (True, 1) == (got.is_steady, got.needed)
+    assert (True, 1) == (got.is_stable, got.needed)
 
 
 def test_launches_that_did_not_finish_are_left_out(run_with: BuildRun) -> None:
@@ -200,7 +200,7 @@ def test_launches_that_did_not_finish_are_left_out(run_with: BuildRun) -> None:
 
     (got,) = stability.judge_stability(evaluate(dataclasses.replace(run, launches=(run.launches[0], cut))))
 
-    assert got.is_steady
+    assert got.is_stable
 
 
 def test_other_lengths_are_not_set_against_each_other(run_with: BuildRun) -> None:
@@ -210,7 +210,7 @@ def test_other_lengths_are_not_set_against_each_other(run_with: BuildRun) -> Non
 
     (got,) = stability.judge_stability(evaluate(altered(run, 3, sequences=(sequence,))))
 
-    assert (None, None) == (got.is_steady, got.needed)
+    assert (None, None) == (got.is_stable, got.needed)
 
 
 def test_guesses_are_not_called_steady(judged: Judge) -> None:
@@ -218,7 +218,7 @@ def test_guesses_are_not_called_steady(judged: Judge) -> None:
     got = judged((99, *RISING), (99, *RISING), max_ngram_size=3)
 
     assert {"first_token"} == set(got.drifts)
-    assert judged((200, *LEVEL), max_ngram_size=3).is_steady is None
+    assert judged((200, *LEVEL), max_ngram_size=3).is_stable is None
 
 
 def test_one_output_token_has_a_first_only(
@@ -230,7 +230,7 @@ def test_one_output_token_has_a_first_only(
 
     (got,) = stability.judge_stability(evaluate(run_of([launch_of(requests)], cells=(config,))))
 
-    assert (True, 1) == (got.is_steady, got.needed)
+    assert (True, 1) == (got.is_stable, got.needed)
 
 
 def test_nothing_measured_is_no_row(run_of: BuildRun) -> None:
@@ -252,7 +252,7 @@ def test_false_alarms_and_power_of_a_whole_run(judged: Judge) -> None:
 
     quiet, drifting = told(0.0), told(0.15)
 
-    assert sum(each.is_steady is False for each in quiet) <= 6
+    assert sum(each.is_stable is False for each in quiet) <= 6
     assert sum("first_token" in each.drifts for each in drifting) >= 95
 
 

@@ -101,7 +101,7 @@ def test_the_slowest_prompt_says_how_many_warm_ups(run_with: BuildRun) -> None:
 
 
 def test_a_drift_is_a_doubt(run_with: BuildRun) -> None:
-    """Both metrics with their size on one line; steadiness and warm-ups are not claimed of the rest."""
+    """Both metrics with their size on one line; stability and warm-ups are not claimed of the rest."""
     well, doubt = texts(run_with((200, *LEVEL), (99, *RISING)))
 
     assert "Every launch said the same." == well
@@ -188,7 +188,7 @@ def test_the_foot_of_the_table(run_with: BuildRun, width: int) -> None:
     """What is well stands alone, a doubt is a note, and no line is longer than the screen."""
     file = io.StringIO()
     run = run_with((200, 180, *LEVEL), stray={0: (1,)})
-    render_report(summarize_run(run), Console(file=file, width=width))
+    render_report(summarize_run(run), Console(file=file, width=width), is_explained=True)
     lines = file.getvalue().splitlines()
 
     told = " ".join(" ".join(lines).split())

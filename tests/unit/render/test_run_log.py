@@ -1,9 +1,20 @@
 import dataclasses
+from collections.abc import Callable
 
-from llmbench.render.terminal.run_log import effective_lines, request_lines
+import pytest
+
+from llmbench.analysis.evaluation import evaluate
+from llmbench.machine.interference import Interference
+from llmbench.render.terminal.run_log import (
+    average_lines,
+    effective_lines,
+    interference_warning,
+    request_line,
+    request_lines,
+)
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement, Sequence
-from llmbench.schema.run import EffectiveSettings
+from llmbench.schema.run import EffectiveSettings, Run
 from llmbench.schema.units import Nanoseconds
 
 _MS = 1_000_000
@@ -73,9 +84,9 @@ def test_what_is_in_force_is_said_only_where_the_engine_said_it() -> None:
         _CONFIG,
     )
 
-    assert said[0] == "in force: nstream=1, nireq=1, threads=2, inference precision=bf16, KV cache=u8"
+    assert said[0] == "effective: nstream=1, nireq=1, threads=2, inference precision=bf16, KV cache=u8"
     assert "attention=paged attention, distribution policy=none, prefix caching=off" in said[1]
-    assert "tokens a step=no limit" in said[1]
+    assert "max batched tokens=no limit" in said[1]
     assert "NOTE: INFERENCE_NUM_THREADS: asked 3, in force 2" in said
     assert said[-1] == "exactly 4 output tokens; prompts permuted each iteration"
     assert len(effective_lines(EffectiveSettings(), _CONFIG)) == 1
@@ -86,5 +97,60 @@ def test_how_pytorch_runs_and_in_which_order_prompts_come_is_said() -> None:
     compiled = EffectiveSettings(properties={"DTYPE": "bfloat16", "TORCH_COMPILE": "inductor"})
     said = effective_lines(compiled, dataclasses.replace(_CONFIG, is_subsequent=True))
 
-    assert said[0] == "in force: weights as=bfloat16, torch.compile=inductor"
+    assert said[0] == "effective: weights as=bfloat16, torch.compile=inductor"
     assert said[-1].endswith("permuted each iteration; all iterations of one prompt, then the next one")
+
+
+def test_a_request_has_one_line_of_80_columns() -> None:
+    """Launch, prompt, iteration of how many, latencies and tokens/s; why it is invalid behind them."""
+    line = request_line(_measurement((100, 115, 125, 135)), _CONFIG, launch="2/5", reasons=())
+    noisy = request_line(_measurement((100, 115, 125, 135)), _CONFIG, launch="2/5", reasons=("why",))
+    warmup = request_line(_measurement((100,), iteration=0), _CONFIG, launch="2/5", reasons=())
+
+    assert "launch 2/5  P3 iteration 1/4   first 100.0 ms, next 10.00 ms, 85.71 tokens/s" == line
+    assert len(line) <= 80
+    assert f"{line}  INVALID: why" == noisy
+    assert "launch 2/5  P3 warm-up         first 100.0 ms" == warmup
+
+
+@pytest.mark.parametrize(("batch", "unit", "throughput"), [(1, "token", "100.00"), (4, "4tokens", "400.00")])
+def test_the_average_line_of_llm_bench(
+    story_of: Callable[..., Run], batch: int, unit: str, throughput: str
+) -> None:
+    """Means over measured iterations; a step of 4 sequences gives 4 tokens, so 10 ms are 400 tokens/s."""
+    run = story_of(launches=1, noise=(1.0,))
+    config = dataclasses.replace(run.cells[0], batch_size=batch)
+    even = [
+        dataclasses.replace(
+            each,
+            sequences=batch
+            * (
+                Sequence(
+                    input_tokens=32,
+                    at_ns=tuple(Nanoseconds(each.start_ns + ms * _MS) for ms in (100, 110, 120)),
+                ),
+            ),
+            requested_tokens=3,
+        )
+        for each in run.launches[0].measurements
+        if each.prompt == 0
+    ]
+    launch = dataclasses.replace(run.launches[0], measurements=tuple(even))
+
+    expected = (
+        f"[ INFO ] [Average] P[0] Input token size: 32, 1st token latency: 100.00 ms/{unit}, "
+        f"2nd token latency: 10.00 ms/{unit}, 2nd tokens throughput: {throughput} tokens/s"
+    )
+    changed = dataclasses.replace(run, cells=(config,), launches=(launch,))
+    assert [expected] == list(average_lines(evaluate(changed)))
+
+
+def test_interference_is_named_before_it_spoils_anything() -> None:
+    """What uses how much, the limit and what to do; silence where it is within the limit."""
+    busy = Interference(foreign=0.31, steal=0.0, busiest=("pip", "cc1"), shares=(0.24, 0.05))
+
+    assert (
+        "other processes use 31% of the CPU time: pip 24%, cc1 5%; results will be marked invalid (limit 5%). "
+        "Stop them, or accept such results with --foreign-cpu-limit 1"
+    ) == interference_warning(busy, 0.05)
+    assert interference_warning(busy, 0.31) is None

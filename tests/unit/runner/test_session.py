@@ -8,7 +8,7 @@ from llmbench.errors import InputError, MachineError
 from llmbench.runner import plan, session
 from llmbench.runner.launchers.base import LaunchEvent
 from llmbench.runner.launchers.inline import InlineLauncher
-from llmbench.runner.session import Outputs, Policy, RunBegun, RunFileRead, SessionEvent
+from llmbench.runner.session import LaunchBegun, Outputs, Policy, RunBegun, RunFileRead, SessionEvent
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Outcome, Run
@@ -46,9 +46,16 @@ def test_each_event_is_on_the_disk_before_it_is_shown(tmp_path: Path) -> None:
     run = _measure(tmp_path, on_event=show)
 
     first, *rest = seen
-    assert RunBegun(path=tmp_path / "x.jsonl", configurations=(_CONFIG,), requests=6) == first
-    assert 2 * [LaunchStarted, Measurement, Measurement, Measurement, LaunchEnded] == [type(e) for e in rest]
-    assert list(range(1, 12)) == lines
+    assert isinstance(first, RunBegun)
+    assert (tmp_path / "x.jsonl", (_CONFIG,), 2, 0) == (
+        first.path,
+        first.configurations,
+        len(first.planned),
+        first.made,
+    )
+    requests = 3 * [Measurement]
+    assert 2 * [LaunchBegun, LaunchStarted, *requests, LaunchEnded] == [type(e) for e in rest]
+    assert [1, 1, *range(2, 7), 6, *range(7, 12)] == lines
     assert reader.read_run(tmp_path / "x.jsonl") == run
     assert run.is_complete
 
@@ -80,7 +87,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(tmp_path: Path) -> 
     read, begun, *_ = events
     assert RunFileRead(path=path, warnings=(), is_complete=False) == read
     assert isinstance(begun, RunBegun)
-    assert 3 == begun.requests
+    assert (1, 1) == (len(begun.planned), begun.made)
     outcomes = [(launch.block, launch.outcome, len(launch.measurements)) for launch in run.launches]
     assert [(0, Outcome.FINISHED, 3), (1, Outcome.ABORTED, 1), (1, Outcome.FINISHED, 3)] == outcomes
     assert run.is_complete
