@@ -13,17 +13,19 @@ from llmbench.analysis.comparison.paired_run import compare_sides, flagged_promp
 from llmbench.analysis.comparison.rule import Rule, read_thresholds
 from llmbench.cli.compare import (
     FORMS,
+    StrictCommand,
     annotate,
     check_output_files,
     comparison_exit_code,
     comparison_options,
     show_comparisons,
+    strict_option,
     write_comparisons,
 )
 from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.sides import Side, read_sides, side_options
-from llmbench.cli.options.types import Command, check_folder
+from llmbench.cli.options.types import check_folder
 from llmbench.cli.outputs import check_run_file
 from llmbench.cli.run_view import block_options, describe_block, explain_missing, measure_blocks
 from llmbench.errors import ExitCode, worst
@@ -59,7 +61,10 @@ Examples:
 
 
 @click.command(
-    cls=Command, params=side_options(), short_help="Compare two configurations, in turns.", epilog=_EXAMPLES
+    cls=StrictCommand,
+    params=side_options(),
+    short_help="Compare two configurations, in turns.",
+    epilog=_EXAMPLES,
 )
 @click.argument("recipes", nargs=-1, type=click.Path(path_type=Path), metavar="[A.toml] [B.toml]")
 @click.option(
@@ -80,7 +85,7 @@ Examples:
     metavar="METRIC=5%,2ms",
     help="What counts as a change; more than both where two are given. METRIC may be all.",
 )
-@click.option("--strict", is_flag=True, help="Exit 3 where anything is undecided, invalid or not compared.")
+@strict_option
 @comparison_options
 @block_options
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and stop.")
@@ -94,7 +99,7 @@ def command(  # noqa: PLR0917
     until: float | None,
     confirm: bool,
     threshold: tuple[str, ...],
-    strict: bool,
+    strict: str | None,
     output_dir: Path,
     name: str | None,
     overwrite: bool,
@@ -125,7 +130,9 @@ def command(  # noqa: PLR0917
         rule=rule,
         outputs=Outputs(folder=output_dir, name=name, overwrite=overwrite),
         policy=Policy(
-            limits=TimeLimits(load_s=timeout, request_s=timeout), keep_going=keep_going, must_split=strict
+            limits=TimeLimits(load_s=timeout, request_s=timeout),
+            keep_going=keep_going,
+            must_split=strict is not None,
         ),
         stop=Stop(budget_s=budget, until=until),
         is_quiet=quiet,
@@ -191,7 +198,7 @@ def _launch_code(comparison: Comparison) -> ExitCode:
     return ExitCode.OK if is_whole and has_rows else ExitCode.LAUNCH
 
 
-def _exit_code(comparisons: Sequence[Comparison], *, strict: bool) -> ExitCode:
+def _exit_code(comparisons: Sequence[Comparison], *, strict: str | None) -> ExitCode:
     """What the last comparison says, and 5 where launches are to blame, also for there being nothing to compare."""
     launches = worst(_launch_code(each) for each in comparisons)
     verdict = comparison_exit_code(comparisons[-1], fail_on_regression=True, strict=strict)

@@ -1,6 +1,7 @@
 """``llmbench report compare``: base against candidates, and the exit code that a job can trust."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.compare import compare as compare_reports
+from llmbench.analysis.comparison.differences import is_same_run
 from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, compared_metrics, read_thresholds
 from llmbench.analysis.history import setup_of
@@ -17,10 +19,10 @@ from llmbench.analysis.noise import calibration, estimate
 from llmbench.analysis.report import summarize_run
 from llmbench.cli.baseline import find_baseline
 from llmbench.cli.messages import load_run, salvage_option
-from llmbench.cli.options.help import HelpCommand
+from llmbench.cli.options.types import Command
 from llmbench.cli.outputs import check_outputs, is_standard_output, print_on_screen, write_output
 from llmbench.cli.run_files import RunPath
-from llmbench.errors import ExitCode, worst
+from llmbench.errors import ExitCode, InputError, worst
 from llmbench.render.csv import comparison_csv
 from llmbench.render.json import comparison_json
 from llmbench.render.junit import comparison_junit
@@ -52,6 +54,30 @@ def comparison_options(command: _Command) -> _Command:
     return command
 
 
+UNDECIDED, INVALID = "undecided", "invalid"
+"""What ``--strict`` fails on: anything undecided, invalid or missing, or only the invalid and the missing."""
+
+
+class StrictCommand(Command):
+    """A command whose ``--strict`` may stand without a value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, a bare ``--strict`` with the value that it stands for."""
+        return super().parse_args(
+            ctx, [f"--strict={UNDECIDED}" if each == "--strict" else each for each in args]
+        )
+
+
+def strict_option(command: _Command) -> _Command:
+    """Add ``--strict``, for a `StrictCommand`."""
+    return click.option(
+        "--strict",
+        type=click.Choice([UNDECIDED, INVALID]),
+        metavar="[=invalid]",
+        help="Exit 3 if anything is undecided, invalid or not compared; with =invalid, undecided rows pass.",
+    )(command)
+
+
 def check_output_files(files: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> dict[str, Path]:
     """Return the requested files by form; refuse, before anything is done, one that could not be written.
 
@@ -62,7 +88,7 @@ def check_output_files(files: Mapping[str, Path | None], inputs: Iterable[Path] 
 
 
 @click.command(
-    cls=HelpCommand,
+    cls=StrictCommand,
     short_help="Base against candidates, with a verdict.",
     epilog="""
     llmbench report compare reports/base.jsonl reports/new.jsonl
@@ -79,7 +105,7 @@ def check_output_files(files: Mapping[str, Path | None], inputs: Iterable[Path] 
     "--reports", type=_PATH, default="reports", show_default=True, help="Where --baseline looks for runs."
 )
 @click.option("--fail-on-regression", is_flag=True, help="Exit 1 where a candidate is slower.")
-@click.option("--strict", is_flag=True, help="Exit 3 where anything is undecided, invalid or not compared.")
+@strict_option
 @click.option(
     "--threshold",
     multiple=True,
@@ -95,7 +121,7 @@ def compare_command(
     baseline: str | None,
     reports: Path,
     fail_on_regression: bool,
-    strict: bool,
+    strict: str | None,
     threshold: tuple[str, ...],
     vary: tuple[str, ...],
     salvage: bool,
@@ -127,6 +153,7 @@ def compare_all(
     runs: Sequence[Run], rule: Rule, *, baseline: str | None = None, folder: Path = Path("reports")
 ) -> list[Comparison]:
     """Compare each candidate with its base: the baseline named, else the first run; a run alone against itself."""
+    _check_distinct(runs)
     if baseline is None and len(runs) == 1:
         return [annotate(compare_sides(runs[0], rule))]
     reports = [summarize_run(run, compared_metrics(run)) for run in runs]
@@ -134,7 +161,19 @@ def compare_all(
         found = [(find_baseline(baseline, each, folder), each) for each in reports]
     else:
         found = [(reports[0], each) for each in reports[1:]]
+    for base, candidate in found:
+        _check_distinct([base.run, candidate.run])
     return [annotate(compare_reports(base, candidate, rule)) for base, candidate in found]
+
+
+def _check_distinct(runs: Sequence[Run]) -> None:
+    """Refuse a run that is compared with itself, or named twice: nothing could have changed."""
+    for one, other in itertools.combinations(runs, 2):
+        if is_same_run(one, other):
+            raise InputError(
+                f"{other.source or other.id} is the same run as {one.source or one.id}",
+                hint="name two runs; of one build, measure a second: llmbench run --name NAME",
+            )
 
 
 def annotate(comparison: Comparison) -> Comparison:
@@ -175,18 +214,19 @@ def comparison_page(comparisons: Sequence[Comparison]) -> str:
     """Return the page of comparisons, with every metric of each of their runs."""
     from llmbench.render.html import page as html
 
-    sides = [(report, name) for each in comparisons for report, name in ((each.base, 0), (each.candidate, 1))]
-    runs = {(report.run.id, name): report.run for report, name in sides}
+    sides = [report for each in comparisons for report in (each.base, each.candidate)]
+    runs = {id(report.run): report.run for report in sides}
     return html.page([summarize_run(run) for run in runs.values()], comparisons)
 
 
-def comparison_exit_code(comparison: Comparison, *, fail_on_regression: bool, strict: bool) -> ExitCode:
+def comparison_exit_code(comparison: Comparison, *, fail_on_regression: bool, strict: str | None) -> ExitCode:
     """Return 2 where there is no comparable row, else 1 and 3 as the flags allow."""
     codes = set()
     if not any(pair.changes for pair in comparison.pairs):
         codes.add(ExitCode.USAGE)
     if fail_on_regression and comparison.alarms:
         codes.add(ExitCode.REGRESSION)
-    if strict and not comparison.is_clean:
+    is_strict = {UNDECIDED: comparison.is_clean, INVALID: comparison.is_whole}
+    if strict is not None and not is_strict[strict]:
         codes.add(ExitCode.STRICT)
     return worst(codes)

@@ -22,10 +22,10 @@ from llmbench.analysis.stages import row_metric, stage_metrics
 from llmbench.analysis.stats import Summary
 from llmbench.files.atomic import write_atomically
 from llmbench.render import llm_bench
-from llmbench.render.sentences.verdict import next_steps, sentence
+from llmbench.render.sentences.verdict import model_of, next_steps, sentence
 from llmbench.render.tidy import comparison_records
 from llmbench.schema.measurement import Measurement, SocketWork
-from llmbench.schema.run import Launch, ModelCache
+from llmbench.schema.run import Launch, ModelCache, Outcome
 from llmbench.schema.units import Unit
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | dict[str, "JsonValue"]
@@ -263,10 +263,14 @@ def _comparison(comparison: Comparison) -> JsonValue:
     return {
         "base": comparison.base.run.id,
         "candidate": comparison.candidate.run.id,
+        "sides": {"base": _side_value(comparison.base), "candidate": _side_value(comparison.candidate)},
         "verdict": comparison.verdict.value,
         "sentence": sentence(comparison),
         "next": list(next_steps(comparison)),
+        "doubts": list(comparison.doubts),
         "alarms": len(comparison.alarms),
+        "is_whole": comparison.is_whole,
+        "is_clean": comparison.is_clean,
         "rule": {
             "thresholds": {
                 name: {"share": threshold.share, "ms": threshold.seconds * 1e3}
@@ -282,6 +286,19 @@ def _comparison(comparison: Comparison) -> JsonValue:
         "mismatches": _differences(comparison.mismatches),
         "what_else_changed": _differences(comparison.changes),
         "warnings": list(comparison.warnings),
+    }
+
+
+def _side_value(report: Report) -> JsonValue:
+    """The models, engines and the CPU of one side, and its launches that finished."""
+    run = report.run
+    return {
+        "models": [model_of(run, cell) for cell in range(len(run.cells))],
+        "weight_formats": [run.origin_of(cell).weight_format for cell in range(len(run.cells))],
+        "engines": [config.engine for config in run.cells] if run.version else [],
+        "versions": dict(run.software_of(0)),
+        "cpu": run.environment.cpu_model or None,
+        "launches": sum(launch.outcome is Outcome.FINISHED for launch in run.launches),
     }
 
 

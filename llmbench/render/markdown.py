@@ -15,6 +15,7 @@ from llmbench.render.sentences.verdict import (
     line_label,
     next_steps,
     sentence,
+    side_lines,
     verdict_lines,
 )
 from llmbench.render.table import Cell, Column, Table
@@ -26,6 +27,7 @@ MAX_ROWS = 500
 
 MAX_CELL = 100
 MAX_SENTENCE = 300
+MAX_VERDICT = 1500
 _SPECIAL = re.compile(r"[\\`*_\[\]|~#@]")
 
 
@@ -54,7 +56,7 @@ def escape(text: str, *, longest: int = MAX_CELL) -> str:
 
 def _blocks(comparison: Comparison) -> Iterator[str]:
     yield f"### llmbench: {comparison.verdict.value}\n"
-    yield f"{_prose(sentence(comparison))}\n"
+    yield f"{escape(sentence(comparison), longest=MAX_VERDICT)}\n"
     found = verdict_lines(comparison)
     moved = [line for line in found if line.verdict is not Verdict.UNCHANGED]
     still = [line for line in found if line.verdict is Verdict.UNCHANGED]
@@ -71,7 +73,14 @@ def _blocks(comparison: Comparison) -> Iterator[str]:
         yield f"{_prose(remark.text)}\n"
     yield from _background(comparison)
     sides = f"{escape(comparison.base.run.id)} against {escape(comparison.candidate.run.id)}"
-    notes = [sides, lengths(comparison), "intervals at 95 %", "~ undecided", "! counts for the exit code"]
+    notes = [
+        sides,
+        *map(_prose, side_lines(comparison)),
+        lengths(comparison),
+        "intervals at 95 %",
+        "~ undecided",
+        "! counts for the exit code",
+    ]
     yield f"<sub>{'; '.join(filter(None, notes))}</sub>\n"
 
 

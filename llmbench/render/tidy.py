@@ -14,6 +14,7 @@ from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import row_metric
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.tidy_layout import CELL_COLUMNS
+from llmbench.render.sentences.verdict import model_of
 from llmbench.render.table import TableValue
 from llmbench.render.text import settings_text
 from llmbench.schema.config import PLACES, RunConfig
@@ -202,12 +203,13 @@ COMPARISON_COLUMNS = (
     "smallest_visible",
     "launches_needed",
     "reasons",
+    *(f"{side}_{name}" for side in ("base", "candidate") for name in ("model", "engine", "openvino", "cpu")),
 )
 
 
 def comparison_records(comparison: Comparison) -> Iterator[dict[str, TableValue]]:
     """The means over prompts, then each prompt's changes; what is incomparable has one record with its reasons."""
-    sides: dict[str, TableValue] = {"base": comparison.base.run.id, "candidate": comparison.candidate.run.id}
+    sides = _sides(comparison)
     for mean in comparison.means:
         for found in mean.changes:
             yield sides | _mean_columns(mean) | _change_columns(found)
@@ -217,6 +219,26 @@ def comparison_records(comparison: Comparison) -> Iterator[dict[str, TableValue]
             yield where | {"verdict": "incomparable", "is_alarm": False, "reasons": "; ".join(pair.reasons)}
         for found in pair.changes:
             yield where | _change_columns(found)
+    for text in comparison.unpaired:
+        yield sides | {"scope": "prompt", "verdict": "incomparable", "is_alarm": False, "reasons": text}
+
+
+def _sides(comparison: Comparison) -> dict[str, TableValue]:
+    """The runs that were compared, and what each measured."""
+    found: dict[str, TableValue] = {}
+    for side, report in (("base", comparison.base), ("candidate", comparison.candidate)):
+        run = report.run
+        cells = range(len(run.cells))
+        found |= {
+            side: run.id,
+            f"{side}_model": " / ".join(dict.fromkeys(model_of(run, cell) for cell in cells)),
+            f"{side}_engine": " / ".join(dict.fromkeys(each.engine for each in run.cells))
+            if run.version
+            else None,
+            f"{side}_openvino": run.software_of(0).get("openvino"),
+            f"{side}_cpu": run.environment.cpu_model or None,
+        }
+    return found
 
 
 def _mean_columns(mean: Mean) -> dict[str, TableValue]:

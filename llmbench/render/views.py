@@ -159,7 +159,7 @@ def comparison_table(lines: Sequence[VerdictLine], *, is_compact: bool = False) 
         Column("at 95 %", is_text=is_compact, priority=2),
         Column("verdict", is_text=True),
         Column("threshold", is_detail=True),
-        Column("launches", is_detail=True),
+        Column("launches", priority=0, is_detail=len({line.source.launches for line in lines}) < 2),
         Column("smallest visible change", is_detail=True),
     )
     return Table(columns, tuple(_comparison_row(line, is_compact=is_compact) for line in lines))

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 import re
@@ -12,6 +13,7 @@ from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
 from llmbench.render.csv import llm_bench_csv, tidy_csv
 from llmbench.schema.run import Run
+from tests import run_files
 from tests.command import in_process
 
 BuildRun = Callable[..., Run]
@@ -25,6 +27,7 @@ def stored(tmp_path: Path, story_of: BuildRun) -> Files:
 
     def write(name: str, factor: float = 1.0, *, launches: int = 3, noise: tuple[float, ...] = QUIET) -> str:
         path = tmp_path / f"{name}.csv"
+        factor *= 1 + 1e-4 * (ord(name[0]) - ord("a"))  # no two runs are the same to the nanosecond
         path.write_text(tidy_csv(evaluate(story_of(factor, launches=launches, noise=noise))))
         return str(path)
 
@@ -175,3 +178,47 @@ def test_llm_benchs_report_is_compared_and_never_convicts(
     shown = capsys.readouterr().out
     assert "Undecided" in shown
     assert "the CPU of the base is unknown" in shown
+
+
+def test_a_run_is_not_compared_with_itself(
+    stored: Files, story_of: BuildRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under its own name, as a copy under another, and as a report made of it: exit 2, and what to do."""
+    a, b = stored("a"), stored("b", 1.2)
+    copy = tmp_path / "copy.csv"
+    copy.write_text(Path(a).read_text())
+    run_file = str(run_files.write(story_of(launches=3, noise=QUIET), tmp_path / "a.jsonl"))
+
+    for pair in ((a, a), (a, str(copy)), (a, b, b), (run_file, a)):
+        assert ExitCode.USAGE == compare(*pair)
+        assert "is the same run as" in capsys.readouterr().err
+    assert ExitCode.OK == compare(a, b)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [((), 0), (("--strict",), 3), (("--strict=undecided",), 3), (("--strict=invalid",), 3)],
+)
+def test_strict_has_two_modes(stored: Files, options: tuple[str, ...], code: int) -> None:
+    """A story has an invalid request, so that both fail; a bare --strict takes no path for its value."""
+    assert code == compare(*options, stored("a"), stored("b"))
+
+
+def test_what_vary_lifts_is_named(
+    story_of: BuildRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both models, under what changed and beside each side."""
+    base = story_of(launches=3, noise=QUIET)
+    other = dataclasses.replace(
+        base, provenance=dataclasses.replace(base.provenance, source_id="other/model")
+    )
+    paths = [
+        str(run_files.write(run, tmp_path / f"{name}.jsonl")) for name, run in (("a", base), ("b", other))
+    ]
+    md = tmp_path / "x.md"
+
+    assert ExitCode.OK == compare(*paths, "--vary", "model", "--md", str(md))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "changed: model: example/tiny -> other/model" in shown
+    assert "candidate: other/model int8, genai, OpenVINO 2026.4.1, Example CPU 9000 launches: 3 + 3" in shown
+    assert "- model: example/tiny → other/model" in md.read_text()

@@ -5,11 +5,11 @@ stricter questions, so that many rows do not make many false alarms.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis import output_agreement, stats
-from llmbench.analysis.comparison import change, differences, pairing
+from llmbench.analysis.comparison import change, differences, oddities, pairing
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.differences import Difference
 from llmbench.analysis.comparison.pairing import Couple
@@ -53,7 +53,9 @@ class Mean:
 class Comparison:
     """One base and one candidate.
 
-    *unpaired* has a sentence on every row without a partner. *remark* is what a reader must know with the verdict
+    *unpaired* has a sentence on every row without a partner, *doubts* one on each launch that is an outlier and each
+    drift over launches. *mismatches* are differences that make rows incomparable; those that *rule* allows are the
+    first of the *changes*. *remark* is what a reader must know with the verdict
     itself, such as that the measuring stopped early.
     """
 
@@ -66,8 +68,14 @@ class Comparison:
     mismatches: tuple[Difference, ...]
     changes: tuple[Difference, ...]
     warnings: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
     is_paired: bool = False
     remark: str = ""
+
+    @property
+    def judged(self) -> tuple[Change, ...]:
+        """Every change that has a verdict, means first; headline, table, exit code and files all stand on these."""
+        return (*self.primary, *(found for pair in self.pairs for found in pair.changes))
 
     @property
     def primary(self) -> tuple[Change, ...]:
@@ -77,13 +85,15 @@ class Comparison:
     @property
     def alarms(self) -> tuple[Change, ...]:
         """The regressions that hold for the exit code, means first."""
-        single = (found for pair in self.pairs for found in pair.changes)
-        return tuple(found for found in (*self.primary, *single) if found.is_alarm)
+        return tuple(found for found in self.judged if found.is_alarm)
 
     @property
     def verdict(self) -> Verdict:
-        """The whole comparison in a word: an alarm, else what the primary means say together."""
-        said = {found.verdict for found in self.primary}
+        """The whole comparison in a word: an alarm, else what means and rows say together.
+
+        A regression that is no alarm is too uncertain to count: it leaves the whole inconclusive, as an undecided row.
+        """
+        said = {found.verdict for found in self.judged}
         if self.alarms:
             return Verdict.REGRESSED
         if not said:
@@ -103,14 +113,24 @@ class Comparison:
         return output_agreement.between(self.base.run, self.candidate.run, places)
 
     @property
-    def is_clean(self) -> bool:
-        """Whether everything was valid, compared and decided."""
+    def is_whole(self) -> bool:
+        """Whether everything was measured, valid and compared, whatever it shows."""
         return (
-            self.verdict not in {Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE}
+            bool(self.judged)
             and not self.unpaired
             and not any(pair.reasons for pair in self.pairs)
             and not any(row.invalid for report in (self.base, self.candidate) for row in report.rows)
         )
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything was valid, compared and decided."""
+        is_open = any(
+            found.verdict is Verdict.INCONCLUSIVE
+            or (found.verdict is Verdict.REGRESSED and not found.is_alarm)
+            for found in self.judged
+        )
+        return self.is_whole and not is_open
 
 
 def compare(
@@ -123,9 +143,9 @@ def compare(
     """
     rule = rule or Rule()
     found = pairing.pair(base, candidate, rule.vary)
-    mismatches = tuple(
-        each for each in differences.mismatches(base.run, candidate.run) if each.name not in rule.vary
-    )
+    differing = differences.mismatches(base.run, candidate.run)
+    mismatches = tuple(each for each in differing if each.name not in rule.vary)
+    lifted = (*(each for each in differing if each.name in rule.vary), *found.lifted)
     judge = _Judge(
         rule=rule,
         is_paired=is_paired,
@@ -143,9 +163,10 @@ def compare(
         means=_alarmed_means(
             [judge.mean(group, base.distinctions) for group in _by_cell(pairs)], rule, len(judge.primary)
         ),
-        unpaired=found.unpaired,
+        unpaired=(*found.unpaired, *_unmeasured(base, candidate)),
         mismatches=mismatches,
-        changes=differences.changes(base.run, candidate.run),
+        changes=(*lifted, *differences.changes(base.run, candidate.run)),
+        doubts=oddities.oddities(base, candidate),
         warnings=_warnings(base, candidate),
         is_paired=is_paired,
     )
@@ -198,6 +219,14 @@ class _Judge:
                     )
                 )
         return tuple(found)
+
+
+def _unmeasured(base: Report, candidate: Report) -> Iterator[str]:
+    """A sentence on each prompt that was to be measured, and has no row on either side."""
+    rows = {row.prompt.sha256 for report in (base, candidate) for row in report.rows}
+    for prompt in dict.fromkeys(prompt for cell in base.run.cells for prompt in cell.prompts):
+        if prompt.sha256 not in rows:
+            yield f"prompt {prompt.index} of {prompt.set} was measured on neither side"
 
 
 def _blocks(report: Report) -> dict[int, int]:

@@ -1,7 +1,7 @@
 """What is not the same in two runs: what must match, and what changed between them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmbench.analysis.placement_proof import effect
 from llmbench.analysis.report import varied_settings
@@ -23,6 +23,13 @@ class Difference:
 def is_foreign(run: Run) -> bool:
     """Whether a run comes from a report that tells neither machine nor settings, as llm_bench's do."""
     return not run.version
+
+
+def is_same_run(one: Run, other: Run) -> bool:
+    """Whether two are one run, under whatever names: the same content, or a run and a report made of it."""
+    if one.id == other.id and one.version == other.version and bool(one.source) != bool(other.source):
+        return True
+    return replace(one, id="", source="") == replace(other, id="", source="")
 
 
 def mismatches(base: Run, candidate: Run) -> tuple[Difference, ...]:

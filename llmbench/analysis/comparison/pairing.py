@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench.analysis.comparison.differences import is_foreign
+from llmbench.analysis.comparison.differences import Difference, is_foreign
 from llmbench.analysis.report import Report, Row, varied_settings
 
 _WORDS = {
@@ -19,11 +19,12 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Couple:
-    """Two rows of the same prompt; *reasons* say why they cannot be compared, empty if they can."""
+    """Two rows of the same prompt; *reasons* say why they cannot be compared, *lifted* what may differ and does."""
 
     base: Row
     candidate: Row
     reasons: tuple[str, ...] = ()
+    lifted: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,11 @@ class Pairing:
 
     couples: tuple[Couple, ...]
     unpaired: tuple[str, ...]
+
+    @property
+    def lifted(self) -> tuple[Difference, ...]:
+        """Each difference of rows that the rule allows, once."""
+        return tuple(dict.fromkeys(each for couple in self.couples for each in couple.lifted))
 
 
 def pair(base: Report, candidate: Report, vary: frozenset[str] = frozenset()) -> Pairing:
@@ -47,10 +53,7 @@ def pair(base: Report, candidate: Report, vary: frozenset[str] = frozenset()) ->
     unpaired: list[str] = []
     for prompt in dict.fromkeys((*left, *right)):
         found, alone = _match(left.get(prompt, []), right.get(prompt, []), apart)
-        couples += [
-            Couple(base=one, candidate=other, reasons=_reasons(one, other, vary, by_index=by_index))
-            for one, other in found
-        ]
+        couples += [_couple(one, other, vary, by_index=by_index) for one, other in found]
         unpaired += alone
     return Pairing(couples=tuple(couples), unpaired=tuple(unpaired))
 
@@ -107,14 +110,24 @@ def describe_group(row: Row, names: Sequence[str] = ()) -> str:
     return f"prompt {row.prompt.index} of {row.prompt.set} ({row.input_tokens} tokens in{apart})"
 
 
-def _reasons(base: Row, candidate: Row, vary: frozenset[str], *, by_index: bool) -> tuple[str, ...]:
-    """In what two rows of one prompt differ that must not differ."""
+def _couple(base: Row, candidate: Row, vary: frozenset[str], *, by_index: bool) -> Couple:
+    """Two rows of one prompt, with what differs though it must not, and what *vary* lets differ."""
     before, after = (_guarded(row, by_index=by_index) for row in (base, candidate))
-    lifted = vary | ({"asked_tokens"} if "output_tokens" in vary else set())
-    return tuple(
-        f"{_WORDS[name]}: {before[name]} against {after[name]}"
-        for name in before
-        if before[name] != after[name] and name not in lifted
+    may_differ = vary | ({"asked_tokens"} if "output_tokens" in vary else set())
+    differing = [name for name in before if before[name] != after[name]]
+    return Couple(
+        base=base,
+        candidate=candidate,
+        reasons=tuple(
+            f"{_WORDS[name]}: {before[name]} against {after[name]}"
+            for name in differing
+            if name not in may_differ
+        ),
+        lifted=tuple(
+            Difference(name=_WORDS[name], base=str(before[name]), candidate=str(after[name]))
+            for name in differing
+            if name in may_differ
+        ),
     )
 
 

@@ -23,7 +23,14 @@ from llmbench.render.html.series import PlotSeries, all_series, key, latencies
 from llmbench.render.html.sockets import details_section, sockets_section
 from llmbench.render.html.svg import Figure
 from llmbench.render.sentences.remarks import agreement_remark, bandwidth_sentences, remarks
-from llmbench.render.sentences.verdict import lengths, next_steps, not_compared, sentence, verdict_lines
+from llmbench.render.sentences.verdict import (
+    lengths,
+    next_steps,
+    not_compared,
+    sentence,
+    side_lines,
+    verdict_lines,
+)
 from llmbench.render.table import Table
 from llmbench.render.text import counted, number_text, row_label
 from llmbench.schema.run import Outcome, Provenance
@@ -264,6 +271,7 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
     """One comparison: what it says, what to do next, its plot and tables."""
     tone = views.TONES[comparison.verdict] or "good"
     yield Notes(lines=(sentence(comparison),), tone=tone)
+    yield Notes(lines=side_lines(comparison), tone="dim")
     for step in next_steps(comparison):
         yield Notes(lines=(step.strip(),), is_code=step.startswith(" "), tone="dim")
     yield Notes(lines=tuple(not_compared(comparison)), tone="warn")

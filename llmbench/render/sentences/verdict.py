@@ -1,14 +1,22 @@
 """A comparison in words, the same in every form: one sentence, and what to type next."""
 
+import collections
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, Pair
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.report import Report
 from llmbench.render.sentences.commands import ab_command, run_command
 from llmbench.render.text import change, number_text, settings_text, share
+from llmbench.schema.run import Run
+
+MEAN = "geomean"
+"""What the row of the geometric mean over several prompts is called."""
 
 MOST_LENGTHS = 12
 """Prompts whose lengths are told one by one; of more the shortest and the longest."""
@@ -43,7 +51,7 @@ class VerdictLine:
 def verdict_lines(comparison: Comparison) -> tuple[VerdictLine, ...]:
     """Every change: the means over several prompts first, then prompt by prompt."""
     found = [
-        _line(each, f"mean{_settings(mean.settings)}")
+        _line(each, f"{MEAN}{_settings(mean.settings)}")
         for mean in comparison.means
         if mean.prompts > 1
         for each in mean.changes
@@ -56,6 +64,40 @@ def line_label(comparison: Comparison, pair: Pair) -> str:
     """A pair's short name: its prompt, and what sets its configuration apart."""
     marks = "".join(f" [{mark}]" for mark in pair.marks)
     return f"{pair.base.prompt.label}{_settings(comparison.base.distinctions[pair.base.cell])}{marks}"
+
+
+def side_lines(comparison: Comparison) -> tuple[str, ...]:
+    """What was measured: model, engine and CPU, a line a side where they are not the same, and the launches."""
+    base, candidate = (_side_line(report) for report in (comparison.base, comparison.candidate))
+    lines = (base,) if base == candidate else (f"base: {base}", f"candidate: {candidate}")
+    launches = {found.launches for found in comparison.judged}
+    about = [f"launches: {before} + {after}" for before, after in launches if len(launches) == 1]
+    if any(mean.prompts > 1 for mean in comparison.means):
+        about.append(f"{MEAN}: geometric mean over the prompts")
+    return (*lines, "; ".join(about)) if about else lines
+
+
+def _side_line(report: Report) -> str:
+    run = report.run
+    cells = range(len(run.cells))
+    models = dict.fromkeys(
+        f"{model_of(run, cell)} {run.origin_of(cell).weight_format or ''}".strip() for cell in cells
+    )
+    engines = dict.fromkeys(config.engine for config in run.cells) if run.version else {}
+    versions = dict.fromkeys(run.software_of(cell).get("openvino", "") for cell in cells)
+    software = [f"OpenVINO {version}" for version in versions if version]
+    parts = (" / ".join(models), " / ".join(engines), " / ".join(software), run.environment.cpu_model)
+    return ", ".join(part or "unknown CPU" for part in parts if part or part is parts[-1])
+
+
+def model_of(run: Run, cell: int) -> str:
+    """Return a model's name, never a path: that of its source, else of its folder above ``pytorch/dldt/INT8``."""
+    origin, path = run.origin_of(cell), PurePath(run.cells[cell].model)
+    if run.cells[cell].engine_info.is_simulated:
+        return "script"
+    if origin.source_id:
+        return origin.source_id if origin.source == "hub" else PurePath(origin.source_id).name
+    return path.parts[path.parts.index("pytorch") - 1] if "pytorch" in path.parts[1:] else path.name
 
 
 def not_compared(comparison: Comparison) -> Iterator[str]:
@@ -108,36 +150,66 @@ def sentence(comparison: Comparison) -> str:
     if verdict is Verdict.INCOMPARABLE:
         return f"Nothing can be compared: {_why_incomparable(comparison)}."
     primary = [
-        f"{METRICS[found.metric].title} {_spoken(found)}{_settings(mean.settings)}"
-        for mean in comparison.means
-        for found in mean.changes
+        f"{METRICS[found.metric].title} {_spoken(found, verdict)}{_settings(mean.settings)}"
+        for mean, found in sorted(
+            ((mean, found) for mean in comparison.means for found in mean.changes),
+            key=lambda item: not _is_behind(item[1], verdict),
+        )
     ]
     text = "; ".join(primary)
-    if verdict is Verdict.REGRESSED and not any(found.is_alarm for found in comparison.primary):
-        text = f"{_worst(comparison)}; over all prompts {text}"
-    return f"{_OPENINGS[verdict]}: {text}.{f' {comparison.remark}.' if comparison.remark else ''}"
+    if verdict in _MOVED and not any(_is_behind(found, verdict) for found in comparison.primary):
+        text = f"{_farthest(comparison, verdict)}; over all prompts {text}"
+    parts = [f"{_OPENINGS[verdict]}: {text}", _rows(comparison), comparison.remark, *comparison.doubts]
+    return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts if part)
 
 
-def _spoken(found: Change) -> str:
-    """A change in a sentence: how much, between what, and whether it is decided."""
+_MOVED = {Verdict.REGRESSED, Verdict.IMPROVED}
+
+
+def _is_behind(found: Change, verdict: Verdict) -> bool:
+    """Whether a change is what the verdict on the whole stands on."""
+    return found.is_alarm if verdict is Verdict.REGRESSED else found.verdict is verdict
+
+
+def _rows(comparison: Comparison) -> str:
+    """How many rows have which verdict, where they do not all have those of the means."""
+    rows = [found for pair in comparison.pairs for found in pair.changes]
+    kinds = collections.Counter(_kind(found) for found in rows)
+    if set(kinds) <= {_kind(found) for found in comparison.primary}:
+        return ""
+    return f"Of {len(rows)} rows {', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}"
+
+
+def _kind(found: Change) -> str:
+    if found.verdict is Verdict.REGRESSED and not found.is_alarm:
+        return "regressed but too uncertain to count"
+    return found.verdict.value
+
+
+def _spoken(found: Change, verdict: Verdict) -> str:
+    """A change in a sentence: how much, between what, whether it is decided, and how where the *verdict* is another."""
     reach = interval_text(found)
     text = f"{change(found.ratio.ratio)} ({reach})" if reach else change(found.ratio.ratio)
     if found.verdict is Verdict.REGRESSED and not found.is_alarm:
         return f"{text}, too uncertain to count"
-    return f"~ {text}" if found.verdict is Verdict.INCONCLUSIVE else text
+    if found.verdict is Verdict.INCONCLUSIVE:
+        return f"~ {text}"
+    word = "no change" if found.verdict is Verdict.UNCHANGED else found.verdict.value
+    return text if found.verdict is verdict else f"{text}, {word}"
 
 
-def _worst(comparison: Comparison) -> str:
+def _farthest(comparison: Comparison, verdict: Verdict) -> str:
+    """The row that moved most of those that the verdict stands on."""
     where, found = max(
         (
             (line_label(comparison, pair), each)
             for pair in comparison.pairs
             for each in pair.changes
-            if each.is_alarm
+            if _is_behind(each, verdict)
         ),
-        key=lambda item: item[1].ratio.ratio,
+        key=lambda item: abs(math.log(item[1].ratio.ratio)),
     )
-    return f"{METRICS[found.metric].title} of {where} {_spoken(found)}"
+    return f"{METRICS[found.metric].title} of {where} {_spoken(found, verdict)}"
 
 
 def _why_incomparable(comparison: Comparison) -> str:

@@ -8,7 +8,14 @@ from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.render import views
 from llmbench.render.sentences.remarks import agreement_remark
-from llmbench.render.sentences.verdict import lengths, next_steps, not_compared, sentence, verdict_lines
+from llmbench.render.sentences.verdict import (
+    lengths,
+    next_steps,
+    not_compared,
+    sentence,
+    side_lines,
+    verdict_lines,
+)
 from llmbench.render.table import units_of
 from llmbench.render.terminal.table import print_line, print_table
 
@@ -19,6 +26,8 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
     """Print a comparison."""
     sides = f"base: {comparison.base.run.id}, candidate: {comparison.candidate.run.id}"
     print_line(console, sides, style="bold")
+    for text in side_lines(comparison):
+        print_line(console, text, style="dim")
     found = verdict_lines(comparison)
     if found:
         shown = print_table(views.comparison_table(found), console).names()

@@ -178,7 +178,7 @@ def test_lines_begin_with_the_means(comparison_of: Compare) -> None:
     """Two primary means, then five metrics of each prompt; an alarm is marked, the undecided is a tilde."""
     found = verdict_lines(comparison_of("regressed"))
 
-    assert ["mean", "mean", *["P0"] * 5, *["P1"] * 5] == [line.where for line in found]
+    assert ["geomean", "geomean", *["P0"] * 5, *["P1"] * 5] == [line.where for line in found]
     undecided = verdict_lines(comparison_of("one launch"))
     words = [comparison_table(lines).rows[0][7] for lines in (found, undecided)]
     assert [("regressed", "!"), ("~", "")] == [(cell.text, cell.note) for cell in words]
