@@ -1,10 +1,10 @@
-"""Machines of ``tests/data/sysfs`` laid out as files."""
+"""Machines of ``tests/data/sysfs`` and control groups of ``tests/data/cgroup`` laid out as files."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-DATA = Path(__file__).parent / "data" / "sysfs"
+DATA = Path(__file__).parent / "data"
 
 
 def _numbers(text: str) -> list[int]:
@@ -44,9 +44,10 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 
 def lay_out(name: str, folder: Path) -> Path:
-    """The root folder, below *folder*, of the machine called *name*."""
+    """The root folder, below *folder*, of the machine called *name*, or with ``cgroup/`` of some control groups."""
     root = folder / name
-    for line in (DATA / f"{name}.txt").read_text().splitlines():
+    kind, _, file = name.rpartition("/")
+    for line in (DATA / (kind or "sysfs") / f"{file}.txt").read_text().splitlines():
         if line and not line.startswith("#"):
             write(root, dict(_files(line)))
     return root

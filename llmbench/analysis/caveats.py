@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import placement_proof, validity
 from llmbench.schema.config import FOREIGN_CPU_LIMIT
+from llmbench.schema.limits import describe_limits
 from llmbench.schema.run import Outcome, Run
 
 ONE_LAUNCH = "one launch: ± covers one process only; use --launches 5 for run-to-run variation"
@@ -49,6 +50,7 @@ def of_run(run: Run) -> Iterator[str]:
         yield f"imported from {run.source}"
     elif not all(origin.known for origin in (run.provenance, *run.origins)):
         yield "provenance of the model unknown"
+    yield from _limit_warnings(run)
     yield from _lenience_warnings(run)
     if not all(config.is_verified for config in run.cells):
         yield "the model's files were not verified"
@@ -57,6 +59,22 @@ def of_run(run: Run) -> Iterator[str]:
     )
     if 1 in finished.values():
         yield ONE_LAUNCH
+
+
+def _limit_warnings(run: Run) -> Iterator[str]:
+    """Limits of the process that may have made these latencies higher than the machine's."""
+    limits, cpus = run.environment.limits, len(run.environment.topology.allowed)
+    if limits is None:
+        return
+    texts = describe_limits(limits)
+    if limits.cpu_quota is not None and limits.cpu_quota < cpus:
+        yield f"CPU quota of {texts['CPU quota']} on {cpus} CPUs: latencies are those of this limit, not of the machine"
+    if limits.cpu_weight is not None and limits.cpu_weight < 1:
+        yield f"CPU weight {texts['CPU weight']}: beside other work this container gets less CPU time"
+    if limits.performance_cap is not None and limits.performance_cap < 1:
+        yield f"performance cap of {texts['performance cap']} (cpu.uclamp.max): the CPUs may run below their frequency"
+    if limits.has_low_priority:
+        yield f"priority {texts['priority']}: other processes came first"
 
 
 def _lenience_warnings(run: Run) -> Iterator[str]:

@@ -6,7 +6,17 @@ from llmbench.schema.config import PLACES
 
 CELL_COLUMNS = (
     *("run", "run_started_at", "llmbench", "cell", "model", "source", "source_id", "revision"),
-    *("weight_format", "ir_sha256", "cpu", "kernel", "openvino", "openvino_genai", "engine", "device"),
+    *(
+        "weight_format",
+        "ir_sha256",
+        "cpu",
+        "kernel",
+        "cpu_quota",
+        "openvino",
+        "openvino_genai",
+        "engine",
+        "device",
+    ),
     *("attention", "properties", "threads", *PLACES, "tensor_parallel", "batch_size", "asked_tokens"),
     *("stop_at_eos", "apply_chat_template", "generation", "notes", "prompt_set", "prompt", "prompt_sha256"),
 )

@@ -3,15 +3,22 @@
 import collections
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from llmbench.analysis import placement_proof
 from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
+from llmbench.schema.limits import format_cpus
 from llmbench.schema.measurement import Conditions, Finish, Measurement
 
 TICKS_ALLOWED_S = 0.02
 """Two ticks of 10 ms on each CPU: CPU time is counted in ticks, and as much may be an error of counting."""
+
+STOPPED_LIMIT = 0.01
+"""The share of a request's time for which a CPU quota may stop one of its CPUs, or a want of memory a process."""
+
+MAJOR_FAULTS_ALLOWED, MAJOR_FAULTS_PER_S = 2, 10
+"""Times that a request may wait for the disk or swap: at 1 ms each, with read-ahead, a hundredth of its time."""
 
 SHORT_S = 0.3
 """Below this length ticks say too little about one iteration, so it is judged over its launch."""
@@ -121,7 +128,33 @@ def _condition_reasons(c: Conditions, config: RunConfig, launch_share: float | N
     found += c.changes
     if c.throttle_events > 0:
         found.append(f"the CPU throttled ({c.throttle_events} events)")
-    return found
+    return [*found, *_limit_reasons(c)]
+
+
+def _limit_reasons(c: Conditions) -> Iterator[str]:
+    """What limits of a container or a want of memory took of a request's time."""
+    if (c.throttled_s or 0) > STOPPED_LIMIT * c.wall_s:
+        quota = f" (quota {format_cpus(c.cpu_quota)})" if c.cpu_quota else ""
+        yield (
+            f"the container's CPU limit stopped this process for {stopped_share(c):.0%} of the time{quota}; "
+            f"limit {STOPPED_LIMIT:.0%}"
+        )
+    if (c.memory_stall_s or 0) > STOPPED_LIMIT * c.wall_s:
+        hits = f" (memory limit met {c.memory_limit_hits} times)" if c.memory_limit_hits else ""
+        yield (
+            f"processes waited for memory for {(c.memory_stall_s or 0) / c.wall_s:.0%} of the time{hits}; "
+            f"limit {STOPPED_LIMIT:.0%}"
+        )
+    if (c.major_faults or 0) > MAJOR_FAULTS_ALLOWED + MAJOR_FAULTS_PER_S * c.wall_s:
+        yield (
+            f"memory was read from disk or swap {c.major_faults} times; limit {MAJOR_FAULTS_PER_S} per second"
+        )
+
+
+def stopped_share(c: Conditions) -> float:
+    """Return for which share of its time a request was stopped by a CPU quota, over the CPUs on which it had work."""
+    stopped_s = c.throttled_s or 0.0
+    return stopped_s / max(c.wall_s, c.worker_s + stopped_s)
 
 
 def _output_reasons(m: Measurement, sequence: measurement.Sequence, config: RunConfig) -> list[str]:

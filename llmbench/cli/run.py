@@ -12,7 +12,7 @@ from llmbench.analysis.report import distinguish
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared, would_convert
 from llmbench.cli.options.completion import FileText
-from llmbench.cli.options.resolve import resolve_models
+from llmbench.cli.options.resolve import check_places, resolve_models
 from llmbench.cli.options.table import MEASUREMENT, OPTIONS, option, parameters
 from llmbench.cli.options.types import LLM_BENCH, LOGS, Command, check_folder
 from llmbench.cli.outputs import check_outputs, check_run_file
@@ -104,6 +104,7 @@ def command(  # noqa: PLR0917
     subjects, cells = resolve_models(prepared(options))
     planned = plan.plan_launches(cells, seed=options["seed"] if order == "random" else None)
     if dry_run:
+        check_places(cells, is_strict=strict)
         return _describe(cells, subjects, planned, output_dir)
     outputs = session.Outputs(folder=output_dir, name=name, overwrite=overwrite)
     return measure_and_show(cells, subjects, outputs, policy=policy, display=display, planned=planned)

@@ -3,13 +3,16 @@
 The model is a script, ``"first=200ms,next=10ms"``. Its keys: ``first``, ``second``, ``next`` (durations with a
 unit), ``step`` (tokens that each event after the first gives, where something guesses ahead), ``per-token`` (added
 to the first token for each input token), ``noise`` and ``launch-noise`` (log-normal spread, ``1.5%``), ``foreign``
-(CPU of others, a share), ``stop`` (tokens after which the sequence ends), ``sleep`` (real time a request takes),
+(CPU of others, a share), ``throttled`` and ``stalled`` (the share of its time for which a CPU quota or a want of
+memory stops a request), ``faults`` (pages of memory read from disk), ``stop`` (tokens after which the sequence ends),
+``sleep`` (real time a request takes),
 ``cold`` (requests at the beginning that take twice as long), ``drift`` (by how much each request is slower than the
 one before, ``1%``), ``stray`` (the token from which on every launch says something else), and what must not break
 us: ``crash=SIGSEGV@3``, ``hang@3``, ``stall@3`` (after the first token), ``nan@3`` at the third request. The whole
 tool runs on it in tests, files and processes included.
 """
 
+import math
 import os
 import random
 import re
@@ -28,9 +31,10 @@ from llmbench.schema.measurement import Conditions, Finish
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import NS_PER_S, Nanoseconds
 
+_PERIOD_S = 0.1
 _DURATIONS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-_SHARES = {"noise", "launch-noise", "foreign", "drift"}
-_COUNTS = {"stop", "step", "cold", "stray"}
+_SHARES = {"noise", "launch-noise", "foreign", "drift", "throttled", "stalled"}
+_COUNTS = {"stop", "step", "cold", "stray", "faults"}
 _KNOWN = {"first", "second", "next", "per-token", "sleep"} | _SHARES | _COUNTS
 _PART = re.compile(
     r"(?P<break>crash|hang|stall|nan)(?:=(?P<how>\w+))?@(?P<at>\d+)|(?P<key>[a-z-]+)=(?P<value>[\w.%]+)"
@@ -59,6 +63,9 @@ class Script:
     noise: float = 0.0
     launch_noise: float = 0.0
     foreign: float = 0.0
+    throttled: float = 0.0
+    stalled: float = 0.0
+    faults: int = 0
     drift: float = 0.0
     cold: int = 0
     stray: int | None = None
@@ -199,10 +206,24 @@ class ScriptedSession:
             start_ns=start_ns,
             end_ns=at_ns[-1],
             sequences=sequences,
-            conditions=Conditions(
-                wall_s=wall_s, cpus=1, worker_s=wall_s, interference_s=wall_s * self.script.foreign
-            ),
+            conditions=self._conditions(wall_s),
             suspicions=("non-finite logits",) if self.script.breaks.get(self._requests) == "nan" else (),
+        )
+
+    def _conditions(self, wall_s: float) -> Conditions:
+        """One CPU, of which other work and a quota take their shares in each period of 100 ms."""
+        script, periods = self.script, math.ceil(wall_s / _PERIOD_S)
+        return Conditions(
+            wall_s=wall_s,
+            cpus=1,
+            worker_s=wall_s * (1 - script.throttled),
+            interference_s=wall_s * script.foreign,
+            cpu_quota=1 - script.throttled if script.throttled else None,
+            quota_periods=periods if script.throttled else 0,
+            throttled_periods=periods if script.throttled else 0,
+            throttled_s=wall_s * script.throttled,
+            memory_stall_s=wall_s * script.stalled,
+            major_faults=script.faults,
         )
 
     def close(self) -> None:

@@ -5,15 +5,17 @@ A survey reads the machine, a check turns it into findings; what is on the scree
 
 import enum
 import importlib.metadata
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmbench.machine import cgroup, environment, procfs, topology
+from llmbench.machine import environment, procfs, topology
 from llmbench.machine.affinity import MemoryNodes
 from llmbench.machine.bandwidth import Bandwidth
 from llmbench.machine.interference import Interference
 from llmbench.machine.topology import Cache, Node
+from llmbench.schema.limits import NOT_LIMITED, ResourceLimits, describe_limits, format_cpus
 from llmbench.schema.run import Environment, Split
 from llmbench.schema.units import format_bytes, format_list
 
@@ -26,6 +28,7 @@ TURBO_SWITCHES = (("intel_pstate/no_turbo", "0", "1"), ("cpufreq/boost", "1", "0
 FOREIGN_LIMIT = 0.05
 UNEVEN_SHARE = 0.85
 STEAL_LIMIT = 0.01
+PRESSURE_LIMIT = 0.01
 _RUNTIME = ("openvino", "openvino-genai", "openvino-tokenizers")
 _GOOD_CLOCKS = ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter")
 
@@ -37,7 +40,6 @@ class Survey:
     environment: Environment
     memory: MemoryNodes
     caches: tuple[Cache, ...]
-    limits: cgroup.GroupLimits
     load: Interference | None = None
     root: Path = Path("/")
 
@@ -48,7 +50,6 @@ class Survey:
             environment=environment.capture(root),
             memory=MemoryNodes.read(root),
             caches=topology.read_caches(root / "sys"),
-            limits=cgroup.read_limits(root),
             load=load,
             root=root,
         )
@@ -95,7 +96,8 @@ class Checkup:
 
 def machine_settings(survey: Survey) -> dict[str, str | None]:
     """How the machine is set, in a word each; ``None`` where the kernel does not tell or nothing limits."""
-    seen, limits = survey.environment, survey.limits
+    seen = survey.environment
+    limits = describe_limits(seen.limits or ResourceLimits())
     turbo = [raw == on for name, on, _ in TURBO_SWITCHES if (raw := survey.text(f"{CPUS}/{name}"))]
     balancing = survey.text("proc/sys/kernel/numa_balancing")
     return {
@@ -104,8 +106,7 @@ def machine_settings(survey: Survey) -> dict[str, str | None]:
         "huge pages": seen.transparent_hugepages,
         "NUMA balancing": None if balancing is None else _on(balancing != "0"),
         "SMT": _on(len(seen.topology.cpus) > seen.topology.cores),
-        "CPU quota": None if limits.cpus is None else f"{limits.cpus:g} CPUs",
-        "memory limit": None if limits.memory_bytes is None else format_bytes(limits.memory_bytes),
+        **{name: None if text == NOT_LIMITED else text for name, text in limits.items()},
     }
 
 
@@ -227,13 +228,15 @@ def _numa(survey: Survey) -> Iterator[Finding]:
 
 def _limits(survey: Survey) -> Iterator[Finding]:
     seen = survey.environment.topology
-    quota, limit = survey.limits.cpus, survey.limits.memory_bytes
+    limits = survey.environment.limits or ResourceLimits()
+    quota, limit = limits.cpu_quota, limits.memory_bytes
     if quota is not None and quota < len(seen.allowed):
         yield Finding(
             check="quota",
             weight=Weight.SPOILS,
-            found=f"this container may use {quota:g} CPUs' worth of time on {len(seen.allowed)} CPUs",
-            effect="when it is used up, every thread stops until the next period: pauses inside tokens",
+            found=f"the CPU quota of this container is {format_cpus(quota)}, on {len(seen.allowed)} CPUs",
+            effect="when it is used up, every thread stops until the next period: pauses inside tokens; a request that "
+            "it stops for more than 1 % of the time is invalid",
             remedy="give it whole CPUs instead: docker run --cpuset-cpus=LIST, without --cpus",
         )
     if limit is not None and limit < survey.environment.memory_bytes:
@@ -252,6 +255,64 @@ def _limits(survey: Survey) -> Iterator[Finding]:
             f"({format_list(seen.allowed)})",
             effect="figures are those of these CPUs, not of the machine",
             remedy="widen the cpuset of the container or job, or call it without taskset",
+        )
+
+
+def _priority(survey: Survey) -> Iterator[Finding]:
+    """What gives other processes the CPU first, or the CPU less than its frequency."""
+    limits = survey.environment.limits or ResourceLimits()
+    texts = describe_limits(limits)
+    if limits.has_low_priority:
+        yield Finding(
+            check="priority",
+            weight=Weight.SPOILS,
+            found=f"this process runs with {texts['priority']}",
+            effect="other processes come first, so requests wait whenever anything else runs",
+            remedy="start it without nice, chrt and ionice: renice -n 0 -p $$ && chrt --other -p 0 $$ (as root)",
+        )
+    if limits.cpu_weight is not None and limits.cpu_weight < 1:
+        yield Finding(
+            check="cpu-weight",
+            weight=Weight.NOTE,
+            found=f"the CPU weight of this container is {texts['CPU weight']}",
+            effect="beside other containers that work it gets less CPU time than they do",
+            remedy="docker run --cpu-shares=1024, or in Kubernetes a CPU request of 1 or more",
+        )
+    if limits.performance_cap is not None and limits.performance_cap < 1:
+        yield Finding(
+            check="performance-cap",
+            weight=Weight.SPOILS,
+            found=f"cpu.uclamp.max of this control group is {texts['performance cap']}",
+            effect="the kernel keeps the CPUs below their highest frequency",
+            remedy="echo max | sudo tee /sys/fs/cgroup/GROUP/cpu.uclamp.max",
+        )
+
+
+def _pressure(survey: Survey) -> Iterator[Finding]:
+    """Tasks that waited in the last 10 s, and pages swapped out."""
+    remedies = {
+        "memory": "end what holds memory, or raise the container's limit: docker run --memory=SIZE",
+        "io": "end what reads and writes the disk (sudo iotop)",
+    }
+    for what, remedy in remedies.items():
+        found = re.match(r"some avg10=(\d{1,3}\.\d\d) ", survey.text(f"proc/pressure/{what}") or "")
+        if found and float(found[1]) / 100 > PRESSURE_LIMIT:
+            yield Finding(
+                check=f"{what}-pressure",
+                weight=Weight.SPOILS if what == "memory" else Weight.NOTE,
+                found=f"processes waited for {what} for {float(found[1]):.0f} % of the last 10 s",
+                effect="weights may be read from the disk again in the middle of a request",
+                remedy=remedy,
+            )
+    meminfo = survey.root / "proc/meminfo"
+    total, free = (procfs.read_kib_field(meminfo, name) for name in ("SwapTotal", "SwapFree"))
+    if total and free is not None and free < total:
+        yield Finding(
+            check="swap",
+            weight=Weight.NOTE,
+            found=f"{format_bytes(total - free)} of memory are swapped out",
+            effect="pages are read from disk when they are needed; a request with many such pages is invalid",
+            remedy="free memory, then: sudo swapoff -a && sudo swapon -a",
         )
 
 
@@ -324,6 +385,8 @@ _CHECKS: tuple[Callable[[Survey], Iterator[Finding]], ...] = (
     _load,
     _governor,
     _limits,
+    _priority,
+    _pressure,
     _numa,
     _memory,
     _turbo,

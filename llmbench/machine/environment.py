@@ -10,6 +10,7 @@ from pathlib import Path
 from llmbench._version import __version__
 from llmbench.files.redaction import SECRET_NAME
 from llmbench.machine import bandwidth, procfs, topology
+from llmbench.machine.limits import read_resource_limits
 from llmbench.schema.engines import ENGINE_PACKAGES
 from llmbench.schema.run import Environment
 
@@ -34,6 +35,7 @@ def capture(root: Path = Path("/")) -> Environment:
         load_average=load_average(root),
         last_caches=bandwidth.last_caches(machine, topology.read_caches(root / "sys")),
         memory_rate=bandwidth.load_bandwidth(bandwidth.bandwidth_file(model, machine, memory)),
+        limits=read_resource_limits(root),
     )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import resource
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Self
 
 from llmbench.machine import procfs
+from llmbench.machine.group_counters import GroupCounters
 from llmbench.schema.measurement import Conditions
+from llmbench.schema.units import format_list
 
 _CLOCK_NOISE_S = 1e-3
 """Two clocks are never read at the same instant."""
@@ -30,7 +33,8 @@ class Probe:
 
     Seconds, each from an origin of its own: *wall_s*, *asleep_s* (boot time less monotonic time, which grows only
     in suspend) and *real_s* (the wall clock less monotonic time), *worker_s* of all threads of this process, *busy_s*
-    summed over *cpus*. *settings* are the governors and the highest frequencies allowed.
+    summed over *cpus*. *major_faults* are this process's pages read from disk or swap. *settings* are the governors
+    and the highest frequencies allowed, the CPUs this process may use, its control groups and priority.
     """
 
     cpus: frozenset[int]
@@ -41,6 +45,8 @@ class Probe:
     worker_s: float
     busy_s: float
     throttle_events: int
+    groups: GroupCounters
+    major_faults: int
     settings: Mapping[str, str]
 
     @classmethod
@@ -48,21 +54,29 @@ class Probe:
         """A reading now over *cpus* (by default those this process may use), of files below *root*."""
         watched = frozenset(os.sched_getaffinity(0) if cpus is None else cpus)
         counters = _throttle_counters(root, watched)
+        groups = GroupCounters.read(root)
         return cls(
             cpus=watched,
             root=root,
             busy_s=sum(busy_by_cpu((root / "proc/stat").read_bytes(), watched).values()),
             throttle_events=sum(int(path.read_bytes()) for path in counters),
-            settings=_settings(root, watched),
+            groups=groups,
+            major_faults=resource.getrusage(resource.RUSAGE_SELF).ru_majflt,
+            settings=_settings(root, watched) | _process_settings(groups.membership),
             asleep_s=_ahead(time.CLOCK_BOOTTIME),
             real_s=_ahead(time.CLOCK_REALTIME),
             worker_s=time.process_time(),
             wall_s=time.perf_counter(),
         )
 
-    def stop(self) -> Conditions:
-        """The conditions between this reading and now."""
+    def stop(self, expected: Mapping[str, str] | None = None) -> Conditions:
+        """Return the conditions between this reading and now.
+
+        *expected* are the settings that the measurements of a launch share; those of this reading by default.
+        """
         after = Probe.start(self.cpus, self.root)
+        throttling = self.groups.until(after.groups)
+        counters = throttling.counters
         worker_s = after.worker_s - self.worker_s
         asleep_s = after.asleep_s - self.asleep_s
         clock_step_s = after.real_s - self.real_s - asleep_s
@@ -74,7 +88,14 @@ class Probe:
             suspended_s=asleep_s if asleep_s > _CLOCK_NOISE_S else 0.0,
             throttle_events=after.throttle_events - self.throttle_events,
             clock_step_s=clock_step_s if abs(clock_step_s) > _STEP_S else 0.0,
-            changes=tuple(_changes(self.settings, after.settings)),
+            changes=tuple(_changes(self.settings if expected is None else expected, after.settings)),
+            cpu_quota=throttling.quota,
+            quota_periods=counters.periods if counters else None,
+            throttled_periods=counters.throttled if counters else None,
+            throttled_s=counters.seconds if counters else None,
+            memory_limit_hits=throttling.limit_hits,
+            memory_stall_s=throttling.stall_s,
+            major_faults=after.major_faults - self.major_faults,
         )
 
 
@@ -89,6 +110,17 @@ def _settings(root: Path, cpus: frozenset[int]) -> dict[str, str]:
     for what, path in _setting_files(root, cpus):
         found.setdefault(what, set()).add(procfs.read_text(path) or "unknown")
     return {what: "+".join(sorted(values)) for what, values in found.items()}
+
+
+def _process_settings(membership: bytes) -> dict[str, str]:
+    """The CPUs this process may use, its nice value and scheduling policy, and its control groups."""
+    lines = membership.decode(errors="replace").split()
+    return {
+        "list of CPUs that this process may use": format_list(os.sched_getaffinity(0)),
+        "nice value": str(os.getpriority(os.PRIO_PROCESS, 0)),
+        "scheduling policy (number)": str(os.sched_getscheduler(0)),
+        "control group": "+".join(sorted({line.split(":", 2)[-1] for line in lines})) or "none",
+    }
 
 
 @functools.cache

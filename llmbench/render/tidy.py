@@ -88,6 +88,7 @@ def _cell_columns(evaluation: Evaluation, cell: int) -> dict[str, TableValue]:
         "ir_sha256": origin.content_sha256,
         "cpu": run.environment.cpu_model,
         "kernel": run.environment.kernel,
+        "cpu_quota": run.environment.limits.cpu_quota if run.environment.limits else None,
         "openvino": versions.get("openvino"),
         "openvino_genai": versions.get("openvino-genai"),
         "notes": "; ".join(notes),

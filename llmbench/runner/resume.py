@@ -117,6 +117,7 @@ def check_same(run: Run, origins: Sequence[Provenance]) -> None:
         "the CPUs this process may use": (then.topology.allowed, now.topology.allowed),
         "the kernel": (then.kernel, now.kernel),
         "the frequency governor": (then.governor, now.governor),
+        "the limits of this process": (then.limits, now.limits if then.limits else None),
         "the environment variables of the engine": (
             redact_tree(dict(then.variables), ()),
             redact_tree(dict(now.variables), ()),

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmbench._version import __version__
-from llmbench.errors import InputError, LaunchError, MachineError
+from llmbench.errors import InputError, LaunchError
 from llmbench.files.cache import cache_folder
-from llmbench.machine import cgroup, environment, memory
+from llmbench.machine import environment, memory
 from llmbench.machine.affinity import Binding
 from llmbench.models.gguf_file import gguf_parts
 from llmbench.models.resolve import Subject, check_lengths, complete, find_subject
-from llmbench.runner import pinning, plan
+from llmbench.runner import limits, pinning, plan
 from llmbench.runner.blocks import Stop, launches_until
 from llmbench.runner.launchers import default_launcher
 from llmbench.runner.launchers.base import Launcher, LaunchEvent, Task, TimeLimits
@@ -48,21 +48,6 @@ def check_memory(path: str) -> None:
             f"out of memory before it is loaded: the weights of {path} take {format_bytes(needed)}; "
             f"{format_bytes(available)} are available",
             hint="take a smaller --weight-format, end what holds memory, or raise the container's limit",
-        )
-
-
-def check_quota(config: RunConfig, root: Path = Path("/")) -> None:
-    """Refuse more threads than the control group of this process gives CPU time to; they would be stopped in turn.
-
-    Raises:
-        MachineError: the threads that were asked for, and what the group gives.
-    """
-    asked = config.threads or config.properties.get("INFERENCE_NUM_THREADS")
-    quota = cgroup.read_limits(root).cpus
-    if quota is not None and isinstance(asked, int) and asked > max(quota, 1):
-        raise MachineError(
-            f"asked {asked} threads, and this container may use {quota:g} CPUs' worth of time",
-            hint="give it whole CPUs (docker run --cpuset-cpus), or ask for fewer --threads",
         )
 
 
@@ -184,7 +169,7 @@ class _Work:
         check_paths(self.configurations, folder)
         bindings = tuple(pinning.find_placement(config).binding for config in self.configurations)
         for config in self.configurations:
-            check_quota(config)
+            limits.check_quota(config)
         for model in {config.model for config in self.configurations if not config.engine_info.is_simulated}:
             check_memory(model)
         self.launcher.check(self.configurations, limit_s=self.policy.limits.load_s)

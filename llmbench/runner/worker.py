@@ -97,6 +97,7 @@ class OpenLaunch:
             LaunchContext(index=self.index, beat=beat, context_tokens=command.context_tokens),
             command.workload.parameters,
         )
+        self._settings = Probe.start().settings
 
     def _is_last(self, command: Measure) -> bool:
         last = (self.config.iterations_per_launch - 1, len(self.config.prompts) - 1)
@@ -111,7 +112,7 @@ class OpenLaunch:
         meter = Meter.start(self._root)
         probe = Probe.start()
         request.run()
-        conditions = probe.stop()
+        conditions = probe.stop(expected=self._settings)
         energy_j = meter.stop()
         memory = phase.stop()
         placed = watch.stop(with_pages=self._is_last(command))

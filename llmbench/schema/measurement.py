@@ -108,7 +108,13 @@ class Conditions:
     CPU times are seconds summed over the CPUs the worker may use. *worker_s* is the worker's own, *interference_s* the
     time those CPUs were busy with anything else, time stolen by a hypervisor included. *clock_step_s* is how far the
     wall clock departed from the monotonic one, as when a virtual machine is halted; *changes* are sentences on
-    settings of the CPUs that had changed afterwards.
+    settings of the machine and the process that had changed afterwards.
+
+    *cpu_quota* is the CPU quota that stopped the worker, in CPUs: in *throttled_periods* of *quota_periods*, for
+    *throttled_s* seconds summed over CPUs (bandwidth control of control groups). *memory_limit_hits* is how often an
+    allocation met a memory limit of the control groups, *memory_stall_s* the time in which a task of the innermost
+    group for which it is known (of the machine, where no group reports it) waited for memory, *major_faults* the
+    worker's pages read from disk or swap. ``None`` where it was not recorded or the kernel does not report it.
     """
 
     wall_s: Seconds
@@ -119,6 +125,13 @@ class Conditions:
     throttle_events: int = 0
     clock_step_s: float = 0.0
     changes: tuple[str, ...] = ()
+    cpu_quota: float | None = None
+    quota_periods: Index | None = None
+    throttled_periods: Index | None = None
+    throttled_s: Seconds | None = None
+    memory_limit_hits: Index | None = None
+    memory_stall_s: Seconds | None = None
+    major_faults: Index | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from llmbench.schema.config import RunConfig
+from llmbench.schema.limits import ResourceLimits
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.settings import WEIGHT_FORMATS
 from llmbench.schema.units import Bytes, Rate
@@ -66,7 +67,7 @@ class Environment:
     """The machine and the software, taken before the first launch. ``None`` is what the kernel does not tell.
 
     *last_caches* has the bytes of each socket's caches of the last level. *memory_rate* is ``None`` where it was not
-    measured: a run never does so itself.
+    measured: a run never does so itself. *limits* is ``None`` in files of versions that did not record it.
     """
 
     cpu_model: str
@@ -80,6 +81,7 @@ class Environment:
     load_average: float | None = None
     last_caches: Mapping[int, Bytes] = field(default_factory=dict)
     memory_rate: MemoryRate | None = None
+    limits: ResourceLimits | None = None
 
 
 _FOLDERS = frozenset(("/", "pytorch", "dldt", *WEIGHT_FORMATS))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from llmbench.analysis.placement_proof import effect
 from llmbench.analysis.report import varied_settings
+from llmbench.schema.limits import ResourceLimits, describe_limits
 from llmbench.schema.run import EffectiveSettings, Outcome, Provenance, Run
 
 _NO_CHANGE = frozenset({"model", "weight_format", "launches"})
@@ -82,6 +83,7 @@ def changes(base: Run, candidate: Run) -> tuple[Difference, ...]:
     if is_told:
         found += _between("", dict(base.software_of(0)), dict(candidate.software_of(0)))
         found += _between("", _machine(base), _machine(candidate))
+        found += _limits(base, candidate)
         found += _between("in force: ", _in_force(base), _in_force(candidate))
     if base.source or candidate.source:
         found = [difference for difference in found if difference.base and difference.candidate]
@@ -135,6 +137,18 @@ def _machine(run: Run) -> dict[str, str]:
         "transparent hugepages": environment.transparent_hugepages or "",
         **environment.variables,
     }
+
+
+def _limits(base: Run, candidate: Run) -> Iterator[Difference]:
+    """Limits of the processes; where one side recorded none, only what limited the other side is a difference."""
+    before, after = base.environment.limits, candidate.environment.limits
+    unknown = dict.fromkeys(describe_limits(ResourceLimits()), "not recorded")
+    texts = (describe_limits(side) if side else unknown for side in (before, after))
+    none = describe_limits(ResourceLimits())
+    for found in _between("", *texts):
+        is_known = before is not None and after is not None
+        if is_known or none[found.name] not in (found.base, found.candidate):
+            yield found
 
 
 def _in_force(run: Run) -> dict[str, str]:

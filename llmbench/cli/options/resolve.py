@@ -11,8 +11,9 @@ from llmbench.analysis.placement_proof import Effect
 from llmbench.cli.options.configurations import configurations
 from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import InputError, MachineError
+from llmbench.machine.limits import read_resource_limits
 from llmbench.models.resolve import Subject, check_lengths, complete, find_subject
-from llmbench.runner import interpreter, pinning
+from llmbench.runner import interpreter, limits, pinning
 from llmbench.schema.config import RunConfig
 
 _WIDTH = 100
@@ -74,17 +75,33 @@ def resolve_one(options: Mapping[str, Any], *, refusal: str, hint: str) -> tuple
 def check_places(cells: Sequence[RunConfig], *, is_strict: bool) -> None:
     """Find every configuration's placement before anything is loaded; warn, loudly, where nothing will be split.
 
+    Warns of limits that will slow the process down, too.
+
     Raises ``MachineError`` where the machine has less than is requested, and under *is_strict* where tensor
     parallelism would split nothing.
     """
-    found = [pinning.warn_of_no_split(config, pinning.find_placement(config)) for config in cells]
-    for sentence in dict.fromkeys(filter(None, found)):
+    found = [(config, pinning.find_placement(config)) for config in cells]
+    _warn_of_limits([(config, len(pinned.cpus)) for config, pinned in found])
+    sentences = [pinning.warn_of_no_split(config, pinned) for config, pinned in found]
+    for sentence in dict.fromkeys(filter(None, sentences)):
         if is_strict:
             raise MachineError(
                 sentence,
                 hint="run it on a machine of two sockets, or without --strict: its rows are marked then",
             )
         _shout("TENSOR PARALLELISM WILL DO NOTHING HERE", f"{sentence}. Every row is marked {MARK}.")
+
+
+def _warn_of_limits(cells: Sequence[tuple[RunConfig, int]]) -> None:
+    """Refuse threads beyond a CPU quota; warn, once each, of limits that will stop or slow requests."""
+    found = read_resource_limits()
+    for config, _ in cells:
+        limits.check_quota(config)
+    sentences = (
+        sentence for config, cpus in cells for sentence in limits.limit_warnings(config, found, cpus)
+    )
+    for sentence in dict.fromkeys(sentences):
+        click.echo(f"warning: {sentence}", err=True)
 
 
 def _shout(title: str, sentence: str) -> None:

@@ -16,6 +16,7 @@ from llmbench.render import views
 from llmbench.render.html.series import PlotSeries
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, quantity, texts
 from llmbench.render.text import counted, load_time, row_label, settings_text, share
+from llmbench.schema.limits import describe_limits
 from llmbench.schema.measurement import Placement
 from llmbench.schema.run import EffectiveSettings, Environment, Launch, Outcome, Run
 from llmbench.schema.units import Unit, format_bytes
@@ -396,6 +397,7 @@ def _machine(environment: Environment) -> dict[str, str]:
         if environment.last_caches
         else "",
         "memory (triad)": f"{rate.bytes_per_s / 1e9:.1f} GB/s, {rate.measured_at[:10]}" if rate else "",
+        **(describe_limits(environment.limits) if environment.limits else {}),
     }
 
 

@@ -6,6 +6,7 @@ from llmbench.analysis.placement_proof import Effect
 from llmbench.analysis.report import Report
 from llmbench.analysis.validity import most_frequent_reason
 from llmbench.render.text import LEAST_FOR_MARGIN, counted
+from llmbench.schema.limits import describe_priority, format_cpus
 from llmbench.schema.run import Outcome, Run
 from llmbench.schema.units import format_bytes, format_count, format_list
 
@@ -64,7 +65,12 @@ def _machine(report: Report) -> str:
     if not machine.cpus:
         return run.environment.cpu_model
     sockets, cores = len(machine.sockets), machine.cores
-    facts = [f"{counted(sockets, 'socket')}, {counted(cores, 'core')}", *_threads(run), *_pinning(run)]
+    facts = [
+        f"{counted(sockets, 'socket')}, {counted(cores, 'core')}",
+        *_threads(run),
+        *_pinning(run),
+        *_limits(run),
+    ]
     return f"{run.environment.cpu_model}: {'; '.join((*facts, *_split(report)))}"
 
 
@@ -82,6 +88,15 @@ def _pinning(run: Run) -> Iterator[str]:
     cpus, sockets = used.pop()
     if cpus and len(cpus) < len(run.environment.topology.cpus):
         yield f"pinned to CPUs {format_list(cpus)} of socket {format_list(sockets)}"
+
+
+def _limits(run: Run) -> Iterator[str]:
+    """The CPU quota and the priority of the process, where they are not the default ones."""
+    limits = run.environment.limits
+    if limits is not None and limits.cpu_quota is not None:
+        yield f"CPU quota {format_cpus(limits.cpu_quota)}"
+    if limits is not None and limits.has_low_priority:
+        yield describe_priority(limits)
 
 
 def _split(report: Report) -> Iterator[str]:

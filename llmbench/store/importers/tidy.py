@@ -12,6 +12,7 @@ from llmbench.analysis.tidy_layout import METRIC_COLUMNS, TIDY_COLUMNS
 from llmbench.errors import InputError
 from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import GENERATION, Prompt, PropertyValue, RunConfig, weight_format_of
+from llmbench.schema.limits import ResourceLimits
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import (
     EffectiveSettings,
@@ -30,7 +31,9 @@ from llmbench.store.importers.table import CsvLine, check_columns, check_unique,
 _METRICS_READ = ("first_token", "second_token", "next_token", "tpot", "e2e")
 """The metrics that a request's instants are rebuilt from."""
 
-OPTIONAL = frozenset(("model_cache", *METRIC_COLUMNS)) - {METRICS[name].column for name in _METRICS_READ}
+OPTIONAL = frozenset(("model_cache", "cpu_quota", *METRIC_COLUMNS)) - {
+    METRICS[name].column for name in _METRICS_READ
+}
 """Columns that a file of an earlier version may lack. The bandwidth is not taken in: it needs the model."""
 
 
@@ -170,6 +173,7 @@ def _properties(line: CsvLine) -> Mapping[str, PropertyValue]:
 def _environment(line: CsvLine) -> Environment:
     """What the rows tell of the machine."""
     versions = {"openvino": line.text("openvino"), "openvino-genai": line.text("openvino_genai")}
+    quota = line.amount("cpu_quota")
     return Environment(
         cpu_model=line.text("cpu"),
         topology=Topology(cpus=(), allowed=()),
@@ -177,6 +181,7 @@ def _environment(line: CsvLine) -> Environment:
         kernel=line.text("kernel"),
         versions={name: version for name, version in versions.items() if version},
         variables={},
+        limits=None if quota is None else ResourceLimits(cpu_quota=quota),
     )
 
 

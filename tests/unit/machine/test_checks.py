@@ -1,14 +1,15 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmbench.machine import checks as findings
 from llmbench.machine.bandwidth import Bandwidth
-from llmbench.machine.cgroup import GroupLimits
 from llmbench.machine.checks import Survey, Weight, machine_settings
 from llmbench.machine.interference import Interference
+from llmbench.schema.limits import ResourceLimits
 from tests import machines
 
 CPUS = "sys/devices/system/cpu"
@@ -36,12 +37,15 @@ def look(tmp_path: Path) -> Look:
         everywhere = replace(seen, allowed=tuple(cpu.number for cpu in seen.cpus))
         return replace(
             taken,
-            environment=replace(taken.environment, topology=everywhere),
+            environment=replace(taken.environment, topology=everywhere, limits=ResourceLimits()),
             memory=replace(taken.memory, numactl="numactl"),
-            limits=GroupLimits(),
         )
 
     return survey
+
+
+def _limited(survey: Survey, **limits: Any) -> Survey:
+    return replace(survey, environment=replace(survey.environment, limits=ResourceLimits(**limits)))
 
 
 def _checks(survey: Survey) -> dict[str, Weight]:
@@ -112,11 +116,11 @@ def test_numactl_is_missed_where_there_are_nodes(look: Look) -> None:
 def test_limits_of_a_container(look: Look) -> None:
     """16 CPUs' worth of time on 128 spoils, a memory limit is a note; a quota as large as the CPUs is none."""
     survey = look("container")
-    tight = replace(survey, limits=GroupLimits(cpus=16.0, memory_bytes=1 << 20))
+    tight = _limited(survey, cpu_quota=16.0, memory_bytes=1 << 20)
 
     assert Weight.SPOILS is _checks(tight)["quota"]
     assert Weight.NOTE is _checks(tight)["memory-limit"]
-    assert "quota" not in _checks(replace(survey, limits=GroupLimits(cpus=128.0)))
+    assert "quota" not in _checks(_limited(survey, cpu_quota=128.0))
 
 
 def test_a_narrow_affinity_is_noted_with_its_cpus(look: Look) -> None:
@@ -169,7 +173,7 @@ def test_sockets_whose_memory_differs(rates: tuple[int, ...], is_uneven: bool) -
 
 def test_settings_are_told_in_a_word(look: Look) -> None:
     """What is not told by the kernel is None."""
-    survey = replace(look(), limits=GroupLimits(cpus=2.5, memory_bytes=4 << 30))
+    survey = _limited(look(), cpu_quota=2.5, memory_bytes=4 << 30)
 
     assert {
         "governor": "performance",
@@ -178,7 +182,10 @@ def test_settings_are_told_in_a_word(look: Look) -> None:
         "NUMA balancing": "off",
         "SMT": "on",
         "CPU quota": "2.5 CPUs",
+        "CPU weight": None,
+        "performance cap": None,
         "memory limit": "4.0 GiB",
+        "priority": None,
     } == machine_settings(survey)
 
 

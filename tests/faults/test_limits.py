@@ -1,0 +1,356 @@
+"""Limits of a container, a priority or a want of memory that slow a process while its figures look fine."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmbench.analysis import caveats, validity
+from llmbench.analysis.comparison import differences
+from llmbench.machine.interference import Probe
+from llmbench.runner import limits
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.limits import ResourceLimits
+from llmbench.schema.measurement import Conditions, Measurement
+from llmbench.schema.run import Run as WholeRun
+from llmbench.store import reader
+from tests import builders
+
+from .conftest import SCRIPTED
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+row_41 = pytest.mark.fault(
+    41, "a CPU quota or other bandwidth control throttles the run (container, Kubernetes limit)"
+)
+
+CONFIG = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="x"),), output_tokens=2)
+QUIET = Conditions(wall_s=1.0, cpus=2, worker_s=1.0, interference_s=0.0)
+GROUPS = Path("/sys/fs/cgroup")
+
+
+def _reasons(conditions: Conditions) -> tuple[str, ...]:
+    return validity.reasons(builders.request_of([1, 2], conditions=conditions), CONFIG, ())
+
+
+@row_41
+def test_row_41_a_throttled_run_is_invalid_and_names_the_quota(llmbench: Run, tmp_path: Path) -> None:
+    """A quota of 0.7 CPUs that stops each request for 30 % of its time: INVALID, exit 5, and why; in the CSV too."""
+    throttled = ("run", "-m", "first=1s,next=1ms,throttled=30%", *SCRIPTED, "-n", "2", "-ic", "4")
+    done = llmbench(*throttled, "--name", "x")
+
+    assert done.returncode == 5
+    assert "INVALID" in done.stdout
+    told = "the container's CPU limit stopped this process for 30% of the time (quota 0.7 CPUs)"
+    assert told in " ".join(done.stdout.split())
+    assert told in llmbench("report", "csv", "reports/x.jsonl").stdout
+
+
+@row_41
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"throttled_s": 0.01, "cpu_quota": 0.6}, None),  # 1 % of the time: the limit itself
+        ({"throttled_s": 0.6, "cpu_quota": 0.6, "worker_s": 0.4}, "for 60% of the time (quota 0.6 CPUs)"),
+        ({"throttled_s": 1.4, "cpu_quota": 0.6, "worker_s": 0.6}, "for 70% of the time (quota 0.6 CPUs)"),
+        ({"throttled_s": 0.02, "cpu_quota": None}, "stopped this process for 2% of the time; limit 1%"),
+        ({"memory_stall_s": 0.01}, None),
+        ({"memory_stall_s": 0.2}, "processes waited for memory for 20% of the time; limit 1%"),
+        ({"memory_stall_s": 0.2, "memory_limit_hits": 7}, "(memory limit met 7 times)"),
+        ({"memory_limit_hits": 7}, None),
+        ({"major_faults": 12}, None),  # 2, and 10 per second of one second
+        ({"major_faults": 13}, "memory was read from disk or swap 13 times; limit 10 per second"),
+        ({"throttled_s": None, "memory_stall_s": None, "major_faults": None}, None),
+    ],
+)
+def test_row_41_limits_judge_by_covariates_fixed_in_advance(
+    *, fields: dict[str, float | None], reason: str | None
+) -> None:
+    """Beyond the limit one reason, at the limit none; what the kernel does not report is no reason."""
+    found = _reasons(dataclasses.replace(QUIET, **fields))
+
+    assert (0 if reason is None else 1) == len(found)
+    assert reason is None or reason in found[0]
+
+
+@row_41
+@given(wall_s=st.floats(0.01, 100), cpus=st.integers(1, 64), share=st.floats(0, 1), busy=st.floats(0, 1))
+def test_row_41_any_throttling_beyond_the_limit_is_seen(
+    wall_s: float, cpus: int, share: float, busy: float
+) -> None:
+    """Whatever the length, the number of CPUs and the load: invalid above 1 % of the time, and a share up to 100 %."""
+    stopped_s = share * wall_s * cpus
+    c = dataclasses.replace(
+        QUIET, wall_s=wall_s, cpus=cpus, worker_s=busy * (wall_s * cpus - stopped_s), throttled_s=stopped_s
+    )
+    found = [reason for reason in _reasons(c) if "CPU limit" in reason]
+
+    assert (stopped_s > 0.01 * wall_s) == bool(found)
+    assert 0 <= validity.stopped_share(c) <= 1 + 1e-9
+
+
+@row_41
+@pytest.mark.parametrize(
+    ("found", "threads", "cpus", "parts"),
+    [
+        (ResourceLimits(cpu_quota=0.6), None, 2, ("0.6 CPUs", "one thread per CPU (2)", "--cpuset-cpus=0")),
+        (ResourceLimits(cpu_quota=2.5), None, 8, ("2.5 CPUs", "one thread per CPU (8)", "add --threads 2")),
+        (ResourceLimits(cpu_quota=2.5), 2, 8, ()),
+        (ResourceLimits(cpu_quota=8.0), None, 8, ()),
+        (ResourceLimits(), None, 8, ()),
+        (ResourceLimits(nice=10), None, 8, ("nice 10", "other processes come first")),
+        (ResourceLimits(policy="SCHED_IDLE"), 1, 8, ("SCHED_IDLE",)),
+        (ResourceLimits(nice=-5), None, 8, ()),
+    ],
+)
+def test_row_41_limits_are_warned_of_before_loading(
+    found: ResourceLimits, threads: int | None, cpus: int, *, parts: tuple[str, ...]
+) -> None:
+    """One line with the limit and what to type; none where the limit is not reached."""
+    warnings = list(limits.limit_warnings(dataclasses.replace(CONFIG, threads=threads), found, cpus))
+
+    assert bool(parts) == len(warnings)
+    assert all(part in warnings[0] for part in parts)
+
+
+def _limited(run: WholeRun, found: ResourceLimits | None) -> WholeRun:
+    return dataclasses.replace(run, environment=dataclasses.replace(run.environment, limits=found))
+
+
+@row_41
+@pytest.mark.parametrize(
+    ("base", "candidate", "expected"),
+    [
+        (ResourceLimits(), ResourceLimits(cpu_quota=0.6), [("CPU quota", "none", "0.6 CPUs")]),
+        (ResourceLimits(cpu_quota=0.6), ResourceLimits(cpu_quota=0.6), []),
+        (ResourceLimits(nice=5), ResourceLimits(), [("priority", "nice 5", "none")]),
+        (ResourceLimits(memory_bytes=1 << 30), ResourceLimits(), [("memory limit", "1.0 GiB", "none")]),
+        (None, ResourceLimits(cpu_quota=0.6), [("CPU quota", "not recorded", "0.6 CPUs")]),
+        (None, ResourceLimits(), []),
+        (None, None, []),
+    ],
+)
+def test_row_41_a_comparison_names_limits_that_differ(
+    story_of: Callable[..., WholeRun],
+    *,
+    base: ResourceLimits | None,
+    candidate: ResourceLimits | None,
+    expected: list[tuple[str, str, str]],
+) -> None:
+    """Also against a run of a version that recorded no limits, where the other side has one."""
+    run = story_of()
+    found = differences.changes(_limited(run, base), _limited(run, candidate))
+
+    assert expected == [(each.name, each.base, each.candidate) for each in found]
+
+
+@row_41
+def test_row_41_a_report_names_limits(story_of: Callable[..., WholeRun]) -> None:
+    """A note each: a quota below the CPUs, a low weight, a cap, a low priority; nothing without limits."""
+    tight = ResourceLimits(cpu_quota=0.6, cpu_weight=0.1, performance_cap=0.4, nice=10)
+    told = set(caveats.of_run(_limited(story_of(), tight))) - set(caveats.of_run(story_of()))
+
+    assert {
+        "CPU quota of 0.6 CPUs",
+        "CPU weight 0.1 of the default",
+        "performance cap of 40%",
+        "priority nice 10",
+    } == {note.partition(":")[0].partition(" on ")[0].partition(" (")[0] for note in told}
+    assert set(caveats.of_run(story_of())) == set(caveats.of_run(_limited(story_of(), ResourceLimits())))
+
+
+@contextlib.contextmanager
+def _group(controller: str, *settings: tuple[str, str, str]) -> Iterator[Path]:
+    """A control group of this machine; each setting has the file and value of version 1, and of version 2."""
+    is_old = (GROUPS / controller).is_dir()
+    folder = (GROUPS / controller if is_old else GROUPS) / f"llmbench-{uuid.uuid4()}"
+    try:
+        folder.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    try:
+        for old, new in settings:
+            name, _, value = (old if is_old else new).partition("=")
+            (folder / name).write_text(value)
+        yield folder
+    except OSError as error:
+        pytest.skip(f"the control group cannot be limited: {error}")
+    finally:
+        folder.rmdir()
+
+
+def _inside(group: Path, *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A command in a control group."""
+    enter = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
+    return subprocess.run(
+        ["sh", "-c", enter, str(group), *command],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
+        timeout=300,
+    )
+
+
+QUOTA = ("cpu.cfs_quota_us=30000", "cpu.max=30000 100000")
+SMALL_QUOTA = ("cpu.cfs_quota_us=10000", "cpu.max=10000 100000")
+"""0.3 and 0.1 CPUs: less than a busy machine leaves to anyone."""
+
+_BUSY = """
+import hashlib, json, msgspec, threading, time
+from llmbench.machine.interference import Probe
+from llmbench.machine.limits import read_resource_limits
+def burn():
+    while time.process_time() < end: hashlib.sha256(bytes(1 << 20)).digest()
+end = time.process_time() + 0.2
+probe = Probe.start()
+threads = [threading.Thread(target=burn) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(json.dumps([read_resource_limits().cpu_quota, msgspec.to_builtins(probe.stop())]))
+"""
+
+
+@row_41
+def test_row_41_a_real_quota_is_counted(tmp_path: Path) -> None:
+    """Four busy threads under 0.1 CPUs are stopped in most periods, and the reason names the quota."""
+    with _group("cpu", SMALL_QUOTA) as group:
+        done = _inside(group, sys.executable, "-c", _BUSY, cwd=tmp_path)
+    quota, conditions = json.loads(done.stdout)
+    c = Conditions(**{**conditions, "changes": ()})
+
+    assert pytest.approx(0.1) == quota == c.cpu_quota
+    assert c.throttled_periods is not None
+    assert c.throttled_periods >= 1
+    assert any("(quota 0.1 CPUs)" in reason for reason in _reasons(c))
+
+
+@row_41
+@pytest.mark.slow
+def test_row_41_threads_and_warnings_under_a_real_quota(tmp_path: Path) -> None:
+    """``--threads 1`` is refused with 4 under 0.3 CPUs; without it one line before loading, and a header."""
+    run = (sys.executable, "-m", "llmbench", "run", "-m", "first=20ms,next=10ms", *SCRIPTED, "-n", "1")
+    with _group("cpu", QUOTA) as group:
+        refused = _inside(group, *run, "--threads", "1", cwd=tmp_path)
+        warned = _inside(group, *run, cwd=tmp_path)
+
+    assert refused.returncode == 4
+    assert "1 threads were requested, and the CPU quota of this container is 0.3 CPUs" in refused.stderr
+    assert warned.returncode == 0, warned.stderr
+    assert "warning: the CPU quota of this container is 0.3 CPUs" in warned.stderr
+    assert "CPU quota 0.3 CPUs" in warned.stdout
+
+
+@row_41
+@pytest.mark.model
+def test_row_41_a_real_model_under_a_real_quota(llmbench_workers: Run, demo_ir: Path, tmp_path: Path) -> None:
+    """Two threads under 0.3 CPUs: INVALID with the quota; ``compare`` names it as what changed."""
+    run = ("run", "-m", str(demo_ir), "-n", "2", "-ic", "16", "--foreign-cpu-limit", "1", "--name")
+    assert llmbench_workers(*run, "free").returncode == 0
+    with _group("cpu", QUOTA) as group:
+        done = _inside(group, sys.executable, "-m", "llmbench", *run, "quota", cwd=tmp_path)
+    measured = reader.read_run(tmp_path / "reports/quota.jsonl")
+
+    assert done.returncode == 5, done.stderr
+    assert "the container's CPU limit stopped this process for" in " ".join(done.stdout.split())
+    assert measured.environment.limits is not None
+    assert pytest.approx(0.3) == measured.environment.limits.cpu_quota
+    compared = llmbench_workers("report", "compare", "reports/free.jsonl", "reports/quota.jsonl")
+    assert "changed: CPU quota: none -> 0.3 CPUs" in compared.stdout
+
+
+_FAULTS = """
+import json, mmap, sys
+from llmbench.machine.interference import Probe
+import msgspec
+with open(sys.argv[1], "rb") as file:
+    pages = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    probe = Probe.start()
+    for _ in range(2): sum(pages[at] for at in range(0, len(pages), 4096))
+    print(json.dumps(msgspec.to_builtins(probe.stop())))
+"""
+
+
+@row_41
+@pytest.mark.slow
+def test_row_41_weights_that_do_not_fit_a_real_memory_limit(tmp_path: Path) -> None:
+    """192 MiB of a mapped file in a group of 96 MiB are read from the disk again and again: no request counts."""
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(os.urandom(1 << 20) * 192)
+    with _group("memory", ("memory.limit_in_bytes=100663296", "memory.max=100663296")) as group:
+        with weights.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        done = _inside(group, sys.executable, "-c", _FAULTS, str(weights), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    c = Conditions(**{**json.loads(done.stdout), "changes": ()})
+
+    assert c.memory_limit_hits
+    assert {"processes waited for memory", "memory was read from disk"} & {
+        " ".join(reason.split()[:n]) for reason in _reasons(c) for n in (4, 5)
+    }
+
+
+_CHANGES = """
+import os, sys
+from llmbench.machine.interference import Probe
+expected = Probe.start().settings
+exec(sys.argv[1])
+probe = Probe.start()
+print(*probe.stop(expected).changes, sep="\\n")
+"""
+
+
+@row_41
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("os.setpriority(os.PRIO_PROCESS, 0, 5)", "the nice value changed from 0 to 5"),
+        (
+            "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))",
+            f"the scheduling policy (number) changed from 0 to {os.SCHED_IDLE}",
+        ),
+        (
+            "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})",
+            "the list of CPUs that this process may use changed from",
+        ),
+        ("pass", ""),
+    ],
+)
+def test_row_41_settings_that_change_between_requests_are_seen(change: str, reason: str) -> None:
+    """A narrower cpuset, a lower priority: the requests after it do not count."""
+    if "affinity" in change and len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one CPU cannot be narrowed")
+    done = subprocess.run(
+        [sys.executable, "-c", _CHANGES, change], check=True, capture_output=True, text=True
+    )
+
+    assert reason in done.stdout
+    assert bool(reason) == bool(done.stdout.strip())
+
+
+@row_41
+def test_row_41_a_launch_expects_the_settings_of_its_beginning(
+    request_of: Callable[..., Measurement],
+) -> None:
+    """A change between two requests makes the later ones invalid, though nothing changed during any of them."""
+    probe = Probe.start()
+    before = {**probe.settings, "nice value": "-20"}
+    found = probe.stop(before)
+
+    assert ("the nice value changed from -20 to 0",) == found.changes or "nice value" in found.changes[0]
+    assert found.changes == validity.reasons(
+        request_of([1, 2], conditions=found),
+        dataclasses.replace(CONFIG, foreign_cpu_limit=1.0),
+        (),
+    )
