@@ -61,7 +61,7 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
     metavar="|".join(CONVERT_FORMATS),
     help="May be repeated, or separated by commas.  [default: fp16; a GGUF or an IR keeps its own]",
 )
-@click.option("--ratio", type=float, help="Share of the weights in int4, the others int8.  [default: 1.0]")
+@click.option("--ratio", type=float, help="Share of the weights in int4, the rest int8.  [default: 1.0]")
 @click.option("--group-size", type=int, help="Weights an int4 scale.  [default: 128, less where it must be]")
 @click.option(
     "--sym/--asym", "is_symmetric", default=None, help="Integer weights around zero.  [default: asym]"
@@ -73,7 +73,7 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
     is_flag=True,
     help="Run Python code that comes with the model; a hub's needs --revision COMMIT.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace another conversion that stands there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing conversion.")
 def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None, **options: Any) -> None:
     """Turn a model into OpenVINO IR, verify it against its source, and leave a manifest beside it.
 

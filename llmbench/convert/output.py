@@ -54,8 +54,8 @@ def standing(target: Path, source: ModelSource, recipe: Recipe, *, overwrite: bo
         raise InputError(f"{target} exists and has no manifest", hint=_REPLACE)
     if (found.source, found.recipe) != (source, recipe):
         raise InputError(
-            f"{target} holds another conversion: {_describe(found.source, found.recipe)}; "
-            f"asked for: {_describe(source, recipe)}",
+            f"{target} is another conversion: {_describe(found.source, found.recipe)}; "
+            f"requested: {_describe(source, recipe)}",
             hint=_REPLACE,
         )
     locate.check_model_files(locate.locate(target))

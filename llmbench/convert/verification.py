@@ -117,7 +117,7 @@ def check_spelling(folder: Path, wanted: Spelling, *, report: ProgressCallback) 
     if plain.strip() != wanted_plain.strip():
         raise LaunchError(
             f"the tokenizer's round trip turns {wanted_plain!r} into {plain!r}",
-            hint="the source's tokenizer, or its conversion, is broken: what the model says would be nonsense",
+            hint="the source's tokenizer, or its conversion, is broken: its output would be nonsense",
         )
     if wanted.has_template and not found.has_template:
         raise LaunchError("the chat template was lost", hint="report it, with the model's name")

@@ -25,7 +25,7 @@ _IS_REQUESTED: dict[Capability, Callable[[RunConfig], bool]] = {
 }
 
 _UNCOUNTED = "the engine counts tokens it threw away again, so its steps do not add up"
-_UNATTRIBUTED = "the engine does not tell how many tokens of a step each sequence got"
+_UNATTRIBUTED = "the engine does not report how many tokens of a step each sequence got"
 _CLASHES: tuple[tuple[tuple[Capability, ...], str], ...] = (
     ((Capability.BEAMS, Capability.DRAFT), "a draft is checked against one sequence, not against beams"),
     ((Capability.BEAMS, Capability.LOOKUP), "a guess is checked against one sequence, not against beams"),
@@ -41,10 +41,10 @@ _CLASHES: tuple[tuple[tuple[Capability, ...], str], ...] = (
         (Capability.BEAMS, Capability.STREAMING),
         "no token of a beam search is final before its end, so nothing can be streamed",
     ),
-    ((Capability.BATCH, Capability.STREAMING), "GenAI streams a single sequence only"),
+    ((Capability.BATCH, Capability.STREAMING), "GenAI can stream only one sequence"),
     (
         (Capability.BATCH, Capability.BEAMS, Capability.EARLY_END),
-        "the engine does not tell which search of a batch ended when, so they must have the same length",
+        "the engine does not report when each search of a batch ended, so they must have the same length",
     ),
 )
 """Capabilities that exclude each other in every engine, and why."""

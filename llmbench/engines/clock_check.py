@@ -66,7 +66,7 @@ def _callbacks(generation: Generation) -> Iterator[str]:
         yield f"the first callback came {early * 1e3:.1f} ms before the engine's first token"
     tokens = sum(len(sequence.token_ids) for sequence in generation.sequences)
     if len(seen) > tokens + 1:
-        yield f"{len(seen)} callbacks came for {tokens} tokens; one a token and one at the end are the most"
+        yield f"{len(seen)} callbacks came for {tokens} tokens; at most one per token and one at the end are possible"
 
 
 def _passes(generation: Generation) -> Iterator[str]:
@@ -101,7 +101,7 @@ def _disagreements(generation: Generation) -> Iterator[str]:
         yield from _compare("first token", reported.first_token_s, first_s)
         if reported.gaps_s is not None:
             yield from _compare(
-                "first token and gaps together", reported.first_token_s + reported.gaps_s, e2e_s
+                "first and later tokens together", reported.first_token_s + reported.gaps_s, e2e_s
             )
     if reported.call_s is not None:
         yield from _compare("the whole call", reported.call_s, call_s)
@@ -117,7 +117,7 @@ def _compare(what: str, engine_s: float, ours_s: float) -> Iterator[str]:
     ratio = engine_s / ours_s if ours_s and engine_s else 1.0
     is_unit = any(abs(ratio / factor - 1) < 0.2 for factor in (1e-6, 1e-3, 1e3, 1e6))
     unit = ": has it changed its unit?" if is_unit else ""
-    yield f"{what}: the engine says {_ms(engine_s)}, our clock {_ms(ours_s)}{unit}"
+    yield f"{what}: the engine reports {_ms(engine_s)}, our clock {_ms(ours_s)}{unit}"
 
 
 def _agree(one_s: float, other_s: float) -> bool:

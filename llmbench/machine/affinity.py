@@ -32,7 +32,7 @@ class AffinityRequest:
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.sockets, self.nodes, self.cpus))) > 1:
-            raise InputError("sockets, NUMA nodes and cores were asked for together", hint="give one of them")
+            raise InputError("sockets, NUMA nodes and cores exclude each other", hint="give one of them")
         if self.membind and self.interleave:
             raise InputError("--membind and --interleave exclude each other", hint="give one of them")
 
@@ -103,7 +103,7 @@ def _cpus(requested: AffinityRequest, topology: Topology) -> tuple[int, ...]:
     if cores < all_cores:
         raise MachineError(
             f"{what} has {all_cores} cores, and this process may use {cores} of them",
-            hint=f"it may use the CPUs {format_list(topology.allowed)}: ask for some of those with --cores, "
+            hint=f"it may use the CPUs {format_list(topology.allowed)}: choose from those with --cores, "
             "or widen the cpuset of the container or job",
         )
     return tuple(cpu.number for cpu in usable)
@@ -115,7 +115,7 @@ def _listed_cpus(requested: tuple[int, ...], topology: Topology) -> tuple[int, .
         online = {cpu.number for cpu in topology.cpus}
         why = "this process may not use" if set(missing) <= online else "this machine does not have online"
         raise MachineError(
-            f"cores {format_list(requested)} were asked for; {why} {format_list(missing)}",
+            f"cores {format_list(requested)} were requested; {why} {format_list(missing)}",
             hint=f"CPUs that may be used: {format_list(topology.allowed)}",
         )
     return tuple(sorted(set(requested)))
@@ -126,7 +126,7 @@ def _check_known(what: str, requested: Sequence[int], known: Sequence[int]) -> N
     if missing:
         seen = format_list(known) or "none"
         raise MachineError(
-            f"{what} {format_list(missing)} was asked for; this machine has {len(known)} ({seen})",
+            f"{what} {format_list(missing)} was requested; this machine has {len(known)} ({seen})",
             hint="llmbench doctor draws sockets, nodes and cores",
         )
 
@@ -151,13 +151,15 @@ def _why_not(local: tuple[int, ...], memory: MemoryNodes) -> str | None:
     """Why memory cannot be bound to the nodes of the chosen CPUs; ``None`` where it can."""
     empty = [node.number for node in memory.nodes if node.number in local and node.memory_bytes == 0]
     if not local:
-        return "the kernel does not say which node these CPUs belong to"
+        return "the kernel does not report which node these CPUs belong to"
     if empty:
         return f"node {format_list(empty)} has no memory"
     if not set(local) <= set(memory.allowed):
         return f"this process may take memory from node {format_list(memory.allowed) or 'none'} only"
     return (
-        None if memory.numactl else "numactl is not installed (package numactl); threads are held by affinity"
+        None
+        if memory.numactl
+        else "numactl is not installed (package numactl); threads are pinned by affinity"
     )
 
 
@@ -168,11 +170,11 @@ def _check_explicit(nodes: tuple[int, ...], memory: MemoryNodes) -> None:
     empty = [node.number for node in memory.nodes if node.number in nodes and node.memory_bytes == 0]
     if beyond:
         raise MachineError(
-            f"memory on node {format_list(beyond)} was asked for; this process may use "
+            f"memory on node {format_list(beyond)} was requested; this process may use "
             f"node {format_list(memory.allowed) or 'none'}",
             hint="widen cpuset.mems of the container or job, or leave memory where it is",
         )
     if empty:
-        raise MachineError(f"memory on node {format_list(empty)} was asked for; it has none")
+        raise MachineError(f"memory on node {format_list(empty)} was requested; it has none")
     if not memory.numactl:
         raise MachineError("memory cannot be bound without numactl", hint="install it (package numactl)")

@@ -143,17 +143,17 @@ def _load(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             check="load",
             weight=Weight.SPOILS,
-            found=f"others use {survey.load.foreign:.0%} of the CPUs"
+            found=f"other processes use {survey.load.foreign:.0%} of the CPUs"
             + (f" (busiest: {busiest})" if busiest else ""),
-            effect=f"a request beside more than {FOREIGN_LIMIT:.0%} of others' CPU time is invalid",
+            effect=f"a request is invalid if other processes use more than {FOREIGN_LIMIT:.0%} of the CPU time",
             remedy=f"stop them (see top){elsewhere}",
         )
     if survey.load is not None and survey.load.steal > STEAL_LIMIT:
         yield Finding(
             check="steal",
             weight=Weight.SPOILS,
-            found=f"the hypervisor takes {survey.load.steal:.1%} of the CPU time away",
-            effect="waits come and go with neighbours that cannot be seen from here",
+            found=f"steal time is {survey.load.steal:.1%} of the CPU time",
+            effect="other virtual machines on the host delay tokens, and cannot be seen from here",
             remedy="use a dedicated host or an instance with CPUs of its own",
         )
 
@@ -221,7 +221,7 @@ def _numa(survey: Survey) -> Iterator[Finding]:
             check="numactl",
             weight=Weight.NOTE,
             found="numactl is not installed",
-            effect="--sockets holds threads, but memory may lie on the other socket",
+            effect="--sockets pins threads, but memory may be on the other socket",
             remedy="sudo apt install numactl",
         )
 
@@ -243,7 +243,7 @@ def _limits(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             check="memory-limit",
             weight=Weight.NOTE,
-            found=f"this container may hold {format_bytes(limit)} of memory",
+            found=f"this container may use {format_bytes(limit)} of memory",
             effect="a launch that needs more is killed",
             remedy="docker run --memory=SIZE",
         )
@@ -331,7 +331,7 @@ def _sockets(survey: Survey) -> Iterator[Finding]:
             check="smt",
             weight=Weight.NOTE,
             found=f"SMT is on: {len(seen.cpus)} CPUs on {seen.cores} cores",
-            effect="others' work on the second thread of a core slows the first, though CPUs look idle",
+            effect="other processes on the second thread of a core slow the first, though CPUs look idle",
             remedy="echo off | sudo tee /sys/devices/system/cpu/smt/control",
         )
 
@@ -342,7 +342,7 @@ def _virtual(survey: Survey) -> Iterator[Finding]:
             check="virtual",
             weight=Weight.NOTE,
             found="a virtual machine",
-            effect="clock, throttling and neighbours on the host are only partly visible: expect 10 % between launches",
+            effect="clock, throttling and other virtual machines are only partly visible: expect 10 % between launches",
             remedy="take more launches, and compare with interleaved ones: llmbench ab",
         )
     clock = survey.text("sys/devices/system/clocksource/clocksource0/current_clocksource")
@@ -377,7 +377,7 @@ def _memory(survey: Survey) -> Iterator[Finding]:
             weight=Weight.SPOILS,
             found=f"{format_bytes(available)} of memory are available",
             effect="weights may be swapped out or read from the disk again in the middle of a run",
-            remedy="end what holds it (see top, key M)",
+            remedy="end the processes that use it (see top, key M)",
         )
 
 

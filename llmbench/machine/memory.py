@@ -106,7 +106,7 @@ class Kills:
         if (now.of_group or 0) > (self.of_group or 0):
             limits = cgroup.read_limits(self.root)
             peak, limit = limits.memory_peak_bytes, limits.memory_bytes
-            used = f"; it held up to {format_bytes(peak)} of {format_bytes(limit)}" if peak and limit else ""
+            used = f"; it used up to {format_bytes(peak)} of {format_bytes(limit)}" if peak and limit else ""
             return f"out of memory: the kernel ended a process of this control group{used}"
         if (now.of_machine or 0) > (self.of_machine or 0):
             return "out of memory: the kernel ended a process of this machine"

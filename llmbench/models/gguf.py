@@ -166,7 +166,7 @@ class _Cursor:
             self.skip_array()
             return None
         if kind not in _SCALARS:
-            raise ValueError(f"it holds a value of unknown type {kind}")
+            raise ValueError(f"it contains a value of unknown type {kind}")
         (value,) = struct.unpack_from(f"<{_SCALARS[kind]}", self.content, self.at)
         self.at += struct.calcsize(f"<{_SCALARS[kind]}")
         scalar: Scalar = value
@@ -184,7 +184,7 @@ class _Cursor:
             for _ in range(length):
                 self.skip_array()
         else:
-            raise ValueError(f"it holds an array of unknown type {kind}")
+            raise ValueError(f"it contains an array of unknown type {kind}")
 
     def tensor_entry(self) -> tuple[str, tuple[int, ...], int, int]:
         """The next tensor's name, dimensions, type number and offset into the data."""

@@ -24,7 +24,7 @@ MAIN_BRANCH = "main"
 """The branch that a hub shows first."""
 
 _PATIENCE_S = 30
-_REFUSALS = {401: "refuses", 403: "refuses", 429: "asks to wait with"}
+_REFUSALS = {401: "refuses", 403: "refuses", 429: "limits requests with"}
 _Found = TypeVar("_Found")
 
 
@@ -70,9 +70,10 @@ def find_model(name: str, *, revision: str | None, with_code: bool) -> HubModel:
     endings = (*DESCRIPTIONS, WEIGHTS, *((".py",) if with_code else ()))
     if not any(file.endswith(WEIGHTS) for file in names):
         gguf_files = [file for file in names if file.endswith(".gguf")]
-        holds = f"GGUF files: {', '.join(gguf_files[:6])}" if gguf_files else "no safetensors"
+        content = f"GGUF files: {', '.join(gguf_files[:6])}" if gguf_files else "no safetensors"
         raise InputError(
-            f"{name} holds {holds}", hint="fetch one GGUF and give the file, or take a model with safetensors"
+            f"{name} contains {content}",
+            hint="fetch one GGUF and give the file, or take a model with safetensors",
         )
     return HubModel(
         id=name,
@@ -162,7 +163,7 @@ def _asking_hub(name: str, ask: Callable[[], _Found]) -> _Found:
     except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
         raise MachineError(
             f"the hub refuses {name}: it does not exist, or is private or gated",
-            hint="check the name; for a gated model ask for access and log in with: hf auth login",
+            hint="check the name; for a gated model request access and log in with: hf auth login",
         ) from error
     except errors.HfHubHTTPError as error:
         code = error.response.status_code

@@ -20,7 +20,7 @@ def ir_faults(folder: Path, recorded: Mapping[str, FileRecord]) -> Iterator[str]
             if size is None:
                 yield f"{name} is missing"
             elif size != recorded[name].bytes:
-                yield f"{name} has {size} bytes; the manifest says {recorded[name].bytes}"
+                yield f"{name} has {size} bytes; the manifest has {recorded[name].bytes}"
         elif name.endswith(".xml"):
             yield from _xml_faults(folder / name, size)
         else:

@@ -101,7 +101,7 @@ def check_language_model(folder: Path, network: Network, *, needs_state: bool) -
 
 def _refusal(folder: Path, task: _Task) -> InputError:
     return InputError(
-        f"{folder} holds a model for {task.title}; llmbench run measures text generation",
+        f"{folder} is a model for {task.title}; llmbench run measures text generation",
         hint=f"run it with {task.runs}({shlex.quote(str(folder))}, ...), or give a language model",
     )
 

@@ -82,7 +82,7 @@ def locate(path: str | os.PathLike[str], *, weight_format: str | None = None) ->
             hint=_MAKE_ONE,
         )
     if any(part.endswith(PARTIAL_SUFFIX) for part in location.resolve().parts):
-        raise InputError(f"{location} is a conversion that was cut short", hint=_PARTIAL_REMEDY)
+        raise InputError(f"{location} is an interrupted conversion", hint=_PARTIAL_REMEDY)
     check_other_task(location)
     folders = [location] if _holds_parts(location) else _irs_below(location)
     if weight_format is not None:
@@ -133,7 +133,7 @@ def verify(model: Model) -> None:
         if found != record.sha256:
             raise InputError(
                 f"{model.path / name} is not the file that was converted: "
-                f"SHA-256 {found}, the manifest says {record.sha256}",
+                f"SHA-256 {found}, the manifest has {record.sha256}",
                 hint=f"{_CONVERT_AGAIN}, or run it as it is with --no-verify",
             )
 
@@ -193,7 +193,7 @@ def _gguf_model(path: Path) -> Model:
     if not is_gguf(path):
         raise InputError(
             f"{path} is neither a folder nor a GGUF file",
-            hint=f"give the folder that holds {MODEL_XML}, or FILE.gguf",
+            hint=f"give the folder that contains {MODEL_XML}, or FILE.gguf",
         )
     gguf_parts(path)
     return Model(path=path, kind="gguf", context_tokens=read_gguf_header(path).context_tokens)
@@ -217,11 +217,13 @@ def _irs_below(parent: Path) -> list[Path]:
         return found
     if partial:
         raise InputError(
-            f"{parent} holds only a conversion that was cut short: {partial[0]}", hint=_PARTIAL_REMEDY
+            f"{parent} contains only an interrupted conversion: {partial[0]}", hint=_PARTIAL_REMEDY
         )
     for folder in _folders_below(parent):
         check_other_task(folder)
-    raise InputError(f"{parent} holds no model: there is no {MODEL_XML} in it or below", hint=_remedy(parent))
+    raise InputError(
+        f"{parent} contains no model: there is no {MODEL_XML} in it or below", hint=_remedy(parent)
+    )
 
 
 def _of_format(requested: str, folders: Sequence[Path], location: Path) -> list[Path]:
@@ -232,7 +234,7 @@ def _of_format(requested: str, folders: Sequence[Path], location: Path) -> list[
         return found
     there = [f"{name or 'an unknown one'} ({folder})" for folder, name in formats.items()]
     raise InputError(
-        f"{location} holds no IR with {requested} weights; there is {_listed(there)}",
+        f"{location} contains no IR with {requested} weights; there is {_listed(there)}",
         hint="choose what is there, or make it: "
         f"llmbench convert --model-id ID --output-dir OUT --weight-format {requested}",
     )
@@ -246,7 +248,9 @@ def _several(folders: Sequence[Path], location: Path) -> InputError:
         choice += (
             f"; or run one of them, or all in a sweep, with --weight-format {','.join(map(str, formats))}"
         )
-    return InputError(f"{location} holds {len(folders)} models: {_listed([*map(str, folders)])}", hint=choice)
+    return InputError(
+        f"{location} contains {len(folders)} models: {_listed([*map(str, folders)])}", hint=choice
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -123,7 +123,7 @@ def _describe(file: "BufferedReader", parts: Iterator[_Part]) -> str:
     bad = [part.name for part in known if _holds_nan(content, part)]
     if not bad:
         return ""
-    return f"weights that are no numbers: {len(bad)} of {len(known)} tensors hold NaN (first {bad[0]})"
+    return f"NaN weights: {len(bad)} of {len(known)} tensors have some (first {bad[0]})"
 
 
 def _holds_nan(content: "Bytes", part: _Part) -> bool:

@@ -130,6 +130,6 @@ def check_lengths(config: RunConfig, context_tokens: int | None) -> None:
     if context_tokens is not None and needed > context_tokens and not config.ignores_context_limit:
         raise InputError(
             f"{longest} input + {config.output_tokens} output tokens make {needed}; "
-            f"the model's context holds {context_tokens}",
+            f"the model's context is {context_tokens}",
             hint="use fewer --input-tokens or a smaller -ic, or go beyond it with --ignore-context-limit",
         )

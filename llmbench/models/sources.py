@@ -77,7 +77,7 @@ def find_source(model_id: str, *, revision: str | None, trusts_remote_code: bool
         )
     if trusts_remote_code and not _COMMIT.fullmatch(revision or ""):
         raise InputError(
-            f"--trust-remote-code runs code that {model_id} holds, which may change under a name",
+            f"--trust-remote-code runs code of {model_id}, which may change under the same name",
             hint="read it, and pin it: --revision with the 40 hexadecimal digits of a commit",
         )
     return find_model(model_id, revision=revision, with_code=trusts_remote_code)
@@ -93,7 +93,7 @@ def inspect_folder(
     config = _check_code(folder, trusts_remote_code=trusts_remote_code)
     if not any(next(folder.glob(pattern), None) for pattern in _VOCABULARIES):
         raise InputError(
-            f"{folder} holds no tokenizer", hint="fetch tokenizer.json or tokenizer.model beside it"
+            f"{folder} contains no tokenizer", hint="fetch tokenizer.json or tokenizer.model beside it"
         )
     weights = _weight_files(folder)
     parameters = sum(_count_parameters(file) for file in weights)
@@ -165,7 +165,7 @@ def precision_of_ir(xml: Path) -> str:
         if precision is not None:
             weights[precision] = weights.get(precision, 0) + math.prod(constant.shape)
     if not weights:
-        raise InputError(f"{xml} holds no weights")
+        raise InputError(f"{xml} contains no weights")
     return max(weights, key=lambda precision: weights[precision])
 
 
@@ -195,7 +195,7 @@ def _weight_files(folder: Path) -> list[Path]:
     pickled = [file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in sorted(folder.glob(pattern))]
     why = f"only {', '.join(pickled)}, which can run code when read" if pickled else "no weights"
     raise InputError(
-        f"{folder} holds {why}; safetensors are needed",
+        f"{folder} contains {why}; safetensors are needed",
         hint="find or save the model with safetensors weights",
     )
 
@@ -227,10 +227,10 @@ def _read_object(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(
             f"{path.parent} is no Hugging Face model: it has no {path.name}",
-            hint="give the folder that holds config.json",
+            hint="give the folder that contains config.json",
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):
-        raise InputError(f"{path} does not hold a JSON object")
+        raise InputError(f"{path} is not a JSON object")
     return found

@@ -82,7 +82,7 @@ def _probe(interpreter: str) -> _Probed:
         return msgspec.json.decode(told, type=_Probed)
     except ValueError as error:
         raise InputError(
-            f"python {interpreter} did not answer as Python {OLDEST[0]}.{OLDEST[1]} or newer does",
+            f"python {interpreter} did not respond as Python {OLDEST[0]}.{OLDEST[1]} or newer does",
             hint="name the interpreter of an environment, such as .venv/bin/python",
         ) from error
 

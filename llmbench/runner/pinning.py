@@ -31,7 +31,7 @@ def find_placement(config: RunConfig, *, root: Path = Path("/")) -> PinnedPlace:
     kind = config.device.partition(":")[0].partition(".")[0]
     if config.is_tensor_parallel and not config.engine_info.is_simulated and kind != "CPU":
         raise MachineError(
-            f"tensor parallelism splits over CPU sockets; it was asked for with -d {config.device}",
+            f"tensor parallelism splits over CPU sockets; it was requested with -d {config.device}",
             hint="use -d CPU, or leave the policy out",
         )
     machine = topology.read_topology(root / "sys")
@@ -64,12 +64,12 @@ def check_pinning(asked: Binding, got: Pinning) -> None:
     """Raise ``MachineError`` where a process is not held as it was asked to be."""
     if asked.cpus and set(asked.cpus) != set(got.cpus):
         raise MachineError(
-            f"asked for CPUs {format_list(asked.cpus)}, got {format_list(got.cpus) or 'none'}",
+            f"requested CPUs {format_list(asked.cpus)}, got {format_list(got.cpus) or 'none'}",
             hint="does a job scheduler or container move processes to CPUs of its own?",
         )
     if asked.memory and got.memory is not None and _policy(got.memory) != _policy(asked.memory):
         raise MachineError(
-            f"asked for memory {asked.memory}, got {got.memory}",
+            f"requested memory {asked.memory}, got {got.memory}",
             hint="is numactl replaced by something that does not bind?",
         )
 
@@ -92,7 +92,7 @@ def check_threads(config: RunConfig, machine: Topology, threads: int | None) -> 
     if len(cores) < 2 or config.is_tensor_parallel or threads is None or threads > max(cores):
         return
     raise MachineError(
-        f"sockets {format_list(config.sockets)} were asked for, and the engine took threads of one ({threads})",
+        f"sockets {format_list(config.sockets)} were requested, but the engine uses the threads of one ({threads})",
         hint=f"add --tensor-parallel, or --threads {sum(cores)}",
     )
 

@@ -77,12 +77,12 @@ def _check_unredacted(run: Run, model: str | None) -> None:
     """Refuse a configuration in which a secret stood, which was not written down."""
     if model is None and any(REDACTED in origin.path for origin in (run.provenance, *run.origins)):
         raise InputError(
-            "the path of the model held a secret, which was not kept", hint="give it again with -m"
+            "the path of the model contained a secret, which was not recorded", hint="give it again with -m"
         )
     kept = [dataclasses.replace(cell, model="") for cell in run.cells]
     if any(REDACTED in repr(cell) for cell in kept):
         raise InputError(
-            "the configuration held a secret, which was not kept", hint="start a new run instead"
+            "the configuration contained a secret, which was not recorded", hint="start a new run instead"
         )
 
 

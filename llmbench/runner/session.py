@@ -47,7 +47,7 @@ def check_memory(path: str) -> None:
         raise LaunchError(
             f"out of memory before it is loaded: the weights of {path} take {format_bytes(needed)}; "
             f"{format_bytes(available)} are available",
-            hint="take a smaller --weight-format, end what holds memory, or raise the container's limit",
+            hint="use a smaller --weight-format, free memory, or raise the container's limit",
         )
 
 
@@ -276,7 +276,9 @@ def resume(
     with RunFile.reopen(path) as file:
         contents = reader.read_contents(path, salvage=salvage)
         if contents.has_second_run:
-            raise InputError(f"{path} holds two runs, so neither can be resumed", hint="split the file first")
+            raise InputError(
+                f"{path} contains two runs, so neither can be resumed", hint="split the file first"
+            )
         is_complete = contents.run.is_complete and not salvage
         file.measurements = sum(len(launch.measurements) for launch in contents.run.launches)
         on_event(RunFileRead(path=path, warnings=contents.warnings, is_complete=is_complete))

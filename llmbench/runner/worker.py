@@ -189,7 +189,7 @@ def _split(config: RunConfig, *, must_split: bool) -> Split | None:
     split = tensor_parallel.probe_split(config.properties)
     if must_split and not split.is_effective:
         raise MachineError(
-            f"tensor parallelism was asked for, and the engine splits nothing ({split.without} threads without the "
+            f"tensor parallelism was requested, but the engine splits nothing ({split.without} threads without the "
             f"policy, {split.with_policy} with it)",
             hint="leave out --strict to measure all the same; the rows are marked as ineffective then",
         )

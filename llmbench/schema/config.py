@@ -67,7 +67,7 @@ class Prompt:
         if (self.text is None) == (self.tokens is None):
             raise InputError(f"prompt {self.index} of {self.set} needs either a text or a length")
         if self.tokens is not None and self.tokens < 1:
-            raise InputError(f"an input of {self.tokens} tokens was asked for; at least 1 is needed")
+            raise InputError(f"an input of {self.tokens} tokens was requested; at least 1 is needed")
 
     @property
     def sha256(self) -> str:
@@ -164,7 +164,7 @@ class RunConfig:
             ("top-k", self.top_k if self.top_k is not None else 1, 1),
         ):
             if value < least:
-                raise InputError(f"{name}: {value} was asked for; at least {least} is needed")
+                raise InputError(f"{name}: {value} was requested; at least {least} is needed")
         self._check_sampling()
         self._check_speculation()
         self._check_adapters()
@@ -193,7 +193,7 @@ class RunConfig:
         """Refuse what is no way to guess ahead."""
         tokens, threshold = self.num_assistant_tokens, self.assistant_confidence_threshold
         if self.draft_model is not None and self.max_ngram_size is not None:
-            raise InputError("a draft model and prompt lookup were both asked for", hint="choose one of them")
+            raise InputError("a draft model and prompt lookup exclude each other", hint="choose one of them")
         draft = (self.draft_device, *self.draft_scheduler)
         if not self.is_speculative and (tokens, threshold, *draft) != (None, None, None):
             raise InputError(
@@ -211,7 +211,7 @@ class RunConfig:
             raise InputError("prompt lookup has no confidence", hint="give --num-assistant-tokens instead")
         for name, value in (("assistant tokens", tokens), ("n-gram size", self.max_ngram_size)):
             if value is not None and value < 1:
-                raise InputError(f"{name}: {value} was asked for; at least 1 is needed")
+                raise InputError(f"{name}: {value} was requested; at least 1 is needed")
 
     def _check_adapters(self) -> None:
         """Refuse adapters that do not fit together."""

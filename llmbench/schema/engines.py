@@ -125,7 +125,7 @@ ENGINES: dict[str, EngineInfo] = {
         packages=("torch", "transformers"),
         framework="pytorch",
         fixed_weights="PyTorch runs the weights as they were published "
-        "(-lc DTYPE=bfloat16 says how it holds them)",
+        "(-lc DTYPE=bfloat16 sets their type in memory)",
     ),
     "scripted": EngineInfo(
         title="the scripted engine",

@@ -100,7 +100,7 @@ def read_contents(path: Path, *, salvage: bool = False) -> Contents:
                     hint=_hint(error, has_header=assembly is not None),
                 ) from error
     if assembly is None:
-        raise InputError(f"{path} holds no run", hint="it was cut before its first line was whole")
+        raise InputError(f"{path} contains no run", hint="it was cut before its first line was whole")
     return Contents(
         run=assembly.run(),
         warnings=tuple(warnings),
@@ -111,7 +111,7 @@ def read_contents(path: Path, *, salvage: bool = False) -> Contents:
 
 def _hint(error: BadLineError, *, has_header: bool) -> str:
     if isinstance(error, _SecondRunError):
-        return "a file holds one run: split it, or read the first run with --salvage"
+        return "a file may contain one run: split it, or read the first run with --salvage"
     return "--salvage reads around it" if has_header else "this is no run file"
 
 

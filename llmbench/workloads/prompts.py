@@ -45,9 +45,9 @@ def read_prompts(name: str | Path) -> tuple[Prompt, ...]:
         except _UnfitError as error:
             bad.append(f"{path}:{number}: {error}")
     if bad:
-        raise InputError(_listing(bad), hint='each line holds one prompt: {"prompt": "some text"}')
+        raise InputError(_listing(bad), hint='one prompt per line: {"prompt": "some text"}')
     if not turns:
-        raise InputError(f"{path} holds no prompt", hint='write one a line: {"prompt": "some text"}')
+        raise InputError(f"{path} contains no prompt", hint='write one per line: {"prompt": "some text"}')
     return tuple(
         prompt for index, content in enumerate(turns) for prompt in _prompts_of(path.stem, index, content)
     )

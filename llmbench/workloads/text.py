@@ -189,7 +189,7 @@ class TextWorkload:
         if limit is not None and needed > limit:
             raise InputError(
                 f"{longest} input + {config.output_tokens} output tokens make {needed}; "
-                f"the model's context holds {limit}",
+                f"the model's context is {limit}",
                 hint="use a shorter prompt or a smaller -ic, or go beyond it with --ignore-context-limit",
             )
         return OpenText(config, session, launch, inputs)

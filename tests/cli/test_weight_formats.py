@@ -41,7 +41,7 @@ def test_each_format_is_a_cell_of_the_sweep(llmbench: Run, tmp_path: Path) -> No
         for threads in "12"
         for tokens in ("8", "16")
     ] == launches
-    assert re.search(r"about .*, a guess from", told.stdout)
+    assert re.search(r"about .*, an estimate from", told.stdout)
     assert told.stdout == written.stdout
 
 
@@ -54,7 +54,7 @@ def test_one_format_chooses_and_is_no_sweep(llmbench: Run, models: Path) -> None
     assert "launch 1: models/pytorch/dldt/INT4 on CPU" in chosen.stdout
     assert "weight_format" not in chosen.stdout
     assert 2 == none.returncode
-    assert f"{models.name} holds 2 models" in none.stderr
+    assert f"{models.name} contains 2 models" in none.stderr
     assert "--weight-format int4,int8" in none.stderr
 
 
@@ -64,7 +64,7 @@ def test_a_format_that_is_not_there_is_refused(llmbench: Run, tmp_path: Path) ->
     done = llmbench("run", "-m", "models", "--weight-format", "int8,fp16")
 
     assert 2 == done.returncode
-    assert "models holds no IR with fp16 weights; there is int4 (" in done.stderr
+    assert "models contains no IR with fp16 weights; there is int4 (" in done.stderr
     assert [] == list(tmp_path.rglob("*.jsonl"))
 
 
@@ -88,7 +88,7 @@ def test_each_model_s_own_context_is_held_against_the_lengths(llmbench: Run) -> 
 
     assert 0 == fits.returncode, fits.stderr
     assert 2 == done.returncode
-    assert "the model's context holds 512" in done.stderr
+    assert "the model's context is 512" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_row_27_fewer_threads_than_asked_is_an_error(
 ) -> None:
     """The engine takes what it can get in silence; what it took is read back."""
     done = llmbench_workers("run", "-m", str(demo_ir), "--threads", "9999")
-    _assert_refused(done, 4, tmp_path, "asked 9999 threads, got")
+    _assert_refused(done, 4, tmp_path, "requested 9999 threads, got")
 
 
 @row_27
@@ -94,7 +94,7 @@ def test_row_27_cpus_outside_the_affinity_are_refused(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    _assert_refused(done, 4, tmp_path, "cores", "were asked for")
+    _assert_refused(done, 4, tmp_path, "cores", "were requested")
 
 
 @row_27
@@ -157,7 +157,7 @@ def test_row_29_memory_is_bound_as_asked_or_not_at_all(llmbench: Run, tmp_path: 
         tmp_path,
         "memory cannot be bound without numactl",
     )
-    _assert_refused(llmbench(*FAST, option, "77"), 4, tmp_path, "NUMA node 77 was asked for")
+    _assert_refused(llmbench(*FAST, option, "77"), 4, tmp_path, "NUMA node 77 was requested")
 
 
 @row_30

@@ -55,7 +55,7 @@ def test_row_11_a_damaged_network_is_named(
     (model / locate.MODEL_XML).unlink()
     if content is not None:
         (model / locate.MODEL_XML).write_bytes(content)
-    told = f"has {len(content)} bytes; the manifest says {size}" if known and content is not None else why
+    told = f"has {len(content)} bytes; the manifest has {size}" if known and content is not None else why
 
     _assert_refused(llmbench("run", "-m", str(model)), tmp_path, locate.MODEL_XML, told)
 
@@ -154,7 +154,7 @@ def test_row_14_non_finite_logits_are_invalid(llmbench: Run) -> None:
         ("--engine core -ic 2", "non-finite logits"),
         ("-ic 32", "degenerate output"),
         ("--num-beams 3 -ic 4", "non-finite scores"),
-        ("--do-sample --attention sdpa -ic 2", "weights that are no numbers"),
+        ("--do-sample --attention sdpa -ic 2", "NaN weights"),
     ],
     ids=["core", "genai", "beams", "two sampled tokens"],
 )
@@ -179,7 +179,7 @@ def test_row_14_weights_that_are_no_numbers_are_noticed(
     assert done.returncode == 5, done.stdout + done.stderr
     (m,) = reader.read_run(tmp_path / "reports" / "nan.jsonl").launches[0].measurements
     assert any(found.startswith(why) for found in m.suspicions)
-    assert m.suspicions[-1].startswith("weights that are no numbers: ")
+    assert m.suspicions[-1].startswith("NaN weights: ")
 
 
 @row_16
@@ -206,7 +206,7 @@ def test_row_20_a_synthetic_prompt_beyond_the_context_is_refused_before_loading(
     _assert_refused(
         llmbench(*run, "--input-tokens", "90", "-ic", "11"),
         tmp_path,
-        "90 input + 11 output tokens make 101; the model's context holds 100",
+        "90 input + 11 output tokens make 101; the model's context is 100",
     )
     assert llmbench(*run, "--input-tokens", "90", "-ic", "10").returncode == 0
 
@@ -227,7 +227,7 @@ def test_row_20_a_gguf_tells_its_context_in_its_metadata(llmbench: Run, tmp_path
     writer.close()
 
     done = llmbench("run", "-m", str(path), "--input-tokens", "60", "-ic", "5")
-    _assert_refused(done, tmp_path, "60 input + 5 output tokens make 65; the model's context holds 64")
+    _assert_refused(done, tmp_path, "60 input + 5 output tokens make 65; the model's context is 64")
 
 
 @row_20
@@ -241,5 +241,5 @@ def test_row_20_a_text_beyond_the_context_is_refused_by_its_tokens(
 
     assert done.returncode == 2, done.stderr
     assert "input + 8 output tokens make" in done.stderr
-    assert "the model's context holds 8192" in done.stderr
+    assert "the model's context is 8192" in done.stderr
     assert [] == list(tmp_path.glob("reports/*"))

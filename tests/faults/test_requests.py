@@ -69,7 +69,7 @@ def test_row_17_a_file_without_a_prompt_is_refused(llmbench: Run, tmp_path: Path
     done = llmbench(*FAST, "-pf", "p.jsonl")
 
     assert done.returncode == 2
-    assert "p.jsonl holds no prompt" in done.stderr
+    assert "p.jsonl contains no prompt" in done.stderr
 
 
 @row_17

@@ -113,7 +113,7 @@ def test_a_run_without_its_secret_is_not_resumed_as_if_it_were_whole(llmbench: R
     done = llmbench("run", "--resume", "reports/x.jsonl")
 
     assert done.returncode == 2
-    assert "held a secret, which was not kept" in done.stderr
+    assert "contained a secret, which was not recorded" in done.stderr
 
 
 @secrets

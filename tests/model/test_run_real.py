@@ -79,7 +79,7 @@ def test_the_gguf_runs_without_a_conversion(llmbench_workers: Run, demo_gguf: Pa
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (("--input-tokens", "8190"), 2, "context holds 8192"),
+        (("--input-tokens", "8190"), 2, "context is 8192"),
         (("--engine", "core", "--attention", "pa"), 2, "paged attention"),
     ],
 )

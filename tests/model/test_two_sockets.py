@@ -147,7 +147,7 @@ def test_two_sockets_without_the_policy_are_threads_of_one(pair: Call, demo_ir: 
     refused = pair(*_arguments(demo_ir, "--sockets", "0,1"))
 
     assert refused.returncode == 4
-    assert "sockets 0-1 were asked for, and the engine took threads of one (1)" in refused.stderr
+    assert "sockets 0-1 were requested, but the engine uses the threads of one (1)" in refused.stderr
     assert "add --tensor-parallel, or --threads 2" in refused.stderr
     assert list(tmp_path.glob("reports/*")) == []
 
@@ -155,11 +155,11 @@ def test_two_sockets_without_the_policy_are_threads_of_one(pair: Call, demo_ir: 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--sockets", "2"), "socket 2 was asked for; this machine has 2 (0-1)"),
-        (("--sockets", "0,1,2,3"), "socket 2-3 was asked for"),
-        (("--membind", "1"), "memory on node 1 was asked for; this process may use node 0"),
-        (("--interleave", "0,1"), "memory on node 1 was asked for"),
-        (("--tensor-parallel", "-d", "GPU"), "splits over CPU sockets; it was asked for with -d GPU"),
+        (("--sockets", "2"), "socket 2 was requested; this machine has 2 (0-1)"),
+        (("--sockets", "0,1,2,3"), "socket 2-3 was requested"),
+        (("--membind", "1"), "memory on node 1 was requested; this process may use node 0"),
+        (("--interleave", "0,1"), "memory on node 1 was requested"),
+        (("--tensor-parallel", "-d", "GPU"), "splits over CPU sockets; it was requested with -d GPU"),
     ],
 )
 def test_what_the_machine_does_not_have_is_exit_4(

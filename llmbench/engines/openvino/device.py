@@ -70,7 +70,7 @@ def _members(device: str) -> tuple[str, ...]:
     if name not in _VIRTUAL:
         if listed:
             raise InputError(
-                f"{device!r} is not a device: {name} is one device and has no list of others",
+                f"{device!r} is not a device: {name} is one device and takes no list",
                 hint=f"use -d {name}, or -d AUTO:{name},{listed}",
             )
         return (name + found["id"],)
@@ -82,7 +82,7 @@ def _members(device: str) -> tuple[str, ...]:
     nested = [member for member in members if member.lstrip("-").partition(".")[0] in _VIRTUAL]
     if nested or not all(members):
         raise InputError(
-            f"{device!r} is not a device: its list holds {nested[0] if nested else 'an empty name'}",
+            f"{device!r} is not a device: its list contains {nested[0] if nested else 'an empty name'}",
             hint=f"list devices such as CPU or GPU: -d {name}:CPU",
         )
     return tuple(member.partition("(")[0] for member in members if not member.startswith("-"))
@@ -190,8 +190,8 @@ def paging_fault(model: str) -> str | None:
 def _check_thread_count(requested: int, got: int) -> None:
     if got < requested:
         raise MachineError(
-            f"asked {requested} threads, got {got}",
-            hint="ask for no more than the CPUs this process may use (see nproc)",
+            f"requested {requested} threads, got {got}",
+            hint="use no more threads than the CPUs of this process (see nproc)",
         )
 
 
@@ -242,9 +242,9 @@ def check_effective(config: RunConfig, effective: EffectiveSettings) -> tuple[st
             continue
         if name == _THREADS and got.isdigit() and int(got) < int(requested):
             _check_thread_count(int(requested), int(got))
-        changes.append(f"{name}: asked {requested}, in force {got}")
+        changes.append(f"{name}: requested {requested}, effective {got}")
     for name, requested in config.scheduler.items():
         got = effective.scheduler.get(name)
         if got is not None and not _same(requested, got):
-            changes.append(f"scheduler's {name}: asked {requested}, in force {got}")
+            changes.append(f"scheduler's {name}: requested {requested}, effective {got}")
     return tuple(changes)

@@ -54,7 +54,9 @@ def _notes(config: RunConfig) -> tuple[str, ...]:
             "which text wins is known only after the last"
         )
     if config.scheduler.get("enable_prefix_caching"):
-        notes.append("prefix caching is on: a prompt that begins like an earlier one is answered faster")
+        notes.append(
+            "prefix caching is on: a prompt that begins like an earlier one has a faster first token"
+        )
     return tuple(notes)
 
 

@@ -17,12 +17,13 @@ _UNUSED = re.compile(r"Unused LoRA tensor: (?P<name>\S+)")
 
 
 def check_adapters(config: RunConfig) -> None:
-    """Refuse a file that is not there, or that holds no LoRA matrices."""
+    """Refuse a file that is not there, or that contains no LoRA matrices."""
     for file in config.lora:
         names = _tensor_names(Path(file))
         if not any("lora_A" in name or "lora_B" in name for name in names):
             raise InputError(
-                f"{file} holds no LoRA matrices", hint="give an adapter_model.safetensors as peft writes it"
+                f"{file} contains no LoRA matrices",
+                hint="give an adapter_model.safetensors as peft writes it",
             )
 
 
@@ -69,4 +70,4 @@ def note_unused(config: RunConfig, warnings: str) -> tuple[str, ...]:
             f"the LoRA adapters fit nothing in this model, which has no layer {first}",
             hint="an IR made from a GGUF has other names; convert the Hugging Face model instead",
         )
-    return (f"LoRA: {len(unused)} of {len(layers)} layers found no place in the model (first {first})",)
+    return (f"LoRA: {len(unused)} of {len(layers)} layers match none of the model (first {first})",)

@@ -17,8 +17,8 @@ _MAPS = Path("/proc/self/maps")
 _LOADED = "LOADED_FROM_CACHE"
 
 REFUSED = (
-    "the model cache held this model, and the engine compiled it again "
-    "(OpenVINO GenAI 2026.4 does so under paged attention; --attention sdpa takes it from there)"
+    "the model cache contains this model, but the engine compiled it again "
+    "(OpenVINO GenAI 2026.4 does so with paged attention; --attention sdpa loads it from the cache)"
 )
 """What a reader should know of a model that was refused."""
 

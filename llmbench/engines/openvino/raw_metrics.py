@@ -16,7 +16,7 @@ from llmbench.schema.measurement import Finish
 from llmbench.schema.units import Nanoseconds, ns_from_ms
 
 _US_PER_S = 1e6
-_UNKNOWN_STEPS = "the engine's steps do not tell which token belongs to which sequence"
+_UNKNOWN_STEPS = "the engine's steps do not show which token belongs to which sequence"
 
 
 def read_counters(raw: Any, tokens: int) -> Counters:
@@ -100,7 +100,7 @@ def _doubts(
     """What does not add up in the engine's own account of its steps."""
     doubts = []
     if len(instants) != len(sizes):
-        doubts.append(f"the engine tells {len(instants)} instants for {len(sizes)} steps")
+        doubts.append(f"the engine reports {len(instants)} instants for {len(sizes)} steps")
     total = sum(map(len, made))
     if not is_search and sum(sizes) != total:
         doubts.append(f"the engine's steps add up to {sum(sizes)} tokens, {total} came out")

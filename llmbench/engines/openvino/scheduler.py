@@ -114,7 +114,7 @@ def _set(settings: Any, key: str, value: PropertyValue) -> None:
     try:
         setattr(target, name, value)
     except (TypeError, OverflowError) as error:
-        raise _unfit(key, value, f"{_KINDS[kind]} it can hold") from error
+        raise _unfit(key, value, f"{_KINDS[kind]} in its range") from error
 
 
 _KINDS: dict[type, str] = {bool: "true or false", int: "an integer", float: "a number"}

@@ -146,5 +146,5 @@ def _measure(worker: WorkerLink, task: Task, request: plan.PlannedRequest) -> Me
 
 def _expect(kind: type[_Kind], response: Response) -> _Kind:
     if not isinstance(response, kind):
-        raise LaunchError(f"the worker answered out of turn: {type(response).__name__}")
+        raise LaunchError(f"unexpected response of the worker: {type(response).__name__}")
     return response

@@ -158,7 +158,7 @@ class Worker:
         """End a worker that hangs; the log gets its stacks first."""
         beat = self.heartbeat.last()
         missing = (
-            "no answer"
+            "no response"
             if beat is None
             else f"no token after token {beat[0]}"
             if beat[0]

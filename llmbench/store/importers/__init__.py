@@ -23,7 +23,7 @@ def read_report(path: Path) -> Run:
         return tidy.read_tidy_csv(path, columns, lines)
     if {"metric", "median"} <= set(columns):
         raise InputError(
-            f"{path} is a summary and holds no requests", hint="give the run file, or a CSV without --summary"
+            f"{path} is a summary without requests", hint="give the run file, or a CSV without --summary"
         )
     raise InputError(
         f"{path} is no report: its first line has none of the columns known",

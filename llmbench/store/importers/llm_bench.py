@@ -90,7 +90,7 @@ def _requests(lines: Iterable[CsvLine]) -> Iterator[CsvLine]:
             continue
         if line.text("chat_idx"):
             line.refuse(
-                "chat_idx", "a chat's turns cannot be told apart by their length; only prompts are read"
+                "chat_idx", "a chat's turns cannot be distinguished by their length; only prompts are read"
             )
         yield line
 
@@ -136,7 +136,7 @@ def _run(path: Path, kind: str, lines: Iterable[CsvLine]) -> Run:
     kept = list(lines)
     measured = [line for line in kept if line.count("iteration") > 0]
     if not measured:
-        raise InputError(f"{path} holds no request beyond the warm-up")
+        raise InputError(f"{path} contains no request beyond the warm-up")
     first = kept[0]
     other = next((line for line in kept if line.cells.get("model") != first.cells.get("model")), None)
     if other is not None:

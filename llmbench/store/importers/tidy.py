@@ -52,12 +52,12 @@ def read_tidy_csv(path: Path, columns: list[str], lines: Iterable[CsvLine]) -> R
     )
     kept = list(lines)
     if not kept:
-        raise InputError(f"{path} holds no request")
+        raise InputError(f"{path} contains no request")
     first = kept[0]
     other = next((line for line in kept if line.cells["run"] != first.cells["run"]), None)
     if other:
         raise InputError(
-            f"{other.where}: a second run; one file holds one", hint="split it by the column run"
+            f"{other.where}: a second run; a file may contain one", hint="split it by the column run"
         )
     cells = _by(kept, "cell")
     if list(cells) != list(range(len(cells))):

@@ -180,7 +180,7 @@ def test_the_way_of_generating_is_told_in_words(arguments: tuple[str, ...], way:
         (("--do-sample", "--top-k", "0"), "top-k: 0"),
         (("--num-beams", "0"), "beams: 0"),
         (("-ic", "8,0"), "output tokens: 0"),
-        (("--draft-model", "d", "--max-ngram-size", "3"), "choose one|both asked for"),
+        (("--draft-model", "d", "--max-ngram-size", "3"), "choose one|exclude each other"),
         (("--num-assistant-tokens", "3"), "belong to speculative decoding"),
         (("--draft-device", "CPU"), "belong to speculative decoding"),
         (

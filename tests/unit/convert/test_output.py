@@ -60,7 +60,7 @@ def test_the_same_conversion_stands(tmp_path: Path) -> None:
     ("source", "recipe", "told"),
     [
         (SOURCE, dataclasses.replace(RECIPE, group_size=64), "group size 64"),
-        (SOURCE, dataclasses.replace(RECIPE, is_symmetric=True), "asked for: .* symmetric"),
+        (SOURCE, dataclasses.replace(RECIPE, is_symmetric=True), "requested: .* symmetric"),
         (dataclasses.replace(SOURCE, revision="f" * 40), RECIPE, "ffffffffffff"),
     ],
 )

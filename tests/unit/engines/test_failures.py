@@ -139,7 +139,7 @@ def test_only_what_may_be_a_crash_is_worth_a_retry() -> None:
 
 def test_a_deliberate_error_passes_unchanged() -> None:
     """What was refused already keeps its words."""
-    refused = MachineError("asked 9 threads, got 2")
+    refused = MachineError("requested 9 threads, got 2")
 
     with pytest.raises(MachineError) as caught, engine_failures("loading"):
         raise refused

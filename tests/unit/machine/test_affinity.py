@@ -114,16 +114,16 @@ def test_cpus_without_a_node_are_warned_of(see: See) -> None:
     seen, memory = see("two_sockets")
     homeless = replace(seen, cpus=tuple(replace(cpu, node=None) for cpu in seen.cpus))
 
-    assert "does not say which node" in bind(AffinityRequest(sockets=(1,)), homeless, memory).warnings[0]
+    assert "does not report which node" in bind(AffinityRequest(sockets=(1,)), homeless, memory).warnings[0]
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (AffinityRequest(sockets=(0, 1)), "socket 1 was asked for; this machine has 1 (0)"),
-        (AffinityRequest(nodes=(3,)), "NUMA node with CPUs 3 was asked for; this machine has 1 (0)"),
-        (AffinityRequest(cpus=(7, 8)), "cores 7-8 were asked for; this machine does not have online 8"),
-        (AffinityRequest(membind=(1,)), "NUMA node 1 was asked for; this machine has 1 (0)"),
+        (AffinityRequest(sockets=(0, 1)), "socket 1 was requested; this machine has 1 (0)"),
+        (AffinityRequest(nodes=(3,)), "NUMA node with CPUs 3 was requested; this machine has 1 (0)"),
+        (AffinityRequest(cpus=(7, 8)), "cores 7-8 were requested; this machine does not have online 8"),
+        (AffinityRequest(membind=(1,)), "NUMA node 1 was requested; this machine has 1 (0)"),
     ],
 )
 def test_more_than_there_is_is_refused(see: See, asked: AffinityRequest, message: str) -> None:
@@ -161,9 +161,9 @@ def test_a_cpu_beyond_the_cpuset_is_refused(see: See) -> None:
         (
             AffinityRequest(membind=(1,)),
             {"mems": "0"},
-            "memory on node 1 was asked for; this process may use node 0",
+            "memory on node 1 was requested; this process may use node 0",
         ),
-        (AffinityRequest(interleave=(0, 1)), {"mems": "0"}, "memory on node 1 was asked for"),
+        (AffinityRequest(interleave=(0, 1)), {"mems": "0"}, "memory on node 1 was requested"),
         (AffinityRequest(membind=(0,)), {"numactl": None}, "cannot be bound without numactl"),
     ],
 )
@@ -180,7 +180,7 @@ def test_memory_on_a_node_without_any_is_refused(see: See) -> None:
     seen, memory = see("two_sockets")
     nodes = (memory.nodes[0], replace(memory.nodes[1], memory_bytes=0))
 
-    with pytest.raises(MachineError, match="node 1 was asked for; it has none"):
+    with pytest.raises(MachineError, match="node 1 was requested; it has none"):
         bind(AffinityRequest(membind=(1,)), seen, replace(memory, nodes=nodes))
 
 

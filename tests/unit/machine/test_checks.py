@@ -149,7 +149,7 @@ def test_load_is_judged_by_the_limit_that_judges_requests(
 
     assert {"smt", *checks} == set(found)
     if load and load.busiest:
-        assert "others use 20% of the CPUs (busiest: make, cc1)" == found["load"].found
+        assert "other processes use 20% of the CPUs (busiest: make, cc1)" == found["load"].found
 
 
 def test_what_spoils_stands_first(look: Look) -> None:

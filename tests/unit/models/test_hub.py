@@ -143,7 +143,7 @@ def test_an_unknown_revision_is_a_mistake_of_the_command(hub: Hub, convert: Call
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        (("config.json", "pytorch_model.bin"), "holds no safetensors"),
+        (("config.json", "pytorch_model.bin"), "contains no safetensors"),
         (("tiny.Q4_0.gguf", "README.md"), r"holds GGUF files: tiny.Q4_0.gguf"),
     ],
 )

@@ -97,7 +97,7 @@ def test_several_are_listed_with_what_to_type(tmp_path: Path) -> None:
     for precision in ("INT8", "FP16"):
         make_ir(tmp_path / "pytorch" / "dldt" / precision)
 
-    with pytest.raises(InputError, match="holds 2 models") as caught:
+    with pytest.raises(InputError, match="contains 2 models") as caught:
         locate.locate(tmp_path)
 
     assert all(name in caught.value.message for name in ("INT8", "FP16"))
@@ -123,7 +123,7 @@ def test_a_weight_format_that_is_not_there_names_those_that_are(tmp_path: Path) 
     folder = make_ir(tmp_path / "pytorch" / "dldt" / "INT8")
     unknown = make_ir(tmp_path / "tiny-ov")
 
-    with pytest.raises(InputError, match="holds no IR with int4 weights") as caught:
+    with pytest.raises(InputError, match="contains no IR with int4 weights") as caught:
         locate.locate(tmp_path, weight_format="int4")
     assert f"there is int8 ({folder}), an unknown one ({unknown})" in caught.value.message
     assert "--weight-format int4" in str(caught.value.hint)
@@ -135,7 +135,7 @@ def test_a_weight_format_of_two_models_is_no_choice(tmp_path: Path) -> None:
     """Both are listed, and the remedy does not name the format again."""
     folders = [make_ir(tmp_path / name / "pytorch" / "dldt" / "INT8") for name in ("a", "b")]
 
-    with pytest.raises(InputError, match="holds 2 models") as caught:
+    with pytest.raises(InputError, match="contains 2 models") as caught:
         locate.locate(tmp_path, weight_format="int8")
 
     assert f"choose one: -m {folders[0]}" == caught.value.hint
@@ -162,7 +162,7 @@ def test_a_folder_without_an_ir_says_what_to_do(files: tuple[str, ...], hint: st
     for name in files:
         (tmp_path / name).write_text("{}")
 
-    with pytest.raises(InputError, match="holds no model") as caught:
+    with pytest.raises(InputError, match="contains no model") as caught:
         locate.locate(tmp_path)
 
     assert hint in str(caught.value.hint)
@@ -194,7 +194,7 @@ def test_a_partial_folder_is_refused(tmp_path: Path, *, below: bool, is_full: bo
     else:
         folder.mkdir(parents=True)
 
-    with pytest.raises(InputError, match="cut short") as caught:
+    with pytest.raises(InputError, match="interrupted conversion") as caught:
         locate.locate(tmp_path if below else folder)
 
     assert "run the same llmbench convert again" in str(caught.value.hint)
@@ -274,7 +274,7 @@ def test_sizes_are_compared_with_the_manifest(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         locate.check_model_files(locate.locate(folder))
 
-    assert "openvino_model.bin has 41 bytes; the manifest says 40" in caught.value.message
+    assert "openvino_model.bin has 41 bytes; the manifest has 40" in caught.value.message
     assert "config.json is missing" in caught.value.message
 
 

@@ -57,7 +57,7 @@ def test_one_nan_among_many_is_found(tmp_path: Path, kind: str, one: bytes, nan:
 
     assert nan_check.fault(_ir(tmp_path / "whole", ("i64", b"\xff" * 8), (kind, many))) is None
     found = nan_check.fault(_ir(tmp_path / "broken", ("i64", b"\xff" * 8), (kind, many), (kind, many + nan)))
-    assert "weights that are no numbers: 1 of 2 tensors hold NaN (first c2)" == found
+    assert "NaN weights: 1 of 2 tensors have some (first c2)" == found
 
 
 def test_what_is_no_number_by_intention_is_no_fault(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def _gguf(path: Path, kind: str, *, bad: int | None) -> Path:
 )
 def test_a_scale_of_a_gguf_that_is_no_number_is_found(tmp_path: Path, kind: str, bad: int) -> None:
     """In the second block of each type: in its first scale, or in its second where it has two."""
-    sentence = "weights that are no numbers: 1 of 1 tensors hold NaN (first blk.0.attn_q.weight)"
+    sentence = "NaN weights: 1 of 1 tensors have some (first blk.0.attn_q.weight)"
 
     assert nan_check.fault(_gguf(tmp_path / "whole.gguf", kind, bad=None)) is None
     assert sentence == nan_check.fault(_gguf(tmp_path / "broken.gguf", kind, bad=bad))

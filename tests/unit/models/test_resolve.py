@@ -110,7 +110,7 @@ def test_weights_that_are_no_numbers_are_a_fault(model: Path, tmp_path: Path) ->
     """Of the model, whether its files are held against a manifest or not; and of its draft."""
     bad = make_ir(tmp_path / "bad")
     (bad / "openvino_model.bin").write_bytes(bytes(8) + NAN + bytes(28))
-    fault = "weights that are no numbers: 1 of 2 tensors hold NaN (first a)"
+    fault = "NaN weights: 1 of 2 tensors have some (first a)"
 
     assert () == find_subject(str(model), engine="genai").faults
     assert (fault,) == find_subject(str(bad), engine="core", is_verified=False).faults

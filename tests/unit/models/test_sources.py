@@ -93,7 +93,7 @@ def test_a_folder_without_weights_says_so(folder: Path) -> None:
     """Nothing to convert is not a crash later."""
     (folder / "model.safetensors").unlink()
 
-    with pytest.raises(InputError, match="holds no weights"):
+    with pytest.raises(InputError, match="contains no weights"):
         _find(folder)
 
 
@@ -134,7 +134,7 @@ def test_a_folder_without_a_tokenizer_says_so(folder: Path) -> None:
     """Transformers would make up an empty one without a word."""
     (folder / "tokenizer.json").unlink()
 
-    with pytest.raises(InputError, match="holds no tokenizer"):
+    with pytest.raises(InputError, match="contains no tokenizer"):
         _find(folder)
 
 
@@ -231,5 +231,5 @@ def test_an_ir_without_weights_has_no_precision(tmp_path: Path) -> None:
     """An empty network is told, not filed away."""
     (tmp_path / "openvino_model.xml").write_text("<net></net>")
 
-    with pytest.raises(InputError, match="holds no weights"):
+    with pytest.raises(InputError, match="contains no weights"):
         sources.precision_of_ir(tmp_path / "openvino_model.xml")

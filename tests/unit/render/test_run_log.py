@@ -79,7 +79,7 @@ def test_what_is_in_force_is_said_only_where_the_engine_said_it() -> None:
             },
             scheduler={"enable_prefix_caching": "false", "max_num_batched_tokens": "no limit"},
             attention="paged attention",
-            notes=("INFERENCE_NUM_THREADS: asked 3, in force 2",),
+            notes=("INFERENCE_NUM_THREADS: requested 3, effective 2",),
         ),
         _CONFIG,
     )
@@ -87,7 +87,7 @@ def test_what_is_in_force_is_said_only_where_the_engine_said_it() -> None:
     assert said[0] == "effective: nstream=1, nireq=1, threads=2, inference precision=bf16, KV cache=u8"
     assert "attention=paged attention, distribution policy=none, prefix caching=off" in said[1]
     assert "max batched tokens=no limit" in said[1]
-    assert "NOTE: INFERENCE_NUM_THREADS: asked 3, in force 2" in said
+    assert "NOTE: INFERENCE_NUM_THREADS: requested 3, effective 2" in said
     assert said[-1] == "exactly 4 output tokens; prompts permuted each iteration"
     assert len(effective_lines(EffectiveSettings(), _CONFIG)) == 1
 

@@ -51,7 +51,7 @@ def test_another_model_s_run_tells_nothing(story_of: BuildRun, tmp_path: Path) -
     found = forecast(cells, plan.plan_launches(cells), [subject] * len(cells), tmp_path)
 
     assert found is not None
-    assert "a guess from 10 MiB" in found.basis
+    assert "an estimate from 10 MiB" in found.basis
     # a token takes 1 ms: 1.5 + 4 to start and load, and twice 0.05 + 1 + 100/10 + 10 of them
     assert pytest.approx(1.504 + 2 * (0.05 + 0.021)) == found.seconds
 
@@ -101,7 +101,7 @@ def test_each_model_of_a_sweep_is_judged_by_itself(story_of: BuildRun, tmp_path:
     assert pytest.approx(sum(each.seconds for each in alone if each)) == found.seconds
     assert alone[0] is not None
     assert pytest.approx(1.5 + 3.0 + 2 * (0.05 + 0.1 + 10 * 0.035 / 3), rel=0.02) == alone[0].seconds
-    assert "earlier.jsonl; a guess from 10 MiB" in found.basis
+    assert "earlier.jsonl; an estimate from 10 MiB" in found.basis
 
 
 def test_a_script_takes_no_time_worth_telling(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_configurations_are_checked_as_by_a_worker() -> None:
 
     with pytest.raises(InputError, match="'fist=1ms' is not understood"):
         InlineLauncher().check([_task("fist=1ms").config])
-    with pytest.raises(InputError, match=r"50 input \+ 4 output tokens make 54; .* holds 53"):
+    with pytest.raises(InputError, match=r"50 input \+ 4 output tokens make 54; .* is 53"):
         _events(InlineLauncher(), dataclasses.replace(_task("first=1ms"), context_tokens=53))
 
 

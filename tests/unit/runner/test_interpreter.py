@@ -114,5 +114,5 @@ def test_what_is_no_python_is_refused(tmp_path: Path) -> None:
         check_interpreter(str(tmp_path / "none"), engine="scripted")
     with pytest.raises(InputError, match="cannot be started: Permission denied"):
         check_interpreter(str(text), engine="scripted")
-    with pytest.raises(InputError, match="did not answer"):
+    with pytest.raises(InputError, match="did not respond"):
         check_interpreter(executable(tmp_path / "other", "echo hello"), engine="scripted")

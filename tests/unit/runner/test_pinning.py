@@ -20,7 +20,7 @@ def _config(**fields: object) -> RunConfig:
 @pytest.mark.parametrize("device", ["GPU", "GPU.1", "AUTO:GPU,CPU", "NPU"])
 def test_the_policy_needs_sockets(device: str) -> None:
     """Only the CPU has any; elsewhere it is one line and exit 4, before anything is loaded."""
-    with pytest.raises(MachineError, match=f"splits over CPU sockets; it was asked for with -d {device}"):
+    with pytest.raises(MachineError, match=f"splits over CPU sockets; it was requested with -d {device}"):
         pinning.find_placement(_config(device=device, properties=POLICY))
 
 
@@ -34,17 +34,17 @@ def test_here_every_cpu_is_the_place_unless_asked() -> None:
 
 def test_a_socket_too_many_is_refused() -> None:
     """More sockets than there are: exit 4, with what there is."""
-    with pytest.raises(MachineError, match="socket 64 was asked for; this machine has"):
+    with pytest.raises(MachineError, match="socket 64 was requested; this machine has"):
         pinning.find_placement(_config(sockets=(64,)))
 
 
 @pytest.mark.parametrize(
     ("asked", "got", "said"),
     [
-        (Binding(cpus=(0, 1)), Pinning(cpus=(0,)), "asked for CPUs 0-1, got 0"),
-        (Binding(cpus=(0, 1)), Pinning(cpus=(0, 1, 2)), "asked for CPUs 0-1, got 0-2"),
-        (Binding(memory="bind:1"), Pinning(memory="default"), "asked for memory bind:1, got default"),
-        (Binding(memory="bind:1"), Pinning(memory="bind:1-2"), "asked for memory bind:1, got bind:1-2"),
+        (Binding(cpus=(0, 1)), Pinning(cpus=(0,)), "requested CPUs 0-1, got 0"),
+        (Binding(cpus=(0, 1)), Pinning(cpus=(0, 1, 2)), "requested CPUs 0-1, got 0-2"),
+        (Binding(memory="bind:1"), Pinning(memory="default"), "requested memory bind:1, got default"),
+        (Binding(memory="bind:1"), Pinning(memory="bind:1-2"), "requested memory bind:1, got bind:1-2"),
     ],
 )
 def test_asked_and_got_are_compared(asked: Binding, got: Pinning, said: str) -> None:
@@ -66,7 +66,7 @@ def test_threads_of_one_socket_where_two_were_asked_for_are_refused() -> None:
     asked = _config(sockets=(0, 1))
 
     with pytest.raises(
-        MachineError, match=r"sockets 0-1 were asked for, and the engine took threads of one \(4\)"
+        MachineError, match=r"sockets 0-1 were requested, but the engine uses the threads of one \(4\)"
     ) as got:
         pinning.check_threads(asked, TWO, 4)
     assert "--threads 8" in (got.value.hint or "")

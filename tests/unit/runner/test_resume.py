@@ -84,7 +84,7 @@ def test_models_that_were_moved_are_found_by_their_formats(models: Path, tmp_pat
     left = find_resumption(Contents(run=run), model=str(tmp_path / "moved"))
 
     assert [str(tmp_path / "moved" / name.upper()) for name in FORMATS] == [cell.model for cell in left.cells]
-    with pytest.raises(InputError, match="holds no IR with int4 weights"):
+    with pytest.raises(InputError, match="contains no IR with int4 weights"):
         find_resumption(Contents(run=run), model=str(tmp_path / "moved" / "INT8"))
 
 

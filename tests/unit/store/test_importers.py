@@ -194,10 +194,10 @@ def test_a_value_that_cannot_be_names_its_row(
         ([HEADER, "1,2"], "report.csv:2: 2 cells under 34 columns"),
         ([HEADER, "x" * 200_000], "report.csv:2: field larger than field limit"),
         (["x" * 200_000], "report.csv:1: field larger than field limit"),
-        ([HEADER], "holds no request beyond the warm-up"),
-        ([HEADER, request_row(iteration=0)], "holds no request beyond the warm-up"),
+        ([HEADER], "contains no request beyond the warm-up"),
+        ([HEADER, request_row(iteration=0)], "contains no request beyond the warm-up"),
         (["a,b", "1,2"], "is no report"),
-        (["metric,median", "tpot,1"], "is a summary and holds no requests"),
+        (["metric,median", "tpot,1"], "is a summary without requests"),
         (["   "], "is empty"),
         (["{"], "is damaged JSON"),
         (['{"a": NaN}'], "NaN is not JSON"),
@@ -563,7 +563,7 @@ def test_a_tidy_row_that_cannot_be_is_named(
 
 def test_a_tidy_file_without_requests_is_refused(run_of: BuildRun, imported: Callable[..., Run]) -> None:
     """A header alone is no run."""
-    with pytest.raises(InputError, match="holds no request"):
+    with pytest.raises(InputError, match="contains no request"):
         imported(csv_render.tidy_csv(evaluate(run_of([]))).rstrip("\n"))
 
 

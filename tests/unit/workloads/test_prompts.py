@@ -94,7 +94,7 @@ def test_a_file_of_nothing_but_bad_lines_is_cut_short(folder: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
 def test_a_file_without_a_prompt_is_refused(content: bytes, folder: Path) -> None:
     """Nothing to run is an error, not an empty run."""
-    assert "prompts.jsonl holds no prompt" == refusal(content, folder)
+    assert "prompts.jsonl contains no prompt" == refusal(content, folder)
 
 
 def test_a_file_beyond_the_cap_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

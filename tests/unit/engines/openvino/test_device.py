@@ -63,7 +63,7 @@ PROPERTIES: tuple[tuple[str, dict[str, PropertyValue], int, str], ...] = (
     ("CPU", {"CACHE_MODE": "NOPE"}, 2, "CPU does not take CACHE_MODE=NOPE"),
     ("CPU", {"FULL_DEVICE_NAME": "mine"}, 2, "FULL_DEVICE_NAME does not take 'mine'"),
     ("CPU", {"DEVICE_ID": "1"}, 2, "DEVICE_ID does not take '1'"),
-    ("CPU", {"INFERENCE_NUM_THREADS": 9999}, 4, "asked 9999 threads, got"),
+    ("CPU", {"INFERENCE_NUM_THREADS": 9999}, 4, "requested 9999 threads, got"),
 )
 
 

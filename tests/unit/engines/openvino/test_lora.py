@@ -52,7 +52,7 @@ def test_what_is_no_adapter_is_refused_before_loading(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not an adapter at all")
     with pytest.raises(InputError, match="is not a safetensors file"):
         check_adapters(_config(tmp_path / "text"))
-    with pytest.raises(InputError, match="holds no LoRA matrices"):
+    with pytest.raises(InputError, match="contains no LoRA matrices"):
         check_adapters(_config(_adapter(tmp_path, "weight")))
 
 
@@ -61,7 +61,7 @@ def test_layers_without_a_place_are_told(tmp_path: Path) -> None:
     config = _config(_lora(tmp_path))
 
     assert () == note_unused(config, "")
-    assert (f"LoRA: 1 of 2 layers found no place in the model (first {LAYERS[1]})",) == note_unused(
+    assert (f"LoRA: 1 of 2 layers match none of the model (first {LAYERS[1]})",) == note_unused(
         config, _warning(LAYERS[1]) * 2
     )
 

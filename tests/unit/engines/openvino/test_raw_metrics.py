@@ -105,7 +105,7 @@ def test_a_batch_whose_steps_do_not_fit_is_a_doubt() -> None:
     result = _result([1.0, 2.0, 3.0, 4.0], [2, 1, 1, 2], [[1, 2, 3], [4, 5, 6]])
     _, doubts = read_sequences(_request(2), result, is_search=False)
 
-    assert ("the engine's steps do not tell which token belongs to which sequence",) == doubts
+    assert ("the engine's steps do not show which token belongs to which sequence",) == doubts
 
 
 def test_counters_are_seconds() -> None:

@@ -51,7 +51,7 @@ def test_a_part_named_is_a_part_switched_on() -> None:
         ("enable_prefix_caching", 1, "takes true or false"),
         ("max_num_seqs", True, "takes an integer"),
         ("max_num_seqs", "8", "takes an integer"),
-        ("max_num_seqs", -1, "takes an integer it can hold"),
+        ("max_num_seqs", -1, "takes an integer in its range"),
         ("cache_eviction_config.start_size", 1.5, "takes an integer"),
         ("cache_eviction_config.max_cache_size", 32, "must be larger than"),
         ("cache_eviction_config.aggregation_mode", "MEAN", "takes one of SUM, NORM_SUM"),
