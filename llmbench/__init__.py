@@ -1,8 +1,9 @@
-"""How long a language model makes a person wait, on this machine: LLM latency on OpenVINO.
+"""LLM latency on OpenVINO: how long a model takes for its first token, its second, and each later one.
 
 >>> import llmbench
->>> run = llmbench.measure(config)
->>> run.to_pandas()["first_token_ms"].describe()
+>>> run = llmbench.measure("models/pytorch/dldt/INT8", input_tokens=[32, 512], launches=5)
+>>> print(run)
+>>> run.summary()[["input_tokens", "first_token_ms", "next_token_ms"]]
 >>> llmbench.compare(llmbench.load("reports/base.jsonl"), run).verdict
 """
 
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Run": "llmbench.api",
-    "measure": "llmbench.api",
-    "load": "llmbench.api",
     "compare": "llmbench.api",
+    "load": "llmbench.api",
+    "measure": "llmbench.api",
     "Prompt": "llmbench.schema.config",
     "RunConfig": "llmbench.schema.config",
 }
@@ -28,7 +29,12 @@ __all__ = ["Prompt", "Run", "RunConfig", "__version__", "compare", "load", "meas
 
 
 def __getattr__(name: str) -> Any:
-    """The interface's names, imported when first used: ``llmbench --help`` needs none of them."""
+    """Import a name of the interface when it is first used: ``llmbench --help`` needs none of them."""
     if name not in _HOMES:
         raise AttributeError(f"module 'llmbench' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the names of the interface, so that Tab and ``help`` show them."""
+    return sorted({*__all__, *globals()} - {"Any", "TYPE_CHECKING", "import_module"})

@@ -9,11 +9,11 @@ import click
 
 from llmbench.cli.messages import say
 from llmbench.cli.options.help import GroupedOption, HelpGroup, values_of
-from llmbench.cli.options.properties import config_names
 from llmbench.cli.options.table import OPTIONS, parameters
 from llmbench.cli.options.types import IntegerList, RangeList
 from llmbench.cli.outputs import check_output, write_output
 from llmbench.errors import ExitCode, InputError
+from llmbench.runner.properties import config_names
 from llmbench.workloads.prompts import prompt_sets
 
 _FILLED: dict[str, Any] = {

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from llmbench.analysis import report
 from llmbench.analysis.evaluation import evaluate
-from llmbench.cli.options import properties, recipe
+from llmbench.cli.options import recipe
 from llmbench.errors import LlmbenchError
 from llmbench.machine import cgroup, environment, topology
 from llmbench.models.manifest import MANIFEST_NAME, read_manifest
+from llmbench.runner import properties
 from llmbench.schema.run import Run
 from llmbench.store import importers, reader
 from llmbench.workloads import prompts

@@ -17,12 +17,12 @@ from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.rule import COMPARED, Verdict
 from llmbench.analysis.evaluation import evaluate
 from llmbench.analysis.report import summarize_run
-from llmbench.cli.options import properties
 from llmbench.engines.base import Counters, Generation
 from llmbench.engines.clock_check import suspicions
 from llmbench.engines.openvino.scheduler import prefills_in_chunks
 from llmbench.engines.scripted import ScriptedSession, read_script
 from llmbench.render.json import llm_bench_json
+from llmbench.runner import properties
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement, Sequence
 from llmbench.schema.run import Launch, Run

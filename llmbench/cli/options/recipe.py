@@ -6,7 +6,8 @@ import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from llmbench.cli.options.properties import (
+from llmbench.errors import InputError
+from llmbench.runner.properties import (
     Pairs,
     RunValue,
     find_file,
@@ -18,7 +19,6 @@ from llmbench.cli.options.properties import (
     scalar_of,
     suggest,
 )
-from llmbench.errors import InputError
 from llmbench.schema.settings import SETTINGS, ValueKind
 
 _PROPERTIES = tuple(row.name for row in SETTINGS if row.kind is ValueKind.PROPERTIES)

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from llmbench.analysis.placement_proof import Effect
-from llmbench.cli.options.configurations import configurations
 from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import InputError, MachineError
 from llmbench.machine.limits import read_resource_limits
 from llmbench.models.resolve import Subject, check_lengths, complete, find_subject
 from llmbench.runner import interpreter, limits, pinning
+from llmbench.runner.configurations import configurations
 from llmbench.schema.config import RunConfig
 
 _WIDTH = 100

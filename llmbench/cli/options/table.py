@@ -13,9 +13,9 @@ import click
 
 from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.help import GroupedOption, dashed
-from llmbench.cli.options.properties import config_names
 from llmbench.cli.options.recipe import read_recipe
 from llmbench.cli.options.types import LOGS, Duration, IntegerList, RangeList, WordList
+from llmbench.runner.properties import config_names
 from llmbench.schema.config import PLACES, RunConfig
 from llmbench.schema.settings import SETTINGS, Group, Setting, ValueKind
 from llmbench.workloads.prompts import prompt_sets

@@ -4,10 +4,10 @@ from pathlib import Path
 import click
 import pytest
 
-from llmbench.cli.options.configurations import configurations
 from llmbench.cli.options.table import MEASUREMENT, parameters, parse_options, recipe_options
 from llmbench.cli.options.types import Command
 from llmbench.errors import InputError
+from llmbench.runner.configurations import configurations
 from llmbench.schema.config import RunConfig
 
 

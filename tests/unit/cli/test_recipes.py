@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from llmbench.cli import run
-from llmbench.cli.options import properties, recipe
-from llmbench.cli.options.configurations import configurations
-from llmbench.cli.options.properties import PropertySets
+from llmbench.cli.options import recipe
 from llmbench.cli.options.table import parse_options, recipe_options
 from llmbench.convert.library import is_hub_name
 from llmbench.errors import ExitCode, InputError
+from llmbench.runner import properties
+from llmbench.runner.configurations import configurations
+from llmbench.runner.properties import PropertySets
 
 ROOT = Path(__file__).resolve().parents[3]
 KNOWN = {

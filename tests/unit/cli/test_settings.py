@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmbench.cli import run
-from llmbench.cli.options.configurations import configurations
 from llmbench.cli.options.table import MEASUREMENT, parameters
 from llmbench.cli.options.types import Command
 from llmbench.render.sentences.commands import run_command
+from llmbench.runner.configurations import configurations
 from llmbench.schema.config import RunConfig
 from llmbench.schema.engines import ENGINES
 from llmbench.schema.settings import SETTINGS, Setting, ValueKind

@@ -2,11 +2,13 @@
 
 import dataclasses
 import itertools
+import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llmbench.cli.options.properties import PropertySets, read_properties
 from llmbench.errors import InputError
+from llmbench.runner.properties import PropertySets, read_properties, suggest
 from llmbench.schema.config import Prompt, PropertyValue, RunConfig
 from llmbench.schema.engines import ENGINES
 from llmbench.schema.settings import (
@@ -133,3 +135,74 @@ def _swept(sets: Iterable[PropertySets]) -> list[dict[str, PropertyValue]]:
             *(value if isinstance(value, tuple) else (value,) for value in properties.values())
         )
     ]
+
+
+def option_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every option that says what to measure: those given, as Python has values, the others at their defaults.
+
+    Names are those of the command line with underscores (``input_tokens``), or fields of `RunConfig`. A number stands
+    for a list of one, a mapping for the properties of ``-lc``.
+
+    Raises:
+        InputError: an option that there is not, or a value of another type.
+    """
+    known = {setting.name: setting for setting in SETTINGS if not setting.engines and setting.name != "model"}
+    names = {setting.field: name for name, setting in known.items() if setting.field}
+    values = {"model": None} | {name: _default(setting) for name, setting in known.items()}
+    for written, value in given.items():
+        name = names.get(written, written)
+        if name not in known:
+            near = suggest(name, known)
+            hint = f"did you mean {near}?" if near else f"the options are {', '.join(known)}"
+            raise InputError(f"there is no option {written!r}", hint=hint)
+        values[name] = _from_python(written, known[name], value)
+    return values
+
+
+_LISTS: dict[ValueKind, Any] = {
+    ValueKind.INTEGERS: int,
+    ValueKind.RANGES: int,
+    ValueKind.WORDS: str,
+    ValueKind.TEXTS: (str, os.PathLike),
+    ValueKind.NUMBERS: (int, float),
+    ValueKind.PROPERTIES: (str, os.PathLike, Mapping),
+}
+_SINGLE: dict[ValueKind, Any] = {
+    ValueKind.FLAG: bool,
+    ValueKind.NEGATED_FLAG: bool,
+    ValueKind.INTEGER: int,
+    ValueKind.NUMBER: (int, float),
+}
+
+
+def _default(setting: Setting) -> Any:
+    default = next(
+        (each.default for each in dataclasses.fields(RunConfig) if each.name == setting.field), None
+    )
+    if setting.kind in {ValueKind.FLAG, ValueKind.NEGATED_FLAG}:
+        return False
+    if setting.kind is ValueKind.INTEGERS and default is not None:
+        return (default,)
+    return () if setting.kind in _LISTS else default
+
+
+def _from_python(name: str, setting: Setting, value: Any) -> Any:
+    """A value of Python as the option has it."""
+    wrong = InputError(
+        f"{name}={value!r} is not a value of this option", hint=f"as {setting.flags[0]}: {setting.help}"
+    )
+    kinds = _LISTS.get(setting.kind)
+    if kinds is None:
+        return _plain(value, _SINGLE.get(setting.kind, (str, os.PathLike)), wrong)
+    if isinstance(value, kinds) or not isinstance(value, Iterable):
+        return (_plain(value, kinds, wrong),)
+    return tuple(_plain(each, kinds, wrong) for each in value)
+
+
+def _plain(value: Any, kinds: Any, wrong: InputError) -> Any:
+    """A value as a command line has it, if it is of these types; true and false are no numbers."""
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+        raise wrong
+    if isinstance(value, Mapping):
+        return json.dumps(dict(value))
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
