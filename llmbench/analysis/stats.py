@@ -108,6 +108,15 @@ def summarize_launches(medians: Sequence[float], *, confidence: float = CONFIDEN
     )
 
 
+def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """Student's t interval of a mean; ``None`` below three values, whose interval says nothing."""
+    if len(values) < 3:
+        return None
+    center = statistics.fmean(values)
+    margin = _t_quantile(len(values) - 1, confidence) * math.sqrt(_variance(values) / len(values))
+    return center - margin, center + margin
+
+
 def percentile(values: Sequence[float], percent: int) -> float | None:
     """The smallest value that *percent* of the values do not exceed; ``None`` where too few carry it."""
     if len(values) < PERCENTILE_NEEDS[percent]:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from llmbench.analysis import stats
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.schema.config import Prompt
 from llmbench.schema.run import Run
@@ -61,6 +62,11 @@ class Slope:
     def median(self) -> float:
         """The slope of the launch in the middle."""
         return statistics.median(self.by_launch.values())
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's t interval over launches; ``None`` below three of them."""
+        return stats.mean_interval(tuple(self.by_launch.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

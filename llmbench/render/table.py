@@ -90,6 +90,18 @@ class Table:
         """Return the table without some columns, by name."""
         return self.where(lambda column: column.key not in names)
 
+    def with_first(self, *names: str) -> "Table":
+        """Return the table with these columns, by name, before the others."""
+        order = sorted(
+            range(len(self.columns)),
+            key=lambda index: names.index(key) if (key := self.columns[index].key) in names else len(names),
+        )
+        return dataclasses.replace(
+            self,
+            columns=tuple(self.columns[index] for index in order),
+            rows=tuple(tuple(row[index] for index in order) for row in self.rows),
+        )
+
     def without_notes(self) -> "Table":
         """Return the table without what stands behind the texts of number columns."""
         rows = tuple(

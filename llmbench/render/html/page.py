@@ -1,10 +1,11 @@
 """One self-contained HTML page for runs and comparisons: plots, and a table behind every number."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.metrics import METRICS
-from llmbench.analysis.report import Report
+from llmbench.analysis.report import Report, Row
 from llmbench.analysis.speedup import is_sockets_run
 from llmbench.analysis.stats import Summary
 from llmbench.render import views
@@ -32,11 +33,15 @@ from llmbench.render.sentences.verdict import (
     verdict_lines,
 )
 from llmbench.render.table import Table
-from llmbench.render.text import counted, number_text, row_label
+from llmbench.render.text import counted, margin, number_text, row_label
 from llmbench.schema.run import Outcome, Provenance
+from llmbench.schema.settings import WEIGHT_FORMATS
 
 SERIES_DRAWN = 4
 """Of more series than this, requests are not drawn one by one; the tables tell."""
+
+_NAMELESS = frozenset(("/", "pytorch", "dldt", *WEIGHT_FORMATS))
+"""Folders of an IR that do not name its model."""
 
 WARNINGS_SHOWN = 6
 """Caveats that are shown at once."""
@@ -50,7 +55,7 @@ def page(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()) -> s
 def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()) -> Page:
     """Return that page as a value."""
     names = _names(reports, comparisons)
-    series = all_series(reports, names)
+    series, by_name = all_series(reports, names), dict(zip(names, reports, strict=True))
     about_sockets = [report for report in reports if is_sockets_run(report.run)] if len(reports) == 1 else []
     return Page(
         title=_title(reports, comparisons),
@@ -62,13 +67,17 @@ def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()
             Section(
                 name="numbers",
                 title="The numbers",
-                blocks=tuple(_numbers(series, dict(zip(names, reports, strict=True)))),
+                blocks=tuple(_numbers(series, by_name, is_compared=bool(comparisons))),
             ),
             *map(details_section, about_sockets),
             Section(name="length", title="Against input length", blocks=tuple(_lengths(series))),
             Section(name="gaps", title="Token by token", blocks=tuple(_gaps(series))),
             Section(name="launches", title="Launch by launch", blocks=tuple(_launches(series))),
-            Section(name="memory", title="Load and memory", blocks=tuple(_memory(series))),
+            Section(
+                name="memory",
+                title="Load and memory",
+                blocks=tuple(_memory(series, by_name)),
+            ),
             Section(name="placement", title="Placement", blocks=tuple(_placement(series))),
             Section(
                 name="setup",
@@ -81,8 +90,12 @@ def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()
 
 
 def _title(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> str:
-    models = dict.fromkeys(_model(report) for report in reports)
-    what = next(iter(models)) if len(models) == 1 else counted(len(reports), "run")
+    """Model, weight format, CPU and verdict; of several models or CPUs their number."""
+    models = list(dict.fromkeys(_model(report) for report in reports))
+    machines = list(dict.fromkeys(report.run.environment.cpu_model for report in reports))
+    what = models[0] if len(models) == 1 else counted(len(reports), "run")
+    if len(machines) == 1 and machines[0]:
+        what = f"{what} on {machines[0]}"
     if comparisons:
         return f"{what}: {comparisons[0].verdict.value}" if len(comparisons) == 1 else f"{what}, compared"
     return what
@@ -108,7 +121,9 @@ def _model(report: Report) -> str:
 
 
 def _called(origin: Provenance, path: str) -> str:
-    name = (origin.source_id or path).rstrip("/")
+    """The name of a model with its weight format, never a path: of an unknown one its folder's, or its file's."""
+    parts = [part for part in PurePath(path).parts if part.lower() not in _NAMELESS]
+    name = (origin.source_id or (parts[-1] if parts else path)).rstrip("/")
     name = name if len(name) <= 60 else name.rsplit("/", 1)[-1]
     weights = origin.weight_format or ""
     return name if weights.lower() in name.lower() else f"{name} {weights}"
@@ -157,15 +172,18 @@ def _verdicts(comparisons: Sequence[Comparison]) -> Iterator[Section]:
         yield Section(name=f"verdict{index}", title=title, blocks=tuple(_comparison(comparison)))
 
 
-def _numbers(series: Sequence[PlotSeries], reports: Mapping[str, Report]) -> Iterator[Block]:
+def _numbers(
+    series: Sequence[PlotSeries], reports: Mapping[str, Report], *, is_compared: bool
+) -> Iterator[Block]:
     if len(series) == 1:
         yield from _tiles(series[0])
-    yield from _warnings(series, reports)
+    if not is_compared:  # the warnings and remarks of a comparison stand at its verdict
+        yield from _warnings(series, reports)
+        yield from _remarks(reports)
     yield from _shown(tables.numbers_table(series))
     summaries = [found for each in series for row in each.rows for found in row.summaries.values()]
     if summaries:
         yield Notes(lines=tuple(_margins(series, summaries)), tone="dim")
-        yield from _remarks(reports)
         yield tables.metric_table(series)
         yield tables.definition_table(series)
 
@@ -200,6 +218,10 @@ def _warnings(series: Sequence[PlotSeries], reports: Mapping[str, Report]) -> It
     for each in series:
         prefix = f"{each.name}: " if each.name else ""
         found += [f"{prefix}{row_label(row)}: {warning}" for row in each.rows for warning in row.warnings]
+    yield from _caveats(found)
+
+
+def _caveats(found: Iterable[str]) -> Iterator[Block]:
     lines = list(dict.fromkeys(found))
     grave = [line for line in lines if "INVALID" in line]
     rest = [line for line in lines if line not in grave]
@@ -252,14 +274,16 @@ def _launches(series: Sequence[PlotSeries]) -> Iterator[Block]:
     yield from _shown(tables.launch_table(series))
 
 
-def _memory(series: Sequence[PlotSeries]) -> Iterator[Block]:
+def _memory(series: Sequence[PlotSeries], reports: Mapping[str, Report]) -> Iterator[Block]:
     caption = "The worker's own high-water mark while it generates."
     yield from _drawn(series, plots.against_length(series, ("memory",), title="peak memory", caption=caption))
     yield from _shown(tables.memory_table(series))
-    reports = {each.report.run.id: each.report for each in series}
-    lines = [line for report in reports.values() for line in bandwidth_sentences(report)]
-    if lines:
-        yield Notes(lines=tuple(lines), tone="dim")
+    lines = (
+        f"{name}: {line}" if name else line
+        for name, report in reports.items()
+        for line in bandwidth_sentences(report)
+    )
+    yield Notes(lines=tuple(lines), tone="dim")
 
 
 def _placement(series: Sequence[PlotSeries]) -> Iterator[Block]:
@@ -275,16 +299,19 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
     for step in next_steps(comparison):
         yield Notes(lines=(step.strip(),), is_code=step.startswith(" "), tone="dim")
     yield Notes(lines=tuple(not_compared(comparison)), tone="warn")
+    yield from _caveats(comparison.warnings)
+    yield from _remarks({"base": comparison.base, "candidate": comparison.candidate})
     figure = plots.ratios(comparison)
     if figure is not None:
         yield Figures(figures=(figure,))
-        yield views.comparison_table(verdict_lines(comparison))
+        yield views.comparison_table(verdict_lines(comparison)).with_first(
+            "prompt", "metric", "change", "verdict"
+        )
         yield Notes(lines=(lengths(comparison),), tone="dim")
     remark = agreement_remark(comparison)
     if remark:
         yield Notes(lines=(remark.text,), tone="warn" if remark.is_doubt else "dim")
     yield tables.difference_table(comparison)
-    yield Notes(lines=comparison.warnings, tone="dim")
     yield Notes(lines=(_rule(comparison),), tone="dim")
 
 
@@ -305,10 +332,19 @@ def _tiles(series: PlotSeries) -> Iterator[Tiles]:
             continue
         unit = METRICS[name].unit
         shortest, longest = rows[0], rows[-1]
-        note = f"at {longest.input_tokens} tokens in"
+        note = f"{_reach(longest, name)}, at {longest.input_tokens} tokens in"
         if shortest.input_tokens < longest.input_tokens:
-            note += f"; {number_text(shortest.summaries[name].median, unit)} at {shortest.input_tokens}"
+            center = number_text(shortest.summaries[name].median, unit)
+            note += f"; {center} {_reach(shortest, name)} at {shortest.input_tokens}"
         shown = f"{number_text(longest.summaries[name].median, unit)} {unit.value}"
         found.append(Tile(head=METRICS[name].title, text=shown, note=note))
     if found:
         yield Tiles(tiles=tuple(found))
+
+
+def _reach(row: Row, name: str) -> str:
+    """How uncertain a value is: ``±3 %``; both ends of two launches, whose interval would say nothing."""
+    medians = sorted(row.medians[name].values())
+    if len(medians) == 2:
+        return f"n=2: {' to '.join(number_text(value, METRICS[name].unit) for value in medians)}"
+    return margin(row.summaries[name]) or "no interval"

@@ -112,6 +112,7 @@ def slope_table(series: Sequence[PlotSeries]) -> Table:
     """Return how much longer a token takes behind more context, for the series that can tell."""
     columns = [
         Column("slope", unit="ms/token per 1,000 tokens of context"),
+        Column("at 95 %", unit="over launches"),
         Column("launches", unit="lowest to highest"),
         Column("over contexts of", unit="tokens"),
     ]
@@ -123,10 +124,20 @@ def _slope_cells(series: PlotSeries) -> Iterator[Cell]:
     slope = series.slope
     if slope is None:
         return
-    found = [each * 1000 * Unit.MILLISECONDS.scale for each in slope.by_launch.values()]
-    yield Cell(f"{slope.median * 1000 * Unit.MILLISECONDS.scale:+.3g}")
-    yield Cell(f"{min(found):+.3g} to {max(found):+.3g}") if len(found) > 1 else EMPTY
+    found, interval = slope.by_launch.values(), slope.interval
+    is_open = interval is not None and interval[0] <= 0 <= interval[1]
+    yield Cell(_slope_text(slope.median), note="~" if is_open else "", tone="warn" if is_open else "")
+    yield (
+        Cell(" to ".join(map(_slope_text, interval)))
+        if interval
+        else Cell(f"n={len(found)}: too few", tone="dim")
+    )
+    yield Cell(f"{_slope_text(min(found))} to {_slope_text(max(found))}") if len(found) > 1 else EMPTY
     yield Cell(f"{slope.shortest} to {slope.longest}")
+
+
+def _slope_text(slope: float) -> str:
+    return f"{slope * 1000 * Unit.MILLISECONDS.scale:+.3g}"
 
 
 def token_table(series: Sequence[PlotSeries]) -> Table:

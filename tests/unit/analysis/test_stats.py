@@ -246,3 +246,11 @@ def test_the_interval_of_launches_covers_their_centre() -> None:
     tries = (stats.summarize_launches([100 * math.exp(z) for z in _logs(source, 5)]) for _ in range(4000))
 
     assert statistics.fmean(got.low <= 100 <= got.high for got in tries) >= 0.935
+
+
+def test_the_interval_of_a_mean_needs_three_values() -> None:
+    """1, 2 and 3: a deviation of 1, and Student's t of 4.3027 with two degrees of freedom."""
+    assert (pytest.approx(2 - 4.3027 / 3**0.5, abs=1e-4), pytest.approx(2 + 4.3027 / 3**0.5, abs=1e-4)) == (
+        stats.mean_interval([1, 2, 3])
+    )
+    assert stats.mean_interval([1, 2]) is None

@@ -16,7 +16,7 @@ from llmbench.render.html.svg import Axis, Bar, Figure, Line, Marks, Point
 from llmbench.render.table import Cell, Column, Table
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement, Placement, SocketWork
-from llmbench.schema.run import Failure, Launch, Outcome, Run
+from llmbench.schema.run import EffectiveSettings, Failure, Launch, Outcome, Provenance, Run
 from llmbench.schema.units import Unit
 
 Build = Callable[..., Measurement]
@@ -60,7 +60,9 @@ class Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         """Keep cells."""
-        if "td" in self._inside or ("th" in self._inside and not {"small", "abbr"} & set(self._inside)):
+        if "abbr" not in self._inside and (
+            "td" in self._inside or ("th" in self._inside and "small" not in self._inside)
+        ):
             self.tables[-1][-1][-1] += data
 
     def figure(self, title: str) -> Figure:
@@ -281,7 +283,102 @@ def test_the_slope_has_a_table(
 
     page = page_of(run_of([launch_of(requests)], cells=(config,)))
 
-    assert ["+10", "n/a", "102 to 302"] == next(table[1] for table in page.tables if "slope" in table[0][0])
+    slopes = next(table[1] for table in page.tables if "slope" in table[0][0])
+    assert ["+10", "n=1: too few", "n/a", "102 to 302"] == slopes
+
+
+def test_a_slope_that_launches_disagree_on_is_marked(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """Slopes of +10, -10 and +10 ms per 1,000 tokens: mean 3.33 ± 4.303 * 11.547 / sqrt(3), which includes 0."""
+    prompts = tuple(Prompt(set="s", index=i, tokens=n) for i, n in enumerate((100, 300)))
+    config = RunConfig(model="m", prompts=prompts, output_tokens=3)
+    launches = [
+        launch_of(
+            [
+                request_of([50, 90, 100 + more * i], prompt=i, input_tokens=100 + 200 * i, launch=index)
+                for i in range(2)
+            ],
+            index=index,
+        )
+        for index, more in enumerate((2, -2, 2))
+    ]
+
+    page = page_of(run_of(launches, cells=(config,)))
+
+    slope, interval, *_ = next(table[1] for table in page.tables if "slope" in table[0][0])
+    assert ("+10 ~", "-25.4 to +32") == (slope, interval)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/home/me/models/tiny/pytorch/dldt/INT8", "tiny int8"),
+        ("models/pytorch/dldt/INT8", "models int8"),
+        ("/data/tiny.gguf", "tiny.gguf int8"),
+    ],
+)
+def test_no_title_is_a_path(story_of: BuildRun, path: str, name: str) -> None:
+    """A model of unknown origin is called by its folder or file; the CPU and the verdict follow."""
+    run = story_of()
+    unknown = dataclasses.replace(
+        run,
+        provenance=Provenance(path=path, weight_format="int8"),
+        cells=(dataclasses.replace(run.cells[0], model=path),),
+    )
+    later = dataclasses.replace(unknown, id="later")
+    reports = [summarize_run(unknown), summarize_run(later)]
+    comparison = compare(*reports)
+
+    assert f"{name} on Example CPU 9000" == html.page_value(reports[:1]).title
+    expected = f"{name} on Example CPU 9000: {comparison.verdict.value}"
+    assert expected == html.page_value(reports, [comparison]).title
+
+
+def test_change_and_verdict_stand_before_the_values(
+    story_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """The first columns fit a narrow window."""
+    page = page_of(story_of(), dataclasses.replace(story_of(1.2), id="later"), compared=True)
+
+    heads = next(table[0] for table in page.tables if "verdict" in table[0])
+    assert ["prompt", "metric", "change", "verdict"] == heads[:4]
+
+
+def test_warnings_of_a_comparison_stand_once_at_its_verdict(
+    story_of: BuildRun, page_of: Callable[..., Reader]
+) -> None:
+    """The busy request of each side is named once, before the table of changes."""
+    page = page_of(story_of(), dataclasses.replace(story_of(1.2), id="later"), compared=True)
+
+    warnings = [found.start() for found in re.finditer("<p>[^<]*do not count", page.text)]
+    assert 2 == len(warnings)
+    assert max(warnings) < page.text.index("<table>")
+
+
+@pytest.mark.parametrize(("launches", "said"), [(2, "n=2: 400.0 to 408.0, at 512"), (3, "±3.8 %, at 512")])
+def test_a_card_says_how_uncertain_it_is(story_of: BuildRun, launches: int, said: str) -> None:
+    """Both ends of two launches, whose interval says nothing; the margin from three on."""
+    text = html.page([summarize_run(story_of(launches=launches))])
+
+    assert said in text
+
+
+def test_bandwidths_say_whose_they_are(story_of: BuildRun) -> None:
+    """Two runs of one configuration: each sentence begins with its run's name."""
+    story = story_of()
+    effective = EffectiveSettings(properties={"KV_CACHE_PRECISION": "f16"})
+    known = dataclasses.replace(
+        story,
+        provenance=dataclasses.replace(story.provenance, weight_bytes=1 << 20, kv_values=10),
+        launches=tuple(dataclasses.replace(launch, effective=effective) for launch in story.launches),
+    )
+    reports = [summarize_run(known), summarize_run(dataclasses.replace(known, id="later"))]
+
+    text = html.page(reports, [compare(*reports)])
+
+    assert "base: next tokens: 0.105" in text
+    assert "candidate: next tokens: 0.105" in text
 
 
 def test_a_comparison_has_its_ratios(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
