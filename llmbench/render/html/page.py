@@ -1,7 +1,6 @@
 """One self-contained HTML page for runs and comparisons: plots, and a table behind every number."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import PurePath
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.metrics import METRICS
@@ -35,13 +34,9 @@ from llmbench.render.sentences.verdict import (
 from llmbench.render.table import Table
 from llmbench.render.text import counted, margin, number_text, row_label
 from llmbench.schema.run import Outcome, Provenance
-from llmbench.schema.settings import WEIGHT_FORMATS
 
 SERIES_DRAWN = 4
 """Of more series than this, requests are not drawn one by one; the tables tell."""
-
-_NAMELESS = frozenset(("/", "pytorch", "dldt", *WEIGHT_FORMATS))
-"""Folders of an IR that do not name its model."""
 
 WARNINGS_SHOWN = 6
 """Caveats that are shown at once."""
@@ -117,16 +112,13 @@ def _names(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> list
 def _model(report: Report) -> str:
     run = report.run
     cells = range(len(run.cells)) if run.origins else range(1)
-    return ", ".join(dict.fromkeys(_called(run.origin_of(cell), run.cells[cell].model) for cell in cells))
+    return ", ".join(dict.fromkeys(_called(run.origin_of(cell)) for cell in cells))
 
 
-def _called(origin: Provenance, path: str) -> str:
-    """The name of a model with its weight format, never a path: of an unknown one its folder's, or its file's."""
-    parts = [part for part in PurePath(path).parts if part.lower() not in _NAMELESS]
-    name = (origin.source_id or (parts[-1] if parts else path)).rstrip("/")
-    name = name if len(name) <= 60 else name.rsplit("/", 1)[-1]
+def _called(origin: Provenance) -> str:
+    """The name of a model with its weight format, never a path."""
     weights = origin.weight_format or ""
-    return name if weights.lower() in name.lower() else f"{name} {weights}"
+    return origin.name if weights.lower() in origin.name.lower() else f"{origin.name} {weights}"
 
 
 def _lead(reports: Sequence[Report]) -> Iterator[str]:

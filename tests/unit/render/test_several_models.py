@@ -182,9 +182,7 @@ def test_each_model_has_a_line_of_history_and_a_name_on_the_page(sweep: Run) -> 
         line.setup.named["weight format"] for line in history_lines([summarized])
     )
     shown = page([summarized])
-    assert "<title>example/tiny int8, example/tiny int4 on Example CPU 9000</title>" in shown.replace(
-        "&#x2F;", "/"
-    )
+    assert "<title>tiny int8, tiny int4 on Example CPU 9000</title>" in shown.replace("&#x2F;", "/")
 
 
 def test_an_unknown_origin_of_any_model_is_noted(sweep: Run) -> None:
