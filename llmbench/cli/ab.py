@@ -22,6 +22,7 @@ from llmbench.cli.compare import (
     strict_option,
     write_comparisons,
 )
+from llmbench.cli.dry_run import rehearse
 from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.sides import Side, read_sides, side_options
@@ -31,6 +32,7 @@ from llmbench.cli.run_view import block_options, describe_block, explain_missing
 from llmbench.errors import ExitCode, worst
 from llmbench.runner.blocks import LEAST_BLOCKS, Stop
 from llmbench.runner.launchers.base import TimeLimits
+from llmbench.runner.plan import plan_launches
 from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.run import Outcome
 
@@ -123,9 +125,6 @@ def command(  # noqa: PLR0917
     if sides[0].config == sides[1].config:
         warn("A and B are the same: give an option twice to compare, or use llmbench calibrate")
     say(*describe_block(sides))
-    if dry_run:
-        say(f"blocks: {blocks}, launches: {2 * blocks}; nothing was run")
-        return ExitCode.OK
     trial = _Trial(
         rule=rule,
         outputs=Outputs(folder=output_dir, name=name, overwrite=overwrite),
@@ -137,6 +136,10 @@ def command(  # noqa: PLR0917
         stop=Stop(budget_s=budget, until=until),
         is_quiet=quiet,
     )
+    if dry_run:
+        trial.rehearse(sides)
+        say(f"blocks: {blocks}, launches: {2 * blocks}; nothing was run")
+        return ExitCode.OK
     comparisons = [trial.measure(sides)]
     if confirm and comparisons[0].alarms:
         comparisons = list(settle(comparisons[0], trial.measure_again(sides, comparisons[0])))
@@ -154,6 +157,12 @@ class _Trial:
     policy: Policy
     stop: Stop
     is_quiet: bool
+
+    def rehearse(self, sides: tuple[Side, Side]) -> None:
+        """Refuse what measuring would refuse, and print how long it would take."""
+        cells, models = [side.config for side in sides], [side.subject for side in sides]
+        planned = plan_launches(tuple(cells))
+        rehearse(cells, models, planned, outputs=self.outputs, policy=self.policy)
 
     def measure(self, sides: tuple[Side, Side]) -> Comparison:
         """Measure the blocks, show what they say."""

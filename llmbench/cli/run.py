@@ -1,29 +1,24 @@
 """``llmbench run``: from options to a configuration, then measure, keep, show."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from llmbench.analysis.report import distinguish
+from llmbench.cli.dry_run import describe_cells, rehearse
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared, would_convert
 from llmbench.cli.options.completion import FileText
-from llmbench.cli.options.resolve import check_places, resolve_models
+from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.table import MEASUREMENT, OPTIONS, option, parameters
 from llmbench.cli.options.types import LLM_BENCH, LOGS, Command, check_folder
 from llmbench.cli.outputs import check_outputs, check_run_file
 from llmbench.cli.run_view import Display, measure_and_show, resume_and_show
 from llmbench.errors import InputError
-from llmbench.models.resolve import Subject
 from llmbench.runner import plan, session
-from llmbench.runner.forecast import forecast
 from llmbench.runner.launchers.base import TimeLimits
-from llmbench.schema.config import RunConfig
-from llmbench.schema.units import format_duration
 
 _EXAMPLES = """\b
 Examples:
@@ -103,10 +98,11 @@ def command(  # noqa: PLR0917
         return 0
     subjects, cells = resolve_models(prepared(options))
     planned = plan.plan_launches(cells, seed=options["seed"] if order == "random" else None)
-    if dry_run:
-        check_places(cells, is_strict=strict)
-        return _describe(cells, subjects, planned, output_dir)
     outputs = session.Outputs(folder=output_dir, name=name, overwrite=overwrite)
+    if dry_run:
+        rehearse(cells, subjects, planned, outputs=outputs, policy=policy)
+        say(*describe_cells(cells, planned))
+        return 0
     return measure_and_show(cells, subjects, outputs, policy=policy, display=display, planned=planned)
 
 
@@ -139,27 +135,3 @@ def _check_resume(ctx: click.Context) -> None:
             f"--resume takes the configuration from the run file; {', '.join(given)} was given as well",
             hint="leave it out, or start a new run",
         )
-
-
-def _describe(
-    cells: tuple[RunConfig, ...],
-    subjects: Sequence[Subject],
-    planned: Sequence[plan.PlannedLaunch],
-    folder: Path,
-) -> int:
-    """Say what would be measured, in which order, and how long it would take, about."""
-    distinctions = distinguish(cells)
-    for launch in planned:
-        config = cells[launch.cell]
-        work = f"{config.warmups} warm-up + {config.iterations} measured iterations"
-        apart = "".join(f", {name}={value or 'not set'}" for name, value in distinctions[launch.cell].items())
-        say(
-            f"launch {launch.index + 1}: {config.model} on {config.device} with {config.engine}, "
-            f"prompts: {len(config.prompts)}, {work}, {config.output_tokens} output tokens{apart}"
-        )
-    requests = session.planned_requests(cells, planned)
-    expected = forecast(cells, planned, subjects, folder)
-    if expected is not None:
-        say(f"about {format_duration(expected.seconds)}, {expected.basis}")
-    say(f"requests: {requests}, launches: {len(planned)}; nothing was run")
-    return 0

@@ -94,12 +94,8 @@ class Generation:
     suspicions: tuple[str, ...] = ()
 
 
-class EngineSession(Protocol):
-    """A loaded model."""
-
-    @property
-    def effective(self) -> EffectiveSettings:
-        """What the engine really uses, read back after loading."""
+class Codec(Protocol):
+    """Text to token ids and back, as a model has it."""
 
     @property
     def bos_id(self) -> int | None:
@@ -113,6 +109,14 @@ class EngineSession(Protocol):
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of some token ids."""
+
+
+class EngineSession(Codec, Protocol):
+    """A loaded model."""
+
+    @property
+    def effective(self) -> EffectiveSettings:
+        """What the engine really uses, read back after loading."""
 
     def generate(self, request: EngineRequest) -> Generation:
         """One request, observed. Nothing but the engine's call happens between its two instants."""
@@ -130,6 +134,13 @@ class Engine(Protocol):
         Raises:
             InputError: an unknown or badly typed property, or an option this engine does not have.
             MachineError: no such device or package.
+        """
+
+    def open_tokenizer(self, config: RunConfig) -> Codec | None:
+        """Return the model's tokenizer alone; ``None`` where that would take as long as loading the model.
+
+        Raises:
+            InputError: the model names no end of text, and one is to end the output.
         """
 
     def open(self, config: RunConfig) -> EngineSession:

@@ -6,6 +6,7 @@ A message of a worker is one JSON line; a reply follows each command. Steps of a
 import ctypes
 import os
 import signal
+from collections.abc import Callable
 
 import msgspec
 
@@ -47,9 +48,23 @@ class Measure(msgspec.Struct, tag="measure"):
 
 
 class Check(msgspec.Struct, tag="check"):
-    """Say whether each of these configurations could be loaded here; nothing is."""
+    """Say whether each of these configurations could be loaded here; nothing is.
+
+    *contexts* are the tokens that the model of each takes, ``None`` if unknown; *workload* is what they are to do.
+    """
 
     configs: tuple[RunConfig, ...]
+    contexts: tuple[int | None, ...]
+    workload: WorkloadSettings = WorkloadSettings()
+
+    def only(self, is_wanted: Callable[[RunConfig], bool]) -> "Check":
+        """Return the same for some of the configurations."""
+        kept = [each for each in zip(self.configs, self.contexts, strict=True) if is_wanted(each[0])]
+        return Check(
+            configs=tuple(config for config, _ in kept),
+            contexts=tuple(context for _, context in kept),
+            workload=self.workload,
+        )
 
 
 class Checked(msgspec.Struct, tag="checked"):

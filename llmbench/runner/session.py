@@ -20,6 +20,7 @@ from llmbench.runner.blocks import Stop, launches_until
 from llmbench.runner.launchers import default_launcher
 from llmbench.runner.launchers.base import Launcher, LaunchEvent, Task, TimeLimits
 from llmbench.runner.plan import PlannedLaunch
+from llmbench.runner.protocol import Check
 from llmbench.runner.resume import find_resumption
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
@@ -27,7 +28,7 @@ from llmbench.schema.run import Outcome, Run, WorkloadSettings
 from llmbench.schema.units import format_bytes
 from llmbench.store import events, reader
 from llmbench.store.events import Header, LaunchEnded, RunEnded
-from llmbench.store.writer import RunFile
+from llmbench.store.writer import RunFile, refuse_existing
 
 _WRITTEN_TO = re.compile(r"(_DIR|_PATH|_FILE|_FOLDER)$|DUMP", re.IGNORECASE)
 """Names of properties that hold a path the engine may write to; ``CACHE_DIR`` is the one that is known."""
@@ -172,7 +173,9 @@ class _Work:
             limits.check_quota(config)
         for model in {config.model for config in self.configurations if not config.engine_info.is_simulated}:
             check_memory(model)
-        self.launcher.check(self.configurations, limit_s=self.policy.limits.load_s)
+        contexts = tuple(model.context_tokens for model in self.models)
+        command = Check(configs=self.configurations, contexts=contexts, workload=self.workload)
+        self.launcher.check(command, limit_s=self.policy.limits.load_s)
         return bindings
 
     def measure_into(self, file: RunFile, bindings: Sequence[Binding]) -> None:
@@ -252,6 +255,34 @@ def measure(  # noqa: PLR0913  the one way to measure
         work.measure_into(file, bindings)
         undo.pop_all()
         return reader.read_run(path)
+
+
+def check(
+    configurations: Sequence[RunConfig],
+    models: Sequence[Subject],
+    *,
+    outputs: Outputs,
+    policy: Policy | None = None,
+    launcher: Launcher | None = None,
+) -> None:
+    """Refuse what `measure` would refuse before its first launch; nothing is loaded and nothing is written.
+
+    Raises:
+        LlmbenchError: what cannot be measured, or a run of that name exists.
+    """
+    work = _Work(
+        configurations=tuple(configurations),
+        models=models,
+        planned=(),
+        policy=policy or Policy(),
+        launcher=launcher or default_launcher(),
+        stop=Stop(),
+        on_event=_ignore,
+        workload=WorkloadSettings(),
+    )
+    if outputs.name is not None and not outputs.overwrite:
+        refuse_existing(reader.run_file_path(outputs.folder, outputs.name))
+    work.check(outputs.folder)
 
 
 def resume(

@@ -196,6 +196,18 @@ def _split(config: RunConfig, *, must_split: bool) -> Split | None:
     return split
 
 
+def _check(command: Check) -> None:
+    """Refuse configurations by their options, then by what the tokenizer makes of their texts."""
+    workload = find_workload(command.workload.kind)
+    for config, context_tokens in zip(command.configs, command.contexts, strict=True):
+        engine = catalog.find_engine(config.engine)
+        engine.check(config)
+        if config.stop_at_eos or any(prompt.text is not None for prompt in config.prompts):
+            codec = engine.open_tokenizer(config)
+            if codec is not None:
+                workload.check(config, codec, context_tokens)
+
+
 class WorkerService:
     """What a worker does for its launcher, command by command."""
 
@@ -212,8 +224,7 @@ class WorkerService:
                 return self._launch.loaded
             case Check():
                 with engine_failures("checking the options"):
-                    for config in command.configs:
-                        catalog.find_engine(config.engine).check(config)
+                    _check(command)
                 return Checked()
             case Measure():
                 if self._launch is None:

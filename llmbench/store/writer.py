@@ -164,14 +164,20 @@ class RunFile:
         self.close()
 
 
+def refuse_existing(path: Path) -> None:
+    """Raise an InputError where there is such a file."""
+    if path.is_file():
+        raise InputError(f"{path} exists", hint="choose another --name, or --overwrite")
+
+
 @contextlib.contextmanager
 def _unopened(path: Path, *, overwrite: bool) -> Iterator[None]:
     """Turn what the system says of a file that cannot be opened into an error with a remedy."""
     try:
         yield
     except FileExistsError as error:
-        if path.is_file() and not overwrite:
-            raise InputError(f"{path} exists", hint="choose another --name, or --overwrite") from error
+        if not overwrite:
+            refuse_existing(path)
         raise InputError(f"{path.parent} is not a folder", hint="choose another --output-dir") from error
     except OSError as error:
         if error.errno == errno.ELOOP:

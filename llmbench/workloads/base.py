@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from llmbench.engines.base import EngineSession
+from llmbench.engines.base import Codec, EngineSession
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Artifact, Conditions, Sequence, Stage
@@ -90,6 +90,9 @@ class Workload(Protocol):
         Raises:
             InputError: the configuration or a parameter does not fit this workload or model.
         """
+
+    def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
+        """Refuse, before the model is loaded, what its tokenizer shows not to fit."""
 
 
 WORKLOADS = {"text": "llmbench.workloads.text:TextWorkload"}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 
-from llmbench.engines.base import EngineRequest, EngineSession, Generation
+from llmbench.engines.base import Codec, EngineRequest, EngineSession, Generation
 from llmbench.engines.clock_check import suspicions
 from llmbench.errors import InputError, LaunchError
 from llmbench.schema.config import Prompt, RunConfig
@@ -106,7 +106,7 @@ class Inputs:
     them stays valid. Only the first turn differs between iterations.
     """
 
-    def __init__(self, config: RunConfig, session: EngineSession) -> None:
+    def __init__(self, config: RunConfig, session: Codec) -> None:
         self._config = config
         self._session = session
         self._corpus_ids: tuple[int, ...] = ()
@@ -183,16 +183,24 @@ class TextWorkload:
         if parameters:
             raise InputError(f"text has no parameter {next(iter(parameters))!r}")
         inputs = Inputs(config, session)
-        longest = max(inputs.lengths)
-        needed = longest + config.output_tokens
-        limit = None if config.ignores_context_limit else launch.context_tokens
-        if limit is not None and needed > limit:
-            raise InputError(
-                f"{longest} input + {config.output_tokens} output tokens make {needed}; "
-                f"the model's context is {limit}",
-                hint="use a shorter prompt or a smaller -ic, or go beyond it with --ignore-context-limit",
-            )
+        _check_context(config, inputs, launch.context_tokens)
         return OpenText(config, session, launch, inputs)
+
+    def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
+        """Refuse, with the tokenizer alone, prompts that the model's context or chat template cannot take."""
+        _check_context(config, Inputs(config, codec), context_tokens)
+
+
+def _check_context(config: RunConfig, inputs: Inputs, context_tokens: int | None) -> None:
+    longest = max(inputs.lengths)
+    needed = longest + config.output_tokens
+    limit = None if config.ignores_context_limit else context_tokens
+    if limit is not None and needed > limit:
+        raise InputError(
+            f"{longest} input + {config.output_tokens} output tokens make {needed}; "
+            f"the model's context is {limit}",
+            hint="use a shorter prompt or a smaller -ic, or go beyond it with --ignore-context-limit",
+        )
 
 
 class OpenText:
@@ -263,7 +271,7 @@ class TextRequest:
         )
 
 
-def _frame(session: EngineSession) -> tuple[int, int]:
+def _frame(session: Codec) -> tuple[int, int]:
     """How many tokens a chat template puts before and after a user's text; they stay in place in every variant."""
     one, other = session.encode("a", chat=True), session.encode("1 2", chat=True)
     before = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)

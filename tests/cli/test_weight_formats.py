@@ -51,7 +51,7 @@ def test_one_format_chooses_and_is_no_sweep(llmbench: Run, models: Path) -> None
     none = llmbench("run", "-m", "models", "--dry-run")
 
     assert 0 == chosen.returncode, chosen.stderr
-    assert "launch 1: models/pytorch/dldt/INT4 on CPU" in chosen.stdout
+    assert "1 launch: models/pytorch/dldt/INT4 on CPU" in chosen.stdout
     assert "weight_format" not in chosen.stdout
     assert 2 == none.returncode
     assert f"{models.name} contains 2 models" in none.stderr

@@ -20,7 +20,7 @@ from llmbench.engines.openvino.device import (
     import_openvino,
     read_back,
 )
-from llmbench.engines.openvino.tokenizer import Tokenizer
+from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
 from llmbench.errors import InputError
 from llmbench.models.integrity import MODEL_XML
 from llmbench.schema.config import RunConfig
@@ -158,6 +158,10 @@ class CoreEngine:
         """Refuse what the device or this loop cannot do, before anything is loaded."""
         check_capabilities(config)
         check_device(config.device, compile_properties(config))
+
+    def open_tokenizer(self, config: RunConfig) -> Tokenizer:
+        """Return the tokenizer beside the model."""
+        return open_tokenizer(config)
 
     def open(self, config: RunConfig) -> CoreSession:
         """Read and compile the model."""

@@ -19,7 +19,7 @@ from llmbench.engines.openvino.engine_log import caught_output, read_effective
 from llmbench.engines.openvino.lora import build_adapters, check_adapters, digest_adapters, note_unused
 from llmbench.engines.openvino.raw_metrics import read_counters, read_sequences
 from llmbench.engines.openvino.scheduler import build_scheduler, prefills_in_chunks
-from llmbench.engines.openvino.tokenizer import Tokenizer
+from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
 from llmbench.errors import InputError
 from llmbench.schema.config import ASSISTANT_TOKENS, RunConfig
 from llmbench.schema.run import EffectiveSettings
@@ -197,6 +197,10 @@ class GenaiEngine:
         for scheduler in (config.scheduler, config.draft_scheduler):
             if scheduler:
                 build_scheduler(_import_genai(), scheduler)
+
+    def open_tokenizer(self, config: RunConfig) -> Tokenizer:
+        """Return the tokenizer beside the model."""
+        return open_tokenizer(config)
 
     def open(self, config: RunConfig) -> GenaiSession:
         """Load and compile the model."""

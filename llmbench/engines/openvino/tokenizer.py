@@ -3,7 +3,25 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmbench.engines.failures import engine_failures
+from llmbench.engines.openvino.device import import_openvino
 from llmbench.errors import InputError
+from llmbench.schema.config import RunConfig
+
+
+def open_tokenizer(config: RunConfig) -> "Tokenizer":
+    """Return the tokenizer of an IR or a GGUF file; raise InputError where an end of text is needed and has no id."""
+    import_openvino()
+    import openvino_genai
+
+    with engine_failures("reading the tokenizer"):
+        found = Tokenizer(openvino_genai.Tokenizer(config.model))
+    if config.stop_at_eos and found.eos_id is None:
+        raise InputError(
+            "--end-token-stopping needs an end of text; the tokenizer of this model names none",
+            hint="leave out --end-token-stopping",
+        )
+    return found
 
 
 class Tokenizer:

@@ -15,7 +15,7 @@ from llmbench.engines.openvino.device import (
     import_openvino,
     read_back,
 )
-from llmbench.engines.openvino.tokenizer import Tokenizer
+from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
 from llmbench.engines.transformers.generate import GenerateSession, check_packages
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
@@ -48,6 +48,10 @@ class OptimumEngine:
                 hint="use --engine genai or core, or convert the Hugging Face model instead",
             )
         check_device(config.device, compile_properties(config))
+
+    def open_tokenizer(self, config: RunConfig) -> Tokenizer:
+        """Return the tokenizer beside the model."""
+        return open_tokenizer(config)
 
     def open(self, config: RunConfig) -> GenerateSession:
         """Read and compile the model."""

@@ -82,6 +82,9 @@ class TorchEngine:
         if COMPILER in config.properties:
             check_compiler(config.properties[COMPILER], config)
 
+    def open_tokenizer(self, config: RunConfig) -> None:
+        """Return nothing: importing transformers takes longer than loading a small model."""
+
     def open(self, config: RunConfig) -> GenerateSession:
         """Read the model; what is to be compiled is compiled in the first request."""
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from llmbench.errors import ExitCode, LaunchError
 from llmbench.machine.affinity import Binding
 from llmbench.runner import plan
-from llmbench.runner.protocol import Loaded, Measure, Measured, Open, Refused, Response, WorkerCommand
+from llmbench.runner.protocol import Check, Loaded, Measure, Measured, Open, Refused, Response, WorkerCommand
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Failure, Outcome, WorkloadSettings
@@ -62,7 +62,7 @@ class Launcher(Protocol):
     def tokens(self) -> int | None:
         """Return how many output tokens the request under way has so far; ``None`` where that is not known."""
 
-    def check(self, configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None:
+    def check(self, command: Check, *, limit_s: float | None = None) -> None:
         """Raise the error of the first configuration that a worker could not load, so that no sweep ends midway."""
 
 

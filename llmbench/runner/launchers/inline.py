@@ -1,6 +1,6 @@
 """A launch in this process, of the scripted engine only: the worker's own code and messages, and no process."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 
 import msgspec
 
@@ -32,9 +32,10 @@ class InlineLauncher:
     def tokens(self) -> int | None:
         """Return ``None``: what asks runs in the same thread as the request."""
 
-    def check(self, configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None:
-        """Raise the error of the first configuration that could not be loaded."""
-        _InlineWorker().ask(Check(configs=tuple(configs)), phase="check", limit_s=limit_s)
+    def check(self, command: Check, *, limit_s: float | None = None) -> None:
+        """Raise the error of the first scripted configuration that could not be loaded; others fail when launched."""
+        mine = command.only(lambda config: config.engine_info.is_simulated)
+        _InlineWorker().ask(mine, phase="check", limit_s=limit_s)
 
 
 class _InlineWorker:

@@ -33,7 +33,6 @@ from llmbench.runner.protocol import (
     WorkerCommand,
     signal_name,
 )
-from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Failure
 from llmbench.schema.units import seconds_between
 
@@ -72,15 +71,15 @@ class ProcessLauncher:
             return None
         return beat[0] if beat else None
 
-    def check(self, configs: Sequence[RunConfig], *, limit_s: float | None = None) -> None:
+    def check(self, command: Check, *, limit_s: float | None = None) -> None:
         """Raise the error of the first configuration that could not be loaded, by each interpreter in turn."""
-        for interpreter in dict.fromkeys(config.interpreter for config in configs):
-            mine = tuple(config for config in configs if config.interpreter == interpreter)
+        for interpreter in dict.fromkeys(config.interpreter for config in command.configs):
+            mine = command.only(lambda config, python=interpreter: config.interpreter == python)  # type: ignore[misc]
             with contextlib.closing(Worker(0, interpreter=interpreter)) as worker:
                 try:
-                    worker.ask(Check(configs=mine), phase="check", limit_s=limit_s)
+                    worker.ask(mine, phase="check", limit_s=limit_s)
                 except WorkerLostError as lost:
-                    raise LaunchError(lost.failure.message) from lost
+                    raise LaunchError(lost.failure.message, hint=lost.failure.hint) from lost
 
 
 class Worker:

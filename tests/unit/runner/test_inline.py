@@ -9,6 +9,7 @@ from llmbench.runner.launchers import default_launcher
 from llmbench.runner.launchers.base import Launcher, LaunchEvent, Task, TimeLimits
 from llmbench.runner.launchers.inline import InlineLauncher
 from llmbench.runner.launchers.process import ProcessLauncher
+from llmbench.runner.protocol import Check
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.store.events import LaunchEnded, LaunchStarted
@@ -76,17 +77,23 @@ def test_a_script_that_would_end_this_process_is_refused(how: str) -> None:
 def test_another_engine_and_interpreter_are_refused() -> None:
     """No engine but the scripted one is loaded into this process."""
     with pytest.raises(InputError, match="not genai"):
-        InlineLauncher().check([_task("first=1ms", engine="genai").config])
+        _events(InlineLauncher(), _task("first=1ms", engine="genai"))
     with pytest.raises(InputError, match="no other interpreter"):
         _events(InlineLauncher(), _task("first=1ms", interpreter="/usr/bin/python3"))
 
 
+def _check(script: str, context_tokens: int | None = None) -> Check:
+    return Check(configs=(_task(script).config,), contexts=(context_tokens,))
+
+
 def test_configurations_are_checked_as_by_a_worker() -> None:
     """The worker's own checks, and its error with the hint."""
-    InlineLauncher().check([_task("first=1ms").config])
+    InlineLauncher().check(_check("first=1ms"))
 
     with pytest.raises(InputError, match="'fist=1ms' is not understood"):
-        InlineLauncher().check([_task("fist=1ms").config])
+        InlineLauncher().check(_check("fist=1ms"))
+    with pytest.raises(InputError, match=r"50 input \+ 4 output tokens make 54; .* is 53"):
+        InlineLauncher().check(_check("first=1ms", context_tokens=53))
     with pytest.raises(InputError, match=r"50 input \+ 4 output tokens make 54; .* is 53"):
         _events(InlineLauncher(), dataclasses.replace(_task("first=1ms"), context_tokens=53))
 

@@ -14,6 +14,7 @@ from llmbench.errors import InputError
 from llmbench.runner import plan
 from llmbench.runner.launchers.base import Task, TimeLimits
 from llmbench.runner.launchers.process import ProcessLauncher
+from llmbench.runner.protocol import Check
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Outcome
@@ -175,8 +176,9 @@ def test_the_worker_dies_with_its_parent(tmp_path: Path) -> None:
 def test_configurations_are_checked_before_any_is_measured() -> None:
     """The error is that of the first which could not be loaded."""
     good = _task("first=1ms").config
-    ProcessLauncher().check((good, good), limit_s=60)
+    ProcessLauncher().check(Check(configs=(good, good), contexts=(None, None)), limit_s=60)
+    wrong = dataclasses.replace(good, model="fist=1ms")
 
     with pytest.raises(InputError, match="'fist=1ms' is not understood"):
-        ProcessLauncher().check((good, dataclasses.replace(good, model="fist=1ms")), limit_s=60)
+        ProcessLauncher().check(Check(configs=(good, wrong), contexts=(None, None)), limit_s=60)
     assert _workers() == []

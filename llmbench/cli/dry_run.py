@@ -1,0 +1,46 @@
+"""``--dry-run``: check everything that a run would refuse, describe what it would measure, and how long it takes."""
+
+import collections
+from collections.abc import Iterator, Sequence
+
+from llmbench.analysis.report import distinguish
+from llmbench.cli.messages import say
+from llmbench.cli.options.resolve import check_places
+from llmbench.models.resolve import Subject
+from llmbench.runner import session
+from llmbench.runner.forecast import forecast
+from llmbench.runner.plan import PlannedLaunch
+from llmbench.runner.session import Outputs, Policy
+from llmbench.schema.config import RunConfig
+from llmbench.schema.units import format_duration
+
+
+def rehearse(
+    cells: Sequence[RunConfig],
+    models: Sequence[Subject],
+    planned: Sequence[PlannedLaunch],
+    *,
+    outputs: Outputs,
+    policy: Policy,
+) -> None:
+    """Raise what measuring would raise before its first launch; else print how long it would take."""
+    check_places(cells, is_strict=policy.must_split)
+    session.check(cells, models, outputs=outputs, policy=policy)
+    expected = forecast(cells, planned, models, outputs.folder)
+    if expected is not None:
+        say(f"about {format_duration(expected.seconds)}, {expected.basis}")
+
+
+def describe_cells(cells: Sequence[RunConfig], planned: Sequence[PlannedLaunch]) -> Iterator[str]:
+    """Yield a line per configuration, in the order of their first launches, and one on all of them."""
+    distinctions = distinguish(cells)
+    for cell, count in collections.Counter(launch.cell for launch in planned).items():
+        config = cells[cell]
+        work = f"{config.warmups} warm-up + {config.iterations} measured iterations"
+        apart = "".join(f", {name}={value or 'not set'}" for name, value in distinctions[cell].items())
+        yield (
+            f"{count} {'launch' if count == 1 else 'launches'}: {config.model} on {config.device} with "
+            f"{config.engine}, prompts: {len(config.prompts)}, {work}, {config.output_tokens} output tokens{apart}"
+        )
+    requests = session.planned_requests(tuple(cells), planned)
+    yield f"requests: {requests}, launches: {len(planned)}; nothing was run"
