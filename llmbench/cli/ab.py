@@ -185,7 +185,8 @@ class _Trial:
             sides, outputs, self.policy, self.stop, is_quiet=self.is_quiet, first_launch=first_launch
         )
         say(f"written: {path}")
-        return annotate(compare_sides(run, self.rule))
+        found = annotate(compare_sides(run, self.rule))
+        return dataclasses.replace(found, run_files=(str(path), str(path)))
 
 
 def _narrowed(side: Side, prompts: frozenset[str]) -> Side:

@@ -29,6 +29,7 @@ from llmbench.render.junit import comparison_junit
 from llmbench.render.markdown import comparison_markdown
 from llmbench.render.terminal.comparison import render_comparison
 from llmbench.schema.run import Run
+from llmbench.store import reader
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
@@ -138,7 +139,10 @@ def compare_command(
         thresholds=read_thresholds(threshold), vary=frozenset(name.replace("-", "_") for name in vary)
     )
     runs = [load_run(path, salvage=salvage) for path in paths]
-    comparisons = compare_all(runs, rule, baseline=baseline, folder=reports)
+    named = {id(run): path for run, path in zip(runs, paths, strict=True)}
+    comparisons = [
+        _locate(each, named, reports) for each in compare_all(runs, rule, baseline=baseline, folder=reports)
+    ]
     write_comparisons(comparisons, wanted)
     has_screen = not any(map(is_standard_output, wanted.values()))
     shown = show_comparisons(comparisons) if has_screen else ExitCode.OK
@@ -164,6 +168,17 @@ def compare_all(
     for base, candidate in found:
         _check_distinct([base.run, candidate.run])
     return [annotate(compare_reports(base, candidate, rule)) for base, candidate in found]
+
+
+def _locate(comparison: Comparison, files: Mapping[int, Path], folder: Path) -> Comparison:
+    """The comparison with the run files of its sides: those named (by the identity of their runs), else a baseline."""
+    alone = next(iter(files.values()))
+    paths = [
+        alone if comparison.is_paired else files.get(id(run)) or reader.run_file_path(folder, run.id)
+        for run in (comparison.base.run, comparison.candidate.run)
+    ]
+    base, candidate = (str(path) if reader.is_run_file(path) else "" for path in paths)
+    return dataclasses.replace(comparison, run_files=(base, candidate))
 
 
 def _check_distinct(runs: Sequence[Run]) -> None:

@@ -14,7 +14,7 @@ from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import row_metric
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.tidy_layout import CELL_COLUMNS
-from llmbench.render.sentences.verdict import model_of
+from llmbench.render.sentences.verdict import is_open, launches_to_decide, model_of
 from llmbench.render.table import TableValue
 from llmbench.render.text import settings_text
 from llmbench.schema.config import PLACES, RunConfig
@@ -279,7 +279,7 @@ def _change_columns(found: Change) -> dict[str, TableValue]:
         "verdict": found.verdict.value,
         "is_alarm": found.is_alarm,
         "smallest_visible": _ratio(found.smallest_visible),
-        "launches_needed": found.needed,
+        "launches_needed": launches_to_decide([found]) if is_open(found) else None,
     }
 
 

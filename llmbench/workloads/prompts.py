@@ -14,6 +14,7 @@ from llmbench.files.package_data import find_packaged, packaged_files
 from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import Prompt
 from llmbench.schema.units import format_bytes
+from llmbench.store.reader import is_run_file, read_run_header
 
 
 class _UnfitError(ValueError):
@@ -30,11 +31,14 @@ MAX_REPORTED_LINES = 100
 
 
 def read_prompts(name: str | Path) -> tuple[Prompt, ...]:
-    """The prompts of a file, or of a set known by its bare name, in the file's order.
+    """The prompts of a file, or of a set known by its bare name, in the file's order; of a run file those it measured.
 
     Raises InputError that names every bad line at once; a file without a prompt is an error, too.
     """
     path = resolve(name)
+    measured = read_run_header(path) if is_run_file(path) else None
+    if measured is not None:
+        return measured.cells[0].prompts
     turns: list[tuple[str, ...] | str] = []
     bad: list[str] = []
     for number, line in enumerate(_lines(path), start=1):

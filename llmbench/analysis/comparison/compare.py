@@ -55,8 +55,8 @@ class Comparison:
 
     *unpaired* has a sentence on every row without a partner, *doubts* one on each launch that is an outlier and each
     drift over launches. *mismatches* are differences that make rows incomparable; those that *rule* allows are the
-    first of the *changes*. *remark* is what a reader must know with the verdict
-    itself, such as that the measuring stopped early.
+    first of the *changes*. *run_files* are where base and candidate were read, empty if from no run file. *remark* is
+    what a reader must know with the verdict itself, such as that the measuring stopped early.
     """
 
     base: Report
@@ -69,6 +69,7 @@ class Comparison:
     changes: tuple[Difference, ...]
     warnings: tuple[str, ...]
     doubts: tuple[str, ...] = ()
+    run_files: tuple[str, str] = ("", "")
     is_paired: bool = False
     remark: str = ""
 

@@ -23,15 +23,18 @@ _SETTINGS = sorted(
 )
 
 
-def run_command(config: RunConfig, launches: int) -> str:
-    """Return the command line that measures a configuration again with so many launches."""
-    parts = ["llmbench", "run", "-m", config.model, *_prompt_options(config)]
+def run_command(config: RunConfig, launches: int, run_file: str = "") -> str:
+    """Return the command line that measures a configuration again with so many launches.
+
+    Prompts of a prompt file are read from the *run_file*, which holds the texts of those that were selected.
+    """
+    parts = ["llmbench", "run", "-m", config.model, *_prompt_options(config, run_file)]
     for option, values in _options(config).items():
         parts += [part for value in values for part in (option, value)] or [option]
     return shlex.join([*parts, "--launches", str(launches)])
 
 
-def ab_command(base: RunConfig, candidate: RunConfig, blocks: int) -> str | None:
+def ab_command(base: RunConfig, candidate: RunConfig, blocks: int, run_file: str = "") -> str | None:
     """Return the command line that measures two configurations again in so many blocks.
 
     An option that is given twice has the first value for the base. ``None`` where they differ in what
@@ -43,7 +46,12 @@ def ab_command(base: RunConfig, candidate: RunConfig, blocks: int) -> str | None
     absent = {
         each.flags[0]: _words(each, default) for each in _SETTINGS if (default := _default(each)) is not None
     }
-    parts = ["llmbench", "ab", *_twice("-m", base.model, candidate.model), *_prompt_options(candidate)]
+    parts = [
+        "llmbench",
+        "ab",
+        *_twice("-m", base.model, candidate.model),
+        *_prompt_options(candidate, run_file),
+    ]
     for option in dict.fromkeys((*before, *after)):
         one, other = before.get(option), after.get(option)
         if one == other == ():
@@ -97,7 +105,7 @@ def _words(setting: Setting, value: Any) -> tuple[str, ...]:
     return (str(value),)
 
 
-def _prompt_options(config: RunConfig) -> list[str]:
+def _prompt_options(config: RunConfig, run_file: str) -> list[str]:
     """The options that name the prompts, as far as the configuration records them."""
     first = config.prompts[0]
     same = [] if first.is_permuted else ["--disable-prompt-permutation"]
@@ -105,8 +113,6 @@ def _prompt_options(config: RunConfig) -> list[str]:
         return ["-pf", first.set, *same]
     if first.tokens is not None:
         return ["--input-tokens", ",".join(str(prompt.tokens) for prompt in config.prompts), *same]
-    return [
-        "-p" if first.set == "text" else "-pf",
-        (first.text or "") if first.set == "text" else first.set,
-        *same,
-    ]
+    if first.set == "text":
+        return ["-p", first.text or "", *same]
+    return ["-pf", run_file or first.set, *same]

@@ -2,6 +2,7 @@
 
 import collections
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -13,7 +14,8 @@ from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report
 from llmbench.render.sentences.commands import ab_command, run_command
 from llmbench.render.text import change, number_text, settings_text, share
-from llmbench.schema.run import Run
+from llmbench.schema.run import Launch, Run
+from llmbench.schema.units import NS_PER_S, format_duration
 
 MEAN = "geomean"
 """What the row of the geometric mean over several prompts is called."""
@@ -223,40 +225,74 @@ def _why_incomparable(comparison: Comparison) -> str:
 
 def next_steps(comparison: Comparison) -> Iterator[str]:
     """What these data could have shown, and what to type to know more; nothing where all is decided."""
-    waiting = [each for each in comparison.primary if _is_open(each)]
-    waiting = waiting or [
-        each for pair in comparison.pairs for each in pair.changes if each.verdict is Verdict.INCONCLUSIVE
-    ]
+    waiting = [each for each in comparison.primary if is_open(each)]
+    waiting = waiting or [each for pair in comparison.pairs for each in pair.changes if is_open(each)]
     if comparison.verdict is Verdict.INCOMPARABLE or not waiting:
         return
     if not (comparison.base.is_valid and comparison.candidate.is_valid):
-        yield "a run is INVALID and convicts nobody: see what disturbs this machine with: llmbench doctor"
+        yield "one of the runs is invalid, so no regression is reported; find the cause with: llmbench doctor"
         return
     visible = [each.smallest_visible for each in waiting if each.smallest_visible is not None]
     if visible:
         yield f"only changes of {share(max(visible))} or more show in these data"
-    launches = _launches_to_decide(waiting)
+    launches = launches_to_decide(waiting)
     if launches is None:
         yield "no reasonable number of launches would decide what is open; quieten the machine first: llmbench doctor"
         return
+    yield from _measure_again(comparison, launches)
+
+
+def _measure_again(comparison: Comparison, launches: int) -> Iterator[str]:
+    """What to type: an ``ab`` where options alone tell the sides apart, else the command of each side."""
+    base, candidate = (report.run.cells[0] for report in (comparison.base, comparison.candidate))
+    time = f" (about {format_duration(launches * _launch_pair_s(comparison))})"
+    file = comparison.run_files[1]
+    again = ab_command(base, candidate, launches, file)
+    commands = dict.fromkeys(
+        run_command(config, launches, path)
+        for config, path in zip((base, candidate), comparison.run_files, strict=True)
+    )
     if comparison.is_paired:
-        yield f"to decide what is open, measure {launches} blocks:"
-        again = ab_command(comparison.base.run.cells[0], comparison.candidate.run.cells[0], launches)
+        yield f"to decide what is open, measure {launches} blocks{time}:"
         yield f"  {again or f'llmbench ab A.toml B.toml --blocks {launches}'}"
-        return
-    yield f"to decide what is open, measure both sides with {launches} launches:"
-    yield f"  {run_command(comparison.candidate.run.cells[0], launches)}"
+    elif again is not None and len(commands) > 1 and _has_same_software(comparison):
+        yield f"to decide what is open, measure both sides in {launches} blocks{time}:"
+        yield f"  {again}"
+    else:
+        yield f"to decide what is open, measure both sides with {launches} launches{time}:"
+        yield from (f"  {command}" for command in commands)
 
 
-def _is_open(found: Change) -> bool:
-    """Whether more launches would say more: undecided, or slower but not beyond doubt."""
+def _has_same_software(comparison: Comparison) -> bool:
+    """Whether both sides are an environment's, and of one machine."""
+    before, after = comparison.base.run, comparison.candidate.run
+    same_machine = before.environment.cpu_model == after.environment.cpu_model
+    return same_machine and before.software_of(0) == after.software_of(0)
+
+
+def _launch_pair_s(comparison: Comparison) -> float:
+    """Seconds that a launch of each side takes, on average."""
+    return sum(_launch_s(report.run.launches) for report in (comparison.base, comparison.candidate))
+
+
+def _launch_s(launches: Sequence[Launch]) -> float:
+    taken = [
+        (launch.load_s or 0.0) + sum((m.end_ns - m.start_ns) / NS_PER_S for m in launch.measurements)
+        for launch in launches
+        if launch.measurements
+    ]
+    return statistics.fmean(taken) if taken else 0.0
+
+
+def is_open(found: Change) -> bool:
+    """Return whether more launches would say more: undecided, or slower but not beyond doubt."""
     return found.verdict is Verdict.INCONCLUSIVE or (
         found.verdict is Verdict.REGRESSED and not found.is_alarm
     )
 
 
-def _launches_to_decide(waiting: Sequence[Change]) -> int | None:
-    """Launches a side that decide every change waiting: what is needed, and twice what there was.
+def launches_to_decide(waiting: Sequence[Change]) -> int | None:
+    """Return the launches per side that decide every open change: what is needed, and twice what there was.
 
     ``None`` where it would take more than anyone measures.
     """
