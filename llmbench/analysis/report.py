@@ -149,7 +149,7 @@ def _partial(row: Row) -> Row:
         row,
         launches=0,
         summaries={},
-        doubtful=row.figures,
+        doubtful={name: Summary(n=found.n, median=found.median) for name, found in row.figures.items()},
         medians={},
         values={},
         warnings=(why, *row.warnings),
@@ -190,7 +190,7 @@ def _row(
         values={name: [value for each in found.values() for value in each] for name, found in values.items()},
         marks=marks,
         warnings=(*marks, *caveats.of_invalid(invalid, len(measured))),
-        doubtful={name: stats.summarize_values(found[-1]) for name, found in doubtful.items() if found},
+        doubtful={name: _doubtful(found[-1]) for name, found in doubtful.items() if found},
     )
 
 
@@ -204,6 +204,11 @@ def _values(
             if values := present_values(name, requests):
                 found[name][launch] = values
     return found
+
+
+def _doubtful(values: Sequence[float]) -> Summary:
+    """Return a median without an interval, for there is no confidence in values that are not valid."""
+    return Summary(n=len(values), median=statistics.median(values), warnings=("not valid",))
 
 
 def _summary(values: Mapping[int, Sequence[float]], medians: Mapping[int, float]) -> Summary:

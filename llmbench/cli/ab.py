@@ -108,6 +108,7 @@ def command(  # noqa: PLR0917
     timeout: float,
     keep_going: bool,
     quiet: bool,
+    cooldown: float,
     dry_run: bool,
     **options: Any,
 ) -> int:
@@ -132,6 +133,7 @@ def command(  # noqa: PLR0917
             limits=TimeLimits(load_s=timeout, request_s=timeout),
             keep_going=keep_going,
             must_split=strict is not None,
+            cooldown_s=cooldown,
         ),
         stop=Stop(budget_s=budget, until=until),
         is_quiet=quiet,

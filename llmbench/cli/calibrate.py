@@ -61,6 +61,7 @@ def command(  # noqa: PLR0917
     timeout: float,
     keep_going: bool,
     quiet: bool,
+    cooldown: float,
     **options: Any,
 ) -> int:
     """Measure a configuration against itself: how much it varies when nothing changes.
@@ -75,7 +76,9 @@ def command(  # noqa: PLR0917
     run, path = measure_blocks(
         (side, side),
         Outputs(folder=output_dir, name=name, overwrite=overwrite),
-        Policy(limits=TimeLimits(load_s=timeout, request_s=timeout), keep_going=keep_going),
+        Policy(
+            limits=TimeLimits(load_s=timeout, request_s=timeout), keep_going=keep_going, cooldown_s=cooldown
+        ),
         Stop(budget_s=budget),
         is_quiet=quiet,
     )

@@ -1,6 +1,7 @@
 """``llmbench convert``: a Hugging Face model, a hub's model or a GGUF file to verified OpenVINO IR."""
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -13,8 +14,13 @@ from llmbench.cli.messages import say, shown, warn
 from llmbench.cli.options.types import Command
 from llmbench.convert.pipeline import Converted, convert
 from llmbench.convert.request import CONVERT_FORMATS, ConvertRequest
+from llmbench.convert.verification import EXPECTED
+from llmbench.models.manifest import Manifest
 from llmbench.schema.progress import Progress
 from llmbench.schema.units import format_bytes, format_duration
+
+_CLOSE = 0.97
+"""The agreement from which on a format needs no excuse."""
 
 
 class WeightFormats(click.ParamType[tuple[str, ...]]):
@@ -87,6 +93,7 @@ def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None
     for converted in watch_conversion(request):
         say(*describe_conversion(converted))
         warn(*converted.manifest.warnings)
+        say(f"  next       llmbench run -m {shlex.quote(str(converted.folder))}")
 
 
 def watch_conversion(request: ConvertRequest) -> Iterator[Converted]:
@@ -120,8 +127,23 @@ def describe_conversion(converted: Converted) -> tuple[str, ...]:
         f"{converted.folder}{state}",
         f"  weights    {manifest.recipe.weight_format}, {format_bytes(size)}; context {context}",
         f"  agreement  {agreement}",
+        *(f"             {judgement}" for judgement in _judgement(manifest)),
         f"  took       {', '.join(f'{name} {_seconds(s)}' for name, s in times if s is not None)}",
     )
+
+
+def _judgement(manifest: Manifest) -> Iterator[str]:
+    """Say whether an agreement is what the weight format usually reaches."""
+    share, name = manifest.agreement, (manifest.recipe.weight_format or "").lower()
+    if share is None or name not in EXPECTED:
+        return
+    differ = f"{1 - share:.0%} of next tokens differ from the source"
+    if share < EXPECTED[name]:
+        yield f"LOW: {differ}; {name} usually agrees on {EXPECTED[name]:.0%} or more, so check its answers"
+    elif share < _CLOSE:
+        yield f"usual for {name}: {differ}; small models lose more than large ones"
+    else:
+        yield f"as good as the source for most purposes: {differ}"
 
 
 def _in_brackets(note: str | None) -> str:
@@ -148,30 +170,24 @@ class _Plain:
 
 
 class _Live:
-    """Progress on a terminal: one line that changes, gone where a result is printed."""
+    """Progress on a terminal: one line that moves, gone where a result is printed."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bar
-
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        console = Console(stderr=True)
-        self._bar = Bar(
-            *columns, console=console, transient=True, refresh_per_second=4, redirect_stdout=False
-        )
-        self._task = self._bar.add_task("", total=None)
-        self._step = ""
+        self._step = self._part = ""
 
     def report(self, progress: Progress) -> None:
-        """Show a step that begins, or how far a part of it is."""
+        """Show a step that begins, or how far a part of it is; what follows a finished part is the step again."""
         if progress.share is None:
-            self._step = progress.label
-            self._bar.reset(self._task, description=self._step, total=None)
+            self._step, self._part = progress.label, ""
         else:
-            label = f"{self._step}: {progress.label.lower()}"
-            self._bar.update(self._task, description=label, total=1.0, completed=progress.share)
+            self._part = f"{progress.label.lower()} {progress.share:.0%}" if progress.share < 1 else ""
+
+    def describe(self) -> tuple[str, ...]:
+        """Return the step, and the part of it that is not finished."""
+        return (self._step, self._part)
 
     def shown(self) -> AbstractContextManager[object]:
-        """The line is on the screen while the block runs."""
-        return self._bar
+        """Return the line, which is on the screen while the block runs."""
+        from llmbench.render.terminal.live import LiveLine
+
+        return LiveLine(self.describe)

@@ -44,7 +44,8 @@ class _SocketView(View):
             proof=None,
         )
         block = "" if event.block is None else f"block {event.block + 1} of {config.launches}: "
-        click.echo(shown(f"{block}{setup.name}: loaded in {event.load_s or 0:.1f} s"), err=True)
+        with self._live.paused():
+            click.echo(shown(f"{block}{setup.name}: loaded in {event.load_s or 0:.1f} s"), err=True)
 
 
 _ONE_FORMAT = click.Choice(WEIGHT_FORMATS, case_sensitive=False)
@@ -81,7 +82,9 @@ Examples:
 @option("output_dir")
 @option("name", help="Name of the run and of its file.")
 @option("overwrite")
-@option("quiet", help="Only the tables and sentences.")
+@option("quiet", help="Only the answer.")
+@option("explain", help="Add every metric, threads, proof and notes to the answer.")
+@option("cooldown")
 @click.option(
     "--show",
     type=click.Path(path_type=Path),
@@ -104,6 +107,8 @@ def command(
     name: str | None,
     overwrite: bool,
     quiet: bool,
+    explain: bool,
+    cooldown: float,
     show: Path | None,
     is_json: bool,
     html: Path | None,
@@ -117,7 +122,7 @@ def command(
     check_outputs({"--html": html}, inputs=[show] if show else [])
     if show is not None:
         summarized = report.summarize_run(reader.read_run(show))
-        _show(summarized, show, is_json=is_json, html=html)
+        _show(summarized, show, is_json=is_json, html=html, is_explained=explain)
         return _exit_code(summarized)
     check_folder(output_dir, "--output-dir")
     subject, base = _base(options)
@@ -127,13 +132,16 @@ def command(
             cells,
             models=[subject] * len(cells),
             outputs=session.Outputs(folder=output_dir, name=name, overwrite=overwrite),
-            policy=session.Policy(limits=TimeLimits(load_s=timeout, request_s=timeout), must_split=True),
+            policy=session.Policy(
+                limits=TimeLimits(load_s=timeout, request_s=timeout), must_split=True, cooldown_s=cooldown
+            ),
             planned=plan_launches(cells, seed=cells[0].seed),
             stop=Stop(budget_s=budget),
+            launcher=view.launcher,
             on_event=view.show,
         )
     summarized = report.summarize_run(run)
-    _show(summarized, view.path, is_json=is_json, html=html)
+    _show(summarized, view.path, is_json=is_json, html=html, is_explained=explain)
     return _exit_code(summarized)
 
 
@@ -146,7 +154,7 @@ def _base(options: dict[str, Any]) -> tuple[Subject, RunConfig]:
     )
 
 
-def _show(summarized: Report, path: Path, *, is_json: bool, html: Path | None) -> None:
+def _show(summarized: Report, path: Path, *, is_json: bool, html: Path | None, is_explained: bool) -> None:
     """The tables and sentences, or the values, on standard output; the page in its file."""
     table = speedup.tabulate(summarized)
     if html is not None:
@@ -163,7 +171,7 @@ def _show(summarized: Report, path: Path, *, is_json: bool, html: Path | None) -
     from llmbench.render.terminal.speedup import render_speedup
 
     with contextlib.suppress(SystemExit):  # rich's answer to a closed standard output
-        render_speedup(table, summarized, Console())
+        render_speedup(table, summarized, Console(), is_explained=is_explained)
     say(f"written: {path}")
 
 

@@ -61,8 +61,9 @@ def summary_rows(summarized: Report) -> Iterator[dict[str, TableValue]]:
     evaluation = summarized.evaluation
     for row in summarized.rows:
         cell = _cell_columns(evaluation, row.cell) | _prompt_columns(row)
-        for name, summary in row.summaries.items():
-            yield cell | _row_columns(row) | _summary_columns(row_metric(name), summary, row.values[name])
+        for name, summary in row.figures.items():
+            values = row.values.get(name, ())
+            yield cell | _row_columns(row) | _summary_columns(row_metric(name), summary, values)
     for cell_index, by_state in enumerate(summarized.load):
         for state, load in by_state.items():
             cache: dict[str, TableValue] = {"model_cache": state.value if state else None}

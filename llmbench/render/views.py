@@ -26,6 +26,8 @@ from llmbench.schema.units import Unit
 CURVE = 40
 """Runs of a curve at most, the last ones."""
 
+TIMES_SIGN = "\N{MULTIPLICATION SIGN}"
+
 CHANGES = (0.01, 0.02, 0.05, 0.10)
 """The changes whose launches a calibration counts."""
 
@@ -369,6 +371,41 @@ def _efficiency(found: Speedup, line: SpeedupLine, name: str) -> str:
     if gain is None or line.setup.kind is Kind.ONE:
         return ""
     return f"{found.efficiency(gain):.0%}"
+
+
+def setup_table(found: Speedup, names: Sequence[str] = HEADLINES) -> Table:
+    """Return setups by input lengths: the medians of some metrics, with their speed-ups."""
+    known = [name for name in names if any(name in line.entries for line in found.lines)]
+    columns = (
+        Column("setup", is_text=True),
+        *(
+            Column(f"{METRICS[name].short_title}, {length} in", unit=METRICS[name].unit.value)
+            for name in known
+            for length in found.lengths
+        ),
+    )
+    lines = {(line.setup.cell, line.input_tokens): line for line in found.lines}
+    rows = tuple(
+        (
+            Cell(setup.name, tone="name"),
+            *(
+                _gain_cell(lines.get((setup.cell, length)), name, METRICS[name].unit)
+                for name in known
+                for length in found.lengths
+            ),
+        )
+        for setup in found.setups
+    )
+    return Table(columns, rows)
+
+
+def _gain_cell(line: SpeedupLine | None, name: str, unit: Unit) -> Cell:
+    if line is None or name not in line.entries:
+        return EMPTY
+    entry = line.entries[name]
+    note = "" if entry.gain is None else f"{entry.gain.ratio:.2f}{TIMES_SIGN}"
+    title = "" if entry.gain is None else ratio_interval(entry.gain)
+    return Cell(number_text(entry.summary.median, unit), note=note, title=title)
 
 
 def ratio_interval(ratio: Ratio) -> str:

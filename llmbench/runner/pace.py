@@ -26,15 +26,18 @@ class Pace:
         self._since = 0.0
         self._cell = 0
         self._left: list[int] = []
+        self._is_loading = False
 
     def begin_launch(self, cell: int, at: float, *, cooldown_s: float = 0.0) -> None:
         """Note that a launch of a configuration begins to load, after a rest of *cooldown_s* seconds."""
         self._cooldown_s = cooldown_s
         self._launches = self._launches[1:]
+        self._is_loading = True
         self._cell, self._since, self._left = cell, at, list(self._requests[cell])
 
     def loaded(self, at: float) -> None:
         """Note that its model is loaded, and the first request begins."""
+        self._is_loading = False
         self._loads.append(at - self._since)
         self._since = at
 
@@ -50,10 +53,11 @@ class Pace:
             return None
         requests = [(self._cell, prompt) for prompt in self._left]
         requests += [(cell, prompt) for cell in self._launches for prompt in self._requests[cell]]
-        launch_s = statistics.fmean(self._loads) + self._cooldown_s
-        total = sum(map(self._request_s, requests)) + launch_s * len(self._launches)
-        begun = min(at - self._since, self._request_s(requests[0])) if self._left else 0.0
-        return max(total - begun, 0.0)
+        load_s = statistics.fmean(self._loads)
+        total = sum(map(self._request_s, requests)) + (load_s + self._cooldown_s) * len(self._launches)
+        if self._is_loading:
+            return total + max(load_s - (at - self._since), 0.0)
+        return max(total - (min(at - self._since, self._request_s(requests[0])) if self._left else 0.0), 0.0)
 
     def _request_s(self, request: tuple[int, int]) -> float:
         same_prompt = [used for (_, prompt), used in self._used.items() if prompt == request[1]]

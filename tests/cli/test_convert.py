@@ -27,12 +27,13 @@ CONVERTED = Converted(
 )
 
 
-def test_a_conversion_is_four_lines() -> None:
+def test_a_conversion_is_five_lines() -> None:
     """Where it is, what it is, how far it agrees, and each step's time apart."""
     assert (
         "out/pytorch/dldt/INT8",
         "  weights    int8, 138 MiB; context 8192 tokens",
         "  agreement  0.943 of next tokens",
+        "             usual for int8: 6% of next tokens differ from the source; small models lose more than large ones",
         "  took       export 1 min 20 s, verification 9.9 s, hashing 0.1 s",
     ) == convert.describe_conversion(CONVERTED)
 
@@ -75,15 +76,33 @@ def test_progress_without_a_terminal_is_a_line_a_step(capfd: pytest.CaptureFixtu
 
 
 def test_progress_on_a_terminal_names_step_and_part(capfd: pytest.CaptureFixture[str]) -> None:
-    """Nothing of it goes to standard output, and it takes a new step after a finished part."""
+    """Nothing of it goes to standard output; after a finished part the step goes on under its own name."""
     screen = convert._Live()
     with screen.shown():
         screen.report(Progress(label="exporting int8"))
+        screen.report(Progress(label="Loading weights", share=0.5))
+        assert ("exporting int8", "loading weights 50%") == screen.describe()
         screen.report(Progress(label="Loading weights", share=1.0))
-        assert "exporting int8: loading weights" == screen._bar.tasks[0].description
-        assert screen._bar.finished
+        assert ("exporting int8", "") == screen.describe()
         screen.report(Progress(label="hashing"))
-        assert "hashing" == screen._bar.tasks[0].description
-        assert not screen._bar.finished
+        assert ("hashing", "") == screen.describe()
 
     assert "" == capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("weight_format", "agreement", "said"),
+    [
+        ("int4", 0.648, "usual for int4: 35% of next tokens differ from the source"),
+        ("int4", 0.55, "LOW: 45% of next tokens differ from the source; int4 usually agrees on 60% or more"),
+        ("fp16", 0.99, "as good as the source for most purposes: 1% of next tokens differ"),
+        ("q4_1", 0.648, ""),
+    ],
+)
+def test_an_agreement_is_judged(weight_format: str, agreement: float, said: str) -> None:
+    """Against what the format usually reaches; one that nobody knows has no judgement."""
+    recipe = Recipe(weight_format=weight_format, is_symmetric=False)
+    manifest = dataclasses.replace(CONVERTED.manifest, recipe=recipe, agreement=agreement)
+    lines = convert.describe_conversion(dataclasses.replace(CONVERTED, manifest=manifest))
+
+    assert lines[3].strip().startswith(said or "took")

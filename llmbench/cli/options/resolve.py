@@ -1,7 +1,6 @@
 """What the options describe, found on this machine: the models, the configurations, and the CPUs they run on."""
 
 import os
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from llmbench.runner import interpreter, limits, pinning
 from llmbench.runner.configurations import configurations
 from llmbench.schema.config import RunConfig
 
-_WIDTH = 100
 MARK = f"tensor_parallel={Effect.INEFFECTIVE.value}"
 
 
@@ -106,7 +104,5 @@ def _warn_of_limits(cells: Sequence[tuple[RunConfig, int]]) -> None:
 
 def _shout(title: str, sentence: str) -> None:
     """A warning that no one can miss, on standard error."""
-    lines = ["!" * _WIDTH, title, *textwrap.wrap(sentence, _WIDTH - 4), "!" * _WIDTH]
-    for line in lines:
-        text = line if line.startswith("!!!") else f"!!! {line}"
-        click.echo(click.style(text, fg="red", bold=True) if "NO_COLOR" not in os.environ else text, err=True)
+    text = f"!!! {title}: {sentence}"
+    click.echo(click.style(text, fg="red", bold=True) if "NO_COLOR" not in os.environ else text, err=True)

@@ -11,10 +11,7 @@ from llmbench.render import views
 from llmbench.render.html.document import Block, Figures, Notes, Section
 from llmbench.render.html.series import colour
 from llmbench.render.html.svg import Axis, Bar, Figure, Line, Marks, Point, Shape, Sign
-from llmbench.render.table import EMPTY, Cell, Column, Table
-from llmbench.render.terminal.speedup import TIMES_SIGN, notes, speedup_sentences
-from llmbench.render.text import number_text
-from llmbench.schema.units import Unit
+from llmbench.render.terminal.speedup import notes, speedup_sentences
 
 _BAR = 0.8
 """The part of a group's room that its bars take."""
@@ -45,7 +42,7 @@ def _blocks(found: Speedup, report: Report) -> Iterator[Block]:
     yield Notes(lines=(headline,), tone=_tone(found))
     yield Notes(lines=tuple(more))
     yield Notes(lines=report.alarms, tone="bad")
-    yield summary_table(found)
+    yield views.setup_table(found)
     figure = speedup_figure(found)
     if figure is not None:
         yield Figures(figures=(figure,))
@@ -57,41 +54,6 @@ def _tone(found: Speedup) -> str:
     if found.pays_from("first_token") is not None:
         return "good"
     return "bad" if gains and all(gain.has_interval and gain.high < 1 for gain in gains.values()) else "warn"
-
-
-def summary_table(found: Speedup) -> Table:
-    """Return setups by input lengths: the medians of first and next tokens, with their speed-ups."""
-    known = [name for name in HEADLINES if any(name in line.entries for line in found.lines)]
-    columns = (
-        Column("setup", is_text=True),
-        *(
-            Column(f"{METRICS[name].short_title}, {length} in", unit=METRICS[name].unit.value)
-            for name in known
-            for length in found.lengths
-        ),
-    )
-    lines = {(line.setup.cell, line.input_tokens): line for line in found.lines}
-    rows = tuple(
-        (
-            Cell(setup.name, tone="name"),
-            *(
-                _cell(lines.get((setup.cell, length)), name, METRICS[name].unit)
-                for name in known
-                for length in found.lengths
-            ),
-        )
-        for setup in found.setups
-    )
-    return Table(columns, rows)
-
-
-def _cell(line: SpeedupLine | None, name: str, unit: Unit) -> Cell:
-    if line is None or name not in line.entries:
-        return EMPTY
-    entry = line.entries[name]
-    note = "" if entry.gain is None else f"{entry.gain.ratio:.2f}{TIMES_SIGN}"
-    title = "" if entry.gain is None else views.ratio_interval(entry.gain)
-    return Cell(number_text(entry.summary.median, unit), note=note, title=title)
 
 
 def speedup_figure(found: Speedup) -> Figure | None:
@@ -125,7 +87,7 @@ def speedup_figure(found: Speedup) -> Figure | None:
             ),
             has_grid=False,
         ),
-        y=Axis(title="speed-up", low=0, high=highest * 1.15, suffix=TIMES_SIGN),
+        y=Axis(title="speed-up", low=0, high=highest * 1.15, suffix=views.TIMES_SIGN),
         shapes=(
             *_bars(gains, [setup.name for setup in setups]),
             Line(points=((-0.5, 1), (edge, 1)), colour="var(--ink)", width=1),
@@ -142,7 +104,7 @@ def _bars(gains: Sequence[tuple[int, int, Ratio]], names: Sequence[str]) -> Iter
     width = _BAR / len(names)
     for group, number, gain in gains:
         left = group - _BAR / 2 + number * width
-        title = f"{names[number]}: {gain.ratio:.2f}{TIMES_SIGN} {views.ratio_interval(gain)}".strip()
+        title = f"{names[number]}: {gain.ratio:.2f}{views.TIMES_SIGN} {views.ratio_interval(gain)}".strip()
         yield Bar(x=(left, left + width * 0.92), y=(0, gain.ratio), colour=colour(number), title=title)
         ends = (gain.low, gain.high) if gain.has_interval else ()
         point = Point(left + width * 0.46, gain.ratio, title, *ends)

@@ -45,7 +45,7 @@ def _model(report: Report) -> str:
             format_bytes(origin.file_bytes) if origin.file_bytes else "",
         ]
     engine = [] if "engine" in varied or not run.version else [_engine(config.engine, report)]
-    device = [] if "device" in varied else [config.device]
+    device = [] if "device" in varied or config.device == "CPU" else [config.device]
     batch = [f"batch of {config.batch_size}"] if config.batch_size > 1 and "batch_size" not in varied else []
     facts += [*engine, *device, *batch]
     return f"{run.model_name}: {', '.join(fact for fact in facts if fact)}"

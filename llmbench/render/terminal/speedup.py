@@ -1,5 +1,6 @@
 """What a second socket brings: a plain sentence, a table for each metric, and the proof."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -10,24 +11,78 @@ from llmbench.analysis.speedup import SPEEDUP_METRICS as SHOWN
 from llmbench.analysis.speedup import SocketSetup, Speedup
 from llmbench.analysis.stats import Ratio
 from llmbench.render import views
+from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.remarks import placement_sentence
-from llmbench.render.terminal.table import print_line, print_table
+from llmbench.render.table import Table
+from llmbench.render.terminal.table import print_line, print_table, table_width
 from llmbench.render.text import counted
-from llmbench.render.views import ratio_interval
+from llmbench.render.views import TIMES_SIGN, ratio_interval
 
-TIMES_SIGN = "\N{MULTIPLICATION SIGN}"
+_BAR = 24
+"""Characters of a bar as long as the number of sockets; less on a narrow screen."""
+
+_BESIDE_BAR = 36
+_NARROW = 60
 
 
-def render_speedup(found: Speedup, report: Report, console: Console) -> None:
-    """Print the tables, what to mind, and the sentences."""
-    run = report.run
-    counts = (
-        f"{counted(found.blocks, 'block')} of {counted(len(found.setups), 'launch', 'launches')} in turns"
-    )
-    tokens = counted(run.cells[0].output_tokens, "output token")
-    print_line(console, f"{run.cells[0].model}, {run.cells[0].engine}: {counts}, {tokens}", style="bold")
+def render_speedup(found: Speedup, report: Report, console: Console, *, is_explained: bool = False) -> None:
+    """Print the answer, setups by lengths and a chart; with *is_explained* every metric, threads, proof and notes."""
+    headline, *more = speedup_sentences(found)
+    print_line(console, headline, style="bold")
+    for sentence in (*more, *card_lines(report), _counts(found, report)):
+        print_line(console, sentence)
     for alarm in report.alarms:
         print_line(console, alarm, style="bold red")
+    print_line(console, "")
+    _print_setups(found, console)
+    for line in _chart(found, console):
+        print_line(console, line)
+    print_line(console, f"{verdict_line(report)}{'' if is_explained else '; details: -v'}", style="bold")
+    if is_explained:
+        _print_details(found, report, console)
+
+
+def _counts(found: Speedup, report: Report) -> str:
+    blocks = f"{counted(found.blocks, 'block')} of {counted(len(found.setups), 'launch', 'launches')} in random order"
+    return f"{blocks}, {counted(report.run.cells[0].output_tokens, 'output token')}"
+
+
+def _print_setups(found: Speedup, console: Console) -> None:
+    """One table where the screen is wide enough for it, else one for each metric."""
+    whole = views.setup_table(found)
+    tables = (
+        [whole]
+        if table_width(whole) <= console.width
+        else [views.setup_table(found, (name,)) for name in HEADLINES]
+    )
+    for table in tables:
+        print_table(table if console.width >= _NARROW else _short_names(table), console)
+
+
+def _short_names(table: Table) -> Table:
+    """Return a table of setups whose names fit on a narrow screen: ``both, TP``."""
+    rows = []
+    for name, *cells in table.rows:
+        text = name.text.replace(" sockets", "").replace(" alone", "").replace("tensor parallel", "TP")
+        rows.append((dataclasses.replace(name, text=text), *cells))
+    return dataclasses.replace(table, rows=tuple(rows))
+
+
+def _chart(found: Speedup, console: Console) -> Iterator[str]:
+    """Yield a bar for each metric and length: how many times faster tensor parallelism is than the faster socket."""
+    count, is_ascii = len(found.split.sockets), console.options.ascii_only
+    width = max(4, min(_BAR, console.width - _BESIDE_BAR))
+    rows = [(name, length, gain) for name in HEADLINES for length, gain in found.gains(name).items()]
+    if rows:
+        yield f"tensor parallel against {found.base.name}; a full bar is {count}{TIMES_SIGN}"
+    for name, length, gain in rows:
+        filled = min(round(gain.ratio / count * width), width)
+        bar = ("#" if is_ascii else "█") * filled + ("." if is_ascii else "░") * (width - filled)
+        label = f"{METRICS[name].short_title}, {length} in"
+        yield f"{label:<15} {bar} {gain.ratio:.2f}{TIMES_SIGN} {ratio_interval(gain)}".rstrip()
+
+
+def _print_details(found: Speedup, report: Report, console: Console) -> None:
     for name in SHOWN:
         lines = [line for line in found.lines if name in line.entries]
         if lines:
@@ -37,8 +92,6 @@ def render_speedup(found: Speedup, report: Report, console: Console) -> None:
     print_line(console, "")
     for note in notes(found, report):
         print_line(console, note, style="dim")
-    for sentence in speedup_sentences(found):
-        print_line(console, sentence, style="bold")
 
 
 def _title(name: str, found: Speedup) -> str:

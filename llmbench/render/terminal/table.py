@@ -76,6 +76,11 @@ def fit(table: Table, width: int) -> Table:
     return found
 
 
+def table_width(table: Table) -> int:
+    """Return the characters that a whole table takes."""
+    return _width(_texts(table))
+
+
 def _texts(table: Table) -> list[list[str]]:
     """Return the head and the cells of each column as text."""
     return [

@@ -154,7 +154,7 @@ def test_the_table_fits_the_screen(
     """Whole columns are left out, numbers are not broken, and the speed-up stays."""
     text = io.StringIO()
     summarized = report.summarize_run(run_of([], cells=(BASE,)))
-    rendered.render_speedup(measured(), summarized, Console(file=text, width=width))
+    rendered.render_speedup(measured(), summarized, Console(file=text, width=width), is_explained=True)
     lines = text.getvalue().splitlines()
 
     assert all(len(line) <= max(width, 46) for line in lines), max(lines, key=len)
