@@ -45,6 +45,11 @@ def tiny_model() -> Path:
     return _built("tiny", hf_model.build_tiny)
 
 
+def alibi_model() -> Path:
+    """A Hugging Face folder with an MPT of two layers and random weights."""
+    return _built("alibi", hf_model.build_alibi)
+
+
 def _built(name: str, build: Callable[[Path], Path]) -> Path:
     with _kept(name, [Path(hf_model.__file__)]) as folder:
         model, partial = folder / "model", folder / "model.partial"

@@ -51,6 +51,19 @@ def build_tiny(folder: Path) -> Path:
     return folder
 
 
+def build_alibi(folder: Path) -> Path:
+    """*folder*, holding an MPT of two layers: ALiBi biases, which GenAI's paged attention gets wrong (2026.4.1)."""
+    import torch
+    from transformers import MptConfig, MptForCausalLM
+
+    build_tiny(folder)
+    torch.manual_seed(0)
+    sizes = {"d_model": 64, "n_layers": 2, "n_heads": 4, "max_seq_len": 512, "vocab_size": 257}
+    config = MptConfig(**sizes, initializer_range=0.2, bos_token_id=None, eos_token_id=256, pad_token_id=256)
+    MptForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
 def _save_weights(gguf: Path, folder: Path) -> None:
     """Write config.json and the weights as bfloat16 safetensors, the way such models are published."""
     import torch

@@ -251,6 +251,7 @@ def _manifest(
         files={},
         agreement=findings.agreement,
         agreement_note=findings.note,
+        expected=findings.expected,
         warnings=findings.warnings,
         timings=timings,
     )

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import msgspec
 
+from llmbench.convert.generation import LONGEST_WINDOW, TOKENS, IrReader, check_generation, repeat_to
 from llmbench.convert.texts import PLAIN_TEXT, RICH_TEXT, TEXTS
 from llmbench.errors import LaunchError
-from llmbench.models.integrity import MODEL_XML
+from llmbench.models.context import sliding_window_of_config
+from llmbench.models.manifest import GreedyTokens
 from llmbench.runner.step import run_step
 from llmbench.schema.progress import ProgressCallback
 
@@ -37,6 +39,7 @@ class Findings:
     agreement: float | None
     note: str | None = None
     warnings: tuple[str, ...] = ()
+    expected: GreedyTokens | None = None
 
     def with_warnings(self, earlier: tuple[str, ...]) -> "Findings":
         """Return these findings after *earlier* warnings."""
@@ -63,6 +66,7 @@ class Reading(msgspec.Struct):
 class _ReadSource(msgspec.Struct, tag=True):
     folder: str
     trusts_remote_code: bool
+    window: int | None
 
 
 class _ReadIr(msgspec.Struct, tag=True):
@@ -77,8 +81,9 @@ class _Spell(msgspec.Struct, tag=True):
 def read_source_model(
     folder: Path, *, trusts_remote_code: bool, scratch: Path, report: ProgressCallback
 ) -> Reading:
-    """Read ``TEXTS`` with the source model; temporary files go below *scratch*."""
-    step = _ReadSource(folder=str(folder), trusts_remote_code=trusts_remote_code)
+    """Read ``TEXTS``, and a text beyond a sliding window, with the source model; temporary files go below *scratch*."""
+    window = sliding_window_of_config(folder / "config.json")
+    step = _ReadSource(folder=str(folder), trusts_remote_code=trusts_remote_code, window=window)
     return run_step(__name__, step, Reading, folder=scratch, is_online=trusts_remote_code, report=report)
 
 
@@ -100,7 +105,9 @@ def compare_readings(
         low = f"agreement {agreement:.3f} is low for {weight_format}: {EXPECTED[weight_format]:g} is expected"
         warnings = (low, *warnings)
     note = None if source.dtype == "float32" else f"the source was read in {source.dtype}"
-    return Findings(agreement=agreement, note=note, warnings=warnings)
+    window = sliding_window_of_config(folder / "config.json")
+    expected, faults = check_generation(folder, source.ids[: len(TEXTS)], window=window, report=report)
+    return Findings(agreement=agreement, note=note, warnings=(*faults, *warnings), expected=expected)
 
 
 def expected_spelling(*, has_template: bool) -> Spelling:
@@ -168,6 +175,8 @@ def _read_source(step: _ReadSource) -> Reading:
         step.folder, trust_remote_code=trusts, dtype=dtype, use_safetensors=True
     ).eval()
     ids = [tokenizer(text)["input_ids"] for text in TEXTS]
+    if step.window is not None and step.window <= LONGEST_WINDOW:
+        ids.append(repeat_to(ids, step.window + FIRST_POSITION + TOKENS))
     with torch.inference_mode():
         choices = [model(torch.tensor([row])).logits[0].argmax(-1).tolist() for row in ids]
     rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (PLAIN_TEXT, RICH_TEXT)]
@@ -182,27 +191,8 @@ def _read_source(step: _ReadSource) -> Reading:
 
 def _read_ir(step: _ReadIr) -> list[list[int]]:
     """The tokens that an IR chooses, computed as exactly as the engine can."""
-    import numpy as np
-    import openvino
-
-    model = openvino.Core().read_model(Path(step.folder) / MODEL_XML)
-    inference = openvino.compile_model(
-        model, "CPU", {"EXECUTION_MODE_HINT": "ACCURACY"}
-    ).create_infer_request()
-    names = [port.get_any_name() for port in model.inputs]
-    choices = []
-    for row in step.ids:
-        tokens = np.array([row], dtype=np.int64)
-        known = {
-            "input_ids": tokens,
-            "attention_mask": np.ones_like(tokens),
-            "position_ids": np.arange(len(row), dtype=np.int64)[None],
-            "beam_idx": np.zeros(1, dtype=np.int32),
-        }
-        inference.reset_state()
-        inference.infer({name: known.get(name, np.zeros_like(tokens)) for name in names})
-        choices.append(inference.get_tensor("logits").data[0].argmax(-1).tolist())
-    return choices
+    reader = IrReader(Path(step.folder))
+    return [reader.read(row).argmax(-1).tolist() for row in step.ids]
 
 
 def _spell(step: _Spell) -> Spelling:

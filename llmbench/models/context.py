@@ -27,13 +27,28 @@ _ALREADY_STRETCHED = ("gemma3",)
 
 def context_of_config(path: Path) -> int | None:
     """Return the longest context that a ``config.json`` reports, of a nested text model too; ``None``: it does not."""
+    found = (_context(section) for section in _sections(path))
+    return next((length for length in found if length is not None), None)
+
+
+def sliding_window_of_config(path: Path) -> int | None:
+    """Return the sliding window of a model's attention by its ``config.json``; ``None`` where it has none."""
+    found = (
+        _count(section.get("sliding_window"))
+        for section in _sections(path)
+        if section.get("use_sliding_window") is not False
+    )
+    return next((window for window in found if window is not None), None)
+
+
+def _sections(path: Path) -> list[Mapping[str, Any]]:
+    """Return a ``config.json`` and the text model nested in it; empty where it cannot be read."""
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        return None
+        return []
     nested = config.get("text_config") if isinstance(config, dict) else None
-    sections = [section for section in (config, nested) if isinstance(section, dict)]
-    return next((length for section in sections if (length := _context(section)) is not None), None)
+    return [section for section in (config, nested) if isinstance(section, dict)]
 
 
 def _context(section: Mapping[str, Any]) -> int | None:

@@ -62,13 +62,32 @@ class Timings:
     hash_s: StepSeconds | None = None
 
 
+LEAST_AGREEMENT = 0.9
+"""The share of greedy tokens below which a kind of attention gives other text than the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GreedyTokens:
+    """What GenAI generated from *prompt* (token ids) under EXECUTION_MODE_HINT=ACCURACY, by kind of attention.
+
+    *sure* is how many of the first tokens were chosen by so large a margin that any right engine chooses them.
+    *agreement* is the share of tokens, of several texts, that the model itself chooses at the same place.
+    """
+
+    prompt: tuple[int, ...]
+    tokens: Mapping[str, tuple[int, ...]]
+    sure: FileCount
+    agreement: Mapping[str, AgreementShare]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """Everything known about a converted model.
 
     *agreement* is the share of next tokens, teacher-forced, on which the IR and its source agree; ``None``
     with *agreement_note* saying why it was not measured. *warnings* are what the verification found that a
-    person should know. *created_at* is UTC in ISO 8601.
+    person should know. *expected* are greedy tokens, ``None`` where they were not generated. *created_at* is UTC in
+    ISO 8601.
     """
 
     schema: int
@@ -82,6 +101,7 @@ class Manifest:
     agreement_note: str | None = None
     warnings: tuple[str, ...] = ()
     timings: Timings = field(default_factory=Timings)
+    expected: GreedyTokens | None = None
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -32,6 +32,7 @@ from llmbench.machine.interference import Probe
 from llmbench.machine.memory import MemoryPhase
 from llmbench.runner import pinning
 from llmbench.runner.heartbeat import Heartbeat
+from llmbench.runner.output_check import check_greedy_tokens
 from llmbench.runner.protocol import (
     COMMAND_DECODER,
     Check,
@@ -76,6 +77,7 @@ class OpenLaunch:
         changes = check_effective(self.config, self.session.effective)
         if model_cache is ModelCache.REFUSED:
             changes = (*changes, compiled.REFUSED)
+        changes = (*changes, *check_greedy_tokens(self.config, self.session, is_strict=command.must_split))
         effective = dataclasses.replace(
             self.session.effective,
             notes=(*loaded.notes, *self.session.effective.notes, *changes),

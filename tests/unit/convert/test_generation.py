@@ -1,0 +1,88 @@
+"""Greedy tokens of the paths that ``run`` takes, against what the model itself chooses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmbench.convert import generation
+from llmbench.convert.generation import _Generated
+from tests import conversions
+from tests.conftest import RunCommand
+
+row_42 = pytest.mark.fault(42, "the effective path gives other tokens than the source")
+
+
+def _generated(*, pa: float | None, sdpa: float | None) -> _Generated:
+    """Two texts of which the second is surer; ``None`` is a kind of attention that failed."""
+    shares = {kind: share for kind, share in (("pa", pa), ("sdpa", sdpa)) if share is not None}
+    return _Generated(
+        texts=[[1, 2], [3, 4]],
+        tokens={key: [[5, 6], [7, 8]] for key in shares},
+        agreement=shares,
+        margins={key: [[9.0, 0.1], [9.0, 2.5]] for key in shares},
+        faults={kind: "beam_idx" for kind in ("pa", "sdpa") if kind not in shares},
+    )
+
+
+@pytest.mark.parametrize(
+    ("pa", "sdpa", "expected"),
+    [
+        (1.0, 1.0, []),
+        (0.9, 1.0, []),
+        (0.25, 1.0, ["paged attention chooses other tokens", "25% of 32", "run it with --attention sdpa"]),
+        (1.0, 0.0, ["SDPA chooses other tokens", "0% of 32", "run it with --attention pa"]),
+        (0.0, 0.0, ["run it with --engine optimum"]),
+        (None, 1.0, ["paged attention cannot run this model (beam_idx); run it with --attention sdpa"]),
+        (None, None, ["SDPA cannot run this model", "run it with --engine optimum"]),
+    ],
+)
+def test_each_disagreement_has_its_remedy(pa: float | None, sdpa: float | None, expected: list[str]) -> None:
+    """What disagrees, by how much, and what to type."""
+    warnings = "\n".join(generation._describe_faults(_generated(pa=pa, sdpa=sdpa)))
+
+    assert bool(expected) == bool(warnings)
+    assert all(words in warnings for words in expected)
+
+
+def test_the_surest_text_is_kept() -> None:
+    """Both choices after the second text have a margin above 2, after the first only one."""
+    kept = generation._surest(_generated(pa=1.0, sdpa=1.0))
+
+    assert kept is not None
+    assert ((3, 4), 2, (7, 8)) == (kept.prompt, kept.sure, kept.tokens["pa"])
+    assert generation._surest(_generated(pa=None, sdpa=None)) is None
+
+
+def test_a_text_beyond_the_window_repeats_the_others() -> None:
+    """Exactly so many tokens."""
+    assert [1, 2, 3, 1, 2, 3, 1] == generation.repeat_to([[1, 2], [3]], 7)
+    assert [1] == generation.repeat_to([[1, 2], [3]], 1)
+
+
+@row_42
+@pytest.mark.convert
+def test_a_model_that_paged_attention_gets_wrong_is_reported_at_every_step(
+    llmbench_workers: RunCommand, tmp_path: Path
+) -> None:
+    """ALiBi: convert warns and records it, run warns and records it, --strict refuses, SDPA is right."""
+    converted = conversions.converted(conversions.alibi_model(), "fp16")["fp16"]
+    expected = converted.manifest.expected
+    assert expected is not None
+    assert expected.agreement["pa"] < 0.9 <= expected.agreement["sdpa"]
+    assert any("run it with --attention sdpa" in warning for warning in converted.manifest.warnings)
+
+    short = ("-n", "1", "--input-tokens", "16", "-ic", "2", "--foreign-cpu-limit", "1", "--output-dir", ".")
+    base = ("run", "-m", str(converted.folder), *short)
+    warned = llmbench_workers(*base, "--name", "pa")
+    refused = llmbench_workers(*base, "--name", "strict", "--strict")
+    right = llmbench_workers(*base, "--name", "sdpa", "--attention", "sdpa")
+
+    assert 0 == warned.returncode, warned.stderr
+    assert "WRONG TOKENS: paged attention" in warned.stdout
+    recorded = [json.loads(line) for line in (tmp_path / "pa.jsonl").read_text().splitlines()]
+    assert "WRONG TOKENS" in json.dumps(recorded)
+    assert 3 == refused.returncode, refused.stderr
+    assert "use --attention sdpa" in refused.stderr
+    assert 0 == right.returncode, right.stderr
+    assert "WRONG TOKENS" not in right.stdout
