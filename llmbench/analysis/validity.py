@@ -145,6 +145,8 @@ def _limit_reasons(c: Conditions) -> Iterator[str]:
             f"processes waited for memory for {(c.memory_stall_s or 0) / c.wall_s:.0%} of the time{hits}; "
             f"limit {STOPPED_LIMIT:.0%}"
         )
+    if c.stops:
+        yield f"the process was stopped by a signal {c.stops} times"
     if (c.major_faults or 0) > MAJOR_FAULTS_ALLOWED + MAJOR_FAULTS_PER_S * c.wall_s:
         yield (
             f"memory was read from disk or swap {c.major_faults} times; limit {MAJOR_FAULTS_PER_S} per second"

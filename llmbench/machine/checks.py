@@ -5,7 +5,6 @@ A survey reads the machine, a check turns it into findings; what is on the scree
 
 import enum
 import importlib.metadata
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,12 +294,12 @@ def _pressure(survey: Survey) -> Iterator[Finding]:
         "io": "end what reads and writes the disk (sudo iotop)",
     }
     for what, remedy in remedies.items():
-        found = re.match(r"some avg10=(\d{1,3}\.\d\d) ", survey.text(f"proc/pressure/{what}") or "")
-        if found and float(found[1]) / 100 > PRESSURE_LIMIT:
+        share = survey.environment.pressure.get(what, 0.0)
+        if share > PRESSURE_LIMIT:
             yield Finding(
                 check=f"{what}-pressure",
                 weight=Weight.SPOILS if what == "memory" else Weight.NOTE,
-                found=f"processes waited for {what} for {float(found[1]):.0f} % of the last 10 s",
+                found=f"processes waited for {what} for {share:.0%} of the last 10 s",
                 effect="weights may be read from the disk again in the middle of a request",
                 remedy=remedy,
             )

@@ -36,6 +36,7 @@ def capture(root: Path = Path("/")) -> Environment:
         last_caches=bandwidth.last_caches(machine, topology.read_caches(root / "sys")),
         memory_rate=bandwidth.load_bandwidth(bandwidth.bandwidth_file(model, machine, memory)),
         limits=read_resource_limits(root),
+        pressure=pressure(root),
     )
 
 
@@ -97,6 +98,13 @@ def transparent_hugepages(root: Path = Path("/")) -> str | None:
     raw = procfs.read_text(root / "sys/kernel/mm/transparent_hugepage/enabled") or ""
     found = re.search(r"\[(\w+)\]", raw)
     return found[1] if found else None
+
+
+def pressure(root: Path = Path("/")) -> dict[str, float]:
+    """Return the share of the last 10 s in which a task waited, by resource; empty without pressure information."""
+    texts = {what: procfs.read_text(root / f"proc/pressure/{what}") or "" for what in ("cpu", "memory", "io")}
+    found = {what: re.match(r"some avg10=(\d{1,3}\.\d\d) ", text) for what, text in texts.items()}
+    return {what: float(match[1]) / 100 for what, match in found.items() if match}
 
 
 def load_average(root: Path = Path("/")) -> float | None:

@@ -3,6 +3,7 @@
 import functools
 import os
 import resource
+import signal
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _BUSY = (0, 1, 2, 5, 6, 7)
 _STEAL = 7
 _BUSIEST = 3
 _WORTH_NAMING = 0.05
+_STOPS: list[None] = []
+"""One for each time this process was continued: a signal's handler has nowhere else to put it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +36,9 @@ class Probe:
 
     Seconds, each from an origin of its own: *wall_s*, *asleep_s* (boot time less monotonic time, which grows only
     in suspend) and *real_s* (the wall clock less monotonic time), *worker_s* of all threads of this process, *busy_s*
-    summed over *cpus*. *major_faults* are this process's pages read from disk or swap. *settings* are the governors
-    and the highest frequencies allowed, the CPUs this process may use, its control groups and priority.
+    summed over *cpus*. *major_faults* are this process's pages read from disk or swap, *stops* the times it was stopped
+    and continued since `count_stops`. *settings* are the governors and the highest frequencies allowed, the CPUs this
+    process may use, its control groups and priority.
     """
 
     cpus: frozenset[int]
@@ -47,6 +51,7 @@ class Probe:
     throttle_events: int
     groups: GroupCounters
     major_faults: int
+    stops: int
     settings: Mapping[str, str]
 
     @classmethod
@@ -62,6 +67,7 @@ class Probe:
             throttle_events=sum(int(path.read_bytes()) for path in counters),
             groups=groups,
             major_faults=resource.getrusage(resource.RUSAGE_SELF).ru_majflt,
+            stops=len(_STOPS),
             settings=_settings(root, watched) | _process_settings(groups.membership),
             asleep_s=_ahead(time.CLOCK_BOOTTIME),
             real_s=_ahead(time.CLOCK_REALTIME),
@@ -96,7 +102,14 @@ class Probe:
             memory_limit_hits=throttling.limit_hits,
             memory_stall_s=throttling.stall_s,
             major_faults=after.major_faults - self.major_faults,
+            stops=after.stops - self.stops,
         )
+
+
+def count_stops() -> None:
+    """Count from now on how often this process is stopped and continued, as ``cpulimit`` does many times a second."""
+    signal.signal(signal.SIGCONT, lambda *_: _STOPS.append(None))
+    signal.siginterrupt(signal.SIGCONT, False)
 
 
 def _ahead(clock: int) -> float:

@@ -28,7 +28,7 @@ from llmbench.engines.openvino.model_cache import Compiled
 from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError
 from llmbench.machine import environment, placement, topology
 from llmbench.machine.energy import Meter
-from llmbench.machine.interference import Probe
+from llmbench.machine.interference import Probe, count_stops
 from llmbench.machine.memory import MemoryPhase
 from llmbench.runner import pinning
 from llmbench.runner.heartbeat import Heartbeat
@@ -240,6 +240,7 @@ def main() -> None:
     commands_fd, replies_fd, heartbeat_fd, parent = (int(argument) for argument in sys.argv[1:5])
     die_with_parent(parent)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+    count_stops()
     service = WorkerService(Heartbeat(heartbeat_fd).beat)
     with os.fdopen(commands_fd, "rb") as commands, os.fdopen(replies_fd, "wb") as replies:
         try:

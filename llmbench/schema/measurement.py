@@ -114,7 +114,8 @@ class Conditions:
     *throttled_s* seconds summed over CPUs (bandwidth control of control groups). *memory_limit_hits* is how often an
     allocation met a memory limit of the control groups, *memory_stall_s* the time in which a task of the innermost
     group for which it is known (of the machine, where no group reports it) waited for memory, *major_faults* the
-    worker's pages read from disk or swap. ``None`` where it was not recorded or the kernel does not report it.
+    worker's pages read from disk or swap, *stops* how often a signal stopped the worker. ``None`` where it was not
+    recorded or the kernel does not report it.
     """
 
     wall_s: Seconds
@@ -132,6 +133,7 @@ class Conditions:
     memory_limit_hits: Index | None = None
     memory_stall_s: Seconds | None = None
     major_faults: Index | None = None
+    stops: Index | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,9 @@ class Environment:
     """The machine and the software, taken before the first launch. ``None`` is what the kernel does not tell.
 
     *last_caches* has the bytes of each socket's caches of the last level. *memory_rate* is ``None`` where it was not
-    measured: a run never does so itself. *limits* is ``None`` in files of versions that did not record it.
+    measured: a run never does so itself. *limits* is ``None`` in files of versions that did not record it. *pressure*
+    is the share of the last 10 s in which a task of the machine waited for ``cpu``, ``memory`` or ``io``, and is empty
+    where the kernel does not report it.
     """
 
     cpu_model: str
@@ -82,6 +84,7 @@ class Environment:
     last_caches: Mapping[int, Bytes] = field(default_factory=dict)
     memory_rate: MemoryRate | None = None
     limits: ResourceLimits | None = None
+    pressure: Mapping[str, float] = field(default_factory=dict)
 
 
 _FOLDERS = frozenset(("/", "pytorch", "dldt", *WEIGHT_FORMATS))

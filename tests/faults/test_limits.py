@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,14 +18,16 @@ from hypothesis import strategies as st
 
 from llmbench.analysis import caveats, validity
 from llmbench.analysis.comparison import differences
+from llmbench.machine import checks
+from llmbench.machine.checks import Survey
 from llmbench.machine.interference import Probe
 from llmbench.runner import limits
-from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.config import FOREIGN_CPU_LIMIT, Prompt, RunConfig
 from llmbench.schema.limits import ResourceLimits
 from llmbench.schema.measurement import Conditions, Measurement
 from llmbench.schema.run import Run as WholeRun
 from llmbench.store import reader
-from tests import builders
+from tests import builders, machines
 
 from .conftest import SCRIPTED
 
@@ -69,6 +73,8 @@ def test_row_41_a_throttled_run_is_invalid_and_names_the_quota(llmbench: Run, tm
         ({"memory_limit_hits": 7}, None),
         ({"major_faults": 12}, None),  # 2, and 10 per second of one second
         ({"major_faults": 13}, "memory was read from disk or swap 13 times; limit 10 per second"),
+        ({"stops": 2}, "the process was stopped by a signal 2 times"),
+        ({"stops": 0}, None),
         ({"throttled_s": None, "memory_stall_s": None, "major_faults": None}, None),
     ],
 )
@@ -354,3 +360,74 @@ def test_row_41_a_launch_expects_the_settings_of_its_beginning(
         dataclasses.replace(CONFIG, foreign_cpu_limit=1.0),
         (),
     )
+
+
+_STOPPED = """
+import time
+from llmbench.machine.interference import Probe, count_stops
+count_stops()
+probe = Probe.start()
+print("ready", flush=True)
+end = time.monotonic() + 1
+while time.monotonic() < end: pass
+print(probe.stop().stops)
+"""
+
+
+@row_41
+def test_row_41_a_process_stopped_by_a_signal_is_seen() -> None:
+    """SIGSTOP and SIGCONT, as ``cpulimit`` sends them: no counter of the kernel has them, a handler of ours does."""
+    process = subprocess.Popen([sys.executable, "-c", _STOPPED], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    for number in (signal.SIGSTOP, signal.SIGCONT) * 2:
+        process.send_signal(number)
+        time.sleep(0.1)
+    stops, _ = process.communicate(timeout=60)
+
+    assert stops == "2\n"
+
+
+@row_41
+@pytest.mark.parametrize(
+    ("found", "pressure", "check"),
+    [
+        (ResourceLimits(cpu_quota=0.6), {}, "quota"),
+        (ResourceLimits(nice=1), {}, "priority"),
+        (ResourceLimits(autogroup_nice=1), {}, "priority"),
+        (ResourceLimits(policy="SCHED_BATCH"), {}, "priority"),
+        (ResourceLimits(cpu_weight=0.5), {}, "cpu-weight"),
+        (ResourceLimits(cpu_weight=0.0), {}, "cpu-weight"),
+        (ResourceLimits(performance_cap=0.4), {}, "performance-cap"),
+        (ResourceLimits(memory_bytes=1 << 20), {}, "memory-limit"),
+        (ResourceLimits(), {"memory": 0.02}, "memory-pressure"),
+        (ResourceLimits(), {"io": 0.02}, "io-pressure"),
+        (ResourceLimits(), {"memory": 0.01, "io": 0.01, "cpu": 1.0}, ""),
+        (ResourceLimits(cpu_weight=1.0, performance_cap=1.0, nice=-5), {}, ""),
+    ],
+)
+def test_row_41_doctor_names_each_limit_with_a_remedy(
+    tmp_path: Path, *, found: ResourceLimits, pressure: dict[str, float], check: str
+) -> None:
+    """One limit, one finding more, with something to type."""
+
+    def findings(limits: ResourceLimits, waits: dict[str, float]) -> dict[str, str | None]:
+        seen = Survey.take(machines.lay_out("one_socket", tmp_path))
+        environment = dataclasses.replace(seen.environment, limits=limits, pressure=waits)
+        survey = dataclasses.replace(seen, environment=environment)
+        return {finding.check: finding.remedy for finding in checks.find_problems(survey)}
+
+    named = findings(found, pressure)
+    assert named.keys() - findings(ResourceLimits(), {}).keys() == ({check} if check else set())
+    assert not check or named[check]
+
+
+@row_41
+def test_row_41_the_page_of_limits_has_those_of_the_code() -> None:
+    """``docs/validity.md`` would otherwise promise what is not done."""
+    page = (Path(__file__).parents[2] / "docs/validity.md").read_text(encoding="utf-8")
+    faults = f"{validity.MAJOR_FAULTS_PER_S} per second, and {validity.MAJOR_FAULTS_ALLOWED}"
+
+    assert page.count(f"| {validity.STOPPED_LIMIT * 100:.0f} % of the time") == 2
+    assert f"| {faults} |" in page
+    assert f"| {FOREIGN_CPU_LIMIT * 100:.0f} % of the CPUs" in page

@@ -408,6 +408,9 @@ def _machine(environment: Environment) -> dict[str, str]:
         if environment.last_caches
         else "",
         "memory (triad)": f"{rate.bytes_per_s / 1e9:.1f} GB/s, {rate.measured_at[:10]}" if rate else "",
+        "waits in the 10 s before": ", ".join(
+            f"{what} {share:.0%}" for what, share in environment.pressure.items()
+        ),
         **(describe_limits(environment.limits) if environment.limits else {}),
     }
 
