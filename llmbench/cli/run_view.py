@@ -194,6 +194,7 @@ class Display:
     """How a run is shown: reports in llm_bench's layouts beside the card, the card only, and if doubts fail it.
 
     *log* is what is printed of each request, see `LOGS`; with *is_explained* notes and definitions follow the card.
+    One that *is_lenient* shows invalid rows, marked, and does not fail for them.
     """
 
     csv: Path | None = None
@@ -201,6 +202,7 @@ class Display:
     is_quiet: bool = False
     is_strict: bool = False
     is_explained: bool = False
+    is_lenient: bool = False
     log: str = LOGS[0]
 
 
@@ -211,6 +213,7 @@ class _RunView(View):
         super().__init__(is_quiet=display.is_quiet, salvage=salvage)
         self._display = display
         self._cells_shown: set[int] = set()
+        self._is_invalid_shown = False
 
     def show(self, event: SessionEvent) -> None:
         """Show one event of the session; of a run file that is read, what was left out."""
@@ -229,7 +232,7 @@ class _RunView(View):
                 *run_log.effective_lines(event.effective, self._config),
                 *run_log.pinning_lines(event.pinned, event.effective.split),
             )
-            is_long = self._display.is_explained or self._is_llm_bench
+            is_long = not self._cells_shown or self._display.is_explained or self._is_llm_bench
             self._say(*(line for line in lines if is_long or line.startswith(run_log.NOTE)))
         self._cells_shown.add(event.configuration)
 
@@ -243,6 +246,18 @@ class _RunView(View):
             return
         launch = f"{self._number}/{self._count}"
         self._say(run_log.request_line(measurement, self._config, launch=launch, reasons=reasons))
+
+    def _ended(self) -> None:
+        """Say, once, that a whole launch is invalid and more of them follow."""
+        reasons = [self._reasons(each) for each in self._seen if not each.is_warmup]
+        if self._is_invalid_shown or self._number == self._count or not reasons or not all(reasons):
+            return
+        self._is_invalid_shown = True
+        left = counted(self._count - self._number, "launch", "launches")
+        warn(
+            f"every request of this launch is invalid: {validity.most_frequent_reason(reasons)}; "
+            f"{left} to come, Ctrl-C stops and keeps what was measured"
+        )
 
     def _interrupted(self, run: Run, path: Path) -> None:
         super()._interrupted(run, path)
@@ -276,7 +291,11 @@ def measure_and_show(
             launcher=view.launcher,
             on_event=view.show,
         )
-    return run_exit_code(show_run(run, view.path, display), is_strict=display.is_strict)
+    summarized = show_run(run, view.path, display)
+    if display.is_lenient:
+        is_whole = all(launch.outcome is Outcome.FINISHED for launch in run.launches)
+        return ExitCode.OK if is_whole else ExitCode.LAUNCH
+    return run_exit_code(summarized, is_strict=display.is_strict)
 
 
 def resume_and_show(

@@ -205,9 +205,9 @@ class Interference:
 
 def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path = Path("/")) -> Interference:
     """The load of *cpus* over the next *seconds*."""
-    before, programs, worker_s, start = (
+    programs_start, programs = time.perf_counter(), _programs()
+    before, worker_s, start = (
         _reading(root, cpus),
-        _programs(),
         time.process_time(),
         time.perf_counter(),
     )
@@ -216,12 +216,13 @@ def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path =
     total_s = (time.perf_counter() - start) * len(cpus)
     busy_s, steal_s = (late - early for late, early in zip(after, before, strict=True))
     programs_after = _programs()
+    programs_s = (time.perf_counter() - programs_start) * len(cpus)
     busiest, used = _busiest(programs, programs_after, seconds), _used(programs, programs_after)
     return Interference(
         foreign=min(max(0.0, busy_s - worker_s) / total_s, 1.0),
         steal=min(steal_s / total_s, 1.0),
         busiest=busiest,
-        shares=tuple(min(used[name] / total_s, 1.0) for name in busiest),
+        shares=tuple(min(used[name] / programs_s, 1.0) for name in busiest),
     )
 
 

@@ -121,6 +121,15 @@ def test_busy_neighbours_make_a_row_missing(llmbench: Run) -> None:
     assert "INVALID" in done.stdout
 
 
+def test_a_launch_that_is_all_invalid_is_named_before_the_next_one(llmbench: Run) -> None:
+    """Once, with what Ctrl-C keeps; each request has its reason at once."""
+    done = llmbench(*_FAST[:2], "first=1s,next=1ms,foreign=20%", *_FAST[3:], "--launches", "3")
+
+    assert 1 == done.stderr.count("every request of this launch is invalid: others took 20%")
+    assert "2 launches to come, Ctrl-C stops and keeps what was measured" in done.stderr
+    assert 6 == done.stdout.count("  INVALID: others took 20%")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.slow
 def test_an_interrupted_run_keeps_and_resumes(

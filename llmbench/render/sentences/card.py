@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from llmbench.analysis.placement_proof import Effect
 from llmbench.analysis.report import Report
 from llmbench.analysis.validity import most_frequent_reason
+from llmbench.render.sentences.remarks import placement_sentence
 from llmbench.render.text import LEAST_FOR_MARGIN, counted
 from llmbench.schema.limits import describe_priority, format_cpus
 from llmbench.schema.run import Outcome, Run
@@ -30,8 +31,15 @@ _ATTENTIONS = {"pa": "paged attention", "sdpa": "SDPA"}
 def card_lines(report: Report) -> tuple[str, ...]:
     """Return what was measured, the machine and the software, a line each; what is not known is left out."""
     run = report.run
-    lines = (_model(report), _machine(report), _software(run))
+    lines = (_model(report), _machine(report), *_work_of_sockets(report), _software(run))
     return tuple(line for line in lines if line)
+
+
+def _work_of_sockets(report: Report) -> Iterator[str]:
+    """Which sockets worked, of one configuration on a machine of several."""
+    (proof, *others) = report.proofs
+    if proof is not None and not others and len(proof.machine.sockets) > 1:
+        yield placement_sentence(proof).split(";", maxsplit=1)[0]
 
 
 def _model(report: Report) -> str:
@@ -105,7 +113,7 @@ def _split(report: Report) -> Iterator[str]:
     if effects == {Effect.EFFECTIVE}:
         yield f"tensor parallelism over {split_parts(report.run, 0)} sockets"
     elif effects == {Effect.INEFFECTIVE}:
-        yield "tensor parallelism INEFFECTIVE (nothing was split)"
+        yield "INEFFECTIVE: tensor parallelism split nothing"
     elif effects == {Effect.UNKNOWN}:
         yield "tensor parallelism requested, its effect unknown"
 

@@ -66,10 +66,9 @@ def pinning_lines(pinned: Pinning, split: Split | None) -> tuple[str, ...]:
         found.append(
             f"pinned to: CPUs {format_list(pinned.cpus)} of socket {format_list(pinned.sockets)}{policy}"
         )
-    if split is not None:
-        what = f"split over {split.parts} sockets" if split.is_effective else "nothing is split"
+    if split is not None and split.is_effective:
         threads = f"threads {split.without} without the policy, {split.with_policy} with it"
-        found.append(f"tensor parallelism: {threads}: {what}")
+        found.append(f"tensor parallelism: {threads}: split over {split.parts} sockets")
     return (*found, *(f"{NOTE}{warning}" for warning in pinned.warnings))
 
 

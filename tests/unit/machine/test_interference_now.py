@@ -19,6 +19,8 @@ def test_a_neighbour_is_seen_and_named() -> None:
 
     assert 0.5 < found.foreign <= 1.0
     assert found.busiest
+    assert len(found.busiest) == len(found.shares)
+    assert 0 < sum(found.shares) <= 1
 
 
 def test_stolen_time_is_told_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
