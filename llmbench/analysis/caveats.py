@@ -85,6 +85,6 @@ def _lenience_warnings(run: Run) -> Iterator[str]:
         share = validity.foreign_share(launch.measurements) if limit > usual else None
         if share is not None and share > usual:
             yield (
-                f"launch {launch.index + 1}: others took {share:.0%} of the CPUs; --foreign-cpu-limit {limit:g} "
-                "lets it count, so these latencies are too high"
+                f"launch {launch.index + 1}: other processes used {share:.0%} of the CPUs; "
+                f"--foreign-cpu-limit {limit:g} lets it count, so these latencies are too high"
             )

@@ -250,7 +250,7 @@ def _cache_warning(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     if seen >= expected * CACHE_SHARE:
         return ()
     shown = f"first token {seen * 1e3:.0f} ms where the other lengths suggest {expected * 1e3:.0f} ms"
-    return (f"{shown}: was it answered from a cache?",)
+    return (f"{shown}: did it hit a cache?",)
 
 
 def varied_settings(config: RunConfig) -> dict[str, str]:

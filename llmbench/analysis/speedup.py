@@ -155,7 +155,7 @@ def _where_to(machine: Topology) -> str:
     """What to do where there is one socket to use."""
     if len(machine.sockets) > 1:
         return "widen the cpuset of the container or job, or name sockets it may use with --sockets"
-    return "run it on a machine of two sockets; llmbench profile says here what a second one could bring"
+    return "run it on a machine with two sockets; here llmbench profile shows what a second one could bring"
 
 
 def setup_kind(config: RunConfig) -> Kind:
@@ -191,7 +191,7 @@ def tabulate(report: Report) -> Speedup:
     run = report.run
     if not is_sockets_run(run):
         raise InputError(
-            f"{run.id} does not hold one socket, both, and both with tensor parallelism",
+            f"{run.id} does not have one socket, both, and both with tensor parallelism",
             hint="name a run of llmbench sockets",
         )
     setups = tuple(_setup(report, cell) for cell in range(len(run.cells)))

@@ -117,10 +117,12 @@ def _condition_reasons(c: Conditions, config: RunConfig, launch_share: float | N
     limit = config.foreign_cpu_limit
     if c.wall_s < SHORT_S:
         if launch_share is not None and launch_share > limit:
-            found.append(f"others took {launch_share:.0%} of the CPUs during the launch (limit {limit:.0%})")
+            found.append(
+                f"other processes used {launch_share:.0%} of the CPUs during the launch (limit {limit:.0%})"
+            )
     elif c.interference_s > limit * c.wall_s * c.cpus + TICKS_ALLOWED_S * c.cpus:
         share = c.interference_s / (c.wall_s * c.cpus)
-        found.append(f"others took {share:.0%} of the CPUs (limit {limit:.0%})")
+        found.append(f"other processes used {share:.0%} of the CPUs (limit {limit:.0%})")
     if c.suspended_s > 0:
         found.append(f"the machine was suspended for {c.suspended_s:.1f} s")
     if c.clock_step_s:
@@ -173,5 +175,5 @@ def _output_reasons(m: Measurement, sequence: measurement.Sequence, config: RunC
         if not config.stop_at_eos:
             found.append(f"the end of the text cut the output to {count} of {m.requested_tokens} tokens")
     else:
-        found.append(f"{count} tokens came out, {m.requested_tokens} were asked for")
+        found.append(f"{count} tokens were generated, {m.requested_tokens} were requested")
     return found

@@ -90,7 +90,7 @@ Examples:
 @strict_option
 @comparison_options
 @block_options
-@click.option("--dry-run", is_flag=True, help="Say what would be measured, and stop.")
+@click.option("--dry-run", is_flag=True, help="Print what would be measured, and stop.")
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,

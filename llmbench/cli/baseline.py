@@ -42,7 +42,7 @@ def _path_of(name: str, folder: Path) -> Path:
     found = next((path for path in paths if path.is_file()), None)
     if found is None:
         raise InputError(
-            f"--baseline {name}: there is no {paths[-1]}", hint="name a run by its --name, or say latest"
+            f"--baseline {name}: there is no {paths[-1]}", hint="give the --name of a run, or latest"
         )
     return found
 

@@ -37,7 +37,7 @@ Examples:
     "--launches",
     type=click.IntRange(min=2),
     default=5,
-    help="Launches a side of the gate that is judged.",
+    help="Launches per side of the gate that is judged.",
 )
 @click.option(
     "--threshold",

@@ -44,7 +44,7 @@ _FILES = (
     click.option("--html", type=_FILE, metavar="FILE", help="A page with plots, for a release note."),
     click.option("--junit", type=_FILE, metavar="FILE", help="JUnit XML, for a job's test report."),
     click.option("--json", type=_FILE, metavar="FILE", help="JSON, with the rule that was used."),
-    click.option("--csv", type=_FILE, metavar="FILE", help="CSV, a row a change."),
+    click.option("--csv", type=_FILE, metavar="FILE", help="CSV, one row per change."),
 )
 
 

@@ -61,7 +61,7 @@ def init(path: Path) -> int:
 
 @command.command(
     name="list",
-    short_help="List what the package holds.",
+    short_help="List what the package contains.",
     epilog="""
     llmbench config list""",
 )
@@ -81,7 +81,7 @@ def recipe_template(name: str) -> str:
     lines = [
         f"# llmbench run -c {name}",
         "# Options have the names of the command line, which overrides them. Several values in [ ] are a sweep",
-        "# where the comment says so. Remove the # of a line to use it.",
+        "# if the comment has [sweep]. Remove the # of a line to use it.",
     ]
     groups: dict[str, list[GroupedOption]] = {}
     for option in parameters(*(option for option in OPTIONS if option not in _LEFT_OUT)):

@@ -1,4 +1,4 @@
-"""``llmbench doctor``: what this machine is, and what on it would spoil a measurement."""
+"""``llmbench doctor``: what this machine is, and what on it would disturb a measurement."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -37,10 +37,10 @@ _INSTRUCTIONS = (
     llmbench doctor --strict --no-bandwidth""",
 )
 @click.option("--json", "is_json", is_flag=True, help="Print everything as JSON.")
-@click.option("--strict", is_flag=True, help="Exit 4 when something would spoil a measurement.")
+@click.option("--strict", is_flag=True, help="Exit 4 if something would disturb a measurement.")
 @click.option("--no-bandwidth", is_flag=True, help="Leave out the memory bandwidth, which takes seconds.")
 def command(is_json: bool, strict: bool, no_bandwidth: bool) -> int:
-    """Say what this machine is, and what on it would spoil a measurement.
+    """Say what this machine is, and what on it would disturb a measurement.
 
     Each finding comes with what it does to a measurement and what to type. Nothing is changed; the bandwidth of the
     memory is kept in the cache folder, for runs to be compared with.
@@ -54,7 +54,7 @@ def command(is_json: bool, strict: bool, no_bandwidth: bool) -> int:
 
 
 def doctor_exit_code(found: Iterable[Finding], *, strict: bool) -> ExitCode:
-    """Return 4 with ``--strict`` where something would spoil a measurement, else 0."""
+    """Return 4 with ``--strict`` where something would disturb a measurement, else 0."""
     is_spoilt = any(finding.weight is Weight.SPOILS for finding in found)
     return ExitCode.MACHINE if strict and is_spoilt else ExitCode.OK
 

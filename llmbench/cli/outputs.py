@@ -47,7 +47,7 @@ _OTHER_NAME = "name another file"
 def check_output(path: Path, option: str) -> None:
     """Refuse a file that could not be written, or that is a run file, which holds every measured time."""
     if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is not a folder"
+        what = "is a folder" if path.is_dir() else f"is in {path.parent}, which is not a folder"
         raise InputError(f"{option} {path} {what}", hint="name a file in a folder that exists")
     if path.is_file() and (path.suffix == ".jsonl" or reader.is_run_file(path)):
         raise InputError(f"{option} {path} would replace a run file or a prompt file", hint=_OTHER_NAME)

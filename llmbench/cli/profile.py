@@ -34,7 +34,7 @@ from llmbench.schema.settings import WEIGHT_FORMATS
 @option("infer_count", type=click.IntRange(min=3), default=32, help="Output tokens.")
 @option("load_config", help="OpenVINO properties.")
 @option("threads", type=click.IntRange(min=1), default=None, help="INFERENCE_NUM_THREADS.")
-@option("no_verify", help="Do not hold the files against their manifest.")
+@option("no_verify", help="Skip checksum verification.")
 @click.option("--json", "is_json", is_flag=True, help="Print everything as JSON, in seconds and bytes.")
 def command(*, is_json: bool, **options: Any) -> int:
     """Say which operations take the time of the first token and of the next ones.

@@ -52,7 +52,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Shown, and in --csv; may be given several times.  [default: first_token, next_token]",
 )
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the last N runs of each line.")
-@click.option("--csv", type=_FILE, metavar="FILE", help="CSV, a row a run, prompt and metric.")
+@click.option("--csv", type=_FILE, metavar="FILE", help="CSV, one row per run, prompt and metric.")
 @click.option("--html", type=_FILE, metavar="FILE", help="The same as a page with plots.")
 @salvage_option
 def history(
@@ -273,15 +273,15 @@ def _show(reports: Sequence[Report], console: Console, *, with_plots: bool, is_e
     type=click.Choice(["tidy", "llm-bench"]),
     default="tidy",
     show_default=True,
-    help="tidy has a row a request with its configuration; llm-bench has that tool's 34 columns.",
+    help="tidy has one row per request with its configuration; llm-bench has that tool's 34 columns.",
 )
-@click.option("--summary", is_flag=True, help="One row per prompt and metric instead of one a request.")
+@click.option("--summary", is_flag=True, help="One row per prompt and metric instead of one per request.")
 @_output_option
 @salvage_option
 def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path | None, salvage: bool) -> int:
     """Write runs as CSV, on standard output unless -o names a file."""
     if layout == "llm-bench" and (summary or len(paths) > 1):
-        what = "has its own summary rows" if summary else "holds one run"
+        what = "has its own summary rows" if summary else "has one run"
         raise InputError(f"the llm-bench layout {what}", hint="use --layout tidy")
     paths = or_last(paths)
     check_outputs({"-o": output}, paths)

@@ -58,7 +58,7 @@ Examples:
 @click.command(cls=Command, short_help="What a second socket brings.", epilog=_EXAMPLES)
 @option("model", help="IR folder, a parent of one, or a GGUF file.")
 @option("weight_format", type=_ONE_FORMAT, metavar=None, default=None, help="Which of several IRs below -m.")
-@option("input_tokens", default="32,256,1024", help="Synthetic prompts of so many tokens.")
+@option("input_tokens", default="32,256,1024", help="Synthetic prompts of N tokens.")
 @option("batch_size", type=click.IntRange(min=1), default=1, help="Sequences in a request.")
 @option("infer_count", type=click.IntRange(min=1), default=64, help="Output tokens.")
 @option("num_iters", default=3)
@@ -77,7 +77,7 @@ Examples:
 @option("attention", type=str, default=None, help="As for run.")
 @option("seed", help="For the prompts and the order of launches.")
 @option("no_verify")
-@option("foreign_cpu_limit", help="CPU share of others that makes a request invalid.")
+@option("foreign_cpu_limit", help="CPU share of other processes that makes a request invalid.")
 @option("timeout", help="For loading, and for each request.")
 @option("output_dir")
 @option("name", help="Name of the run and of its file.")
@@ -96,7 +96,7 @@ Examples:
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write a page as well: the answer, the speed-ups as a chart, and all details.",
+    help="Write a page as well: the result, the speed-ups as a chart, and all details.",
 )
 def command(
     *,
@@ -180,6 +180,6 @@ def _exit_code(summarized: Report) -> ExitCode:
     run = summarized.run
     asked_rows = sum(len(cell.prompts) for cell in run.cells)
     if sum(row.launches > 0 for row in summarized.rows) < asked_rows:
-        complain("a setup has no valid measurement, and the notes say why")
+        complain("a setup has no valid measurement; see the notes")
         return ExitCode.LAUNCH
     return ExitCode.OK if run.is_complete else ExitCode.LAUNCH

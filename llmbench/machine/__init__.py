@@ -1,1 +1,1 @@
-"""The machine: topology, affinity, interference, memory, energy, and what would spoil a measurement."""
+"""The machine: topology, affinity, interference, memory, energy, and what would disturb a measurement."""

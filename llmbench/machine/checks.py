@@ -290,7 +290,7 @@ def _priority(survey: Survey) -> Iterator[Finding]:
 def _pressure(survey: Survey) -> Iterator[Finding]:
     """Tasks that waited in the last 10 s, and pages swapped out."""
     remedies = {
-        "memory": "end what holds memory, or raise the container's limit: docker run --memory=SIZE",
+        "memory": "free memory, or raise the container's limit: docker run --memory=SIZE",
         "io": "end what reads and writes the disk (sudo iotop)",
     }
     for what, remedy in remedies.items():

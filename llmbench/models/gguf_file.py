@@ -126,7 +126,7 @@ def _check_tensors(path: Path, header: GgufHeader, tensors: list[Tensor]) -> Non
     names = {tensor.name for tensor in tensors}
     if not any(name.startswith("blk.") for name in names):
         raise InputError(
-            f"{path} holds a vocabulary and no weights", hint="give the file that holds the model's weights"
+            f"{path} contains a vocabulary and no weights", hint="give the file with the model's weights"
         )
     blocks = header.metadata.get(f"{header.metadata.get('general.architecture')}.block_count")
     count = blocks if isinstance(blocks, int) and 0 < blocks < 10_000 else 0
@@ -152,7 +152,8 @@ def _check_types(path: Path, header: GgufHeader, tensors: list[Tensor]) -> None:
     quantized = next((tensor for tensor in matrices if tensor.type.startswith("Q")), None)
     if quantized is not None and header.metadata.get("general.file_type") in _UNQUANTIZED_FILE_TYPES:
         raise InputError(
-            f"{path} says that it is not quantized (general.file_type), but {quantized.name} is {quantized.type}",
+            f"{path} is not quantized according to its metadata (general.file_type), "
+            f"but {quantized.name} is {quantized.type}",
             hint="use a GGUF that llama-quantize wrote",
         )
 

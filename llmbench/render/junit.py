@@ -81,7 +81,11 @@ def _outcome(case: ET.Element, line: VerdictLine) -> None:
     if line.is_alarm:
         _result(case, "failure", text, text)
     elif line.verdict in {Verdict.INCONCLUSIVE, Verdict.REGRESSED}:
-        why = "" if line.verdict is Verdict.INCONCLUSIVE else ", but too uncertain among so many rows to fail"
+        why = (
+            ""
+            if line.verdict is Verdict.INCONCLUSIVE
+            else ", but not after correction for the number of rows"
+        )
         _result(case, "skipped", f"{line.verdict.value}{why}: {text}", text)
     else:
         ET.SubElement(case, "system-out").text = text

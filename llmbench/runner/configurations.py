@@ -102,7 +102,7 @@ def _single(sources: tuple[str, ...], option: str) -> dict[str, PropertyValue]:
     """The properties of every source, none of which is swept."""
     (found, *others) = _swept(_read(sources, option))
     if others:
-        raise InputError(f"{option} takes one value a key", hint="sweep --cb-config instead")
+        raise InputError(f"{option} accepts one value per key", hint="sweep --cb-config instead")
     return found
 
 
@@ -112,7 +112,7 @@ def _with_named(properties: PropertySets, options: Mapping[str, Any]) -> Propert
         key, value = str(setting.key), options[setting.name]
         if value and key in properties:
             raise InputError(
-                f"{key} stands in -lc and {setting.flags[0]} is given as well", hint="keep one of them"
+                f"{key} is in -lc and {setting.flags[0]} is given as well", hint="keep one of them"
             )
         if value:
             properties = {**properties, key: value}

@@ -74,7 +74,7 @@ def _cost(subject: Subject, folder: Path) -> _Cost | None:
         return None
     return _Cost(
         launch_s=lambda config: _guessed_s(config, size),
-        basis=f"an estimate from {format_bytes(size)} of weights, read once a token",
+        basis=f"an estimate from {format_bytes(size)} of weights, read once per token",
     )
 
 

@@ -103,9 +103,11 @@ def scalar_of(value: object, key: str, where: str) -> PropertyValue:
             hint="a value is a text, a number, true or false; none is nested",
         )
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{where}: {key} is {value}, which is no number", hint="give a finite number")
+        raise InputError(
+            f"{where}: {key} is {value}, which is not a finite number", hint="give a finite number"
+        )
     if isinstance(value, str) and not _is_unicode(value):
-        raise InputError(f"{where}: {key} is not valid Unicode", hint="it holds half of a surrogate pair")
+        raise InputError(f"{where}: {key} is not valid Unicode", hint="it contains half of a surrogate pair")
     return value
 
 
@@ -175,7 +177,7 @@ def property_set(entries: Pairs, where_is: Callable[[str], str], *, is_nested: b
     for key, value in _flat(entries) if is_nested else entries:
         where = where_is(key.rpartition(".")[2])
         if key in found:
-            raise InputError(f"{where}: {key!r} stands here a second time", hint="keep one of the two")
+            raise InputError(f"{where}: duplicate key {key!r}", hint="keep one of the two")
         found[key] = value_of(value, key, where)
     return found
 
@@ -213,7 +215,7 @@ def _object(value: object, source: str) -> Pairs:
     if not isinstance(value, Pairs):
         raise InputError(
             f'{source}: expected a JSON object such as {{"KEY": "value"}}, found {json_kind(value)}',
-            hint="a list holds objects, each a set of properties for a configuration of its own",
+            hint="a list consists of objects, each one set of properties",
         )
     return value
 

@@ -67,7 +67,7 @@ def test_text_draws_the_machine_and_says_what_to_type(capsys: pytest.CaptureFixt
     assert any(line.startswith("socket 0: cores ") for line in lines)
     assert any(line.strip().startswith("node 0: ") for line in lines)
     assert any("→" in line for line in lines)
-    assert "would spoil a measurement" in lines[-1]
+    assert "would disturb a measurement" in lines[-1]
     assert all(len(line) <= 160 for line in lines)
 
 

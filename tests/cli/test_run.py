@@ -115,7 +115,7 @@ def test_busy_neighbours_make_a_row_missing(llmbench: Run) -> None:
     done = llmbench(*_FAST[:2], "first=1s,next=1ms,foreign=20%", *_FAST[3:])
 
     assert done.returncode == 5
-    assert "1 row without a valid request: others took 20%" in done.stderr
+    assert "1 row without a valid request: other processes used 20%" in done.stderr
     assert "llmbench doctor" in done.stderr
     assert re.search(r"P0 .* 1000! ", done.stdout)
     assert "INVALID" in done.stdout

@@ -12,12 +12,12 @@ SCRIPT = "first=100ms,next=10ms,noise=0.5%"
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        (",cold=1", "Steady over the iterations; 1 warm-up was enough; every launch said the same."),
+        (",cold=1", "Steady over the iterations; 1 warm-up was enough; output identical in all launches."),
         (
             ",cold=3",
             "note: P0: 3 warm-ups would have been needed, 1 was made: the first 2 measured iterations",
         ),
-        (",drift=2%", "note: P0: not steady: first token +1"),
+        (",drift=2%", "note: P0: not stable: first token +1"),
         (",stray=3", "note: P0 variant 0: launches 1 and 2 part at token 3 of 8, and in 8 more variants"),
     ],
 )

@@ -169,7 +169,7 @@ def test_row_30_a_neighbours_cpu_time_makes_a_request_invalid(llmbench: Run) -> 
     done = llmbench(*noisy)
     assert done.returncode == 5
     assert "INVALID (!): 2 of 2 requests" in done.stdout
-    assert "others took 20% of the CPUs (limit 5%)" in done.stdout
+    assert "other processes used 20% of the CPUs (limit 5%)" in done.stdout
     assert llmbench(*quiet, "--strict").returncode == 0
 
 
@@ -198,7 +198,7 @@ def test_row_30_real_neighbours_are_seen(
 
     assert done.returncode == 5, done.stdout
     assert "INVALID" in done.stdout
-    assert "others took" in done.stdout
+    assert "other processes used" in done.stdout
     for m in measured:
         assert m.conditions is not None
         assert m.conditions.interference_s > 0.25 * m.conditions.wall_s * m.conditions.cpus

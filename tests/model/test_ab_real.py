@@ -34,7 +34,7 @@ def test_one_thread_instead_of_two_is_slower(llmbench_workers: Run, demo_ir: Pat
         assert done.returncode in {0, 1}, done.stderr
         share = taken(reader.read_run(tmp_path / "reports/x.jsonl"))
         if share > 0.2:
-            pytest.skip(f"others took {share:.0%} of the CPUs")
+            pytest.skip(f"other processes used {share:.0%} of the CPUs")
         if "The candidate is slower: first token +" in done.stdout:
             break
     assert done.returncode == 1, done.stdout

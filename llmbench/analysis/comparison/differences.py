@@ -84,7 +84,7 @@ def changes(base: Run, candidate: Run) -> tuple[Difference, ...]:
         found += _between("", dict(base.software_of(0)), dict(candidate.software_of(0)))
         found += _between("", _machine(base), _machine(candidate))
         found += _limits(base, candidate)
-        found += _between("in force: ", _in_force(base), _in_force(candidate))
+        found += _between("effective: ", _in_force(base), _in_force(candidate))
     if base.source or candidate.source:
         found = [difference for difference in found if difference.base and difference.candidate]
     return tuple(found)

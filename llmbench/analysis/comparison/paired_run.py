@@ -23,11 +23,11 @@ def split_sides(run: Run) -> tuple[Run, Run]:
     """
     if len(run.cells) != len(SIDES):
         raise InputError(
-            f"{run.id} holds {len(run.cells)} configuration{'s' * (len(run.cells) != 1)}; a comparison takes two",
+            f"{run.id} has {len(run.cells)} configuration{'s' * (len(run.cells) != 1)}; a comparison takes two",
             hint="name a base and a candidate, or a run of llmbench ab",
         )
     if any(launch.block is None for launch in run.launches if launch.outcome is Outcome.FINISHED):
-        raise InputError(f"{run.id} does not tell which of its launches were made together")
+        raise InputError(f"{run.id} does not record which of its launches form a block")
     base, candidate = (_side(run, cell) for cell in range(len(SIDES)))
     return base, candidate
 

@@ -10,7 +10,7 @@ from llmbench.analysis.report import Report, Row, varied_settings
 
 _WORDS = {
     "input_tokens": "input tokens",
-    "asked_tokens": "asked output tokens",
+    "asked_tokens": "requested output tokens",
     "output_tokens": "output tokens",
     "batch_size": "batch",
     "generation": "way of generating",

@@ -55,7 +55,7 @@ def read_recipe(name: str | Path, *, known: Collection[str]) -> dict[str, RunVal
         where = f"{path}:{_line_of(text, key)}"
         option = _option_name(key, known, where)
         if option in options:
-            raise InputError(f"{where}: {key!r} stands here a second time", hint="keep one spelling of it")
+            raise InputError(f"{where}: duplicate key {key!r}", hint="keep one spelling of it")
         if option in _PROPERTIES and _is_tables(value):
             options[option] = (_as_json(option, value, text, path),)
         else:

@@ -162,7 +162,7 @@ def _side(ctx: click.Context, values: Mapping[str, Any], name: str, prepare: Pre
     subject, config = resolve_one(
         options,
         refusal=f"{name} is a sweep of {{}} configurations, where one is wanted",
-        hint="give one value to each option; ab takes an option twice, for a value a side",
+        hint="give one value to each option; ab takes an option twice, once for each side",
     )
     return Side(subject=subject, config=config)
 

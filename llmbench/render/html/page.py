@@ -311,7 +311,7 @@ def _rule(comparison: Comparison) -> str:
     test = "launches paired" if comparison.is_paired else "launches independent (Welch)"
     return (
         f"The replicate is the launch; {test}. Regressed or improved: the interval excludes no change and the ratio is "
-        "beyond the threshold. Unchanged: the whole interval lies within it. ~ undecided, ! counts for the exit code."
+        "beyond the threshold. Unchanged: the whole interval is within it. ~ undecided, ! counts for the exit code."
     )
 
 

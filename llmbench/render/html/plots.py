@@ -151,7 +151,7 @@ def against_position(series: Sequence[PlotSeries]) -> tuple[Figure, ...]:
             (prompt_name(profile.prompt, profile.input_tokens), index, profile)
             for index, profile in enumerate(profiles)
         ]
-        return (_gaps("every token's gap", lines, is_wide=True),) if lines else ()
+        return (_gaps("inter-token latency of every token", lines, is_wide=True),) if lines else ()
     found: dict[str, list[tuple[str, int, GapProfile]]] = {}
     for each in series:
         for profile in each.profiles:
@@ -171,7 +171,7 @@ def _gaps(title: str, lines: Sequence[tuple[str, int, GapProfile]], *, is_wide: 
     last = max(gap.token for gap in found)
     return Figure(
         title=title,
-        caption="Medians over the requests that count; the band holds the middle half of them.",
+        caption="Medians over the requests that count; the band is their middle half.",
         key=tuple(Sign(name=name, colour=colour(index), mark=dash(index)) for name, index, _ in lines)
         if is_wide
         else (),

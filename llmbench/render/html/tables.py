@@ -156,7 +156,7 @@ def token_table(series: Sequence[PlotSeries]) -> Table:
         (series[0], [count_cell(token), *(quantity(of.get(token), Unit.MILLISECONDS) for of in medians)])
         for token in tokens
     )
-    fold = "the gap of every token in ms, medians over the requests that count"
+    fold = "inter-token latency of every token in ms, medians over the requests that count"
     return _series_table(series[:1], columns, rows, fold=fold, total=len(tokens))
 
 
@@ -293,7 +293,7 @@ def _sockets(proved: Proof) -> Iterator[tuple[Cell, ...]]:
 
 def _worked(proved: Proof, socket: int) -> Cell:
     if not proved.is_told:
-        return Cell("too short to tell", tone="dim")
+        return Cell("too short to decide", tone="dim")
     if socket in proved.placement.worked:
         return Cell("yes", tone="good")
     if socket in proved.placement.idle:
@@ -336,9 +336,11 @@ def setup_tables(reports: Sequence[Report]) -> Iterator[Table]:
     yield _matrix([name for name, _ in models], [shown for _, shown in models])
     shown = [run for run in runs if not is_foreign(run)]
     names = [run.id for run in shown]
-    yield _matrix(names, [_settings(run) for run in shown], fold="settings that were asked for")
+    yield _matrix(names, [_settings(run) for run in shown], fold="requested settings")
     yield _matrix(
-        names, [_effective(run) for run in shown], fold="in force, as the engine said after loading"
+        names,
+        [_effective(run) for run in shown],
+        fold="effective settings, as reported by the engine after loading",
     )
     yield prompt_table(runs)
 

@@ -1,4 +1,4 @@
-"""What a report says of itself: whether it was steady, its warm-ups enough, and every launch said the same."""
+"""What a report says of itself: whether it was steady, its warm-ups enough, and output identical in all launches."""
 
 import collections
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +56,7 @@ def agreement_remark(comparison: Comparison) -> Remark | None:
 
 def _stable(found: Sequence[Stability]) -> str:
     """That nothing drifts; empty where that is not known of every row."""
-    return "steady over the iterations" if found and all(each.is_stable for each in found) else ""
+    return "stable over the iterations" if found and all(each.is_stable for each in found) else ""
 
 
 def _enough(found: Sequence[Stability]) -> str:
@@ -77,7 +77,7 @@ def _enough(found: Sequence[Stability]) -> str:
 
 def _same(agreement: Agreement) -> str:
     """That launches agree; empty where they do not, or there is nothing to compare."""
-    return "every launch said the same" if agreement.variants and not agreement.partings else ""
+    return "output identical in all launches" if agreement.variants and not agreement.partings else ""
 
 
 def _drifts(report: Report, found: Sequence[Stability]) -> Iterator[str]:
@@ -85,9 +85,9 @@ def _drifts(report: Report, found: Sequence[Stability]) -> Iterator[str]:
     for each in drifting[:MOST_ROWS]:
         how = ", ".join(f"{METRICS[name].title} {change(1 + by)}" for name, by in each.drifts.items())
         where = _prompt(report, each.cell, each.prompt)
-        yield f"{where}: not steady: {how} from the first measured iteration to the last"
+        yield f"{where}: not stable: {how} from the first measured iteration to the last"
     if drifting[MOST_ROWS:]:
-        yield f"not steady: {len(drifting) - MOST_ROWS} more prompts"
+        yield f"not stable: {len(drifting) - MOST_ROWS} more prompts"
 
 
 def _late(report: Report, found: Sequence[Stability]) -> Iterator[str]:
@@ -160,7 +160,7 @@ def _worked(proof: Proof) -> str:
     placement, requested = proof.placement, proof.asked
     sockets = [work.socket for work in placement.sockets]
     if not proof.is_told:
-        return "too short a time to tell which sockets worked"
+        return "too short to decide which sockets worked"
     if len(sockets) == 1:
         return f"socket {sockets[0]} worked; these launches were pinned to it"
     if proof.idle:

@@ -36,7 +36,7 @@ def _notes(calibration: Calibration, alarms: FalseAlarms, blocks: int) -> list[s
     notes = [
         "noise, change: standard deviations of logarithms in a launch, between launches, between sessions beyond that",
         f"visible: the smallest change that {gate} show 4 times in 5; ab: that llmbench ab shows in {blocks} blocks",
-        "to see: the launches a side that show changes of 1, 2, 5 and 10 % 4 times in 5",
+        "to see: the launches per side that show changes of 1, 2, 5 and 10 % 4 times in 5",
     ]
     if len(comparable_sessions(calibration)) < 2:
         notes.append("session change: calibrate again at another time of day; sessions are kept and compared")

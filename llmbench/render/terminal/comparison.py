@@ -47,7 +47,7 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     if remark:
         yield remark.text
     if any(line.is_alarm for line in verdict_lines(comparison)):
-        yield "! holds after correction for the number of rows, and counts for the exit code; ~ undecided"
+        yield "! significant after correction for the number of rows, counts for the exit code; ~ undecided"
     yield from not_compared(comparison)
     for found in comparison.changes:
         yield f"changed: {found.name}: {found.base or 'not set'} -> {found.candidate or 'not set'}"

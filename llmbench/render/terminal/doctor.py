@@ -19,15 +19,15 @@ def doctor_lines(checkup: Checkup) -> Iterator[str]:
     yield from _engine_lines(checkup)
     yield ""
     for finding in checkup.findings:
-        label = "SPOILS" if finding.weight is Weight.SPOILS else "note"
+        label = "PROBLEM" if finding.weight is Weight.SPOILS else "note"
         yield from _wrapped(f"{label:7}", f"{finding.found}: {finding.effect}.")
         if finding.remedy:
             yield from _wrapped(" " * 7, f"→ {finding.remedy}")
     spoiling = sum(finding.weight is Weight.SPOILS for finding in checkup.findings)
     yield (
-        f"{spoiling} would spoil a measurement"
+        f"{spoiling} would disturb a measurement"
         if spoiling
-        else "nothing found that would spoil a measurement"
+        else "nothing found that would disturb a measurement"
     )
 
 
@@ -48,7 +48,7 @@ def _machine_lines(checkup: Checkup) -> Iterator[str]:
     if checkup.frequency_mhz:
         yield f"frequency now: {min(checkup.frequency_mhz):.0f} to {max(checkup.frequency_mhz):.0f} MHz"
     yield ", ".join(f"{name} {value or 'n/a'}" for name, value in checkup.settings.items())
-    yield f"load of others: {checkup.load.foreign:.1%}, taken by a hypervisor: {checkup.load.steal:.1%}"
+    yield f"other processes: {checkup.load.foreign:.1%}, steal time: {checkup.load.steal:.1%}"
     for name, rate in checkup.bandwidth.items():
         what = "memory" if name == bandwidth.WHOLE else f"memory of socket {name}"
         doubt = "" if rate.is_beyond_caches else " (partly from caches: too little memory for larger arrays)"

@@ -78,7 +78,7 @@ def _plots(report: Report, cell: int, settings: Mapping[str, str]) -> Iterator[_
     lines = _gaps(report, cell)
     if lines:
         marks = ", ".join(f"{each.mark} = {each.name}" for each in lines)
-        title = f"gap of every output token{where}: {marks}"
+        title = f"inter-token latency{where}: {marks}"
         yield _Plot(title=title, points=lines, x_label="token", y_label="ms", is_from_zero=False)
 
 

@@ -129,7 +129,7 @@ def speedup_sentences(found: Speedup) -> Iterator[str]:
     count = len(found.split.sockets)
     gains = found.gains("first_token")
     if not gains:
-        yield f"Tensor parallelism over {count} sockets: nothing can be said, {_why_nothing(found)}."
+        yield f"Tensor parallelism over {count} sockets: no result, {_why_nothing(found)}."
         return
     length = max(gains)
     where = f" at {counted(length, 'token')}"
@@ -171,7 +171,7 @@ def payment(found: Speedup) -> str:
     gains = found.gains("first_token")
     lengths = sorted(gains)
     if not any(gain.has_interval for gain in gains.values()):
-        return "more blocks would tell from which input on it pays"
+        return "more blocks would show from which input on it pays"
     start = found.pays_from("first_token")
     if start is None:
         sure = all(gain.has_interval and gain.high < 1 for gain in gains.values())

@@ -110,7 +110,7 @@ def csv_lines(path: Path, text: str) -> tuple[list[str], Iterator[CsvLine]]:
     def lines() -> Iterator[CsvLine]:
         for where, cells in rows:
             if any(cells) and len(cells) != len(columns):
-                raise InputError(f"{where}: {len(cells)} cells under {len(columns)} columns")
+                raise InputError(f"{where}: {len(cells)} values under {len(columns)} columns")
             if any(cells):
                 yield CsvLine(where, dict(zip(columns, cells, strict=True)))
 

@@ -61,7 +61,7 @@ def read_tidy_csv(path: Path, columns: list[str], lines: Iterable[CsvLine]) -> R
         )
     cells = _by(kept, "cell")
     if list(cells) != list(range(len(cells))):
-        raise InputError(f"{path}: cells are {', '.join(map(str, cells))}; they were counted from 0")
+        raise InputError(f"{path}: configurations are {', '.join(map(str, cells))}; they were counted from 0")
     origins = tuple(_provenance(found[0]) for found in cells.values())
     launches = tuple(
         _launch(found, _prompts(cells[found[0].count("cell")])) for found in _by(kept, "launch").values()

@@ -209,6 +209,6 @@ def test_a_comparison_marks_the_side_that_split_nothing(ran: Callable[..., Run])
     assert {f"P0 [{mark}]"} == {line.where for line in verdict.verdict_lines(found)}
     rows = [record for record in tidy.comparison_records(found) if record["scope"] == "prompt"]
     assert {mark} == {record["settings"] for record in rows}
-    assert ("in force: tensor_parallel", "", "ineffective") in [
+    assert ("effective: tensor_parallel", "", "ineffective") in [
         (each.name, each.base, each.candidate) for each in found.changes
     ]

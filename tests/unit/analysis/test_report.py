@@ -83,7 +83,9 @@ def test_invalid_requests_are_counted_and_left_out(
 
     assert pytest.approx(0.1) == got.rows[0].summaries["first_token"].median
     assert (3, 1) == (got.rows[0].measured, got.rows[0].invalid)
-    assert ("1 of 3 requests invalid: others took 50% of the CPUs (limit 5%)",) == got.rows[0].warnings
+    assert ("1 of 3 requests invalid: other processes used 50% of the CPUs (limit 5%)",) == got.rows[
+        0
+    ].warnings
     assert got.is_valid
 
 
@@ -94,7 +96,7 @@ def test_reasons_alike_are_told_once(request_of: Build, launch_of: BuildLaunch, 
 
     got = report.summarize_run(run_of([launch_of([*requests, *[request_of([1, 2, 3, 4])] * 2])]))
 
-    assert "2 of 4 requests invalid: others took 50% of the CPUs (limit 5%)" in got.rows[0].warnings
+    assert "2 of 4 requests invalid: other processes used 50% of the CPUs (limit 5%)" in got.rows[0].warnings
 
 
 def test_a_run_of_mostly_invalid_requests_is_invalid(
@@ -229,7 +231,7 @@ def test_a_first_token_far_below_the_line_warns(
 
     got = report.summarize_run(run_of([launch_of(requests)], cells=(config,)))
 
-    warning = "first token 20 ms where the other lengths suggest 200 ms: was it answered from a cache?"
+    warning = "first token 20 ms where the other lengths suggest 200 ms: was it hit a cache?"
     assert ((), (warning,) if is_warned else (), ()) == tuple(row.warnings for row in got.rows)
 
 
@@ -286,4 +288,4 @@ def test_a_raised_limit_counts_and_says_what_others_took(
     got = report.summarize_run(run_of([launch_of([noisy])], cells=(config,)))
 
     assert (1, 0) == (got.rows[0].launches, got.rows[0].invalid)
-    assert any(w.startswith("launch 1: others took 48% of the CPUs") for w in got.warnings)
+    assert any(w.startswith("launch 1: other processes used 48% of the CPUs") for w in got.warnings)

@@ -138,12 +138,12 @@ def test_nothing_is_claimed_without_a_block_of_both(
     table = measured()
     kept = tuple(line for line in table.lines if line.setup != table.split)
 
-    assert "nothing can be said" in next(rendered.speedup_sentences(dataclasses.replace(table, lines=kept)))
+    assert "no result" in next(rendered.speedup_sentences(dataclasses.replace(table, lines=kept)))
 
 
 def test_another_run_is_refused(run_of: Callable[..., Run]) -> None:
     """A run of one configuration has no second socket to speak of."""
-    with pytest.raises(InputError, match="does not hold one socket, both, and both with"):
+    with pytest.raises(InputError, match="does not have one socket, both, and both with"):
         speedup.tabulate(report.summarize_run(run_of([], cells=(BASE,))))
 
 

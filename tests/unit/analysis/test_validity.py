@@ -42,7 +42,7 @@ def test_foreign_cpu_is_named_with_its_limit(request_of: Build) -> None:
     """0.5 s of 2 CPU seconds are 25 %."""
     got = judged(request_of([1, 2, 3, 4], conditions=quiet(interference_s=0.5)))
 
-    assert ("others took 25% of the CPUs (limit 5%)",) == got
+    assert ("other processes used 25% of the CPUs (limit 5%)",) == got
 
 
 def test_the_limit_is_the_configurations(request_of: Build) -> None:
@@ -66,7 +66,7 @@ def test_a_noisy_launch_spoils_its_short_iterations(request_of: Build) -> None:
 
     got = validity.reasons(hit, CONFIG, [hit] * 10)
 
-    assert ("others took 23% of the CPUs during the launch (limit 5%)",) == got
+    assert ("other processes used 23% of the CPUs during the launch (limit 5%)",) == got
 
 
 def test_a_launch_is_judged_like_its_measurements(request_of: Build) -> None:
@@ -93,7 +93,7 @@ def test_a_wrong_output_count(request_of: Build) -> None:
     """Three tokens where four were asked for, in either way of generating."""
     m = request_of([1, 2, 3], requested_tokens=4)
 
-    assert ("3 tokens came out, 4 were asked for",) == judged(m) == judged(m, STOPPING)
+    assert ("3 tokens came out, 4 were requested",) == judged(m) == judged(m, STOPPING)
 
 
 def test_end_of_text_cuts_the_output(request_of: Build) -> None:
@@ -119,7 +119,7 @@ def test_each_sequence_of_a_batch_counts(request_of: Build) -> None:
     """Two of three sequences came short by the same: one reason, once."""
     got = judged(request_of([1, 2, 3, 4], [1, 2, 3], [1, 2, 3]))
 
-    assert ("3 tokens came out, 4 were asked for",) == got
+    assert ("3 tokens came out, 4 were requested",) == got
 
 
 def test_nothing_came_out(request_of: Build) -> None:

@@ -57,7 +57,7 @@ def test_a_compiler_may_be_named_or_not() -> None:
         config = _only("-f", "pt", "--torch-compile", *spelling)
         assert ({"TORCH_COMPILE": "inductor"}, 2) == (config.properties, config.iterations)
     assert {"TORCH_COMPILE": "openvino"} == _only("--torch-compile-backend", "openvino").properties
-    with pytest.raises(InputError, match="TORCH_COMPILE stands in -lc and --torch-compile"):
+    with pytest.raises(InputError, match="TORCH_COMPILE is in -lc and --torch-compile"):
         _only("-lc", "TORCH_COMPILE=inductor", "--torch-compile")
 
 
@@ -119,7 +119,7 @@ def test_a_precision_stands_over_every_set() -> None:
     cells = _cells("-lc", '[{}, {"A": 1}]', "--kv-cache-precision", "u8,f16")
 
     assert ["u8", "f16", "u8", "f16"] == [cell.properties["KV_CACHE_PRECISION"] for cell in cells]
-    with pytest.raises(InputError, match="KV_CACHE_PRECISION stands in -lc"):
+    with pytest.raises(InputError, match="KV_CACHE_PRECISION is in -lc"):
         _cells("-lc", '[{}, {"KV_CACHE_PRECISION": "u8"}]', "--kv-cache-precision", "f16")
 
 
@@ -133,7 +133,7 @@ def test_a_weight_format_is_one_of_those_convert_writes_whatever_its_case() -> N
 
 def test_a_precision_named_twice_is_refused() -> None:
     """Two places for one value are one too many."""
-    with pytest.raises(InputError, match="KV_CACHE_PRECISION stands in -lc and --kv-cache-precision"):
+    with pytest.raises(InputError, match="KV_CACHE_PRECISION is in -lc and --kv-cache-precision"):
         _cells("-lc", "KV_CACHE_PRECISION=u8", "--kv-cache-precision", "f16")
 
 
@@ -142,7 +142,7 @@ def test_a_model_cache_has_an_option_of_its_own() -> None:
     cells = _cells("--model-cache", "reports/cache", "--threads", "1,2")
 
     assert ["reports/cache"] * 2 == [cell.properties["CACHE_DIR"] for cell in cells]
-    with pytest.raises(InputError, match="CACHE_DIR stands in -lc and --model-cache"):
+    with pytest.raises(InputError, match="CACHE_DIR is in -lc and --model-cache"):
         _cells("-lc", "CACHE_DIR=elsewhere", "--model-cache", "reports/cache")
 
 
@@ -194,7 +194,7 @@ def test_the_way_of_generating_is_told_in_words(arguments: tuple[str, ...], way:
         (("--lora-mode", "fuse"), "without an adapter"),
         (("--empty-lora",), "without an adapter"),
         (("--draft-cb-config", "cache_size=1"), "belong to speculative decoding"),
-        (("--draft-model=d", "--draft-cb-config", "cache_size=[1,2]"), "one value a key"),
+        (("--draft-model=d", "--draft-cb-config", "cache_size=[1,2]"), "accepts one value per key"),
         (("--max-ngram-size=3", "--num-assistant-tokens=0"), "assistant tokens: 0"),
     ],
 )

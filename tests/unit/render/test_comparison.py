@@ -181,7 +181,7 @@ def test_a_regression_within_doubt_does_not_fail_a_job(comparison_of: Compare) -
     assert ("0", "4") == (suite.get("failures"), suite.get("skipped"))
     messages = [str(each.get("message")) for each in suite.iter("skipped")]
     assert all(
-        each.startswith("regressed, but too uncertain among so many rows to fail: ") for each in messages
+        each.startswith("regressed, but not after correction for the number of rows: ") for each in messages
     )
 
 

@@ -221,7 +221,7 @@ def test_one_length_has_no_plot_against_length(
 
 def test_gaps_are_drawn_by_prompt(story_of: BuildRun, page_of: Callable[..., Reader]) -> None:
     """Two prompts, each with a band and a line: 15 ms to the second token, 10 ms to the others."""
-    lines = page_of(story_of()).figure("every token's gap").lines
+    lines = page_of(story_of()).figure("inter-token latency of every token").lines
 
     assert ["P0, 32 tokens in", "P1, 512 tokens in"] == [line.name for line in lines]
     assert all([2, 3, 4] == [token for token, _ in line.points] for line in lines)
@@ -245,7 +245,7 @@ def test_requests_stand_in_their_launch_in_order(story_of: BuildRun, page_of: Ca
     assert [-0.3, 0.3, 0.7] == sorted(point.x for point in (*counted.points, *crossed.points))[:3]
     assert 3 == len(counted.points)
     assert "cross" == crossed.shape
-    assert "others took" in crossed.points[0].title
+    assert "other processes used" in crossed.points[0].title
     assert pytest.approx([100, 100, 102, 102]) == [y for line in figure.lines for _, y in line.points]
     assert ("1", "2") == tuple(label for _, label in figure.x.labels())
 
@@ -470,7 +470,7 @@ def test_configurations_of_their_own_models_are_told_apart(
 
 @pytest.mark.parametrize(
     ("wall_s", "busy_s", "worker_s", "said"),
-    [(0.1, 0.1, 0.1, "too short to tell"), (1.0, 1.0, 0.3, "unclear")],
+    [(0.1, 0.1, 0.1, "too short to decide"), (1.0, 1.0, 0.3, "unclear")],
 )
 def test_a_placement_may_not_tell(
     request_of: Build,

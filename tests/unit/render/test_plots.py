@@ -62,7 +62,7 @@ def test_a_large_sweep_is_not_drawn_whole(
 
     shown = screen(run_of(launches, cells=cells))
 
-    assert "gap of every output token [threads=4]: 0 = P0 (32 in)" in shown
+    assert "inter-token latency [threads=4]: 0 = P0 (32 in)" in shown
     assert "threads=5" not in shown
     assert "2 more configurations: llmbench report html draws all" in shown
 

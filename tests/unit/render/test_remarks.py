@@ -88,7 +88,7 @@ def test_one_sentence_where_all_is_well(
     run_with: BuildRun, firsts: Sequence[float], warmups: int, said: str
 ) -> None:
     """Steadiness, warm-ups and agreement in one sentence, and nothing else."""
-    assert [f"Steady over the iterations; {said}; every launch said the same."] == texts(
+    assert [f"Stable over the iterations; {said}; output identical in all launches."] == texts(
         run_with(firsts, warmups=warmups)
     )
 
@@ -104,8 +104,8 @@ def test_a_drift_is_a_doubt(run_with: BuildRun) -> None:
     """Both metrics with their size on one line; stability and warm-ups are not claimed of the rest."""
     well, doubt = texts(run_with((200, *LEVEL), (99, *RISING)))
 
-    assert "Every launch said the same." == well
-    assert doubt.startswith("! P1: not steady: first token +16 %, time per output token +16 % from the first")
+    assert "Output identical in all launches." == well
+    assert doubt.startswith("! P1: not stable: first token +16 %, time per output token +16 % from the first")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_where_launches_part(run_with: BuildRun) -> None:
     """A line a prompt, with the variant that parts first and how many others do."""
     well, *doubts = texts(run_with((200, *LEVEL), (200, *LEVEL), stray={0: (3,), 1: (1, 2, 5)}))
 
-    assert "Steady over the iterations; 1 warm-up was enough." == well
+    assert "Stable over the iterations; 1 warm-up was enough." == well
     assert [
         "! P0 variant 3: launches 1 and 2 part at token 3 of 3",
         "! P1 variant 1: launches 1 and 2 part at token 3 of 3, and in 2 more variants",
@@ -164,7 +164,7 @@ def test_many_rows_are_counted(run_with: BuildRun) -> None:
     late = texts(run_with(*[(200, 180, *LEVEL, *LEVEL)] * 8))
     parting = texts(run_with(*[(200, *LEVEL)] * 8, stray=dict.fromkeys(range(8), (1,))))
 
-    assert "! not steady: 2 more prompts" == drifting[-1]
+    assert "! not stable: 2 more prompts" == drifting[-1]
     assert late[-1].startswith("! P0, P1, P2, P3, P4, P5, 2 more: 2 warm-ups")
     assert "! launches part in 8 of 56 variants" == parting[-1]
 
@@ -236,6 +236,6 @@ def test_a_page_tells_of_each_run(run_with: BuildRun) -> None:
 
     page = html.page([summarize_run(run) for run in runs])
 
-    assert f"<p>{runs[0].id}: Steady over the iterations; 1 warm-up was enough; every launch" in page
-    assert "<p>late: P0: not steady: first token +16 %" in page
-    assert "<p>Steady over the iterations; 1 warm-up" in html.page([summarize_run(runs[0])])
+    assert f"<p>{runs[0].id}: Stable over the iterations; 1 warm-up was enough; output identical" in page
+    assert "<p>late: P0: not stable: first token +16 %" in page
+    assert "<p>Stable over the iterations; 1 warm-up" in html.page([summarize_run(runs[0])])

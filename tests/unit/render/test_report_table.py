@@ -113,7 +113,7 @@ def test_figures_of_invalid_requests_are_shown_and_marked(
         rows = {line.split()[0]: line.split() for line in lines if line.startswith("P")}
         assert {"200.0!", "10.00!", "75.00!"} <= set(rows["P1"])
         assert {"100.0", "10.00", "75.00"} <= set(rows["P0"])
-    assert "INVALID (!): 1 of 2 requests, others took 50% of the CPUs (limit 5%)" in screen(run)
+    assert "INVALID (!): 1 of 2 requests, other processes used 50% of the CPUs (limit 5%)" in screen(run)
 
 
 def test_figures_of_a_launch_cut_short_are_shown_and_marked(

@@ -191,7 +191,7 @@ def test_a_value_that_cannot_be_names_its_row(
         ([HEADER + ",extra"], "unknown columns: 'extra'"),
         ([HEADER + ",start"], "doubled columns: 'start'"),
         ([HEADER.replace("prompt_idx,", "")], "missing columns: 'prompt_idx'"),
-        ([HEADER, "1,2"], "report.csv:2: 2 cells under 34 columns"),
+        ([HEADER, "1,2"], "report.csv:2: 2 values under 34 columns"),
         ([HEADER, "x" * 200_000], "report.csv:2: field larger than field limit"),
         (["x" * 200_000], "report.csv:1: field larger than field limit"),
         ([HEADER], "contains no request beyond the warm-up"),
@@ -535,7 +535,7 @@ def edited(run: Run, /, **changes: str) -> str:
     ("changes", "message"),
     [
         ({"run": "another"}, "a second run"),
-        ({"cell": "5"}, "cells are 0, 5"),
+        ({"cell": "5"}, "configurations are 0, 5"),
         ({"is_warmup": "maybe"}, "is_warmup is 'maybe'; True or False was expected"),
         ({"first_token_ms": "-1"}, "first_token_ms is '-1'"),
         ({"launch": "7", "launch_outcome": "gone"}, "launch_outcome is 'gone'; one of finished"),

@@ -51,9 +51,9 @@ def test_software_files_and_machine_are_named(story_of: BuildRun) -> None:
         ("openvino", "2026.4.1", "2026.5.0"),
         ("kernel", "6.1.0", "6.2"),
         ("IR hash", "abababababab", "cdcdcdcdcdcd"),
-        ("in force: INFERENCE_NUM_THREADS", "2", ""),
-        ("in force: attention", "pa", "sdpa"),
-        ("in force: notes", "", "a note"),
+        ("effective: INFERENCE_NUM_THREADS", "2", ""),
+        ("effective: attention", "pa", "sdpa"),
+        ("effective: notes", "", "a note"),
     } == {(c.name, c.base, c.candidate) for c in got.changes}
 
 
@@ -110,7 +110,7 @@ def test_what_is_not_known_is_said(story_of: BuildRun) -> None:
 @pytest.mark.parametrize(
     ("change", "vary", "reason"),
     [
-        ({"output_tokens": 5}, "output_tokens", "asked output tokens: 4 against 5"),
+        ({"output_tokens": 5}, "output_tokens", "requested output tokens: 4 against 5"),
         ({"batch_size": 2}, "batch_size", "batch: 1 against 2"),
         (
             {"stop_at_eos": True},

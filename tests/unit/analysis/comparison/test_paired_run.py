@@ -77,11 +77,11 @@ def test_a_side_is_a_run_of_one_configuration(trial_of: BuildRun) -> None:
 
 def test_what_is_not_two_sides_is_refused(story_of: BuildRun, trial_of: BuildRun) -> None:
     """One configuration has nothing to be compared with; launches without a block cannot be paired."""
-    with pytest.raises(InputError, match="holds 1 configuration; a comparison takes two"):
+    with pytest.raises(InputError, match="has 1 configuration; a comparison takes two"):
         split_sides(story_of())
     run = trial_of()
     loose = tuple(dataclasses.replace(launch, block=None) for launch in run.launches)
-    with pytest.raises(InputError, match="does not tell which of its launches were made together"):
+    with pytest.raises(InputError, match="does not record which of its launches were made together"):
         split_sides(dataclasses.replace(run, launches=loose))
 
 
