@@ -98,7 +98,7 @@ _ROWS = (
         hint="give a causal language model whose architecture the installed transformers knows",
     ),
     _Row(
-        pattern=r"Could not (open|find)|does not exist|No such file|size mismatch|state_dict|"
+        pattern=r"Could not (open|find)|model input tensor|does not exist|No such file|size mismatch|state_dict|"
         r"^(\w*Error: )?(unable to (load|read)|Incorrect weights)",
         error=InputError,
         hint="check the model's files, or convert it again",

@@ -14,6 +14,9 @@ from llmbench.schema.config import RunConfig, weight_format_of
 from llmbench.schema.engines import ENGINES, ModelKind
 from llmbench.schema.run import Provenance
 
+ADAPTER = "adapter_model.safetensors"
+"""The weights of a LoRA adapter in a folder that peft has written."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
@@ -89,6 +92,21 @@ def complete(subject: Subject, config: RunConfig) -> Subject:
     found += [(f"lora {Path(file).name}", file_sha256(Path(file))) for file in config.lora]
     origin = dataclasses.replace(subject.provenance, companions=tuple(found))
     return dataclasses.replace(subject, provenance=origin, faults=faults)
+
+
+def adapter_file(path: str) -> str:
+    """Return the file of a LoRA adapter: of a folder as peft writes it, the weights inside.
+
+    Raises:
+        InputError: a folder without them.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return path
+    file = folder / ADAPTER
+    if not file.is_file():
+        raise InputError(f"--lora {path} is a folder without {ADAPTER}", hint="give the file of the adapter")
+    return str(file)
 
 
 def identity(origin: Provenance, *, is_verified: bool) -> str | None:

@@ -18,10 +18,15 @@ _LISTED = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetensorsHead:
-    """The number of weights of each tensor by its name, and the size of the whole file, from its head alone."""
+    """The shape of each tensor by its name, and the size of the whole file, from its head alone."""
 
-    weights: dict[str, int]
+    shapes: dict[str, tuple[int, ...]]
     file_bytes: int
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """The number of weights of each tensor."""
+        return {name: math.prod(shape) for name, shape in self.shapes.items()}
 
 
 def read_safetensors_head(path: Path) -> SafetensorsHead:
@@ -32,8 +37,8 @@ def read_safetensors_head(path: Path) -> SafetensorsHead:
             head = json.loads(file.read(min(length, _HEAD_CAP_BYTES)))
         head.pop("__metadata__", None)
         end = max((tensor["data_offsets"][1] for tensor in head.values()), default=0)
-        weights = {name: math.prod(tensor["shape"]) for name, tensor in head.items()}
-        return SafetensorsHead(weights=weights, file_bytes=8 + length + end)
+        shapes = {name: tuple(map(int, tensor["shape"])) for name, tensor in head.items()}
+        return SafetensorsHead(shapes=shapes, file_bytes=8 + length + end)
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError, struct.error) as error:
         raise ValueError(str(error)) from error
 

@@ -1,5 +1,6 @@
-"""Models that paged attention cannot run: SDPA replaces it where none was requested, and says so."""
+"""Models that paged attention cannot run, and drafts that do not fit their main model."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,10 @@ def unfused(tmp_path_factory: pytest.TempPathFactory, demo_ir: Path) -> Path:
 
 @row_43
 def test_row_43_sdpa_replaces_paged_attention_and_says_so(
-    llmbench: RunCommand, unfused: Path, tmp_path: Path
+    llmbench_workers: RunCommand, unfused: Path, tmp_path: Path
 ) -> None:
     """Without --attention the run goes on with SDPA: a warning, the run file's note, and what was effective."""
-    done = llmbench("run", "-m", str(unfused), *_SHORT)
+    done = llmbench_workers("run", "-m", str(unfused), *_SHORT)
 
     assert 0 == done.returncode, done.stderr
     assert f"warning: SDPA was used instead of paged attention: {_CAUSE}" in done.stderr
@@ -43,10 +44,10 @@ def test_row_43_sdpa_replaces_paged_attention_and_says_so(
     ],
 )
 def test_row_43_what_needs_paged_attention_is_refused(
-    llmbench: RunCommand, unfused: Path, option: str, words: str
+    llmbench_workers: RunCommand, unfused: Path, option: str, words: str
 ) -> None:
     """Requested, or needed by another option: exit 2 with one line."""
-    done = llmbench("run", "-m", str(unfused), *_SHORT, option)
+    done = llmbench_workers("run", "-m", str(unfused), *_SHORT, option)
 
     assert 2 == done.returncode, done.stderr
     assert _CAUSE in done.stderr
@@ -55,10 +56,45 @@ def test_row_43_what_needs_paged_attention_is_refused(
 
 @row_43
 def test_row_43_the_draft_is_named_where_it_is_to_blame(
-    llmbench: RunCommand, unfused: Path, demo_ir: Path
+    llmbench_workers: RunCommand, unfused: Path, demo_ir: Path
 ) -> None:
     """The main model is fine; exit 2 with the draft's path."""
-    done = llmbench("run", "-m", str(demo_ir), "--draft-model", str(unfused), *_SHORT)
+    done = llmbench_workers("run", "-m", str(demo_ir), "--draft-model", str(unfused), *_SHORT)
 
     assert 2 == done.returncode, done.stderr
     assert f"paged attention cannot run the draft model {unfused}" in done.stderr
+
+
+def test_a_draft_with_another_tokenizer_is_refused_before_loading(
+    llmbench_workers: RunCommand, unfused: Path, demo_ir: Path, tmp_path: Path
+) -> None:
+    """One token is another text in its vocabulary; exit 2 with both models, in a dry run as well."""
+    other = Path(shutil.copytree(unfused, tmp_path / "other"))
+    for part in ("tokenizer", "detokenizer"):
+        file = other / f"openvino_{part}.bin"
+        file.write_bytes(file.read_bytes().replace(b"Hello", b"Jello"))
+    done = llmbench_workers("run", "-m", str(demo_ir), "--draft-model", str(other), *_SHORT, "--dry-run")
+
+    assert 2 == done.returncode, done.stderr
+    assert f"the draft model {other} has another tokenizer than the main model {demo_ir}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "code"), [("GPU", "4: device GPU is not available"), ("", "2: the device name is empty")]
+)
+def test_the_device_of_a_draft_is_checked(
+    llmbench_workers: RunCommand, demo_ir: Path, device: str, code: str
+) -> None:
+    """As the main model's is."""
+    draft = ("--draft-model", str(demo_ir), "--draft-device", device)
+    done = llmbench_workers("run", "-m", str(demo_ir), *draft, *_SHORT, "--dry-run")
+
+    assert f"{done.returncode}: {done.stderr.removeprefix('error: ')}".startswith(code)
+
+
+def test_a_draft_must_be_an_ir(llmbench_workers: RunCommand, demo_ir: Path, demo_gguf: Path) -> None:
+    """GenAI reads no draft from a GGUF file; exit 2 with the command that converts it."""
+    done = llmbench_workers("run", "-m", str(demo_ir), "--draft-model", str(demo_gguf), *_SHORT, "--dry-run")
+
+    assert 2 == done.returncode, done.stderr
+    assert f"hint: llmbench convert --model-id {demo_gguf}" in done.stderr

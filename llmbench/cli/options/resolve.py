@@ -10,7 +10,7 @@ from llmbench.analysis.placement_proof import Effect
 from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import InputError, MachineError
 from llmbench.machine.limits import read_resource_limits
-from llmbench.models.resolve import Subject, check_lengths, complete, find_subject
+from llmbench.models.resolve import Subject, adapter_file, check_lengths, complete, find_subject
 from llmbench.runner import interpreter, limits, pinning
 from llmbench.runner.configurations import configurations
 from llmbench.schema.config import RunConfig
@@ -30,6 +30,7 @@ def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[Subject, .
         raise InputError(
             "no model was given", hint="llmbench run MODEL: an IR folder, a GGUF file, or a name of the hub"
         )
+    options = {**options, "lora": tuple(map(adapter_file, options["lora"]))}
     if options["draft_model"]:
         draft = find_subject(options["draft_model"], engine="genai", is_verified=is_verified)
         options = {**options, "draft_model": draft.path}

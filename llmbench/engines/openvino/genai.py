@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation
@@ -19,7 +21,7 @@ from llmbench.engines.openvino.engine_log import caught_output, read_effective
 from llmbench.engines.openvino.lora import build_adapters, check_adapters, digest_adapters, note_unused
 from llmbench.engines.openvino.raw_metrics import read_counters, read_sequences
 from llmbench.engines.openvino.scheduler import build_scheduler, prefills_in_chunks
-from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
+from llmbench.engines.openvino.tokenizer import Tokenizer, has_same_tokenizer, open_tokenizer
 from llmbench.errors import InputError
 from llmbench.schema.config import ASSISTANT_TOKENS, RunConfig
 from llmbench.schema.run import EffectiveSettings
@@ -58,6 +60,25 @@ def _notes(config: RunConfig) -> tuple[str, ...]:
             "prefix caching is on: a prompt that begins like an earlier one has a faster first token"
         )
     return tuple(notes)
+
+
+def _check_draft(config: RunConfig) -> None:
+    """Refuse a draft in a format, on a device or with a tokenizer that the engine would refuse while loading."""
+    if config.draft_model is None:
+        return
+    draft, main = Path(config.draft_model), Path(config.model)
+    if not draft.is_dir():
+        raise InputError(
+            f"--draft-model {draft} is a GGUF file; GenAI reads drafts as IR only",
+            hint=f"llmbench convert --model-id {shlex.quote(str(draft))} --output-dir models",
+        )
+    if config.draft_device is not None and config.draft_device != config.device:
+        check_device(config.draft_device, {})
+    if main.is_dir() and not has_same_tokenizer(main, draft):
+        raise InputError(
+            f"the draft model {draft} has another tokenizer than the main model {main}",
+            hint="give a --draft-model of the same family, made with the same tokenizer",
+        )
 
 
 def _draft(genai: Any, config: RunConfig) -> Any:
@@ -194,6 +215,7 @@ class GenaiEngine:
         check_capabilities(config)
         check_device(config.device, compile_properties(config))
         check_adapters(config)
+        _check_draft(config)
         for scheduler in (config.scheduler, config.draft_scheduler):
             if scheduler:
                 build_scheduler(_import_genai(), scheduler)

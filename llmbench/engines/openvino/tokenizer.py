@@ -1,11 +1,13 @@
 """OpenVINO GenAI's tokenizer behind the words of a session; the core engine uses it too."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.errors import InputError
+from llmbench.files.cache import file_sha256
 from llmbench.schema.config import RunConfig
 
 
@@ -22,6 +24,22 @@ def open_tokenizer(config: RunConfig) -> "Tokenizer":
             hint="leave out --end-token-stopping",
         )
     return found
+
+
+def has_same_tokenizer(one: Path, other: Path) -> bool:
+    """Return whether two IRs have the same tokenizer: the same files, or else the same vocabulary."""
+    if all(_digest(one, end) == _digest(other, end) for end in ("xml", "bin")):
+        return True
+    import_openvino()
+    import openvino_genai
+
+    with engine_failures("reading the tokenizers"):
+        first, second = (openvino_genai.Tokenizer(str(model)).get_vocab() for model in (one, other))
+    return bool(first == second)
+
+
+def _digest(model: Path, end: str) -> str:
+    return file_sha256(model / f"openvino_tokenizer.{end}")
 
 
 class Tokenizer:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pytest
 
 from llmbench.engines.openvino.lora import check_adapters, digest_adapters, note_unused
 from llmbench.errors import InputError
+from llmbench.models.resolve import adapter_file
 from llmbench.schema.config import Prompt, RunConfig
 
 LAYERS = ("layers.0.q_proj", "layers.1.q_proj")
@@ -70,3 +72,65 @@ def test_an_adapter_that_does_nothing_is_an_error(tmp_path: Path) -> None:
     """All that would be measured is the model without it."""
     with pytest.raises(InputError, match=r"fit nothing in this model, which has no layer layers\.0\.q_proj"):
         note_unused(_config(_lora(tmp_path)), _warning(*LAYERS))
+
+
+_IR = (
+    '<?xml version="1.0"?><net name="x" version="11"><layers><layer id="0" name="self.model.layers.0.q_proj.weight" '
+    'type="Const"><data element_type="f32" shape="{shape}" offset="0" size="4"/></layer></layers></net>'
+)
+
+
+def _sized(folder: Path, matrix_a: list[int], matrix_b: list[int]) -> Path:
+    """An adapter of one layer with matrices of these shapes, whose values are left out."""
+    layer = "base_model.model.model.layers.0.q_proj"
+    shapes = {f"{layer}.lora_A.weight": matrix_a, f"{layer}.lora_B.weight": matrix_b}
+    head = json.dumps(
+        {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+    ).encode()
+    path = folder / "adapter.safetensors"
+    path.write_bytes(len(head).to_bytes(8, "little") + head)
+    return path
+
+
+@pytest.mark.parametrize("shape", ["96, 64", "96, 4, 16", "64, 96"], ids=["plain", "in groups", "transposed"])
+def test_matrices_of_the_model_s_size_are_accepted(tmp_path: Path, shape: str) -> None:
+    """B times A has the rows and columns of the layer's weights, however those are stored."""
+    (tmp_path / "openvino_model.xml").write_text(_IR.format(shape=shape))
+    config = dataclasses.replace(_config(_sized(tmp_path, [8, 64], [96, 8])), model=str(tmp_path))
+
+    check_adapters(config)
+
+
+@pytest.mark.parametrize(("matrix_a", "matrix_b"), [([8, 32], [96, 8]), ([8, 64], [48, 8])])
+def test_matrices_of_another_size_are_refused_before_loading(
+    tmp_path: Path, matrix_a: list[int], matrix_b: list[int]
+) -> None:
+    """An adapter of a smaller model of the family: its layer and both sizes are named."""
+    (tmp_path / "openvino_model.xml").write_text(_IR.format(shape="96, 64"))
+    config = dataclasses.replace(_config(_sized(tmp_path, matrix_a, matrix_b)), model=str(tmp_path))
+    sizes = rf"model.layers.0.q_proj is {matrix_b[0]} x {matrix_a[1]}, the model's 96 x 64"
+
+    with pytest.raises(InputError, match=sizes):
+        check_adapters(config)
+
+
+def test_the_hint_names_layers_of_the_model(tmp_path: Path) -> None:
+    """Where an adapter has other names than the model, one of the model's is shown."""
+    xml = _IR.format(shape="96, 64").replace("layers.0.q_proj", "layers.0.self_attn.q_proj")
+    (tmp_path / "openvino_model.xml").write_text(xml)
+    config = dataclasses.replace(_config(_lora(tmp_path)), model=str(tmp_path))
+
+    with pytest.raises(InputError) as refused:
+        note_unused(config, _warning(*LAYERS))
+
+    assert "such as model.layers.0.self_attn.q_proj" in (refused.value.hint or "")
+
+
+def test_a_folder_of_peft_stands_for_its_weights(tmp_path: Path) -> None:
+    """A folder without them is refused; a file is kept as it was typed."""
+    with pytest.raises(InputError, match=r"is a folder without adapter_model\.safetensors"):
+        adapter_file(str(tmp_path))
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+
+    assert str(tmp_path / "adapter_model.safetensors") == adapter_file(str(tmp_path))
+    assert "a.safetensors" == adapter_file("a.safetensors")
