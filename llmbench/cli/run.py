@@ -12,7 +12,7 @@ from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared, would_convert
 from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.resolve import resolve_models
-from llmbench.cli.options.table import MEASUREMENT, OPTIONS, option, parameters
+from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters
 from llmbench.cli.options.types import LLM_BENCH, LOGS, Command, check_folder
 from llmbench.cli.outputs import check_outputs, check_run_file
 from llmbench.cli.run_view import Display, measure_and_show, resume_and_show
@@ -33,11 +33,10 @@ Examples:
 
 @click.command(
     cls=Command,
-    params=parameters(*(name for name in OPTIONS if name != "model")),
+    params=parameters(*OPTIONS, model={"multiple": True}),
     short_help="Measure a model.",
     epilog=_EXAMPLES,
 )
-@option("model", multiple=True)
 @click.argument("models", nargs=-1, type=FileText(), metavar="[MODEL]...")
 @click.pass_context
 def command(  # noqa: PLR0917

@@ -138,7 +138,7 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
     "name": _row(
         "--name",
         group=Group.RESULTS,
-        help="Name of the run.  [default: time, model, short id]",
+        help="Name of the run.  [default: time, model, id]",
     ),
     "overwrite": _row(
         "--overwrite",
@@ -174,7 +174,7 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
         "--strict",
         group=Group.RESULTS,
         is_flag=True,
-        help="Fail on invalid rows and ineffective parallelism.",
+        help="Fail on invalid or ineffective rows.",
     ),
     "quiet": _row(
         "--quiet", group=Group.RESULTS, is_rare=True, is_flag=True, help="Print only the table and the files."
@@ -184,7 +184,7 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
         "--explain",
         group=Group.RESULTS,
         is_flag=True,
-        help="Add notes, definitions and all metrics to the card.",
+        help="Add notes, definitions and all metrics.",
     ),
     "log": _row(
         "--log",
@@ -201,7 +201,7 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
         help="Rest before each launch.",
     ),
     "dry_run": _row(
-        "--dry-run", group=Group.RUN, is_flag=True, help="Print the plan and its duration, measure nothing."
+        "--dry-run", group=Group.RUN, is_flag=True, help="Print the plan and the time; run nothing."
     ),
     "resume": _row(
         "--resume",
@@ -230,10 +230,12 @@ def option(name: str, **changes: Any) -> Callable[[_Command], _Command]:
     return click.option(*spellings, cls=GroupedOption, **(attributes | changes))
 
 
-def parameters(*names: str) -> list[click.Parameter]:
-    """Return the options of these names, for a command's ``params``."""
+def parameters(*names: str, **changes: Mapping[str, Any]) -> list[click.Parameter]:
+    """Return the options of these names, for a command's ``params``; *changes* are attributes of some of them."""
+    found = ((name, *OPTIONS[name]) for name in names)
     return [
-        GroupedOption(spellings, **attributes) for spellings, attributes in map(OPTIONS.__getitem__, names)
+        GroupedOption(spellings, **(attributes | {**changes.get(name, {})}))
+        for name, spellings, attributes in found
     ]
 
 
