@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmbench.analysis import stats
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
 
 SIMULATIONS = 2000
+MOST_SLOWDOWN = 4.0
+"""A slowdown, as a share, beyond which nobody asks whether a gate sees it."""
+
+PRECISION = 1e-4
+"""How exactly a slowdown is found, as a logarithm."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +31,14 @@ class FalseAlarms:
     """The share of comparisons of a build with itself that would exit 1, with so many launches a side.
 
     *within* is of two runs of one session, *across* of two runs of different sessions, ``None`` where it is not
-    known how sessions differ.
+    known how sessions differ. *detectable* has, by primary metric, the smallest slowdown of all prompts, as a share,
+    for which the gate exits 1 four times in five; ``None`` where that takes more than `MOST_SLOWDOWN`.
     """
 
     launches: int
     within: float
     across: float | None
+    detectable: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
 
 def false_alarms(calibration: Calibration, launches: int, rule: Rule | None = None) -> FalseAlarms:
@@ -48,6 +55,7 @@ def false_alarms(calibration: Calibration, launches: int, rule: Rule | None = No
         launches=launches,
         within=simulator.rate(across=False),
         across=simulator.rate(across=True) if is_known else None,
+        detectable=simulator.detectable(),
     )
 
 
@@ -55,13 +63,13 @@ class _Simulator:
     """Draws sides of some launches, a row a prompt and metric, and judges pairs of them."""
 
     def __init__(
-        self, calibration: Calibration, noises: Sequence[Noise], *, launches: int, rule: Rule
+        self, calibration: Calibration, noises: Sequence[Noise], *, launches: int, rule: Rule, seed: int = 0
     ) -> None:
         import numpy as np
 
         self._launches = launches
         self._rule = rule
-        self._random = np.random.default_rng(0)
+        self._random = np.random.default_rng(seed)
         self._sessions = np.array([each.session or 0.0 for each in noises])
         self._factors = _factors(calibration, noises)
         self._rows = len(noises)
@@ -73,6 +81,7 @@ class _Simulator:
         centers = [math.log(each.center) for each in noises]
         centers += [statistics.fmean(centers[i] for i in group) for group in self._groups]
         metrics = [each.metric for each in noises] + [noises[group[0]].metric for group in self._groups]
+        self._metrics = metrics
         self._shares = [
             rule.thresholds[metric].of(math.exp(center))
             for metric, center in zip(metrics, centers, strict=True)
@@ -84,6 +93,58 @@ class _Simulator:
             self._is_alarm(self._side(across=across), self._side(across=across)) for _ in range(SIMULATIONS)
         )
         return found / SIMULATIONS
+
+    def power(self, metric: str, slowdown: float, draws: int = SIMULATIONS) -> float:
+        """The share of comparisons that exit 1 where one metric is slower by a share, each judged like a real one."""
+        import numpy as np
+
+        shift = np.array([[math.log1p(slowdown) if name == metric else 0.0] for name in self._metrics])
+        return (
+            sum(
+                self._is_alarm(self._side(across=False), self._side(across=False) + shift)
+                for _ in range(draws)
+            )
+            / draws
+        )
+
+    def detectable(self) -> dict[str, float | None]:
+        """The smallest slowdown of each primary metric that exits 1 four times in five, by the rule itself."""
+        sides = [(self._side(across=False), self._side(across=False)) for _ in range(SIMULATIONS)]
+        drawn = _Draws.of(sides)
+        metrics = [each for each in PRIMARY if any(name == each for name in self._metrics)]
+        return {metric: self._smallest(drawn, metric) for metric in metrics}
+
+    def _smallest(self, drawn: "_Draws", metric: str) -> float | None:
+        """The slowdown of one metric at which the power reaches `stats.POWER`, by bisection of its logarithm."""
+        import numpy as np
+
+        moved = np.array([name == metric for name in self._metrics], dtype=float)
+        low, high = 0.0, math.log1p(MOST_SLOWDOWN)
+        if self._power(drawn, high * moved) < stats.POWER:
+            return None
+        while high - low > PRECISION:
+            middle = (low + high) / 2
+            low, high = (low, middle) if self._power(drawn, middle * moved) >= stats.POWER else (middle, high)
+        return math.expm1(high)
+
+    def _power(self, drawn: "_Draws", shift: "Matrix") -> float:
+        """The share of the drawn comparisons that exit 1 where the candidate is slower by *shift* (logarithms)."""
+        import numpy as np
+
+        differences = drawn.differences + shift
+        p = drawn.p_values(differences)
+        rows = p[:, : self._rows]
+        order = np.argsort(rows, axis=1)
+        ranked = np.take_along_axis(rows, order, axis=1) * np.arange(self._rows, 0, -1)
+        holm = np.empty_like(rows)
+        np.put_along_axis(holm, order, np.maximum.accumulate(ranked, axis=1), axis=1)
+        adjusted = np.hstack([holm, p[:, self._rows :]])
+        is_beyond = (differences > np.log1p(self._shares)) & (p < 1 - stats.CONFIDENCE)
+        return float((is_beyond & (adjusted <= self._allowed())).any(axis=1).mean())
+
+    def _allowed(self) -> list[float]:
+        """The error allowed to each row and mean."""
+        return [self._rule.row_error] * self._rows + [self._rule.mean_error(1)] * len(self._groups)
 
     def _side(self, *, across: bool) -> "Matrix":
         """The logarithms of one side: rows, and below them the primary means, by launches."""
@@ -107,13 +168,45 @@ class _Simulator:
         ]
         p_values = [1.0 if ratio.p is None else ratio.p for ratio in found]
         adjusted = stats.holm(p_values[: self._rows])
-        allowed = [self._rule.row_error] * self._rows + [self._rule.mean_error(1)] * len(self._groups)
         return any(
             decide(ratio, share) is Verdict.REGRESSED and p <= error
             for ratio, share, p, error in zip(
-                found, self._shares, [*adjusted, *p_values[self._rows :]], allowed, strict=True
+                found, self._shares, [*adjusted, *p_values[self._rows :]], self._allowed(), strict=True
             )
         )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Draws:
+    """Comparisons of unchanged builds: differences of logarithms, their standard errors, and degrees of freedom."""
+
+    differences: "Matrix"
+    errors: "Matrix"
+    freedom: "Matrix"
+
+    @classmethod
+    def of(cls, sides: Sequence[tuple["Matrix", "Matrix"]]) -> "_Draws":
+        """Welch's figures of each pair of sides, as `stats.welch_ratio` has them."""
+        import numpy as np
+
+        base, candidate = (np.stack([pair[side] for pair in sides]) for side in (0, 1))
+        launches = base.shape[2]
+        shares = [side.var(axis=2, ddof=1) / launches for side in (base, candidate)]
+        total = shares[0] + shares[1]
+        squares = (shares[0] ** 2 + shares[1] ** 2) / (launches - 1)
+        freedom = np.divide(total**2, squares, out=np.full_like(total, 2.0 * launches - 2), where=squares > 0)
+        return cls(candidate.mean(axis=2) - base.mean(axis=2), np.sqrt(total), freedom)
+
+    def p_values(self, differences: "Matrix") -> "Matrix":
+        """The two-sided p-values of such differences."""
+        import numpy as np
+        from scipy.special import stdtr
+
+        t = np.divide(
+            -np.abs(differences), self.errors, out=np.full_like(differences, -np.inf), where=self.errors > 0
+        )
+        found: Matrix = 2 * stdtr(self.freedom, t)
+        return found
 
 
 def _factors(calibration: Calibration, noises: Sequence[Noise]) -> "Matrix":

@@ -1,13 +1,11 @@
 """A calibration on a terminal: how figures vary, what can be seen of a change, and how often a gate cries wolf."""
 
-from collections.abc import Sequence
-
 from rich.console import Console
 
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.noise.calibration import Calibration
-from llmbench.analysis.noise.estimate import Noise, comparable_sessions, estimate_noise, primary_noise
-from llmbench.analysis.noise.false_alarms import SIMULATIONS, FalseAlarms
+from llmbench.analysis.noise.estimate import comparable_sessions, estimate_noise
+from llmbench.analysis.noise.false_alarms import MOST_SLOWDOWN, SIMULATIONS, FalseAlarms
 from llmbench.render import views
 from llmbench.render.table import units_of
 from llmbench.render.terminal.table import print_line, print_table
@@ -28,14 +26,14 @@ def render_calibration(
         print_line(console, f"value: {units_of(each.metric for each in noises)}", style="dim")
     for text in _notes(calibration, alarms, blocks):
         print_line(console, text, style="dim")
-    print_line(console, _sentence(noises, alarms), style="bold")
+    print_line(console, _sentence(alarms), style="bold")
 
 
 def _notes(calibration: Calibration, alarms: FalseAlarms, blocks: int) -> list[str]:
     gate = f"{alarms.launches} + {alarms.launches} launches"
     notes = [
         "noise, change: standard deviations of logarithms in a launch, between launches, between sessions beyond that",
-        f"visible: the smallest change that {gate} show 4 times in 5; ab: that llmbench ab shows in {blocks} blocks",
+        f"visible: the smallest change that {gate} show 4 times in 5, without thresholds; ab: that of {blocks} blocks",
         "to see: the launches per side that show changes of 1, 2, 5 and 10 % 4 times in 5",
     ]
     if len(comparable_sessions(calibration)) < 2:
@@ -43,16 +41,18 @@ def _notes(calibration: Calibration, alarms: FalseAlarms, blocks: int) -> list[s
     return notes
 
 
-def _sentence(noises: Sequence[Noise], alarms: FalseAlarms) -> str:
-    seen = ", ".join(
-        f"{share(each.visible(alarms.launches))} ({METRICS[each.metric].title})"
-        for each in primary_noise(noises)
-    )
+def _sentence(alarms: FalseAlarms) -> str:
+    seen = ", ".join(f"{_slowdown(by)} ({METRICS[metric].title})" for metric, by in alarms.detectable.items())
     across = "" if alarms.across is None else f", {_rate(alarms.across)} if measured in another session"
     return (
-        f"A gate of {alarms.launches} + {alarms.launches} launches here sees changes from {seen} on; it would call "
-        f"{_rate(alarms.within)} of unchanged builds slower{across}."
+        f"A gate of {alarms.launches} + {alarms.launches} launches here sees changes from {seen} on, 4 times in 5 and "
+        f"by its own thresholds and correction; false-alarm rate: it would call {_rate(alarms.within)} of unchanged "
+        f"builds slower{across}."
     )
+
+
+def _slowdown(by: float | None) -> str:
+    return f"more than {share(MOST_SLOWDOWN)}" if by is None else share(by)
 
 
 def _rate(value: float) -> str:

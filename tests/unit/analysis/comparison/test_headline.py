@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import random
 from collections.abc import Sequence as Values
 from xml.etree import ElementTree as ET
 
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.change import Change, decide
 from llmbench.analysis.comparison.compare import Comparison, Mean
-from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.comparison.rule import Rule, Verdict
+from llmbench.analysis.stats import welch_ratio
 from llmbench.cli.compare import INVALID, UNDECIDED, comparison_exit_code
 from llmbench.errors import ExitCode
 from llmbench.render.json import comparison_json
@@ -127,3 +129,35 @@ def test_strict_invalid_fails_on_what_is_missing_alone(change: object) -> None:
 
     assert found.is_whole
     assert not change(found).is_whole  # type: ignore[operator]
+
+
+def _mean(one: list[float], other: list[float]) -> list[float]:
+    return [(a + b) / 2 for a, b in zip(one, other, strict=True)]
+
+
+def _undecided(noise: float, launches: int, comparisons: int) -> float:
+    """The share of comparisons of an unchanged build with an open row: two prompts, five metrics, two means."""
+    draw, rule = random.Random(3), Rule()  # noqa: S311  a seeded stream, not a secret
+
+    def side() -> list[float]:
+        return [draw.gauss(0, noise) for _ in range(launches)]
+
+    def is_open() -> bool:
+        found = []
+        for metric in ("first_token", "second_token", "next_token", "tpot", "e2e"):
+            rows = [(side(), side()) for _ in range(2)]
+            if metric in {"first_token", "tpot"}:
+                (a, b), (c, d) = rows
+                rows.append((_mean(a, c), _mean(b, d)))
+            found += [decide(welch_ratio(*row), rule.threshold_of(metric).share) for row in rows]
+        return any(verdict is not UNCHANGED for verdict in found)
+
+    return sum(is_open() for _ in range(comparisons)) / comparisons
+
+
+@pytest.mark.parametrize(
+    ("noise", "launches", "share"), [(0.005, 5, 0.0), (0.01, 5, 0.26), (0.015, 5, 0.99), (0.015, 20, 0.0)]
+)
+def test_what_a_bare_strict_needs_is_as_documented(noise: float, launches: int, share: float) -> None:
+    """Some figures of the table in docs/ci.md."""
+    assert pytest.approx(share, abs=0.12) == _undecided(noise, launches, 100)

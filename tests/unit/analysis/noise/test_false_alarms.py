@@ -4,7 +4,8 @@ import pytest
 
 from llmbench.analysis.comparison.rule import Rule, Threshold
 from llmbench.analysis.noise.calibration import Calibration, CalibrationSession, NoiseSeries
-from llmbench.analysis.noise.false_alarms import false_alarms
+from llmbench.analysis.noise.estimate import estimate_noise
+from llmbench.analysis.noise.false_alarms import MOST_SLOWDOWN, _Simulator, false_alarms
 
 METRICS = ("first_token", "tpot")
 
@@ -77,3 +78,34 @@ def test_the_same_calibration_gives_the_same_answer() -> None:
 def test_the_threshold_keeps_alarms_rare_on_a_noisy_machine(launches: int) -> None:
     """Noise of 10 % and the usual thresholds: still within what the rule allows."""
     assert false_alarms(calibrated(0.1), launches).within < 0.05
+
+
+@pytest.mark.parametrize(
+    ("spread", "draws"),
+    [(0.021, 200), *(pytest.param(spread, 1000, marks=pytest.mark.slow) for spread in (0.01, 0.021, 0.05))],
+)
+def test_a_gate_fails_four_times_in_five_at_the_slowdown_it_states(spread: float, draws: int) -> None:
+    """Fresh draws, judged one by one by the statistics and the rule of `report compare`: 80 % within 4 errors."""
+    known = calibrated(spread)
+    stated = false_alarms(known, 5).detectable
+    noises = [each for each in estimate_noise(known) if each.prompt is not None]
+
+    assert list(METRICS) == list(stated)
+    for metric, slowdown in stated.items():
+        assert slowdown is not None
+        assert slowdown > Rule().thresholds[metric].share
+        simulator = _Simulator(known, noises, launches=5, rule=Rule(), seed=1)
+        assert pytest.approx(0.8, abs=4 * (0.16 / draws) ** 0.5) == simulator.power(metric, slowdown, draws)
+
+
+def test_without_noise_a_gate_sees_what_its_threshold_allows() -> None:
+    """5 % of the first token, 3 % of the others, and not less."""
+    stated = false_alarms(calibrated(0.0), 5).detectable
+
+    assert pytest.approx([0.05, 0.03], abs=1e-3) == list(stated.values())
+
+
+def test_a_machine_too_noisy_for_a_gate_sees_nothing() -> None:
+    """Two launches that differ by a factor of three."""
+    assert {None} == set(false_alarms(calibrated(1.1), 2).detectable.values())
+    assert MOST_SLOWDOWN > 1
