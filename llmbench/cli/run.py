@@ -107,7 +107,7 @@ def command(  # noqa: PLR0917
 
 def _default_log(report: Path | None) -> str:
     """Return llm_bench's lines where its CSV was requested and a script reads what is printed; one line else."""
-    if report is None or sys.stdout.isatty():
+    if report is None or (sys.stdout is not None and sys.stdout.isatty()):
         return LOGS[0]
     say("log: llm_bench's lines, because -r was given and this is no terminal (--log compact for short ones)")
     return LLM_BENCH

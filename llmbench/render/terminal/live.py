@@ -32,7 +32,7 @@ class LiveLine:
         console = Console(stderr=True)
         self._is_shown = is_shown and console.is_terminal and not console.is_dumb_terminal
         self._frames = _ASCII_FRAMES if console.options.ascii_only else _FRAMES
-        self.shares_screen = self._is_shown and sys.stdout.isatty()
+        self.shares_screen = self._is_shown and sys.stdout is not None and sys.stdout.isatty()
         self._describe = describe
         self._lock = threading.RLock()
         self._is_over = threading.Event()
@@ -59,7 +59,9 @@ class LiveLine:
             if self._is_shown and self._thread.is_alive():
                 self._write(_CLEAR)
             yield
-            sys.stdout.flush()
+            if self._is_shown and sys.stdout is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    sys.stdout.flush()
 
     def _run(self) -> None:
         while not self._is_over.wait(_INTERVAL_S):
