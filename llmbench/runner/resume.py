@@ -10,6 +10,7 @@ from llmbench.machine import environment
 from llmbench.models.resolve import Subject, complete, find_subject, identity
 from llmbench.runner import plan
 from llmbench.schema.config import RunConfig
+from llmbench.schema.limits import ResourceLimits, describe_limits
 from llmbench.schema.run import Launch, Outcome, Provenance, Run
 from llmbench.store.reader import Contents
 
@@ -103,6 +104,14 @@ def _subjects(run: Run, model: str | None) -> tuple[Subject, ...]:
     return tuple(subjects)
 
 
+def _limits(then: ResourceLimits | None, now: ResourceLimits | None) -> dict[str, tuple[str, str]]:
+    """Each limit that changes latency, then and now; nothing where one was not recorded."""
+    if then is None or now is None:
+        return {}
+    before, after = describe_limits(then), describe_limits(now)
+    return {f"the {name}": (before[name], after[name]) for name in before if name != "memory limit"}
+
+
 def check_same(run: Run, origins: Sequence[Provenance]) -> None:
     """Refuse to go on with a run on another machine or with other models: its launches could not be pooled.
 
@@ -117,7 +126,7 @@ def check_same(run: Run, origins: Sequence[Provenance]) -> None:
         "the CPUs this process may use": (then.topology.allowed, now.topology.allowed),
         "the kernel": (then.kernel, now.kernel),
         "the frequency governor": (then.governor, now.governor),
-        "the limits of this process": (then.limits, now.limits if then.limits else None),
+        **_limits(then.limits, now.limits),
         "the environment variables of the engine": (
             redact_tree(dict(then.variables), ()),
             redact_tree(dict(now.variables), ()),

@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 
 from llmbench.analysis import caveats, validity
 from llmbench.analysis.comparison import differences
+from llmbench.errors import InputError
 from llmbench.machine import checks
 from llmbench.machine.checks import Survey
 from llmbench.machine.interference import Probe
-from llmbench.runner import limits
+from llmbench.machine.limits import read_resource_limits
+from llmbench.runner import limits, resume
 from llmbench.schema.config import FOREIGN_CPU_LIMIT, Prompt, RunConfig
 from llmbench.schema.limits import ResourceLimits
 from llmbench.schema.measurement import Conditions, Measurement
@@ -228,10 +230,15 @@ print(json.dumps([read_resource_limits().cpu_quota, msgspec.to_builtins(probe.st
 
 
 @row_41
-def test_row_41_a_real_quota_is_counted(tmp_path: Path) -> None:
-    """Four busy threads under 0.1 CPUs are stopped in most periods, and the reason names the quota."""
-    with _group("cpu", SMALL_QUOTA) as group:
-        done = _inside(group, sys.executable, "-c", _BUSY, cwd=tmp_path)
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_row_41_a_real_quota_is_counted(tmp_path: Path, *, is_nested: bool) -> None:
+    """Four busy threads under 0.1 CPUs are stopped in most periods, also where the quota is that of a group around."""
+    with _group("cpu", SMALL_QUOTA) as group, contextlib.ExitStack() as undo:
+        inner = group / "inner" if is_nested else group
+        if is_nested:
+            inner.mkdir()
+            undo.callback(inner.rmdir)
+        done = _inside(inner, sys.executable, "-c", _BUSY, cwd=tmp_path)
     quota, conditions = json.loads(done.stdout)
     c = Conditions(**{**conditions, "changes": ()})
 
@@ -239,6 +246,20 @@ def test_row_41_a_real_quota_is_counted(tmp_path: Path) -> None:
     assert c.throttled_periods is not None
     assert c.throttled_periods >= 1
     assert any("(quota 0.1 CPUs)" in reason for reason in _reasons(c))
+
+
+@row_41
+def test_row_41_a_run_is_not_resumed_under_another_quota(story_of: Callable[..., WholeRun]) -> None:
+    """Its launches could not be pooled; where no limits were recorded, or only memory differs, it goes on."""
+    run = story_of()
+    now = read_resource_limits()
+    with pytest.raises(InputError, match=r"the CPU quota \(0\.05 CPUs then, .* now\)"):
+        resume.check_same(_limited(run, dataclasses.replace(now, cpu_quota=0.05)), (run.provenance,))
+    for same in (None, dataclasses.replace(now, memory_bytes=1 << 20)):
+        with pytest.raises(InputError) as error:  # it was made on another machine
+            resume.check_same(_limited(run, same), (run.provenance,))
+        assert "quota" not in str(error.value)
+        assert "memory limit" not in str(error.value)
 
 
 @row_41
