@@ -118,7 +118,7 @@ def test_limits_of_a_container(look: Look) -> None:
     survey = look("container")
     tight = _limited(survey, cpu_quota=16.0, memory_bytes=1 << 20)
 
-    assert Weight.PROBLEM is _checks(tight)["quota"]
+    assert Weight.SPOILS is _checks(tight)["quota"]
     assert Weight.NOTE is _checks(tight)["memory-limit"]
     assert "quota" not in _checks(_limited(survey, cpu_quota=128.0))
 
