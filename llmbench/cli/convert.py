@@ -79,6 +79,13 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
     is_flag=True,
     help="Run Python code that comes with the model; a hub's needs --revision COMMIT.",
 )
+@click.option(
+    "--min-agreement",
+    "least_agreement",
+    type=float,
+    metavar="SHARE",
+    help="Keep a model that agrees with its source on so few next tokens.  [default: 0.3]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing conversion.")
 def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None, **options: Any) -> None:
     """Turn a model into OpenVINO IR, verify it against its source, and leave a manifest beside it.

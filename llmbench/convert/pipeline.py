@@ -102,7 +102,14 @@ def _convert_folder(
             start = time.perf_counter()
             if reading is None:
                 reading = _read_source(source, recipe, partial, report)
-            findings = _compare(reading, recipe, partial, report).with_warnings(examined.warnings)
+            report(Progress(label=f"comparing {recipe.weight_format} with its source"))
+            findings = verification.compare_readings(
+                reading,
+                partial,
+                weight_format=str(recipe.weight_format),
+                least_agreement=request.least_agreement,
+                report=report,
+            ).with_warnings(examined.warnings)
             timings = Timings(export_s=export_s, verify_s=time.perf_counter() - start)
             context = context_of_config(source.path / "config.json")  # an exporter adds defaults to its own
             manifest = _manifest(source, recipe, context_tokens=context, findings=findings, timings=timings)
@@ -137,16 +144,6 @@ def _read_source(
     report(Progress(label="reading with the source model"))
     return verification.read_source_model(
         source.path, trusts_remote_code=recipe.trusts_remote_code, scratch=partial, report=report
-    )
-
-
-def _compare(
-    reading: verification.Reading, recipe: Recipe, partial: Path, report: ProgressCallback
-) -> verification.Findings:
-    """What the IR makes of the same texts."""
-    report(Progress(label=f"comparing {recipe.weight_format} with its source"))
-    return verification.compare_readings(
-        reading, partial, weight_format=str(recipe.weight_format), report=report
     )
 
 

@@ -25,6 +25,7 @@ class ConvertRequest:
     revision: str | None = None
     trusts_remote_code: bool = False
     overwrite: bool = False
+    least_agreement: float | None = None
 
     def __post_init__(self) -> None:
         for name in self.weight_formats:
@@ -34,6 +35,8 @@ class ConvertRequest:
                 )
         if self.ratio is not None and not 0 <= self.ratio <= 1:
             raise InputError(f"--ratio {self.ratio:g} is not a share from 0 to 1")
+        if self.least_agreement is not None and not 0 <= self.least_agreement <= 1:
+            raise InputError(f"--min-agreement {self.least_agreement:g} is not a share from 0 to 1")
         if self.group_size is not None and self.group_size != -1 and self.group_size < 1:
             raise InputError(f"--group-size {self.group_size} is neither positive nor -1 (a whole channel)")
         if (self.ratio, self.group_size) != (None, None) and "int4" not in self.weight_formats:

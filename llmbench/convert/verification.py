@@ -8,11 +8,13 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from llmbench.convert.generation import LONGEST_WINDOW, TOKENS, IrReader, check_generation, repeat_to
 from llmbench.convert.texts import PLAIN_TEXT, RICH_TEXT, TEXTS
+from llmbench.engines.failures import engine_words
 from llmbench.errors import LaunchError
 from llmbench.models.context import sliding_window_of_config
 from llmbench.models.manifest import GreedyTokens
@@ -24,6 +26,9 @@ FIRST_POSITION = 4
 
 EXPECTED = {"fp32": 0.99, "fp16": 0.95, "int8": 0.9, "int4": 0.6}
 """The agreement below which a format is warned about."""
+
+DEFAULT_TEMPLATE = "default"
+"""The name of the chat template that is applied where none is named."""
 
 LEAST = 0.3
 """The agreement below which the IR is not the model."""
@@ -52,6 +57,8 @@ class Spelling(msgspec.Struct):
     rows: list[list[int]]
     texts: list[str]
     has_template: bool
+    template_names: list[str] = []
+    template_fault: str | None = None
 
 
 class Reading(msgspec.Struct):
@@ -88,22 +95,33 @@ def read_source_model(
 
 
 def compare_readings(
-    source: Reading, folder: Path, *, weight_format: str, report: ProgressCallback
+    source: Reading,
+    folder: Path,
+    *,
+    weight_format: str,
+    least_agreement: float | None = None,
+    report: ProgressCallback,
 ) -> Findings:
-    """Compare the IR in *folder* with its source; a ``LaunchError`` if it is another model or cannot spell."""
+    """Compare the IR in *folder* with its source; a ``LaunchError`` if it is another model or cannot spell.
+
+    *least_agreement* is the share of next tokens that is needed, ``LEAST`` where it is ``None``.
+    """
+    least = LEAST if least_agreement is None else least_agreement
     step = _ReadIr(folder=str(folder), ids=source.ids)
     chosen = run_step(__name__, step, list[list[int]], folder=folder, is_online=False, report=report)
     agreement = agreement_of(source.choices, chosen)
-    if agreement < LEAST:
+    if agreement < least:
         raise LaunchError(
             f"the {weight_format} model agrees with its source on {agreement:.1%} of next tokens; "
-            f"at least {LEAST:.0%} are needed",
-            hint="what was written is not this model: try another weight format, and report it",
+            f"at least {least:.0%} are needed",
+            hint="what was written is not this model: try another weight format, or keep it with --min-agreement 0",
         )
     warnings = check_spelling(folder, source.spelling, report=report)
     if agreement < EXPECTED[weight_format]:
         low = f"agreement {agreement:.3f} is low for {weight_format}: {EXPECTED[weight_format]:g} is expected"
         warnings = (low, *warnings)
+    if agreement < LEAST:
+        warnings = (f"kept by --min-agreement {least:g}: by its agreement this is another model", *warnings)
     note = None if source.dtype == "float32" else f"the source was read in {source.dtype}"
     window = sliding_window_of_config(folder / "config.json")
     expected, faults = check_generation(folder, source.ids[: len(TEXTS)], window=window, report=report)
@@ -129,6 +147,16 @@ def check_spelling(folder: Path, wanted: Spelling, *, report: ProgressCallback) 
     if wanted.has_template and not found.has_template:
         raise LaunchError("the chat template was lost", hint="report it, with the model's name")
     warnings = []
+    if wanted.template_names and not wanted.has_template:
+        warnings.append(
+            f"the source has named chat templates only ({', '.join(wanted.template_names)}), none of which is the "
+            "default: --apply-chat-template has none to apply"
+        )
+    if found.template_fault is not None:
+        warnings.append(
+            f"OpenVINO GenAI cannot read the chat template ({found.template_fault}): --apply-chat-template and chats "
+            "do not work with this model"
+        )
     if rich.strip() != wanted_rich.strip():
         warnings.append(f"the tokenizer's round trip turns {wanted_rich!r} into {rich!r}")
     if wanted.rows and found.rows != wanted.rows:
@@ -180,10 +208,13 @@ def _read_source(step: _ReadSource) -> Reading:
     with torch.inference_mode():
         choices = [model(torch.tensor([row])).logits[0].argmax(-1).tolist() for row in ids]
     rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (PLAIN_TEXT, RICH_TEXT)]
+    found = tokenizer.chat_template or {}
+    templates = found if isinstance(found, dict) else {DEFAULT_TEMPLATE: found}
     spelling = Spelling(
         rows=rows,
         texts=[tokenizer.decode(row, skip_special_tokens=True) for row in rows],
-        has_template=bool(tokenizer.chat_template),
+        has_template=bool(templates.get(DEFAULT_TEMPLATE)),
+        template_names=sorted(templates),
     )
     name = str(model.dtype).removeprefix("torch.")
     return Reading(ids=ids, choices=choices, spelling=spelling, dtype=name)
@@ -203,4 +234,18 @@ def _spell(step: _Spell) -> Spelling:
     encoded = [tokenizer.encode(text, add_special_tokens=False) for text in (PLAIN_TEXT, RICH_TEXT)]
     rows = [tensors.input_ids.data[0].tolist() for tensors in encoded]
     texts = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
-    return Spelling(rows=rows, texts=texts, has_template=bool(tokenizer.chat_template))
+    return Spelling(
+        rows=rows,
+        texts=texts,
+        has_template=bool(tokenizer.chat_template),
+        template_fault=_template_fault(tokenizer) if tokenizer.chat_template else None,
+    )
+
+
+def _template_fault(tokenizer: Any) -> str | None:
+    """Return why GenAI cannot apply a chat template; ``None`` where it can."""
+    try:
+        tokenizer.apply_chat_template([{"role": "user", "content": PLAIN_TEXT}], add_generation_prompt=True)
+    except Exception as error:  # noqa: BLE001  whatever the engine's template reader throws
+        return engine_words(error)
+    return None

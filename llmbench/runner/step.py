@@ -10,10 +10,12 @@ import errno
 import importlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,12 +23,17 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from llmbench.errors import LaunchError, LlmbenchError, OutputError
+from llmbench.errors import LaunchError, LlmbenchError, MachineError, OutputError
+from llmbench.files.cache import cache_folder
+from llmbench.files.redaction import redact
 from llmbench.runner.protocol import OFFLINE, WITHOUT_TELEMETRY, Refused, die_with_parent, signal_name
 from llmbench.schema.progress import Progress, ProgressCallback
 from llmbench.schema.units import format_bytes
 
 _DISK_FULL_BYTES = 16 << 20
+_LOG_LINES = 50_000
+_LOGS_KEPT = 20
+_LONGEST = 500
 _MAKE_ROOM = "free some space, or choose another --output-dir"
 _NO_SPACE = re.compile(r"No space left on device|iostream error", re.IGNORECASE)
 _PERCENT = re.compile(r"^(?P<label>\w[^:━|│]{2,60}?)[\s:.…]*(?:[━╸╺ ]+|\s)(?P<percent>\d{1,3})%")
@@ -45,6 +52,13 @@ class _Done(msgspec.Struct, tag="done"):
     """The *result* of a step."""
 
     result: Any = None
+
+
+class _Crashed(msgspec.Struct, tag="crashed"):
+    """The step raised what is no deliberate error; *cause* is the first of its chain, in one line."""
+
+    cause: str
+    lacks_package: bool = False
 
 
 def run_step(
@@ -80,52 +94,94 @@ def run_step(
             errors="replace",
         ) as child:
             try:
-                tail = _converse(child, msgspec.json.encode(request).decode(), report)
+                lines = _converse(child, msgspec.json.encode(request).decode(), report)
             finally:  # leave no child behind, whatever ends the block
                 child.kill()
         reply_file.seek(0)
         raw = reply_file.read()
-    if not raw:
-        raise _failure(child.returncode, tail, folder, work)
+    reply = msgspec.json.decode(raw, type=_Done | Refused | _Crashed) if raw else None
+    if reply is None or isinstance(reply, _Crashed):
+        raise _failure(reply, child.returncode, lines, folder=folder, work=work)
     shutil.rmtree(scratch, ignore_errors=True)
-    reply = msgspec.json.decode(raw, type=_Done | Refused)
     if isinstance(reply, Refused):
         raise reply.error
     return msgspec.convert(reply.result, answer)
 
 
 def _converse(child: subprocess.Popen[str], request: str, report: ProgressCallback) -> list[str]:
-    """Send the request, report percentages as they are printed, wait; return the last lines that were printed."""
+    """Send the request, report percentages as they are printed, wait; return the lines that were printed."""
     assert child.stdin is not None  # noqa: S101  (Popen was requested with pipes)
     assert child.stdout is not None  # noqa: S101
     with contextlib.suppress(BrokenPipeError), child.stdin:
         child.stdin.write(request)
-    tail: collections.deque[str] = collections.deque(maxlen=40)
+    lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
     for line in child.stdout:  # a carriage return ends one, too
         text = _COLOURS.sub("", line).strip()
         match = _PERCENT.match(text)
         if match is None:
-            tail.append(text)
+            lines.append(text)
         else:
             report(Progress(label=match["label"].strip(), share=min(int(match["percent"]), 100) / 100))
     child.wait()
-    return list(tail)
+    return list(lines)
 
 
-def _failure(code: int, tail: list[str], folder: Path, work: str) -> LlmbenchError:
-    """The error that a child's end tells, which could not report one itself."""
+def _failure(
+    crash: _Crashed | None, code: int, lines: list[str], *, folder: Path, work: str
+) -> LlmbenchError:
+    """Return the error for a child that raised, or that could not even report that."""
     free = shutil.disk_usage(folder).free
-    if any(_NO_SPACE.search(line) for line in tail) or free < _DISK_FULL_BYTES:
+    if any(_NO_SPACE.search(line) for line in lines[-40:]) or free < _DISK_FULL_BYTES:
         return OutputError(
             f"the {work} could not write below {folder}: {format_bytes(free)} are left there",
             hint=_MAKE_ROOM,
         )
+    log = _keep_log(lines, work)
     name = signal_name(code)
-    if name is not None:
-        hint = "was the memory enough? A smaller model, or swap, may help" if name == "SIGKILL" else None
+    if crash is None and name is not None:
+        hint = "was the memory enough? A smaller model, or swap, may help" if name == "SIGKILL" else log
         return LaunchError(f"the process of the {work} was ended by {name}", hint=hint)
-    last = next((line for line in reversed(tail) if line), f"exit status {code}")
-    return LaunchError(f"the {work} failed: {last[:500]}")
+    last = next((line for line in reversed(lines) if line), f"exit status {code}")
+    message = f"the {work} failed: {last[:_LONGEST] if crash is None else crash.cause}"
+    if crash is not None and crash.lacks_package:
+        return MachineError(message, hint=f"install the package it names; {log}")
+    return LaunchError(message, hint=log)
+
+
+def _keep_log(lines: list[str], work: str) -> str | None:
+    """Write what a child printed below the cache folder; return a sentence that names the file."""
+    folder = cache_folder() / "logs"
+    path = folder / f"{work.replace(' ', '-')}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in sorted(folder.glob("*.log"), key=lambda file: file.stat().st_mtime)[:-_LOGS_KEPT]:
+            old.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{redact(line)}\n" for line in lines), encoding="utf-8")
+    except OSError:
+        return None
+    return f"the whole log is in {shlex.quote(str(path))}"
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Return the exception that began a chain: explicit causes, and contexts whose text the later one repeats."""
+    seen = {id(error)}
+    while True:
+        earlier = error.__cause__
+        context = error.__context__
+        if earlier is None and context is not None and str(context).strip() and str(context) in str(error):
+            earlier = context
+        if earlier is None or id(earlier) in seen:
+            return error
+        seen.add(id(earlier))
+        error = earlier
+
+
+def _describe(error: BaseException) -> str:
+    """Return an exception in one line: its first lines, without those that only frame the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("Exception from", "Check '"))] or lines
+    return f"{type(error).__name__}: {' '.join(kept[:2])}"[:_LONGEST] if kept else type(error).__name__
 
 
 def serve(requests: Any, do: Callable[[Any], object]) -> None:
@@ -135,19 +191,26 @@ def serve(requests: Any, do: Callable[[Any], object]) -> None:
     # importing openvino sends a telemetry event and writes below the home folder unless this is absent
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=requests)
-    reply: _Done | Refused
+    reply: _Done | Refused | _Crashed
     try:
         reply = _Done(result=do(request))
     except LlmbenchError as error:
         reply = Refused.because(error)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
         traceback.print_exc()
         full = f"no space left on device to write {error.filename}"
-        reply = Refused.because(OutputError(full, hint=_MAKE_ROOM))
+        has_room = error.errno != errno.ENOSPC
+        reply = _crash(error) if has_room else Refused.because(OutputError(full, hint=_MAKE_ROOM))
+    except Exception as error:  # noqa: BLE001  the boundary of the process, and it is reported
+        traceback.print_exc()
+        reply = _crash(error)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(reply))
+
+
+def _crash(error: Exception) -> _Crashed:
+    cause = first_cause(error)
+    return _Crashed(cause=_describe(cause), lacks_package=isinstance(cause, ImportError))
 
 
 def main() -> None:

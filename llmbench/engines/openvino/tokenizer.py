@@ -67,17 +67,21 @@ class Tokenizer:
         return (*ids, *(int(token) for token in encoded.input_ids.data[0]))
 
     def _between(self, text: str) -> str:
-        """What the chat template puts after an answer, the user's next turn in it."""
+        """What the chat template puts after an answer, the user's next turn in it.
+
+        White space that it puts before an answer stays out: the model has written its own.
+        """
         opening = [{"role": "user", "content": "a"}]
         chat = [*opening, {"role": "assistant", "content": "b"}, {"role": "user", "content": text}]
-        before = self._templated(opening) + "b"
+        before = self._templated(opening).rstrip()
         whole = self._templated(chat)
-        if not whole.startswith(before):
+        after = whole.removeprefix(before).lstrip()
+        if not (whole.startswith(before) and after.startswith("b")):
             raise InputError(
                 "this model's chat template rewrites earlier turns, so a chat cannot be carried on token by token",
                 hint="give prompts of one turn",
             )
-        return whole.removeprefix(before)
+        return after.removeprefix("b")
 
     def _templated(self, chat: Sequence[Mapping[str, str]]) -> str:
         """A chat as text, up to where the model's next answer begins."""

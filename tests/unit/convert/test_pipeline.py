@@ -63,6 +63,7 @@ def _manifest(folder: Path) -> Manifest:
         ({"weight_formats": ("int4",), "group_size": 0}, "--group-size 0"),
         ({"weight_formats": ("int8",), "ratio": 0.5}, "for int4 weights"),
         ({"group_size": 64}, "for int4 weights"),
+        ({"least_agreement": 1.5}, "--min-agreement 1.5 is not a share"),
         ({"weight_formats": ("fp16",), "is_symmetric": True}, "for int8 and int4 weights"),
     ],
 )
@@ -170,7 +171,15 @@ def _check_comparison(folder: Path) -> None:
     with pytest.raises(LaunchError, match=r"agrees with its source on .*; at least 30% are needed"):
         verification.compare_readings(stranger, folder, weight_format="int8", report=print)
 
+    kept = verification.compare_readings(
+        stranger, folder, weight_format="int8", least_agreement=0.0, report=print
+    )
+    assert any("kept by --min-agreement 0" in warning for warning in kept.warnings)
+
     assert () == verification.check_spelling(folder, spelling, report=print)
+    named = verification.Spelling(rows=[], texts=texts, has_template=False, template_names=["rag"])
+    (warning,) = verification.check_spelling(folder, named, report=print)
+    assert "named chat templates only (rag)" in warning
     accented = verification.Spelling(rows=[[1]], texts=[texts[0], "é"], has_template=True)
     told = verification.check_spelling(folder, accented, report=print)
     assert 2 == len(told)
