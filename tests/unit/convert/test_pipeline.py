@@ -152,8 +152,8 @@ def test_a_folder_becomes_a_verified_ir(run: Callable[..., Done], tiny: Path, tm
 
     other = run(tiny, "--weight-format", "int8", "--sym")
     assert 2 == other.returncode
-    assert "holds another conversion" in other.stderr
-    assert "int8, asymmetric; asked for" in other.stderr
+    assert "is another conversion" in other.stderr
+    assert "int8, asymmetric; requested" in other.stderr
 
     replaced = run(tiny, "--weight-format", "int8", "--sym", "--overwrite")
     assert 0 == replaced.returncode, replaced.stderr
