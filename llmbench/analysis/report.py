@@ -1,6 +1,7 @@
 """Runs times metrics: a row for each configuration and prompt, a summary for each metric, warnings as values."""
 
 import dataclasses
+import functools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ class Row:
         return self.summaries or self.doubtful
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what takes long is computed once, when it is first needed
 class Report:
     """The summaries of one run. *load* has, for each cell, one for each way its launches found the model cache.
 
@@ -103,12 +104,12 @@ class Report:
         """For each cell what sets it apart from the others; empty where there is one."""
         return distinguish(self.run.cells)
 
-    @property
+    @functools.cached_property
     def stability(self) -> tuple[Stability, ...]:
         """How steady each row was over its iterations, in the order of the rows."""
         return stability.judge_stability(self.evaluation)
 
-    @property
+    @functools.cached_property
     def agreement(self) -> Agreement:
         """Whether greedy search said the same in every launch."""
         return output_agreement.within(self.run)

@@ -7,6 +7,7 @@ import pytest
 
 from llmbench.analysis import stability
 from llmbench.analysis.evaluation import evaluate
+from llmbench.analysis.report import summarize_run
 from llmbench.analysis.stability import Stability
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement
@@ -261,3 +262,11 @@ def test_thresholds_are_those_of_a_comparison(judged: Judge) -> None:
     got: Mapping[str, float] = judged(*[(100, *(100 * 1.04 ** (i / 5) for i in range(6)))] * 2).drifts
 
     assert {"tpot"} == set(got)
+
+
+def test_stability_is_judged_once(story_of: Callable[..., Run]) -> None:
+    """A card, its remarks and a table read it; on a large run each judgement takes a second."""
+    report = summarize_run(story_of())
+
+    assert report.stability is report.stability
+    assert report.agreement is report.agreement
