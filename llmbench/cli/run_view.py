@@ -414,7 +414,10 @@ _OPTIONS = (
     click.option("--timeout", type=Duration(), default="20m", help="For loading, and for each request."),
     click.option("--keep-going", is_flag=True, help="Go on with the next launch when one fails."),
     click.option(
-        "--cooldown", type=Duration(), default=0.0, help="Rest before each launch, the same on both sides."
+        "--cooldown",
+        type=Duration(may_be_zero=True),
+        default=0.0,
+        help="Rest before each launch, the same on both sides.",
     ),
     click.option("--quiet", is_flag=True, help="Only the table and the files."),
 )

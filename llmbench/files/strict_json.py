@@ -28,7 +28,7 @@ def parse_json(text: str | bytes) -> Any:
         raise JsonError(f"byte {error.start + 1} is not UTF-8") from error
     except json.JSONDecodeError as error:
         line = f"line {error.lineno}, " if error.lineno > 1 else ""
-        raise JsonError(f"{error.msg} at {line}column {error.colno}") from error
+        raise JsonError(f"{error.msg.removesuffix(' at')} at {line}column {error.colno}") from error
     except RecursionError as error:
         raise JsonError("nested too deeply") from error
     except ValueError as error:

@@ -37,7 +37,7 @@ def configurations(
     fixed["is_attention_fixed"] = bool(options["attention"])
     base = RunConfig(**fixed)
     lists = {
-        field: _swept_values(setting, options)
+        field: _distinct(tuple(_swept_values(setting, options)), setting.flags[0])
         for field, setting in sorted(_FIELDS.items(), key=lambda item: item[1].sweep or 0)
         if setting.sweep is not None
     }
@@ -71,6 +71,17 @@ def _swept_values(setting: Setting, options: Mapping[str, Any]) -> Iterable[Any]
     return (
         _swept(_with_named(each, options) for each in sets) if setting.field == "properties" else _swept(sets)
     )
+
+
+def _distinct(values: tuple[Any, ...], option: str) -> tuple[Any, ...]:
+    """The values of a sweep; raise InputError where two are equal, whose rows could not be told apart."""
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            raise InputError(
+                f"the sweep has two equal configurations: {option} gives {value} twice",
+                hint="list each value once",
+            )
+    return values
 
 
 def _prompts(options: Mapping[str, Any]) -> tuple[Prompt, ...]:

@@ -155,6 +155,8 @@ def read_properties(text: str, *, option: str = "-lc") -> tuple[PropertySets, ..
     a property is not looked at here.
     """
     is_nested = option != "-lc"
+    if not text.strip():
+        raise InputError(f"{option} is empty", hint=f"write {option} {_EXAMPLES[option]}, or leave it out")
     if text.lstrip().startswith(("{", "[")):
         return _properties_of_json(text, option, is_nested=is_nested)
     path = find_file(text, ".json")
@@ -226,7 +228,8 @@ def _parse_json(text: str, source: str) -> object:
         return json.loads(text, object_pairs_hook=Pairs, parse_constant=float)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{source}:{error.lineno}: not JSON: {error.msg} at column {error.colno}", hint=_HINT
+            f"{source}:{error.lineno}: not JSON: {error.msg.removesuffix(' at')} at column {error.colno}",
+            hint=_HINT,
         ) from None
     except (RecursionError, ValueError):
         raise InputError(

@@ -4,6 +4,7 @@ A prompt file is JSON lines, one ``{"prompt": "text"}`` a line, or ``{"prompt": 
 are prompts of their own; other keys are ignored.
 """
 
+import codecs
 import dataclasses
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -140,7 +141,9 @@ def _lines(path: Path) -> list[bytes]:
             f"{path} is larger than {format_bytes(MAX_PROMPT_FILE_BYTES)}, the most a prompt file may be",
             hint="split it into several files",
         )
-    return data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data[:4]:
+        raise InputError(f"{path} is saved as UTF-16 or UTF-32", hint="save it as UTF-8")
+    return [line.removeprefix(codecs.BOM_UTF8) for line in data.split(b"\n")]
 
 
 def _prompt_of(line: bytes) -> tuple[str, ...] | str:

@@ -196,7 +196,7 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
         "--cooldown",
         group=Group.RUN,
         is_rare=True,
-        type=Duration(),
+        type=Duration(may_be_zero=True),
         default=0.0,
         help="Rest before each launch.",
     ),

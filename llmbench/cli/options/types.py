@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -57,6 +58,9 @@ def _separate(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
     return result
 
 
+_Value = TypeVar("_Value", int, str)
+
+
 class IntegerList(click.ParamType[tuple[int, ...]]):
     """``32,512,2048`` as a tuple of integers of at least *least*."""
 
@@ -72,11 +76,13 @@ class IntegerList(click.ParamType[tuple[int, ...]]):
         if value == ():
             return ()
         parts = _parts(value)
-        if not parts or not all(part.isdecimal() and len(part) < 10 for part in parts):
+        if not all(part.isdecimal() and len(part) < 10 for part in parts):
             self.fail(f"{_as_typed(value)!r} is not a list of integers such as 32,512", param, ctx)
         numbers = tuple(int(part) for part in parts)
         if min(numbers) < self._least:
             self.fail(f"{min(numbers)} is less than {self._least}", param, ctx)
+        if (twice := _repeated(numbers)) is not None:
+            self.fail(f"{twice} is listed twice in {_as_typed(value)!r}; list each value once", param, ctx)
         return numbers
 
 
@@ -117,10 +123,12 @@ class WordList(click.ParamType[tuple[str, ...]]):
         if value == ():
             return ()
         words = [part.lower() if self._choices else part for part in _parts(value)]
-        wrong = [word for word in words if self._choices and word not in self._choices]
-        if wrong or not words:
+        wrong = [word for word in words if word and self._choices and word not in self._choices]
+        if wrong or not all(words):
             allowed = ", ".join(self._choices) or "words with commas between"
             self.fail(f"{(wrong or [_as_typed(value)])[0]!r} is not one of {allowed}", param, ctx)
+        if (twice := _repeated(words)) is not None:
+            self.fail(f"{twice} is listed twice in {_as_typed(value)!r}; list each value once", param, ctx)
         return tuple(words)
 
     def shell_complete(
@@ -136,7 +144,12 @@ class WordList(click.ParamType[tuple[str, ...]]):
 def _parts(value: object) -> list[str]:
     """What stands between commas; a recipe's list has its parts already."""
     parts = value if isinstance(value, tuple) else str(value).split(",")
-    return [str(part).strip() for part in parts if str(part).strip()]
+    return [str(part).strip() for part in parts]
+
+
+def _repeated(values: Sequence[_Value]) -> _Value | None:
+    """The first value that stands in a list again; ``None`` where each stands once."""
+    return next((value for number, value in enumerate(values) if value in values[:number]), None)
 
 
 def _as_typed(value: object) -> str:
@@ -150,9 +163,12 @@ LOGS = ("compact", LLM_BENCH)
 
 
 class Duration(click.ParamType[float]):
-    """``90s``, ``20m`` or ``2h`` as seconds; a bare number is seconds."""
+    """``90s``, ``20m`` or ``2h`` as seconds; a bare number is seconds. Zero only if *may_be_zero*."""
 
     name = "TIME"
+
+    def __init__(self, *, may_be_zero: bool = False) -> None:
+        self._may_be_zero = may_be_zero
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds."""
@@ -161,7 +177,10 @@ class Duration(click.ParamType[float]):
         found = _DURATION.fullmatch(str(value).strip())
         if not found:
             self.fail(f"{value!r} is not a duration such as 90s, 20m or 2h", param, ctx)
-        return float(found["number"]) * _SECONDS[found["unit"]]
+        seconds = float(found["number"]) * _SECONDS[found["unit"]]
+        if not seconds and not self._may_be_zero:
+            self.fail(f"{value!r} is no time at all; write a duration such as 90s, 20m or 2h", param, ctx)
+        return seconds
 
 
 def check_folder(path: Path, option: str) -> None:

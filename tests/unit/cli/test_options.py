@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 from llmbench.cli.options.types import Command, Duration, IntegerList, check_folder
 from llmbench.cli.outputs import check_output
 from llmbench.errors import InputError
+from tests.command import RunCommand
 
 
 @click.command(cls=Command)
@@ -96,3 +97,37 @@ def test_an_output_that_cannot_be_written_is_found_early(tmp_path: Path) -> None
     assert ["file"] == [left.name for left in tmp_path.iterdir()]
     with pytest.raises(InputError, match="is not a folder"):
         check_folder(tmp_path / "file" / "reports", "--output-dir")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-ic", "4,,8"), "'4,,8' is not a list of integers"),
+        (("-ic", "4,"), "'4,' is not a list of integers"),
+        (("-ic", "4,8,4"), "4 is listed twice in '4,8,4'"),
+        (("--input-tokens", "32,32"), "32 is listed twice"),
+        (("-bs", "1,01"), "1 is listed twice"),
+        (("--weight-format", "int8,INT8"), "int8 is listed twice"),
+        (("--attention", "pa,,sdpa"), "'pa,,sdpa' is not one of pa, sdpa"),
+        (("--timeout", "0"), "'0' is no time at all"),
+        (("--timeout", "0.0s"), "'0.0s' is no time at all"),
+        (("-lc", ""), "-lc is empty"),
+        (("-lc", " "), "-lc is empty"),
+        (("--cb-config", ""), "--cb-config is empty"),
+        (("-lc", "NUM_STREAMS=[1,1]"), "the sweep has two equal configurations"),
+        (("-lc", '[{"NUM_STREAMS": 1}, {"NUM_STREAMS": 1}]'), "the sweep has two equal configurations"),
+    ],
+)
+def test_values_that_measure_nothing_or_the_same_twice_are_refused(
+    llmbench: RunCommand, options: tuple[str, ...], words: str
+) -> None:
+    """Exit 2, before anything runs; rows of equal configurations could not be told apart."""
+    done = llmbench("run", "-m", "first=1ms", "--engine", "scripted", *options)
+
+    assert 2 == done.returncode, done.stdout
+    assert words in " ".join(done.stderr.split())
+
+
+def test_no_rest_is_a_duration() -> None:
+    """Zero is a value only where it means something."""
+    assert 0.0 == Duration(may_be_zero=True).convert("0", None, None)

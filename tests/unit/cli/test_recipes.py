@@ -206,7 +206,7 @@ def test_a_file_that_cannot_be_read_says_why(folder: Path, monkeypatch: pytest.M
     assert "mine.json cannot be read: Permission denied" == refuse_properties("mine.json").message
 
 
-@pytest.mark.parametrize("text", ["", "a\0b", "x" * 5000])
+@pytest.mark.parametrize("text", ["a\0b", "x" * 5000])
 def test_what_is_no_file_is_not_found(text: str, folder: Path) -> None:
     """A name the system refuses is a missing file, shortened where it is long."""
     error = refuse_properties(text)

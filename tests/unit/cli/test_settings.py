@@ -43,11 +43,11 @@ _VALUES = {
     ValueKind.OPTIONAL_TEXT: st.sampled_from(("inductor", "openvino")),
     ValueKind.TEXTS: _TEXTS,
     ValueKind.NUMBERS: st.floats(min_value=-9, max_value=9).map(str),
-    ValueKind.INTEGERS: st.lists(_COUNTS.map(str), min_size=1, max_size=3).map(",".join),
+    ValueKind.INTEGERS: st.lists(_COUNTS.map(str), min_size=1, max_size=3, unique=True).map(",".join),
     ValueKind.RANGES: st.sampled_from(("0", "0,1", "0-3,7", "5,2-3")),
     ValueKind.PROPERTIES: st.dictionaries(
         st.from_regex(r"[A-Z][A-Z_]{0,9}", fullmatch=True).filter(lambda key: key != "CACHE_DIR"),
-        st.one_of(_SCALARS, st.lists(_SCALARS, min_size=1, max_size=2)),
+        st.one_of(_SCALARS, st.lists(_SCALARS, min_size=1, max_size=2, unique=True)),
         max_size=3,
     ).map(json.dumps),
 }

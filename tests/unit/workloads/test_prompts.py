@@ -245,3 +245,31 @@ def test_our_own_sets_can_be_read(path: Path) -> None:
 
     assert texts == [json.loads(line)["prompt"] for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(set(texts)) == len(texts)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_file_in_another_encoding_is_named_as_such(tmp_path: Path, encoding: str) -> None:
+    """One sentence with the remedy, not one per line."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_bytes('{"prompt": "a"}\n{"prompt": "b"}\n'.encode(encoding))
+
+    with pytest.raises(InputError, match=r"prompts\.jsonl is saved as UTF-16 or UTF-32") as refused:
+        prompts.read_prompts(path)
+    assert "save it as UTF-8" == refused.value.hint
+
+
+def test_files_joined_with_their_marks_are_read(tmp_path: Path) -> None:
+    """A byte-order mark may begin any line: cat of two files puts one in the middle."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_bytes(2 * '\ufeff{"prompt": "a"}\n'.encode())
+
+    assert ["a", "a"] == [prompt.text for prompt in prompts.read_prompts(path)]
+
+
+def test_a_json_error_says_at_once(tmp_path: Path) -> None:
+    """Python's messages may end with "at" already."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "a')
+
+    with pytest.raises(InputError, match="Unterminated string starting at column 12"):
+        prompts.read_prompts(path)
