@@ -146,7 +146,7 @@ def _judgement(manifest: Manifest) -> Iterator[str]:
         return
     differ = f"{1 - share:.0%} of next tokens differ from the source"
     if share < EXPECTED[name]:
-        yield f"LOW: {differ}; {name} usually agrees on {EXPECTED[name]:.0%} or more, so check its answers"
+        yield f"LOW: {differ}; {name} usually agrees on {EXPECTED[name]:.0%} or more, so check its output"
     elif share < _CLOSE:
         yield f"usual for {name}: {differ}; small models lose more than large ones"
     else:

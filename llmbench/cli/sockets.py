@@ -82,8 +82,8 @@ Examples:
 @option("output_dir")
 @option("name", help="Name of the run and of its file.")
 @option("overwrite")
-@option("quiet", help="Only the answer.")
-@option("explain", help="Add every metric, threads, proof and notes to the answer.")
+@option("quiet", help="Only the result.")
+@option("explain", help="Add every metric, threads, proof and notes to the result.")
 @option("cooldown")
 @click.option(
     "--show",
