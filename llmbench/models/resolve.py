@@ -116,6 +116,10 @@ def identity(origin: Provenance, *, is_verified: bool) -> str | None:
 
 def _published(folder: Path) -> Subject:
     """A Hugging Face folder, as PyTorch runs it."""
+    if folder.is_file():
+        raise InputError(
+            f"PyTorch needs a Hugging Face folder; {folder} is a file", hint="use --engine genai, or -f ov"
+        )
     source = sources.inspect_folder(folder, trusts_remote_code=False)
     check_readable(source.quantization, str(folder))
     origin = Provenance(
