@@ -12,7 +12,7 @@ SCRIPT = "first=100ms,next=10ms,noise=0.5%"
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        (",cold=1", "Steady over the iterations; 1 warm-up was enough; output identical in all launches."),
+        (",cold=1", "Stable over the iterations; 1 warm-up was enough; output identical in all launches."),
         (
             ",cold=3",
             "note: P0: 3 warm-ups would have been needed, 1 was made: the first 2 measured iterations",
