@@ -14,6 +14,7 @@ from llmbench.files.atomic import write_atomically
 from llmbench.render import tidy
 from llmbench.render.llm_bench import LLM_BENCH_COLUMNS, llm_bench_rows
 from llmbench.render.table import Cell, Table, TableValue
+from llmbench.render.text import encodable
 
 _RUNNABLE = re.compile(r"'*[=+\-@\x00-\x1f\x7f]")
 
@@ -49,7 +50,7 @@ def _text(names: Sequence[str], rows: Iterable[Sequence[TableValue]]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(names)
     writer.writerows(rows)
-    return buffer.getvalue()
+    return encodable(buffer.getvalue())
 
 
 def llm_bench_csv(evaluation: Evaluation) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,10 +24,13 @@ from llmbench.analysis.stats import Summary
 from llmbench.files.atomic import write_atomically
 from llmbench.render import llm_bench
 from llmbench.render.sentences.verdict import model_of, next_steps, sentence
+from llmbench.render.text import encodable
 from llmbench.render.tidy import comparison_records
 from llmbench.schema.measurement import Measurement, SocketWork
 from llmbench.schema.run import Launch, ModelCache, Outcome
 from llmbench.schema.units import Unit
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | dict[str, "JsonValue"]
 
@@ -186,6 +190,7 @@ def write_llm_bench_json(evaluation: Evaluation, path: Path) -> None:
 def dumps(content: Mapping[str, object]) -> str:
     """Indented JSON with a newline at its end; raises ValueError on NaN, which is a bug."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False)  # its indent=2 is ten times slower
+    text = encodable(_SURROGATE.sub(lambda half: "\\" + half[0], text))  # readers refuse half of a pair
     return msgspec.json.format(text, indent=2) + "\n"
 
 

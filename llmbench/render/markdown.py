@@ -11,6 +11,7 @@ from llmbench.analysis.report import Report
 from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.remarks import agreement_remark
 from llmbench.render.sentences.verdict import (
+    VerdictLine,
     lengths,
     line_label,
     next_steps,
@@ -23,8 +24,13 @@ from llmbench.render.text import plain
 from llmbench.render.views import comparison_table, run_table, settings_columns
 
 MAX_ROWS = 500
-"""Rows of one table; with cells of at most MAX_CELL characters a comment stays within 1 MB."""
+"""Rows of one table at most; fewer where a comment would be too long."""
 
+MAX_BYTES = 65_000
+"""GitHub takes 65,536 characters in a comment."""
+
+_ROWS = (MAX_ROWS, 200, 100, 50, 20, 10, 5, 2, 1)
+_ELSEWHERE = "All are in the files of --csv, --json and --html"
 MAX_CELL = 100
 MAX_SENTENCE = 300
 MAX_VERDICT = 1500
@@ -32,8 +38,18 @@ _SPECIAL = re.compile(r"[\\`*_\[\]|~#@]")
 
 
 def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
-    """The comparisons one below the other."""
-    return "\n".join("\n".join(_blocks(comparison)) for comparison in comparisons)
+    """The comparisons one below the other, short enough for a comment: rows that decide come first, the rest is cut."""
+    for most in _ROWS:
+        text = "\n".join("\n".join(_blocks(comparison, most)) for comparison in comparisons)
+        if len(text.encode()) <= MAX_BYTES:
+            return text
+    cut = text.encode()[:MAX_BYTES].decode(errors="ignore").rpartition("\n### ")[0]
+    return f"{cut}\n{_ELSEWHERE}: comparisons are left out here.\n" if cut else text
+
+
+def _by_weight(line: VerdictLine) -> int:
+    """Alarms first, then what regressed or is undecided, then what improved."""
+    return (not line.is_alarm) + (line.verdict not in {Verdict.REGRESSED, Verdict.INCONCLUSIVE})
 
 
 def report_markdown(report: Report) -> str:
@@ -54,24 +70,24 @@ def escape(text: str, *, longest: int = MAX_CELL) -> str:
     return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", html.escape(shown, quote=False))
 
 
-def _blocks(comparison: Comparison) -> Iterator[str]:
+def _blocks(comparison: Comparison, most: int) -> Iterator[str]:
     yield f"### llmbench: {comparison.verdict.value}\n"
     yield f"{escape(sentence(comparison), longest=MAX_VERDICT)}\n"
     found = verdict_lines(comparison)
-    moved = [line for line in found if line.verdict is not Verdict.UNCHANGED]
+    moved = sorted((line for line in found if line.verdict is not Verdict.UNCHANGED), key=_by_weight)
     still = [line for line in found if line.verdict is Verdict.UNCHANGED]
     if moved:
-        yield table_markdown(comparison_table(moved, is_compact=True))
+        yield table_markdown(comparison_table(moved, is_compact=True), most)
     for step in next_steps(comparison):
         yield f"```\n{plain(step.strip())}\n```\n" if step.startswith(" ") else f"{_prose(step)}\n"
-    yield from _not_compared(comparison)
+    yield from _not_compared(comparison, most)
     if still:
         table = comparison_table(still, is_compact=True)
-        yield table_markdown(dataclasses.replace(table, fold=f"{len(still)} unchanged"))
+        yield table_markdown(dataclasses.replace(table, fold=f"{len(still)} unchanged"), most)
     remark = agreement_remark(comparison)
     if remark:
         yield f"{_prose(remark.text)}\n"
-    yield from _background(comparison)
+    yield from _background(comparison, most)
     sides = f"{escape(comparison.base.run.id)} against {escape(comparison.candidate.run.id)}"
     notes = [
         sides,
@@ -84,19 +100,19 @@ def _blocks(comparison: Comparison) -> Iterator[str]:
     yield f"<sub>{'; '.join(filter(None, notes))}</sub>\n"
 
 
-def _background(comparison: Comparison) -> Iterator[str]:
+def _background(comparison: Comparison, most: int) -> Iterator[str]:
     changed = [
         f"- {escape(each.name)}: {escape(each.base or 'not set')} → {escape(each.candidate or 'not set')}"
-        for each in comparison.changes[:MAX_ROWS]
+        for each in comparison.changes[:most]
     ]
     if changed:
         yield _folded("what else changed", "\n".join(changed) + "\n")
-    notes = [f"- {_prose(text)}" for text in comparison.warnings[:MAX_ROWS]]
+    notes = [f"- {_prose(text)}" for text in comparison.warnings[:most]]
     if notes:
         yield _folded("notes", "\n".join(notes) + "\n")
 
 
-def _not_compared(comparison: Comparison) -> Iterator[str]:
+def _not_compared(comparison: Comparison, most: int) -> Iterator[str]:
     lines = [
         f"- {escape(line_label(comparison, pair))}: {_prose('; '.join(pair.reasons))}"
         for pair in comparison.pairs
@@ -105,19 +121,19 @@ def _not_compared(comparison: Comparison) -> Iterator[str]:
     lines += [f"- {_prose(text)}" for text in comparison.unpaired]
     if lines:
         yield "Not compared:\n"
-        yield "\n".join(lines[:MAX_ROWS]) + "\n"
+        yield "\n".join(lines[:most]) + "\n"
 
 
-def table_markdown(table: Table) -> str:
-    """Return a table in Markdown, cut at MAX_ROWS with the number of those left out, folded where it has a fold."""
+def table_markdown(table: Table, most: int = MAX_ROWS) -> str:
+    """Return a table in Markdown, cut at *most* rows with the number of those left out, folded where it has a fold."""
     shown = table.where(lambda column: not column.is_detail)
     lines = [
         _cells([_head(column) for column in shown.columns]),
         f"|{'|'.join('---' if column.is_text else '--:' for column in shown.columns)}|",
-        *(_cells(map(_cell, row, shown.columns)) for row in shown.rows[:MAX_ROWS]),
+        *(_cells(map(_cell, row, shown.columns)) for row in shown.rows[:most]),
     ]
-    if len(shown.rows) > MAX_ROWS:
-        lines.append(f"\n{len(shown.rows) - MAX_ROWS} more rows are left out.")
+    if len(shown.rows) > most:
+        lines.append(f"\n{len(shown.rows) - most} more rows are left out. {_ELSEWHERE}.")
     text = "\n".join(lines) + "\n"
     return _folded(table.fold, text) if table.fold else text
 

@@ -25,6 +25,11 @@ def plain(text: str) -> str:
     )
 
 
+def encodable(text: str) -> str:
+    """Return text that UTF-8 can hold: a lone surrogate, as of a file name that is no text, is an escape."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def number_text(value: float | None, unit: Unit) -> str:
     """A value in its unit, without the unit's name; ``n/a`` where it does not exist."""
     return format_number(None if value is None else value * unit.scale)

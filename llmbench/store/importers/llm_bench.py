@@ -27,6 +27,9 @@ from llmbench.store.importers.table import (
     ns,
 )
 
+UNIT_SLIP = 50.0
+"""How far latencies may be from adding up, as a factor, before their units are doubted."""
+
 _SUMMARY_ROWS = frozenset({"avg", "mini", "median"})
 _REQUIRED = ("iteration", "input_size", "output_size", "1st_latency(ms)", "2nd_avg_latency(ms)", "prompt_idx")
 _KNOWN = frozenset(
@@ -202,7 +205,8 @@ def _per_sequence(line: CsvLine, name: str) -> int:
 def _llm_bench_request(line: CsvLine, positions: Mapping[int, int]) -> Measurement:
     """One request of two token events: the first token, and all the others."""
     tokens = _per_sequence(line, "output_size")
-    first, other = line.number("1st_latency(ms)"), line.number("2nd_avg_latency(ms)")
+    first, other = line.latency("1st_latency(ms)"), line.latency("2nd_avg_latency(ms)")
+    _check_units(line, first, other, tokens)
     gaps = [] if first is None else [first] if other is None or tokens < 2 else [first, other * (tokens - 1)]
     counts = [1, tokens - 1][: len(gaps)]
     passes = line.count("infer_count", 0, most=MOST_PASSES)
@@ -224,6 +228,16 @@ def _llm_bench_request(line: CsvLine, positions: Mapping[int, int]) -> Measureme
         has_token_times=len(gaps) < 2,
         suspicions=() if sum(counts) == tokens else ("token times are missing in the report",),
     )
+
+
+def _check_units(line: CsvLine, first: float | None, other: float | None, tokens: int) -> None:
+    """Refuse latencies that are far from adding up to the generation's time, as seconds in place of ms do."""
+    whole = line.amount("generation_time(s)")
+    if first is None or whole is None:
+        return
+    factor = (first + (other or 0.0) * (tokens - 1)) / (whole * 1e3)
+    if not 1 / UNIT_SLIP < factor < UNIT_SLIP:
+        line.refuse("generation_time(s)", "it is far from the sum of the latencies in ms; were units mixed?")
 
 
 def _memory(line: CsvLine, phase: str) -> Memory | None:

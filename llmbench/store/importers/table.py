@@ -21,6 +21,10 @@ MOST_SEQUENCES = 1 << 16
 MOST_PASSES = 1 << 20
 """Forward passes of a request beyond which a number is a slip."""
 
+LEAST_MS, MOST_MS = 1e-3, 3.6e6
+"""Latencies of a token below a microsecond or above an hour are a slip of the unit."""
+
+MOST_REQUEST_MS = 24 * MOST_MS
 _TOO_LARGE = 1e15
 """Milliseconds or MiB that nothing can have taken."""
 _NEUTRALISED = re.compile(r"'+[=+\-@\x00-\x1f\x7f]")
@@ -72,6 +76,13 @@ class CsvLine:
             self.refuse(name, "a number was expected")
         if not 0 < value < _TOO_LARGE:
             self.refuse(name, "a positive number was expected, or NA")
+        return value
+
+    def latency(self, name: str, most_ms: float = MOST_MS) -> float | None:
+        """A number of milliseconds that a request can have taken; another unit gives others."""
+        value = self.number(name)
+        if value is not None and not LEAST_MS <= value <= most_ms:
+            self.refuse(name, f"{LEAST_MS:g} to {most_ms:g} ms were expected; is it in another unit?")
         return value
 
     def amount(self, name: str) -> float | None:

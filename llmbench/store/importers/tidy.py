@@ -26,7 +26,14 @@ from llmbench.schema.run import (
     Topology,
 )
 from llmbench.schema.units import BYTES_PER_MIB, Nanoseconds
-from llmbench.store.importers.table import CsvLine, check_columns, check_unique, measurement_of, ns
+from llmbench.store.importers.table import (
+    MOST_REQUEST_MS,
+    CsvLine,
+    check_columns,
+    check_unique,
+    measurement_of,
+    ns,
+)
 
 _METRICS_READ = ("first_token", "second_token", "next_token", "tpot", "e2e")
 """The metrics that a request's instants are rebuilt from."""
@@ -273,7 +280,8 @@ def _request(line: CsvLine, positions: Mapping[str, int]) -> Measurement:
 def _events(line: CsvLine) -> tuple[list[float], list[int]]:
     """The gaps before up to three events, in ms, and the tokens each held."""
     tokens = line.count("output_tokens")
-    first, second, following, tpot, e2e = (line.number(METRICS[name].column) for name in _METRICS_READ)
+    first, second, following, tpot = (line.latency(METRICS[name].column) for name in _METRICS_READ[:-1])
+    e2e = line.latency(METRICS[_METRICS_READ[-1]].column, MOST_REQUEST_MS)
     if first is None or e2e is None:
         return [], []
     if tpot is None:

@@ -8,6 +8,8 @@ from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 from llmbench.analysis.comparison.compare import Comparison
@@ -15,9 +17,10 @@ from llmbench.analysis.comparison.differences import Difference
 from llmbench.render.csv import comparison_csv
 from llmbench.render.json import comparison_json
 from llmbench.render.junit import comparison_junit
-from llmbench.render.markdown import MAX_ROWS, comparison_markdown, escape
+from llmbench.render.markdown import comparison_markdown, escape
 from llmbench.render.sentences.verdict import lengths
 from llmbench.render.terminal.comparison import render_comparison
+from tests.builders import comparison_of as comparison_of_kind
 
 Compare = Callable[[str], Comparison]
 Golden = Callable[[str, str], None]
@@ -146,8 +149,10 @@ def test_a_comment_stays_within_a_megabyte(comparison_of: Compare) -> None:
 
     text = comparison_markdown([many])
 
-    assert len(text.encode()) < 1_000_000
-    assert f"{4000 + 1 - MAX_ROWS} more rows are left out." in text
+    assert len(text) < 65_536
+    left_out = re.search(r"(\d+) more rows are left out\. All are in the files of --csv", text)
+    assert left_out is not None
+    assert 4000 + 1 == int(left_out[1]) + text.count("| **regressed** !")
 
 
 def test_a_job_sees_failures_and_what_was_skipped(comparison_of: Compare) -> None:
@@ -205,3 +210,32 @@ def test_csv_has_a_row_a_change(comparison_of: Compare) -> None:
     assert pytest.approx(1.2) == table.ratio[0]
     assert ["incomparable"] * 2 == [row["verdict"] for row in rows[-2:]]
     assert rows[-1]["reasons"] == "cpu: Example CPU 9000 against Other CPU"
+
+
+NAMES = st.text(st.characters(exclude_characters="\r"), min_size=1, max_size=12) | st.sampled_from(
+    ["]]>", "`|`", "<b>&", "\u202e", "\x1b[31m", "\ud800", "\"'", "a\nb", "@all #1", "=1+1"]
+)
+
+
+@settings(max_examples=40)
+@given(NAMES, NAMES)
+def test_every_format_is_well_formed_whatever_a_name_holds(run: str, label: str) -> None:
+    """XML, JSON and CSV parse, a table has its columns in every row, and all can be encoded."""
+    found = comparison_of_kind("regressed")
+    named = dataclasses.replace(found.base.evaluation, run=dataclasses.replace(found.base.run, id=run))
+    found = dataclasses.replace(
+        found, base=dataclasses.replace(found.base, evaluation=named), unpaired=(label, label), remark=label
+    )
+
+    suite = parsed(comparison_junit([found, found]))
+    names = [(case.get("classname"), case.get("name")) for case in suite.iter("testcase")]
+    assert len(names) == len(set(names))
+    assert {"name", "tests", "failures", "errors", "skipped"} <= set(suite[0].keys())
+    assert all(result.text for tag in ("failure", "skipped") for result in suite.iter(tag))
+    json.loads(comparison_json([found]))
+    rows = list(csv.reader(io.StringIO(comparison_csv([found]), newline="")))
+    assert 1 == len({len(row) for row in rows})
+    for line in comparison_markdown([found]).splitlines():
+        assert not line.startswith("| ") or line.count("|") == 8
+    for form in (comparison_junit, comparison_json, comparison_csv, comparison_markdown):
+        assert form([found]).encode()

@@ -165,6 +165,12 @@ def test_missing_token_times_make_a_row_invalid(imported: Callable[..., Run]) ->
         ({"first": "inf"}, "report.csv:3: 1st_latency(ms) is 'inf'"),
         ({"first": "-3"}, "report.csv:3: 1st_latency(ms) is '-3'"),
         ({"first": "0"}, "report.csv:3: 1st_latency(ms) is '0'"),
+        ({"first": "1e-9"}, "report.csv:3: 1st_latency(ms) is '1e-9'; 0.001 to 3.6e+06 ms were expected"),
+        ({"first": 2e7}, "report.csv:3: 1st_latency(ms) is '20000000.0'; 0.001 to 3.6e+06 ms were expected"),
+        (
+            {"first": "0.1", "other": "0.01"},
+            "report.csv:3: generation_time(s) is '0.33'; it is far from the sum",
+        ),
         ({"other": "fast"}, "report.csv:3: 2nd_avg_latency(ms) is 'fast'; a number was expected"),
         ({"output_size": "2.5"}, "report.csv:3: output_size is '2.5'; a whole number was expected"),
         ({"iteration": "many"}, "report.csv:3: iteration is 'many'"),
