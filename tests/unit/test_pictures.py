@@ -1,11 +1,11 @@
-"""The pictures of the README: what is drawn of a run is whole, and needs nothing from a network."""
+"""The picture of speed-ups: what is drawn of a run is whole, and needs nothing from a network."""
 
 import xml.etree.ElementTree as ET
 
 from llmbench.analysis.report import summarize_run
 from tests import benchmark, builders
 
-pictures = benchmark.load("pictures", folder="docs")
+pictures = benchmark.load("speedup_picture", folder="docs")
 
 
 def test_the_picture_of_two_sockets_is_whole() -> None:
@@ -17,11 +17,3 @@ def test_the_picture_of_two_sockets_is_whole() -> None:
     assert "both sockets, tensor parallel" in words
     assert "a & b" in words
     assert 1 == text.count("http")
-
-
-def test_most_requests_are_left_out_of_the_terminal() -> None:
-    """Of ten the first five and the last are kept, with an ellipsis between; of six all are."""
-    ten, six = ([f"launch {n}" for n in range(count)] for count in (10, 6))
-
-    assert [*ten[:5], "…", ten[9], "table"] == pictures.without_most_requests([*ten, "table"])
-    assert six == pictures.without_most_requests(six)
