@@ -26,7 +26,7 @@ from llmbench.render.views import comparison_table, run_table, settings_columns
 MAX_ROWS = 500
 """Rows of one table at most; fewer where a comment would be too long."""
 
-MAX_BYTES = 65_000
+COMMENT_BYTES = 65_000
 """GitHub takes 65,536 characters in a comment."""
 
 _ROWS = (MAX_ROWS, 200, 100, 50, 20, 10, 5, 2, 1)
@@ -41,9 +41,9 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
     """The comparisons one below the other, short enough for a comment: rows that decide come first, the rest is cut."""
     for most in _ROWS:
         text = "\n".join("\n".join(_blocks(comparison, most)) for comparison in comparisons)
-        if len(text.encode()) <= MAX_BYTES:
+        if len(text.encode()) <= COMMENT_BYTES:
             return text
-    cut = text.encode()[:MAX_BYTES].decode(errors="ignore").rpartition("\n### ")[0]
+    cut = text.encode()[:COMMENT_BYTES].decode(errors="ignore").rpartition("\n### ")[0]
     return f"{cut}\n{_ELSEWHERE}: comparisons are left out here.\n" if cut else text
 
 
