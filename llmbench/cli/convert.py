@@ -68,7 +68,9 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
     help="May be repeated, or separated by commas.  [default: fp16; a GGUF or an IR keeps its own]",
 )
 @click.option("--ratio", type=float, help="Share of the weights in int4, the rest int8.  [default: 1.0]")
-@click.option("--group-size", type=int, help="Weights an int4 scale.  [default: 128, less where it must be]")
+@click.option(
+    "--group-size", type=int, help="Weights per int4 scale.  [default: 128, reduced if a layer needs it]"
+)
 @click.option(
     "--sym/--asym", "is_symmetric", default=None, help="Integer weights around zero.  [default: asym]"
 )

@@ -38,7 +38,7 @@ def advice(llmbench: Run, first: tuple[str, ...], second: tuple[str, ...]) -> li
         )
         assert done.returncode == 0, done.stderr
     done = llmbench("report", "compare", "reports/m 1.jsonl", "reports/m2.jsonl", COLUMNS="400")
-    (head,) = [line for line in done.stdout.splitlines() if "to decide what is open" in line]
+    (head,) = [line for line in done.stdout.splitlines() if "to settle the undecided rows" in line]
     assert "(about " in head
     return [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("  llmbench ")]
 

@@ -208,10 +208,10 @@ def bandwidth_sentence(rows: Sequence[Row], bounds: Bounds) -> str:
     rates = [row.summaries[BANDWIDTH.name].median for row in rows if BANDWIDTH.name in row.summaries]
     read = f"next tokens: {_span([_rate(min(rates)), _rate(max(rates))])} GB/s of weights and KV cache"
     if bounds.is_cached and bounds.cache_bytes is not None:
-        fits = f"{format_bytes(round(bounds.step_bytes))} a step fit the {format_bytes(bounds.cache_bytes)} cache"
-        return f"{read}; {fits}, so what memory can do is no bound"
+        fits = f"{format_bytes(round(bounds.step_bytes))} per token fit in the {format_bytes(bounds.cache_bytes)} cache"
+        return f"{read}; {fits}, memory bandwidth is not the limit"
     if bounds.bytes_per_s is None or bounds.rate is None:
-        return f"{read}; llmbench doctor measures what this memory can do, to compare with"
+        return f"{read}; run llmbench doctor once to see it as a share of this machine's bandwidth"
     where = f"the memory of socket {format_list(bounds.sockets)}" if bounds.sockets else "this memory"
     partly = "" if bounds.rate.is_beyond_caches else ", partly from caches"
     triad = f"triad {_rate(bounds.bytes_per_s)} GB/s{partly}, measured {bounds.rate.measured_at[:10]}"

@@ -234,10 +234,10 @@ def next_steps(comparison: Comparison) -> Iterator[str]:
         return
     visible = [each.smallest_visible for each in waiting if each.smallest_visible is not None]
     if visible:
-        yield f"only changes of {share(max(visible))} or more show in these data"
+        yield f"too noisy: only changes of {share(max(visible))} or more are detectable"
     launches = launches_to_decide(waiting)
     if launches is None:
-        yield "no reasonable number of launches would decide what is open; quieten the machine first: llmbench doctor"
+        yield "no reasonable number of launches settles the undecided rows; reduce the noise first: llmbench doctor"
         return
     yield from _measure_again(comparison, launches)
 
@@ -253,13 +253,13 @@ def _measure_again(comparison: Comparison, launches: int) -> Iterator[str]:
         for config, path in zip((base, candidate), comparison.run_files, strict=True)
     )
     if comparison.is_paired:
-        yield f"to decide what is open, measure {launches} blocks{time}:"
+        yield f"to settle the undecided rows, measure {launches} blocks{time}:"
         yield f"  {again or f'llmbench ab A.toml B.toml --blocks {launches}'}"
     elif again is not None and len(commands) > 1 and _has_same_software(comparison):
-        yield f"to decide what is open, measure both sides in {launches} blocks{time}:"
+        yield f"to settle the undecided rows, measure both sides in {launches} blocks{time}:"
         yield f"  {again}"
     else:
-        yield f"to decide what is open, measure both sides with {launches} launches{time}:"
+        yield f"to settle the undecided rows, measure both sides with {launches} launches{time}:"
         yield from (f"  {command}" for command in commands)
 
 

@@ -46,8 +46,8 @@ def _sentence(alarms: FalseAlarms) -> str:
     across = "" if alarms.across is None else f", {_rate(alarms.across)} if measured in another session"
     return (
         f"A gate of {alarms.launches} + {alarms.launches} launches here sees changes from {seen} on, 4 times in 5 and "
-        f"by its own thresholds and correction; false-alarm rate: it would call {_rate(alarms.within)} of unchanged "
-        f"builds slower{across}."
+        f"by its own thresholds and correction; false-alarm rate: {_rate(alarms.within)} "
+        f"of unchanged builds{across}."
     )
 
 

@@ -62,9 +62,7 @@ def _sums(found: ModelProfile) -> Iterator[str]:
     for name, phase in (("first token", found.first), ("next tokens", found.next)):
         sums = f"{format_number(phase.sum_s * 1e3)} of {format_number(phase.wall_s * 1e3)} ms"
         share = phase.sum_s / phase.wall_s
-        doubt = (
-            "" if phase.is_whole else "; NOT WITHIN A TENTH: the rest is in no operation, and is not split"
-        )
+        doubt = "" if phase.is_whole else f"; {1 - share:.0%} is outside operators, and cannot be split"
         yield f"{name}: operations take {sums} of wall time ({share:.0%}){doubt}"
 
 
@@ -72,8 +70,8 @@ def _bounds(found: ModelProfile) -> str:
     first, later = found.first, found.next
     return (
         f"tensor parallelism splits {SPLIT_KIND}: {first.split_share:.0%} of the first token and "
-        f"{later.split_share:.0%} of the next ones. Over two sockets that is at most {first.bound():.2f} and "
-        f"{later.bound():.2f} times as fast (Amdahl), were the split itself free"
+        f"{later.split_share:.0%} of the next ones. Upper bound with two sockets (Amdahl): "
+        f"{first.bound():.2f}x first token, {later.bound():.2f}x next tokens, without the cost of communication"
     )
 
 

@@ -175,11 +175,11 @@ def payment(found: Speedup) -> str:
     start = found.pays_from("first_token")
     if start is None:
         sure = all(gain.has_interval and gain.high < 1 for gain in gains.values())
-        return f"it {'does not pay' if sure else 'is not proved to pay'} at {_every(lengths, 'any')}"
+        return f"{'it does not pay' if sure else 'no significant speed-up'} at {_every(lengths, 'any')}"
     if start == lengths[0]:
         return f"it pays at {_every(lengths, 'every')}"
     below = max(length for length in lengths if length < start)
-    return f"it pays from {start} tokens on; at {counted(below, 'token')} it is not proved to"
+    return f"it pays from {start} tokens on; no significant speed-up at {counted(below, 'token')}"
 
 
 def _every(lengths: Sequence[int], word: str) -> str:

@@ -180,7 +180,7 @@ def test_a_share_of_what_the_memory_can_do(run_with: BuildRun) -> None:
 def test_what_was_never_measured_says_how_to(run_with: BuildRun) -> None:
     """Without a figure the command is named, and nothing is measured."""
     assert told(run_with(None, environment())).endswith(
-        "KV cache; llmbench doctor measures what this memory can do, to compare with"
+        "KV cache; run llmbench doctor once to see it as a share of this machine's bandwidth"
     )
 
 
@@ -188,7 +188,9 @@ def test_what_fits_the_cache_has_no_share(run_with: BuildRun) -> None:
     """A step's 1.03 MB in a cache of 4 MiB: no share of the memory's bandwidth, above 100 % or below."""
     said = told(run_with(None, environment(50, 4 << 20)))
 
-    assert said.endswith("; 1034500 bytes a step fit the 4 MiB cache, so what memory can do is no bound")
+    assert said.endswith(
+        "; 1034500 bytes per token fit in the 4 MiB cache, memory bandwidth is not the limit"
+    )
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_the_sentence_says_how_much_where_and_from_when_on(measured: Callable[..
     assert (
         "Tensor parallelism over 2 sockets: first token 2.00× faster at 1024 tokens [2.00, 2.00], "  # noqa: RUF001
         "next tokens 2.00× faster [2.00, 2.00]; "  # noqa: RUF001
-        "it pays from 1024 tokens on; at 32 tokens it is not proved to."
+        "it pays from 1024 tokens on; no significant speed-up at 32 tokens."
     ) == answer
     assert against.startswith("Against both sockets without the policy: first token 1.50× faster")  # noqa: RUF001
 
@@ -128,7 +128,7 @@ def test_doubt_is_said_as_doubt(measured: Callable[..., Speedup]) -> None:
     )
     alone = next(rendered.speedup_sentences(measured(blocks=1)))
     assert "2.00× faster at 1024 tokens (one block, so no interval)" in alone  # noqa: RUF001
-    assert "more blocks would tell" in alone
+    assert "more blocks would show" in alone
 
 
 def test_nothing_is_claimed_without_a_block_of_both(

@@ -81,8 +81,8 @@ def test_undecided_says_what_to_type(comparison_of: Compare) -> None:
     told = list(next_steps(comparison_of("inconclusive")))
 
     assert [
-        "only changes of 4.7 % or more show in these data",
-        "to decide what is open, measure both sides with 6 launches (about 1 min 15 s):",
+        "too noisy: only changes of 4.7 % or more are detectable",
+        "to settle the undecided rows, measure both sides with 6 launches (about 1 min 15 s):",
     ] == told[:2]
     assert (
         "llmbench run -m models/tiny/pytorch/dldt/INT8 --input-tokens 32,512 -ic 4 -n 2 "
@@ -116,7 +116,7 @@ def test_slower_but_not_beyond_doubt_says_so_and_what_to_type(comparison_of: Com
 def test_one_launch_is_told_to_make_five(comparison_of: Compare) -> None:
     """Without any noise known, five launches are where to begin."""
     step = next(next_steps(comparison_of("one launch")))
-    assert step.startswith("to decide what is open, measure both sides with 5 launches (about ")
+    assert step.startswith("to settle the undecided rows, measure both sides with 5 launches (about ")
 
 
 def test_an_invalid_run_is_sent_to_the_doctor(comparison_of: Compare) -> None:
