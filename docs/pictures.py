@@ -88,10 +88,10 @@ def main(arguments: list[str]) -> None:
         ):
             _llmbench(f"{command} --name {marker}{busy}", folder, is_paired=is_paired)
             _insert(marker, _llmbench(f"report show {marker}", folder))
-        _draw("run", f"llmbench {_LONG}", _llmbench("report show run", folder))
+        _draw("run", "llmbench run", _llmbench("report show run", folder))
         _llmbench(f"{_SOCKETS} --name pair{busy}", folder, is_paired=True)
         shown = _llmbench("sockets --show reports/pair.jsonl", folder, is_paired=True)
-        _draw("sockets", f"llmbench {_SOCKETS}", shown)
+        _draw("sockets", "llmbench sockets", shown)
 
 
 if __name__ == "__main__":
