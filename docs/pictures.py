@@ -1,6 +1,7 @@
 """Make the README's outputs and pictures from real runs: ``python docs/pictures.py HUGGING_FACE_FOLDER``.
 
-Two sockets are emulated on one by tests/two_sockets.py, which the captions mention. Run it on a quiet machine.
+Two sockets are emulated on one by tests/two_sockets.py, which the captions mention. Run it on a quiet machine, or with
+``--busy`` on another. ``docs/speedup_picture.py`` makes the picture of two sockets.
 """
 
 import io
@@ -23,7 +24,6 @@ _OUTSIDE = re.compile(r"@font-face \{.*?\}|<!-- .*? -->", re.DOTALL)
 _PAIR = [sys.executable, str(_ROOT / "tests/two_sockets.py")]
 _MODEL = "-m models/pytorch/dldt/INT8"
 _LONG = f"run {_MODEL} -pf prompts/llama-2-7b-chat_l.jsonl -n 2"
-_SOCKETS = f"sockets {_MODEL} --input-tokens 32,512 -ic 32 -n 2 --blocks 5"
 
 
 def _llmbench(command: str, folder: Path, *, is_paired: bool = False) -> str:
@@ -89,9 +89,6 @@ def main(arguments: list[str]) -> None:
             _llmbench(f"{command} --name {marker}{busy}", folder, is_paired=is_paired)
             _insert(marker, _llmbench(f"report show {marker}", folder))
         _draw("run", "llmbench run", _llmbench("report show run", folder))
-        _llmbench(f"{_SOCKETS} --name pair{busy}", folder, is_paired=True)
-        shown = _llmbench("sockets --show reports/pair.jsonl", folder, is_paired=True)
-        _draw("sockets", "llmbench sockets", shown)
 
 
 if __name__ == "__main__":
