@@ -50,6 +50,7 @@ LEFT = {
 """Files that still have such a word: a list that only shrinks."""
 
 _PATTERNS = {word: re.compile(rf"(?<![-\w])(?:{word})(?![-\w])", re.IGNORECASE) for word in WORDS}
+_JINJA = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
 _FENCE = re.compile(r"^```.*?^```|`[^`\n]+`|<!--.*?-->", re.MULTILINE | re.DOTALL)
 
 
@@ -83,7 +84,8 @@ def _files() -> Iterator[tuple[str, str]]:
         if name not in SAMPLES:
             yield name, "\n".join(texts(path.read_text(encoding="utf-8")))
     for path in sorted((_ROOT / "llmbench/render/html").glob("*.html")):
-        yield path.relative_to(_ROOT / "llmbench").as_posix(), path.read_text(encoding="utf-8")
+        text = _JINJA.sub("", path.read_text(encoding="utf-8"))
+        yield path.relative_to(_ROOT / "llmbench").as_posix(), text
     for path in sorted([*_ROOT.glob("*.md"), *_ROOT.glob("docs/*.md"), *_ROOT.glob("*/README.md")]):
         yield path.relative_to(_ROOT).as_posix(), _FENCE.sub("", path.read_text(encoding="utf-8"))
 

@@ -55,6 +55,17 @@ def test_the_two_commands_are_the_makefiles() -> None:
     assert "make test" in (_ROOT / ".ci/run").read_text()
 
 
+def test_the_readme_is_short_and_names_what_people_search_for() -> None:
+    """At most 1,200 words, pictures that exist, and the field's terms in the first sentence."""
+    text = (_ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+
+    assert len(text.split()) <= 1200
+    assert pictures
+    assert all((_ROOT / picture).is_file() for picture in pictures)
+    assert all(term in text.split("##")[0] for term in ("LLM", "latency", "TTFT", "OpenVINO", "socket"))
+
+
 @pytest.mark.model
 @pytest.mark.convert
 def test_every_command_of_the_readme_runs_as_written(
