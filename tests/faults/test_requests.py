@@ -152,17 +152,17 @@ def _assert_only_a_first_token(llmbench: Run, tmp_path: Path) -> None:
 @row_21
 @pytest.mark.parametrize("engine", ["scripted", pytest.param("genai", marks=pytest.mark.model)])
 def test_row_21_after_one_token_there_is_no_second(
-    llmbench: Run, tmp_path: Path, request: pytest.FixtureRequest, engine: str
+    llmbench_workers: Run, tmp_path: Path, request: pytest.FixtureRequest, engine: str
 ) -> None:
     """Exit 0; what does not exist is None, empty or NA, and never the engine's -1."""
     model = "first=20ms" if engine == "scripted" else str(request.getfixturevalue("demo_ir"))
-    done = llmbench(
+    done = llmbench_workers(
         *("run", "-m", model, "--engine", engine, "-ic", "1", "-n", "2", "--foreign-cpu-limit", "1"),
         *("--name", "x", "-r", "out.csv", "-rj", "out.json"),
     )
 
     assert done.returncode == 0, done.stderr
-    _assert_only_a_first_token(llmbench, tmp_path)
+    _assert_only_a_first_token(llmbench_workers, tmp_path)
 
 
 @row_22
