@@ -1,6 +1,7 @@
 """``llmbench demo``: fetch, convert, run and report on a small real model."""
 
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -92,7 +93,7 @@ def command(num_iters: int, output_dir: Path, quiet: bool, explain: bool) -> int
     run = reader.read_run(output_dir / f"{name}.jsonl")
     _show_texts(run)
     click.echo(
-        f"\nnext: llmbench report html {output_dir / name}.jsonl, "
+        f"\nnext: llmbench report html {shlex.quote(f'{output_dir / name}.jsonl')}, "
         "or a model of your own: llmbench run ORGANISATION/MODEL"
     )
     return code

@@ -5,6 +5,7 @@ What GenAI reads was tried with 2026.4.1, a file for each type and architecture;
 """
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def gguf_parts(path: Path) -> tuple[Path, ...]:
     )
     if int(named["number"]) != 1:
         raise InputError(
-            f"{path} is part {int(named['number'])} of {count}", hint=f"give the first: {parts[0]}"
+            f"{path} is part {int(named['number'])} of {count}",
+            hint=f"give the first: -m {shlex.quote(str(parts[0]))}",
         )
     missing = [part.name for part in parts if not part.is_file()]
     if missing:

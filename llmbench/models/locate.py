@@ -1,6 +1,7 @@
 """A model on disk: found, checked file by file against its manifest, and described. No engine is needed."""
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,9 +222,23 @@ def _irs_below(parent: Path) -> list[Path]:
         )
     for folder in _folders_below(parent):
         check_other_task(folder)
-    raise InputError(
-        f"{parent} contains no model: there is no {MODEL_XML} in it or below", hint=_remedy(parent)
-    )
+    problem = f"{parent} contains no model: there is no {MODEL_XML} in it or below"
+    links = [
+        str(link)
+        for folder in _folders_below(parent)
+        for link in sorted(folder.iterdir())
+        if _is_linked(link)
+    ]
+    if links:
+        raise InputError(
+            f"{problem}; symbolic links are not followed: {_listed(links)}",
+            hint=f"give the link itself: -m {shlex.quote(links[0])}",
+        )
+    raise InputError(problem, hint=_remedy(parent))
+
+
+def _is_linked(path: Path) -> bool:
+    return path.is_symlink() and path.is_dir()
 
 
 def _of_format(requested: str, folders: Sequence[Path], location: Path) -> list[Path]:
@@ -243,7 +258,7 @@ def _of_format(requested: str, folders: Sequence[Path], location: Path) -> list[
 def _several(folders: Sequence[Path], location: Path) -> InputError:
     """The error for more models than one, with what to type."""
     formats = [format_of(folder) for folder in folders]
-    choice = f"choose one: -m {folders[0]}"
+    choice = f"choose one: -m {shlex.quote(str(folders[0]))}"
     if None not in formats and len(set(formats)) == len(formats):
         choice += (
             f"; or run one of them, or all in a sweep, with --weight-format {','.join(map(str, formats))}"
@@ -274,7 +289,7 @@ def _remedy(folder: Path) -> str:
     """What to type for a folder without an IR, judged by what it does hold."""
     gguf_files = sorted(folder.glob("*.gguf"))
     if gguf_files:
-        return f"give the file itself: -m {gguf_files[0]}"
+        return f"give the file itself: -m {shlex.quote(str(gguf_files[0]))}"
     if (folder / "config.json").exists():
-        return f"convert it first: llmbench convert --model-id {folder} --output-dir OUT"
+        return f"convert it first: llmbench convert --model-id {shlex.quote(str(folder))} --output-dir OUT"
     return _MAKE_ONE

@@ -5,11 +5,13 @@ are the weights, or the scales of weights that are integers; infinities are left
 Layouts: the OpenVINO IR's network file; https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmbench.errors import InputError
 from llmbench.files.cache import recall
 from llmbench.models.gguf import is_gguf, read_gguf_header
 from llmbench.models.gguf_file import gguf_parts
@@ -118,8 +120,17 @@ def _describe(file: "BufferedReader", parts: Iterator[_Part]) -> str:
     """The sentence on the parts that hold a NaN; empty where none does."""
     import numpy as np
 
-    content = np.memmap(file, dtype=np.uint8, mode="r")
     known = list(parts)
+    needed = max((part.begin + part.size for part in known), default=0)
+    size = os.fstat(file.fileno()).st_size
+    if size < needed:
+        raise InputError(
+            f"{file.name} {f'is truncated at {size} bytes' if size else 'is empty'}; its tensors need {needed}",
+            hint="convert or fetch the model again",
+        )
+    if not known:
+        return ""
+    content = np.memmap(file, dtype=np.uint8, mode="r")
     bad = [part.name for part in known if _holds_nan(content, part)]
     if not bad:
         return ""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import shlex
 from pathlib import Path
 
 from llmbench.errors import InputError
@@ -63,7 +64,7 @@ def find_subject(
     if found.kind == "gguf" and ModelKind.GGUF not in info.models:
         raise InputError(
             f"{info.title} needs an IR; {found.path} is a GGUF file",
-            hint=f"llmbench convert --model-id {found.path} --output-dir models",
+            hint=f"llmbench convert --model-id {shlex.quote(str(found.path))} --output-dir models",
         )
     origin = dataclasses.replace(locate.provenance(found), stamp=_stamp(found.path))
     name = weight_format_of(str(found.path), origin.weight_format)

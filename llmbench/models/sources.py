@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -88,7 +89,8 @@ def inspect_folder(
 ) -> LocalSource:
     """The Hugging Face model in *folder*; an ``InputError`` names everything that keeps it from loading."""
     if (folder / MODEL_XML).exists():
-        raise InputError(f"{folder} is an IR already", hint=f"run it as it is: llmbench run -m {folder}")
+        run = f"llmbench run -m {shlex.quote(str(folder))}"
+        raise InputError(f"{folder} is an IR already", hint=f"run it as it is: {run}")
     check_other_task(folder)
     config = _check_code(folder, trusts_remote_code=trusts_remote_code)
     if not any(next(folder.glob(pattern), None) for pattern in _VOCABULARIES):

@@ -1,7 +1,6 @@
 """CSV: any table as a file, and the four files there are, in llm_bench's layout and in the tidy one."""
 
 import csv
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from llmbench.render.llm_bench import LLM_BENCH_COLUMNS, llm_bench_rows
 from llmbench.render.table import Cell, Table, TableValue
 from llmbench.render.text import encodable
 
+_LINE_END = "\r\n"
 _RUNNABLE = re.compile(r"'*[=+\-@\x00-\x1f\x7f]")
 
 
@@ -46,11 +46,22 @@ def _records_text(names: Sequence[str], records: Iterable[Mapping[str, TableValu
 
 
 def _text(names: Sequence[str], rows: Iterable[Sequence[TableValue]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    lines = _Lines()
+    writer = csv.writer(lines, lineterminator=_LINE_END)
     writer.writerow(names)
     writer.writerows(rows)
-    return encodable(buffer.getvalue())
+    return encodable("".join(lines.written))
+
+
+class _Lines:
+    """Takes a writer's lines, which end in CR LF so that it quotes a cell with a carriage return; LF is kept."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    def write(self, line: str) -> None:
+        """Take a line."""
+        self.written.append(line.removesuffix(_LINE_END) + "\n")
 
 
 def llm_bench_csv(evaluation: Evaluation) -> str:

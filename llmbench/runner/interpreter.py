@@ -4,6 +4,7 @@ In another environment the worker is still this package's code: both sides of a 
 nothing of this environment but llmbench itself can be imported there.
 """
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -71,7 +72,7 @@ def check_interpreter(interpreter: str, *, engine: str) -> None:
     if missing:
         raise MachineError(
             f"{interpreter} lacks {', '.join(missing)}",
-            hint=f"{interpreter} -m pip install {' '.join(missing)}",
+            hint=f"{shlex.quote(str(interpreter))} -m pip install {' '.join(missing)}",
         )
 
 

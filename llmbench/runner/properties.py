@@ -5,6 +5,7 @@ import difflib
 import json
 import math
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -161,7 +162,9 @@ def read_properties(text: str, *, option: str = "-lc") -> tuple[PropertySets, ..
         return _properties_of_json(text, option, is_nested=is_nested)
     path = find_file(text, ".json")
     if path is not None and path.suffix == ".toml":
-        raise InputError(f"{option} takes properties; {path} is a recipe", hint=f"use -c {path}")
+        raise InputError(
+            f"{option} takes properties; {path} is a recipe", hint=f"use -c {shlex.quote(str(path))}"
+        )
     if path is not None:
         return _properties_of_json(read_option_text(path), str(path), is_nested=is_nested)
     if "=" in text:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -63,10 +64,11 @@ def check_paths(cells: Iterable[RunConfig], folder: Path) -> None:
         if not _WRITTEN_TO.search(name) or not value:
             continue
         place = Path(str(value)).expanduser().resolve()
+        cache = folder / "cache"
         if not any(place.is_relative_to(root) for root in allowed):
             raise InputError(
                 f"property {name} leads to {place}, outside {allowed[0]} and {allowed[1]}",
-                hint=f"write -lc {name}={folder / 'cache'}",
+                hint=f"write -lc {shlex.quote(f'{name}={cache}')}",
             )
 
 

@@ -12,7 +12,7 @@ from llmbench.render import views
 from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
 from llmbench.render.table import Table
-from llmbench.render.terminal.table import print_line, print_table
+from llmbench.render.terminal.table import print_facts, print_line, print_table
 from llmbench.render.text import counted, load_time, row_label, settings_text
 from llmbench.schema.units import format_bytes
 
@@ -26,7 +26,7 @@ _UNITS = {"first_token": "TTFT ms", "next_token": "ms"}
 def render_report(report: Report, console: Console, *, is_explained: bool = False) -> None:
     """Print a report: its card, and with *is_explained* all other metrics, notes and definitions."""
     for line in card_lines(report):
-        print_line(console, line, style="bold")
+        print_facts(console, line, style="bold")
     notes = list(_notes(report))
     if report.shown_rows:
         table = _short_units(views.run_table(report.shown_rows, views.settings_columns(report)))
@@ -39,7 +39,7 @@ def render_report(report: Report, console: Console, *, is_explained: bool = Fals
     is_well = report.is_valid and not report.partial
     count = len(notes) - len({f"note: {known}" for known in (*report.alarms, ONE_LAUNCH)} & set(notes))
     more = "" if is_explained or not count else f"; {counted(count, 'note')}: -v"
-    print_line(console, f"{verdict_line(report)}{more}", style="bold" if is_well else "bold red")
+    print_facts(console, f"{verdict_line(report)}{more}", style="bold" if is_well else "bold red")
     if is_explained:
         if report.shown_rows and others:
             print_table(table.without(*_ON_CARD), console)

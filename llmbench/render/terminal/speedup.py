@@ -14,7 +14,7 @@ from llmbench.render import views
 from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.remarks import placement_sentence
 from llmbench.render.table import Table
-from llmbench.render.terminal.table import print_line, print_table, table_width
+from llmbench.render.terminal.table import print_facts, print_line, print_table, table_width
 from llmbench.render.text import counted
 from llmbench.render.views import TIMES_SIGN, ratio_interval
 
@@ -29,15 +29,17 @@ def render_speedup(found: Speedup, report: Report, console: Console, *, is_expla
     """Print the answer, setups by lengths and a chart; with *is_explained* every metric, threads, proof and notes."""
     headline, *more = speedup_sentences(found)
     print_line(console, headline, style="bold")
-    for sentence in (*more, *card_lines(report), _counts(found, report)):
+    for sentence in more:
         print_line(console, sentence)
+    for facts in (*card_lines(report), _counts(found, report)):
+        print_facts(console, facts)
     for alarm in report.alarms:
         print_line(console, alarm, style="bold red")
     print_line(console, "")
     _print_setups(found, console)
     for line in _chart(found, console):
         print_line(console, line)
-    print_line(console, f"{verdict_line(report)}{'' if is_explained else '; details: -v'}", style="bold")
+    print_facts(console, f"{verdict_line(report)}{'' if is_explained else '; details: -v'}", style="bold")
     if is_explained:
         _print_details(found, report, console)
 

@@ -3,6 +3,8 @@
 A narrow screen drops whole columns, the least important first; numbers are never broken.
 """
 
+import re
+import textwrap
 from collections.abc import Sequence
 
 from rich import box
@@ -28,6 +30,13 @@ def print_line(console: Console, text: str, *, style: str = "", is_whole: bool =
     A line that *is_whole* is not wrapped, so that it can be copied.
     """
     console.print(Text(_printable(text, console), style=style), soft_wrap=is_whole)
+
+
+def print_facts(console: Console, text: str, *, style: str = "") -> None:
+    """Print facts with commas or semicolons between them, and break a long line at these."""
+    glued = re.sub(r"(?<![,;]) ", "\N{NO-BREAK SPACE}", _printable(text, console))
+    for line in textwrap.wrap(glued, console.width, break_long_words=False, break_on_hyphens=False):
+        console.print(Text(line.replace("\N{NO-BREAK SPACE}", " "), style=style))
 
 
 def _printable(text: str, console: Console) -> str:

@@ -36,7 +36,7 @@ def cell_text(path: Path) -> str:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise InputError(f"{path} has {format_bytes(size)}; at most {format_bytes(MAX_BYTES)} are read")
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}",
@@ -120,6 +120,11 @@ def csv_lines(path: Path, text: str) -> tuple[list[str], Iterator[CsvLine]]:
 
     def lines() -> Iterator[CsvLine]:
         for where, cells in rows:
+            if cells == columns:
+                raise InputError(
+                    f"{where}: the header a second time; a file may contain one CSV",
+                    hint="split the file before this line",
+                )
             if any(cells) and len(cells) != len(columns):
                 raise InputError(f"{where}: {len(cells)} values under {len(columns)} columns")
             if any(cells):

@@ -1,5 +1,6 @@
 """GGUF models that OpenVINO GenAI does not read, refused from their head; models in parts."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "vocabulary only": (
         {"without": [*BLOCK, "token_embd.weight"]},
         "no weights",
-        "that holds the model's weights",
+        "with the model's weights",
     ),
     "no norm": ({"without": ["output_norm.weight"]}, r"\(1\): output_norm", "fetch the file again"),
     "no gate": ({"without": ["blk.0.ffn_gate.weight"]}, r"\(1\): blk\.0\.ffn_gate", "fetch the file again"),
@@ -106,7 +107,7 @@ def test_a_later_part_points_to_the_first(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is part 2 of 2") as caught:
         locate.locate(gguf_model.part_path(tmp_path / "m.gguf", 2, 2))
 
-    assert f"give the first: {first}" == caught.value.hint
+    assert f"give the first: -m {shlex.quote(str(first))}" == caught.value.hint
 
 
 def test_a_truncated_part_is_named(tmp_path: Path) -> None:

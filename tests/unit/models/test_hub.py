@@ -144,7 +144,7 @@ def test_an_unknown_revision_is_a_mistake_of_the_command(hub: Hub, convert: Call
     ("files", "told"),
     [
         (("config.json", "pytorch_model.bin"), "contains no safetensors"),
-        (("tiny.Q4_0.gguf", "README.md"), r"holds GGUF files: tiny.Q4_0.gguf"),
+        (("tiny.Q4_0.gguf", "README.md"), r"contains GGUF files: tiny.Q4_0.gguf"),
     ],
 )
 def test_a_model_without_safetensors_is_not_fetched(

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -398,3 +399,39 @@ def test_a_model_cannot_be_changed() -> None:
     """A located model is a value."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         locate.Model(path=Path(), kind="ir").path = Path("other")  # type: ignore[misc]
+
+
+def test_links_that_are_passed_over_are_named(tmp_path: Path) -> None:
+    """A folder of links has no model in it; the hint can be pasted, and the link itself is taken."""
+    make_ir(tmp_path / "store" / "INT8")
+    (tmp_path / "my models").mkdir()
+    link = tmp_path / "my models" / "INT8"
+    link.symlink_to(tmp_path / "store" / "INT8")
+
+    with pytest.raises(InputError, match=r"symbolic links are not followed: .*INT8") as caught:
+        locate.locate(tmp_path / "my models")
+
+    assert caught.value.hint == f"give the link itself: -m '{link}'"
+    assert locate.locate(link).path == link
+
+
+@pytest.mark.parametrize("name", ["my model", "it's; here"])
+def test_a_path_in_a_hint_can_be_pasted(tmp_path: Path, name: str) -> None:
+    """A shell reads it as one word, in every hint that names what to give instead."""
+    parent = tmp_path / name
+    for folder in ("a", "b"):
+        make_ir(parent / folder)
+    gguf_folder, hub_folder = parent / "gguf", parent / "hub"
+    for folder in (gguf_folder, hub_folder):
+        folder.mkdir()
+    (gguf_folder / "m.gguf").write_bytes(b"GGUF")
+    (hub_folder / "config.json").write_text("{}")
+
+    for location, path in (
+        (parent, parent / "a"),
+        (gguf_folder, gguf_folder / "m.gguf"),
+        (hub_folder, hub_folder),
+    ):
+        with pytest.raises(InputError) as caught:
+            locate.locate(location)
+        assert shlex.quote(str(path)) in (caught.value.hint or "")

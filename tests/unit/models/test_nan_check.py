@@ -7,6 +7,7 @@ import gguf
 import numpy as np
 import pytest
 
+from llmbench.errors import InputError
 from llmbench.models import nan_check
 
 LAYER = (
@@ -126,3 +127,20 @@ def test_what_is_no_model_has_no_fault(tmp_path: Path) -> None:
 
     assert nan_check.fault(tmp_path) is None
     assert nan_check.fault("first=1ms") is None
+
+
+@pytest.mark.parametrize(("left", "state"), [(0, "is empty"), (2, "is truncated at 2 bytes")])
+def test_weights_cut_short_are_one_line_that_names_the_file(tmp_path: Path, left: int, state: str) -> None:
+    """No file of fewer bytes than its tensors need is looked at."""
+    weights = _ir(tmp_path / "ir", ("f32", bytes(16))) / "openvino_model.bin"
+    weights.write_bytes(bytes(left))
+
+    with pytest.raises(InputError) as caught:
+        nan_check.fault(tmp_path / "ir")
+
+    assert f"{weights} {state}; its tensors need 16" == caught.value.message
+
+
+def test_a_network_without_weights_may_have_an_empty_file(tmp_path: Path) -> None:
+    """A tokenizer's network may have no floating-point constant."""
+    assert nan_check.fault(_ir(tmp_path / "ir")) is None

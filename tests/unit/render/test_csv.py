@@ -9,6 +9,7 @@ import pytest
 from llmbench.analysis import report
 from llmbench.analysis.evaluation import evaluate
 from llmbench.render.csv import (
+    csv_text,
     llm_bench_csv,
     neutral,
     summary_csv,
@@ -16,6 +17,7 @@ from llmbench.render.csv import (
     write_llm_bench_csv,
 )
 from llmbench.render.llm_bench import LLM_BENCH_COLUMNS, model_name
+from llmbench.render.table import Cell, Column, Table
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, Outcome, Provenance, Run
@@ -273,3 +275,13 @@ def test_a_run_is_written_in_place_of_the_old_file(story_of: BuildRun, tmp_path:
     write_llm_bench_csv(evaluate(story_of()), path)
 
     assert llm_bench_csv(evaluate(story_of())) == path.read_text()
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "a\nb", "a,b", 'a"b', "a\r"])
+def test_a_cell_comes_back_whatever_line_ends_it_has(text: str) -> None:
+    """Each is quoted, a carriage return as well, and lines end in LF alone."""
+    written = csv_text(Table((Column("a", is_text=True), Column("b")), ((Cell(text), Cell("1", value=1)),)))
+
+    assert [["a", "b"], [text, "1"]] == list(csv.reader(io.StringIO(written, newline="")))
+    assert written.startswith("a,b\n")
+    assert written.endswith(",1\n")

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from llmbench.analysis import report
 from llmbench.render.terminal.report import render_report
+from llmbench.render.terminal.table import print_facts
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement
 from llmbench.schema.run import EffectiveSettings, Launch, Outcome, Provenance, Run, Split
@@ -217,3 +218,23 @@ def test_the_engine_of_a_foreign_report_is_not_made_up(story_of: BuildRun) -> No
     """A report of another tool does not tell its engine, so none is shown."""
     assert "int8, genai (paged attention)" in screen(story_of())
     assert "tiny: int8\n" in screen(dataclasses.replace(story_of(), version=""))
+
+
+CARD = (
+    "SmolLM2-135M-Instruct: 135M parameters, Q4_1, 88 MiB, genai (paged attention), GPU",
+    "INTEL(R) XEON(R) PLATINUM 8592+: 2 sockets, 128 cores; 128 threads; pinned to CPUs 0-63 of socket 0",
+    "valid; 1 of 8 requests invalid, left out (other processes used 40% of the CPUs); 2 launches; 1 note: -v",
+)
+
+
+@pytest.mark.parametrize("text", CARD)
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_line_of_a_card_breaks_only_at_a_comma_or_semicolon(text: str, width: int) -> None:
+    """No phrase is torn apart, least of all the count of notes from the option that shows them."""
+    out = io.StringIO()
+    print_facts(Console(file=out, width=width), text)
+    lines = out.getvalue().splitlines()
+
+    assert all(len(line) <= width for line in lines)
+    assert all(line.endswith((",", ";")) for line in lines[:-1])
+    assert " ".join(lines) == text

@@ -595,3 +595,14 @@ def test_a_result_that_stands_twice_in_json_is_an_error(
 
     with pytest.raises(InputError, match=r"result \d+: a second row of the same request .*result 3"):
         imported(json.dumps(content), name="report.json")
+
+
+@pytest.mark.parametrize("write", [csv_render.llm_bench_csv, csv_render.tidy_csv])
+def test_two_csvs_in_one_file_are_refused_at_the_second_header(
+    story_of: BuildRun, imported: Callable[..., Run], write: Callable[..., str]
+) -> None:
+    """As of `cat a.csv b.csv`; the line is that of the second header."""
+    text = write(evaluate(story_of()))
+
+    with pytest.raises(InputError, match=f":{text.count(chr(10)) + 1}: the header a second time"):
+        imported(text + text.rstrip())
