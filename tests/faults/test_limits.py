@@ -210,6 +210,8 @@ def _inside(group: Path, *command: str, cwd: Path) -> subprocess.CompletedProces
     )
 
 
+FIRST = ("cpu.shares=262144", "cpu.weight=10000")
+"""Gets its CPU time whoever else wants some: on a busy machine a group could not use up its quota."""
 QUOTA = ("cpu.cfs_quota_us=30000", "cpu.max=30000 100000")
 SMALL_QUOTA = ("cpu.cfs_quota_us=10000", "cpu.max=10000 100000")
 """0.3 and 0.1 CPUs: less than a busy machine leaves to anyone."""
@@ -233,7 +235,7 @@ print(json.dumps([read_resource_limits().cpu_quota, msgspec.to_builtins(probe.st
 @pytest.mark.parametrize("is_nested", [False, True])
 def test_row_41_a_real_quota_is_counted(tmp_path: Path, *, is_nested: bool) -> None:
     """Four busy threads under 0.1 CPUs are stopped in most periods, also where the quota is that of a group around."""
-    with _group("cpu", SMALL_QUOTA) as group, contextlib.ExitStack() as undo:
+    with _group("cpu", SMALL_QUOTA, FIRST) as group, contextlib.ExitStack() as undo:
         inner = group / "inner" if is_nested else group
         if is_nested:
             inner.mkdir()
@@ -267,7 +269,7 @@ def test_row_41_a_run_is_not_resumed_under_another_quota(story_of: Callable[...,
 def test_row_41_threads_and_warnings_under_a_real_quota(tmp_path: Path) -> None:
     """``--threads 1`` is refused with 4 under 0.3 CPUs; without it one line before loading, and a header."""
     run = (sys.executable, "-m", "llmbench", "run", "-m", "first=20ms,next=10ms", *SCRIPTED, "-n", "1")
-    with _group("cpu", QUOTA) as group:
+    with _group("cpu", QUOTA, FIRST) as group:
         refused = _inside(group, *run, "--threads", "1", cwd=tmp_path)
         warned = _inside(group, *run, cwd=tmp_path)
 
@@ -284,7 +286,7 @@ def test_row_41_a_real_model_under_a_real_quota(llmbench_workers: Run, demo_ir: 
     """Two threads under 0.3 CPUs: INVALID with the quota; ``compare`` names it as what changed."""
     run = ("run", "-m", str(demo_ir), "-n", "2", "-ic", "16", "--foreign-cpu-limit", "1", "--name")
     assert llmbench_workers(*run, "free").returncode == 0
-    with _group("cpu", QUOTA) as group:
+    with _group("cpu", QUOTA, FIRST) as group:
         done = _inside(group, sys.executable, "-m", "llmbench", *run, "quota", cwd=tmp_path)
     measured = reader.read_run(tmp_path / "reports/quota.jsonl")
 

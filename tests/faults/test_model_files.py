@@ -126,7 +126,7 @@ def test_row_13_running_it_all_the_same_is_recorded(
         file.write(bytes([byte ^ 1]))
     run = ("run", "-m", str(model), "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
     assert llmbench_workers(*run).returncode == 2
-    done = llmbench_workers(*run, "--no-verify", "--name", "x")
+    done = llmbench_workers(*run, "--no-verify", "--name", "x", "-v")
 
     assert done.returncode == 0, done.stderr
     assert "the model's files were not verified" in done.stdout

@@ -28,7 +28,7 @@ KV_VALUES = 30 * 2 * 3 * 64
 
 def _measured(llmbench_workers: Run, folder: Path, model: Path, *options: str) -> tuple[Recorded, str]:
     """A run of the command itself, and what it printed."""
-    done = llmbench_workers("run", "-m", str(model), *SHORT, *options)
+    done = llmbench_workers("run", "-m", str(model), *SHORT, "-v", *options)
     assert done.returncode == 0, done.stderr + done.stdout
     return reader.read_run(folder / "reports/x.jsonl"), " ".join(done.stdout.split())
 

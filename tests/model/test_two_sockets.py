@@ -127,7 +127,7 @@ def test_a_socket_is_held_to(pair: Call, demo_ir: Path, tmp_path: Path) -> None:
     assert "memory is not bound to node 1" in pinned.warnings[0]
     assert placed is not None
     assert [1] == [work.socket for work in placed.placement.sockets]
-    assert "socket 1 worked; these launches were pinned to it: 100 % of the CPU time" in done.stdout
+    assert "socket 1 worked (these launches were pinned to it): 100 % of the CPU time" in done.stdout
 
 
 def test_without_numactl_threads_are_held_all_the_same(pair: Call, demo_ir: Path, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def _worked(proof: Proof) -> str:
     if not proof.is_told:
         return "too short to decide which sockets worked"
     if len(sockets) == 1:
-        return f"socket {sockets[0]} worked; these launches were pinned to it"
+        return f"socket {sockets[0]} worked (these launches were pinned to it)"
     if proof.idle:
         return "ONE SOCKET DID ALL THE WORK" if len(proof.idle) == len(requested) - 1 else _idle(proof)
     if proof.is_proved and requested:

@@ -103,7 +103,7 @@ def test_a_launch_held_to_one_socket_says_so(ran: Callable[..., Run]) -> None:
     run = ran(_placed(9.0), split=ONE_SOCKET, properties=TENSOR_PARALLEL)
 
     assert report.summarize_run(run).rows[0].invalid == 0
-    assert _sentence(run).startswith("socket 0 worked; these launches were pinned to it: 100 %")
+    assert _sentence(run).startswith("socket 0 worked (these launches were pinned to it): 100 %")
 
 
 def test_neighbours_can_hide_who_worked(ran: Callable[..., Run]) -> None:
@@ -122,7 +122,7 @@ def test_too_short_to_tell(ran: Callable[..., Run]) -> None:
     run = ran(_placed(0.2, 0.0, wall_s=0.2), split=BOTH, properties=TENSOR_PARALLEL)
 
     assert report.summarize_run(run).rows[0].invalid == 0
-    assert "too short a time" in _sentence(run)
+    assert "too short to decide which sockets worked" in _sentence(run)
 
 
 def test_two_of_four_sockets_that_did_not_work_are_named(ran: Callable[..., Run]) -> None:
