@@ -159,7 +159,7 @@ def test_row_10_a_load_that_hangs_is_ended(llmbench_process: Run, tmp_path: Path
     done = llmbench_process("run", "-m", "first=1ms", *SCRIPTED, "--timeout", "9s", PYTHONPATH=str(slow))
 
     assert done.returncode == 5
-    assert "no answer in 9 s during load" in done.stderr
+    assert "no response in 9 s during load" in done.stderr
 
 
 _ONE = Prompt(set="s", index=0, text="one")
@@ -196,7 +196,7 @@ def test_row_10_a_native_call_that_lasts_too_long_is_ended_with_its_stack(demo_i
 
     assert isinstance(ended, LaunchEnded)
     assert ended.failure is not None
-    assert "no answer in 3 s during iteration 0, prompt 0" in ended.failure.message
+    assert "no response in 3 s during iteration 0, prompt 0" in ended.failure.message
     assert any("genai.py" in line for line in ended.failure.log)
 
 

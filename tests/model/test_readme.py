@@ -14,6 +14,7 @@ _ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _GATE = ("make demo", "make test")
 _SET_UP = (". .venv/bin/activate", "pip install '.[convert]'")
+_LAUNCHES = "--launches 5"
 _HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
@@ -73,15 +74,21 @@ def test_every_command_of_the_readme_runs_as_written(
 ) -> None:
     """In order, in one folder; the hub's model is a folder here, for tests have no hub, and converted already.
 
-    A measurement counts whatever else this machine does: what is tested is the command. One stream, one request and
-    no prefix caching are the defaults of each.
+    What is tested is the command: a measurement counts whatever else this machine does, and where five launches are
+    proposed they are planned as written, and two are made. One stream, one request and no prefix caching are the
+    defaults of each.
     """
     (workspace / "models").symlink_to(conversions["int8"].folder.parents[2])
     commands = [command for command in _commands("README.md") if command not in (*_GATE, *_SET_UP)]
 
     assert len(commands) > 8
+    launches = [command for command in commands if _LAUNCHES in command]
+    assert len(launches) == 2
+    for command in launches:
+        planned = _type(f"{command} --dry-run", workspace)
+        assert planned.returncode == 0, planned.stderr
     for command in commands:
-        typed = command.replace(_HUB_NAME, str(real_folder))
+        typed = command.replace(_HUB_NAME, str(real_folder)).replace(_LAUNCHES, "--launches 2")
         typed += " --foreign-cpu-limit 1" if typed.startswith("llmbench run ") else ""
         done = _type(typed, workspace)
 
