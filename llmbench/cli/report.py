@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -31,6 +31,7 @@ from llmbench.render.markdown import report_markdown
 from llmbench.render.terminal.history import render_history
 from llmbench.render.terminal.plots import render_plots
 from llmbench.render.terminal.report import render_report
+from llmbench.schema.run import Run
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -71,7 +72,9 @@ def history(
     """
     names = _find_metrics(metrics)
     check_outputs({"--csv": csv, "--html": html}, paths)
-    reports = list(_reports(paths or (REPORTS,), names, salvage=salvage))
+    runs = list(_runs(paths or (REPORTS,), salvage=salvage))
+    _refuse_repeated(runs)
+    reports = [summarize_run(run, names) for _, run in runs]
     if not reports:
         raise InputError(
             f"there are no runs in {', '.join(map(str, paths)) or REPORTS}",
@@ -99,12 +102,12 @@ def _find_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name)) or HEADLINES
 
 
-def _reports(paths: Sequence[Path], names: Sequence[str], *, salvage: bool) -> Iterator[Report]:
+def _runs(paths: Sequence[Path], *, salvage: bool) -> Iterator[tuple[Path, Run]]:
     """The runs of every path; in a folder, what cannot be read is named and left out."""
     for path in paths:
         if not path.is_dir():
             if path.exists() or path != REPORTS:
-                yield summarize_run(load_run(path, salvage=salvage), names)
+                yield path, load_run(path, salvage=salvage)
             continue
         for file in sorted(path.glob("*.jsonl")):
             try:
@@ -112,7 +115,7 @@ def _reports(paths: Sequence[Path], names: Sequence[str], *, salvage: bool) -> I
             except InputError as error:
                 warn(f"left out: {error.message}")
             else:
-                yield summarize_run(run, names)
+                yield file, run
 
 
 _PATH = click.Path(path_type=Path)
@@ -260,6 +263,16 @@ def _show(reports: Sequence[Report], console: Console, *, with_plots: bool, is_e
             render_plots(report, console)
 
 
+def _refuse_repeated(found: Iterable[tuple[Path, Run]]) -> None:
+    """Raise InputError where a run is there twice, whose requests would count double."""
+    seen: dict[tuple[str, str], Path] = {}
+    for path, run in found:
+        first = seen.setdefault((run.id, run.started_at), path)
+        if first is not path:
+            what = f"{path} was given twice" if first == path else f"{first} and {path} are the same run"
+            raise InputError(what, hint="give each run once")
+
+
 @command.command(
     name="csv",
     short_help="A run as CSV.",
@@ -285,7 +298,9 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
         raise InputError(f"the llm-bench layout {what}", hint="use --layout tidy")
     paths = or_last(paths)
     check_outputs({"-o": output}, paths)
-    reports = [summarize_run(load_run(path, salvage=salvage)) for path in paths]
+    runs = [load_run(path, salvage=salvage) for path in paths]
+    _refuse_repeated(zip(paths, runs, strict=True))
+    reports = [summarize_run(run) for run in runs]
     if layout == "llm-bench":
         text = csv.llm_bench_csv(reports[0].evaluation)
     elif summary:

@@ -115,11 +115,11 @@ def _default_log(report: Path | None) -> str:
 
 def _without_recipe_prompts(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
     """The options, those of a recipe that name prompts left out where the command line names some itself."""
-    ways = {"prompt": None, "prompt_file": (), "input_tokens": ()}
+    ways = ("prompt", "prompt_file", "input_tokens")
     if not any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ways):
         return options
     recipe = {name for name in ways if ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP}
-    return options | {name: ways[name] for name in recipe}
+    return options | dict.fromkeys(recipe, ())
 
 
 def _check_resume(ctx: click.Context) -> None:

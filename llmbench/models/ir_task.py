@@ -48,6 +48,7 @@ _BY_FILE = {
 _BY_ARCHITECTURE = {
     "ForSequenceClassification": _RERANK,
     "ForMaskedLM": _MASKED,
+    "ForPreTraining": _MASKED,
     "ForTokenClassification": _Task("token-classification", "optimum.intel.OVModelForTokenClassification"),
     "ForQuestionAnswering": _Task("question-answering", "optimum.intel.OVModelForQuestionAnswering"),
     "ForImageClassification": _Task("image-classification", "optimum.intel.OVModelForImageClassification"),
@@ -85,11 +86,13 @@ def check_language_model(folder: Path, network: Network, *, needs_state: bool) -
         return
     if not network.has_logits:
         raise _refusal(folder, _by_architecture(folder) or _EMBEDDING)
-    if not needs_state or network.has_state:
+    if network.has_state:
         return
     task = _by_architecture(folder)
     if task is not None:
         raise _refusal(folder, task)
+    if not needs_state:
+        return
     has_past = any(name.startswith("past_key_values") for name in network.inputs)
     how = "with --disable-stateful" if has_past else "with --task text-generation"
     raise InputError(
@@ -97,6 +100,18 @@ def check_language_model(folder: Path, network: Network, *, needs_state: bool) -
         hint="convert the Hugging Face model again: llmbench convert --model-id ID --output-dir OUT "
         "(or: optimum-cli export openvino --model ID --task text-generation-with-past OUT)",
     )
+
+
+def check_causal(folder: Path) -> None:
+    """Raise an ``InputError`` if ``config.json`` of a Hugging Face *folder* names a model that is not causal."""
+    name, is_pair = _config(folder, "architectures"), _config(folder, "is_encoder_decoder") == "True"
+    is_headless = name.endswith("Model") and not name.endswith(("HeadModel", "HeadsModel"))
+    task = _by_architecture(folder) or (_SEQ2SEQ if is_pair else _EMBEDDING if is_headless else None)
+    if task is not None:
+        raise InputError(
+            f"{folder} is a model for {task.title} ({name}); llmbench run measures text generation",
+            hint="give a causal language model, whose architecture in config.json is ...ForCausalLM",
+        )
 
 
 def _refusal(folder: Path, task: _Task) -> InputError:

@@ -10,6 +10,7 @@ from llmbench.files.cache import file_sha256
 from llmbench.models import locate, nan_check, sources
 from llmbench.models.context import context_of_config
 from llmbench.models.gguf_file import gguf_parts
+from llmbench.models.ir_task import check_causal
 from llmbench.models.quantization import check_readable
 from llmbench.schema.config import RunConfig, weight_format_of
 from llmbench.schema.engines import ENGINES, ModelKind
@@ -121,6 +122,7 @@ def _published(folder: Path) -> Subject:
         raise InputError(
             f"PyTorch needs a Hugging Face folder; {folder} is a file", hint="use --engine genai, or -f ov"
         )
+    check_causal(folder)
     source = sources.inspect_folder(folder, trusts_remote_code=False)
     check_readable(source.quantization, str(folder))
     origin = Provenance(

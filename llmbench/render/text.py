@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from llmbench.analysis.report import Row
 from llmbench.analysis.stats import Summary
@@ -23,6 +24,15 @@ def plain(text: str) -> str:
         else character
         for character in text
     )
+
+
+def minute(instant: str) -> str:
+    """An instant of ISO 8601 to the minute, in UTC; one without a zone as it stands."""
+    try:
+        found = datetime.fromisoformat(instant)
+    except ValueError:
+        return instant
+    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if found.tzinfo else instant[:16].replace("T", " ")
 
 
 def encodable(text: str) -> str:

@@ -19,7 +19,7 @@ from llmbench.analysis.stats import Ratio
 from llmbench.render.sentences.card import split_parts
 from llmbench.render.sentences.verdict import VerdictLine
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
-from llmbench.render.text import change, margin, number_text, row_label, share
+from llmbench.render.text import change, margin, minute, number_text, row_label, share
 from llmbench.schema.settings import POLICY
 from llmbench.schema.units import Unit
 
@@ -198,7 +198,7 @@ def history_table(line: HistoryLine, names: Sequence[str]) -> Table:
     columns: list[_Column] = [
         (
             Column("started", is_text=True, priority=3),
-            texts(run.started_at[:16].replace("T", " ") for run in runs),
+            texts(minute(run.started_at) for run in runs),
         ),
         (Column("run", is_text=True), texts(run.id for run in runs)),
         (Column("openvino", is_text=True, priority=1), texts(entry.engine for entry in line.entries)),

@@ -86,8 +86,8 @@ def _distinct(values: tuple[Any, ...], option: str) -> tuple[Any, ...]:
 
 def _prompts(options: Mapping[str, Any]) -> tuple[Prompt, ...]:
     """The prompts, permuted each iteration or not; without any, the field's own question."""
-    text, files, lengths = (options[name] for name in ("prompt", "prompt_file", "input_tokens"))
-    if sum((text is not None, bool(files), bool(lengths))) > 1:
+    texts, files, lengths = (options[name] for name in ("prompt", "prompt_file", "input_tokens"))
+    if sum(map(bool, (texts, files, lengths))) > 1:
         raise InputError(
             "-p, -pf and --input-tokens each name the prompts; more than one was given", hint="choose one"
         )
@@ -96,7 +96,7 @@ def _prompts(options: Mapping[str, Any]) -> tuple[Prompt, ...]:
     elif files:
         found = prompts.join(prompts.read_prompts(file) for file in files)
     else:
-        found = (prompts.given(DEFAULT_PROMPT if text is None else text),)
+        found = prompts.given(texts or (DEFAULT_PROMPT,))
     if options["prompt_index"]:
         found = prompts.select(found, options["prompt_index"])
     is_permuted = not options["disable_prompt_permutation"]

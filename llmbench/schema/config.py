@@ -153,18 +153,23 @@ class RunConfig:
     interpreter: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("output tokens", self.output_tokens, 1),
-            ("iterations", self.iterations, 1),
-            ("warm-ups", self.warmups, 0),
-            ("launches", self.launches, 1),
-            ("batch size", self.batch_size, 1),
-            ("threads", self.threads if self.threads is not None else 1, 1),
-            ("beams", self.num_beams, 1),
-            ("top-k", self.top_k if self.top_k is not None else 1, 1),
+        for name, field_name, least in (
+            ("output tokens", "output_tokens", 1),
+            ("iterations", "iterations", 1),
+            ("warm-ups", "warmups", 0),
+            ("launches", "launches", 1),
+            ("batch size", "batch_size", 1),
+            ("threads", "threads", 1),
+            ("beams", "num_beams", 1),
+            ("top-k", "top_k", 1),
         ):
-            if value < least:
-                raise InputError(f"{name}: {value} was requested; at least {least} is needed")
+            value = getattr(self, field_name)
+            if value is not None and value < least:
+                (option,) = (each.flags[0] for each in SETTINGS if each.field == field_name)
+                raise InputError(
+                    f"{name}: {value} was requested; at least {least} is needed",
+                    hint=f"write {option} {least} or more",
+                )
         self._check_sampling()
         self._check_speculation()
         self._check_adapters()

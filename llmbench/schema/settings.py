@@ -246,8 +246,8 @@ SETTINGS = (
     Setting(
         "-p --prompt",
         None,
-        ValueKind.TEXT,
-        "One prompt.  [default: What is OpenVINO?]",
+        ValueKind.TEXTS,
+        "May be repeated.  [default: What is OpenVINO?]",
         metavar="TEXT",
         group=Group.PROMPTS,
         is_common=True,

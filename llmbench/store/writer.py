@@ -75,7 +75,7 @@ class RunFile:
             InputError: it is not there, another process writes to it, or it has an older schema: lines of two schemas
                 never stand in one file.
         """
-        with _unopened(path, overwrite=False):
+        with _unopened(path, is_there=True):
             file = cls(path, _opened(path, os.O_RDWR))
         try:
             file._read_header()
@@ -171,8 +171,11 @@ def refuse_existing(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _unopened(path: Path, *, overwrite: bool) -> Iterator[None]:
-    """Turn what the system says of a file that cannot be opened into an error with a remedy."""
+def _unopened(path: Path, *, overwrite: bool = False, is_there: bool = False) -> Iterator[None]:
+    """Turn what the system says of a file that cannot be opened into an error with a remedy.
+
+    A file that *is_there* was written before.
+    """
     try:
         yield
     except FileExistsError as error:
@@ -183,7 +186,12 @@ def _unopened(path: Path, *, overwrite: bool) -> Iterator[None]:
         if error.errno == errno.ELOOP:
             raise InputError(f"{path} is a symbolic link", hint="name the file that it leads to") from error
         why = error.strerror or str(error)
-        raise InputError(f"{path} cannot be opened: {why}", hint="choose another --output-dir") from error
+        hint = (
+            "llmbench report history lists the run files there are"
+            if is_there
+            else "choose another --output-dir"
+        )
+        raise InputError(f"{path} cannot be opened: {why}", hint=hint) from error
 
 
 def _opened(path: Path, flags: int) -> int:

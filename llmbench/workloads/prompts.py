@@ -96,10 +96,10 @@ def prompt_sets() -> dict[str, Path]:
     return packaged_files(*_PACKAGED)
 
 
-def given(text: str) -> Prompt:
-    """The prompt typed on the command line. Raises InputError if it is empty or no valid Unicode."""
+def given(texts: Iterable[str]) -> tuple[Prompt, ...]:
+    """The prompts typed on the command line. Raises InputError if one is empty or no valid Unicode."""
     try:
-        return Prompt(set="text", index=0, text=_checked(text))
+        return tuple(Prompt(set="text", index=index, text=_checked(text)) for index, text in enumerate(texts))
     except _UnfitError as error:
         raise InputError(f"the prompt cannot be used: {error}", hint='write -p "some text"') from None
 

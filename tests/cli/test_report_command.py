@@ -157,10 +157,31 @@ def test_csv_of_several_runs_is_one_table(
     run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One header, the rows of both."""
-    path = str(run_file(story_of()))
+    run = story_of()
+    one, other = (
+        str(run_file(dataclasses.replace(run, id=name), f"{name}.jsonl")) for name in ("one", "other")
+    )
 
-    assert ExitCode.OK == invoke(["report", "csv", path, path])
+    assert ExitCode.OK == invoke(["report", "csv", one, other])
     assert 24 == len(list(csv.DictReader(io.StringIO(capsys.readouterr().out))))
+
+
+@pytest.mark.parametrize("command", ["csv", "history"])
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_a_run_that_is_given_twice_is_refused(
+    run_file: Write,
+    story_of: BuildRun,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    *,
+    is_copied: bool,
+) -> None:
+    """Its requests would count double: one file named twice, and a copy under another name."""
+    one = run_file(story_of())
+    other = run_file(story_of(), "copy.jsonl") if is_copied else one
+
+    assert ExitCode.USAGE == invoke(["report", command, str(one), str(other)])
+    assert ("are the same run" if is_copied else "was given twice") in capsys.readouterr().err
 
 
 def test_the_llm_bench_layout_holds_one_run(
@@ -170,7 +191,7 @@ def test_the_llm_bench_layout_holds_one_run(
     path = str(run_file(story_of()))
 
     assert ExitCode.USAGE == invoke(["report", "csv", "--layout", "llm-bench", path, path])
-    assert "the llm-bench layout holds one run" in capsys.readouterr().err
+    assert "the llm-bench layout has one run" in capsys.readouterr().err
     assert ExitCode.USAGE == invoke(["report", "csv", "--layout", "llm-bench", "--summary", path])
 
 
@@ -245,8 +266,9 @@ def test_reports_import_no_engine_and_no_pandas(
     run_file: Write, story_of: BuildRun, arguments: list[str], absent: set[str]
 ) -> None:
     """A report needs neither."""
-    path = str(run_file(story_of()))
-    paths = [path] * (2 if arguments == ["compare"] else 1)
+    run = story_of()
+    runs = (run, dataclasses.replace(story_of(1.1), id="other"))[: 2 if arguments == ["compare"] else 1]
+    paths = [str(run_file(run, f"{number}.jsonl")) for number, run in enumerate(runs)]
     code = (
         "import sys; from llmbench.cli.main import invoke; "
         f"code = invoke({['report', *arguments, *paths]!r}); "

@@ -103,6 +103,17 @@ def test_row_02_resume_with_salvage_makes_the_launch_that_lost_a_line_again(
 
 
 @row_2
+def test_row_02_a_missing_run_file_is_named_with_where_run_files_are(llmbench: Run) -> None:
+    """Nothing is written, so the remedy is another run file and not another output folder."""
+    done = llmbench("run", "--resume", "missing.jsonl")
+
+    assert done.returncode == 2
+    assert "missing.jsonl cannot be opened" in done.stderr
+    assert "report history" in done.stderr
+    assert "--output-dir" not in done.stderr
+
+
+@row_2
 def test_row_02_only_a_run_file_is_ever_cut(llmbench: Run, tmp_path: Path) -> None:
     """A file that is no run file is left as it is, its last line without a newline included."""
     other = tmp_path / "mine.jsonl"

@@ -57,7 +57,10 @@ def _attributes(setting: Setting) -> dict[str, Any]:
         ValueKind.FLAG: {"is_flag": True},
         ValueKind.NEGATED_FLAG: {"is_flag": True},
         ValueKind.OPTIONAL_TEXT: {"is_flag": False, "flag_value": next(iter(setting.choices), None)},
-        ValueKind.TEXTS: {"multiple": True, "type": FileText(_NAMES.get(setting.name, tuple))},
+        ValueKind.TEXTS: {
+            "multiple": True,
+            "type": str if setting.metavar == "TEXT" else FileText(_NAMES.get(setting.name, tuple)),
+        },
         ValueKind.NUMBERS: {"multiple": True, "type": float},
         ValueKind.WORDS: {"type": WordList(setting.choices)},
         ValueKind.INTEGERS: {"type": IntegerList(setting.least)},

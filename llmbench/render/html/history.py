@@ -11,7 +11,7 @@ from llmbench.render.html.document import Block, Figures, Page, Section, render
 from llmbench.render.html.series import colour, dash
 from llmbench.render.html.svg import Axis, Figure, Line, Marks, Point, Shape, Sign
 from llmbench.render.terminal.history import differing, titles
-from llmbench.render.text import counted, number_text, prompt_name
+from llmbench.render.text import counted, minute, number_text, prompt_name
 
 _TWO_DAYS_S = 2 * 86_400
 _LEAST_REACH = 8.0
@@ -124,4 +124,4 @@ def _track_shapes(index: int, track: Track, entries: Sequence[HistoryEntry]) -> 
 
 def _which(entry: HistoryEntry) -> str:
     run = entry.report.run
-    return ", ".join(part for part in (run.id, run.started_at[:16].replace("T", " "), entry.engine) if part)
+    return ", ".join(part for part in (run.id, minute(run.started_at), entry.engine) if part)

@@ -114,5 +114,5 @@ def _prompt_options(config: RunConfig, run_file: str) -> list[str]:
     if first.tokens is not None:
         return ["--input-tokens", ",".join(str(prompt.tokens) for prompt in config.prompts), *same]
     if first.set == "text":
-        return ["-p", first.text or "", *same]
+        return [*(part for prompt in config.prompts for part in ("-p", prompt.text or "")), *same]
     return ["-pf", run_file or first.set, *same]

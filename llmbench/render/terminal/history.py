@@ -8,7 +8,7 @@ from llmbench.analysis import history
 from llmbench.analysis.history import HistoryLine
 from llmbench.render import views
 from llmbench.render.terminal.table import print_line, print_table
-from llmbench.render.text import counted
+from llmbench.render.text import counted, minute
 
 _TITLE = ("model", "weight format", "engine", "device", "CPU")
 
@@ -47,8 +47,9 @@ def titles(line: HistoryLine, apart: Sequence[str]) -> Iterator[str]:
         f"{name}={named.get(name) or 'default'}" for name in apart if named.get(name) or name in named
     ]
     yield ", ".join(part for part in parts if part)
-    dates = [entry.report.run.started_at[:10] for entry in line.entries]
-    span = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    first, last = (minute(line.entries[end].report.run.started_at) for end in (0, -1))
+    zone = " UTC" * last.endswith("UTC")
+    span = " to ".join(dict.fromkeys((first[:10], last[:10]))) + zone
     yield f"{counted(len(line.entries), 'run')}, {span}"
 
 

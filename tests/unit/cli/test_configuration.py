@@ -1,4 +1,5 @@
 import itertools
+import shlex
 from pathlib import Path
 
 import click
@@ -7,6 +8,7 @@ import pytest
 from llmbench.cli.options.table import MEASUREMENT, parameters, parse_options, recipe_options
 from llmbench.cli.options.types import Command
 from llmbench.errors import InputError
+from llmbench.render.sentences.commands import run_command
 from llmbench.runner.configurations import configurations
 from llmbench.schema.config import RunConfig
 
@@ -229,3 +231,31 @@ def test_a_recipe_asks_for_what_the_options_would(tmp_path: Path) -> None:
     assert [8, 16] == [cell.output_tokens for cell in cells]
     assert ("pa", 2, {"NUM_STREAMS": 1}) == (cells[0].attention, cells[0].threads, cells[0].properties)
     assert {"max_num_seqs": 4, "cache_eviction_config.start_size": 64} == cells[0].scheduler
+
+
+def test_prompts_add_up() -> None:
+    """-p given twice measures both, in their order; as -pf does."""
+    config = _only("-p", "one", "-p", "two")
+
+    assert [(0, "one"), (1, "two")] == [(prompt.index, prompt.text) for prompt in config.prompts]
+    assert ["-p", "one", "-p", "two"] == [
+        word for word in shlex.split(run_command(config, 1)) if word in {"-p", "one", "two"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (("-n", "0"), "write -n 1 or more"),
+        (("--warmups", "-1"), "write --warmups 0 or more"),
+        (("--launches", "0"), "write --launches 1 or more"),
+        (("--num-beams", "0"), "write --num-beams 1 or more"),
+        (("--top-k", "0", "--do-sample"), "write --top-k 1 or more"),
+    ],
+)
+def test_a_count_that_is_too_low_names_its_option(arguments: tuple[str, ...], remedy: str) -> None:
+    """By what a user types, not by the field's name."""
+    with pytest.raises(InputError) as caught:
+        _only(*arguments)
+
+    assert remedy == caught.value.hint

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.errors import InputError
-from llmbench.models import locate, sources
+from llmbench.models import ir_task, locate, sources
 from llmbench.models.resolve import find_subject
 
 SMALL = (
@@ -69,6 +69,51 @@ def test_a_network_with_a_state_passes(tmp_path: Path) -> None:
     found = find_subject(str(_ir(tmp_path, _network((IDS, MASK, BEAM), "logits"))), engine="genai")
 
     assert str(tmp_path) == found.path
+
+
+@pytest.mark.parametrize(
+    ("config", "task"),
+    [
+        ({"architectures": ["BertForMaskedLM"]}, "fill-mask"),
+        ({"architectures": ["BertForPreTraining"]}, "fill-mask"),
+        ({"architectures": ["BertModel"]}, "feature-extraction"),
+        ({"architectures": ["RobertaForSequenceClassification"]}, "text-classification"),
+        (
+            {"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True},
+            "text2text-generation",
+        ),
+        (
+            {"architectures": ["BartForConditionalGeneration"], "is_encoder_decoder": True},
+            "text2text-generation",
+        ),
+    ],
+)
+def test_a_published_model_that_is_not_causal_is_refused_from_its_config(
+    config: dict[str, object], task: str, tmp_path: Path
+) -> None:
+    """As `-f pt` runs it: no weights are needed to see it."""
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    with pytest.raises(InputError, match=f"is a model for {task} .*{config['architectures'][0]}"):  # type: ignore[index]
+        find_subject(str(tmp_path), engine="torch")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["LlamaForCausalLM", "GPT2LMHeadModel", "GPT2DoubleHeadsModel", "Gemma3ForConditionalGeneration", ""],
+)
+def test_a_published_model_that_is_causal_passes(name: str, tmp_path: Path) -> None:
+    """Whatever the class is called; without a name the engine has to see."""
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [name]}))
+
+    ir_task.check_causal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForSequenceClassification"])
+def test_optimum_refuses_an_ir_that_is_not_causal(name: str, tmp_path: Path) -> None:
+    """It needs no state, but a model that generates."""
+    with pytest.raises(InputError, match="is a model for"):
+        find_subject(str(_ir(tmp_path, _network((IDS, MASK), "logits"), name)), engine="optimum")
 
 
 def test_optimum_needs_no_state(tmp_path: Path) -> None:

@@ -55,6 +55,19 @@ def test_no_line_is_longer_than_the_screen(week: list[Run], width: int) -> None:
     assert max(len(line) for line in screen(week, width=width).splitlines()) <= width
 
 
+def test_times_carry_their_zone(week: list[Run]) -> None:
+    """An instant of another zone is shown in UTC; one without a zone as it stands, for nothing tells it."""
+    runs = [
+        dataclasses.replace(week[0], started_at="2026-01-01T23:30:00-02:00"),
+        dataclasses.replace(week[1], started_at="2026-01-02T03:04:00Z"),
+    ]
+    shown = screen(runs)
+
+    assert "2026-01-02 01:30 UTC" in shown
+    assert "2 runs, 2026-01-02 UTC" in shown
+    assert "UTC" not in screen([dataclasses.replace(week[0], started_at="2026-01-01T03:04:00")])
+
+
 def test_one_run_has_no_curve(week: list[Run]) -> None:
     """A single run is a row."""
     shown = screen(week[:1])

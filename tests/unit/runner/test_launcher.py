@@ -138,7 +138,7 @@ def test_a_context_too_small_is_refused_with_the_numbers() -> None:
     """Input and output together beyond the context are refused before anything is measured."""
     task = dataclasses.replace(_task("first=1ms"), context_tokens=53)
 
-    with pytest.raises(InputError, match=r"50 input \+ 4 output tokens make 54; .* holds 53"):
+    with pytest.raises(InputError, match=r"50 input \+ 4 output tokens make 54; .* is 53"):
         list(ProcessLauncher().launch(task))
     assert len(list(ProcessLauncher().launch(dataclasses.replace(task, context_tokens=54)))) == 8
 

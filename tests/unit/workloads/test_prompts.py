@@ -172,9 +172,9 @@ def test_a_path_is_not_looked_for_elsewhere(folder: Path) -> None:
 
 def test_a_given_text_is_checked_like_a_line() -> None:
     """A shell can pass bytes that are no text."""
-    assert Prompt(set="text", index=0, text="Hello") == prompts.given("Hello")
+    assert (Prompt(set="text", index=0, text="Hello"),) == prompts.given(["Hello"])
     with pytest.raises(InputError, match="not valid Unicode"):
-        prompts.given("caf\udce9")
+        prompts.given(["Hello", "caf\udce9"])
     with pytest.raises(InputError, match="not empty"):
         prompts.given(" ")
 
@@ -189,7 +189,7 @@ def test_the_turns_of_a_chat_are_prompts_of_their_own(tmp_path: Path) -> None:
     assert [("a", ()), ("b", ("a",)), ("c", ("a", "b"))] == [(p.text, p.earlier) for p in turns]
     assert ["P1 turn 1", "P1 turn 2", "P1 turn 3"] == [p.label for p in turns]
     assert 4 == len({p.sha256 for p in (single, *turns)})
-    assert turns[0].sha256 != prompts.given("a").sha256
+    assert turns[0].sha256 != prompts.given(["a"])[0].sha256
 
 
 def test_files_are_counted_on_and_chats_are_selected_whole(tmp_path: Path) -> None:

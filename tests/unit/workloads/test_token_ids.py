@@ -21,7 +21,7 @@ def encode_with_bos(text: str) -> tuple[int, ...]:
 def test_a_text_is_rotated() -> None:
     """Variant 0 is the text as it is, variant k is rotated left by k, and n variants later it comes round."""
     a, b, c = encode_words("a b c")
-    prompt = prompts.given("a b c")
+    prompt = prompts.given(["a b c"])[0]
 
     assert [(a, b, c), (b, c, a), (c, a, b), (a, b, c)] == [
         variants.token_ids(prompt, k, encode_words) for k in range(4)
@@ -31,7 +31,7 @@ def test_a_text_is_rotated() -> None:
 def test_the_first_token_stays_in_front_when_it_begins_a_sequence() -> None:
     """Only if the tokenizer puts it there: a model may have such a token and not use it."""
     a, b = encode_words("a b")
-    prompt = prompts.given("a b")
+    prompt = prompts.given(["a b"])[0]
 
     assert (BOS, b, a) == variants.token_ids(prompt, 1, encode_with_bos, bos_id=BOS)
     assert (b, a) == variants.token_ids(prompt, 1, encode_words, bos_id=BOS)
@@ -45,15 +45,15 @@ def test_a_chat_template_stays_around_a_text() -> None:
     def encode_turn(text: str) -> tuple[int, ...]:
         return (7, 8, *encode_words(text), 9)
 
-    assert (7, 8, b, a, 9) == variants.token_ids(prompts.given("a b"), 1, encode_turn, frame=(2, 1))
+    assert (7, 8, b, a, 9) == variants.token_ids(prompts.given(["a b"])[0], 1, encode_turn, frame=(2, 1))
 
 
 def test_a_frame_as_long_as_the_text_changes_nothing() -> None:
     """Where the template has swallowed the text no token is lost or doubled."""
-    assert (5, 6) == variants.token_ids(prompts.given("a"), 1, lambda _: (5, 6), frame=(2, 1))
+    assert (5, 6) == variants.token_ids(prompts.given(["a"])[0], 1, lambda _: (5, 6), frame=(2, 1))
 
 
-@pytest.mark.parametrize("prompt", [prompts.given("a b c"), *prompts.synthetic((8,), 42)])
+@pytest.mark.parametrize("prompt", [prompts.given(["a b c"])[0], *prompts.synthetic((8,), 42)])
 def test_a_prompt_that_is_not_permuted_has_one_variant(prompt: Prompt) -> None:
     """Every iteration has variant 0."""
     same = Prompt(set="x", index=0, text=prompt.text, tokens=prompt.tokens, is_permuted=False)
