@@ -9,7 +9,7 @@ import pytest
 
 from llmbench.convert import preflight
 from llmbench.convert.preflight import Examined
-from llmbench.errors import InputError, MachineError
+from llmbench.errors import InputError, LlmbenchError, MachineError
 from llmbench.models.sources import check_tokenizer_packages
 from tests import conversions
 
@@ -42,6 +42,42 @@ def _edit_weights(folder: Path, edit: Callable[[str], bool], **config: object) -
     save_file(kept, path, metadata={"format": "pt"})
     described = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**described, **config}))
+
+
+@pytest.mark.convert
+@pytest.mark.parametrize(
+    ("model_type", "error", "message"),
+    [
+        ("gemma", MachineError, "the architecture 'gemma' is exported with transformers >=4.57,<=5.0"),
+        ("clap", InputError, "does not export the architecture 'clap' as a language model"),
+        ("never-heard-of", InputError, "does not export the architecture 'never-heard-of'"),
+    ],
+)
+def test_an_architecture_is_checked_before_the_weights(
+    copy: Path, *, model_type: str, error: type[LlmbenchError], message: str
+) -> None:
+    """Outside the exporter's range of transformers: the range, and the exact command to type.
+
+    The weights here are no Gemma's, so had they been loaded, the error would be another.
+    """
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
+
+    with pytest.raises(error, match=message) as caught:
+        _examine(copy)
+
+    if error is MachineError:
+        assert caught.value.hint == "pip install 'transformers>=4.57,<=5.0'"
+
+
+@pytest.mark.convert
+def test_a_tokenizer_that_cannot_spell_is_refused(copy: Path) -> None:
+    """The fault that counts of tokens never show: without its decoder, spaces come out as Ġ."""
+    tokenizer = json.loads((copy / "tokenizer.json").read_text())
+    (copy / "tokenizer.json").write_text(json.dumps({**tokenizer, "decoder": None}))
+
+    with pytest.raises(InputError, match="is broken: its round trip turns"):
+        _examine(copy)
 
 
 @row_42
