@@ -61,14 +61,14 @@ def _built(name: str, build: Callable[[Path], Path]) -> Path:
 
 @contextmanager
 def _kept(name: str, code: Iterable[Path], *causes: str) -> Iterator[Path]:
-    """A folder of the cache for a name and these causes, held by one session at a time."""
+    """A folder of the cache for a name and these causes, held by one test at a time; tests of other models go on."""
     versions = [f"{package}={version}" for package, version in sorted(pipeline.converter_versions().items())]
     parts = [file.read_bytes() for file in code] + [text.encode() for text in (*versions, *causes)]
     key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
     parent = cache_folder() / "tests" / name
     folder = parent / key
     folder.mkdir(parents=True, exist_ok=True)
-    with (parent / ".lock").open("w") as lock:
+    with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         os.utime(folder)
         _remove_unused(parent)

@@ -28,9 +28,10 @@ sys.addaudithook(watch)
 """
 _COMMANDS = (
     (*FAST, "--name", "x"),
+    (*FAST, "--name", "y"),
     ("report", "show", "reports/x.jsonl"),
     ("report", "html", "reports/x.jsonl", "-o", "x.html"),
-    ("report", "compare", "reports/x.jsonl", "reports/x.jsonl"),
+    ("report", "compare", "reports/x.jsonl", "reports/y.jsonl"),
     ("ab", "-m", "first=1ms", "-m", "first=2ms", *SCRIPTED, "-n", "1", "-ic", "4", "--blocks", "2"),
     ("doctor", "--no-bandwidth"),
 )

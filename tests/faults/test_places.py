@@ -44,13 +44,14 @@ def _assert_untouched(tmp_path: Path) -> None:
 def test_run_and_report_write_where_they_are_told_and_nowhere_else(
     llmbench_process: Run, tmp_path: Path, watched_home: dict[str, str]
 ) -> None:
-    """The output folder holds the run, the files asked for are there, and home and temporary folder are as before."""
+    """The output folder holds the runs, the files asked for are there, and home and temporary folder are as before."""
     commands = (
         (*FAST, "--output-dir", "out", "--name", "x", "-r", "x.csv", "-rj", "x.json"),
+        (*FAST, "--output-dir", "out", "--name", "z"),
         ("report", "show", "out/x.jsonl"),
         ("report", "csv", "out/x.jsonl", "-o", "y.csv"),
         ("report", "html", "out/x.jsonl", "-o", "y.html"),
-        ("report", "compare", "out/x.jsonl", "out/x.jsonl", "--md", "y.md"),
+        ("report", "compare", "out/x.jsonl", "out/z.jsonl", "--md", "y.md"),
         (
             *("ab", "-m", "first=1ms", "-m", "first=2ms", *SCRIPTED, "-n", "1", "-ic", "4", "--blocks", "2"),
             *("--output-dir", "out", "--name", "ab"),
@@ -63,7 +64,7 @@ def test_run_and_report_write_where_they_are_told_and_nowhere_else(
     _assert_untouched(tmp_path)
     left = {path.relative_to(tmp_path).parts[0] for path in files_below(tmp_path)} - {"home"}
     assert {"out", "x.csv", "x.json", "y.csv", "y.html", "y.md"} == left
-    assert {"x.jsonl", "ab.jsonl"} == {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"x.jsonl", "z.jsonl", "ab.jsonl"} == {path.name for path in (tmp_path / "out").iterdir()}
 
 
 @places
