@@ -99,7 +99,7 @@ _ROWS = (
     ),
     _Row(
         pattern=r"Could not (open|find)|model input tensor|does not exist|No such file|size mismatch|state_dict|"
-        r"^(\w*Error: )?(unable to (load|read)|Incorrect weights)",
+        r"^(\w*Error: )?(unable to (load|read)|Incorrect weights)|missing mandatory attribute|is not an IR",
         error=InputError,
         hint="check the model's files, or convert it again",
     ),

@@ -221,6 +221,8 @@ def test_row_20_a_gguf_tells_its_context_in_its_metadata(llmbench: Run, tmp_path
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_context_length(64)
     writer.add_tensor("token_embd.weight", np.zeros((4, 4), dtype=np.float32))
+    for name in ("output_norm.weight", "blk.0.attn_q.weight"):
+        writer.add_tensor(name, np.zeros((4, 4), dtype=np.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -96,7 +96,7 @@ def test_no_secret_of_a_recipe_or_a_models_path_is_written_or_said(
     failed = llmbench_workers("run", "-m", str(model), "-d", "GPU", "--output-dir", str(work))
     assert failed.returncode == 4
     dry = llmbench_workers("run", "-m", str(model), "--dry-run")
-    assert dry.returncode == 0, dry.stderr
+    assert dry.returncode == 2, dry.stderr  # its tokenizer is none
     missing = llmbench_workers("run", "-m", f"{model}/no-such")
 
     _assert_no_canary(
@@ -121,7 +121,12 @@ def test_no_secret_in_what_a_worker_said_before_it_died(llmbench_process: Run, t
     """The last lines of its log are kept in the run file and shown: redacted."""
     interfere(
         tmp_path / "code",
+        "import pathlib\n"
+        "checked = pathlib.Path(__file__).with_name('checked')\n"
+        "is_launch = checked.exists()\n"
         "if 'LLMBENCH_LAUNCH' in os.environ:\n"
+        "    checked.touch()\n"
+        "if 'LLMBENCH_LAUNCH' in os.environ and is_launch:\n"
         "    print('cannot reach https://user:' + os.environ['CANARY'] + '@host', file=sys.stderr)\n"
         "    raise SystemExit('with ' + os.environ['HF_TOKEN'])\n",
     )

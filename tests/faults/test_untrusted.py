@@ -47,6 +47,8 @@ def hostile_run(story_of: Callable[..., WholeRun], tmp_path: Path) -> Path:
             event["sequences"][0]["text"] = _HOSTILE
         lines.append(json.dumps(event))
     (tmp_path / "x.jsonl").write_text("\n".join(lines) + "\n")
+    second = json.loads(lines[0]) | {"id": f"{_HOSTILE} 2", "started_at": "2026-01-03T03:04:00+00:00"}
+    (tmp_path / "y.jsonl").write_text("\n".join([json.dumps(second), *lines[1:]]) + "\n")
     return tmp_path / "x.jsonl"
 
 
@@ -54,7 +56,7 @@ def hostile_run(story_of: Callable[..., WholeRun], tmp_path: Path) -> Path:
 def test_nothing_in_a_run_file_steers_a_terminal(llmbench: Run, hostile_run: Path) -> None:
     """Control and direction characters are shown as what they are, by show and by compare."""
     assert hostile_run.exists()
-    for command in (("report", "show", "x.jsonl"), ("report", "compare", "x.jsonl", "x.jsonl")):
+    for command in (("report", "show", "x.jsonl"), ("report", "compare", "x.jsonl", "y.jsonl")):
         done = llmbench(*command)
         assert "Traceback" not in done.stderr, done.stderr
         assert not set("\x1b\x07\r\u202e") & set(done.stdout + done.stderr)
@@ -94,7 +96,7 @@ def test_nothing_in_a_run_file_runs_in_a_browser_or_breaks_a_report(
         "report",
         "compare",
         "x.jsonl",
-        "x.jsonl",
+        "y.jsonl",
         "--md",
         "x.md",
         "--junit",
@@ -119,7 +121,7 @@ def test_nothing_in_a_run_file_runs_in_a_browser_or_breaks_a_report(
     [
         ("p.jsonl", b'{"prompt": "a", "prompt": "b"}', "duplicate key 'prompt'"),
         ("p.jsonl", b'{"prompt": NaN}', "NaN is not JSON"),
-        ("c.json", b'{"A": 1, "A": 2}', "second time"),
+        ("c.json", b'{"A": 1, "A": 2}', "duplicate key 'A'"),
         ("c.json", b'{"A": NaN}', "finite"),
         ("r.toml", b"seed = nan\n", "finite"),
         ("r.toml", b"seed = 1\nseed = 2\n", "r.toml:2"),

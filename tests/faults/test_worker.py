@@ -50,7 +50,7 @@ def test_row_07_an_interrupted_run_ends_at_once_with_what_it_has(
 
     assert code == process.returncode
     assert "4 measurements are kept in reports/my run.jsonl" in said
-    assert "go on with: llmbench run --resume 'reports/my run.jsonl'" in said
+    assert "resume with: llmbench run --resume 'reports/my run.jsonl'" in said
     assert "written: out.csv" in out
     assert "Traceback" not in said
     marked.assert_gone()
@@ -105,10 +105,13 @@ def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench_pro
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text(
-        "import os, sys\n"
-        "if 'LLMBENCH_LAUNCH' in os.environ:\n"
+        "import os, pathlib, sys\n"
+        "checked = pathlib.Path(__file__).with_name('checked')\n"
+        "if 'LLMBENCH_LAUNCH' in os.environ and checked.exists():\n"
         "    print('a library says farewell', file=sys.stderr, flush=True)\n"
         "    os._exit(9)\n"
+        "elif 'LLMBENCH_LAUNCH' in os.environ:\n"
+        "    checked.touch()\n"
     )
     done = llmbench_process("run", "-m", "first=1ms", *SCRIPTED, "--name", "x", PYTHONPATH=str(broken))
     (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches

@@ -63,7 +63,7 @@ def _attributes(setting: Setting) -> dict[str, Any]:
         },
         ValueKind.NUMBERS: {"multiple": True, "type": float},
         ValueKind.WORDS: {"type": WordList(setting.choices)},
-        ValueKind.INTEGERS: {"type": IntegerList(setting.least)},
+        ValueKind.INTEGERS: {"type": IntegerList(setting.least, may_repeat=setting.sweep is None)},
         ValueKind.RANGES: {"type": RangeList()},
         ValueKind.PROPERTIES: {
             "multiple": True,

@@ -62,12 +62,13 @@ _Value = TypeVar("_Value", int, str)
 
 
 class IntegerList(click.ParamType[tuple[int, ...]]):
-    """``32,512,2048`` as a tuple of integers of at least *least*."""
+    """``32,512,2048`` as a tuple of integers of at least *least*, each once unless *may_repeat*."""
 
     name = "N,..."
 
-    def __init__(self, least: int = 1) -> None:
+    def __init__(self, least: int = 1, *, may_repeat: bool = False) -> None:
         self._least = least
+        self._may_repeat = may_repeat
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -81,7 +82,7 @@ class IntegerList(click.ParamType[tuple[int, ...]]):
         numbers = tuple(int(part) for part in parts)
         if min(numbers) < self._least:
             self.fail(f"{min(numbers)} is less than {self._least}", param, ctx)
-        if (twice := _repeated(numbers)) is not None:
+        if not self._may_repeat and (twice := _repeated(numbers)) is not None:
             self.fail(f"{twice} is listed twice in {_as_typed(value)!r}; list each value once", param, ctx)
         return numbers
 

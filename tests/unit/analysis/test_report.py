@@ -231,7 +231,7 @@ def test_a_first_token_far_below_the_line_warns(
 
     got = report.summarize_run(run_of([launch_of(requests)], cells=(config,)))
 
-    warning = "first token 20 ms where the other lengths suggest 200 ms: was it hit a cache?"
+    warning = "first token 20 ms where the other lengths suggest 200 ms: did it hit a cache?"
     assert ((), (warning,) if is_warned else (), ()) == tuple(row.warnings for row in got.rows)
 
 

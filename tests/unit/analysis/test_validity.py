@@ -93,7 +93,7 @@ def test_a_wrong_output_count(request_of: Build) -> None:
     """Three tokens where four were asked for, in either way of generating."""
     m = request_of([1, 2, 3], requested_tokens=4)
 
-    assert ("3 tokens came out, 4 were requested",) == judged(m) == judged(m, STOPPING)
+    assert ("3 tokens were generated, 4 were requested",) == judged(m) == judged(m, STOPPING)
 
 
 def test_end_of_text_cuts_the_output(request_of: Build) -> None:
@@ -119,7 +119,7 @@ def test_each_sequence_of_a_batch_counts(request_of: Build) -> None:
     """Two of three sequences came short by the same: one reason, once."""
     got = judged(request_of([1, 2, 3, 4], [1, 2, 3], [1, 2, 3]))
 
-    assert ("3 tokens came out, 4 were requested",) == got
+    assert ("3 tokens were generated, 4 were requested",) == got
 
 
 def test_nothing_came_out(request_of: Build) -> None:

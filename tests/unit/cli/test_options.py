@@ -105,7 +105,6 @@ def test_an_output_that_cannot_be_written_is_found_early(tmp_path: Path) -> None
         (("-ic", "4,,8"), "'4,,8' is not a list of integers"),
         (("-ic", "4,"), "'4,' is not a list of integers"),
         (("-ic", "4,8,4"), "4 is listed twice in '4,8,4'"),
-        (("--input-tokens", "32,32"), "32 is listed twice"),
         (("-bs", "1,01"), "1 is listed twice"),
         (("--weight-format", "int8,INT8"), "int8 is listed twice"),
         (("--attention", "pa,,sdpa"), "'pa,,sdpa' is not one of pa, sdpa"),

@@ -90,6 +90,9 @@ class ToyEngine:
     def check(self, config):
         check_capabilities(config)
 
+    def open_tokenizer(self, config):
+        return None
+
     def open(self, config):
         return ScriptedSession(Script(first=0.02, next=0.005), config)
 """

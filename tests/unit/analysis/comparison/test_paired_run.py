@@ -81,7 +81,7 @@ def test_what_is_not_two_sides_is_refused(story_of: BuildRun, trial_of: BuildRun
         split_sides(story_of())
     run = trial_of()
     loose = tuple(dataclasses.replace(launch, block=None) for launch in run.launches)
-    with pytest.raises(InputError, match="does not record which of its launches were made together"):
+    with pytest.raises(InputError, match="does not record which of its launches form a block"):
         split_sides(dataclasses.replace(run, launches=loose))
 
 
