@@ -42,7 +42,7 @@ def main() -> int:
     found = []
     for comparison in _compared(asked):
         found.append(comparison)
-        print(f"{len(found)} of {asked.comparisons}: {_told(comparison)}", flush=True)
+        print(f"{len(found)} of {asked.comparisons}: {_reported(comparison)}", flush=True)
     alarms, allowed = sum(bool(each.alarms) for each in found), asked.comparisons // ONE_IN
     verdicts = collections.Counter(each.verdict.value for each in found)
     print(f"{len(found)} comparisons, alarms: {alarms}, allowed: {allowed}; {dict(verdicts)}")
@@ -88,7 +88,7 @@ def _measured(model: Path, path: Path, asked: argparse.Namespace) -> Report:
     return summarize_run(reader.read_run(path), COMPARED)
 
 
-def _told(found: Comparison) -> str:
+def _reported(found: Comparison) -> str:
     """A comparison in a line."""
     return f"{found.verdict.value}{' (ALARM)' if found.alarms else ''}. {sentence(found)}"
 

@@ -46,8 +46,8 @@ def sockets_picture(report: Report, note: str) -> str:
     figure = speedup_figure(found)
     if figure is None:
         raise SystemExit("nothing can be compared in this run")
-    answer = re.split(r"(?<=[,;]) (?=next tokens|it )", next(speedup_sentences(found)))
-    head = LINE * (len(answer) + 2) + 10
+    response = re.split(r"(?<=[,;]) (?=next tokens|it )", next(speedup_sentences(found)))
+    head = LINE * (len(response) + 2) + 10
     height = head + figure.height + LINE
     key = [
         f'<rect x="{20 + 200 * number}" y="{head - 24}" width="12" height="12" style="fill:{sign.colour}"/>'
@@ -56,9 +56,9 @@ def sockets_picture(report: Report, note: str) -> str:
     ]
     lines = [
         f'<text x="20" y="{LINE * (number + 1) + 6}" class="answer">{html.escape(line)}</text>'
-        for number, line in enumerate(answer)
+        for number, line in enumerate(response)
     ]
-    place = f' x="0" y="{head}" width="{WIDTH}" height="{figure.height}"'
+    location = f' x="0" y="{head}" width="{WIDTH}" height="{figure.height}"'
     return "\n".join(
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}">',
@@ -66,7 +66,7 @@ def sockets_picture(report: Report, note: str) -> str:
             f'<rect width="{WIDTH}" height="{height}" style="fill:var(--paper)"/>',
             *lines,
             *key,
-            svg.draw(figure, WIDTH, place),
+            svg.draw(figure, WIDTH, location),
             f'<text x="20" y="{height - 8}" class="note">{html.escape(note)}</text>',
             "</svg>\n",
         )

@@ -81,8 +81,8 @@ def _is_plain(config: RunConfig) -> bool:
 
 def _kv_bits(effective: EffectiveSettings) -> float | None:
     """Bits of a number in the KV cache, keys and values averaged; ``None`` where the engine does not tell."""
-    told = [effective.properties.get(name) or effective.properties.get(_BOTH, "") for name in _KEYS]
-    bits = [_BITS[name] for name in told if name in _BITS]
+    reported = [effective.properties.get(name) or effective.properties.get(_BOTH, "") for name in _KEYS]
+    bits = [_BITS[name] for name in reported if name in _BITS]
     return sum(bits) / len(bits) if len(bits) == len(_KEYS) else None
 
 
@@ -141,7 +141,7 @@ def bounds(run: Run, cell: int, proof: Proof | None) -> Bounds | None:
     if most is None:
         return None
     pinned = launches[-1].pinned.sockets
-    worked = proof.placement.worked if proof is not None and proof.is_told else ()
+    worked = proof.placement.worked if proof is not None and proof.is_reported else ()
     return _of_sockets(run.environment, worked or pinned, most)
 
 
@@ -151,14 +151,14 @@ def _of_sockets(environment: Environment, sockets: tuple[int, ...], most: float)
     here = sockets or environment.topology.sockets
     is_all = set(here) >= set(environment.topology.sockets)
     parts = [rate.sockets.get(socket) for socket in here] if rate is not None else []
-    told = [part for part in parts if part is not None]
+    reported = [part for part in parts if part is not None]
     speed = (
         None
         if rate is None
         else rate.bytes_per_s
         if is_all
-        else sum(told)
-        if len(told) == len(here)
+        else sum(reported)
+        if len(reported) == len(here)
         else None
     )
     return Bounds(

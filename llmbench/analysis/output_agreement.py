@@ -43,8 +43,8 @@ class Output(NamedTuple):
         """Whether both are complete and tell their tokens, or the text of as many."""
         has_texts = self.sequence.text is not None and other.sequence.text is not None
         is_as_long = self.measurement.requested_tokens == other.measurement.requested_tokens
-        is_told = have_tokens(self, other) or (has_texts and is_as_long)
-        return is_told and self.is_complete and other.is_complete
+        is_reported = have_tokens(self, other) or (has_texts and is_as_long)
+        return is_reported and self.is_complete and other.is_complete
 
     def agreed(self, other: "Output") -> int | None:
         """How many tokens both begin with; of texts that differ 0. ``None`` where they are the same.
@@ -56,9 +56,9 @@ class Output(NamedTuple):
         one, another = self.sequence.token_ids, other.sequence.token_ids
         if one == another:
             return None
-        for place, (left, right) in enumerate(zip(one, another, strict=False)):
+        for location, (left, right) in enumerate(zip(one, another, strict=False)):
             if left != right:
-                return place
+                return location
         shorter = min(self.sequence, other.sequence, key=lambda sequence: len(sequence.token_ids))
         return len(shorter.token_ids) if shorter.finish is Finish.STOP else None
 
@@ -108,10 +108,12 @@ def outputs_of(run: Run) -> dict[CellPrompt, PromptOutputs]:
         config = run.config_of(launch)
         if launch.outcome is Outcome.FINISHED and _is_greedy(config):
             for m in launch.measurements:
-                place = launch.cell, m.prompt
-                if place not in found:
-                    found[place] = PromptOutputs(config=config, prompt=config.prompts[m.prompt], requests={})
-                found[place].requests.setdefault(m.iteration, []).append(m)
+                location = launch.cell, m.prompt
+                if location not in found:
+                    found[location] = PromptOutputs(
+                        config=config, prompt=config.prompts[m.prompt], requests={}
+                    )
+                found[location].requests.setdefault(m.iteration, []).append(m)
     return found
 
 
@@ -151,7 +153,7 @@ class Agreement:
     @property
     def first(self) -> Divergence | None:
         """The parting after the fewest tokens; ``None`` where there is none."""
-        return min(self.partings, key=lambda parting: parting.token or 0, default=None)
+        return min(self.partings, key=lambda divergence: divergence.token or 0, default=None)
 
 
 class _Judgement(NamedTuple):
@@ -184,25 +186,25 @@ class _Said:
         ``None`` where no pair can be compared.
         """
         same: _Judgement | None = None
-        parting: _Judgement | None = None
+        divergence: _Judgement | None = None
         for one, other in self.pairs:
             if not one.is_comparable(other):
                 continue
             agreed = one.agreed(other)
             if agreed is not None:
-                if parting is None or self._is_rather(agreed, parting.agreed or 0):
-                    parting = _Judgement((one, other), agreed)
+                if divergence is None or self._is_rather(agreed, divergence.agreed or 0):
+                    divergence = _Judgement((one, other), agreed)
             elif self.is_one_enough:
                 return _Judgement((one, other), None)
             else:
                 same = _Judgement((one, other), None)
-        return parting or same
+        return divergence or same
 
     def _is_rather(self, agreed: int, before: int) -> bool:
         """Whether a pair that agrees for so many tokens is to be told rather than the one before."""
         return agreed > before if self.is_one_enough else agreed < before
 
-    def parting(self, judgement: _Judgement) -> Divergence:
+    def divergence(self, judgement: _Judgement) -> Divergence:
         """Where the outputs of a pair part."""
         one, other = judgement.pair
         has_tokens = have_tokens(one, other)
@@ -220,32 +222,36 @@ class _Said:
 def within(run: Run) -> Agreement:
     """Whether the launches of a run said the same for each variant of a prompt."""
     found = []
-    for (cell, _), told in sorted(outputs_of(run).items()):
-        for variant in told.variants:
-            complete = [output for output in told.outputs(variant) if output.is_complete]
+    for (cell, _), reported in sorted(outputs_of(run).items()):
+        for variant in reported.variants:
+            complete = [output for output in reported.outputs(variant) if output.is_complete]
             if len({output.measurement.launch for output in complete}) > 1:
                 pairs = [(complete[0], other) for other in complete[1:]]
                 found.append(
-                    _Said(cell=cell, prompt=told.prompt, variant=variant, pairs=pairs, is_one_enough=False)
+                    _Said(
+                        cell=cell, prompt=reported.prompt, variant=variant, pairs=pairs, is_one_enough=False
+                    )
                 )
     return _judge(found)
 
 
-def between(base: Run, candidate: Run, places: Iterable[tuple[CellPrompt, CellPrompt]]) -> Agreement:
-    """Whether two runs said the same for each variant that both have of the prompts at these *places*.
+def between(base: Run, candidate: Run, locations: Iterable[tuple[CellPrompt, CellPrompt]]) -> Agreement:
+    """Whether two runs said the same for each variant that both have of the prompts at these *locations*.
 
     Where launches of one side differ among themselves, the two are the same if any of either side are.
     """
     left, right = outputs_of(base), outputs_of(candidate)
     found = []
-    for place, other in places:
-        if place not in left or other not in right:
+    for location, other in locations:
+        if location not in left or other not in right:
             continue
-        before, after = left[place], right[other]
+        before, after = left[location], right[other]
         for variant in sorted(set(before.variants) & set(after.variants)):
             pairs = _pairs(before, after, variant)
             found.append(
-                _Said(cell=place[0], prompt=before.prompt, variant=variant, pairs=pairs, is_one_enough=True)
+                _Said(
+                    cell=location[0], prompt=before.prompt, variant=variant, pairs=pairs, is_one_enough=True
+                )
             )
     return _judge(found)
 
@@ -263,15 +269,15 @@ def _judge(found: Iterable[_Said]) -> Agreement:
     alike: set[tuple[object, ...]] = set()
     variants = 0
     has_tokens = True
-    for said in found:
-        turn = said.prompt.turn or 0
-        judgement = None if turn and said.chat(turn - 1) not in alike else said.judge()
+    for output in found:
+        turn = output.prompt.turn or 0
+        judgement = None if turn and output.chat(turn - 1) not in alike else output.judge()
         if judgement is None:
             continue
         variants += 1
         has_tokens = has_tokens and have_tokens(*judgement.pair)
         if judgement.agreed is not None:
-            partings.append(said.parting(judgement))
-        elif said.prompt.turn is not None:
-            alike.add(said.chat(turn))
+            partings.append(output.divergence(judgement))
+        elif output.prompt.turn is not None:
+            alike.add(output.chat(turn))
     return Agreement(variants=variants, has_tokens=has_tokens, partings=tuple(partings))

@@ -35,19 +35,19 @@ class Proof:
     machine: Topology
 
     @property
-    def is_told(self) -> bool:
+    def is_reported(self) -> bool:
         """Whether it ran for long enough to tell."""
         return self.placement.wall_s >= LEAST_S
 
     @property
     def idle(self) -> tuple[int, ...]:
         """The sockets that were asked to work and surely did not."""
-        return tuple(socket for socket in self.asked if self.is_told and socket in self.placement.idle)
+        return tuple(socket for socket in self.asked if self.is_reported and socket in self.placement.idle)
 
     @property
     def is_proved(self) -> bool:
         """Whether every socket that was asked to work is seen to have worked."""
-        return self.is_told and set(self.asked) <= set(self.placement.worked)
+        return self.is_reported and set(self.asked) <= set(self.placement.worked)
 
 
 def effect(run: Run, cell: int) -> Effect | None:
@@ -55,13 +55,13 @@ def effect(run: Run, cell: int) -> Effect | None:
     if not run.cells[cell].is_tensor_parallel:
         return None
     splits = [launch.effective.split for launch in run.launches if launch.cell == cell]
-    told = [split for split in splits if split is not None]
-    if not told:
+    reported = [split for split in splits if split is not None]
+    if not reported:
         return Effect.UNKNOWN
-    return Effect.EFFECTIVE if all(split.is_effective for split in told) else Effect.INEFFECTIVE
+    return Effect.EFFECTIVE if all(split.is_effective for split in reported) else Effect.INEFFECTIVE
 
 
-def asked_sockets(config: RunConfig, placement: Placement) -> tuple[int, ...]:
+def requested_sockets(config: RunConfig, placement: Placement) -> tuple[int, ...]:
     """The sockets that were asked to work, where those are several; empty where one is enough.
 
     Tensor parallelism asks all that the worker may use.
@@ -83,7 +83,7 @@ def idle_reason(measurements: Sequence[Measurement], config: RunConfig) -> tuple
     placement = total_placement(m.placement for m in measurements if m.placement is not None)
     if placement is None or placement.wall_s < LEAST_S:
         return ()
-    asked = asked_sockets(config, placement)
+    asked = requested_sockets(config, placement)
     idle = [socket for socket in asked if socket in placement.idle]
     if not idle:
         return ()
@@ -100,7 +100,7 @@ def prove(run: Run, cell: int) -> Proof | None:
         return None
     return Proof(
         placement=placement,
-        asked=asked_sockets(run.cells[cell], placement),
+        asked=requested_sockets(run.cells[cell], placement),
         loaded=launches[-1].pinned.pages,
         machine=run.environment.topology,
     )

@@ -280,12 +280,12 @@ def distinguish(cells: Sequence[RunConfig]) -> tuple[Mapping[str, str], ...]:
     flat = [varied_settings(config) for config in cells]
     names = dict.fromkeys(name for found in flat for name in found)
     varied = [name for name in names if len({found.get(name, "") for found in flat}) > 1]
-    if _are_told_apart(cells):
+    if _are_reported_apart(cells):
         varied = [name for name in varied if name != "model"]
     return tuple({name: found.get(name, "") for name in varied} for found in flat)
 
 
-def _are_told_apart(cells: Sequence[RunConfig]) -> bool:
+def _are_reported_apart(cells: Sequence[RunConfig]) -> bool:
     """Whether weight formats name the models: all lie in one folder, each in a format of its own."""
     formats = {config.model: config.weight_format for config in cells}
     folders = {PurePath(model).parent for model in formats}

@@ -212,8 +212,10 @@ def tabulate(report: Report) -> Speedup:
 def _setup(report: Report, cell: int) -> SocketSetup:
     """What a cell measures."""
     run = report.run
-    told = [launch.effective.properties.get(_THREADS, "") for launch in run.launches if launch.cell == cell]
-    threads = next((int(text) for text in told if text.isdecimal()), None)
+    reported = [
+        launch.effective.properties.get(_THREADS, "") for launch in run.launches if launch.cell == cell
+    ]
+    threads = next((int(text) for text in reported if text.isdecimal()), None)
     config = run.cells[cell]
     return SocketSetup(
         cell=cell,

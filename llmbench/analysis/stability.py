@@ -72,10 +72,10 @@ class _Track:
 
     def with_needed(self) -> "_Track":
         """With the first iteration before the tail that is as fast as the tail; with none where noise hides it."""
-        for place in range(self.tail[0]):
-            found = trend.find_excess(self.series, place, self.tail)
+        for location in range(self.tail[0]):
+            found = trend.find_excess(self.series, location, self.tail)
             if found is not None and found.change <= self.matters:
-                return dataclasses.replace(self, needed=place)
+                return dataclasses.replace(self, needed=location)
             if found is None or found.p > ERROR:
                 break
         return self
@@ -87,8 +87,8 @@ class _Track:
 
     def find_trend(self) -> Trend | None:
         """The trend over the measured iterations, those left out that should have been warm-ups."""
-        places = [place for place in self.measured if self.needed is None or place >= self.needed]
-        return trend.find_trend([{p: each[p] for p in places if p in each} for each in self.series])
+        locations = [location for location in self.measured if self.needed is None or location >= self.needed]
+        return trend.find_trend([{p: each[p] for p in locations if p in each} for each in self.series])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

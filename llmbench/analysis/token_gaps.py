@@ -73,7 +73,7 @@ class Slope:
 class _Waits:
     """The waits of one request before the tokens that have these numbers, seconds a token."""
 
-    place: _Place
+    location: _Place
     launch: int
     input_tokens: int
     tokens: Sequence[int]
@@ -84,15 +84,15 @@ def gap_profiles(evaluation: Evaluation) -> tuple[GapProfile, ...]:
     """The gaps of every prompt whose requests count and tell when each token came."""
     groups: dict[_Place, list[_Waits]] = collections.defaultdict(list)
     for waits in _all_waits(evaluation):
-        groups[waits.place].append(waits)
-    return tuple(_profile(evaluation.run, groups[place]) for place in sorted(groups))
+        groups[waits.location].append(waits)
+    return tuple(_profile(evaluation.run, groups[location]) for location in sorted(groups))
 
 
 def slopes(evaluation: Evaluation) -> tuple[Slope | None, ...]:
     """For each cell the slope of its gaps with the context; ``None`` where there are fewer than two contexts."""
     cells: dict[int, list[_Waits]] = collections.defaultdict(list)
     for waits in _all_waits(evaluation):
-        cells[waits.place[0]].append(waits)
+        cells[waits.location[0]].append(waits)
     return tuple(_slope(cell, cells[cell]) for cell in range(len(evaluation.run.cells)))
 
 
@@ -113,7 +113,7 @@ def _waits(judged: EvaluatedRequest) -> _Waits:
     counts = sequence.counts or (1,) * len(sequence.at_ns)
     between = zip(sequence.at_ns, sequence.at_ns[1:], counts[1:], strict=False)
     return _Waits(
-        place=(judged.launch.cell, judged.measurement.prompt),
+        location=(judged.launch.cell, judged.measurement.prompt),
         launch=judged.launch.index,
         input_tokens=sequence.input_tokens,
         tokens=tuple(itertools.accumulate(counts))[1:],
@@ -123,7 +123,7 @@ def _waits(judged: EvaluatedRequest) -> _Waits:
 
 def _profile(run: Run, requests: Sequence[_Waits]) -> GapProfile:
     """The gaps of one prompt by token."""
-    cell, prompt = requests[0].place
+    cell, prompt = requests[0].location
     input_tokens = statistics.median_low([waits.input_tokens for waits in requests])
     found = _by_token(requests)
     return GapProfile(
@@ -171,7 +171,7 @@ def _points(requests: Iterable[_Waits]) -> list[tuple[int, float]]:
     """Context and median wait of each steady token of each prompt of one launch."""
     prompts: dict[int, list[_Waits]] = collections.defaultdict(list)
     for waits in requests:
-        prompts[waits.place[1]].append(waits)
+        prompts[waits.location[1]].append(waits)
     return [
         (alike[0].input_tokens + token - 1, statistics.median(values))
         for alike in prompts.values()

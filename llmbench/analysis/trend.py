@@ -66,13 +66,13 @@ def find_trend(series: Sequence[Mapping[int, float]]) -> Trend | None:
 
 def _thinned(values: Mapping[int, float]) -> list[tuple[float, float]]:
     """Place and logarithm of each value; of a long series the medians of neighbours."""
-    points = [(float(place), math.log(values[place])) for place in sorted(values)]
+    points = [(float(location), math.log(values[location])) for location in sorted(values)]
     if len(points) <= MOST_POINTS:
         return points
     cuts = [len(points) * i // MOST_POINTS for i in range(MOST_POINTS + 1)]
     parts = [points[low:high] for low, high in itertools.pairwise(cuts)]
     return [
-        (statistics.fmean(place for place, _ in part), statistics.median(log for _, log in part))
+        (statistics.fmean(location for location, _ in part), statistics.median(log for _, log in part))
         for part in parts
     ]
 
@@ -114,21 +114,23 @@ def testable(least_p: Sequence[float], *, error: float) -> tuple[bool, ...]:
     return ()
 
 
-def find_excess(series: Sequence[Mapping[int, float]], place: int, against: Sequence[int]) -> Excess | None:
-    """How much larger the value at *place* is than those at the places *against*, over all series.
+def find_excess(
+    series: Sequence[Mapping[int, float]], location: int, against: Sequence[int]
+) -> Excess | None:
+    """How much larger the value at *location* is than those at the places *against*, over all series.
 
     ``None`` where no series has it and two of the others, or all together have fewer than two degrees of freedom. The
     change is that of the series in the middle; the test takes the mean over the series, with the spread that those
     *against* have in all of them (Student's t for one further observation).
     """
-    used = [each for each in series if place in each and sum(other in each for other in against) > 1]
+    used = [each for each in series if location in each and sum(other in each for other in against) > 1]
     tails = [[math.log(each[other]) for other in against if other in each] for each in used]
     freedom = sum(len(tail) - 1 for tail in tails)
     spread = stats.pooled_deviation(tails)
     if spread is None or freedom < 2:
         return None
     excesses = [
-        math.log(each[place]) - statistics.fmean(tail) for each, tail in zip(used, tails, strict=True)
+        math.log(each[location]) - statistics.fmean(tail) for each, tail in zip(used, tails, strict=True)
     ]
     mean = statistics.fmean(excesses)
     error = spread * math.sqrt(sum(1 + 1 / len(tail) for tail in tails)) / len(tails)

@@ -162,7 +162,7 @@ class _Trial:
 
     def rehearse(self, sides: tuple[Side, Side]) -> None:
         """Refuse what measuring would refuse, and print how long it would take."""
-        cells, models = [side.config for side in sides], [side.subject for side in sides]
+        cells, models = [side.config for side in sides], [side.model_info for side in sides]
         planned = plan_launches(tuple(cells))
         rehearse(cells, models, planned, outputs=self.outputs, policy=self.policy)
 

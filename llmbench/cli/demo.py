@@ -11,7 +11,7 @@ from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.run_view import Display, measure_and_show
 from llmbench.convert.request import ConvertRequest
 from llmbench.models import demo
-from llmbench.models.resolve import find_subject
+from llmbench.models.resolve import find_model_info
 from llmbench.runner.launchers.base import TimeLimits
 from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
@@ -71,9 +71,9 @@ def command(num_iters: int, output_dir: Path, quiet: bool, explain: bool) -> int
     """
     check_folder(output_dir, "--output-dir")
     folder = _model(demo.demo_folder() / "models")
-    subject = find_subject(str(folder), engine="genai")
+    model_info = find_model_info(str(folder), engine="genai")
     config = RunConfig(
-        model=subject.path,
+        model=model_info.path,
         prompts=prompts.read_prompts(prompts.prompt_sets()["demo"]),
         iterations=num_iters,
         output_tokens=_OUTPUT_TOKENS,
@@ -89,7 +89,7 @@ def command(num_iters: int, output_dir: Path, quiet: bool, explain: bool) -> int
     )
     policy = Policy(limits=TimeLimits(load_s=_LIMIT_S, request_s=_LIMIT_S))
     outputs = Outputs(folder=output_dir, name=name)
-    code = measure_and_show((config,), (subject,), outputs, policy=policy, display=display)
+    code = measure_and_show((config,), (model_info,), outputs, policy=policy, display=display)
     run = reader.read_run(output_dir / f"{name}.jsonl")
     _show_texts(run)
     click.echo(

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis.report import distinguish
 from llmbench.cli.messages import say
-from llmbench.cli.options.resolve import check_places
-from llmbench.models.resolve import Subject
+from llmbench.cli.options.resolve import check_locations
+from llmbench.models.resolve import ModelInfo
 from llmbench.runner import session
 from llmbench.runner.forecast import forecast
 from llmbench.runner.plan import PlannedLaunch
@@ -17,14 +17,14 @@ from llmbench.schema.units import format_duration
 
 def rehearse(
     cells: Sequence[RunConfig],
-    models: Sequence[Subject],
+    models: Sequence[ModelInfo],
     planned: Sequence[PlannedLaunch],
     *,
     outputs: Outputs,
     policy: Policy,
 ) -> None:
     """Raise what measuring would raise before its first launch; else print how long it would take."""
-    check_places(cells, is_strict=policy.must_split)
+    check_locations(cells, is_strict=policy.must_split)
     session.check(cells, models, outputs=outputs, policy=policy)
     expected = forecast(cells, planned, models, outputs.folder)
     if expected is not None:

@@ -7,7 +7,7 @@ import msgspec
 
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared
-from llmbench.cli.options.resolve import check_places, resolve_one
+from llmbench.cli.options.resolve import check_locations, resolve_one
 from llmbench.cli.options.table import PLACEMENT, option, parameters, parse_options
 from llmbench.cli.options.types import Command
 from llmbench.render.terminal.profile import profile_lines
@@ -48,7 +48,7 @@ def command(*, is_json: bool, **options: Any) -> int:
         refusal="profile takes one configuration; these options make a sweep",
         hint="give one value each",
     )
-    check_places((config,), is_strict=False)
+    check_locations((config,), is_strict=False)
     found = profile(config)
     if is_json:
         say(msgspec.json.format(msgspec.json.encode(found)).decode())

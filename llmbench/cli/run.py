@@ -95,14 +95,14 @@ def command(  # noqa: PLR0917
     if pending:
         say(*(f"{model} would be fetched and converted first, once; nothing was run" for model in pending))
         return 0
-    subjects, cells = resolve_models(prepared(options))
+    model_infos, cells = resolve_models(prepared(options))
     planned = plan.plan_launches(cells, seed=options["seed"] if order == "random" else None)
     outputs = session.Outputs(folder=output_dir, name=name, overwrite=overwrite)
     if dry_run:
-        rehearse(cells, subjects, planned, outputs=outputs, policy=policy)
+        rehearse(cells, model_infos, planned, outputs=outputs, policy=policy)
         say(*describe_cells(cells, planned))
         return 0
-    return measure_and_show(cells, subjects, outputs, policy=policy, display=display, planned=planned)
+    return measure_and_show(cells, model_infos, outputs, policy=policy, display=display, planned=planned)
 
 
 def _default_log(report: Path | None) -> str:

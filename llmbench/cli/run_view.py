@@ -17,12 +17,12 @@ from llmbench.analysis.comparison.paired_run import SIDES, compare_sides, finish
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, distinguish
 from llmbench.cli.messages import complain, say, shown, warn
-from llmbench.cli.options.resolve import check_places
+from llmbench.cli.options.resolve import check_locations
 from llmbench.cli.options.sides import Side
 from llmbench.cli.options.types import LLM_BENCH, LOGS, Duration
 from llmbench.errors import ExitCode, OutputError, worst
 from llmbench.machine.interference import watch_interference
-from llmbench.models.resolve import Subject
+from llmbench.models.resolve import ModelInfo
 from llmbench.render.terminal import run_log
 from llmbench.render.terminal.live import LiveLine
 from llmbench.render.text import change, counted, load_time
@@ -272,7 +272,7 @@ class _RunView(View):
 
 def measure_and_show(
     cells: tuple[RunConfig, ...],
-    subjects: Sequence[Subject],
+    model_infos: Sequence[ModelInfo],
     outputs: Outputs,
     *,
     policy: Policy,
@@ -280,11 +280,11 @@ def measure_and_show(
     planned: Sequence[PlannedLaunch] | None = None,
 ) -> int:
     """Measure some configurations, each of its model, write everything, show the table; return the exit code."""
-    check_places(cells, is_strict=policy.must_split)
+    check_locations(cells, is_strict=policy.must_split)
     with _RunView(display) as view:
         run = session.measure(
             cells,
-            models=subjects,
+            models=model_infos,
             outputs=outputs,
             policy=policy,
             planned=planned,
@@ -312,7 +312,7 @@ def resume_and_show(
 
         def show(event: SessionEvent) -> None:
             if isinstance(event, RunBegun):
-                check_places(event.configurations, is_strict=policy.must_split)
+                check_locations(event.configurations, is_strict=policy.must_split)
             view.show(event)
 
         run = session.resume(
@@ -362,11 +362,11 @@ def run_exit_code(summarized: Report, *, is_strict: bool) -> ExitCode:
     """5 where a launch is missing or a row has nothing that counts; 3 with ``--strict`` where anything is invalid."""
     run = summarized.run
     finished = sum(launch.outcome is Outcome.FINISHED for launch in run.launches)
-    asked_rows = sum(len(cell.prompts) for cell in run.cells)
+    requested_rows = sum(len(cell.prompts) for cell in run.cells)
     codes = set()
     if finished < sum(cell.launches for cell in run.cells):
         codes.add(ExitCode.LAUNCH)
-    if sum(row.launches > 0 for row in summarized.rows) < asked_rows:
+    if sum(row.launches > 0 for row in summarized.rows) < requested_rows:
         codes.add(ExitCode.LAUNCH)
     if codes:
         explain_missing(summarized)
@@ -470,11 +470,11 @@ def measure_blocks(
     Launches are numbered, and shuffled inside a block, from *first_launch*.
     """
     cells = tuple(side.config for side in sides)
-    check_places(cells, is_strict=policy.must_split)
+    check_locations(cells, is_strict=policy.must_split)
     with _BlockView(is_quiet=is_quiet) as view:
         run = session.measure(
             cells,
-            models=[side.subject for side in sides],
+            models=[side.model_info for side in sides],
             outputs=outputs,
             policy=policy,
             planned=plan_launches(cells, seed=cells[0].seed + first_launch, first_index=first_launch),
@@ -489,5 +489,7 @@ def describe_block(sides: Sequence[Side]) -> Iterator[str]:
     """What each side is, a line each: its model and what sets it apart."""
     apart = distinguish([side.config for side in sides])
     for name, side, settings in zip(SIDES, sides, apart, strict=True):
-        told = "".join(f", {key}={value or 'not set'}" for key, value in settings.items() if key != "model")
-        yield f"{name}: {side.config.model}{told}"
+        reported = "".join(
+            f", {key}={value or 'not set'}" for key, value in settings.items() if key != "model"
+        )
+        yield f"{name}: {side.config.model}{reported}"

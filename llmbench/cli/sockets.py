@@ -18,7 +18,7 @@ from llmbench.cli.outputs import check_outputs, write_output
 from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode
 from llmbench.machine import topology
-from llmbench.models.resolve import Subject
+from llmbench.models.resolve import ModelInfo
 from llmbench.runner import session
 from llmbench.runner.blocks import Stop
 from llmbench.runner.launchers.base import TimeLimits
@@ -125,12 +125,12 @@ def command(
         _show(summarized, show, is_json=is_json, html=html, is_explained=explain)
         return _exit_code(summarized)
     check_folder(output_dir, "--output-dir")
-    subject, base = _base(options)
+    model_info, base = _base(options)
     cells = speedup.socket_configurations(base, topology.read_topology(), sockets)
     with _SocketView(is_quiet=quiet) as view:
         run = session.measure(
             cells,
-            models=[subject] * len(cells),
+            models=[model_info] * len(cells),
             outputs=session.Outputs(folder=output_dir, name=name, overwrite=overwrite),
             policy=session.Policy(
                 limits=TimeLimits(load_s=timeout, request_s=timeout), must_split=True, cooldown_s=cooldown
@@ -145,7 +145,7 @@ def command(
     return _exit_code(summarized)
 
 
-def _base(options: dict[str, Any]) -> tuple[Subject, RunConfig]:
+def _base(options: dict[str, Any]) -> tuple[ModelInfo, RunConfig]:
     """The model, and the configuration that all setups share."""
     return resolve_one(
         prepared(parse_options({name: value for name, value in options.items() if value is not None})),
@@ -178,8 +178,8 @@ def _show(summarized: Report, path: Path, *, is_json: bool, html: Path | None, i
 def _exit_code(summarized: Report) -> ExitCode:
     """5 where a launch failed, or a setup has a prompt without a request that counts; fewer blocks are fine."""
     run = summarized.run
-    asked_rows = sum(len(cell.prompts) for cell in run.cells)
-    if sum(row.launches > 0 for row in summarized.rows) < asked_rows:
+    requested_rows = sum(len(cell.prompts) for cell in run.cells)
+    if sum(row.launches > 0 for row in summarized.rows) < requested_rows:
         complain("a setup has no valid measurement; see the notes")
         return ExitCode.LAUNCH
     return ExitCode.OK if run.is_complete else ExitCode.LAUNCH

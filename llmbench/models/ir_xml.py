@@ -174,7 +174,7 @@ def _weight_bytes(layers: dict[str, _Layer]) -> int | None:
             constant.add(name)
         else:
             read.extend(source for source in _read_whole(layer) if source in constant)
-    return sum(size for _, size in set(_places(layers, read)))
+    return sum(size for _, size in set(_locations(layers, read)))
 
 
 def _read_whole(layer: _Layer) -> Iterator[str]:
@@ -184,7 +184,7 @@ def _read_whole(layer: _Layer) -> Iterator[str]:
             yield source
 
 
-def _places(layers: dict[str, _Layer], names: Iterable[str]) -> Iterator[tuple[int, int]]:
+def _locations(layers: dict[str, _Layer], names: Iterable[str]) -> Iterator[tuple[int, int]]:
     """Where the constants lie in the weights file that some constant operations are made of."""
     todo, seen = list(names), set[str]()
     while todo:

@@ -21,7 +21,7 @@ ADAPTER = "adapter_model.safetensors"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class ModelInfo:
     """What is measured: the path handed to the engine, and what is known of it.
 
     *weight_format* is what it goes by among IRs of the same source; ``None`` where nothing tells. *faults* are
@@ -35,9 +35,9 @@ class Subject:
     faults: tuple[str, ...] = ()
 
 
-def find_subject(
+def find_model_info(
     model: str, *, engine: str, is_verified: bool = True, weight_format: str | None = None
-) -> Subject:
+) -> ModelInfo:
     """Return the model at a path as *engine* loads it, checked file by file; for a simulated engine, its script.
 
     *weight_format* chooses among the IRs below the path.
@@ -52,7 +52,7 @@ def find_subject(
             hint="leave out --weight-format",
         )
     if ModelKind.SCRIPT in info.models:
-        return Subject(
+        return ModelInfo(
             path=model, provenance=Provenance(path=model, known=True, source="script", source_id="script")
         )
     if ModelKind.HUGGING_FACE in info.models:
@@ -70,7 +70,7 @@ def find_subject(
     origin = dataclasses.replace(locate.provenance(found), stamp=_stamp(found.path))
     name = weight_format_of(str(found.path), origin.weight_format)
     fault = nan_check.fault(found.path)
-    return Subject(
+    return ModelInfo(
         path=str(found.path),
         provenance=origin,
         context_tokens=found.context_tokens,
@@ -79,21 +79,21 @@ def find_subject(
     )
 
 
-def complete(subject: Subject, config: RunConfig) -> Subject:
+def complete(model_info: ModelInfo, config: RunConfig) -> ModelInfo:
     """The subject with the draft and the adapters that a configuration has beside it, each with its hash.
 
     Raises:
         InputError: a draft that is not whole or not what was converted, or an adapter that cannot be read.
     """
     found: list[tuple[str, str]] = []
-    faults = subject.faults
+    faults = model_info.faults
     if config.draft_model is not None and not config.engine_info.is_simulated:
-        draft = find_subject(config.draft_model, engine="genai", is_verified=config.is_verified)
+        draft = find_model_info(config.draft_model, engine="genai", is_verified=config.is_verified)
         found.append(("draft model", identity(draft.provenance, is_verified=config.is_verified) or ""))
         faults += tuple(f"the draft model: {fault}" for fault in draft.faults)
     found += [(f"lora {Path(file).name}", file_sha256(Path(file))) for file in config.lora]
-    origin = dataclasses.replace(subject.provenance, companions=tuple(found))
-    return dataclasses.replace(subject, provenance=origin, faults=faults)
+    origin = dataclasses.replace(model_info.provenance, companions=tuple(found))
+    return dataclasses.replace(model_info, provenance=origin, faults=faults)
 
 
 def adapter_file(path: str) -> str:
@@ -116,7 +116,7 @@ def identity(origin: Provenance, *, is_verified: bool) -> str | None:
     return origin.content_sha256 if origin.content_sha256 and is_verified else origin.stamp
 
 
-def _published(folder: Path) -> Subject:
+def _published(folder: Path) -> ModelInfo:
     """A Hugging Face folder, as PyTorch runs it."""
     if folder.is_file():
         raise InputError(
@@ -135,7 +135,7 @@ def _published(folder: Path) -> Subject:
         context_tokens=context_of_config(folder / "config.json"),
         stamp=_stamp(folder),
     )
-    return Subject(path=str(folder), provenance=origin, context_tokens=origin.context_tokens)
+    return ModelInfo(path=str(folder), provenance=origin, context_tokens=origin.context_tokens)
 
 
 def _stamp(model: Path) -> str:

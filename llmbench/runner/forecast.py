@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llmbench.analysis.report import Row, summarize_run
 from llmbench.errors import LlmbenchError
-from llmbench.models.resolve import Subject
+from llmbench.models.resolve import ModelInfo
 from llmbench.runner import plan
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Provenance, Run
@@ -36,20 +36,20 @@ class Forecast:
 def forecast(
     cells: Sequence[RunConfig],
     planned: Sequence[plan.PlannedLaunch],
-    subjects: Sequence[Subject],
+    model_infos: Sequence[ModelInfo],
     folder: Path,
 ) -> Forecast | None:
-    """How long these launches will take; ``None`` where nothing tells. *subjects* are the models of the cells.
+    """How long these launches will take; ``None`` where nothing tells. *model_infos* are the models of the cells.
 
     The newest run of the same model in *folder* tells what a launch, an input and an output token take; without
     one, the size of the weights tells a floor.
     """
-    costs = {subject.path: _cost(subject, folder) for subject in subjects}
+    costs = {model_info.path: _cost(model_info, folder) for model_info in model_infos}
     known = [cost for cost in costs.values() if cost is not None]
     if len(known) < len(costs):
         return None
     by_path = dict(zip(costs, known, strict=True))
-    total = sum(by_path[subjects[launch.cell].path].launch_s(cells[launch.cell]) for launch in planned)
+    total = sum(by_path[model_infos[launch.cell].path].launch_s(cells[launch.cell]) for launch in planned)
     return Forecast(seconds=total, basis="; ".join(dict.fromkeys(cost.basis for cost in known)))
 
 
@@ -61,15 +61,15 @@ class _Cost:
     basis: str
 
 
-def _cost(subject: Subject, folder: Path) -> _Cost | None:
+def _cost(model_info: ModelInfo, folder: Path) -> _Cost | None:
     """The cost of a model's launches; ``None`` where nothing tells."""
-    if subject.provenance.source == "script":
+    if model_info.provenance.source == "script":
         return None
-    earlier = next(_earlier(subject, folder), None)
+    earlier = next(_earlier(model_info, folder), None)
     if earlier is not None:
         path, known = earlier
         return _Cost(launch_s=lambda config: _launch_s(config, known), basis=f"judged by {path}")
-    size = _weights_bytes(Path(subject.path))
+    size = _weights_bytes(Path(model_info.path))
     if not size:
         return None
     return _Cost(
@@ -86,13 +86,13 @@ class _Known:
     rows: Sequence[Row]
 
 
-def _earlier(subject: Subject, folder: Path) -> Iterator[tuple[Path, _Known]]:
+def _earlier(model_info: ModelInfo, folder: Path) -> Iterator[tuple[Path, _Known]]:
     """Runs of the same content, the newest first, each with something that counts."""
     files = sorted(folder.glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     for path in files[:_LOOKED_AT]:
         try:
             head = reader.read_run_header(path)
-            cells = [] if head is None else _cells_of(subject.provenance, head)
+            cells = [] if head is None else _cells_of(model_info.provenance, head)
             if not cells:
                 continue
             report = summarize_run(reader.read_run(path), ("first_token", "tpot", "e2e"))
@@ -148,8 +148,8 @@ def _guessed_s(config: RunConfig, size: int) -> float:
 
 
 def _tokens(prompt: Prompt) -> int:
-    said = (*(prompt.earlier or ()), prompt.text or "")
-    return prompt.tokens or max(1, sum(map(len, said)) // _CHARACTERS_PER_TOKEN)
+    output = (*(prompt.earlier or ()), prompt.text or "")
+    return prompt.tokens or max(1, sum(map(len, output)) // _CHARACTERS_PER_TOKEN)
 
 
 def _weights_bytes(model: Path) -> int:

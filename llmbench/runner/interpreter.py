@@ -78,9 +78,9 @@ def check_interpreter(interpreter: str, *, engine: str) -> None:
 
 def _probe(interpreter: str) -> _Probed:
     """What the interpreter at a path tells of itself."""
-    told = _told([interpreter, "-P", "-c", _PROBE])
+    reported = _reported([interpreter, "-P", "-c", _PROBE])
     try:
-        return msgspec.json.decode(told, type=_Probed)
+        return msgspec.json.decode(reported, type=_Probed)
     except ValueError as error:
         raise InputError(
             f"python {interpreter} did not respond as Python {OLDEST[0]}.{OLDEST[1]} or newer does",
@@ -88,7 +88,7 @@ def _probe(interpreter: str) -> _Probed:
         ) from error
 
 
-def _told(command: Sequence[str]) -> bytes:
+def _reported(command: Sequence[str]) -> bytes:
     """What a command prints; nothing where it fails."""
     try:
         return subprocess.run(command, check=False, capture_output=True, timeout=_LIMIT_S).stdout

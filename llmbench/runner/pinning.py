@@ -74,9 +74,9 @@ def check_pinning(asked: Binding, got: Pinning) -> None:
         )
 
 
-def _policy(told: str) -> tuple[str, str]:
+def _policy(reported: str) -> tuple[str, str]:
     """A memory policy's kind and nodes, without the flags that some kernels write: ``bind=static:0-1``."""
-    kind, _, nodes = told.partition(":")
+    kind, _, nodes = reported.partition(":")
     return kind.partition("=")[0], nodes
 
 
@@ -97,14 +97,14 @@ def check_threads(config: RunConfig, machine: Topology, threads: int | None) -> 
     )
 
 
-def warn_of_no_split(config: RunConfig, place: PinnedPlace) -> str | None:
+def warn_of_no_split(config: RunConfig, location: PinnedPlace) -> str | None:
     """What a person must know before measuring: tensor parallelism was asked for, and there is one socket.
 
     ``None`` where that is not so.
     """
-    if not config.is_tensor_parallel or len(place.sockets) > 1:
+    if not config.is_tensor_parallel or len(location.sockets) > 1:
         return None
     return (
-        f"1 socket seen (socket {format_list(place.sockets)}, CPUs {format_list(place.cpus)}), so tensor parallelism "
-        "splits nothing here; the engine accepts the policy in silence and works without it"
+        f"1 socket seen (socket {format_list(location.sockets)}, CPUs {format_list(location.cpus)}), so tensor "
+        "parallelism splits nothing here; the engine accepts the policy in silence and works without it"
     )

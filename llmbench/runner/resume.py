@@ -7,7 +7,7 @@ from llmbench._version import __version__
 from llmbench.errors import InputError
 from llmbench.files.redaction import REDACTED, redact_tree
 from llmbench.machine import environment
-from llmbench.models.resolve import Subject, complete, find_subject, identity
+from llmbench.models.resolve import ModelInfo, complete, find_model_info, identity
 from llmbench.runner import plan
 from llmbench.schema.config import RunConfig
 from llmbench.schema.limits import ResourceLimits, describe_limits
@@ -19,13 +19,13 @@ from llmbench.store.reader import Contents
 class Resumption:
     """A run that was cut short, ready to go on.
 
-    *cells* and *subjects* are what it measures and the model of each, *planned* the launches still to make. *aborted*
-    are those to be marked so: they were cut short, or have lost a line, and are made again whole.
+    *cells* and *model_infos* are what it measures and the model of each, *planned* the launches still to make.
+    *aborted* are those to be marked so: they were cut short, or have lost a line, and are made again whole.
     """
 
     run: Run
     cells: tuple[RunConfig, ...]
-    subjects: tuple[Subject, ...]
+    model_infos: tuple[ModelInfo, ...]
     planned: tuple[plan.PlannedLaunch, ...]
     aborted: tuple[int, ...]
 
@@ -41,8 +41,8 @@ def find_resumption(contents: Contents, *, model: str | None = None) -> Resumpti
     run = contents.run
     first = run.cells[0]
     _check_unredacted(run, model)
-    subjects = _subjects(run, model)
-    check_same(run, [subject.provenance for subject in subjects])
+    model_infos = _model_infos(run, model)
+    check_same(run, [model_info.provenance for model_info in model_infos])
     whole = [launch for launch in run.launches if _is_whole(run, launch)]
     broken = {launch.index for launch in run.launches if launch.outcome is Outcome.FINISHED}
     broken -= {launch.index for launch in whole}
@@ -50,13 +50,13 @@ def find_resumption(contents: Contents, *, model: str | None = None) -> Resumpti
     cells = run.cells
     if model is not None:
         cells = tuple(
-            dataclasses.replace(cell, model=subject.path)
-            for cell, subject in zip(cells, subjects, strict=True)
+            dataclasses.replace(cell, model=model_info.path)
+            for cell, model_info in zip(cells, model_infos, strict=True)
         )
     return Resumption(
         run=run,
         cells=cells,
-        subjects=subjects,
+        model_infos=model_infos,
         planned=plan.remaining(
             cells,
             {(launch.block, launch.cell) for launch in whole},
@@ -87,21 +87,21 @@ def _check_unredacted(run: Run, model: str | None) -> None:
         )
 
 
-def _subjects(run: Run, model: str | None) -> tuple[Subject, ...]:
+def _model_infos(run: Run, model: str | None) -> tuple[ModelInfo, ...]:
     """The model of each cell of a run as it is now; each is looked at once."""
     if run.origins and model is not None and not all(cell.weight_format for cell in run.cells):
         raise InputError("the run measures several models; -m names one", hint="put them where they were")
-    found: dict[tuple[str, str | None], Subject] = {}
-    subjects = []
+    found: dict[tuple[str, str | None], ModelInfo] = {}
+    model_infos = []
     for number, cell in enumerate(run.cells):
         weight_format = cell.weight_format if run.origins and model is not None else None
-        place = model or run.origin_of(number).path
-        if (place, weight_format) not in found:
-            found[place, weight_format] = find_subject(
-                place, engine=cell.engine, is_verified=cell.is_verified, weight_format=weight_format
+        location = model or run.origin_of(number).path
+        if (location, weight_format) not in found:
+            found[location, weight_format] = find_model_info(
+                location, engine=cell.engine, is_verified=cell.is_verified, weight_format=weight_format
             )
-        subjects.append(complete(found[place, weight_format], cell))
-    return tuple(subjects)
+        model_infos.append(complete(found[location, weight_format], cell))
+    return tuple(model_infos)
 
 
 def _limits(then: ResourceLimits | None, now: ResourceLimits | None) -> dict[str, tuple[str, str]]:

@@ -15,7 +15,7 @@ from llmbench.files.cache import cache_folder
 from llmbench.machine import environment, memory
 from llmbench.machine.affinity import Binding
 from llmbench.models.gguf_file import gguf_parts
-from llmbench.models.resolve import Subject, check_lengths, complete, find_subject
+from llmbench.models.resolve import ModelInfo, check_lengths, complete, find_model_info
 from llmbench.runner import limits, pinning, plan
 from llmbench.runner.blocks import Stop, launches_until
 from llmbench.runner.launchers import default_launcher
@@ -41,8 +41,8 @@ def check_memory(path: str) -> None:
     Raises:
         LaunchError: the files of weights are larger than the memory available.
     """
-    place = Path(path)
-    files = place.glob("*.bin") if place.is_dir() else gguf_parts(place)
+    location = Path(path)
+    files = location.glob("*.bin") if location.is_dir() else gguf_parts(location)
     needed = sum(file.stat().st_size for file in files if file.is_file())
     available = memory.available_bytes()
     if available is not None and needed > available:
@@ -63,26 +63,26 @@ def check_paths(cells: Iterable[RunConfig], folder: Path) -> None:
     for name, value in {(name, value) for cell in cells for name, value in cell.properties.items()}:
         if not _WRITTEN_TO.search(name) or not value:
             continue
-        place = Path(str(value)).expanduser().resolve()
+        location = Path(str(value)).expanduser().resolve()
         cache = folder / "cache"
-        if not any(place.is_relative_to(root) for root in allowed):
+        if not any(location.is_relative_to(root) for root in allowed):
             raise InputError(
-                f"property {name} leads to {place}, outside {allowed[0]} and {allowed[1]}",
+                f"property {name} leads to {location}, outside {allowed[0]} and {allowed[1]}",
                 hint=f"write -lc {shlex.quote(f'{name}={cache}')}",
             )
 
 
 def new_header(
     cells: tuple[RunConfig, ...],
-    subjects: Sequence[Subject],
+    model_infos: Sequence[ModelInfo],
     *,
     name: str | None = None,
     workload: WorkloadSettings | None = None,
 ) -> Header:
     """The header of a run about to begin: its id, its configurations and the model of each, this machine."""
-    names = dict.fromkeys(Path(subject.path).name for subject in subjects)
+    names = dict.fromkeys(Path(model_info.path).name for model_info in model_infos)
     label = "scripted" if cells[0].engine_info.is_simulated else "-".join(names)
-    origins = tuple(subject.provenance for subject in subjects)
+    origins = tuple(model_info.provenance for model_info in model_infos)
     return Header(
         id=name or reader.new_id(label),
         started_at=events.utc_now(),
@@ -157,7 +157,7 @@ class _Work:
     """
 
     configurations: tuple[RunConfig, ...]
-    models: Sequence[Subject]
+    models: Sequence[ModelInfo]
     planned: Sequence[PlannedLaunch]
     policy: Policy
     launcher: Launcher
@@ -222,7 +222,7 @@ def measure(  # noqa: PLR0913  the one way to measure
     outputs: Outputs | None = None,
     policy: Policy | None = None,
     launcher: Launcher | None = None,
-    models: Sequence[Subject] | None = None,
+    models: Sequence[ModelInfo] | None = None,
     planned: Sequence[PlannedLaunch] | None = None,
     stop: Stop | None = None,
     on_event: OnEvent | None = None,
@@ -261,7 +261,7 @@ def measure(  # noqa: PLR0913  the one way to measure
 
 def check(
     configurations: Sequence[RunConfig],
-    models: Sequence[Subject],
+    models: Sequence[ModelInfo],
     *,
     outputs: Outputs,
     policy: Policy | None = None,
@@ -320,7 +320,7 @@ def resume(
         left = find_resumption(contents, model=model)
         work = _Work(
             configurations=left.cells,
-            models=left.subjects,
+            models=left.model_infos,
             planned=left.planned,
             policy=policy or Policy(),
             launcher=launcher or default_launcher(),
@@ -339,11 +339,11 @@ def _ignore(_event: SessionEvent) -> None:
     pass
 
 
-def _find_models(configurations: Sequence[RunConfig]) -> tuple[tuple[RunConfig, ...], Sequence[Subject]]:
+def _find_models(configurations: Sequence[RunConfig]) -> tuple[tuple[RunConfig, ...], Sequence[ModelInfo]]:
     """Return the configurations with the paths of their models, and each model with what is loaded beside it."""
     cells, models = [], []
     for config in configurations:
-        model = find_subject(
+        model = find_model_info(
             config.model,
             engine=config.engine,
             is_verified=config.is_verified,

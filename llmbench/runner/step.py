@@ -64,7 +64,7 @@ class _Crashed(msgspec.Struct, tag="crashed"):
 def run_step(
     module: str,
     request: msgspec.Struct,
-    answer: type[_Result],
+    response: type[_Result],
     *,
     folder: Path,
     is_online: bool,
@@ -72,7 +72,7 @@ def run_step(
     work: str = "conversion",
     prefix: Sequence[str] = (),
 ) -> _Result:
-    """Run the step that *request* asks of *module* in a child process (`step`) and return its *answer*.
+    """Run the step that *request* asks of *module* in a child process (`step`) and return its *response*.
 
     *folder* is where the step writes, its temporary files included. *work* is what messages call it, *prefix* stands
     before its command. Raises the error that the child reported, or one that says how it ended.
@@ -105,7 +105,7 @@ def run_step(
     shutil.rmtree(scratch, ignore_errors=True)
     if isinstance(reply, Refused):
         raise reply.error
-    return msgspec.convert(reply.result, answer)
+    return msgspec.convert(reply.result, response)
 
 
 def _converse(child: subprocess.Popen[str], request: str, report: ProgressCallback) -> list[str]:

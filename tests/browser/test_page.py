@@ -89,8 +89,8 @@ def browse(tmp_path: Path) -> Browse:
             text=True,
             timeout=120,
         )
-        said = tuple(line for line in done.stderr.splitlines() if "CONSOLE" in line)
-        return Seen(dom=done.stdout, console=said, addresses=_addresses(log))
+        output = tuple(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+        return Seen(dom=done.stdout, console=output, addresses=_addresses(log))
 
     return open_page
 

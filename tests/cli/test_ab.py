@@ -36,8 +36,8 @@ def test_ten_percent_a_token_is_found(llmbench_process: Run, tmp_path: Path) -> 
     assert "block 8 of 8: first token" in done.stderr
     assert "regressed" in (tmp_path / "x.md").read_text()
     assert ET.parse(tmp_path / "x.xml").getroot().find(".//failure") is not None  # noqa: S314  our own file
-    told = json.loads((tmp_path / "x.json").read_text())["comparisons"][0]
-    assert ("regressed", True) == (told["verdict"], told["rule"]["is_paired"])
+    reported = json.loads((tmp_path / "x.json").read_text())["comparisons"][0]
+    assert ("regressed", True) == (reported["verdict"], reported["rule"]["is_paired"])
     assert (tmp_path / "x.csv").read_text().count("regressed") >= 2
 
 
@@ -107,8 +107,8 @@ def test_an_alarm_is_confirmed_on_fresh_launches(llmbench: Run, tmp_path: Path) 
     assert "Confirmed on 5 fresh blocks." in " ".join(done.stdout.split())
     runs = [store.read_run(tmp_path / f"reports/{name}.jsonl") for name in ("x", "x-confirm")]
     assert not set.intersection(*({launch.index for launch in run.launches} for run in runs))
-    told = json.loads((tmp_path / "x.json").read_text())["comparisons"]
-    assert [True, True] == [each["alarms"] > 0 for each in told]
+    reported = json.loads((tmp_path / "x.json").read_text())["comparisons"]
+    assert [True, True] == [each["alarms"] > 0 for each in reported]
 
 
 def test_an_alarm_that_does_not_hold_fails_nobody(llmbench: Run, tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_an_alarm_that_does_not_hold_fails_nobody(llmbench: Run, tmp_path: Path)
     assert done.returncode == 0, done.stdout
     assert "measuring again what seems slower" in done.stdout
     assert "Not confirmed on 3 fresh blocks." in " ".join(done.stdout.split())
-    told = json.loads((tmp_path / "x.json").read_text())["comparisons"]
-    assert [0, 0] == [each["alarms"] for each in told]
+    reported = json.loads((tmp_path / "x.json").read_text())["comparisons"]
+    assert [0, 0] == [each["alarms"] for each in reported]
 
 
 def test_recipes_say_what_the_sides_are(llmbench: Run, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_the_python_of_another_environment_measures(llmbench_workers: Run, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "output"),
     [
         ([], 2, "no model was given"),
         (["-m", "a", "-m", "b", "-m", "c"], 2, "--model was given 3 times"),
@@ -198,13 +198,13 @@ def test_the_python_of_another_environment_measures(llmbench_workers: Run, tmp_p
     ],
 )
 def test_bad_input_is_one_line_and_its_exit_code(
-    llmbench: Run, tmp_path: Path, *, arguments: list[str], code: int, said: str
+    llmbench: Run, tmp_path: Path, *, arguments: list[str], code: int, output: str
 ) -> None:
     """What was wrong and what to do, before anything is measured."""
     done = ab(llmbench, *arguments)
 
     assert code == done.returncode, done.stderr
-    assert said in done.stderr
+    assert output in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.rglob("*.jsonl")) == []
 

@@ -98,16 +98,16 @@ def test_a_trial_is_no_baseline_of_a_run(measure: Run, llmbench: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("baseline", "said"),
+    ("baseline", "output"),
     [("latest", "none of the runs in reports (1)"), ("v1", "there is no reports/v1.jsonl")],
 )
-def test_a_missing_baseline_is_never_green(measure: Run, llmbench: Run, baseline: str, said: str) -> None:
+def test_a_missing_baseline_is_never_green(measure: Run, llmbench: Run, baseline: str, output: str) -> None:
     """The first run of a machine has nothing to be compared with: exit 2, and what to do."""
     assert measure("candidate").returncode == 0
     done = llmbench("report", "compare", "--baseline", baseline, "reports/candidate.jsonl")
 
     assert done.returncode == 2
-    assert said in done.stderr
+    assert output in done.stderr
 
 
 def test_one_run_alone_needs_a_base(measure: Run, llmbench: Run) -> None:

@@ -100,7 +100,7 @@ def test_a_recipe_says_what_to_calibrate(llmbench: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "output"),
     [
         (["--blocks", "1"], 2, "--blocks"),
         (["--launches", "1"], 2, "--launches"),
@@ -110,13 +110,13 @@ def test_a_recipe_says_what_to_calibrate(llmbench: Run, tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_named(
-    calibrate: Run, tmp_path: Path, *, arguments: list[str], code: int, said: str
+    calibrate: Run, tmp_path: Path, *, arguments: list[str], code: int, output: str
 ) -> None:
     """Before anything is measured."""
     done = calibrate(*arguments)
 
     assert code == done.returncode
-    assert said in done.stderr
+    assert output in done.stderr
     assert list(tmp_path.rglob("*.jsonl")) == []
 
 

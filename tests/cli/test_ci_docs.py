@@ -109,9 +109,9 @@ def test_the_first_job_of_a_machine_is_not_green(job: Path) -> None:
 
 def test_every_exit_code_is_explained() -> None:
     """The table has them all."""
-    told = re.findall(r"^\| (\d+(?:, \d+)*) \|", (DOCS / "ci.md").read_text(), re.MULTILINE)
+    reported = re.findall(r"^\| (\d+(?:, \d+)*) \|", (DOCS / "ci.md").read_text(), re.MULTILINE)
 
-    assert {int(code) for row in told for code in row.split(", ")} == {int(code) for code in ExitCode}
+    assert {int(code) for row in reported for code in row.split(", ")} == {int(code) for code in ExitCode}
 
 
 def steps() -> list[dict[str, Any]]:

@@ -47,8 +47,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, str], s
     def run(seed: int, first: str) -> str:
         script = f"first={first},next=10ms,launch-noise=1.5%,noise=1%"
         options = ("-n", "2", "-ic", "8", "--launches", "3", "-p", "one two three", "--quiet")
-        place = ("--output-dir", str(folder), "--name", f"{first}-{seed}", "-s", str(seed))
-        done = in_process(folder, "inline", "run", "--engine", "scripted", "-m", script, *options, *place)
+        location = ("--output-dir", str(folder), "--name", f"{first}-{seed}", "-s", str(seed))
+        done = in_process(folder, "inline", "run", "--engine", "scripted", "-m", script, *options, *location)
         assert ExitCode.OK == done.returncode, done.stderr
         return str(folder / f"{first}-{seed}.jsonl")
 

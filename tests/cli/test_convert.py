@@ -91,7 +91,7 @@ def test_progress_on_a_terminal_names_step_and_part(capfd: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("weight_format", "agreement", "said"),
+    ("weight_format", "agreement", "output"),
     [
         ("int4", 0.648, "usual for int4: 35% of next tokens differ from the source"),
         ("int4", 0.55, "LOW: 45% of next tokens differ from the source; int4 usually agrees on 60% or more"),
@@ -99,10 +99,10 @@ def test_progress_on_a_terminal_names_step_and_part(capfd: pytest.CaptureFixture
         ("q4_1", 0.648, ""),
     ],
 )
-def test_an_agreement_is_judged(weight_format: str, agreement: float, said: str) -> None:
+def test_an_agreement_is_judged(weight_format: str, agreement: float, output: str) -> None:
     """Against what the format usually reaches; one that nobody knows has no judgement."""
     recipe = Recipe(weight_format=weight_format, is_symmetric=False)
     manifest = dataclasses.replace(CONVERTED.manifest, recipe=recipe, agreement=agreement)
     lines = convert.describe_conversion(dataclasses.replace(CONVERTED, manifest=manifest))
 
-    assert lines[3].strip().startswith(said or "took")
+    assert lines[3].strip().startswith(output or "took")

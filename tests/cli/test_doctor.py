@@ -25,7 +25,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(cache: Path) -> dict[str, Any]:
+def reported(cache: Path) -> dict[str, Any]:
     """The doctor's JSON of this machine."""
     done = subprocess.run(
         [sys.executable, "-m", "llmbench", "doctor", "--json"],
@@ -38,24 +38,24 @@ def told(cache: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_json_has_everything_that_was_looked_at(told: dict[str, Any]) -> None:
+def test_json_has_everything_that_was_looked_at(reported: dict[str, Any]) -> None:
     """Topology, engine, devices, bandwidth and findings, each under its name, in base units."""
-    assert told["environment"]["topology"]["cpus"]
-    assert told["devices"]["CPU"]["FULL_DEVICE_NAME"]
-    assert told["bandwidth"]["all"]["bytes_per_s"] > 1e8
-    assert told["split"]["without"] >= 1
-    assert 0.0 <= told["load"]["foreign"] <= 1.0
-    assert {"check", "weight", "found", "effect", "remedy"} == set(told["findings"][0])
+    assert reported["environment"]["topology"]["cpus"]
+    assert reported["devices"]["CPU"]["FULL_DEVICE_NAME"]
+    assert reported["bandwidth"]["all"]["bytes_per_s"] > 1e8
+    assert reported["split"]["without"] >= 1
+    assert 0.0 <= reported["load"]["foreign"] <= 1.0
+    assert {"check", "weight", "found", "effect", "remedy"} == set(reported["findings"][0])
 
 
 @pytest.mark.slow
-def test_the_bandwidth_is_kept_for_runs(told: dict[str, Any], cache: Path) -> None:
+def test_the_bandwidth_is_kept_for_runs(reported: dict[str, Any], cache: Path) -> None:
     """What a triad got is in the cache folder, with its day, and a run on this machine reads it from there."""
     (file,) = (cache / "llmbench/bandwidth").glob("*.json")
     kept = bandwidth.load_bandwidth(file)
 
     assert kept is not None
-    assert told["bandwidth"]["all"]["bytes_per_s"] == kept.bytes_per_s
+    assert reported["bandwidth"]["all"]["bytes_per_s"] == kept.bytes_per_s
     assert kept.measured_at.startswith("20")
 
 
@@ -130,8 +130,8 @@ def test_sockets_that_are_not_split_are_found() -> None:
         pytest.skip(reason)
     doctor_here = [sys.executable, "-m", "llmbench", "doctor", "--json", "--no-bandwidth"]
     cpu = min(os.sched_getaffinity(0))
-    held = f"import os, sys; os.sched_setaffinity(0, [{cpu}]); os.execv(sys.argv[1], sys.argv[1:])"
-    command = two_sockets.command(sys.executable, "-c", held, *doctor_here)
+    pinned = f"import os, sys; os.sched_setaffinity(0, [{cpu}]); os.execv(sys.argv[1], sys.argv[1:])"
+    command = two_sockets.command(sys.executable, "-c", pinned, *doctor_here)
     seen = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     assert {"no-split", "affinity"} <= {finding["check"] for finding in seen["findings"]}

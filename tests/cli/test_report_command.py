@@ -83,7 +83,7 @@ def test_what_only_servers_tell_is_in_every_file(
     invoke(["report", "csv", "--summary", path])
     summary = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     invoke(["report", "json", path])
-    told = json.loads(capsys.readouterr().out)
+    reported = json.loads(capsys.readouterr().out)
     invoke(["report", "html", path, "-o", f"{path}.html"])
 
     assert ("3.5", "875.0", "cold") == tuple(
@@ -93,12 +93,12 @@ def test_what_only_servers_tell_is_in_every_file(
     loads = [(row["model_cache"], row["median"]) for row in summary if row["metric"] == "load"]
     assert [("cold", "2500.0"), ("warm", "3500.0")] == loads
     assert {"GB/s"} == {row["unit"] for row in summary if row["metric"] == "bandwidth"}
-    (cell,) = told["cells"]
+    (cell,) = reported["cells"]
     assert (None, ["cold", "warm"]) == (cell["load"], [load["model_cache"] for load in cell["loads"]])
     assert (200e9, False, 32 << 20) == tuple(
         cell["bandwidth"][name] for name in ("memory_bytes_per_s", "is_cached", "cache_bytes")
     )
-    assert pytest.approx(875.0) == told["rows"][0]["metrics"]["energy_per_token"]["median"]
+    assert pytest.approx(875.0) == reported["rows"][0]["metrics"]["energy_per_token"]["median"]
     page = Path(f"{path}.html").read_text(encoding="utf-8")
     assert "50 % of what this memory can do" in page
     assert "(model cache warm)" in page
@@ -236,9 +236,9 @@ def test_a_run_without_a_row_is_exit_2(
 def test_a_missing_file_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
     """One line that names it, and one that says where runs are."""
     assert ExitCode.USAGE == invoke(["report", command, str(tmp_path / "none.jsonl")])
-    told = capsys.readouterr().err
-    assert "none.jsonl cannot be read: No such file or directory" in told
-    assert "llmbench report history" in told
+    reported = capsys.readouterr().err
+    assert "none.jsonl cannot be read: No such file or directory" in reported
+    assert "llmbench report history" in reported
 
 
 def test_a_damaged_line_is_read_around_when_asked(

@@ -120,7 +120,7 @@ def test_the_last_runs_of_a_line(llmbench: RunCommand, runs: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (("--metric", "speed"), "error: --metric speed is no metric"),
         (("elsewhere",), "elsewhere"),
@@ -128,13 +128,13 @@ def test_the_last_runs_of_a_line(llmbench: RunCommand, runs: Path) -> None:
     ],
 )
 def test_what_history_cannot_do(
-    llmbench: RunCommand, runs: Path, arguments: tuple[str, ...], said: str
+    llmbench: RunCommand, runs: Path, arguments: tuple[str, ...], output: str
 ) -> None:
     """An unknown metric, a folder that is not there, a file that cannot be written: exit 2, by name."""
     done = llmbench("report", "history", *arguments)
 
     assert 2 == done.returncode
-    assert said in done.stderr
+    assert output in done.stderr
 
 
 def test_an_empty_folder_has_no_history(llmbench: RunCommand, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_told_latencies_reach_the_table_exactly(llmbench: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "output"),
     [
         (["-m", "no/such/model"], 2, "there is no model at no/such/model"),
         ([], 2, "no model was given"),
@@ -68,13 +68,13 @@ def test_told_latencies_reach_the_table_exactly(llmbench: Run) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_its_exit_code(
-    llmbench: Run, tmp_path: Path, *, arguments: list[str], code: int, said: str
+    llmbench: Run, tmp_path: Path, *, arguments: list[str], code: int, output: str
 ) -> None:
     """What was wrong, where, and what to do; no traceback, and nothing is written."""
     done = llmbench("run", *arguments)
 
     assert code == done.returncode, done.stderr
-    assert said in done.stderr
+    assert output in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.rglob("*.jsonl")) == []
 

@@ -10,7 +10,7 @@ SCRIPT = "first=100ms,next=10ms,noise=0.5%"
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("reported", "output"),
     [
         (",cold=1", "Stable over the iterations; 1 warm-up was enough; output identical in all launches."),
         (
@@ -22,15 +22,15 @@ SCRIPT = "first=100ms,next=10ms,noise=0.5%"
     ],
 )
 def test_a_run_says_what_it_was_told_to_be(
-    llmbench: RunCommand, tmp_path: Path, told: str, said: str
+    llmbench: RunCommand, tmp_path: Path, reported: str, output: str
 ) -> None:
     """A slow start, a drift and launches that stray stand below the table of the run and of its report."""
     arguments = ("--engine", "scripted", "--input-tokens", "32", "-n", "8", "-ic", "8", "--launches", "2")
-    ran = llmbench("run", "-m", SCRIPT + told, *arguments, "--output-dir", "runs", "--name", "told", "-v")
+    ran = llmbench("run", "-m", SCRIPT + reported, *arguments, "--output-dir", "runs", "--name", "told", "-v")
 
     path = next((tmp_path / "runs").glob("*.jsonl"))
-    assert said in " ".join(ran.stdout.split())
-    assert said in " ".join(llmbench("report", "show", "-v", str(path)).stdout.split())
+    assert output in " ".join(ran.stdout.split())
+    assert output in " ".join(llmbench("report", "show", "-v", str(path)).stdout.split())
 
 
 def test_two_runs_that_chose_other_tokens(llmbench: RunCommand, tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_two_runs_that_chose_other_tokens(llmbench: RunCommand, tmp_path: Path) 
     compared = llmbench("report", "compare", str(base), str(other), "--json", "told.json")
 
     assert "greedy tokens: part in 1 of 3 variants, first at token 5 (P0 variant 2)" in compared.stdout
-    told = json.loads((tmp_path / "told.json").read_text())["comparisons"][0]["agreement"]
+    reported = json.loads((tmp_path / "told.json").read_text())["comparisons"][0]["agreement"]
     assert (3, [(2, 5, 8)]) == (
-        told["variants"],
-        [(each["variant"], each["token"], each["tokens"]) for each in told["partings"]],
+        reported["variants"],
+        [(each["variant"], each["token"], each["tokens"]) for each in reported["partings"]],
     )

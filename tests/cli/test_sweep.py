@@ -21,15 +21,15 @@ def test_each_cell_has_launches_of_its_own_in_an_order_by_the_seed(llmbench: Run
     assert 0 == llmbench(*options, "--name", "a").returncode
     assert 0 == llmbench(*options, "--name", "b").returncode
     order = _order(tmp_path / "reports/a.jsonl")
-    told = llmbench(*options, "--dry-run").stdout
+    reported = llmbench(*options, "--dry-run").stdout
 
     cells = [(3, 1), (5, 1), (3, 2), (5, 2)]
     assert order == _order(tmp_path / "reports/b.jsonl")
     assert sorted(cells) == sorted(order[:4]) == sorted(order[4:])
     assert order[:4] != order[4:]
-    found = re.findall(r"batch_size=(\d), output_tokens=(\d)|output_tokens=(\d), batch_size=(\d)", told)
+    found = re.findall(r"batch_size=(\d), output_tokens=(\d)|output_tokens=(\d), batch_size=(\d)", reported)
     assert order[:4] == [(int(t or u), int(b or c)) for b, t, u, c in found]
-    assert "launches: 8; nothing was run" in told
+    assert "launches: 8; nothing was run" in reported
 
 
 def test_the_order_given_is_kept_where_it_is_wanted(llmbench: Run, tmp_path: Path) -> None:

@@ -25,15 +25,15 @@ def models(tmp_path: Path, ir_of: Callable[..., Path]) -> Path:
 def test_each_format_is_a_cell_of_the_sweep(llmbench: Run, tmp_path: Path) -> None:
     """With every value of the other lists, from the command line as from a recipe; a dry run lists them."""
     options = ("-ic", "8,16", "--threads", "1,2", "--order", "given", "--dry-run")
-    told = llmbench(*BOTH, *options)
+    reported = llmbench(*BOTH, *options)
     (tmp_path / "run.toml").write_text(
         'model = "models"\nweight-format = ["int8", "int4"]\ninfer-count = [8, 16]\nthreads = [1, 2]\norder = "given"\n'
     )
     written = llmbench("run", "-c", "run.toml", "--dry-run")
 
-    assert 0 == told.returncode, told.stderr
+    assert 0 == reported.returncode, reported.stderr
     launches = re.findall(
-        r"dldt/(\w+) on .*weight_format=(\w+), output_tokens=(\d+), threads=(\d)", told.stdout
+        r"dldt/(\w+) on .*weight_format=(\w+), output_tokens=(\d+), threads=(\d)", reported.stdout
     )
     assert [
         (name.upper(), name, tokens, threads)
@@ -41,8 +41,8 @@ def test_each_format_is_a_cell_of_the_sweep(llmbench: Run, tmp_path: Path) -> No
         for threads in "12"
         for tokens in ("8", "16")
     ] == launches
-    assert re.search(r"about .*, an estimate from", told.stdout)
-    assert told.stdout == written.stdout
+    assert re.search(r"about .*, an estimate from", reported.stdout)
+    assert reported.stdout == written.stdout
 
 
 def test_one_format_chooses_and_is_no_sweep(llmbench: Run, models: Path) -> None:
@@ -92,7 +92,7 @@ def test_each_model_s_own_context_is_held_against_the_lengths(llmbench: Run) -> 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (("-m", "models", "-f", "pt"), "PyTorch runs the weights as they were published"),
         (("-m", "first=1ms", "--engine", "scripted"), "the scripted engine has no weights"),
@@ -100,13 +100,13 @@ def test_each_model_s_own_context_is_held_against_the_lengths(llmbench: Run) -> 
     ],
 )
 def test_where_there_is_nothing_to_choose_from_it_is_refused(
-    llmbench: Run, arguments: tuple[str, ...], said: str
+    llmbench: Run, arguments: tuple[str, ...], output: str
 ) -> None:
     """With the reason, on one line."""
     done = llmbench("run", "--weight-format", "int8", *arguments)
 
     assert 2 == done.returncode
-    assert said in done.stderr
+    assert output in done.stderr
 
 
 @pytest.mark.usefixtures("models")

@@ -62,10 +62,10 @@ def collect() -> Mapping[str, Mapping[int, Entry]]:
     """Rows and items by their numbers."""
     collector = Collector()
     options = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "no:randomly"]
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
         code = pytest.main([*options, str(Path(__file__).parent)], plugins=[collector])
     if code != 0:
-        sys.exit(f"the tests could not be collected: {said.getvalue()}")
+        sys.exit(f"the tests could not be collected: {output.getvalue()}")
     return collector.found
 
 
@@ -83,10 +83,11 @@ def _table(number: str, what: str, entries: Mapping[int, Entry]) -> Iterable[str
     yield "|---|---|---|"
     for key in sorted(entries):
         entry = entries[key]
-        told = [
-            f"{_spoken(name)}: {said}{marks and f' ({marks})'}" for name, (said, marks) in entry.tests.items()
+        reported = [
+            f"{_spoken(name)}: {output}{marks and f' ({marks})'}"
+            for name, (output, marks) in entry.tests.items()
         ]
-        yield f"| {key} | {_cell(entry.text)} | {_cell('<br>'.join(told))} |"
+        yield f"| {key} | {_cell(entry.text)} | {_cell('<br>'.join(reported))} |"
 
 
 def _spoken(name: str) -> str:

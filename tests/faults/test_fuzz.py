@@ -133,14 +133,14 @@ def altered_events(draw: st.DrawFn) -> str:
     """A run file of which one value, however deep, is another one."""
     number = draw(st.integers(0, len(LINES) - 1))
     event = json.loads(LINES[number])
-    place: object = event
-    while isinstance(place, dict | list) and place:
-        key = draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
-        inner = place[key]  # type: ignore[index]
+    location: object = event
+    while isinstance(location, dict | list) and location:
+        key = draw(st.sampled_from(sorted(location) if isinstance(location, dict) else range(len(location))))
+        inner = location[key]  # type: ignore[index]
         if not isinstance(inner, dict | list) or not inner or draw(st.integers(0, 3)) == 0:
-            place[key] = draw(values)  # type: ignore[index]
+            location[key] = draw(values)  # type: ignore[index]
             break
-        place = inner
+        location = inner
     return "\n".join([*LINES[:number], json.dumps(event), *LINES[number + 1 :], ""])
 
 

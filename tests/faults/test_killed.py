@@ -69,9 +69,9 @@ class _Victim:
             os.kill(process.pid, signal.SIGKILL)
         printed, _ = process.communicate()
         after = self.path.read_bytes() if self.path.exists() else b""
-        told = printed.count("First token latency")
+        reported = printed.count("First token latency")
         kept = _measurements(after)
-        assert len(kept) >= told + len(_measurements(before))
+        assert len(kept) >= reported + len(_measurements(before))
         assert kept[: len(_measurements(before))] == _measurements(before)
         if after.count(b"\n"):
             reader.read_run(self.path)
@@ -93,8 +93,8 @@ def test_row_01_nothing_is_lost_or_doubled_whenever_the_parent_is_killed(marked:
     marked.assert_gone()
     if victim.path.exists() and victim.path.read_bytes().count(b"\n"):
         process = marked.start("run", "--resume", "reports/victim.jsonl", "--quiet")
-        _, said = process.communicate()
-        assert process.returncode == 0, said
+        _, output = process.communicate()
+        assert process.returncode == 0, output
         _assert_nothing_doubled(reader.read_run(victim.path))
 
 
@@ -136,11 +136,11 @@ def test_row_01_a_run_is_resumed_only_where_its_launches_can_be_pooled(
     path.write_text("\n".join([json.dumps(changed), *rest[:2]]) + '\n{"event": "measu')
     before = path.read_bytes()
     process = marked.start("run", "--resume", "reports/cut.jsonl")
-    _, said = process.communicate()
+    _, output = process.communicate()
 
     assert process.returncode == 2
-    assert "the CPU (Another CPU then" in said
-    assert "openvino (1.0 then" in said
+    assert "the CPU (Another CPU then" in output
+    assert "openvino (1.0 then" in output
     assert before == path.read_bytes()
 
 
@@ -168,10 +168,10 @@ def test_row_01_an_interleaved_comparison_goes_on_in_the_blocks_it_lacks(marked:
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     resumed = marked.start("run", "--resume", "reports/pair.jsonl", "--quiet")
-    _, said = resumed.communicate()
+    _, output = resumed.communicate()
     run = reader.read_run(path)
 
-    assert resumed.returncode == 0, said
+    assert resumed.returncode == 0, output
     _assert_nothing_doubled(run)
     finished = [(x.block, x.cell) for x in run.launches if x.outcome is Outcome.FINISHED]
     assert {(block, cell) for block in range(3) for cell in range(2)} == set(finished)

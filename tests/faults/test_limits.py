@@ -56,9 +56,9 @@ def test_row_41_a_throttled_run_is_invalid_and_names_the_quota(llmbench: Run, tm
 
     assert done.returncode == 5
     assert "INVALID" in done.stdout
-    told = "the container's CPU limit stopped this process for 30% of the time (quota 0.7 CPUs)"
-    assert told in " ".join(done.stdout.split())
-    assert told in llmbench("report", "csv", "reports/x.jsonl").stdout
+    reported = "the container's CPU limit stopped this process for 30% of the time (quota 0.7 CPUs)"
+    assert reported in " ".join(done.stdout.split())
+    assert reported in llmbench("report", "csv", "reports/x.jsonl").stdout
 
 
 @row_41
@@ -165,14 +165,14 @@ def test_row_41_a_comparison_names_limits_that_differ(
 def test_row_41_a_report_names_limits(story_of: Callable[..., WholeRun]) -> None:
     """A note each: a quota below the CPUs, a low weight, a cap, a low priority; nothing without limits."""
     tight = ResourceLimits(cpu_quota=0.6, cpu_weight=0.1, performance_cap=0.4, nice=10)
-    told = set(caveats.of_run(_limited(story_of(), tight))) - set(caveats.of_run(story_of()))
+    reported = set(caveats.of_run(_limited(story_of(), tight))) - set(caveats.of_run(story_of()))
 
     assert {
         "CPU quota of 0.6 CPUs",
         "CPU weight 0.1 of the default",
         "performance cap of 40%",
         "priority nice 10",
-    } == {note.partition(":")[0].partition(" on ")[0].partition(" (")[0] for note in told}
+    } == {note.partition(":")[0].partition(" on ")[0].partition(" (")[0] for note in reported}
     assert set(caveats.of_run(story_of())) == set(caveats.of_run(_limited(story_of(), ResourceLimits())))
 
 

@@ -38,10 +38,10 @@ row_40 = pytest.mark.fault(40, "broken pair of packages (torchvision beside a CP
 FAST = ("run", "-m", "first=20ms,next=10ms", *SCRIPTED, "-n", "2", "-ic", "4")
 
 
-def _assert_refused(done: subprocess.CompletedProcess[str], code: int, folder: Path, *said: str) -> None:
+def _assert_refused(done: subprocess.CompletedProcess[str], code: int, folder: Path, *output: str) -> None:
     """One error that says it, and no run file."""
     assert code == done.returncode, done.stderr
-    for part in said:
+    for part in output:
         assert part in done.stderr
     assert "Traceback" not in done.stderr
     assert [] == list(folder.glob("reports/*"))
@@ -49,7 +49,7 @@ def _assert_refused(done: subprocess.CompletedProcess[str], code: int, folder: P
 
 @row_25
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "output"),
     [
         ("INFERENCE_NUM_THREAD=2", "did you mean INFERENCE_NUM_THREADS?"),
         ("INFERENCE_NUM_THREADS=many", "INFERENCE_NUM_THREADS does not take 'many'"),
@@ -57,10 +57,10 @@ def _assert_refused(done: subprocess.CompletedProcess[str], code: int, folder: P
     ],
 )
 def test_row_25_a_property_is_judged_before_loading(
-    llmbench_workers: Run, ir_of: MakeIr, tmp_path: Path, *, option: str, said: str
+    llmbench_workers: Run, ir_of: MakeIr, tmp_path: Path, *, option: str, output: str
 ) -> None:
     """The model here could not be loaded at all; the property is refused before anyone tries."""
-    _assert_refused(llmbench_workers("run", "-m", str(ir_of()), "-lc", option), 2, tmp_path, said)
+    _assert_refused(llmbench_workers("run", "-m", str(ir_of()), "-lc", option), 2, tmp_path, output)
 
 
 @row_26

@@ -25,10 +25,10 @@ row_20 = pytest.mark.fault(
 )
 
 
-def _assert_refused(done: subprocess.CompletedProcess[str], folder: Path, *said: str) -> None:
+def _assert_refused(done: subprocess.CompletedProcess[str], folder: Path, *output: str) -> None:
     """Exit 2 with one error that names what is said, and nothing was run or written."""
     assert done.returncode == 2, done.stderr
-    for part in said:
+    for part in output:
         assert part in done.stderr
     assert "Traceback" not in done.stderr
     assert [] == list(folder.glob("reports/*"))
@@ -55,9 +55,9 @@ def test_row_11_a_damaged_network_is_named(
     (model / locate.MODEL_XML).unlink()
     if content is not None:
         (model / locate.MODEL_XML).write_bytes(content)
-    told = f"has {len(content)} bytes; the manifest has {size}" if known and content is not None else why
+    reported = f"has {len(content)} bytes; the manifest has {size}" if known and content is not None else why
 
-    _assert_refused(llmbench("run", "-m", str(model)), tmp_path, locate.MODEL_XML, told)
+    _assert_refused(llmbench("run", "-m", str(model)), tmp_path, locate.MODEL_XML, reported)
 
 
 @row_12
@@ -71,9 +71,9 @@ def test_row_12_damaged_weights_are_named(
     (model / "openvino_model.bin").unlink()
     if content is not None:
         (model / "openvino_model.bin").write_bytes(content)
-    told = "is missing" if content is None else "256"
+    reported = "is missing" if content is None else "256"
 
-    _assert_refused(llmbench("run", "-m", str(model)), tmp_path, "openvino_model.bin", told)
+    _assert_refused(llmbench("run", "-m", str(model)), tmp_path, "openvino_model.bin", reported)
 
 
 @row_13

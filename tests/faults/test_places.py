@@ -16,7 +16,7 @@ from .conftest import FAST, SCRIPTED, Marked, files_below
 Run = Callable[..., subprocess.CompletedProcess[str]]
 MakeIr = Callable[..., Path]
 
-places = pytest.mark.security(3, "nothing is written outside the output folder and the cache")
+locations = pytest.mark.security(3, "nothing is written outside the output folder and the cache")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def _assert_untouched(tmp_path: Path) -> None:
     assert set(files_below(tmp_path / "home", tmp_path / "temporary")) <= allowed
 
 
-@places
+@locations
 @pytest.mark.slow
 def test_run_and_report_write_where_they_are_told_and_nowhere_else(
     llmbench_process: Run, tmp_path: Path, watched_home: dict[str, str]
@@ -67,7 +67,7 @@ def test_run_and_report_write_where_they_are_told_and_nowhere_else(
     assert {"x.jsonl", "z.jsonl", "ab.jsonl"} == {path.name for path in (tmp_path / "out").iterdir()}
 
 
-@places
+@locations
 @pytest.mark.model
 @pytest.mark.parametrize("engine", ["genai", "core"])
 def test_a_real_engine_writes_nothing_either(
@@ -85,7 +85,7 @@ def test_a_real_engine_writes_nothing_either(
     _assert_untouched(tmp_path)
 
 
-@places
+@locations
 @pytest.mark.parametrize(
     "name", ["../evil", "/evil", "..", ".hidden", "a/../../evil", "new\nline", "x" * 300]
 )
@@ -102,7 +102,7 @@ def test_a_name_does_not_lead_out_of_the_output_folder(llmbench: Run, tmp_path: 
         assert re.fullmatch(r"[^./\n][^/\n]*\.jsonl", path.name)
 
 
-@places
+@locations
 def test_a_models_name_becomes_a_plain_part_of_a_files_name() -> None:
     """Slashes, dots at the front, control characters and secrets of a model's name stay out of the run's."""
     for name in ("..", "a/../../b", "\x1b[31m", "hf_" + "A1" * 17, "模型", "x" * 400):
@@ -111,7 +111,7 @@ def test_a_models_name_becomes_a_plain_part_of_a_files_name() -> None:
         assert "A1A1" not in made
 
 
-@places
+@locations
 def test_symbolic_links_are_not_followed(llmbench: Run, tmp_path: Path) -> None:
     """A link where a file is to be written is replaced or refused; what it leads to is as it was."""
     precious = tmp_path / "precious"
@@ -134,7 +134,7 @@ def test_symbolic_links_are_not_followed(llmbench: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "out.json").is_symlink()
 
 
-@places
+@locations
 @pytest.mark.slow
 def test_a_property_does_not_have_the_engine_write_elsewhere(
     llmbench_process: Run, ir_of: MakeIr, tmp_path: Path, watched_home: dict[str, str]
@@ -152,7 +152,7 @@ def test_a_property_does_not_have_the_engine_write_elsewhere(
     _assert_untouched(tmp_path)
 
 
-@places
+@locations
 @pytest.mark.slow
 def test_two_users_do_not_meet_in_the_temporary_folder(llmbench: Run, tmp_path: Path) -> None:
     """No name is fixed: two runs use no name in common (Python tries a random one), and none is left behind."""

@@ -304,12 +304,12 @@ def test_row_05_reports_are_replaced_atomically(llmbench: Run, tmp_path: Path) -
     """-r and -rj make a new file and rename it; a reader that has the old one open keeps it whole."""
     for name in ("out.csv", "out.json"):
         (tmp_path / name).write_text("old")
-    held = [(tmp_path / name).open() for name in ("out.csv", "out.json")]
+    pinned = [(tmp_path / name).open() for name in ("out.csv", "out.json")]
     done = llmbench(*FAST, "-r", "out.csv", "-rj", "out.json")
 
     assert done.returncode == 0, done.stderr
-    assert ["old", "old"] == [file.read() for file in held]
-    for file in held:
+    assert ["old", "old"] == [file.read() for file in pinned]
+    for file in pinned:
         file.close()
     assert (tmp_path / "out.csv").read_text().startswith("iteration,")
     assert {"out.csv", "out.json", "reports"} == {path.name for path in tmp_path.iterdir()}
@@ -353,7 +353,7 @@ def test_row_34_a_run_file_of_another_schema_is_refused(llmbench: Run, run_file:
 
 @row_34
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "output"),
     [
         ("launch,", "doubled columns: 'launch'"),
         ("colour,", "unknown columns: 'colour'"),
@@ -361,7 +361,7 @@ def test_row_34_a_run_file_of_another_schema_is_refused(llmbench: Run, run_file:
     ],
 )
 def test_row_34_a_csv_whose_columns_are_not_ours_is_refused(
-    llmbench: Run, run_file: Path, tmp_path: Path, *, change: str | None, said: str
+    llmbench: Run, run_file: Path, tmp_path: Path, *, change: str | None, output: str
 ) -> None:
     """Exit 2 and the names of the columns."""
     assert run_file.exists()
@@ -373,7 +373,7 @@ def test_row_34_a_csv_whose_columns_are_not_ours_is_refused(
     done = llmbench("report", "show", "x.csv")
 
     assert done.returncode == 2, done.stderr
-    assert said in done.stderr
+    assert output in done.stderr
 
 
 @row_2

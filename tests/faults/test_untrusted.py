@@ -117,7 +117,7 @@ def test_nothing_in_a_run_file_runs_in_a_browser_or_breaks_a_report(
 
 @untrusted
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "output"),
     [
         ("p.jsonl", b'{"prompt": "a", "prompt": "b"}', "duplicate key 'prompt'"),
         ("p.jsonl", b'{"prompt": NaN}', "NaN is not JSON"),
@@ -128,7 +128,7 @@ def test_nothing_in_a_run_file_runs_in_a_browser_or_breaks_a_report(
     ],
 )
 def test_doubled_keys_and_numbers_that_are_none_are_refused(
-    llmbench: Run, tmp_path: Path, *, name: str, content: bytes, said: str
+    llmbench: Run, tmp_path: Path, *, name: str, content: bytes, output: str
 ) -> None:
     """Two readers could read them differently, so neither is read: exit 2."""
     (tmp_path / name).write_bytes(content)
@@ -136,7 +136,7 @@ def test_doubled_keys_and_numbers_that_are_none_are_refused(
     done = llmbench(*FAST, option, name)
 
     assert done.returncode == 2, done.stderr
-    assert said in done.stderr
+    assert output in done.stderr
 
 
 @untrusted

@@ -46,13 +46,13 @@ def test_row_07_an_interrupted_run_ends_at_once_with_what_it_has(
     )
     wait_until(lambda: _lines(marked.folder / "reports/my run.jsonl") == 6, "four requests")
     os.kill(process.pid, number)
-    out, said = process.communicate(timeout=PATIENCE_S)
+    out, output = process.communicate(timeout=PATIENCE_S)
 
     assert code == process.returncode
-    assert "4 measurements are kept in reports/my run.jsonl" in said
-    assert "resume with: llmbench run --resume 'reports/my run.jsonl'" in said
+    assert "4 measurements are kept in reports/my run.jsonl" in output
+    assert "resume with: llmbench run --resume 'reports/my run.jsonl'" in output
     assert "written: out.csv" in out
-    assert "Traceback" not in said
+    assert "Traceback" not in output
     marked.assert_gone()
 
 
@@ -124,12 +124,12 @@ def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench_pro
 
 @row_10
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "output"),
     [("hang@3", "no first token in 8 s"), ("stall@3", "no token after token 1 in 8 s")],
 )
 @pytest.mark.slow
 def test_row_10_a_hang_is_ended_phase_by_phase_with_its_stack(
-    llmbench_workers: Run, tmp_path: Path, script: str, said: str
+    llmbench_workers: Run, tmp_path: Path, script: str, output: str
 ) -> None:
     """Exit 5: what was waited for and how long is told, and where the worker stood is kept.
 
@@ -140,7 +140,7 @@ def test_row_10_a_hang_is_ended_phase_by_phase_with_its_stack(
     (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches
 
     assert done.returncode == 5, done.stderr
-    assert f"{said} during iteration 2, prompt 0; the worker was ended" in done.stderr
+    assert f"{output} during iteration 2, prompt 0; the worker was ended" in done.stderr
     assert launch.failure is not None
     assert any("scripted.py" in line and "_break" in line for line in launch.failure.log)
     assert 2 == len(launch.measurements)

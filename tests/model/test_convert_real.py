@@ -20,7 +20,7 @@ COMMON = {"the", "a", "an", "is", "of", "and", "to", "for", "in", "that", "it", 
 
 
 @pytest.fixture
-def answer(llmbench_workers: RunCommand, tmp_path: Path) -> Callable[[Path], str]:
+def response(llmbench_workers: RunCommand, tmp_path: Path) -> Callable[[Path], str]:
     """What a model says to the question, 64 tokens through its own chat template, as ``run`` keeps it."""
 
     def ask(folder: Path) -> str:
@@ -65,7 +65,7 @@ def test_each_format_is_smaller_than_the_last(conversions: dict[str, Converted])
 
 @pytest.mark.parametrize(("name", "common"), [("fp16", 5), ("int8", 5), ("int4", 3)])
 def test_each_format_is_whole_and_answers(
-    name: str, common: int, conversions: dict[str, Converted], answer: Callable[[Path], str]
+    name: str, common: int, conversions: dict[str, Converted], response: Callable[[Path], str]
 ) -> None:
     """The files are the manifest's, and the answer is English, on the subject. int4 repeats itself more."""
     model = locate.locate(conversions[name].folder)
@@ -73,14 +73,14 @@ def test_each_format_is_whole_and_answers(
     locate.verify(model)
     assert 8192 == model.context_tokens
 
-    text = answer(model.path)
+    text = response(model.path)
 
     assert "sky" in text.lower()
     _check_english(text, common)
 
 
 def test_a_gguf_keeps_its_weights_and_its_template(
-    demo_gguf: Path, answer: Callable[[Path], str], llmbench_workers: RunCommand, tmp_path: Path
+    demo_gguf: Path, response: Callable[[Path], str], llmbench_workers: RunCommand, tmp_path: Path
 ) -> None:
     """Its own format and context, no agreement claimed, nothing written beside the file; then it runs."""
     beside = sorted(demo_gguf.parent.iterdir())
@@ -103,4 +103,4 @@ def test_a_gguf_keeps_its_weights_and_its_template(
     assert manifest.agreement is None
     assert "im_start" in (model.path / "openvino_tokenizer.xml").read_text(encoding="utf-8")
     assert [] == [entry for entry in model.path.iterdir() if entry.is_symlink() or entry.is_dir()]
-    _check_english(answer(model.path), 5)
+    _check_english(response(model.path), 5)

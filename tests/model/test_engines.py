@@ -171,7 +171,7 @@ def test_a_compiled_model_says_the_same_and_compiles_in_the_warm_up(
 
     assert published_tokens == _tokens(run)
     assert "inductor" == run.launches[0].effective.properties["TORCH_COMPILE"]
-    assert any("torch.compile compiled" in said for m in warmups for said in m.suspicions)
+    assert any("torch.compile compiled" in output for m in warmups for output in m.suspicions)
     assert [()] * 6 == [m.suspicions for m in _measured(run)]
 
 

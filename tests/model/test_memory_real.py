@@ -53,7 +53,7 @@ def test_every_engine_tells_its_bandwidth(
 
     No model cache was asked for: nothing is said of one.
     """
-    run, said = _measured(llmbench_workers, tmp_path, demo_ir, *options)
+    run, output = _measured(llmbench_workers, tmp_path, demo_ir, *options)
     row = summarize_run(run).rows[0]
     weights = run.provenance.weight_bytes
     assert weights is not None
@@ -61,17 +61,17 @@ def test_every_engine_tells_its_bandwidth(
 
     assert "u8" == run.launches[0].effective.properties["KV_CACHE_PRECISION"]
     assert pytest.approx(read / row.summaries["next_token"].median) == row.summaries["bandwidth"].median
-    assert re.search(r"next tokens: \d+\.\d+ GB/s of weights and KV cache", said)
+    assert re.search(r"next tokens: \d+\.\d+ GB/s of weights and KV cache", output)
     assert ModelCache.OFF is run.launches[0].model_cache
-    assert "model cache" not in said
+    assert "model cache" not in output
 
 
 def test_a_gguf_has_no_bandwidth(llmbench_workers: Run, demo_gguf: Path, tmp_path: Path) -> None:
     """The engine makes weights of its own from it, and which is not told: nothing is said."""
-    run, said = _measured(llmbench_workers, tmp_path, demo_gguf)
+    run, output = _measured(llmbench_workers, tmp_path, demo_gguf)
 
     assert "bandwidth" not in summarize_run(run).rows[0].summaries
-    assert "GB/s" not in said
+    assert "GB/s" not in output
 
 
 @pytest.mark.parametrize("way", [("--engine", "core"), ("--attention", "sdpa"), ("--attention", "pa")])
@@ -79,7 +79,7 @@ def test_the_first_launch_is_cold_and_the_second_is_not(
     llmbench_workers: Run, demo_ir: Path, tmp_path: Path, way: tuple[str, ...]
 ) -> None:
     """The second finds the model; paged attention may refuse it and compile again, which is told apart and noted."""
-    run, said = _measured(
+    run, output = _measured(
         llmbench_workers, tmp_path, demo_ir, *way, "--launches", "2", "--model-cache", "reports/cache"
     )
     first, second = (launch.model_cache for launch in run.launches)
@@ -89,9 +89,9 @@ def test_the_first_launch_is_cold_and_the_second_is_not(
     assert second in ({ModelCache.WARM, ModelCache.REFUSED} if "pa" in way else {ModelCache.WARM})
     assert [first, second] == list(loads)
     assert re.search(
-        rf"load: \d+\.\d\d s \(model cache cold\), \d+\.\d\d s \(model cache {second.value}\)", said
+        rf"load: \d+\.\d\d s \(model cache cold\), \d+\.\d\d s \(model cache {second.value}\)", output
     )
-    assert (second is ModelCache.REFUSED) == ("compiled it again" in said)
+    assert (second is ModelCache.REFUSED) == ("compiled it again" in output)
 
 
 def test_a_worker_reads_the_counters_around_a_request(demo_ir: Path, tmp_path: Path) -> None:

@@ -59,18 +59,18 @@ def test_the_gguf_runs_without_a_conversion(llmbench_workers: Run, demo_gguf: Pa
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "output"),
     [
         (("--input-tokens", "8190"), 2, "context is 8192"),
         (("--engine", "core", "--attention", "pa"), 2, "paged attention"),
     ],
 )
 def test_what_the_machine_or_model_cannot_do_is_refused(
-    llmbench_workers: Run, demo_ir: Path, tmp_path: Path, *, options: tuple[str, ...], code: int, said: str
+    llmbench_workers: Run, demo_ir: Path, tmp_path: Path, *, options: tuple[str, ...], code: int, output: str
 ) -> None:
     """One line, the exit code, and no run file; properties, devices and threads are in tests/faults."""
     done = llmbench_workers("run", "-m", str(demo_ir), *options)
 
     assert code == done.returncode, done.stderr
-    assert said in done.stderr
+    assert output in done.stderr
     assert list(tmp_path.rglob("*.jsonl")) == []

@@ -26,11 +26,11 @@ def models(demo_ir: Path, tmp_path: Path) -> Path:
     """The demo's IR, and the same weights below another name with a manifest that calls them so."""
     folder = tmp_path / "models" / "pytorch" / "dldt"
     for name in ("int4", "int8"):
-        place = shutil.copytree(demo_ir, folder / name.upper())
-        manifest = read_manifest(place)
+        location = shutil.copytree(demo_ir, folder / name.upper())
+        manifest = read_manifest(location)
         assert manifest is not None
         recipe = dataclasses.replace(manifest.recipe, weight_format=name)
-        write_manifest(place, dataclasses.replace(manifest, recipe=recipe))
+        write_manifest(location, dataclasses.replace(manifest, recipe=recipe))
     return folder
 
 

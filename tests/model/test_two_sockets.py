@@ -153,7 +153,7 @@ def test_two_sockets_without_the_policy_are_threads_of_one(pair: Call, demo_ir: 
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "output"),
     [
         (("--sockets", "2"), "socket 2 was requested; this machine has 2 (0-1)"),
         (("--sockets", "0,1,2,3"), "socket 2-3 was requested"),
@@ -163,13 +163,13 @@ def test_two_sockets_without_the_policy_are_threads_of_one(pair: Call, demo_ir: 
     ],
 )
 def test_what_the_machine_does_not_have_is_exit_4(
-    pair: Call, demo_ir: Path, tmp_path: Path, *, options: tuple[str, ...], said: str
+    pair: Call, demo_ir: Path, tmp_path: Path, *, options: tuple[str, ...], output: str
 ) -> None:
     """One line, before anything is loaded; no run file."""
     done = pair(*_arguments(demo_ir, *options))
 
     assert done.returncode == 4, done.stderr
-    assert said in done.stderr
+    assert output in done.stderr
     assert list(tmp_path.glob("reports/*")) == []
 
 

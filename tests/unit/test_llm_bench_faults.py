@@ -52,10 +52,10 @@ def test_averages_of_the_json_leave_the_warm_up_out(
         for number, (first, is_warmup) in enumerate(firsts)
     ]
     cells = (RunConfig(model="m", prompts=(PROMPT,), output_tokens=2, iterations=2),)
-    told = json.loads(llm_bench_json(evaluate(run_of([launch_of(made)], cells=cells))))["perfdata"]
+    reported = json.loads(llm_bench_json(evaluate(run_of([launch_of(made)], cells=cells))))["perfdata"]
 
-    assert 200.0 == told["results_averaged"]["first_latency"]
-    assert [900.0, 100.0, 300.0] == [found["first_latency"] for found in told["results"]]
+    assert 200.0 == reported["results_averaged"]["first_latency"]
+    assert [900.0, 100.0, 300.0] == [found["first_latency"] for found in reported["results"]]
 
 
 def test_tokens_that_are_missing_from_the_clock_are_told(request_of: Build) -> None:

@@ -94,24 +94,24 @@ class Comparison:
 
         A regression that is no alarm is too uncertain to count: it leaves the whole inconclusive, as an undecided row.
         """
-        said = {found.verdict for found in self.judged}
+        output = {found.verdict for found in self.judged}
         if self.alarms:
             return Verdict.REGRESSED
-        if not said:
+        if not output:
             return Verdict.INCOMPARABLE
-        if said & {Verdict.REGRESSED, Verdict.INCONCLUSIVE}:
+        if output & {Verdict.REGRESSED, Verdict.INCONCLUSIVE}:
             return Verdict.INCONCLUSIVE
-        return Verdict.IMPROVED if Verdict.IMPROVED in said else Verdict.UNCHANGED
+        return Verdict.IMPROVED if Verdict.IMPROVED in output else Verdict.UNCHANGED
 
     @property
     def agreement(self) -> Agreement:
         """Whether greedy search said the same on both sides, for the prompts that were compared and are the same."""
-        places = (
-            (_place(pair.base), _place(pair.candidate))
+        locations = (
+            (_location(pair.base), _location(pair.candidate))
             for pair in self.pairs
             if not pair.reasons and pair.has_same_input
         )
-        return output_agreement.between(self.base.run, self.candidate.run, places)
+        return output_agreement.between(self.base.run, self.candidate.run, locations)
 
     @property
     def is_whole(self) -> bool:
@@ -244,7 +244,7 @@ def _by_cell(pairs: Sequence[Pair]) -> list[list[Pair]]:
     return list(groups.values())
 
 
-def _place(row: Row) -> CellPrompt:
+def _location(row: Row) -> CellPrompt:
     """Where a row's requests are found in its run."""
     return row.cell, row.config.prompts.index(row.prompt)
 

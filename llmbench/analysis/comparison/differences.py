@@ -77,14 +77,14 @@ def _joined(values: Iterable[str]) -> str:
 
 def changes(base: Run, candidate: Run) -> tuple[Difference, ...]:
     """Everything told by both sides that is not the same: software, settings, model files, machine."""
-    is_told = not (is_foreign(base) or is_foreign(candidate))
-    found = [*_between("", _told(base, is_whole=is_told), _told(candidate, is_whole=is_told))]
+    is_reported = not (is_foreign(base) or is_foreign(candidate))
+    found = [*_between("", _reported(base, is_whole=is_reported), _reported(candidate, is_whole=is_reported))]
     found += _between("", _files(base), _files(candidate))
-    if is_told:
+    if is_reported:
         found += _between("", dict(base.software_of(0)), dict(candidate.software_of(0)))
         found += _between("", _machine(base), _machine(candidate))
         found += _limits(base, candidate)
-        found += _between("effective: ", _in_force(base), _in_force(candidate))
+        found += _between("effective: ", _effective(base), _effective(candidate))
     if base.source or candidate.source:
         found = [difference for difference in found if difference.base and difference.candidate]
     return tuple(found)
@@ -98,7 +98,7 @@ def _between(prefix: str, base: Mapping[str, str], candidate: Mapping[str, str])
             yield Difference(name=f"{prefix}{name}", base=before, candidate=after)
 
 
-def _told(run: Run, *, is_whole: bool) -> dict[str, str]:
+def _reported(run: Run, *, is_whole: bool) -> dict[str, str]:
     """The settings that are the same in all cells, or the few of them that every report tells."""
     flat = [varied_settings(config) for config in run.cells]
     shared = {
@@ -151,7 +151,7 @@ def _limits(base: Run, candidate: Run) -> Iterator[Difference]:
             yield found
 
 
-def _in_force(run: Run) -> dict[str, str]:
+def _effective(run: Run) -> dict[str, str]:
     """What the engine used in the first launch that finished."""
     launch = next((found for found in run.launches if found.outcome is Outcome.FINISHED), None)
     found = launch.effective if launch else EffectiveSettings()

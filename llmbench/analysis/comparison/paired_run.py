@@ -127,18 +127,20 @@ def settle(first: Comparison, again: Comparison) -> tuple[Comparison, Comparison
     An alarm holds where the second calls the same row and metric regressed.
     """
     slower = {flag for flag, change in flags(again) if change.verdict is Verdict.REGRESSED}
-    held = {flag for flag, change in flags(first) if change.is_alarm and flag in slower}
+    pinned = {flag for flag, change in flags(first) if change.is_alarm and flag in slower}
     blocks = max((change.launches[0] for _, change in flags(again)), default=0)
-    remark = f"{'Confirmed' if held else 'Not confirmed'} on {blocks} fresh blocks"
+    remark = f"{'Confirmed' if pinned else 'Not confirmed'} on {blocks} fresh blocks"
     remark = f"{remark}. {again.remark}" if again.remark else remark
-    return _marked(first, held), dataclasses.replace(_marked(again, held), remark=remark)
+    return _marked(first, pinned), dataclasses.replace(_marked(again, pinned), remark=remark)
 
 
-def _marked(comparison: Comparison, held: AbstractSet[Flag]) -> Comparison:
+def _marked(comparison: Comparison, pinned: AbstractSet[Flag]) -> Comparison:
     """The comparison with these alarms and no others."""
 
     def mark(changes: tuple[Change, ...], prompt: Prompt | None) -> tuple[Change, ...]:
-        return tuple(dataclasses.replace(found, is_alarm=(prompt, found.metric) in held) for found in changes)
+        return tuple(
+            dataclasses.replace(found, is_alarm=(prompt, found.metric) in pinned) for found in changes
+        )
 
     return dataclasses.replace(
         comparison,

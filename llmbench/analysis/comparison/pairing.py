@@ -133,17 +133,17 @@ def _couple(base: Row, candidate: Row, vary: frozenset[str], *, by_index: bool) 
 
 def _guarded(row: Row, *, by_index: bool) -> Mapping[str, object]:
     """What must be the same for two rows to be compared; of a foreign report what it tells."""
-    told: dict[str, object] = {
+    reported: dict[str, object] = {
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
         "batch_size": row.config.batch_size,
     }
     if by_index:
-        return told
+        return reported
     config = row.config
     way = [
         *([config.way] if config.generation else []),
         "ends at its end token" if config.stop_at_eos else "exact length",
         *(["chat template"] if config.apply_chat_template else []),
     ]
-    return told | {"asked_tokens": config.output_tokens, "generation": ", ".join(way)}
+    return reported | {"asked_tokens": config.output_tokens, "generation": ", ".join(way)}

@@ -141,9 +141,9 @@ def footnotes(calibration: Calibration, comparison: Comparison) -> tuple[str, ..
     found = [(noises[change.metric], change) for change in comparison.primary if change.metric in noises]
     if not found:
         return ()
-    told = ", ".join(f"{_share(each.launch)} ({METRICS[each.metric].title})" for each, _ in found)
+    reported = ", ".join(f"{_share(each.launch)} ({METRICS[each.metric].title})" for each, _ in found)
     day = calibration.sessions[-1].started_at[:10]
-    notes = [f"calibrated on {day}: launches of one build differ by {told}"]
+    notes = [f"calibrated on {day}: launches of one build differ by {reported}"]
     for each, change in found:
         notes += _doubts(each, change, is_paired=comparison.is_paired)
     return tuple(notes)

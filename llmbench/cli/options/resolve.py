@@ -10,7 +10,7 @@ from llmbench.analysis.placement_proof import Effect
 from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import InputError, MachineError
 from llmbench.machine.limits import read_resource_limits
-from llmbench.models.resolve import Subject, adapter_file, check_lengths, complete, find_subject
+from llmbench.models.resolve import ModelInfo, adapter_file, check_lengths, complete, find_model_info
 from llmbench.runner import interpreter, limits, pinning
 from llmbench.runner.configurations import configurations
 from llmbench.schema.config import RunConfig
@@ -18,7 +18,7 @@ from llmbench.schema.config import RunConfig
 MARK = f"tensor_parallel={Effect.INEFFECTIVE.value}"
 
 
-def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[Subject, ...], tuple[RunConfig, ...]]:
+def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo, ...], tuple[RunConfig, ...]]:
     """Return the configurations, one or the cells of a sweep, and the model of each; nothing is loaded.
 
     Raises:
@@ -32,46 +32,48 @@ def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[Subject, .
         )
     options = {**options, "lora": tuple(map(adapter_file, options["lora"]))}
     if options["draft_model"]:
-        draft = find_subject(options["draft_model"], engine="genai", is_verified=is_verified)
+        draft = find_model_info(options["draft_model"], engine="genai", is_verified=is_verified)
         options = {**options, "draft_model": draft.path}
-    subjects = [
-        find_subject(model, engine=engine, is_verified=is_verified, weight_format=weight_format)
+    model_infos = [
+        find_model_info(model, engine=engine, is_verified=is_verified, weight_format=weight_format)
         for weight_format in dict.fromkeys(options["weight_format"]) or (None,)
     ]
     found = [
-        (subject, config)
-        for subject in subjects
-        for config in configurations(options, subject.path, subject.weight_format)
+        (model_info, config)
+        for model_info in model_infos
+        for config in configurations(options, model_info.path, model_info.weight_format)
     ]
-    for subject, config in found:
+    for model_info, config in found:
         check_capabilities(config)
-        check_lengths(config, subject.context_tokens)
+        check_lengths(config, model_info.context_tokens)
     if options["python"] is not None:
         interpreter.check_interpreter(options["python"], engine=engine)
-    return tuple(complete(subject, config) for subject, config in found), tuple(config for _, config in found)
+    return tuple(complete(model_info, config) for model_info, config in found), tuple(
+        config for _, config in found
+    )
 
 
-def resolve_models(options: Mapping[str, Any]) -> tuple[tuple[Subject, ...], tuple[RunConfig, ...]]:
+def resolve_models(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo, ...], tuple[RunConfig, ...]]:
     """Return what `resolve_configurations` does for each of several models, one after the other."""
     models = options["model"]
     models = (models,) if isinstance(models, str) else models or (None,)
     found = [resolve_configurations({**options, "model": model}) for model in models]
-    subjects = tuple(subject for each, _ in found for subject in each)
-    return subjects, tuple(config for _, each in found for config in each)
+    model_infos = tuple(model_info for each, _ in found for model_info in each)
+    return model_infos, tuple(config for _, each in found for config in each)
 
 
-def resolve_one(options: Mapping[str, Any], *, refusal: str, hint: str) -> tuple[Subject, RunConfig]:
+def resolve_one(options: Mapping[str, Any], *, refusal: str, hint: str) -> tuple[ModelInfo, RunConfig]:
     """Return the one configuration that options describe, and its model.
 
     Raises InputError where it is a sweep: *refusal*, in which ``{}`` is the number of its configurations.
     """
-    subjects, configs = resolve_models(options)
+    model_infos, configs = resolve_models(options)
     if len(configs) != 1:
         raise InputError(refusal.format(len(configs)), hint=hint)
-    return subjects[0], configs[0]
+    return model_infos[0], configs[0]
 
 
-def check_places(cells: Sequence[RunConfig], *, is_strict: bool) -> None:
+def check_locations(cells: Sequence[RunConfig], *, is_strict: bool) -> None:
     """Find every configuration's placement before anything is loaded; warn, loudly, where nothing will be split.
 
     Warns of limits that will slow the process down, too.

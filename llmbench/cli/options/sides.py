@@ -15,7 +15,7 @@ from llmbench.cli.options.help import GroupedOption, values_of
 from llmbench.cli.options.resolve import resolve_one
 from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters, parse_options, recipe_options
 from llmbench.errors import InputError
-from llmbench.models.resolve import Subject
+from llmbench.models.resolve import ModelInfo
 from llmbench.schema.config import RunConfig
 
 _LEFT_OUT = frozenset({"launches"})
@@ -34,7 +34,7 @@ _PROMPTS = ("prompt", "prompt_file", "input_tokens")
 class Side:
     """One of the two that are compared: its model, and the configuration to measure it in."""
 
-    subject: Subject
+    model_info: ModelInfo
     config: RunConfig
 
 
@@ -159,12 +159,12 @@ def _side(ctx: click.Context, values: Mapping[str, Any], name: str, prepare: Pre
     except click.UsageError as error:
         error.ctx = ctx
         raise
-    subject, config = resolve_one(
+    model_info, config = resolve_one(
         options,
         refusal=f"{name} is a sweep of {{}} configurations, where one is wanted",
         hint="give one value to each option; ab takes an option twice, once for each side",
     )
-    return Side(subject=subject, config=config)
+    return Side(model_info=model_info, config=config)
 
 
 def _of_side(name: str, value: Any, number: int) -> Any:

@@ -128,9 +128,9 @@ def _check_names(
 
 def _check_value(owners: Mapping[str, Sequence[str]], name: str, value: PropertyValue) -> None:
     """Set one property on a core of its own, for each device that has it, and read it back."""
-    places: list[tuple[str, ...]] = [(owner,) for owner, names in owners.items() if name in names] or [()]
+    locations: list[tuple[str, ...]] = [(owner,) for owner, names in owners.items() if name in names] or [()]
     try:
-        for where in places:  # the core's own properties belong to no device
+        for where in locations:  # the core's own properties belong to no device
             trial = import_openvino().Core()
             trial.set_property(*where, {name: value})
             if where:

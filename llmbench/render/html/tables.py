@@ -292,7 +292,7 @@ def _sockets(proved: Proof) -> Iterator[tuple[Cell, ...]]:
 
 
 def _worked(proved: Proof, socket: int) -> Cell:
-    if not proved.is_told:
+    if not proved.is_reported:
         return Cell("too short to decide", tone="dim")
     if socket in proved.placement.worked:
         return Cell("yes", tone="good")

@@ -159,7 +159,7 @@ def placement_sentence(proof: Proof) -> str:
 def _worked(proof: Proof) -> str:
     placement, requested = proof.placement, proof.asked
     sockets = [work.socket for work in placement.sockets]
-    if not proof.is_told:
+    if not proof.is_reported:
         return "too short to decide which sockets worked"
     if len(sockets) == 1:
         return f"socket {sockets[0]} worked (these launches were pinned to it)"

@@ -180,7 +180,7 @@ def measurement_of(
     input_tokens: int,
     launch: int = 0,
     is_warmup: bool = False,
-    **told: Any,
+    **reported: Any,
 ) -> Measurement:
     """A request that starts at 0, its events after *gaps_ms*; all sequences of a batch are alike."""
     if any(gap < 0 for gap in gaps_ms) or any(count < 1 for count in counts):
@@ -198,7 +198,7 @@ def measurement_of(
         end_ns=instants[-1] if instants else Nanoseconds(0),
         sequences=(sequence,) * max(1, line.count("batch_size", 1, most=MOST_SEQUENCES)),
         infer_ns=tuple(round(ms * NS_PER_MS) for ms in infer_ms),
-        **told,
+        **reported,
     )
 
 

@@ -229,21 +229,21 @@ def _launch(lines: Sequence[CsvLine], prompts: Mapping[str, Prompt]) -> Launch:
 
 def _model_cache(line: CsvLine) -> ModelCache | None:
     """How the launch found the model cache."""
-    told = line.text("model_cache")
+    reported = line.text("model_cache")
     try:
-        return ModelCache(told) if told else None
+        return ModelCache(reported) if reported else None
     except ValueError:
         line.refuse("model_cache", f"one of {', '.join(state.value for state in ModelCache)} was expected")
 
 
 def _split(line: CsvLine) -> Split | None:
     """What the rows tell of tensor parallelism: whether it split anything, not over how many threads."""
-    told = line.text("tensor_parallel")
-    if told in ("", "unknown"):
+    reported = line.text("tensor_parallel")
+    if reported in ("", "unknown"):
         return None
-    if told not in ("effective", "ineffective"):
+    if reported not in ("effective", "ineffective"):
         line.refuse("tensor_parallel", "effective, ineffective or unknown was expected")
-    return Split(without=None, with_policy=None, parts=2 if told == "effective" else 1)
+    return Split(without=None, with_policy=None, parts=2 if reported == "effective" else 1)
 
 
 def _request(line: CsvLine, positions: Mapping[str, int]) -> Measurement:

@@ -129,18 +129,18 @@ TWO = Topology(
 
 
 @pytest.mark.parametrize(
-    ("sockets", "told"),
+    ("sockets", "reported"),
     [((0,), ((0,), 300, 120e6)), ((0, 1), ((), 700, 200e6)), ((), ((), 700, 200e6))],
 )
 def test_a_run_is_compared_with_the_memory_it_was_held_to(
-    run_with: BuildRun, sockets: tuple[int, ...], told: tuple[object, ...]
+    run_with: BuildRun, sockets: tuple[int, ...], reported: tuple[object, ...]
 ) -> None:
     """Socket 0 alone gives 120 MB/s and has a cache of 300 bytes; both together 200 MB/s and 700 bytes."""
     machine = {"topology": TWO, "last_caches": {0: 300, 1: 400}, "memory_rate": RATE}
     (bounds,) = report.summarize_run(run_with(None, machine, pinned=Pinning(sockets=sockets))).bounds
 
     assert bounds is not None
-    assert told == (bounds.sockets, bounds.cache_bytes, bounds.bytes_per_s)
+    assert reported == (bounds.sockets, bounds.cache_bytes, bounds.bytes_per_s)
 
 
 def test_a_run_is_compared_with_the_socket_that_worked(run_with: BuildRun) -> None:
@@ -158,7 +158,7 @@ def test_a_run_is_compared_with_the_socket_that_worked(run_with: BuildRun) -> No
     assert ((1,), 110e6, None) == (bounds.sockets, bounds.bytes_per_s, bounds.cache_bytes)
 
 
-def told(run: Run) -> str:
+def reported(run: Run) -> str:
     """The sentence of a run."""
     return next(bandwidth_sentences(report.summarize_run(run)))
 
@@ -171,7 +171,7 @@ def environment(rate: float | None = None, cache_bytes: int = 1000) -> dict[str,
 
 def test_a_share_of_what_the_memory_can_do(run_with: BuildRun) -> None:
     """103.45 of 200 MB/s are 52 %."""
-    assert told(run_with(None, environment(200))) == (
+    assert reported(run_with(None, environment(200))) == (
         "next tokens: 0.103 GB/s of weights and KV cache, 52 % of what this memory can do "
         "(triad 0.200 GB/s, measured 2026-01-02)"
     )
@@ -179,22 +179,22 @@ def test_a_share_of_what_the_memory_can_do(run_with: BuildRun) -> None:
 
 def test_what_was_never_measured_says_how_to(run_with: BuildRun) -> None:
     """Without a figure the command is named, and nothing is measured."""
-    assert told(run_with(None, environment())).endswith(
+    assert reported(run_with(None, environment())).endswith(
         "KV cache; run llmbench doctor once to see it as a share of this machine's bandwidth"
     )
 
 
 def test_what_fits_the_cache_has_no_share(run_with: BuildRun) -> None:
     """A step's 1.03 MB in a cache of 4 MiB: no share of the memory's bandwidth, above 100 % or below."""
-    said = told(run_with(None, environment(50, 4 << 20)))
+    output = reported(run_with(None, environment(50, 4 << 20)))
 
-    assert said.endswith(
+    assert output.endswith(
         "; 1034500 bytes per token fit in the 4 MiB cache, memory bandwidth is not the limit"
     )
 
 
 @pytest.mark.parametrize(
-    ("rate", "said"),
+    ("rate", "output"),
     [
         (
             100,
@@ -206,9 +206,9 @@ def test_what_fits_the_cache_has_no_share(run_with: BuildRun) -> None:
         ),
     ],
 )
-def test_more_than_the_triad(run_with: BuildRun, rate: float, said: str) -> None:
+def test_more_than_the_triad(run_with: BuildRun, rate: float, output: str) -> None:
     """Reads alone may be a third above a triad, which does not count the read of a write; twice of it is an error."""
-    assert said in told(run_with(None, environment(rate)))
+    assert output in reported(run_with(None, environment(rate)))
 
 
 def test_prompts_of_several_lengths_have_a_span(run_with: BuildRun) -> None:

@@ -26,9 +26,9 @@ def run_saying(request_of: Build, launch_of: Callable[..., Launch], run_of: Buil
             **({"model": "m", "prompts": (PROMPT,), "output_tokens": 4} | fields)  # type: ignore[arg-type]
         )
         made = []
-        for index, said in enumerate(launches):
+        for index, output in enumerate(launches):
             requests = []
-            for i, ids in enumerate(said):
+            for i, ids in enumerate(output):
                 request = request_of(
                     [10 + n for n in range(len(ids))], launch=index, iteration=i, is_warmup=i == 0
                 )
@@ -58,7 +58,7 @@ def retold(run: Run, change: Callable[[Tokens], Tokens]) -> Run:
     )
 
 
-def places(base: Run, candidate: Run) -> output_agreement.Agreement:
+def locations(base: Run, candidate: Run) -> output_agreement.Agreement:
     """The first prompt of both."""
     return output_agreement.between(base, candidate, [((0, 0), (0, 0))])
 
@@ -75,14 +75,14 @@ def test_where_launches_part(run_saying: BuildRun) -> None:
     """Launch 2 says another third token in variant 1: told with both launches, the token, and how many there are."""
     got = output_agreement.within(run_saying([SAME, SAME], [SAME, SAME], [SAME, (1, 2, 9, 4)]))
 
-    (parting,) = got.partings
+    (divergence,) = got.partings
     assert (0, PROMPT, 1, (0, 2), 3, 4) == (
-        parting.cell,
-        parting.prompt,
-        parting.variant,
-        parting.launches,
-        parting.token,
-        parting.tokens,
+        divergence.cell,
+        divergence.prompt,
+        divergence.variant,
+        divergence.launches,
+        divergence.token,
+        divergence.tokens,
     )
     assert 2 == got.variants
 
@@ -106,8 +106,8 @@ def test_a_prompt_that_is_never_permuted_is_one_variant(run_saying: BuildRun) ->
 
     got = output_agreement.within(run_saying([SAME, (1, 9, 3, 4)], [SAME, SAME], prompts=(prompt,)))
 
-    (parting,) = got.partings
-    assert (1, None, (0, 0), 2) == (got.variants, parting.variant, parting.launches, parting.token)
+    (divergence,) = got.partings
+    assert (1, None, (0, 0), 2) == (got.variants, divergence.variant, divergence.launches, divergence.token)
 
 
 @pytest.mark.parametrize("way", [{"do_sample": True}, {"num_beams": 2}])
@@ -128,9 +128,9 @@ def test_an_output_that_was_cut_is_not_compared(run_saying: BuildRun) -> None:
 
 def test_an_end_that_was_allowed_is_a_token(run_saying: BuildRun) -> None:
     """One ends after two tokens where the other goes on: they part at the third."""
-    (parting,) = output_agreement.within(run_saying([SAME], [(1, 2)], stop_at_eos=True)).partings
+    (divergence,) = output_agreement.within(run_saying([SAME], [(1, 2)], stop_at_eos=True)).partings
 
-    assert (3, 4) == (parting.token, parting.tokens)
+    assert (3, 4) == (divergence.token, divergence.tokens)
 
 
 def test_launches_that_failed_are_left_out(run_saying: BuildRun) -> None:
@@ -145,15 +145,15 @@ def test_launches_that_failed_are_left_out(run_saying: BuildRun) -> None:
 def test_texts_stand_in_for_ids(run_saying: BuildRun, text: str, partings: int) -> None:
     """Without ids it is known that outputs differ, not where."""
 
-    def told(said: str) -> Callable[[Tokens], Tokens]:
-        return lambda sequence: dataclasses.replace(sequence, token_ids=(), text=said)
+    def reported(output: str) -> Callable[[Tokens], Tokens]:
+        return lambda sequence: dataclasses.replace(sequence, token_ids=(), text=output)
 
     run = run_saying([SAME])
 
-    got = places(retold(run, told("one")), retold(run, told(text)))
+    got = locations(retold(run, reported("one")), retold(run, reported(text)))
 
     assert (1, False, partings) == (got.variants, got.has_tokens, len(got.partings))
-    assert [(None, None)] * partings == [(parting.token, parting.tokens) for parting in got.partings]
+    assert [(None, None)] * partings == [(divergence.token, divergence.tokens) for divergence in got.partings]
 
 
 def test_neither_ids_nor_text_says_nothing(run_saying: BuildRun) -> None:
@@ -163,7 +163,7 @@ def test_neither_ids_nor_text_says_nothing(run_saying: BuildRun) -> None:
     )
 
     assert 0 == output_agreement.within(silent).variants
-    assert 0 == places(silent, run_saying([SAME])).variants
+    assert 0 == locations(silent, run_saying([SAME])).variants
 
 
 def test_rows_of_a_batch_are_variants(
@@ -174,24 +174,24 @@ def test_rows_of_a_batch_are_variants(
     def saying(ids: Sequence[Sequence[int]], iteration: int, **fields: object) -> Run:
         request = request_of(*[[10, 11]] * len(ids), iteration=iteration)
         sequences = tuple(
-            dataclasses.replace(sequence, token_ids=tuple(said))
-            for sequence, said in zip(request.sequences, ids, strict=True)
+            dataclasses.replace(sequence, token_ids=tuple(output))
+            for sequence, output in zip(request.sequences, ids, strict=True)
         )
         config = RunConfig(model="m", prompts=(PROMPT,), output_tokens=2, batch_size=len(ids))
         return run_of([launch_of([dataclasses.replace(request, sequences=sequences)])], cells=(config,))
 
-    (parting,) = places(saying([(1, 2), (3, 4)], 1), saying([(3, 5)], 3)).partings
+    (divergence,) = locations(saying([(1, 2), (3, 4)], 1), saying([(3, 5)], 3)).partings
 
-    assert (3, 2) == (parting.variant, parting.token)
+    assert (3, 2) == (divergence.variant, divergence.token)
 
 
 def test_two_runs_are_the_same_if_any_launch_is(run_saying: BuildRun) -> None:
     """The base says two things; a candidate that says one of them has not parted from it."""
     base = run_saying([SAME], [(1, 2, 9, 4)])
 
-    assert () == places(base, run_saying([(1, 2, 9, 4)])).partings
-    (parting,) = places(base, run_saying([(1, 2, 9, 5)])).partings
-    assert ((1, 0), 4) == (parting.launches, parting.token)
+    assert () == locations(base, run_saying([(1, 2, 9, 4)])).partings
+    (divergence,) = locations(base, run_saying([(1, 2, 9, 5)])).partings
+    assert ((1, 0), 4) == (divergence.launches, divergence.token)
 
 
 def test_a_run_that_was_asked_for_less_agrees_as_far_as_it_goes(run_saying: BuildRun) -> None:
@@ -201,7 +201,7 @@ def test_a_run_that_was_asked_for_less_agrees_as_far_as_it_goes(run_saying: Buil
     asked = tuple(dataclasses.replace(m, requested_tokens=2) for m in launch.measurements)
     two = dataclasses.replace(two, launches=(dataclasses.replace(launch, measurements=asked),))
 
-    got = places(run_saying([SAME]), two)
+    got = locations(run_saying([SAME]), two)
 
     assert (1, ()) == (got.variants, got.partings)
 
@@ -209,7 +209,8 @@ def test_a_run_that_was_asked_for_less_agrees_as_far_as_it_goes(run_saying: Buil
 def test_a_chat_goes_on_only_from_the_same_words(run_saying: BuildRun) -> None:
     """Where a first turn parts, the second had another input and is not compared."""
     turns = tuple(
-        Prompt(set="s", index=0, text=text, earlier=said) for text, said in (("Hi", ()), ("And?", ("Hi",)))
+        Prompt(set="s", index=0, text=text, earlier=output)
+        for text, output in (("Hi", ()), ("And?", ("Hi",)))
     )
     run = run_saying([SAME, SAME], [SAME, (1, 9, 3, 4)], prompts=turns)
     both = dataclasses.replace(
@@ -228,7 +229,7 @@ def test_a_chat_goes_on_only_from_the_same_words(run_saying: BuildRun) -> None:
 
     got = output_agreement.within(both)
 
-    assert (3, [0]) == (got.variants, [parting.prompt.turn for parting in got.partings])
+    assert (3, [0]) == (got.variants, [divergence.prompt.turn for divergence in got.partings])
 
 
 def test_a_comparison_looks_at_prompts_that_are_the_same(run_saying: BuildRun) -> None:

@@ -45,11 +45,11 @@ def test_one_socket_is_exit_4_with_what_to_do() -> None:
         speedup.socket_configurations(BASE, Topology(cpus=TWO.cpus[:1], allowed=(0,)))
     with pytest.raises(
         MachineError, match=r"this machine has 2, and this process may use 1 \(socket 1\)"
-    ) as held:
+    ) as pinned:
         speedup.socket_configurations(BASE, Topology(cpus=TWO.cpus, allowed=(1, 3)))
 
     assert "llmbench profile" in (one.value.hint or "")
-    assert "widen the cpuset" in (held.value.hint or "")
+    assert "widen the cpuset" in (pinned.value.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -103,22 +103,22 @@ def test_memory_is_how_many_times_more(measured: Callable[..., Speedup]) -> None
 
 def test_the_sentence_says_how_much_where_and_from_when_on(measured: Callable[..., Speedup]) -> None:
     """First token at the longest input, next tokens, where it pays; then against both without the policy."""
-    answer, against = rendered.speedup_sentences(measured())
+    response, against = rendered.speedup_sentences(measured())
 
     assert (
         "Tensor parallelism over 2 sockets: first token 2.00× faster at 1024 tokens [2.00, 2.00], "  # noqa: RUF001
         "next tokens 2.00× faster [2.00, 2.00]; "  # noqa: RUF001
         "it pays from 1024 tokens on; no significant speed-up at 32 tokens."
-    ) == answer
+    ) == response
     assert against.startswith("Against both sockets without the policy: first token 1.50× faster")  # noqa: RUF001
 
 
 def test_slower_is_said_as_slower(measured: Callable[..., Speedup]) -> None:
     """No speed-up below 1 dressed up as one: 30 ms against 20 ms is 1.5 times slower, and it does not pay."""
-    answer = next(rendered.speedup_sentences(measured(long=builders.SHORT)))
+    response = next(rendered.speedup_sentences(measured(long=builders.SHORT)))
 
-    assert "first token 1.50× slower at 1024 tokens [1.50, 1.50]" in answer  # noqa: RUF001
-    assert "it does not pay at any length measured" in answer
+    assert "first token 1.50× slower at 1024 tokens [1.50, 1.50]" in response  # noqa: RUF001
+    assert "it does not pay at any length measured" in response
 
 
 def test_doubt_is_said_as_doubt(measured: Callable[..., Speedup]) -> None:

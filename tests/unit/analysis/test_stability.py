@@ -62,11 +62,11 @@ def judged(run_with: BuildRun) -> Judge:
     return judge
 
 
-def altered(run: Run, place: int, **fields: object) -> Run:
+def altered(run: Run, location: int, **fields: object) -> Run:
     """The run with one request of its first launch changed."""
     first, *others = run.launches
     requests = list(first.measurements)
-    requests[place] = dataclasses.replace(requests[place], **fields)  # type: ignore[arg-type]
+    requests[location] = dataclasses.replace(requests[location], **fields)  # type: ignore[arg-type]
     return dataclasses.replace(
         run, launches=(dataclasses.replace(first, measurements=tuple(requests)), *others)
     )
@@ -248,10 +248,10 @@ def test_false_alarms_and_power_of_a_whole_run(judged: Judge) -> None:
     """Noise of 2 %, three launches: no alarm in 19 of 20 quiet runs, and a drift of 15 % in 19 of 20 found."""
     source = random.Random(11)  # noqa: S311  a simulation, not a secret
 
-    def told(drift: float) -> list[Stability]:
+    def reported(drift: float) -> list[Stability]:
         return [judged(*(_noisy(source, drift) for _ in range(3))) for _ in range(100)]
 
-    quiet, drifting = told(0.0), told(0.15)
+    quiet, drifting = reported(0.0), reported(0.15)
 
     assert sum(each.is_stable is False for each in quiet) <= 6
     assert sum("first_token" in each.drifts for each in drifting) >= 95

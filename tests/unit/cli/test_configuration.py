@@ -174,7 +174,7 @@ def test_the_way_of_generating_is_told_in_words(arguments: tuple[str, ...], way:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (("--temperature", "0.8"), "the search is greedy"),
         (("--do-sample", "--temperature", "0"), "temperature 0"),
@@ -200,9 +200,9 @@ def test_the_way_of_generating_is_told_in_words(arguments: tuple[str, ...], way:
         (("--max-ngram-size=3", "--num-assistant-tokens=0"), "assistant tokens: 0"),
     ],
 )
-def test_what_is_no_way_to_generate_is_refused(arguments: tuple[str, ...], said: str) -> None:
+def test_what_is_no_way_to_generate_is_refused(arguments: tuple[str, ...], output: str) -> None:
     """A value outside its range, or one that would do nothing."""
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=output):
         _cells(*arguments)
 
 

@@ -132,7 +132,7 @@ def test_pairs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "output"),
     [
         ('{"A": 1', "-lc:1: not JSON: Expecting ',' delimiter at column 8"),
         ('{\n"A": 1,\n"B" 2}', "-lc:3: not JSON: Expecting ':' delimiter at column 5"),
@@ -160,9 +160,9 @@ def test_pairs() -> None:
         ("=1", "-lc: expected KEY=VALUE, found '=1'"),
     ],
 )
-def test_a_bad_property_is_named_by_its_place(text: str, said: str) -> None:
+def test_a_bad_property_is_named_by_its_place(text: str, output: str) -> None:
     """The line is that of the offending key, the second one where it stands there twice."""
-    assert said == refuse_properties(text).message
+    assert output == refuse_properties(text).message
 
 
 def test_a_pair_whose_value_is_too_long_a_number_is_text() -> None:
@@ -177,9 +177,9 @@ def test_a_file_is_named_in_its_errors(folder: Path) -> None:
 
     for content, kind in (("[1]", "a number"), ("[]", "a list"), ("[[]]", "a list"), ('"A"', "a text")):
         (folder / "mine.json").write_text(content)
-        said = refuse_properties("mine.json").message
-        assert said.startswith("mine.json: expected a JSON object")
-        assert said.endswith(f"found {kind}")
+        output = refuse_properties("mine.json").message
+        assert output.startswith("mine.json: expected a JSON object")
+        assert output.endswith(f"found {kind}")
 
     (folder / "mine.json").write_bytes(b'{"A":\n"\xff"}')
     assert "mine.json:2: not valid Unicode" == refuse_properties("mine.json").message
@@ -284,7 +284,7 @@ def test_the_properties_of_a_recipe_read_back(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said", "hint"),
+    ("content", "output", "hint"),
     [
         ("\nnum-iterz = 1", "run.toml:2: there is no option 'num-iterz'", "did you mean num-iters?"),
         ("recipe = 'x'", "run.toml:1: there is no option 'recipe'", None),
@@ -319,12 +319,12 @@ def test_the_properties_of_a_recipe_read_back(folder: Path) -> None:
     ],
 )
 def test_a_bad_recipe_is_named_by_line(
-    content: str | bytes, said: str, hint: str | None, folder: Path
+    content: str | bytes, output: str, hint: str | None, folder: Path
 ) -> None:
     """Every refusal says where, what, and what to do."""
     error = refuse_run(content, folder)
 
-    assert said == error.message
+    assert output == error.message
     assert error.hint
     assert hint is None or hint == error.hint
 

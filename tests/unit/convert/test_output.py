@@ -57,7 +57,7 @@ def test_the_same_conversion_stands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "recipe", "told"),
+    ("source", "recipe", "reported"),
     [
         (SOURCE, dataclasses.replace(RECIPE, group_size=64), "group size 64"),
         (SOURCE, dataclasses.replace(RECIPE, is_symmetric=True), "requested: .* symmetric"),
@@ -65,12 +65,12 @@ def test_the_same_conversion_stands(tmp_path: Path) -> None:
     ],
 )
 def test_another_conversion_is_refused(
-    source: ModelSource, recipe: Recipe, told: str, tmp_path: Path
+    source: ModelSource, recipe: Recipe, reported: str, tmp_path: Path
 ) -> None:
     """What stands there and what was asked for are both told, and --overwrite is the remedy."""
     _stand(tmp_path / "INT4")
 
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=reported) as caught:
         output.standing(tmp_path / "INT4", source, recipe, overwrite=False)
 
     assert "--overwrite" in str(caught.value.hint)

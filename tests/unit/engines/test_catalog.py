@@ -32,7 +32,7 @@ def test_a_plain_configuration_asks_for_little() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said", "advice"),
+    ("changes", "output", "advice"),
     [
         ({"attention": "sdpa", "num_beams": 4}, "GenAI's SDPA has no beam search (--num-beams)", "pa"),
         (
@@ -48,11 +48,11 @@ def test_a_plain_configuration_asks_for_little() -> None:
         ),
     ],
 )
-def test_a_lack_is_told_with_who_can(changes: dict[str, object], said: str, advice: str) -> None:
+def test_a_lack_is_told_with_who_can(changes: dict[str, object], output: str, advice: str) -> None:
     """Every capability that is lacking is named with its option, and the engines that have all of them."""
     error = _refusal(**changes)
 
-    assert said == error.message
+    assert output == error.message
     assert advice in str(error.hint)
     assert "scripted" not in str(error.hint)
 

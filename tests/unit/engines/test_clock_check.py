@@ -32,7 +32,7 @@ def test_clocks_that_agree_leave_no_suspicion() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counters", "said"),
+    ("counters", "output"),
     [
         (
             Counters(first_token_s=0.25, gaps_s=0.15),
@@ -50,9 +50,9 @@ def test_clocks_that_agree_leave_no_suspicion() -> None:
         (Counters(tokens=4), "the engine counted 4 tokens, 3 came out"),
     ],
 )
-def test_a_disagreement_says_which_clock_said_what(counters: Counters, said: str) -> None:
+def test_a_disagreement_says_which_clock_said_what(counters: Counters, output: str) -> None:
     """Each counter is held against the instants, and a factor of a thousand is told as what it is."""
-    assert (said,) == suspicions(_generation(counters=counters))
+    assert (output,) == suspicions(_generation(counters=counters))
 
 
 def test_a_call_that_went_on_after_its_last_token_is_told() -> None:
@@ -64,12 +64,12 @@ def test_a_call_that_went_on_after_its_last_token_is_told() -> None:
 
 def test_instants_outside_the_call_are_another_clock() -> None:
     """A token cannot come before the request nor after its end, by more than a millisecond."""
-    said = "the engine's token times lie outside its call: from"
+    output = "the engine's token times lie outside its call: from"
     early = suspicions(_generation(start_ns=ns_from_ms(1000 + 202), counters=None))
     late = suspicions(_generation(end_ns=ns_from_ms(1000 + 398), counters=None))
 
-    assert f"{said} -2 ms to 198 ms after it began, and it took 199 ms on our clock" in early
-    assert f"{said} 200 ms to 400 ms after it began, and it took 398 ms on our clock" in late
+    assert f"{output} -2 ms to 198 ms after it began, and it took 199 ms on our clock" in early
+    assert f"{output} 200 ms to 400 ms after it began, and it took 398 ms on our clock" in late
 
 
 def test_callbacks_are_held_against_the_tokens() -> None:

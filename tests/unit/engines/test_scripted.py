@@ -87,11 +87,11 @@ def test_a_cold_start_and_a_drift_are_as_told() -> None:
 def test_launches_stray_from_the_token_told() -> None:
     """Every launch says the same two tokens, and another third."""
 
-    def said(launch: int) -> tuple[int, ...]:
+    def output(launch: int) -> tuple[int, ...]:
         request = EngineRequest(input_ids=((1,),), output_tokens=4, launch=launch)
         made = _session("stray=3").generate(request)
         return made.sequences[0].token_ids
 
-    one, other = said(0), said(1)
+    one, other = output(0), output(1)
     assert one[:2] == other[:2]
     assert all(a != b for a, b in zip(one[2:], other[2:], strict=True))

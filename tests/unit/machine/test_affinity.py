@@ -218,9 +218,9 @@ def test_the_prefix_really_holds_a_process(numactl: str | None) -> None:
     found = bind(AffinityRequest(cpus=(seen.allowed[-1],)), seen, memory)
     report = [sys.executable, "-c", "import os; print(os.getpid(), *os.sched_getaffinity(0))"]
     with subprocess.Popen([*found.prefix, *report], stdout=subprocess.PIPE, text=True) as process:
-        told = process.communicate()[0].split()
+        reported = process.communicate()[0].split()
 
-    assert [str(process.pid), str(seen.allowed[-1])] == told
+    assert [str(process.pid), str(seen.allowed[-1])] == reported
     assert set(seen.allowed) == os.sched_getaffinity(0)
 
 

@@ -72,10 +72,12 @@ def test_a_container_sees_its_own_group_at_the_mount(tmp_path: Path) -> None:
     assert 1 << 20 == cgroup.read_limits(root).memory_bytes
 
 
-@pytest.mark.parametrize("told", ["", "4:memory:/\n", "3:cpu:/\n0::/\n"])
-def test_no_limit_is_none(tmp_path: Path, told: str) -> None:
+@pytest.mark.parametrize("reported", ["", "4:memory:/\n", "3:cpu:/\n0::/\n"])
+def test_no_limit_is_none(tmp_path: Path, reported: str) -> None:
     """A machine without control groups, or with none that limits, has no numbers: never 0."""
-    assert cgroup.GroupLimits() == cgroup.read_limits(machines.write(tmp_path, {"proc/self/cgroup": told}))
+    assert cgroup.GroupLimits() == cgroup.read_limits(
+        machines.write(tmp_path, {"proc/self/cgroup": reported})
+    )
 
 
 def test_quota_of_minus_one_is_no_limit(tmp_path: Path) -> None:

@@ -191,6 +191,6 @@ def test_settings_are_told_in_a_word(look: Look) -> None:
 
 def test_settings_of_a_bare_kernel(tmp_path: Path) -> None:
     """A sandbox tells next to nothing, and that is what is said."""
-    told = machine_settings(Survey.take(machines.lay_out("bare", tmp_path)))
+    reported = machine_settings(Survey.take(machines.lay_out("bare", tmp_path)))
 
-    assert {"SMT": "off"} == {name: value for name, value in told.items() if value is not None}
+    assert {"SMT": "off"} == {name: value for name, value in reported.items() if value is not None}

@@ -9,7 +9,7 @@ import pytest
 from llmbench.errors import InputError
 from llmbench.models import locate, sources
 from llmbench.models.gguf_file import gguf_bytes, gguf_parts, gguf_sha256, gguf_weight_format
-from llmbench.models.resolve import find_subject
+from llmbench.models.resolve import find_model_info
 from tests import gguf_model
 
 BLOCK = tuple(name for name in gguf_model._shapes() if name.startswith("blk."))
@@ -43,7 +43,7 @@ def test_what_the_engine_does_not_read_is_refused_from_the_head(
     path = gguf_model.build(tmp_path / "model.gguf", **changes)
 
     with pytest.raises(InputError, match=message) as caught:
-        find_subject(str(path), engine="genai")
+        find_model_info(str(path), engine="genai")
 
     assert remedy in str(caught.value.hint)
     assert str(path) in caught.value.message
@@ -64,7 +64,7 @@ def test_what_the_engine_reads_passes(changes: dict[str, Any], tmp_path: Path) -
     """Each of these was loaded with GenAI 2026.4.1; tied embeddings have no output.weight."""
     path = gguf_model.build(tmp_path / "model.gguf", **changes)
 
-    assert find_subject(str(path), engine="genai").provenance.known
+    assert find_model_info(str(path), engine="genai").provenance.known
     assert changes.get("kind", "F16") == gguf_weight_format(path)
 
 
@@ -73,7 +73,7 @@ def test_all_parts_are_one_model(tmp_path: Path) -> None:
     first = gguf_model.build(tmp_path / "m.gguf", parts=3)
     parts = gguf_parts(first)
     before = gguf_sha256(first)
-    found = find_subject(str(first), engine="genai")
+    found = find_model_info(str(first), engine="genai")
 
     assert [gguf_model.part_path(tmp_path / "m.gguf", number, 3) for number in (1, 2, 3)] == list(parts)
     assert sum(part.stat().st_size for part in parts) == gguf_bytes(first)
@@ -85,7 +85,7 @@ def test_all_parts_are_one_model(tmp_path: Path) -> None:
     parts[1].write_bytes(content)
 
     assert before != gguf_sha256(first)
-    assert found.provenance.stamp != find_subject(str(first), engine="genai").provenance.stamp
+    assert found.provenance.stamp != find_model_info(str(first), engine="genai").provenance.stamp
 
 
 @pytest.mark.parametrize("count", [2, 3])

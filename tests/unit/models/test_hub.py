@@ -32,7 +32,7 @@ class Hub:
         """Where it listens."""
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
-    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
+    def response(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body for a path."""
         self.asked.append(path)
         if self.refusal is not None:
@@ -56,7 +56,7 @@ class Hub:
 
         class Answer(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, headers, body = hub.answer(self.path)
+                status, headers, body = hub.response(self.path)
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(body))}.items():
                     self.send_header(name, value)
@@ -98,7 +98,7 @@ def convert(hub: Hub, llmbench_process: Callable, tmp_path: Path) -> Callable:
     return call
 
 
-def _told(done: object, code: int) -> str:
+def _reported(done: object, code: int) -> str:
     """The one error line of a command that ended with *code*, after a look for the token."""
     assert code == done.returncode, done.stderr
     assert TOKEN not in done.stdout + done.stderr
@@ -112,7 +112,7 @@ def test_an_unknown_or_private_model_is_one_line(convert: Callable) -> None:
     """The hub says 401 for both; the message says so, and how to log in."""
     done = convert("--model-id", "example/missing")
 
-    assert "the hub refuses example/missing" in _told(done, 4)
+    assert "the hub refuses example/missing" in _reported(done, 4)
     assert "hf auth login" in done.stderr
 
 
@@ -121,14 +121,14 @@ def test_a_refusal_is_one_line(status: int, hub: Hub, convert: Callable) -> None
     """Whatever the hub answers, nothing of the library's traceback is shown."""
     hub.refusal = status
 
-    assert "example/tiny" in _told(convert("--model-id", "example/tiny"), 4)
+    assert "example/tiny" in _reported(convert("--model-id", "example/tiny"), 4)
 
 
 def test_a_hub_out_of_reach_is_one_line(convert: Callable) -> None:
     """No server there, or offline by the user's own wish."""
     for changes in ({"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}):
         done = convert("--model-id", "example/tiny", **changes)
-        assert "the hub cannot be reached for example/tiny" in _told(done, 4)
+        assert "the hub cannot be reached for example/tiny" in _reported(done, 4)
 
 
 def test_an_unknown_revision_is_a_mistake_of_the_command(hub: Hub, convert: Callable) -> None:
@@ -137,23 +137,23 @@ def test_an_unknown_revision_is_a_mistake_of_the_command(hub: Hub, convert: Call
 
     done = convert("--model-id", "example/tiny", "--revision", "v9")
 
-    assert "example/tiny has no such revision" in _told(done, 2)
+    assert "example/tiny has no such revision" in _reported(done, 2)
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "reported"),
     [
         (("config.json", "pytorch_model.bin"), "contains no safetensors"),
         (("tiny.Q4_0.gguf", "README.md"), r"contains GGUF files: tiny.Q4_0.gguf"),
     ],
 )
 def test_a_model_without_safetensors_is_not_fetched(
-    files: tuple[str, ...], told: str, hub: Hub, convert: Callable
+    files: tuple[str, ...], reported: str, hub: Hub, convert: Callable
 ) -> None:
     """Its list of files is enough to know."""
     hub.models["example/tiny"] = dict.fromkeys(files, b"")
 
-    assert told in _told(convert("--model-id", "example/tiny"), 2)
+    assert reported in _reported(convert("--model-id", "example/tiny"), 2)
     assert not any("resolve" in path for path in hub.asked)
 
 
@@ -168,7 +168,7 @@ def test_code_of_a_model_is_not_fetched(hub: Hub, convert: Callable) -> None:
         "pytorch_model.bin": b"pickle",
     }
 
-    assert "auto_map" in _told(convert("--model-id", "example/tiny"), 2)
+    assert "auto_map" in _reported(convert("--model-id", "example/tiny"), 2)
     assert not any(path.endswith((".py", ".bin")) for path in hub.asked)
 
 
@@ -180,9 +180,9 @@ def test_an_ir_of_a_hub_is_fetched_whole_or_refused(hub: Hub, convert: Callable,
         "config.json": b"{}",
     }
 
-    told = _told(convert("--model-id", "example/tiny-ov"), 5)
+    reported = _reported(convert("--model-id", "example/tiny-ov"), 5)
 
-    assert "openvino_tokenizer.xml is missing" in told
+    assert "openvino_tokenizer.xml is missing" in reported
     assert [] == list((tmp_path / "out").rglob("*"))
 
 
@@ -190,9 +190,9 @@ def test_a_weight_format_cannot_be_asked_of_an_ir(hub: Hub, convert: Callable) -
     """It has the one that it has, told from the network file alone."""
     hub.models["example/tiny-ov"] = {"openvino_model.xml": XML.encode(), "openvino_model.bin": bytes(4)}
 
-    told = _told(convert("--model-id", "example/tiny-ov", "--weight-format", "fp16"), 2)
+    reported = _reported(convert("--model-id", "example/tiny-ov", "--weight-format", "fp16"), 2)
 
-    assert "example/tiny-ov is an IR already, in int8" in told
+    assert "example/tiny-ov is an IR already, in int8" in reported
     assert not any(path.endswith(".bin") for path in hub.asked)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from llmbench.errors import InputError
 from llmbench.models import ir_task, locate, sources
-from llmbench.models.resolve import find_subject
+from llmbench.models.resolve import find_model_info
 
 SMALL = (
     '<net><layer id="0" type="Const"><data element_type="f32" shape="1" offset="0" size="4"/></layer></net>'
@@ -59,14 +59,14 @@ def test_a_network_that_cannot_generate_is_refused_before_loading(
     folder = _ir(tmp_path / "a model", _network(inputs, output), architecture)
 
     with pytest.raises(InputError, match=expected) as caught:
-        find_subject(str(folder), engine=engine)
+        find_model_info(str(folder), engine=engine)
 
     assert any(word in str(caught.value.hint) for word in ("text-generation-with-past", "'"))
 
 
 def test_a_network_with_a_state_passes(tmp_path: Path) -> None:
     """As optimum-intel exports a language model; Mamba has no beam_idx, but a state."""
-    found = find_subject(str(_ir(tmp_path, _network((IDS, MASK, BEAM), "logits"))), engine="genai")
+    found = find_model_info(str(_ir(tmp_path, _network((IDS, MASK, BEAM), "logits"))), engine="genai")
 
     assert str(tmp_path) == found.path
 
@@ -95,7 +95,7 @@ def test_a_published_model_that_is_not_causal_is_refused_from_its_config(
     (tmp_path / "config.json").write_text(json.dumps(config))
 
     with pytest.raises(InputError, match=f"is a model for {task} .*{config['architectures'][0]}"):  # type: ignore[index]
-        find_subject(str(tmp_path), engine="torch")
+        find_model_info(str(tmp_path), engine="torch")
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_a_published_model_that_is_causal_passes(name: str, tmp_path: Path) -> N
 def test_optimum_refuses_an_ir_that_is_not_causal(name: str, tmp_path: Path) -> None:
     """It needs no state, but a model that generates."""
     with pytest.raises(InputError, match="is a model for"):
-        find_subject(str(_ir(tmp_path, _network((IDS, MASK), "logits"), name)), engine="optimum")
+        find_model_info(str(_ir(tmp_path, _network((IDS, MASK), "logits"), name)), engine="optimum")
 
 
 def test_optimum_needs_no_state(tmp_path: Path) -> None:
     """It feeds the past back itself."""
-    find_subject(str(_ir(tmp_path, _network((IDS, MASK, *PAST), "logits"))), engine="optimum")
+    find_model_info(str(_ir(tmp_path, _network((IDS, MASK, *PAST), "logits"))), engine="optimum")
 
 
 FILES = [

@@ -169,10 +169,10 @@ def test_a_folder_without_an_ir_says_what_to_do(files: tuple[str, ...], hint: st
     assert hint in str(caught.value.hint)
 
 
-@pytest.mark.parametrize(("name", "told"), [("mistyped", "mistyped"), ("", "an empty path")])
-def test_a_path_that_is_not_there_is_named(name: str, told: str) -> None:
+@pytest.mark.parametrize(("name", "reported"), [("mistyped", "mistyped"), ("", "an empty path")])
+def test_a_path_that_is_not_there_is_named(name: str, reported: str) -> None:
     """A mistyped path is the message; an empty one, as an unset variable gives, is not this folder."""
-    with pytest.raises(InputError, match=f"there is no model at {told}"):
+    with pytest.raises(InputError, match=f"there is no model at {reported}"):
         locate.locate(name)
 
 

@@ -26,16 +26,16 @@ METHODS = [
 @pytest.mark.parametrize(
     ("settings", "title", "error"), [row[1:] for row in METHODS], ids=[row[0] for row in METHODS]
 )
-@pytest.mark.parametrize("place", ["config", "text_config", "compression_config"])
+@pytest.mark.parametrize("location", ["config", "text_config", "compression_config"])
 def test_each_method_is_refused_before_the_weights_are_read(
-    *, settings: dict[str, Any], title: str, error: type[Exception], place: str, tmp_path: Path
+    *, settings: dict[str, Any], title: str, error: type[Exception], location: str, tmp_path: Path
 ) -> None:
     """Exit 4 where a package would do, else 2; the method in the field's words, and the remedy."""
     config: dict[str, Any] = {
         "config": {"quantization_config": settings},
         "text_config": {"text_config": {"quantization_config": settings}},
         "compression_config": {"compression_config": settings},
-    }[place]
+    }[location]
 
     with pytest.raises(error) as caught:
         check_exportable(find_quantization(tmp_path, config), "org/Model-7B-AWQ")

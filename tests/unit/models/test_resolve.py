@@ -12,7 +12,7 @@ import pytest
 from llmbench.analysis.comparison.differences import changes
 from llmbench.errors import InputError
 from llmbench.models import locate
-from llmbench.models.resolve import Subject, complete, find_subject
+from llmbench.models.resolve import ModelInfo, complete, find_model_info
 from llmbench.runner.resume import check_same
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Provenance, Run
@@ -36,10 +36,10 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def _drafted(model: Path, draft: Path, **fields: object) -> Subject:
+def _drafted(model: Path, draft: Path, **fields: object) -> ModelInfo:
     """The model with a draft beside it."""
     config = dataclasses.replace(CONFIG, draft_model=str(draft), **fields)  # type: ignore[arg-type]
-    return complete(find_subject(str(model), engine="genai"), config)
+    return complete(find_model_info(str(model), engine="genai"), config)
 
 
 def test_a_draft_is_known_by_its_content(model: Path, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_adapters_are_known_by_their_content(model: Path, tmp_path: Path) -> Non
     for file in files:
         file.write_bytes(file.name.encode())
     config = dataclasses.replace(CONFIG, lora=tuple(map(str, files)))
-    found = complete(find_subject(str(model), engine="genai"), config)
+    found = complete(find_model_info(str(model), engine="genai"), config)
 
     assert found.provenance.companions == tuple(
         (f"lora {file.name}", hashlib.sha256(file.read_bytes()).hexdigest()) for file in files
@@ -80,7 +80,7 @@ def test_adapters_are_known_by_their_content(model: Path, tmp_path: Path) -> Non
 
 def test_a_run_is_not_resumed_with_another_draft(model: Path, run_of: Callable[..., Run]) -> None:
     """Nor with an adapter of another content under the same name: its launches could not be pooled."""
-    origin = find_subject(str(model), engine="genai").provenance
+    origin = find_model_info(str(model), engine="genai").provenance
     then = dataclasses.replace(origin, companions=(("draft model", "a" * 64),))
     run = dataclasses.replace(run_of(), provenance=then, origins=())
     now = dataclasses.replace(origin, companions=(("draft model", "b" * 64),))
@@ -112,8 +112,8 @@ def test_weights_that_are_no_numbers_are_a_fault(model: Path, tmp_path: Path) ->
     (bad / "openvino_model.bin").write_bytes(bytes(8) + NAN + bytes(28))
     fault = "NaN weights: 1 of 2 tensors have some (first a)"
 
-    assert () == find_subject(str(model), engine="genai").faults
-    assert (fault,) == find_subject(str(bad), engine="core", is_verified=False).faults
+    assert () == find_model_info(str(model), engine="genai").faults
+    assert (fault,) == find_model_info(str(bad), engine="core", is_verified=False).faults
     assert (f"the draft model: {fault}",) == _drafted(model, bad).faults
 
 

@@ -31,12 +31,12 @@ def write_safetensors(path: Path, shapes: dict[str, list[int]]) -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Hugging Face folder of 10 weights."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    place = tmp_path / "tiny"
-    place.mkdir()
-    (place / "config.json").write_text(json.dumps(CONFIG))
-    (place / "tokenizer.json").write_text("{}")
-    write_safetensors(place / "model.safetensors", {"a": [2, 3], "b": [4]})
-    return place
+    location = tmp_path / "tiny"
+    location.mkdir()
+    (location / "config.json").write_text(json.dumps(CONFIG))
+    (location / "tokenizer.json").write_text("{}")
+    write_safetensors(location / "model.safetensors", {"a": [2, 3], "b": [4]})
+    return location
 
 
 def _find(model_id: Path | str, **changes: object) -> LocalSource:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.errors import InputError
-from llmbench.models.resolve import find_subject
+from llmbench.models.resolve import find_model_info
 
 
 def test_pytorch_takes_a_folder_and_no_file(tmp_path: Path) -> None:
@@ -12,4 +12,4 @@ def test_pytorch_takes_a_folder_and_no_file(tmp_path: Path) -> None:
     file.write_bytes(b"GGUF")
 
     with pytest.raises(InputError, match=r"needs a Hugging Face folder; .*a\.gguf is a file"):
-        find_subject(str(file), engine="torch")
+        find_model_info(str(file), engine="torch")

@@ -79,9 +79,9 @@ def test_a_narrow_screen_drops_columns(comparison_of: Compare, width: int) -> No
 def test_units_are_told_where_they_have_no_column(comparison_of: Compare) -> None:
     """At 72 columns below the table, beside the lengths of the prompts; at 100 in it; at 40 there is no figure."""
     texts = {width: screen(comparison_of("regressed"), width=width) for width in (100, 72, 40)}
-    told = "input tokens: P0 32, P1 512; first, second, end to end in ms; tpot, next in ms/token"
+    reported = "input tokens: P0 32, P1 512; first, second, end to end in ms; tpot, next in ms/token"
 
-    assert told in " ".join(line.strip() for line in texts[72].splitlines())
+    assert reported in " ".join(line.strip() for line in texts[72].splitlines())
     assert "ms/token" in texts[100]
     assert "in ms" not in texts[100]
     assert "in ms" not in texts[40]

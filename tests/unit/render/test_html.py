@@ -356,12 +356,12 @@ def test_warnings_of_a_comparison_stand_once_at_its_verdict(
     assert max(warnings) < page.text.index("<table>")
 
 
-@pytest.mark.parametrize(("launches", "said"), [(2, "n=2: 400.0 to 408.0, at 512"), (3, "±3.8 %, at 512")])
-def test_a_card_says_how_uncertain_it_is(story_of: BuildRun, launches: int, said: str) -> None:
+@pytest.mark.parametrize(("launches", "output"), [(2, "n=2: 400.0 to 408.0, at 512"), (3, "±3.8 %, at 512")])
+def test_a_card_says_how_uncertain_it_is(story_of: BuildRun, launches: int, output: str) -> None:
     """Both ends of two launches, whose interval says nothing; the margin from three on."""
     text = html.page([summarize_run(story_of(launches=launches))])
 
-    assert said in text
+    assert output in text
 
 
 def test_bandwidths_say_whose_they_are(story_of: BuildRun) -> None:
@@ -469,7 +469,7 @@ def test_configurations_of_their_own_models_are_told_apart(
 
 
 @pytest.mark.parametrize(
-    ("wall_s", "busy_s", "worker_s", "said"),
+    ("wall_s", "busy_s", "worker_s", "output"),
     [(0.1, 0.1, 0.1, "too short to decide"), (1.0, 1.0, 0.3, "unclear")],
 )
 def test_a_placement_may_not_tell(
@@ -481,7 +481,7 @@ def test_a_placement_may_not_tell(
     wall_s: float,
     busy_s: float,
     worker_s: float,
-    said: str,
+    output: str,
 ) -> None:
     """Too few ticks; or neighbours so busy that the worker was neither surely here nor surely elsewhere."""
     works = tuple(SocketWork(socket=n, cpus=1, expected_cpus=1, busy_s=busy_s) for n in range(2))
@@ -489,7 +489,7 @@ def test_a_placement_may_not_tell(
 
     page = page_of(run_of([launch_of([request_of([100, 110, 120, 130], placement=placement)])]))
 
-    assert said == page.column("worked")[0]
+    assert output == page.column("worked")[0]
     assert "n/a" == page.column("pages")[0]
 
 

@@ -75,7 +75,7 @@ def texts(run: Run) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("firsts", "warmups", "said"),
+    ("firsts", "warmups", "output"),
     [
         ((200, *LEVEL), 1, "1 warm-up was enough"),
         ((200, 180, *LEVEL), 2, "2 warm-ups were enough"),
@@ -85,19 +85,19 @@ def texts(run: Run) -> list[str]:
     ],
 )
 def test_one_sentence_where_all_is_well(
-    run_with: BuildRun, firsts: Sequence[float], warmups: int, said: str
+    run_with: BuildRun, firsts: Sequence[float], warmups: int, output: str
 ) -> None:
     """Steadiness, warm-ups and agreement in one sentence, and nothing else."""
-    assert [f"Stable over the iterations; {said}; output identical in all launches."] == texts(
+    assert [f"Stable over the iterations; {output}; output identical in all launches."] == texts(
         run_with(firsts, warmups=warmups)
     )
 
 
 def test_the_slowest_prompt_says_how_many_warm_ups(run_with: BuildRun) -> None:
     """One prompt needed none and one needed one: one was enough."""
-    (said,) = texts(run_with((100, *LEVEL), (200, *LEVEL)))
+    (output,) = texts(run_with((100, *LEVEL), (200, *LEVEL)))
 
-    assert "; 1 warm-up was enough;" in said
+    assert "; 1 warm-up was enough;" in output
 
 
 def test_a_drift_is_a_doubt(run_with: BuildRun) -> None:
@@ -109,7 +109,7 @@ def test_a_drift_is_a_doubt(run_with: BuildRun) -> None:
 
 
 @pytest.mark.parametrize(
-    ("firsts", "warmups", "said"),
+    ("firsts", "warmups", "output"),
     [
         (
             (200, 180, *LEVEL),
@@ -121,12 +121,12 @@ def test_a_drift_is_a_doubt(run_with: BuildRun) -> None:
     ],
 )
 def test_too_few_warm_ups_are_a_doubt(
-    run_with: BuildRun, firsts: Sequence[float], warmups: int, said: str
+    run_with: BuildRun, firsts: Sequence[float], warmups: int, output: str
 ) -> None:
     """Prompts alike are named together."""
     *_, doubt = texts(run_with(firsts, firsts, warmups=warmups))
 
-    assert doubt.startswith(f"! P0, P1: {said}")
+    assert doubt.startswith(f"! P0, P1: {output}")
 
 
 def test_where_launches_part(run_with: BuildRun) -> None:
@@ -162,11 +162,11 @@ def test_many_rows_are_counted(run_with: BuildRun) -> None:
     """Six prompts are named, of more their number is told."""
     drifting = texts(run_with(*[(99, *RISING)] * 8))
     late = texts(run_with(*[(200, 180, *LEVEL, *LEVEL)] * 8))
-    parting = texts(run_with(*[(200, *LEVEL)] * 8, stray=dict.fromkeys(range(8), (1,))))
+    divergence = texts(run_with(*[(200, *LEVEL)] * 8, stray=dict.fromkeys(range(8), (1,))))
 
     assert "! not stable: 2 more prompts" == drifting[-1]
     assert late[-1].startswith("! P0, P1, P2, P3, P4, P5, 2 more: 2 warm-ups")
-    assert "! launches part in 8 of 56 variants" == parting[-1]
+    assert "! launches part in 8 of 56 variants" == divergence[-1]
 
 
 def test_configurations_are_told_apart(run_with: BuildRun) -> None:
@@ -191,9 +191,9 @@ def test_the_foot_of_the_table(run_with: BuildRun, width: int) -> None:
     render_report(summarize_run(run), Console(file=file, width=width), is_explained=True)
     lines = file.getvalue().splitlines()
 
-    told = " ".join(" ".join(lines).split())
-    assert "note: P0: 2 warm-ups would have been needed, 1 was made:" in told
-    assert "note: P0 variant 1: launches 1 and 2 part at token 3 of 3" in told
+    reported = " ".join(" ".join(lines).split())
+    assert "note: P0: 2 warm-ups would have been needed, 1 was made:" in reported
+    assert "note: P0 variant 1: launches 1 and 2 part at token 3 of 3" in reported
     assert max(map(len, lines)) <= width
 
 

@@ -67,7 +67,7 @@ def test_warm_ups_are_named_and_launches_go_on_counting() -> None:
 
 def test_what_is_in_force_is_said_only_where_the_engine_said_it() -> None:
     """Streams, requests, threads, precision, cache, attention, policy, prefix caching and scheduler limits."""
-    said = effective_lines(
+    output = effective_lines(
         EffectiveSettings(
             properties={
                 "NUM_STREAMS": "1",
@@ -84,21 +84,21 @@ def test_what_is_in_force_is_said_only_where_the_engine_said_it() -> None:
         _CONFIG,
     )
 
-    assert said[0] == "effective: nstream=1, nireq=1, threads=2, inference precision=bf16, KV cache=u8"
-    assert "attention=paged attention, distribution policy=none, prefix caching=off" in said[1]
-    assert "max batched tokens=no limit" in said[1]
-    assert "NOTE: INFERENCE_NUM_THREADS: requested 3, effective 2" in said
-    assert said[-1] == "exactly 4 output tokens; prompts permuted each iteration"
+    assert output[0] == "effective: nstream=1, nireq=1, threads=2, inference precision=bf16, KV cache=u8"
+    assert "attention=paged attention, distribution policy=none, prefix caching=off" in output[1]
+    assert "max batched tokens=no limit" in output[1]
+    assert "NOTE: INFERENCE_NUM_THREADS: requested 3, effective 2" in output
+    assert output[-1] == "exactly 4 output tokens; prompts permuted each iteration"
     assert len(effective_lines(EffectiveSettings(), _CONFIG)) == 1
 
 
 def test_how_pytorch_runs_and_in_which_order_prompts_come_is_said() -> None:
     """A compiled forward pass, the type of its weights; and where prompts are not interleaved."""
     compiled = EffectiveSettings(properties={"DTYPE": "bfloat16", "TORCH_COMPILE": "inductor"})
-    said = effective_lines(compiled, dataclasses.replace(_CONFIG, is_subsequent=True))
+    output = effective_lines(compiled, dataclasses.replace(_CONFIG, is_subsequent=True))
 
-    assert said[0] == "effective: weights as=bfloat16, torch.compile=inductor"
-    assert said[-1].endswith("permuted each iteration; all iterations of one prompt, then the next one")
+    assert output[0] == "effective: weights as=bfloat16, torch.compile=inductor"
+    assert output[-1].endswith("permuted each iteration; all iterations of one prompt, then the next one")
 
 
 def test_a_request_has_one_line_of_80_columns() -> None:

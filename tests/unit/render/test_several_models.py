@@ -60,18 +60,18 @@ def _sweep(story_of: BuildRun, folder: str, hashes: tuple[str, str] = ("ab" * 32
 def test_weight_formats_stand_for_paths_of_irs_beside_each_other(sweep: Run) -> None:
     """Elsewhere, or without a format, or with the same one, the path is told."""
 
-    def told(*changed: dict[str, str | None]) -> list[dict[str, str]]:
+    def reported(*changed: dict[str, str | None]) -> list[dict[str, str]]:
         cells = [
             dataclasses.replace(cell, **each)  # type: ignore[arg-type]
             for cell, each in zip(sweep.cells, changed, strict=True)
         ]
         return [dict(found) for found in report.distinguish(cells)]
 
-    assert [{"weight_format": "int8"}, {"weight_format": "int4"}] == told({}, {})
-    elsewhere = told({}, {"model": "other/INT4"})
+    assert [{"weight_format": "int8"}, {"weight_format": "int4"}] == reported({}, {})
+    elsewhere = reported({}, {"model": "other/INT4"})
     assert [{"model", "weight_format"}] * 2 == [set(found) for found in elsewhere]
-    assert [{"model"}] * 2 == [set(f) for f in told({"weight_format": None}, {"weight_format": None})]
-    assert [{"model"}] * 2 == [set(found) for found in told({}, {"weight_format": "int8"})]
+    assert [{"model"}] * 2 == [set(f) for f in reported({"weight_format": None}, {"weight_format": None})]
+    assert [{"model"}] * 2 == [set(found) for found in reported({}, {"weight_format": "int8"})]
 
 
 def test_a_run_of_several_models_is_called_by_the_folder_above_them(sweep: Run) -> None:

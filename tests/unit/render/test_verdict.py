@@ -44,9 +44,9 @@ def test_an_alarm_of_a_single_row_is_named(comparison_of: Compare) -> None:
         for mean in found.means
     )
 
-    told = sentence(dataclasses.replace(found, means=calm))
+    reported = sentence(dataclasses.replace(found, means=calm))
 
-    assert told.startswith(
+    assert reported.startswith(
         "The candidate is slower: first token of P0 +20 % (+20 to +20 %); over all prompts"
     )
 
@@ -65,9 +65,9 @@ def test_a_row_that_cannot_be_compared_is_a_reason(comparison_of: Compare) -> No
         dataclasses.replace(pair, changes=(), reasons=("batch: 1 against 2",)) for pair in found.pairs
     )
 
-    told = sentence(dataclasses.replace(found, pairs=pairs, means=()))
+    reported = sentence(dataclasses.replace(found, pairs=pairs, means=()))
 
-    assert "Nothing can be compared: P0: batch: 1 against 2." == told
+    assert "Nothing can be compared: P0: batch: 1 against 2." == reported
 
 
 @pytest.mark.parametrize("kind", ["regressed", "improved", "unchanged", "incomparable"])
@@ -78,16 +78,16 @@ def test_what_is_decided_needs_nothing_more(comparison_of: Compare, kind: str) -
 
 def test_undecided_says_what_to_type(comparison_of: Compare) -> None:
     """What these data show, and a command with twice the launches there were."""
-    told = list(next_steps(comparison_of("inconclusive")))
+    reported = list(next_steps(comparison_of("inconclusive")))
 
     assert [
         "too noisy: only changes of 4.7 % or more are detectable",
         "to settle the undecided rows, measure both sides with 6 launches (about 1 min 15 s):",
-    ] == told[:2]
+    ] == reported[:2]
     assert (
         "llmbench run -m models/tiny/pytorch/dldt/INT8 --input-tokens 32,512 -ic 4 -n 2 "
         "-lc '{\"NUM_STREAMS\": 1}' --launches 6"
-    ) == told[2].strip()
+    ) == reported[2].strip()
 
 
 def test_slower_but_not_beyond_doubt_says_so_and_what_to_type(comparison_of: Compare) -> None:
@@ -124,9 +124,9 @@ def test_an_invalid_run_is_sent_to_the_doctor(comparison_of: Compare) -> None:
     found = comparison_of("inconclusive")
     invalid = dataclasses.replace(found, base=dataclasses.replace(found.base, is_valid=False))
 
-    (told,) = next_steps(invalid)
+    (reported,) = next_steps(invalid)
 
-    assert "llmbench doctor" in told
+    assert "llmbench doctor" in reported
 
 
 def test_noise_beyond_hope_is_sent_to_the_doctor(comparison_of: Compare) -> None:
@@ -137,9 +137,9 @@ def test_noise_beyond_hope_is_sent_to_the_doctor(comparison_of: Compare) -> None
         for mean in found.means
     )
 
-    told = list(next_steps(dataclasses.replace(found, means=hopeless)))
+    reported = list(next_steps(dataclasses.replace(found, means=hopeless)))
 
-    assert "llmbench doctor" in told[-1]
+    assert "llmbench doctor" in reported[-1]
 
 
 def test_a_command_line_says_what_was_set() -> None:

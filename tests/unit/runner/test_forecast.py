@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.models.resolve import Subject
+from llmbench.models.resolve import ModelInfo
 from llmbench.runner import plan
 from llmbench.runner.forecast import forecast
 from llmbench.schema.config import Prompt, RunConfig
@@ -28,9 +28,9 @@ def test_an_earlier_run_of_the_model_tells_what_each_part_takes(story_of: BuildR
     """100 ms for 32 tokens in, 11.67 ms a token, loaded in 2.5 and 3.5 s, and another second and a half to start."""
     run = story_of(noise=(1.0, 1.0, 1.0))
     run_files.write(run, tmp_path / "earlier.jsonl")
-    subject = Subject(path=run.provenance.path, provenance=run.provenance)
+    model_info = ModelInfo(path=run.provenance.path, provenance=run.provenance)
     cells = (_config(32), _config(64, launches=2))
-    found = forecast(cells, plan.plan_launches(cells), [subject] * len(cells), tmp_path)
+    found = forecast(cells, plan.plan_launches(cells), [model_info] * len(cells), tmp_path)
 
     assert found is not None
     request = 0.05 + 0.1 + 10 * 0.035 / 3
@@ -46,9 +46,9 @@ def test_another_model_s_run_tells_nothing(story_of: BuildRun, tmp_path: Path) -
     model = tmp_path / "model"
     model.mkdir()
     (model / "openvino_model.bin").write_bytes(bytes(10_000_000))
-    subject = Subject(path=str(model), provenance=Provenance(path=str(model)))
+    model_info = ModelInfo(path=str(model), provenance=Provenance(path=str(model)))
     cells = (_config(100),)
-    found = forecast(cells, plan.plan_launches(cells), [subject] * len(cells), tmp_path)
+    found = forecast(cells, plan.plan_launches(cells), [model_info] * len(cells), tmp_path)
 
     assert found is not None
     assert "an estimate from 10 MiB" in found.basis
@@ -87,8 +87,8 @@ def test_each_model_of_a_sweep_is_judged_by_itself(story_of: BuildRun, tmp_path:
     model = tmp_path / "model"
     model.mkdir()
     (model / "openvino_model.bin").write_bytes(bytes(10_000_000))
-    known = Subject(path=run.provenance.path, provenance=run.provenance)
-    new = Subject(path=str(model), provenance=Provenance(path=str(model)))
+    known = ModelInfo(path=run.provenance.path, provenance=run.provenance)
+    new = ModelInfo(path=str(model), provenance=Provenance(path=str(model)))
     cells = (_config(32), _config(100, model=str(model)))
     found = forecast(cells, plan.plan_launches(cells), [known, new], tmp_path)
 
@@ -107,8 +107,8 @@ def test_each_model_of_a_sweep_is_judged_by_itself(story_of: BuildRun, tmp_path:
 def test_a_script_takes_no_time_worth_telling(tmp_path: Path) -> None:
     """Nor does a model that is not there."""
     cells = (_config(100),)
-    script = Subject(path="first=1ms", provenance=Provenance(path="first=1ms", source="script"))
-    nothing = Subject(path=str(tmp_path), provenance=Provenance(path=str(tmp_path)))
+    script = ModelInfo(path="first=1ms", provenance=Provenance(path="first=1ms", source="script"))
+    nothing = ModelInfo(path=str(tmp_path), provenance=Provenance(path=str(tmp_path)))
 
     assert forecast(cells, plan.plan_launches(cells), [script], tmp_path) is None
     assert forecast(cells, plan.plan_launches(cells), [nothing], tmp_path) is None

@@ -39,7 +39,7 @@ def test_a_socket_too_many_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "got", "said"),
+    ("asked", "got", "output"),
     [
         (Binding(cpus=(0, 1)), Pinning(cpus=(0,)), "requested CPUs 0-1, got 0"),
         (Binding(cpus=(0, 1)), Pinning(cpus=(0, 1, 2)), "requested CPUs 0-1, got 0-2"),
@@ -47,9 +47,9 @@ def test_a_socket_too_many_is_refused() -> None:
         (Binding(memory="bind:1"), Pinning(memory="bind:1-2"), "requested memory bind:1, got bind:1-2"),
     ],
 )
-def test_asked_and_got_are_compared(asked: Binding, got: Pinning, said: str) -> None:
+def test_asked_and_got_are_compared(asked: Binding, got: Pinning, output: str) -> None:
     """A worker that was not put where it was asked to be refuses to measure."""
-    with pytest.raises(MachineError, match=said):
+    with pytest.raises(MachineError, match=output):
         pinning.check_pinning(asked, got)
 
 

@@ -93,7 +93,7 @@ def test_the_table_has_both_phases_side_by_side_and_small_kinds_together() -> No
 
 
 @pytest.mark.parametrize(
-    ("model", "executed", "said"),
+    ("model", "executed", "output"),
     [
         ({"ScaledDotProductAttention": 2}, {"ScaledDotProductAttentionWithKVCache": 2}, "found, and fused"),
         ({"ScaledDotProductAttention": 2}, {"ScaledDotProductAttention": 2}, "found, NOT FUSED"),
@@ -101,11 +101,11 @@ def test_the_table_has_both_phases_side_by_side_and_small_kinds_together() -> No
         ({}, {}, "none in the model, none executed: NOT RECOGNISED"),
     ],
 )
-def test_what_became_of_attention(model: dict[str, int], executed: dict[str, int], said: str) -> None:
+def test_what_became_of_attention(model: dict[str, int], executed: dict[str, int], output: str) -> None:
     """Found in the model as one operation, fused with its cache in the executable graph, or not."""
     found = dataclasses.replace(PROFILE, attention={"model": model, "executed": executed})
 
-    assert any(said in line for line in profile_lines(found))
+    assert any(output in line for line in profile_lines(found))
 
 
 def test_precisions_and_code_are_told() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.errors import InputError
-from llmbench.models.resolve import find_subject
+from llmbench.models.resolve import find_model_info
 from llmbench.runner import session
 from llmbench.runner.resume import find_resumption
 from llmbench.schema.config import Prompt, RunConfig
@@ -34,17 +34,17 @@ def models(tmp_path: Path) -> Path:
 
 def begun(models: Path) -> Run:
     """A run of both that was cut short before its first launch."""
-    subjects = [find_subject(str(models), engine="genai", weight_format=name) for name in FORMATS]
+    model_infos = [find_model_info(str(models), engine="genai", weight_format=name) for name in FORMATS]
     cells = tuple(
         RunConfig(
-            model=subject.path,
-            weight_format=subject.weight_format,
+            model=model_info.path,
+            weight_format=model_info.weight_format,
             prompts=(Prompt(set="s", index=0, tokens=8),),
             launches=2,
         )
-        for subject in subjects
+        for model_info in model_infos
     )
-    header = session.new_header(cells, subjects)
+    header = session.new_header(cells, model_infos)
     fields = {f.name: getattr(header, f.name) for f in dataclasses.fields(header) if f.name != "schema"}
     return Run(cells=fields.pop("configurations"), **fields)
 
@@ -61,7 +61,9 @@ def test_each_cell_goes_on_with_its_model(models: Path) -> None:
     """In every launch that was planned."""
     left = find_resumption(Contents(run=begun(models)))
 
-    assert [str(models / "INT8"), str(models / "INT4")] == [subject.path for subject in left.subjects]
+    assert [str(models / "INT8"), str(models / "INT4")] == [
+        model_info.path for model_info in left.model_infos
+    ]
     assert [0, 0, 1, 1] == sorted(launch.cell for launch in left.planned)
 
 

@@ -141,7 +141,7 @@ def test_a_wrong_type_in_a_line_is_damage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "impossible"),
+    ("reported", "impossible"),
     [
         ('"launch":0,"iteration":0', '"launch":0,"iteration":-1'),
         ('"prompt":0', '"prompt":-1'),
@@ -164,12 +164,14 @@ def test_a_wrong_type_in_a_line_is_damage(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_value_that_nothing_can_have_measured_is_damage(tmp_path: Path, told: str, impossible: str) -> None:
+def test_a_value_that_nothing_can_have_measured_is_damage(
+    tmp_path: Path, reported: str, impossible: str
+) -> None:
     """No negative number or time, no event without a token, no instant off the clock or out of order."""
     path = _write(tmp_path / "r.jsonl")
     content = path.read_text()
-    assert told in content
-    path.write_text(content.replace(told, impossible, 1))
+    assert reported in content
+    path.write_text(content.replace(reported, impossible, 1))
 
     with pytest.raises(InputError, match=r"r\.jsonl:[23]: damaged line"):
         read_run(path)

@@ -47,14 +47,14 @@ def test_old_and_new_are_compared_without_a_difference(tmp_path: Path) -> None:
     assert 1 == len(found.pairs)
 
 
-def _lost(told: object, kept: object, path: str = "") -> list[str]:
-    """Paths of the values in *told* that are not in *kept*; keys that a default adds are no loss."""
-    if isinstance(told, dict) and isinstance(kept, dict):
-        pairs = [(told[key], kept.get(key, ...), f"{path}.{key}") for key in told]
-    elif isinstance(told, list) and isinstance(kept, list) and len(told) == len(kept):
-        pairs = [(*each, path) for each in zip(told, kept, strict=True)]
+def _lost(reported: object, kept: object, path: str = "") -> list[str]:
+    """Paths of the values in *reported* that are not in *kept*; keys that a default adds are no loss."""
+    if isinstance(reported, dict) and isinstance(kept, dict):
+        pairs = [(reported[key], kept.get(key, ...), f"{path}.{key}") for key in reported]
+    elif isinstance(reported, list) and isinstance(kept, list) and len(reported) == len(kept):
+        pairs = [(*each, path) for each in zip(reported, kept, strict=True)]
     else:
-        return [] if told == kept else [path]
+        return [] if reported == kept else [path]
     return [each for pair in pairs for each in _lost(*pair)]
 
 

@@ -81,12 +81,12 @@ def _text(ids: tuple[int, ...]) -> str:
 def test_what_the_template_puts_between_two_turns_is_found() -> None:
     """An answer that ended at its end of text does not get a second one."""
     tokenizer = Tokenizer(_Templated())
-    said = tokenizer.encode("hi", chat=True)
+    output = tokenizer.encode("hi", chat=True)
 
-    assert "u:hi!a:" == _text(said)
-    for answer in ("yes", "yes!"):
-        ids = tuple(map(ord, answer))
-        assert "u:hi!a:yes!u:more!a:" == _text(tokenizer.go_on(said, ids, "more"))
+    assert "u:hi!a:" == _text(output)
+    for response in ("yes", "yes!"):
+        ids = tuple(map(ord, response))
+        assert "u:hi!a:yes!u:more!a:" == _text(tokenizer.go_on(output, ids, "more"))
 
 
 def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:

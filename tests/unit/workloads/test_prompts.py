@@ -42,7 +42,7 @@ def test_reads_one_prompt_a_line(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "output"),
     [
         (b"{", "expected JSON: Expecting property name enclosed in double quotes at column 2"),
         (b"[1]", 'expected {"prompt": "text"}, found a list'),
@@ -67,9 +67,9 @@ def test_reads_one_prompt_a_line(folder: Path) -> None:
         (b'{"prompt": ["a", " "]}', "expected a prompt that is not empty"),
     ],
 )
-def test_bad_line_is_named(line: bytes, said: str, folder: Path) -> None:
+def test_bad_line_is_named(line: bytes, output: str, folder: Path) -> None:
     """A line that is no prompt is named by file and number, with what was expected."""
-    assert f"prompts.jsonl:2: {said}" == refusal(b'{"prompt": "fine"}\n' + line, folder)
+    assert f"prompts.jsonl:2: {output}" == refusal(b'{"prompt": "fine"}\n' + line, folder)
 
 
 def test_every_bad_line_is_reported_at_once(folder: Path) -> None:

@@ -93,8 +93,8 @@ def test_confirming_keeps_repeats_apart() -> None:
 
     settled, _ = settle(first, again)
 
-    held = {prompt.index for (prompt, _), change in flags(settled) if change.is_alarm and prompt}
-    assert set() == held
+    pinned = {prompt.index for (prompt, _), change in flags(settled) if change.is_alarm and prompt}
+    assert set() == pinned
 
 
 def test_history_follows_each_repeat() -> None:

@@ -148,8 +148,8 @@ def test_a_calibration_of_another_schema_is_none(story_of: BuildRun) -> None:
     """What another version wrote is not misread."""
     setup = setup_of_run(story_of(launches=3))
     add_session(setup, session_of(story_of(launches=3)))
-    told = json.loads(calibration_file(setup).read_text()) | {"schema": 99}
-    calibration_file(setup).write_text(json.dumps(told))
+    reported = json.loads(calibration_file(setup).read_text()) | {"schema": 99}
+    calibration_file(setup).write_text(json.dumps(reported))
 
     assert load_calibration(setup) is None
 

@@ -141,17 +141,19 @@ ROWS = [(prompt, metric, [-0.001, 0.0, 0.001]) for prompt in "pq" for metric in 
 
 def test_a_comparison_is_told_of_the_noise(comparison_of: Compare) -> None:
     """When it was calibrated, and how launches differ there."""
-    (told,) = footnotes(calibrated(session(*ROWS, day=9)), comparison_of("unchanged"))
+    (reported,) = footnotes(calibrated(session(*ROWS, day=9)), comparison_of("unchanged"))
 
-    assert told.startswith("calibrated on 2026-01-09: launches of one build differ by 0.1 % (first token), ")
-    assert told.endswith("0.1 % (time per output token)")
+    assert reported.startswith(
+        "calibrated on 2026-01-09: launches of one build differ by 0.1 % (first token), "
+    )
+    assert reported.endswith("0.1 % (time per output token)")
 
 
 def test_launches_that_differ_more_than_usual_are_named(comparison_of: Compare) -> None:
     """The stories differ by 1.5 % from launch to launch, where the calibration says 0.1 %."""
-    told = footnotes(calibrated(session(*ROWS)), comparison_of("inconclusive"))
+    reported = footnotes(calibrated(session(*ROWS)), comparison_of("inconclusive"))
 
-    assert any("first token: launches differ by 1.5 % here, 15 times as much" in text for text in told)
+    assert any("first token: launches differ by 1.5 % here, 15 times as much" in text for text in reported)
 
 
 def test_sessions_that_differ_more_than_the_threshold_are_named(comparison_of: Compare) -> None:

@@ -75,12 +75,12 @@ class Rendered:
         (ALPACA, "\n### Instruction:\nnext\n### Response:\n"),
     ],
 )
-@pytest.mark.parametrize("answer", ["yes", " yes"])
-def test_a_chat_goes_on_after_the_very_tokens_of_before(template: str, expected: str, answer: str) -> None:
+@pytest.mark.parametrize("response", ["yes", " yes"])
+def test_a_chat_goes_on_after_the_very_tokens_of_before(template: str, expected: str, response: str) -> None:
     """White space that a template puts before an answer is no rewriting; an end of text is not doubled."""
     tokenizer = Tokenizer(Rendered(template))
     earlier = tokenizer.encode("first", chat=True)
-    response = tuple(ord(letter) for letter in answer)
+    response = tuple(ord(letter) for letter in response)
 
     ids = tokenizer.go_on(earlier, (*response, 0), "next")
 

@@ -43,7 +43,7 @@ def test_a_part_named_is_a_part_switched_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "output"),
     [
         ("enable_prefix_cache", True, "did you mean enable_prefix_caching"),
         ("start_size", 64, "did you mean cache_eviction_config.start_size"),
@@ -57,12 +57,12 @@ def test_a_part_named_is_a_part_switched_on() -> None:
         ("cache_eviction_config.aggregation_mode", "MEAN", "takes one of SUM, NORM_SUM"),
     ],
 )
-def test_a_wrong_key_or_value_is_refused(key: str, value: PropertyValue, said: str) -> None:
+def test_a_wrong_key_or_value_is_refused(key: str, value: PropertyValue, output: str) -> None:
     """Names, types, the members of an enumeration, and what the engine itself refuses."""
     with pytest.raises(InputError) as caught:
         build_scheduler(genai, {key: value})
 
-    assert re.search(said, f"{caught.value.message} {caught.value.hint}")
+    assert re.search(output, f"{caught.value.message} {caught.value.hint}")
 
 
 def test_what_the_engine_refuses_only_at_the_first_request_is_refused_before() -> None:
