@@ -13,7 +13,8 @@ from typing import Any, Self, TypeVar
 import click
 
 from llmbench.analysis import report, validity
-from llmbench.analysis.comparison.paired_run import SIDES, compare_sides, finished_blocks
+from llmbench.analysis.comparison.compare import SIDES
+from llmbench.analysis.comparison.paired_run import compare_sides, finished_blocks
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, distinguish
 from llmbench.cli.messages import complain, say, shown, warn

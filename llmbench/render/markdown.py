@@ -77,12 +77,12 @@ def _blocks(comparison: Comparison, most: int) -> Iterator[str]:
     moved = sorted((line for line in found if line.verdict is not Verdict.UNCHANGED), key=_by_weight)
     still = [line for line in found if line.verdict is Verdict.UNCHANGED]
     if moved:
-        yield table_markdown(comparison_table(moved, is_compact=True), most)
+        yield table_markdown(comparison_table(moved, comparison.sides, is_compact=True), most)
     for step in next_steps(comparison):
         yield f"```\n{plain(step.strip())}\n```\n" if step.startswith(" ") else f"{_prose(step)}\n"
     yield from _not_compared(comparison, most)
     if still:
-        table = comparison_table(still, is_compact=True)
+        table = comparison_table(still, comparison.sides, is_compact=True)
         yield table_markdown(dataclasses.replace(table, fold=f"{len(still)} unchanged"), most)
     remark = agreement_remark(comparison)
     if remark:

@@ -149,13 +149,15 @@ def _requests(row: Row) -> Cell:
     return Cell(f"{row.measured - row.invalid} of {row.measured}", tone="warn")
 
 
-def comparison_table(lines: Sequence[VerdictLine], *, is_compact: bool = False) -> Table:
+def comparison_table(
+    lines: Sequence[VerdictLine], sides: tuple[str, str], *, is_compact: bool = False
+) -> Table:
     """Return every change in numbers; a *compact* table has the unit behind the candidate's value."""
     columns = (
         Column("prompt", is_text=True),
         Column("metric", is_text=True),
-        Column("base", priority=3),
-        Column("candidate", priority=3),
+        Column(sides[0], name="base", priority=3),
+        Column(sides[1], name="candidate", priority=3),
         *(() if is_compact else (Column("unit", is_text=True, priority=1),)),
         Column("change"),
         Column("at 95 %", is_text=is_compact, priority=2),

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,6 +48,18 @@ def test_the_same_is_not_called_slower(llmbench: Run) -> None:
 
     assert done.returncode == 0, done.stdout
     assert "regressed" not in done.stdout
+    assert "A and B are the same" in done.stderr
+    assert "llmbench calibrate" in done.stderr
+
+
+def test_a_and_b_keep_their_names(llmbench: Run) -> None:
+    """In the table, in the sentence and in the lines above."""
+    shown = ab(llmbench, "-m", FAST, "-m", SLOW, "--blocks", "5").stdout
+
+    assert "A and B of x" in shown
+    assert re.search(r"^prompt +metric +A +B +unit", shown, re.MULTILINE)
+    assert "B is slower" in shown
+    assert "candidate" not in shown
 
 
 def test_a_block_has_one_launch_of_each_in_random_order(llmbench: Run, tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from llmbench.analysis.comparison.rule import Rule, Verdict, compared_metrics
 from llmbench.analysis.output_agreement import Agreement, CellPrompt
 from llmbench.analysis.report import Report, Row
 
+SIDES = ("A", "B")
+"""What the base and the candidate of one run are called."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
@@ -72,6 +75,11 @@ class Comparison:
     run_files: tuple[str, str] = ("", "")
     is_paired: bool = False
     remark: str = ""
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """What base and candidate are called: A and B where they were measured in turns."""
+        return SIDES if self.is_paired else ("base", "candidate")
 
     @property
     def judged(self) -> tuple[Change, ...]:
@@ -143,6 +151,7 @@ def compare(
     recorded, of the same index) belong together.
     """
     rule = rule or Rule()
+    names = SIDES if is_paired else ("base", "candidate")
     found = pairing.pair(base, candidate, rule.vary)
     differing = differences.mismatches(base.run, candidate.run)
     mismatches = tuple(each for each in differing if each.name not in rule.vary)
@@ -167,8 +176,8 @@ def compare(
         unpaired=(*found.unpaired, *_unmeasured(base, candidate)),
         mismatches=mismatches,
         changes=(*lifted, *differences.changes(base.run, candidate.run)),
-        doubts=oddities.oddities(base, candidate),
-        warnings=_warnings(base, candidate),
+        doubts=oddities.oddities(base, candidate, names),
+        warnings=_warnings(base, candidate, names),
         is_paired=is_paired,
     )
 
@@ -279,9 +288,9 @@ def _alarmed_means(means: Sequence[Mean], rule: Rule, metrics: int) -> tuple[Mea
     )
 
 
-def _warnings(base: Report, candidate: Report) -> tuple[str, ...]:
+def _warnings(base: Report, candidate: Report, names: Sequence[str]) -> tuple[str, ...]:
     """What either side's reader must know, and what could not be checked."""
-    sides = (("base", base), ("candidate", candidate))
+    sides = tuple(zip(names, (base, candidate), strict=True))
     found = [f"{side}: {warning}" for side, report in sides for warning in report.warnings]
     found += [
         f"{side}: prompt {row.prompt.index}: {warning}"

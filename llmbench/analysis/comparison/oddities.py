@@ -27,10 +27,10 @@ UNIT_FACTOR = 100.0
 FEWEST_LAUNCHES = 5
 
 
-def oddities(base: Report, candidate: Report) -> tuple[str, ...]:
+def oddities(base: Report, candidate: Report, names: Sequence[str]) -> tuple[str, ...]:
     """Return a sentence on each oddity of the primary metrics' means, configuration by configuration."""
     found: list[str] = []
-    for side, report in (("base", base), ("candidate", candidate)):
+    for side, report in zip(names, (base, candidate), strict=True):
         for cell in range(len(report.run.cells)):
             rows = [row for row in report.rows if row.cell == cell and row.launches]
             for metric in report.run.workload.primary_metrics:

@@ -5,15 +5,12 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from llmbench.analysis.comparison.change import Change
-from llmbench.analysis.comparison.compare import Comparison, compare
+from llmbench.analysis.comparison.compare import SIDES, Comparison, compare
 from llmbench.analysis.comparison.rule import Rule, Verdict, compared_metrics
 from llmbench.analysis.report import summarize_run
 from llmbench.errors import InputError
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Outcome, Run
-
-SIDES = ("A", "B")
-"""What the base and the candidate are called."""
 
 
 def split_sides(run: Run) -> tuple[Run, Run]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from llmbench.analysis.comparison.paired_run import SIDES
+from llmbench.analysis.comparison.compare import SIDES
 from llmbench.cli.options.completion import AsTyped
 from llmbench.cli.options.help import GroupedOption, values_of
 from llmbench.cli.options.resolve import resolve_one

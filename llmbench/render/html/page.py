@@ -106,7 +106,8 @@ def _names(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> list
     ]
     if not comparisons:
         return names
-    return ["base", *(["candidate"] if len(reports) == 2 else names[1:])]
+    base, candidate = comparisons[0].sides
+    return [base, *([candidate] if len(reports) == 2 else names[1:])]
 
 
 def _model(report: Report) -> str:
@@ -292,11 +293,11 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
         yield Notes(lines=(step.strip(),), is_code=step.startswith(" "), tone="dim")
     yield Notes(lines=tuple(not_compared(comparison)), tone="warn")
     yield from _caveats(comparison.warnings)
-    yield from _remarks({"base": comparison.base, "candidate": comparison.candidate})
+    yield from _remarks(dict(zip(comparison.sides, (comparison.base, comparison.candidate), strict=True)))
     figure = plots.ratios(comparison)
     if figure is not None:
         yield Figures(figures=(figure,))
-        yield views.comparison_table(verdict_lines(comparison)).with_first(
+        yield views.comparison_table(verdict_lines(comparison), comparison.sides).with_first(
             "prompt", "metric", "change", "verdict"
         )
         yield Notes(lines=(lengths(comparison),), tone="dim")

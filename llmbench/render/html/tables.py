@@ -320,7 +320,7 @@ def difference_table(comparison: Comparison) -> Table:
         for found in comparison.changes
     )
     nothing = ((Cell("nothing that was recorded"), Cell(), Cell()),)
-    return Table(_text_columns("what else changed", "base", "candidate"), rows or nothing)
+    return Table(_text_columns("what else changed", *comparison.sides), rows or nothing)
 
 
 def caveat_table(lines: Sequence[str]) -> Table:

@@ -27,8 +27,8 @@ LEAST_LAUNCHES = 5
 """Launches a side to begin with, where nothing is known about noise."""
 
 _OPENINGS = {
-    Verdict.REGRESSED: "The candidate is slower",
-    Verdict.IMPROVED: "The candidate is faster",
+    Verdict.REGRESSED: "{candidate} is slower",
+    Verdict.IMPROVED: "{candidate} is faster",
     Verdict.UNCHANGED: "Nothing changed beyond the thresholds",
     Verdict.INCONCLUSIVE: "Undecided",
 }
@@ -71,7 +71,8 @@ def line_label(comparison: Comparison, pair: Pair) -> str:
 def side_lines(comparison: Comparison) -> tuple[str, ...]:
     """What was measured: model, engine and CPU, a line a side where they are not the same, and the launches."""
     base, candidate = (_side_line(report) for report in (comparison.base, comparison.candidate))
-    lines = (base,) if base == candidate else (f"base: {base}", f"candidate: {candidate}")
+    names = comparison.sides
+    lines = (base,) if base == candidate else (f"{names[0]}: {base}", f"{names[1]}: {candidate}")
     launches = {found.launches for found in comparison.judged}
     about = [f"launches: {before} + {after}" for before, after in launches if len(launches) == 1]
     if any(mean.prompts > 1 for mean in comparison.means):
@@ -161,7 +162,9 @@ def sentence(comparison: Comparison) -> str:
     text = "; ".join(primary)
     if verdict in _MOVED and not any(_is_behind(found, verdict) for found in comparison.primary):
         text = f"{_farthest(comparison, verdict)}; over all prompts {text}"
-    parts = [f"{_OPENINGS[verdict]}: {text}", _rows(comparison), comparison.remark, *comparison.doubts]
+    candidate = comparison.sides[1] if comparison.is_paired else "the candidate"
+    opening = _OPENINGS[verdict].format(candidate=candidate)
+    parts = [f"{opening}: {text}", _rows(comparison), comparison.remark, *comparison.doubts]
     return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts if part)
 
 

@@ -24,13 +24,16 @@ _STYLES = {Verdict.REGRESSED: "bold red", Verdict.IMPROVED: "bold green", Verdic
 
 def render_comparison(comparison: Comparison, console: Console) -> None:
     """Print a comparison."""
-    sides = f"base: {comparison.base.run.id}, candidate: {comparison.candidate.run.id}"
+    base, candidate = comparison.sides
+    sides = f"{base}: {comparison.base.run.id}, {candidate}: {comparison.candidate.run.id}"
+    if comparison.is_paired:
+        sides = f"{base} and {candidate} of {comparison.base.run.id.removesuffix(f':{base}')}"
     print_line(console, sides, style="bold")
     for text in side_lines(comparison):
         print_line(console, text, style="dim")
     found = verdict_lines(comparison)
     if found:
-        shown = print_table(views.comparison_table(found), console).names()
+        shown = print_table(views.comparison_table(found, comparison.sides), console).names()
         sizes = [lengths(comparison)]
         if "base" in shown and "unit" not in shown:
             sizes.append(units_of(line.metric for line in found))

@@ -179,7 +179,7 @@ def test_lines_begin_with_the_means(comparison_of: Compare) -> None:
 
     assert ["geomean", "geomean", *["P0"] * 5, *["P1"] * 5] == [line.where for line in found]
     undecided = verdict_lines(comparison_of("one launch"))
-    words = [comparison_table(lines).rows[0][7] for lines in (found, undecided)]
+    words = [comparison_table(lines, ("base", "candidate")).rows[0][7] for lines in (found, undecided)]
     assert [("regressed", "!"), ("~", "")] == [(cell.text, cell.note) for cell in words]
     assert ("200.0", "240.0", "+20 %", "+20 to +20 %", Verdict.REGRESSED) == (
         found[0].base,
