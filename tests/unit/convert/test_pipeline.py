@@ -203,7 +203,7 @@ def test_a_killed_conversion_leaves_only_a_folder_marked_partial(tiny: Path, tmp
 
     wait_until(lambda: is_gone(exporter), "the exporter to end")
     assert ["FP16.partial"] == [path.name for path in (tmp_path / "out" / "pytorch" / "dldt").iterdir()]
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="contains only an interrupted conversion"):
         locate.locate(tmp_path / "out")
 
 
