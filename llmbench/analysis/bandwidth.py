@@ -75,7 +75,6 @@ def reads(run: Run, launch: Launch) -> Reads | None:
 
 
 def _is_plain(config: RunConfig) -> bool:
-    """Whether each step of a configuration gives one token a sequence, on the CPU."""
     return config.device.startswith("CPU") and config.num_beams == 1 and not config.is_speculative
 
 

@@ -186,7 +186,6 @@ def baseline(candidate: Report, reports: Iterable[Report]) -> Report | None:
 
 
 def _is_green(report: Report, setup: Setup) -> bool:
-    """Whether a run has a green configuration of that setup."""
     return any(
         setup_of(report.run, cell) == setup and HistoryEntry(report=report, cell=cell).is_green
         for cell in range(len(report.run.cells))

@@ -162,7 +162,6 @@ def decode_rate(m: Measurement) -> float | None:
 
 
 def _tokens_after(sequence: Sequence, instant_ns: int) -> int:
-    """Tokens of a sequence that came later than an instant."""
     begin = bisect.bisect_right(sequence.at_ns, instant_ns)
     return sum(sequence.counts[begin:]) if sequence.counts else len(sequence.at_ns) - begin
 

@@ -143,7 +143,6 @@ def summarize_run(run: Run, names: Iterable[str] | None = None) -> Report:
 
 
 def _partial(row: Row) -> Row:
-    """The row of launches that did not finish, whose requests count for nothing."""
     planned = row.config.launches * row.config.iterations
     why = f"partial: {row.measured} of {planned} iterations, and no launch finished"
     return dataclasses.replace(
@@ -160,7 +159,6 @@ def _partial(row: Row) -> Row:
 def _row(
     evaluation: Evaluation, key: tuple[int, int], group: Sequence[EvaluatedRequest], names: Sequence[str]
 ) -> Row:
-    """The row of one cell and prompt (*key*) from its requests."""
     config = evaluation.run.cells[key[0]]
     measured = [request for request in group if not request.measurement.is_warmup]
     invalid = [request.reasons for request in measured if request.reasons]
@@ -266,7 +264,6 @@ def varied_settings(config: RunConfig) -> dict[str, str]:
 
 
 def _as_text(value: object) -> str:
-    """A setting as a person reads it."""
     if isinstance(value, tuple):
         return ",".join(str(part) for part in value)
     return "" if value is None else str(value)

@@ -210,7 +210,6 @@ def tabulate(report: Report) -> Speedup:
 
 
 def _setup(report: Report, cell: int) -> SocketSetup:
-    """What a cell measures."""
     run = report.run
     reported = [
         launch.effective.properties.get(_THREADS, "") for launch in run.launches if launch.cell == cell
@@ -227,12 +226,10 @@ def _setup(report: Report, cell: int) -> SocketSetup:
 
 
 def _by_length(rows: Sequence[Row]) -> list[Row]:
-    """Rows by input length, and the setups of each in their order."""
     return sorted(rows, key=lambda row: (row.input_tokens, row.prompt.index, row.cell))
 
 
 def _whole_blocks(run: Run) -> int:
-    """Blocks in which every cell has a launch."""
     cells: dict[int | None, set[int]] = {}
     for launch in run.launches:
         cells.setdefault(launch.block, set()).add(launch.cell)
@@ -275,7 +272,6 @@ class _Rows:
 
 
 def _line(rows: _Rows, row: Row, setup: SocketSetup, base: SocketSetup) -> SpeedupLine:
-    """One row of the table."""
     entries = {}
     for name in SPEEDUP_METRICS:
         if name in row.summaries:

@@ -117,7 +117,6 @@ def judge_stability(evaluation: Evaluation) -> tuple[Stability, ...]:
 
 
 def _tracks(run: Run, key: tuple[int, int], group: Sequence[EvaluatedRequest]) -> Iterator[_Track]:
-    """The metrics of a prompt that can be judged and have values."""
     config = run.cells[key[0]]
     measured = sorted({judged.measurement.iteration for judged in group if judged.is_measured})
     valid = [judged for judged in group if not judged.reasons]
@@ -164,7 +163,6 @@ def _course(track: _Track, found: Trend, p: float) -> _Course:
 
 
 def _judge_row(run: Run, key: tuple[int, int], courses: Sequence[_Course]) -> Stability:
-    """What the metrics of one prompt say together."""
     config = run.cells[key[0]]
     drifts = {course.track.metric: course.change for course in courses if course.is_stable is False}
     counts = [course.track.needed for course in courses]

@@ -241,7 +241,6 @@ def _power(effect: float, bar: float, error: float, *, freedom: float, confidenc
 
 
 def _t_quantile(freedom: float, confidence: float) -> float:
-    """Student's t that holds *confidence* between its negative and itself."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + confidence) / 2))

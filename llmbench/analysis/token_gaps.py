@@ -97,7 +97,6 @@ def slopes(evaluation: Evaluation) -> tuple[Slope | None, ...]:
 
 
 def _all_waits(evaluation: Evaluation) -> Iterator[_Waits]:
-    """The waits of every request that counts and has more than one event."""
     for judged in evaluation.requests:
         if (
             judged.is_counted
@@ -108,7 +107,6 @@ def _all_waits(evaluation: Evaluation) -> Iterator[_Waits]:
 
 
 def _waits(judged: EvaluatedRequest) -> _Waits:
-    """The waits of one request, of the sequence that ends last."""
     sequence = judged.measurement.longest
     counts = sequence.counts or (1,) * len(sequence.at_ns)
     between = zip(sequence.at_ns, sequence.at_ns[1:], counts[1:], strict=False)
@@ -122,7 +120,6 @@ def _waits(judged: EvaluatedRequest) -> _Waits:
 
 
 def _profile(run: Run, requests: Sequence[_Waits]) -> GapProfile:
-    """The gaps of one prompt by token."""
     cell, prompt = requests[0].location
     input_tokens = statistics.median_low([waits.input_tokens for waits in requests])
     found = _by_token(requests)
@@ -144,7 +141,6 @@ def _by_token(requests: Iterable[_Waits]) -> dict[int, list[float]]:
 
 
 def _gap(token: int, context: int, values: Sequence[float]) -> Gap:
-    """One token's waits in all requests."""
     low, median, high = (
         statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
     )
@@ -152,7 +148,6 @@ def _gap(token: int, context: int, values: Sequence[float]) -> Gap:
 
 
 def _slope(cell: int, requests: Sequence[_Waits]) -> Slope | None:
-    """The slope of each launch that has at least two contexts."""
     launches: dict[int, list[_Waits]] = collections.defaultdict(list)
     for waits in requests:
         launches[waits.launch].append(waits)
@@ -168,7 +163,6 @@ def _slope(cell: int, requests: Sequence[_Waits]) -> Slope | None:
 
 
 def _points(requests: Iterable[_Waits]) -> list[tuple[int, float]]:
-    """Context and median wait of each steady token of each prompt of one launch."""
     prompts: dict[int, list[_Waits]] = collections.defaultdict(list)
     for waits in requests:
         prompts[waits.location[1]].append(waits)

@@ -60,7 +60,6 @@ def most_frequent_reason(reasons_of_requests: Iterable[Sequence[str]]) -> str:
 
 
 def _launch_reasons(launch_measurements: Sequence[Measurement], config: RunConfig) -> tuple[str, ...]:
-    """Why nothing of a launch counts."""
     idle = placement_proof.idle_reason(launch_measurements, config)
     return (*idle, *_degenerate(launch_measurements))
 
@@ -80,7 +79,6 @@ def _degenerate(launch_measurements: Sequence[Measurement]) -> tuple[str, ...]:
 
 
 def _is_short(m: Measurement) -> bool:
-    """Whether an iteration is too short to be judged by its own ticks."""
     return m.conditions is not None and m.conditions.wall_s < SHORT_S
 
 
@@ -95,7 +93,6 @@ def foreign_share(measurements: Iterable[Measurement]) -> float | None:
 
 
 def _judge(m: Measurement, config: RunConfig, launch_share: float | None) -> tuple[str, ...]:
-    """Why one measurement does not count, in words."""
     found = list(m.suspicions)
     for sequence in m.sequences:
         if not _is_whole(m, sequence):
@@ -134,7 +131,6 @@ def _condition_reasons(c: Conditions, config: RunConfig, launch_share: float | N
 
 
 def _limit_reasons(c: Conditions) -> Iterator[str]:
-    """What limits of a container or a want of memory took of a request's time."""
     if (c.throttled_s or 0) > STOPPED_LIMIT * c.wall_s:
         quota = f" (quota {format_cpus(c.cpu_quota)})" if c.cpu_quota else ""
         yield (

@@ -37,7 +37,6 @@ def find_baseline(name: str, candidate: Report, folder: Path) -> Report:
 
 
 def _path_of(name: str, folder: Path) -> Path:
-    """The file of a run by its --name, or by the file's own name."""
     paths = [reader.run_file_path(folder, each) for each in (name, name.removesuffix(".jsonl"))]
     found = next((path for path in paths if path.is_file()), None)
     if found is None:

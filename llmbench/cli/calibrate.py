@@ -91,7 +91,6 @@ def command(  # noqa: PLR0917
 
 
 def _show(run: Run, found: calibration.Calibration, alarms: false_alarms.FalseAlarms, rule: Rule) -> None:
-    """The table, and what the comparison of the two halves said."""
     from rich.console import Console
 
     from llmbench.render.sentences.verdict import sentence

@@ -103,7 +103,6 @@ def _lines(option: GroupedOption) -> Iterator[str]:
 
 
 def _example(option: GroupedOption) -> Any:
-    """The default of an option, or what a value of it looks like."""
     if option.is_flag:
         return True
     if isinstance(option.default, str | int | float):

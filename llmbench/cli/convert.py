@@ -142,7 +142,6 @@ def describe_conversion(converted: Converted) -> tuple[str, ...]:
 
 
 def _judgement(manifest: Manifest) -> Iterator[str]:
-    """Say whether an agreement is what the weight format usually reaches."""
     share, name = manifest.agreement, (manifest.recipe.weight_format or "").lower()
     if share is None or name not in EXPECTED:
         return
@@ -156,7 +155,6 @@ def _judgement(manifest: Manifest) -> Iterator[str]:
 
 
 def _in_brackets(note: str | None) -> str:
-    """A note after a value."""
     return f" ({note})" if note else ""
 
 

@@ -25,7 +25,6 @@ _SHOWN_CHARACTERS = 300
 
 
 def _model(folder: Path) -> Path:
-    """The demo model's IR, written on first use."""
     path = demo.demo_folder() / demo.DEMO_FILE
     if not path.is_file():
         click.echo(f"fetching {demo.DEMO_FILE} (94 MiB), once, into {path.parent}", err=True)
@@ -35,7 +34,6 @@ def _model(folder: Path) -> Path:
 
 
 def _excerpt(text: str) -> str:
-    """The beginning of what the model wrote, on one line, without control characters."""
     plain = re.sub(r"\s+", " ", click.unstyle(text)).strip()
     plain = "".join(character for character in plain if character.isprintable())
     return plain if len(plain) <= _SHOWN_CHARACTERS else f"{plain[:_SHOWN_CHARACTERS]}..."

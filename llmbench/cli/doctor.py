@@ -104,7 +104,6 @@ def _bandwidths(seen: Survey) -> dict[str, Bandwidth]:
 
 
 def _broken_engine(error: Exception) -> Finding:
-    """OpenVINO that is installed but does not work."""
     return Finding(
         check="engine",
         weight=Weight.SPOILS,

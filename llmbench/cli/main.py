@@ -66,7 +66,6 @@ class Subcommands(HelpGroup):
 
 
 def _unknown_command(args: list[str]) -> InputError:
-    """The error for a first argument that is no command: a misspelt one, or a model."""
     name = args[0]
     near = difflib.get_close_matches(name.lower(), SUBCOMMANDS, n=1)
     if near:
@@ -79,7 +78,6 @@ def _unknown_command(args: list[str]) -> InputError:
 
 
 def _install_completion(ctx: click.Context, _param: click.Parameter, shell: str | None) -> None:
-    """Install the completion of a shell, and stop."""
     if shell is None or ctx.resilient_parsing:
         return
     from llmbench.cli.options.completion import install_completion
@@ -128,12 +126,10 @@ def cli(ctx: click.Context) -> None:
 
 
 def _on_sigterm(_number: int, _frame: FrameType | None) -> NoReturn:
-    """SIGTERM ends the run in order: workers are ended and what was measured is kept."""
     raise Interrupted
 
 
 def _quiet_exit(code: int) -> NoReturn:
-    """Leave without a second error if standard output is closed."""
     try:
         if sys.stdout is not None:  # None where descriptor 1 was closed from the start
             sys.stdout.flush()

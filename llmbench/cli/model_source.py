@@ -57,7 +57,6 @@ def _single(models: tuple[str, ...]) -> str | tuple[str, ...]:
 
 
 def _fetched(model: str) -> str:
-    """The folder of a hub's model as it is published, for engines that run it so."""
     if not library.is_hub_name(model):
         return model
     click.echo(shown(f"fetching {model}"), err=True)
@@ -66,7 +65,6 @@ def _fetched(model: str) -> str:
 
 
 def _converted(model: str, formats: tuple[str, ...]) -> tuple[Path, ...]:
-    """The IRs of a model, converted now unless they are kept."""
     found = library.find_conversions(model, formats)
     if found:
         return found

@@ -213,7 +213,6 @@ def _output_option(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def _deliver(text: str, output: Path | None) -> None:
-    """A text to a file or to standard output."""
     write_output(STANDARD_OUTPUT if output is None else output, text)
 
 
@@ -254,7 +253,6 @@ def show(
 
 
 def _show(reports: Sequence[Report], console: Console, *, with_plots: bool, is_explained: bool) -> None:
-    """Print the cards of reports on the terminal."""
     for index, report in enumerate(reports):
         if index:
             console.print()

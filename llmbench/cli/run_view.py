@@ -153,7 +153,6 @@ class View:
         yield self._last
 
     def _reasons(self, measurement: Measurement) -> tuple[str, ...]:
-        """Why a measured request is not valid, as far as its launch shows it until now."""
         if measurement.is_warmup:
             return ()
         return validity.reasons(measurement, self._config, self._seen[-_LOOKED_AT:])
@@ -175,7 +174,6 @@ class View:
         """Show what a launch came to that has ended."""
 
     def _interrupted(self, run: Run, path: Path) -> None:  # noqa: ARG002  others show the run
-        """Say how to resume an interrupted run."""
         click.echo(shown(f"resume with: llmbench run --resume {shlex.quote(str(path))}"), err=True)
 
 
@@ -249,7 +247,6 @@ class _RunView(View):
         self._say(run_log.request_line(measurement, self._config, launch=launch, reasons=reasons))
 
     def _ended(self) -> None:
-        """Say, once, that a whole launch is invalid and more of them follow."""
         reasons = [self._reasons(each) for each in self._seen if not each.is_warmup]
         if self._is_invalid_shown or self._number == self._count or not reasons or not all(reasons):
             return

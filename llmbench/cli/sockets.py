@@ -146,7 +146,6 @@ def command(
 
 
 def _base(options: dict[str, Any]) -> tuple[ModelInfo, RunConfig]:
-    """The model, and the configuration that all setups share."""
     return resolve_one(
         prepared(parse_options({name: value for name, value in options.items() if value is not None})),
         refusal="sockets measures one configuration; these options make a sweep",

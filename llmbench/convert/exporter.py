@@ -77,7 +77,6 @@ def do(step: _Export | _ReadGguf) -> None:
 
 
 def _run_exporter(step: _Export) -> None:
-    """Run the exporter's own command in this process."""
     from optimum.commands.optimum_cli import main
 
     fixed = ["export", "openvino", "--model", step.folder, "--task", TASK, "--library", "transformers"]
@@ -110,7 +109,6 @@ def _options(recipe: Recipe) -> list[str]:
 
 
 def _read_gguf(step: _ReadGguf) -> None:
-    """Open the GGUF with the engine, which writes the IR as it does so."""
     from openvino_genai import LLMPipeline
 
     try:

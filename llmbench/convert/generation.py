@@ -84,7 +84,6 @@ def repeat_to(texts: Sequence[Sequence[int]], length: int) -> list[int]:
 
 
 def _describe_faults(made: _Generated) -> list[str]:
-    """Return what to know of each kind of attention, and what to type instead."""
     able = [kind for kind, share in made.agreement.items() if share >= LEAST_AGREEMENT]
     remedy = f"run it with --attention {able[0]}" if able else "run it with --engine optimum"
     warnings = [

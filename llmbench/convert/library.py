@@ -57,7 +57,6 @@ def find_conversions(model: str, formats: tuple[str, ...]) -> tuple[Path, ...]:
 
 
 def _is_fetched(folder: Path) -> bool:
-    """Whether an IR came from a hub as it is."""
     manifest = locate.locate(folder).manifest
     return manifest is not None and manifest.recipe.weight_format is None
 

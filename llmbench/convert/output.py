@@ -123,7 +123,6 @@ _REPLACE = "replace it with --overwrite, or write to another --output-dir, such 
 
 
 def _describe(source: ModelSource, recipe: Recipe) -> str:
-    """A conversion in a few words, all that may differ between two."""
     parts = [f"{source.id} at {(source.revision or 'an unknown revision')[:12]}", str(recipe.weight_format)]
     if recipe.ratio is not None:
         parts.append(f"ratio {recipe.ratio:g}")
@@ -140,7 +139,6 @@ def _is_model(folder: Path) -> bool:
 
 
 def _clear(partial: Path) -> None:
-    """Remove everything but the lock."""
     for entry in partial.iterdir():
         if entry.name == _LOCK:
             continue

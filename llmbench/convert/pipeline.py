@@ -81,7 +81,6 @@ def _check_description(request: ConvertRequest, model: HubModel, report: Progres
 def _convert_folder(
     request: ConvertRequest, source: LocalSource, report: ProgressCallback
 ) -> Iterator[Converted]:
-    """Convert a Hugging Face folder to each weight format that does not stand already."""
     pending: list[tuple[Recipe, Path]] = []
     for weight_format in request.weight_formats or DEFAULT_FORMATS:
         recipe = recipe_of(request, weight_format)
@@ -119,7 +118,6 @@ def _convert_folder(
 def _examine(
     source: LocalSource, pending: list[tuple[Recipe, Path]], partials: list[Path], report: ProgressCallback
 ) -> preflight.Examined:
-    """Examine the source once, if anything is to be made of it."""
     if not pending:
         return preflight.Examined()
     report(Progress(label="examining the source"))
@@ -140,7 +138,6 @@ def _export(source: LocalSource, recipe: Recipe, partial: Path, report: Progress
 def _read_source(
     source: LocalSource, recipe: Recipe, partial: Path, report: ProgressCallback
 ) -> verification.Reading:
-    """What the source model makes of the built-in texts."""
     report(Progress(label="reading with the source model"))
     return verification.read_source_model(
         source.path, trusts_remote_code=recipe.trusts_remote_code, scratch=partial, report=report
@@ -148,7 +145,6 @@ def _read_source(
 
 
 def _convert_gguf(request: ConvertRequest, source: LocalSource, report: ProgressCallback) -> Converted:
-    """Write the IR of a GGUF, which keeps its own weight format."""
     locate.check_model_files(locate.locate(source.path))
     header = read_gguf_header(source.path)
     own = str(gguf_weight_format(source.path))
@@ -176,7 +172,6 @@ def _convert_gguf(request: ConvertRequest, source: LocalSource, report: Progress
 
 
 def _fetch_ir(request: ConvertRequest, model: HubModel, report: ProgressCallback) -> Converted:
-    """Fetch an IR that a hub already holds, check it, and give it a manifest."""
     report(Progress(label=f"fetching {model.id}, which is an IR already"))
     peek = hub.download(dataclasses.replace(model, files=(locate.MODEL_XML,)), report=report)
     precision = sources.precision_of_ir(peek / locate.MODEL_XML)
@@ -237,7 +232,6 @@ def _manifest(
     findings: verification.Findings,
     timings: Timings,
 ) -> Manifest:
-    """The manifest of a conversion whose files are not hashed yet."""
     return Manifest(
         schema=MANIFEST_SCHEMA,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -264,7 +258,6 @@ def converter_versions() -> dict[str, str]:
 
 
 def _finish(partial: Path, target: Path, manifest: Manifest, report: ProgressCallback) -> Converted:
-    """Hash the files, write the manifest, and rename the folder to its target."""
     report(Progress(label="hashing"))
     start = time.perf_counter()
     files = {

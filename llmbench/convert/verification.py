@@ -227,7 +227,6 @@ def _read_ir(step: _ReadIr) -> list[list[int]]:
 
 
 def _spell(step: _Spell) -> Spelling:
-    """Take the two texts through the tokenizer and the detokenizer IR."""
     from openvino_genai import Tokenizer
 
     tokenizer = Tokenizer(step.folder)

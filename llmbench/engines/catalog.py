@@ -82,7 +82,6 @@ def _advice(requested: frozenset[Capability]) -> str:
 
 
 def _able(requested: frozenset[Capability]) -> Iterator[str]:
-    """The options that choose each real engine with all these capabilities."""
     for name, info in ENGINES.items():
         for attention, capabilities in info.capabilities.items():
             if requested <= capabilities and not info.is_simulated:

@@ -70,7 +70,6 @@ def _callbacks(generation: Generation) -> Iterator[str]:
 
 
 def _passes(generation: Generation) -> Iterator[str]:
-    """Forward passes that do not fit into the time of the tokens which they gave."""
     passes_s = [found / NS_PER_S for found in generation.infer_ns]
     if not passes_s:
         return

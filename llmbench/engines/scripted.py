@@ -157,7 +157,6 @@ class ScriptedSession:
         return (1, *[script.step] * whole, *([rest] if rest else []))
 
     def _layout(self, request: EngineRequest, start_ns: int, later: int) -> tuple[Nanoseconds, ...]:
-        """Instants of the events of one sequence, *later* of them after the first."""
         script = self.script
         longest = max(len(ids) for ids in request.input_ids)
         gaps = [script.first + script.per_token * longest]

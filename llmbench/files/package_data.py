@@ -34,7 +34,6 @@ def install_command() -> str:
 
 
 def _extra_requirements(extra: str) -> list[str]:
-    """The requirements of an extra of this package, as pip takes them."""
     try:
         found = metadata.requires("llmbench") or []
     except metadata.PackageNotFoundError:

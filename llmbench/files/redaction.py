@@ -79,14 +79,12 @@ def secret_values(environment: Mapping[str, str]) -> list[str]:
 
 
 def _is_path(value: str) -> bool:
-    """Whether a value is a file or a folder, such as an agent's socket."""
     with contextlib.suppress(OSError, ValueError):
         return value.startswith("/") and Path(value).exists()
     return False
 
 
 def _without(values: Sequence[str], text: str) -> str:
-    """A text without these values and without the shapes."""
     for value in values:
         text = text.replace(value, REDACTED)
     lowered = text.lower()

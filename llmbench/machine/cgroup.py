@@ -121,7 +121,6 @@ def _memory_free(group: Path) -> int | None:
 
 
 def _oom_kills(groups: tuple[Path, ...]) -> int | None:
-    """Kills counted by the innermost group that counts them."""
     for group in groups:
         for name in ("memory.events", "memory.oom_control"):
             kills = _counts(group / name).get("oom_kill")
@@ -131,14 +130,12 @@ def _oom_kills(groups: tuple[Path, ...]) -> int | None:
 
 
 def _counts(path: Path) -> dict[str, int]:
-    """The numbers of a file that has a name and a number a line."""
     pairs = (line.partition(" ") for line in (procfs.read_text(path) or "").splitlines())
     found = ((name, procfs.read_number(raw)) for name, _, raw in pairs)
     return {name: count for name, count in found if count is not None}
 
 
 def _first_number(groups: tuple[Path, ...], *names: str) -> int | None:
-    """The first of these files, innermost group first, that holds a number."""
     for group in groups:
         for name in names:
             raw = procfs.read_number(procfs.read_text(group / name))

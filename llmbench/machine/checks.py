@@ -258,7 +258,6 @@ def _limits(survey: Survey) -> Iterator[Finding]:
 
 
 def _priority(survey: Survey) -> Iterator[Finding]:
-    """What gives other processes the CPU first, or the CPU less than its frequency."""
     limits = survey.environment.limits or ResourceLimits()
     texts = describe_limits(limits)
     if limits.has_low_priority:
@@ -432,7 +431,6 @@ def unfit_packages(versions: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _torchvision(versions: Mapping[str, str]) -> Iterator[Finding]:
-    """A torchvision built for CUDA beside a torch built for CPUs."""
     torch, torchvision = versions.get("torch", ""), versions.get("torchvision", "")
     if torch.endswith("+cpu") and torchvision and not torchvision.endswith("+cpu"):
         yield Finding(

@@ -150,7 +150,6 @@ def _setting_files(root: Path, cpus: frozenset[int]) -> tuple[tuple[str, Path], 
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
-    """A sentence on each setting that is another one now."""
     for what, then in before.items():
         if after.get(what, then) != then:
             yield f"the {what} changed from {then} to {after[what]}"

@@ -69,7 +69,6 @@ def _stretched(section: Mapping[str, Any], stated: int, scaling: Mapping[str, An
 
 
 def _scalings(section: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the RoPE scalings of a section: one, or one for each kind of layer."""
     for key in ("rope_scaling", "rope_parameters"):
         found = section.get(key)
         if isinstance(found, dict):

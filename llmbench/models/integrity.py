@@ -28,7 +28,6 @@ def ir_faults(folder: Path, recorded: Mapping[str, FileRecord]) -> Iterator[str]
 
 
 def _xml_faults(path: Path, size: int | None) -> Iterator[str]:
-    """What is wrong with a network file by a look at its two ends."""
     if size is None:
         yield f"{path.name} is missing"
         return
@@ -46,7 +45,6 @@ def _xml_faults(path: Path, size: int | None) -> Iterator[str]:
 
 
 def _bin_faults(path: Path, size: int | None) -> Iterator[str]:
-    """What is wrong with a weights file, against the constants that its network names."""
     xml = path.with_suffix(".xml")
     needed = max((each.offset + each.size for each in read_constants(xml)), default=0) if xml.is_file() else 0
     if size is None and (needed or not _size(xml)):

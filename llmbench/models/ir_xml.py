@@ -178,7 +178,6 @@ def _weight_bytes(layers: dict[str, _Layer]) -> int | None:
 
 
 def _read_whole(layer: _Layer) -> Iterator[str]:
-    """Where an operation's inputs come from that it reads from end to end."""
     for port, source in layer.sources.items():
         if not (layer.kind in _LOOK_UPS and port == "0"):
             yield source

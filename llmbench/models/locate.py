@@ -201,7 +201,6 @@ def _gguf_model(path: Path) -> Model:
 
 
 def _holds_parts(folder: Path) -> bool:
-    """Whether *folder* is an IR's own, even one whose network is missing."""
     return any((folder / f"{part}{end}").exists() for part in PARTS for end in (".xml", ".bin"))
 
 
@@ -256,7 +255,6 @@ def _of_format(requested: str, folders: Sequence[Path], location: Path) -> list[
 
 
 def _several(folders: Sequence[Path], location: Path) -> InputError:
-    """The error for more models than one, with what to type."""
     formats = [format_of(folder) for folder in folders]
     choice = f"choose one: -m {shlex.quote(str(folders[0]))}"
     if None not in formats and len(set(formats)) == len(formats):
@@ -286,7 +284,6 @@ def _folders_below(parent: Path) -> Iterator[Path]:
 
 
 def _remedy(folder: Path) -> str:
-    """What to type for a folder without an IR, judged by what it does hold."""
     gguf_files = sorted(folder.glob("*.gguf"))
     if gguf_files:
         return f"give the file itself: -m {shlex.quote(str(gguf_files[0]))}"

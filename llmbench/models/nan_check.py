@@ -101,7 +101,6 @@ def _constants(network: Path) -> Iterator[_Part]:
 
 
 def _tensors(path: Path) -> Iterator[_Part]:
-    """The tensors of a GGUF that are numbers, or have scales that are."""
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     for tensor in read_gguf_header(path).tensors:

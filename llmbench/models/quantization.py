@@ -152,7 +152,6 @@ def _describe(found: Mapping[str, Any], default: str = "gptq") -> Quantization:
 
 
 def _by_keys(settings: Mapping[str, Any]) -> str | None:
-    """Return the method of settings that do not name it."""
     if "config_groups" in settings:
         return "compressed-tensors"
     return "bitsandbytes" if {"load_in_4bit", "load_in_8bit"} & set(settings) else None

@@ -117,7 +117,6 @@ def identity(origin: Provenance, *, is_verified: bool) -> str | None:
 
 
 def _published(folder: Path) -> ModelInfo:
-    """A Hugging Face folder, as PyTorch runs it."""
     if folder.is_file():
         raise InputError(
             f"PyTorch needs a Hugging Face folder; {folder} is a file", hint="use --engine genai, or -f ov"
@@ -139,7 +138,6 @@ def _published(folder: Path) -> ModelInfo:
 
 
 def _stamp(model: Path) -> str:
-    """A hash over names, sizes and times of a model's files."""
     files = (
         sorted(file for file in model.iterdir() if file.is_file()) if model.is_dir() else gguf_parts(model)
     )

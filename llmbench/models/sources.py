@@ -180,7 +180,6 @@ def _gguf(path: Path) -> LocalSource:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of *folder*, every shard that its index names."""
     index = folder / "model.safetensors.index.json"
     if index.exists():
         placed = _read_object(index).get("weight_map")

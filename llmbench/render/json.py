@@ -204,7 +204,6 @@ def _definition(metric: Metric[Measurement] | Metric[Decoding] | Metric[Launch])
 
 
 def _load(state: ModelCache | None, load: Summary) -> JsonValue:
-    """The load time of launches that found the model cache in one way."""
     return {"model_cache": state.value if state else None} | _summary(load, LOAD.unit)
 
 
@@ -295,7 +294,6 @@ def _comparison(comparison: Comparison) -> JsonValue:
 
 
 def _side_value(report: Report) -> JsonValue:
-    """The models, engines and the CPU of one side, and its launches that finished."""
     run = report.run
     return {
         "models": [model_of(run, cell) for cell in range(len(run.cells))],

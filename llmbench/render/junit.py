@@ -66,7 +66,6 @@ def _distinguish(suite: ET.Element) -> None:
 
 
 def _result(case: ET.Element, tag: str, message: str, text: str) -> None:
-    """A result, its text in the element as well, which is what GitLab shows."""
     ET.SubElement(
         case, tag, message=plain(message), type=tag if tag != "failure" else "regressed"
     ).text = plain(text)

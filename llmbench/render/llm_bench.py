@@ -267,7 +267,6 @@ def _over_present(
 
 
 def _md5(text: str) -> str:
-    """The hash by which llm_bench tells texts apart."""
     return hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
@@ -425,7 +424,6 @@ def _cell(evaluation: Evaluation, cell: int) -> dict[str, object]:
 
 
 def _throughput(latency_ms: float | None, batch_size: int) -> float | None:
-    """Tokens a second of a whole batch from the time of one sequence's token."""
     return round(batch_size * 1e3 / latency_ms, LLM_BENCH_DIGITS) if latency_ms else None
 
 

@@ -226,7 +226,6 @@ def comparison_records(comparison: Comparison) -> Iterator[dict[str, TableValue]
 
 
 def _sides(comparison: Comparison) -> dict[str, TableValue]:
-    """The runs that were compared, and what each measured."""
     found: dict[str, TableValue] = {}
     for side, report in (("base", comparison.base), ("candidate", comparison.candidate)):
         run = report.run

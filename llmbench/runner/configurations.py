@@ -48,7 +48,6 @@ def configurations(
 
 
 def _value(setting: Setting, options: Mapping[str, Any]) -> Any:
-    """The value of a field that is the same in every cell."""
     value = options[setting.name]
     match setting.kind:
         case ValueKind.DEVICE if value and not ENGINES[options["engine"]].is_simulated:
@@ -61,7 +60,6 @@ def _value(setting: Setting, options: Mapping[str, Any]) -> Any:
 
 
 def _swept_values(setting: Setting, options: Mapping[str, Any]) -> Iterable[Any]:
-    """The values of a field that a sweep goes through."""
     value = options[setting.name]
     if setting.kind is not ValueKind.PROPERTIES:
         return value or (
@@ -110,7 +108,6 @@ def _read(sources: tuple[str, ...], option: str) -> Iterator[PropertySets]:
 
 
 def _single(sources: tuple[str, ...], option: str) -> dict[str, PropertyValue]:
-    """The properties of every source, none of which is swept."""
     (found, *others) = _swept(_read(sources, option))
     if others:
         raise InputError(f"{option} accepts one value per key", hint="sweep --cb-config instead")
@@ -198,7 +195,6 @@ def _default(setting: Setting) -> Any:
 
 
 def _from_python(name: str, setting: Setting, value: Any) -> Any:
-    """A value of Python as the option has it."""
     wrong = InputError(
         f"{name}={value!r} is not a value of this option", hint=f"as {setting.flags[0]}: {setting.help}"
     )

@@ -87,7 +87,6 @@ class _Known:
 
 
 def _earlier(model_info: ModelInfo, folder: Path) -> Iterator[tuple[Path, _Known]]:
-    """Runs of the same content, the newest first, each with something that counts."""
     files = sorted(folder.glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     for path in files[:_LOOKED_AT]:
         try:
@@ -105,7 +104,6 @@ def _earlier(model_info: ModelInfo, folder: Path) -> Iterator[tuple[Path, _Known
 
 
 def _cells_of(origin: Provenance, run: Run) -> list[int]:
-    """The cells of a run that measured that very model."""
     wanted = (origin.content_sha256, origin.path)
     origins = [run.origin_of(cell) for cell in range(len(run.cells))]
     return [cell for cell, found in enumerate(origins) if (found.content_sha256, found.path) == wanted]

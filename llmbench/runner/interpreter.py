@@ -77,7 +77,6 @@ def check_interpreter(interpreter: str, *, engine: str) -> None:
 
 
 def _probe(interpreter: str) -> _Probed:
-    """What the interpreter at a path tells of itself."""
     reported = _reported([interpreter, "-P", "-c", _PROBE])
     try:
         return msgspec.json.decode(reported, type=_Probed)

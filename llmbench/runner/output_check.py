@@ -71,12 +71,10 @@ def _observed_fault(config: RunConfig, session: EngineSession, expected: GreedyT
 
 
 def _right(expected: GreedyTokens) -> dict[str, tuple[int, ...]]:
-    """Return the tokens of each kind of attention that agreed with the model."""
     return {kind: row for kind, row in expected.tokens.items() if expected.agreement[kind] >= LEAST_AGREEMENT}
 
 
 def _remedy(config: RunConfig, expected: GreedyTokens) -> str:
-    """Return what to type instead."""
     able = [kind for kind in _right(expected) if kind != config.attention]
     if len(config.engine_info.capabilities) > 1 and able and config.attention not in _right(expected):
         return f"use --attention {able[0]}"

@@ -63,7 +63,6 @@ def plan_requests(config: RunConfig) -> Iterator[PlannedRequest]:
 
 
 def _parts(config: RunConfig) -> Iterator[Sequence[int]]:
-    """The prompts that an iteration goes through together."""
     if not config.is_subsequent:
         yield range(len(config.prompts))
         return

@@ -81,7 +81,6 @@ def do(asked: ProfileRequest) -> ModelProfile:
 
 
 def _attention(kinds: Mapping[str, int]) -> dict[str, int]:
-    """Those kinds that are attention."""
     return {kind: count for kind, count in kinds.items() if kind.startswith(ATTENTION)}
 
 
@@ -149,6 +148,5 @@ def _phase(spans: Sequence[tuple[_Reading, _Reading]], wall_ns: int, *, passes: 
 
 
 def _most_first(found: Mapping[str, float]) -> dict[str, float]:
-    """Without what took no time, longest first."""
     ordered = sorted(found.items(), key=lambda item: -item[1])
     return {name: seconds for name, seconds in ordered if seconds > 0}

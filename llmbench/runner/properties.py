@@ -113,7 +113,6 @@ def scalar_of(value: object, key: str, where: str) -> PropertyValue:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text can be written down: it holds no lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -202,7 +201,6 @@ def _flat(entries: Pairs, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _properties_of_json(text: str, source: str, *, is_nested: bool) -> tuple[PropertySets, ...]:
-    """The properties of a JSON object that stands in *source*, or of each in a list."""
     content = _parse_json(text, source)
     is_list = isinstance(content, list) and not isinstance(content, Pairs)
     objects = content if isinstance(content, list) and is_list and content else [content]
@@ -226,7 +224,6 @@ def _object(value: object, source: str) -> Pairs:
 
 
 def _parse_json(text: str, source: str) -> object:
-    """The value of a JSON text, objects as `Pairs`."""
     try:
         return json.loads(text, object_pairs_hook=Pairs, parse_constant=float)
     except json.JSONDecodeError as error:

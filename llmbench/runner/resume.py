@@ -68,14 +68,12 @@ def find_resumption(contents: Contents, *, model: str | None = None) -> Resumpti
 
 
 def _is_whole(run: Run, launch: Launch) -> bool:
-    """Whether a launch finished and has every measurement that was planned."""
     asked = {(request.iteration, request.prompt) for request in plan.plan_requests(run.config_of(launch))}
     made = {(m.iteration, m.prompt) for m in launch.measurements}
     return launch.outcome is Outcome.FINISHED and made == asked
 
 
 def _check_unredacted(run: Run, model: str | None) -> None:
-    """Refuse a configuration in which a secret stood, which was not written down."""
     if model is None and any(REDACTED in origin.path for origin in (run.provenance, *run.origins)):
         raise InputError(
             "the path of the model contained a secret, which was not recorded", hint="give it again with -m"

@@ -183,7 +183,6 @@ class RunConfig:
             raise InputError("no prompt was given", hint="use -p TEXT, -pf FILE.jsonl or --input-tokens N")
 
     def _check_sampling(self) -> None:
-        """Refuse what is no way to sample."""
         if not 0 < self.temperature < math.inf:
             raise InputError(f"temperature {self.temperature:g}: a positive number is needed")
         if not 0 < self.top_p <= 1:
@@ -195,7 +194,6 @@ class RunConfig:
             )
 
     def _check_speculation(self) -> None:
-        """Refuse what is no way to guess ahead."""
         tokens, threshold = self.num_assistant_tokens, self.assistant_confidence_threshold
         if self.draft_model is not None and self.max_ngram_size is not None:
             raise InputError("a draft model and prompt lookup exclude each other", hint="choose one of them")
@@ -219,7 +217,6 @@ class RunConfig:
                 raise InputError(f"{name}: {value} was requested; at least 1 is needed")
 
     def _check_adapters(self) -> None:
-        """Refuse adapters that do not fit together."""
         if self.lora_mode not in LORA_MODES:
             raise InputError(
                 f"LoRA mode {self.lora_mode!r} is unknown", hint=f"choose one of {', '.join(LORA_MODES)}"

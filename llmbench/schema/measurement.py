@@ -230,7 +230,6 @@ def total_placement(placements: Iterable[Placement]) -> Placement | None:
 
 
 def _joined(works: tuple[SocketWork, ...]) -> SocketWork:
-    """What a socket did in several requests."""
     return replace(
         works[-1],
         busy_s=sum(work.busy_s for work in works),

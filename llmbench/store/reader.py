@@ -136,7 +136,6 @@ def read_run_header(path: Path) -> Run | None:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
-    """(number, line, whether it ends in a newline) of each line."""
     try:
         with path.open("rb") as file:
             number = 0
@@ -199,7 +198,6 @@ class _Assembly:
                 raise _SecondRunError("a second header")
 
     def _start(self, event: LaunchStarted) -> None:
-        """A launch begins."""
         if event.launch in self._launches:
             raise BadLineError(f"launch {event.launch} started before")
         self._check_cell(event.configuration)
@@ -251,7 +249,6 @@ class _Assembly:
         self._measured.setdefault(m.launch, []).append(m)
 
     def _share_outputs(self, m: Measurement) -> None:
-        """Keep equal outputs in memory once: greedy search repeats them in every launch."""
         for sequence in m.sequences:
             for name in ("token_ids", "text"):
                 value = getattr(sequence, name)
@@ -264,7 +261,6 @@ class _Assembly:
         return self._launches[index]
 
     def _check_cell(self, cell: int) -> None:
-        """Refuse the number of a configuration that the header does not have."""
         if not 0 <= cell < len(self._header.configurations):
             raise BadLineError(
                 f"a launch of configuration {cell}: there are {len(self._header.configurations)}"

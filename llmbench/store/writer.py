@@ -147,7 +147,6 @@ class RunFile:
         return os.fstat(self._descriptor).st_size
 
     def _unwritten(self, why: str) -> OutputError:
-        """The error that says what is safe."""
         return OutputError(
             f"{why}; {self.measurements} measurements are safe in {self.path}",
             hint="make room, then go on with --resume",

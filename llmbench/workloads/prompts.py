@@ -59,7 +59,6 @@ def read_prompts(name: str | Path) -> tuple[Prompt, ...]:
 
 
 def _prompts_of(name: str, index: int, content: tuple[str, ...] | str) -> Iterator[Prompt]:
-    """The prompt of a text, or one a turn of a chat."""
     if isinstance(content, str):
         yield Prompt(set=name, index=index, text=content)
         return
@@ -147,7 +146,6 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _prompt_of(line: bytes) -> tuple[str, ...] | str:
-    """The text of one line, or the user's turns of a chat."""
     try:
         entry = parse_json(line)
     except JsonError as error:
@@ -167,7 +165,6 @@ def _prompt_of(line: bytes) -> tuple[str, ...] | str:
 
 
 def _checked(text: str) -> str:
-    """The text, if a model can read it."""
     if not text.strip():
         raise _UnfitError("expected a prompt that is not empty")
     try:
@@ -188,12 +185,10 @@ _KINDS = {
 
 
 def _kind(value: object) -> str:
-    """What a JSON value is called in a message."""
     return _KINDS.get(type(value), "null")
 
 
 def _listing(bad: list[str]) -> str:
-    """Every bad line on a line of its own, up to a hundred."""
     more = len(bad) - MAX_REPORTED_LINES
     rest = [f"and {more} more bad lines"] if more > 0 else []
     return "\n".join([*bad[:MAX_REPORTED_LINES], *rest])
@@ -212,7 +207,6 @@ def _is_folder(path: Path) -> bool:
 
 
 def _known_sets() -> str:
-    """Every set that a bare name finds, for a hint."""
     local = sorted(str(path) for path in PROMPT_FOLDER.glob("*.jsonl"))
     packaged = [name for name in prompt_sets() if str(PROMPT_FOLDER / f"{name}.jsonl") not in local]
     return ", ".join([*local, *packaged])

@@ -94,7 +94,6 @@ def _cut(ring: tuple[int, ...], start: int, length: int) -> tuple[int, ...]:
 
 
 def _split_bos(ids: tuple[int, ...], bos_id: int | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The beginning-of-sequence token, if it is in front, and the rest."""
     cut = 1 if bos_id is not None and ids[:1] == (bos_id,) else 0
     return ids[:cut], ids[cut:]
 
@@ -115,7 +114,6 @@ class Inputs:
         self.lengths = tuple(map(self._length, config.prompts))
 
     def _is_turn(self, prompt: Prompt) -> bool:
-        """Whether a prompt is handed over as a user's turn, under the chat template."""
         return prompt.earlier is not None or (self._config.apply_chat_template and prompt.text is not None)
 
     def _length(self, prompt: Prompt) -> int:
@@ -148,7 +146,6 @@ class Inputs:
             )
 
     def _variant(self, prompt: Prompt, variant: int) -> tuple[int, ...]:
-        """Token ids of one variant of a prompt."""
         bos_id = self._session.bos_id
         if prompt.text is None:
             return token_ids(prompt, variant, self._encode_corpus, bos_id=bos_id)
@@ -161,7 +158,6 @@ class Inputs:
         return token_ids(prompt, variant, encode, bos_id=bos_id, frame=frame)
 
     def _encode_corpus(self, text: str) -> tuple[int, ...]:
-        """Token ids of the corpus, which is encoded once a launch."""
         if not self._corpus_ids:
             self._corpus_ids = self._session.encode(text, chat=False)
         return self._corpus_ids

@@ -94,7 +94,6 @@ def judge_change(
 
 
 def _ratio(base: Sample, candidate: Sample, *, is_paired: bool) -> tuple[Ratio, tuple[int, int]]:
-    """The ratio, and the launches of either side that it stands on."""
     if is_paired:
         both = sorted(base.logs.keys() & candidate.logs.keys())
         if both:

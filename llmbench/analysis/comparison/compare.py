@@ -212,7 +212,6 @@ class _Judge:
     def _changes(
         self, names: Sequence[str], base: Sequence[Row], candidate: Sequence[Row]
     ) -> tuple[Change, ...]:
-        """The changes of the metrics that all rows of both sides have."""
         found = []
         for name in names:
             before = change.sample(base, name, self.blocks[0])
@@ -240,12 +239,10 @@ def _unmeasured(base: Report, candidate: Report) -> Iterator[str]:
 
 
 def _blocks(report: Report) -> dict[int, int]:
-    """The block of each launch that has one."""
     return {launch.index: launch.block for launch in report.run.launches if launch.block is not None}
 
 
 def _by_cell(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    """The pairs that were compared, by the cells they belong to."""
     groups: dict[tuple[int, int], list[Pair]] = {}
     for pair in pairs:
         if not pair.reasons:
@@ -254,7 +251,6 @@ def _by_cell(pairs: Sequence[Pair]) -> list[list[Pair]]:
 
 
 def _location(row: Row) -> CellPrompt:
-    """Where a row's requests are found in its run."""
     return row.cell, row.config.prompts.index(row.prompt)
 
 
@@ -289,7 +285,6 @@ def _alarmed_means(means: Sequence[Mean], rule: Rule, metrics: int) -> tuple[Mea
 
 
 def _warnings(base: Report, candidate: Report, names: Sequence[str]) -> tuple[str, ...]:
-    """What either side's reader must know, and what could not be checked."""
     sides = tuple(zip(names, (base, candidate), strict=True))
     found = [f"{side}: {warning}" for side, report in sides for warning in report.warnings]
     found += [

@@ -59,7 +59,6 @@ def unknowns(base: Run, candidate: Run) -> tuple[str, ...]:
 
 
 def _is_scripted(run: Run) -> bool:
-    """Whether no model was measured, but a script."""
     return any(config.engine_info.is_simulated for config in run.cells)
 
 
@@ -71,7 +70,6 @@ def _source_model(run: Run) -> str:
 
 
 def _joined(values: Iterable[str]) -> str:
-    """Each value once, those that are empty left out."""
     return " / ".join(dict.fromkeys(value for value in values if value))
 
 
@@ -91,7 +89,6 @@ def changes(base: Run, candidate: Run) -> tuple[Difference, ...]:
 
 
 def _between(prefix: str, base: Mapping[str, str], candidate: Mapping[str, str]) -> Iterator[Difference]:
-    """The names whose values differ, in the order of either side."""
     for name in dict.fromkeys((*base, *candidate)):
         before, after = base.get(name, ""), candidate.get(name, "")
         if before != after:
@@ -116,7 +113,6 @@ def _files(run: Run) -> dict[str, str]:
 
 
 def _files_of(origin: Provenance) -> dict[str, str]:
-    """What the files of one model are."""
     return {
         "weight format": origin.weight_format or "",
         "source revision": origin.revision or "",
@@ -126,7 +122,6 @@ def _files_of(origin: Provenance) -> dict[str, str]:
 
 
 def _machine(run: Run) -> dict[str, str]:
-    """What the machine was like."""
     environment = run.environment
     topology = environment.topology
     return {
@@ -152,7 +147,6 @@ def _limits(base: Run, candidate: Run) -> Iterator[Difference]:
 
 
 def _effective(run: Run) -> dict[str, str]:
-    """What the engine used in the first launch that finished."""
     launch = next((found for found in run.launches if found.outcome is Outcome.FINISHED), None)
     found = launch.effective if launch else EffectiveSettings()
     what = effect(run, launch.cell) if launch else None

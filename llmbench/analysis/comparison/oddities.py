@@ -39,7 +39,6 @@ def oddities(base: Report, candidate: Report, names: Sequence[str]) -> tuple[str
 
 
 def _of_rows(rows: Sequence[Row], metric: str) -> Iterator[str]:
-    """The oddities of one metric over the launches that have every row."""
     sample = change.sample(rows, metric) if rows else None
     if sample is None or len(sample.logs) < FEWEST_LAUNCHES:
         return
@@ -69,7 +68,6 @@ def _drift(values: Sequence[float]) -> float | None:
 
 
 def _unit_doubts(base: Report, candidate: Report) -> Iterator[str]:
-    """Where one side is so many times the other that their units may differ."""
     for metric in base.run.workload.primary_metrics:
         sides = [
             [row.summaries[metric].median for row in report.rows if metric in row.summaries]

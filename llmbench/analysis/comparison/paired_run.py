@@ -30,7 +30,6 @@ def split_sides(run: Run) -> tuple[Run, Run]:
 
 
 def _side(run: Run, cell: int) -> Run:
-    """One configuration's part of a run."""
     return dataclasses.replace(
         run,
         id=f"{run.id}:{SIDES[cell]}",
@@ -56,7 +55,6 @@ def compare_sides(run: Run, rule: Rule | None = None) -> Comparison:
 
 
 def _varied(base: Run, candidate: Run) -> frozenset[str]:
-    """What the configurations of two sides differ in, by the names of `MAY_VARY`."""
     before, after = base.cells[0], candidate.cells[0]
     is_other_model = base.provenance.source_id != candidate.provenance.source_id
     is_other_turn = before.apply_chat_template != after.apply_chat_template
@@ -71,7 +69,6 @@ def _varied(base: Run, candidate: Run) -> frozenset[str]:
 
 
 def _way(config: RunConfig) -> tuple[object, ...]:
-    """How tokens are made, and when they end."""
     return config.stop_at_eos, config.way, config.generation
 
 

@@ -67,7 +67,6 @@ def _by_prompt(report: Report, *, by_index: bool) -> dict[str, list[Row]]:
 
 
 def _setting_names(*reports: Report) -> tuple[str, ...]:
-    """The settings that set apart the cells of either report."""
     return tuple(dict.fromkeys(name for report in reports for name in report.distinctions[0]))
 
 
@@ -98,7 +97,6 @@ def _by_settings(rows: Sequence[Row], names: Sequence[str]) -> dict[tuple[str, .
 
 
 def _settings_of(row: Row, names: Sequence[str]) -> tuple[str, ...]:
-    """The values of some settings."""
     flat = varied_settings(row.config)
     return tuple(flat.get(name, "") for name in names)
 

@@ -69,7 +69,6 @@ def comparable_sessions(calibration: Calibration) -> tuple[CalibrationSession, .
 
 
 def _figures(session: CalibrationSession) -> list[tuple[str, str]]:
-    """The prompts and metrics of a session."""
     return [(series.prompt, series.metric) for series in session.series]
 
 
@@ -84,7 +83,6 @@ def estimate_noise(calibration: Calibration) -> tuple[Noise, ...]:
 
 
 def _noise(calibration: Calibration, prompt: str | None, label: str, metric: str) -> Noise:
-    """The noise of one figure."""
     sessions = comparable_sessions(calibration)
     logs = [logs_of(session, prompt, metric) for session in sessions]
     iterations = [

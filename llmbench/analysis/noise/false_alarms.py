@@ -143,7 +143,6 @@ class _Simulator:
         return float((is_beyond & (adjusted <= self._allowed())).any(axis=1).mean())
 
     def _allowed(self) -> list[float]:
-        """The error allowed to each row and mean."""
         return [self._rule.row_error] * self._rows + [self._rule.mean_error(1)] * len(self._groups)
 
     def _side(self, *, across: bool) -> "Matrix":
@@ -156,7 +155,6 @@ class _Simulator:
         return np.vstack([drawn, *(drawn[group].mean(axis=0) for group in self._groups)])
 
     def _is_alarm(self, base: "Matrix", candidate: "Matrix") -> bool:
-        """Whether the rule would have the second side regressed against the first."""
         import numpy as np
 
         differences = candidate.mean(axis=1) - base.mean(axis=1)

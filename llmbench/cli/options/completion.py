@@ -104,7 +104,6 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _load_in(path: Path, line: str) -> Path:
-    """Append a line to a start-up file, unless it is there."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     if line not in text.splitlines():
         ending = "" if text.endswith("\n") or not text else "\n"

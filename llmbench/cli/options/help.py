@@ -113,7 +113,6 @@ def _is_rare(param: click.Parameter) -> bool:
 
 
 def _spec(option: click.Option, usual: str, ctx: click.Context) -> str:
-    """The spellings of an option and its values."""
     if option.is_flag:
         return usual
     return f"{usual.removesuffix(option.make_metavar(ctx)).rstrip()} {values_of(option)}"
@@ -130,7 +129,6 @@ def values_of(option: click.Option) -> str:
 
 
 def _show_all(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    """Print the whole help, and stop."""
     if value and not ctx.resilient_parsing:
         ctx.meta[_HELP_ALL] = True
         click.echo(ctx.get_help(), color=ctx.color)

@@ -74,12 +74,10 @@ def read_recipe(name: str | Path, *, known: Collection[str]) -> dict[str, RunVal
 
 
 def _is_tables(value: object) -> bool:
-    """Whether a value is a list of tables."""
     return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
 
 
 def _as_json(option: str, value: object, text: str, path: Path) -> str:
-    """A table of properties, or several, as the JSON text that the option takes."""
     if isinstance(value, list):
         return f"[{', '.join(_as_json(option, table, text, path) for table in value)}]"
     entries = _pairs_of(value) if isinstance(value, Mapping) else Pairs()
@@ -89,14 +87,12 @@ def _as_json(option: str, value: object, text: str, path: Path) -> str:
 
 
 def _pairs_of(table: Mapping[str, object]) -> Pairs:
-    """A table and the tables in it as `Pairs`."""
     return Pairs(
         (key, _pairs_of(value) if isinstance(value, Mapping) else value) for key, value in table.items()
     )
 
 
 def _parse(text: str, path: Path) -> dict[str, object]:
-    """The table of a recipe."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -114,7 +110,6 @@ def _parse(text: str, path: Path) -> dict[str, object]:
 
 
 def _option_name(key: str, known: Collection[str], where: str) -> str:
-    """The option that a recipe's key stands for."""
     option = key.replace("-", "_")
     allowed = sorted({*known} - {"recipe"})
     if option in allowed:

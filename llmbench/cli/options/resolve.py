@@ -106,6 +106,5 @@ def _warn_of_limits(cells: Sequence[tuple[RunConfig, int]]) -> None:
 
 
 def _shout(title: str, sentence: str) -> None:
-    """A warning that no one can miss, on standard error."""
     text = f"!!! {title}: {sentence}"
     click.echo(click.style(text, fg="red", bold=True) if "NO_COLOR" not in os.environ else text, err=True)

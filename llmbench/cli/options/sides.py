@@ -54,7 +54,6 @@ def single_options() -> list[click.Parameter]:
 
 
 def _twofold(option: GroupedOption) -> click.Option:
-    """The option, to be given once or twice."""
     default = option.default if isinstance(option.default, str | int | float) else None
     shown = "" if default is None else f"  [default: {default}]"
     return GroupedOption(
@@ -133,7 +132,6 @@ def read_side(
 
 
 def _typed(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that stand on the command line."""
     return {
         name: value
         for name, value in options.items()
@@ -148,7 +146,6 @@ def _without_prompts(recipe: Mapping[str, Any], typed: Mapping[str, Any]) -> dic
 
 
 def _values(recipe: Mapping[str, Any], typed: Mapping[str, Any], number: int, blocks: int) -> dict[str, Any]:
-    """The options of one side: its recipe's, and those typed."""
     chosen = {name: _of_side(name, value, number) for name, value in typed.items()}
     return _without_prompts(recipe, typed) | chosen | {"launches": blocks}
 
@@ -168,7 +165,6 @@ def _side(ctx: click.Context, values: Mapping[str, Any], name: str, prepare: Pre
 
 
 def _of_side(name: str, value: Any, number: int) -> Any:
-    """What an option says for one side."""
     if name in _SHARED or not isinstance(value, tuple):
         return value
     if len(value) > len(SIDES):

@@ -49,7 +49,6 @@ def _default(setting: Setting) -> Any:
 
 
 def _attributes(setting: Setting) -> dict[str, Any]:
-    """What click is to know of an option that says what to measure."""
     by_kind: dict[ValueKind, dict[str, Any]] = {
         ValueKind.CHOICE: {"type": click.Choice(setting.choices)},
         ValueKind.INTEGER: {"type": int},
@@ -86,7 +85,6 @@ def _attributes(setting: Setting) -> dict[str, Any]:
 
 
 def _apply_recipe(ctx: click.Context, _param: click.Parameter, path: str | None) -> str | None:
-    """Take a recipe's values as defaults: what stands on the command line wins."""
     if path is not None:
         values = read_recipe(path, known=OPTIONS)
         for param in ctx.command.params:

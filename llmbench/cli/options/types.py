@@ -154,7 +154,6 @@ def _repeated(values: Sequence[_Value]) -> _Value | None:
 
 
 def _as_typed(value: object) -> str:
-    """A value as a person wrote it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

@@ -103,7 +103,6 @@ def _check_present(core: Any, member: str, device: str) -> None:
 
 
 def _owners(core: Any, device: str, devices: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the names of the properties of a device, and of each that it consists of."""
     virtual = _DEVICE.fullmatch(device)
     own = () if virtual is None or virtual["name"] not in _VIRTUAL else (virtual["name"],)
     parts = devices or core.available_devices
@@ -143,7 +142,6 @@ def _check_value(owners: Mapping[str, Sequence[str]], name: str, value: Property
 
 
 def _try(openvino: Any, device: str, properties: Mapping[str, PropertyValue]) -> None:
-    """Compile a model of one product with the properties, but those that name files."""
     tried = {name: value for name, value in properties.items() if name not in _FILES}
     try:
         compiled = openvino.Core().compile_model(
@@ -221,7 +219,6 @@ def read_back(compiled: Any) -> dict[str, str]:
 
 
 def _same(requested: PropertyValue, got: str) -> bool:
-    """Whether a value read back is the one asked for, spelled as the engine spells it."""
     spellings = {str(requested).upper()}
     if isinstance(requested, bool) or str(requested).upper() in {"YES", "NO", "TRUE", "FALSE"}:
         is_on = str(requested).upper() in {"YES", "TRUE"}

@@ -33,7 +33,6 @@ _NO_TOKEN = 1 << 30
 
 
 def _import_genai() -> Any:
-    """The openvino_genai module, its property print-out switched on."""
     os.environ["OPENVINO_LOG_LEVEL"] = "2"
     import_openvino()
     import openvino_genai
@@ -42,13 +41,11 @@ def _import_genai() -> Any:
 
 
 def _inputs(genai: Any, request: EngineRequest) -> Any:
-    """Token ids as the pipeline takes them."""
     openvino = import_openvino()
     return genai.TokenizedInputs(*map(openvino.Tensor, request.padded()))
 
 
 def _notes(config: RunConfig) -> tuple[str, ...]:
-    """What a reader must know of the way tokens are made here."""
     notes = []
     if config.num_beams > 1:
         notes.append(

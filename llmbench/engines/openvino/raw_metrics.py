@@ -97,7 +97,6 @@ def _doubts(
     *,
     is_search: bool,
 ) -> tuple[str, ...]:
-    """What does not add up in the engine's own account of its steps."""
     doubts = []
     if len(instants) != len(sizes):
         doubts.append(f"the engine reports {len(instants)} instants for {len(sizes)} steps")

@@ -44,7 +44,6 @@ def _size_keys() -> tuple[str, ...]:
 
 
 def _names(settings: Any, prefix: str = "") -> Iterator[str]:
-    """Every key of a settings object, those of its parts behind a dot."""
     for name in dir(settings):
         value = getattr(settings, name)
         if name.startswith("_") or callable(value):

@@ -123,7 +123,6 @@ class GenerateSession:
 
 
 def _compiled(graphs: int) -> tuple[str, ...]:
-    """That a request took the time of a compilation with it, as the first one does."""
     return (f"torch.compile compiled {graphs} graphs meanwhile",) if graphs else ()
 
 

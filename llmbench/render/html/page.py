@@ -285,7 +285,6 @@ def _placement(series: Sequence[PlotSeries]) -> Iterator[Block]:
 
 
 def _comparison(comparison: Comparison) -> Iterator[Block]:
-    """One comparison: what it says, what to do next, its plot and tables."""
     tone = views.TONES[comparison.verdict] or "good"
     yield Notes(lines=(sentence(comparison),), tone=tone)
     yield Notes(lines=side_lines(comparison), tone="dim")

@@ -120,7 +120,6 @@ def slope_table(series: Sequence[PlotSeries]) -> Table:
 
 
 def _slope_cells(series: PlotSeries) -> Iterator[Cell]:
-    """Yield the slope of one series, and how far its launches agree."""
     slope = series.slope
     if slope is None:
         return
@@ -252,7 +251,6 @@ def _request_cells(judged: EvaluatedRequest, names: Sequence[str]) -> Iterator[C
 
 
 def _standing(judged: EvaluatedRequest) -> Cell:
-    """Return whether a request counts, and why not."""
     if judged.reasons:
         return Cell(f"no: {'; '.join(judged.reasons)}", tone="bad")
     if judged.measurement.is_warmup:
@@ -425,7 +423,6 @@ def _settings(run: Run) -> dict[str, str]:
 
 
 def _effective(run: Run) -> dict[str, str]:
-    """What the first launch that finished said."""
     launch = next((found for found in run.launches if found.outcome is Outcome.FINISHED), None)
     found = launch.effective if launch else EffectiveSettings()
     return {"attention": found.attention or "", **found.properties, **found.scheduler}

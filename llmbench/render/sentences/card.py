@@ -36,7 +36,6 @@ def card_lines(report: Report) -> tuple[str, ...]:
 
 
 def _work_of_sockets(report: Report) -> Iterator[str]:
-    """Which sockets worked, of one configuration on a machine of several."""
     (proof, *others) = report.proofs
     if proof is not None and not others and len(proof.machine.sockets) > 1:
         yield placement_sentence(proof).split(";", maxsplit=1)[0]
@@ -89,7 +88,6 @@ def _threads(run: Run) -> Iterator[str]:
 
 
 def _pinning(run: Run) -> Iterator[str]:
-    """Where all launches were pinned, if that is less than the machine."""
     used = {(launch.pinned.cpus, launch.pinned.sockets) for launch in run.launches}
     if len(used) != 1:
         return

@@ -84,13 +84,11 @@ def _options(config: RunConfig) -> dict[str, tuple[str, ...]]:
 
 
 def _default(setting: Setting) -> Any:
-    """The default of the field that a setting sets."""
     field = _FIELDS[str(setting.field)]
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _words(setting: Setting, value: Any) -> tuple[str, ...]:
-    """A value as the command line has it, once for each time the option is given."""
     match setting.kind:
         case ValueKind.FLAG | ValueKind.NEGATED_FLAG:
             return ()
@@ -106,7 +104,6 @@ def _words(setting: Setting, value: Any) -> tuple[str, ...]:
 
 
 def _prompt_options(config: RunConfig, run_file: str) -> list[str]:
-    """The options that name the prompts, as far as the configuration records them."""
     first = config.prompts[0]
     same = [] if first.is_permuted else ["--disable-prompt-permutation"]
     if first.recorded_sha256 is not None:

@@ -91,7 +91,6 @@ def _drifts(report: Report, found: Sequence[Stability]) -> Iterator[str]:
 
 
 def _late(report: Report, found: Sequence[Stability]) -> Iterator[str]:
-    """Where more warm-ups would have been needed, rows alike together."""
     groups: dict[tuple[int, int], list[str]] = collections.defaultdict(list)
     for each in found:
         if each.needed is not None and each.is_late:
@@ -108,7 +107,6 @@ def _late(report: Report, found: Sequence[Stability]) -> Iterator[str]:
 
 
 def _divergences(report: Report, agreement: Agreement) -> Iterator[str]:
-    """Where launches part: of each prompt the variant in which they do so first."""
     groups: dict[str, list[Divergence]] = collections.defaultdict(list)
     for divergence in agreement.partings:
         groups[_prompt(report, divergence.cell, divergence.prompt)].append(divergence)

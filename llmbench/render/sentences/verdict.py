@@ -172,7 +172,6 @@ _MOVED = {Verdict.REGRESSED, Verdict.IMPROVED}
 
 
 def _is_behind(found: Change, verdict: Verdict) -> bool:
-    """Whether a change is what the verdict on the whole stands on."""
     return found.is_alarm if verdict is Verdict.REGRESSED else found.verdict is verdict
 
 
@@ -204,7 +203,6 @@ def _spoken(found: Change, verdict: Verdict) -> str:
 
 
 def _farthest(comparison: Comparison, verdict: Verdict) -> str:
-    """The row that moved most of those that the verdict stands on."""
     where, found = max(
         (
             (line_label(comparison, pair), each)
@@ -267,7 +265,6 @@ def _measure_again(comparison: Comparison, launches: int) -> Iterator[str]:
 
 
 def _has_same_software(comparison: Comparison) -> bool:
-    """Whether both sides are an environment's, and of one machine."""
     before, after = comparison.base.run, comparison.candidate.run
     same_machine = before.environment.cpu_model == after.environment.cpu_model
     return same_machine and before.software_of(0) == after.software_of(0)

@@ -56,7 +56,6 @@ def _machine_lines(checkup: Checkup) -> Iterator[str]:
 
 
 def _cache_lines(caches: tuple[Cache, ...], cpus: set[int]) -> Iterator[str]:
-    """The caches of some CPUs beyond the first level, a line a level."""
     for level in sorted({cache.level for cache in caches if cache.level > 1}):
         here = [c for c in caches if c.level == level and c.kind != "Instruction" and set(c.cpus) & cpus]
         if here:

@@ -92,7 +92,6 @@ def _counted(kinds: Mapping[str, int]) -> str:
 
 
 def _large(sizes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """The element types that hold a hundredth of the constants or more."""
     total = sum(sizes.values())
     yield from ((kind, size) for kind, size in sizes.items() if size * 100 >= total)
 

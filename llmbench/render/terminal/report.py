@@ -64,7 +64,6 @@ def _say_hidden(table: Table, shown: Table, console: Console) -> None:
 
 
 def _notes(report: Report) -> Iterator[str]:
-    """What makes the figures less to be relied on, and other things to know."""
     yield from (f"note: {warning}" for warning in report.warnings)
     yield from (f"note: {row_label(row)}: {warning}" for row in report.shown_rows for warning in row.warnings)
     yield from (f"note: {remark.text}" for remark in remarks(report) if remark.is_doubt)

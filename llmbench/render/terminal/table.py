@@ -91,7 +91,6 @@ def table_width(table: Table) -> int:
 
 
 def _texts(table: Table) -> list[list[str]]:
-    """Return the head and the cells of each column as text."""
     return [
         [_head(column), *_cells(column, [row[index] for row in table.rows])]
         for index, column in enumerate(table.columns)
@@ -109,6 +108,5 @@ def _cells(column: Column, cells: Sequence[Cell]) -> list[str]:
 
 
 def _width(columns: Sequence[Sequence[str]]) -> int:
-    """Return the characters that columns take beside each other."""
     lines = ([line for text in column for line in text.split("\n")] for column in columns)
     return sum(max(map(len, found)) + _PADDING for found in lines) - _PADDING

@@ -184,7 +184,6 @@ class Worker:
                 return
 
     def _post_mortem(self) -> Failure:
-        """Why a worker that closed its pipe is gone."""
         try:
             code = self._process.wait(timeout=_LAST_BREATH_S)
         except subprocess.TimeoutExpired:
@@ -200,7 +199,6 @@ class Worker:
         )
 
     def _tail(self) -> tuple[str, ...]:
-        """The last lines the engine printed, without secrets."""
         size = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(size - _LOG_BYTES, 0))
         lines = self._log.read().decode(errors="replace").splitlines()[-_LOG_LINES:]

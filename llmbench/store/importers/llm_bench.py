@@ -121,12 +121,10 @@ def _json_lines(path: Path, text: str) -> Iterator[CsvLine]:
 
 
 def _as_cell(value: object) -> str:
-    """A JSON value as a cell."""
     return "" if value in (None, -1) else str(value)
 
 
 def _parse_json(path: Path, text: str) -> dict[str, Any]:
-    """Strict JSON, an object or nothing."""
     try:
         content = parse_json(text)
     except JsonError as error:
@@ -203,7 +201,6 @@ def _per_sequence(line: CsvLine, name: str) -> int:
 
 
 def _llm_bench_request(line: CsvLine, positions: Mapping[int, int]) -> Measurement:
-    """One request of two token events: the first token, and all the others."""
     tokens = _per_sequence(line, "output_size")
     first, other = line.latency("1st_latency(ms)"), line.latency("2nd_avg_latency(ms)")
     _check_units(line, first, other, tokens)

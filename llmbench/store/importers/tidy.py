@@ -89,7 +89,6 @@ def read_tidy_csv(path: Path, columns: list[str], lines: Iterable[CsvLine]) -> R
 
 
 def _by(lines: Iterable[CsvLine], name: str) -> dict[int, list[CsvLine]]:
-    """Rows by a count, in its order."""
     groups: dict[int, list[CsvLine]] = {}
     for line in lines:
         groups.setdefault(line.count(name), []).append(line)
@@ -97,12 +96,10 @@ def _by(lines: Iterable[CsvLine], name: str) -> dict[int, list[CsvLine]]:
 
 
 def _key(line: CsvLine) -> str:
-    """What tells the prompts of a cell apart."""
     return ":".join(line.cells[name] for name in ("prompt_set", "prompt", "prompt_sha256"))
 
 
 def _prompts(lines: Iterable[CsvLine]) -> dict[str, Prompt]:
-    """The prompts of a cell by their key, in their order of appearance."""
     found: dict[str, Prompt] = {}
     for line in lines:
         if _key(line) not in found:
@@ -146,7 +143,6 @@ def _config(lines: Sequence[CsvLine]) -> RunConfig:
 
 
 def _numbers(line: CsvLine, name: str) -> tuple[int, ...]:
-    """A list of numbers."""
     try:
         return tuple(int(part) for part in line.text(name).split(",") if part)
     except ValueError:
@@ -165,7 +161,6 @@ def _generation(line: CsvLine) -> dict[str, Any]:
 
 
 def _properties(line: CsvLine) -> Mapping[str, PropertyValue]:
-    """The properties of a row, which are a JSON object."""
     try:
         found = parse_json(line.text("properties") or "{}")
     except JsonError:
@@ -178,7 +173,6 @@ def _properties(line: CsvLine) -> Mapping[str, PropertyValue]:
 
 
 def _environment(line: CsvLine) -> Environment:
-    """What the rows tell of the machine."""
     versions = {"openvino": line.text("openvino"), "openvino-genai": line.text("openvino_genai")}
     quota = line.amount("cpu_quota")
     return Environment(
@@ -193,7 +187,6 @@ def _environment(line: CsvLine) -> Environment:
 
 
 def _provenance(line: CsvLine) -> Provenance:
-    """Where the model came from."""
     return Provenance(
         path=line.text("model"),
         known=bool(line.text("source_id")),
@@ -206,7 +199,6 @@ def _provenance(line: CsvLine) -> Provenance:
 
 
 def _launch(lines: Sequence[CsvLine], prompts: Mapping[str, Prompt]) -> Launch:
-    """A launch with its requests."""
     first = lines[0]
     load_ms = first.amount("load_ms")
     try:
@@ -228,7 +220,6 @@ def _launch(lines: Sequence[CsvLine], prompts: Mapping[str, Prompt]) -> Launch:
 
 
 def _model_cache(line: CsvLine) -> ModelCache | None:
-    """How the launch found the model cache."""
     reported = line.text("model_cache")
     try:
         return ModelCache(reported) if reported else None
@@ -247,7 +238,6 @@ def _split(line: CsvLine) -> Split | None:
 
 
 def _request(line: CsvLine, positions: Mapping[str, int]) -> Measurement:
-    """One request with the instants that its metrics tell."""
     gaps, counts = _events(line)
     first_pass, other_pass = line.amount("first_infer_ms"), line.amount("next_infer_ms")
     passes = [ms for ms in (first_pass, other_pass) if ms is not None]
@@ -300,6 +290,5 @@ def _later_steps(line: CsvLine, later_tokens: int) -> int | None:
 
 
 def _memory(peak_mebibytes: float) -> Memory:
-    """A high-water mark alone."""
     peak = round(peak_mebibytes * BYTES_PER_MIB)
     return Memory(initial_bytes=peak, peak_bytes=peak, initial_system_bytes=0, system_bytes=0)
