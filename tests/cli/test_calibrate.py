@@ -39,7 +39,8 @@ def test_the_noise_that_was_told_is_found(calibrate: Run, tmp_path: Path) -> Non
     assert 0.4 < iteration < 2.0, row
     assert 0.7 < launch < 2.8, row
     assert "A gate of 5 + 5 launches here sees changes from" in words(done)
-    assert "of unchanged builds slower" in words(done)
+    assert "false-alarm rate: " in words(done)
+    assert "of unchanged builds" in words(done)
     assert "A against A: " in words(done)
     assert "calibrate again at another time of day" in words(done)
     run = reader.read_run(tmp_path / "reports/x.jsonl")

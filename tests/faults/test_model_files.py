@@ -220,7 +220,11 @@ def test_row_20_a_gguf_tells_its_context_in_its_metadata(llmbench: Run, tmp_path
     path = tmp_path / "tiny.gguf"
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_context_length(64)
-    writer.add_tensor("token_embd.weight", np.zeros((4, 4), dtype=np.float32))
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(["a", "b"])
+    writer.add_token_merges(["a b"])
+    writer.add_tensor("token_embd.weight", np.zeros((4, 4), dtype=np.float16))
     for name in ("output_norm.weight", "blk.0.attn_q.weight"):
         writer.add_tensor(name, np.zeros((4, 4), dtype=np.float16))
     writer.write_header_to_file()
