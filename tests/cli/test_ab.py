@@ -33,7 +33,7 @@ def test_ten_percent_a_token_is_found(llmbench_process: Run, tmp_path: Path) -> 
     done = ab(llmbench_process, "-m", FAST, "-m", SLOW, "--blocks", "8", *files)
 
     assert done.returncode == 1, done.stderr
-    assert "The candidate is slower: first token +" in done.stdout
+    assert "B is slower: first token +" in done.stdout
     assert "block 8 of 8: first token" in done.stderr
     assert "regressed" in (tmp_path / "x.md").read_text()
     assert ET.parse(tmp_path / "x.xml").getroot().find(".//failure") is not None  # noqa: S314  our own file
