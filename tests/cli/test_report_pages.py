@@ -51,7 +51,7 @@ def test_a_comparison_on_a_page(llmbench: RunCommand, runs: Path, tmp_path: Path
 
     assert (0, 0) == (done.returncode, compared.returncode)
     text = (tmp_path / "c.html").read_text(encoding="utf-8")
-    assert "B is slower" in text
+    assert "The candidate is slower" in text
     assert text == (tmp_path / "d.html").read_text(encoding="utf-8")
 
 

@@ -35,10 +35,10 @@ def test_one_thread_instead_of_two_is_slower(llmbench_workers: Run, demo_ir: Pat
         share = taken(reader.read_run(tmp_path / "reports/x.jsonl"))
         if share > 0.2:
             pytest.skip(f"other processes used {share:.0%} of the CPUs")
-        if "The candidate is slower: first token +" in done.stdout:
+        if "B is slower: first token +" in done.stdout:
             break
     assert done.returncode == 1, done.stdout
-    assert "The candidate is slower: first token +" in done.stdout
+    assert "B is slower: first token +" in done.stdout
     assert "changed: threads: 2 -> 1" in done.stdout
 
 
