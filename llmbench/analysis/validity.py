@@ -147,7 +147,8 @@ def _limit_reasons(c: Conditions) -> Iterator[str]:
         yield f"the process was stopped by a signal {c.stops} times"
     if (c.major_faults or 0) > MAJOR_FAULTS_ALLOWED + MAJOR_FAULTS_PER_S * c.wall_s:
         yield (
-            f"memory was read from disk or swap {c.major_faults} times; limit {MAJOR_FAULTS_PER_S} per second"
+            f"memory was read from disk or swap {c.major_faults} times; "
+            f"limit {MAJOR_FAULTS_PER_S} per second, and {MAJOR_FAULTS_ALLOWED}"
         )
 
 

@@ -12,7 +12,7 @@ from tests import conversions
 from tests.command import Done, RunCommand
 from tests.unit.models.test_hub import Hub
 
-SHORT = ("-n", "1", "-ic", "4", "--warmups", "0", "--input-tokens", "8", "--foreign-cpu-limit", "1")
+SHORT = ("-n", "1", "-ic", "4", "--warmups", "2", "--input-tokens", "8", "--foreign-cpu-limit", "1")
 CLOSED = {"HF_ENDPOINT": "http://127.0.0.1:9"}
 
 

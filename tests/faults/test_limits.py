@@ -74,7 +74,7 @@ def test_row_41_a_throttled_run_is_invalid_and_names_the_quota(llmbench: Run, tm
         ({"memory_stall_s": 0.2, "memory_limit_hits": 7}, "(memory limit met 7 times)"),
         ({"memory_limit_hits": 7}, None),
         ({"major_faults": 12}, None),  # 2, and 10 per second of one second
-        ({"major_faults": 13}, "memory was read from disk or swap 13 times; limit 10 per second"),
+        ({"major_faults": 13}, "memory was read from disk or swap 13 times; limit 10 per second, and 2"),
         ({"stops": 2}, "the process was stopped by a signal 2 times"),
         ({"stops": 0}, None),
         ({"throttled_s": None, "memory_stall_s": None, "major_faults": None}, None),
