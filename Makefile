@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Hundreds of tests start this package: compiled once, not each time.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo quick test lint docs unit model aa bench clean
+.PHONY: demo quick test lint docs unit model nightly aa bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -30,7 +30,7 @@ demo: $(VENV)/.base
 
 # What is worth doing before each commit, without a model and without PyTorch: less than a minute on two cores.
 quick: lint
-	$(BIN)/pytest -q -m 'not model and not convert and not slow' -n 2 --dist worksteal
+	$(BIN)/pytest -q -m 'not model and not convert and not slow and not nightly' -n 2 --dist worksteal
 
 # In this order everything is installed at once; make lint alone does without PyTorch.
 test: $(VENV)/.all lint docs unit model
@@ -49,11 +49,15 @@ docs: $(VENV)/.dev
 # Two cores: unit tests side by side, real models one after the other so that they do not disturb each other.
 unit: $(VENV)/.all
 	$(BIN)/coverage erase
-	$(BIN)/pytest -m 'not model' -n 2 --dist worksteal --cov --cov-report=
+	$(BIN)/pytest -m 'not model and not nightly' -n 2 --dist worksteal --cov --cov-report=
 
 model: $(VENV)/.all
-	$(BIN)/pytest -m model -p no:randomly --cov --cov-append --cov-report=
+	$(BIN)/pytest -m 'model and not nightly' -p no:randomly --cov --cov-append --cov-report=
 	$(BIN)/coverage report --fail-under=95
+
+# What is too long for the gate: servers, databases and models under load for minutes.
+nightly: $(VENV)/.all
+	$(BIN)/pytest -m nightly -p no:randomly
 
 # Nightly: twenty comparisons of a real model with itself, some twenty minutes on a quiet machine.
 aa: $(VENV)/.base
