@@ -10,7 +10,7 @@ from llmbench.convert import verification
 from llmbench.convert.pipeline import Converted
 from llmbench.models import locate
 from llmbench.models.manifest import read_manifest
-from llmbench.store import reader
+from tests import outcome
 from tests.conftest import RunCommand
 from tests.model.conftest import FORMATS
 
@@ -27,8 +27,7 @@ def response(llmbench_workers: RunCommand, tmp_path: Path) -> Callable[[Path], s
         asked = ("-m", str(folder), "-p", QUESTION, "--apply-chat-template", "-ic", "64")
         once = ("-n", "1", "--warmups", "0", "--foreign-cpu-limit", "1")
         done = llmbench_workers("run", *asked, *once, "--output-dir", ".", "--name", "answer")
-        assert 0 == done.returncode, done.stderr
-        run = reader.read_run(tmp_path / "answer.jsonl")
+        run = outcome.measured_run(done, tmp_path / "answer.jsonl")
         return str(run.launches[0].measurements[0].sequences[0].text)
 
     return ask

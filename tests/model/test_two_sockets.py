@@ -210,7 +210,7 @@ def test_strict_refuses_before_loading(llmbench_workers: Call, demo_ir: Path, tm
     assert list(tmp_path.glob("reports/*")) == []
 
 
-SHORT = ("-n", "1", "--warmups", "0", "-ic", "5", "--blocks", "2", "--foreign-cpu-limit", "1")
+SHORT = ("-n", "1", "-ic", "5", "--blocks", "2", "--foreign-cpu-limit", "1")
 
 
 def test_sockets_gives_its_whole_table(pair: Call, demo_ir: Path, tmp_path: Path) -> None:
