@@ -105,6 +105,10 @@ class RunConfig:
     `weight_format_of`. Where *is_attention_fixed*, the attention was requested; else SDPA replaces paged attention for
     a model that cannot have it. With *is_subsequent* a launch makes all iterations of one prompt, or of one chat, and
     then those of the next; otherwise each iteration is a pass over all of them.
+
+    Of a server under load, *server* is what serves: a name, a command, or an address. *concurrency* is how many
+    requests are in flight at once, at most where there is a *request_rate*, the requests begun per second; ``None``
+    is no limit. There *iterations* counts the requests of a launch, and *warmups* those before them.
     """
 
     model: str
@@ -151,6 +155,9 @@ class RunConfig:
     is_subsequent: bool = False
     is_attention_fixed: bool = False
     interpreter: str | None = None
+    server: str | None = None
+    concurrency: int | None = None
+    request_rate: float | None = None
 
     def __post_init__(self) -> None:
         for name, field_name, least in (

@@ -1,0 +1,259 @@
+"""A server under load: the Protocol, the table of servers that llmbench can start, and their processes.
+
+A new server is a row of `SERVERS`: a function that returns its command. It is started in a process of its own in each
+launch, is ready when it responds at its path with status 200, and is ended with everything that it started.
+"""
+
+import contextlib
+import ctypes
+import os
+import pkgutil
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO, Protocol
+
+from llmbench.errors import InputError, LaunchError, MachineError
+from llmbench.files.redaction import redact
+from llmbench.schema.config import RunConfig
+
+LOOPBACK = "127.0.0.1"
+_POLL_S = 0.05
+_GRACE_S = 5.0
+_LOG_BYTES = 64 << 10
+_LOG_LINES = 40
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class Server(Protocol):
+    """A server of the OpenAI protocol that requests are sent to."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without the path of an endpoint: ``http://127.0.0.1:8000``."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, whose descendants are its own too; ``None`` where that is not known."""
+
+    def ended(self) -> str | None:
+        """Return how it ended, in a sentence; ``None`` while it runs, or where that cannot be known."""
+
+    def log(self) -> tuple[str, ...]:
+        """Return the last lines that it printed, without secrets."""
+
+    def stop(self) -> None:
+        """End it, and every process that it started."""
+
+
+ServerCommand = Callable[[RunConfig, int], Sequence[str]]
+"""The command that serves a configuration on a port of the loopback interface.
+
+It may not wait for anything; it raises InputError for what the server cannot do.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInfo:
+    """One server that llmbench can start.
+
+    *command* is a `ServerCommand`, as ``module:function`` below ``llmbench.engines``. *ready_path* responds with
+    status 200 when the model is loaded. *packages* must be installed, and their versions are recorded.
+    """
+
+    title: str
+    command: str
+    ready_path: str = "/health"
+    packages: tuple[str, ...] = ()
+
+    def arguments(self, config: RunConfig, port: int) -> Sequence[str]:
+        """Return the command line that serves a configuration on a port."""
+        command: ServerCommand = pkgutil.resolve_name(f"llmbench.engines.{self.command}")
+        return command(config, port)
+
+
+SERVERS: dict[str, ServerInfo] = {}
+"""Every server that llmbench can start, by what ``--server`` calls it."""
+
+
+class RemoteServer:
+    """A server that somebody else has started."""
+
+    pid: int | None = None
+
+    def __init__(self, url: str) -> None:
+        self.url = checked_url(url)
+
+    def ended(self) -> str | None:
+        """Return ``None``: its process is not known."""
+
+    def log(self) -> tuple[str, ...]:
+        """Return nothing: what it prints is not known."""
+        return ()
+
+    def stop(self) -> None:
+        """Do nothing: it is not ours to end."""
+
+
+class ServerProcess:
+    """A server in a process of its own, and the file it prints to; it ends with the process that started it."""
+
+    def __init__(self, arguments: Sequence[str], port: int) -> None:
+        self.url = f"http://{LOOPBACK}:{port}"
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the server
+        self._last: tuple[str, ...] = ()
+        prctl = ctypes.CDLL(None).prctl
+        try:
+            self._process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509  no thread runs yet
+            )
+        except OSError as error:
+            self._log.close()
+            raise MachineError(
+                f"the server {shlex.join(arguments)} cannot be started: {error.strerror}",
+                hint="check the command given to --server",
+            ) from error
+        self.pid: int | None = self._process.pid
+
+    def ended(self) -> str | None:
+        """Return how it ended, in a sentence; ``None`` while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"the server {how}"
+
+    def log(self) -> tuple[str, ...]:
+        """Return the last lines that it printed, without secrets."""
+        if self._log.closed:
+            return self._last
+        size = os.fstat(self._log.fileno()).st_size
+        data = os.pread(self._log.fileno(), _LOG_BYTES, max(size - _LOG_BYTES, 0))
+        return tuple(redact(line) for line in data.decode(errors="replace").splitlines()[-_LOG_LINES:])
+
+    def stop(self) -> None:
+        """End it and what it started: TERM, and KILL to those that remain after a time of grace."""
+        import psutil
+
+        children: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self._process.pid).children(recursive=True)
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
+            self._process.send_signal(signal_number)
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.send_signal(signal_number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_GRACE_S)
+            children = psutil.wait_procs(children, timeout=_GRACE_S)[1]
+        self._last = self.log()
+        self._log.close()
+
+
+def start_server(config: RunConfig) -> Server:
+    """Start the server of a configuration, or take the one at its URL; it may not be ready yet.
+
+    Raises:
+        InputError: no such server, or something that it cannot do.
+        MachineError: its command cannot be started.
+    """
+    server = config.server or ""
+    if is_url(server):
+        return RemoteServer(server)
+    port = free_port()
+    if server in SERVERS:
+        return ServerProcess(SERVERS[server].arguments(config, port), port)
+    return ServerProcess(_spelled_out(server, config, port), port)
+
+
+def _spelled_out(command: str, config: RunConfig, port: int) -> list[str]:
+    """The user's own command, with ``{port}`` and ``{model}`` replaced."""
+    try:
+        parts = shlex.split(command)
+    except ValueError as error:
+        raise InputError(
+            f"--server {command!r} is no command: {error}", hint="quote it as a shell does"
+        ) from None
+    if not any("{port}" in part for part in parts):
+        raise InputError(
+            f"--server {command!r} is neither a server that llmbench can start nor a command with {{port}}",
+            hint=f"choose one of {', '.join(SERVERS)}, or write 'my-server --port {{port}} --model {{model}}'",
+        )
+    return [part.replace("{port}", str(port)).replace("{model}", config.model) for part in parts]
+
+
+def ready_path(config: RunConfig) -> str:
+    """Return the path that responds with status 200 when the server of a configuration is ready."""
+    info = SERVERS.get(config.server or "")
+    return info.ready_path if info else "/v1/models"
+
+
+def wait_until_ready(server: Server, path: str, *, limit_s: float | None = None) -> float:
+    """Return the seconds until the server responded at *path* with status 200.
+
+    Raises:
+        LaunchError: it ended, or was not ready within *limit_s* seconds.
+    """
+    began = time.monotonic()
+    while not _is_ready(server.url + path):
+        how = server.ended()
+        waited_s = time.monotonic() - began
+        if how is None and (limit_s is None or waited_s < limit_s):
+            time.sleep(_POLL_S)
+            continue
+        last = next((line for line in reversed(server.log()) if line.strip()), None)
+        what = (
+            f"{how} before it was ready" if how else f"{server.url}{path} did not respond in {waited_s:.0f} s"
+        )
+        raise LaunchError(what, hint=f"its last line: {last}" if last else f"try: curl {server.url}{path}")
+    return time.monotonic() - began
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310  the scheme was checked
+            return bool(response.status == 200)
+    except (OSError, ValueError):
+        return False
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is meant as the address of a server."""
+    return text.startswith(("http://", "https://"))
+
+
+def checked_url(text: str) -> str:
+    """Return the address of a server without an endpoint's path; raise InputError where it is none."""
+    parts = urllib.parse.urlsplit(text)
+    try:
+        is_fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_fine = False
+    if not is_fine:
+        raise InputError(f"{text!r} is not the address of a server", hint="write --url http://127.0.0.1:8000")
+    path = parts.path.rstrip("/").removesuffix("/v1")
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nothing listens at."""
+    with socket.socket() as found:
+        found.bind((LOOPBACK, 0))
+        return int(found.getsockname()[1])
+
+
+def own_python(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of ours with this Python."""
+    return [sys.executable, "-P", "-m", module, *arguments]

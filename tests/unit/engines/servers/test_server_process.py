@@ -1,0 +1,100 @@
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from llmbench.engines.servers.base import (
+    RemoteServer,
+    ServerProcess,
+    checked_url,
+    free_port,
+    start_server,
+    wait_until_ready,
+)
+from llmbench.errors import InputError, LaunchError, MachineError
+from llmbench.schema.config import Prompt, RunConfig
+
+PROMPT = Prompt(set="synthetic", index=0, tokens=8)
+LISTENING = (
+    "import http.server, subprocess, sys; subprocess.Popen(['sleep', '600']); print('a secret: hf_abcdefghijklmnop');"
+    "http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler)"
+    ".serve_forever()"
+)
+
+
+def config(server: str) -> RunConfig:
+    return RunConfig(model="some model", prompts=(PROMPT,), server=server)
+
+
+def test_command_is_ready_and_is_ended_with_what_it_started() -> None:
+    """A command serves at its port until it is stopped, and nothing of it remains."""
+    server = start_server(config(f'{sys.executable} -u -c "{LISTENING}" {{port}}'))
+
+    waited_s = wait_until_ready(server, "/", limit_s=20)
+    assert server.pid is not None
+    started = psutil.Process(server.pid).children()
+    assert server.ended() is None
+    server.stop()
+
+    assert 0 < waited_s < 20
+    assert [process for process in started if process.is_running()] == []
+    assert server.ended() == "the server was killed by SIGTERM"
+
+
+def test_command_that_ends_is_reported_with_its_last_line() -> None:
+    """A server that ends before it is ready fails at once, and what it printed last is the hint."""
+    server = ServerProcess([sys.executable, "-c", "print('no such model'); raise SystemExit(3)"], free_port())
+
+    with pytest.raises(LaunchError, match="ended with exit code 3 before it was ready") as caught:
+        wait_until_ready(server, "/", limit_s=20)
+
+    assert caught.value.hint == "its last line: no such model"
+    server.stop()
+
+
+def test_server_ends_with_the_process_that_started_it() -> None:
+    """No server outlives a worker that was killed."""
+    code = (
+        "import os, signal, sys; from llmbench.engines.servers.base import ServerProcess;"
+        "print(ServerProcess(['sleep', '600'], 1).pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.PIPE).stdout
+
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(int(output)) and time.monotonic() < deadline:
+        if psutil.Process(int(output)).status() == psutil.STATUS_ZOMBIE:
+            break
+        time.sleep(0.02)
+    assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize(
+    ("server", "message"),
+    [
+        ("vllm", "neither a server that llmbench can start nor a command with {port}"),
+        ("serve 'it --port {port}", "is no command: No closing quotation"),
+        ("http://", "is not the address of a server"),
+        ("http://host:99999999", "is not the address of a server"),
+    ],
+)
+def test_server_that_cannot_be_meant_is_refused(server: str, message: str) -> None:
+    """Neither a name, nor a command with a port, nor an address."""
+    with pytest.raises(InputError) as caught:
+        start_server(config(server))
+
+    assert message in caught.value.message
+
+
+def test_missing_program_is_unfit_machine() -> None:
+    """The first word of the command is no program here."""
+    with pytest.raises(MachineError, match="cannot be started: No such file or directory"):
+        start_server(config("no-such-program {port}"))
+
+
+def test_address_is_kept_without_the_path_of_an_endpoint() -> None:
+    """Users paste the base URL of their client, with /v1 or without."""
+    assert checked_url("http://host:8000/v1/") == "http://host:8000"
+    assert checked_url("https://host/prefix") == "https://host/prefix"
+    assert RemoteServer("http://host:8000").pid is None
