@@ -9,7 +9,7 @@ from llmbench.analysis.comparison.compare import Comparison, compare
 from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.report import summarize_run
 from llmbench.schema.config import Prompt, RunConfig
-from llmbench.schema.measurement import Conditions, Measurement, Memory, Sequence
+from llmbench.schema.measurement import Conditions, Measurement, Memory, Sequence, Stage, StageSource
 from llmbench.schema.run import (
     Cpu,
     EffectiveSettings,
@@ -19,6 +19,7 @@ from llmbench.schema.run import (
     Provenance,
     Run,
     Topology,
+    WorkloadSettings,
 )
 from llmbench.schema.units import NS_PER_MS, ns_from_ms
 
@@ -254,4 +255,47 @@ def _sockets_request(first_ms: float, launch: int, prompt: int, peak_mib: int) -
         prompt=prompt,
         iteration=0,
         input_tokens=(32, 1024)[prompt],
+    )
+
+
+def speech_story(vocoder: float = 1.0, *, launches: int = 3, has_tokens: bool = False) -> Run:
+    """A phrase of 160 ms: 50 ms acoustic model, 100 ms times *vocoder* in 4 calls, 10 ms that no stage covers.
+
+    Launches vary by a per mille. With *has_tokens* that is the first of three tokens, the others 20 ms apart.
+    """
+    config = RunConfig(
+        model="models/voice",
+        prompts=(Prompt(set="phrases", index=0, text="Hello"),),
+        iterations=2,
+        launches=launches,
+    )
+    made = []
+    for launch in range(launches):
+        scale = (1.0, 1.001, 0.999)[launch % 3]
+        requests = [
+            _phrase((launch, iteration), vocoder, scale, has_tokens=has_tokens) for iteration in range(3)
+        ]
+        made.append(launch_of(requests, index=launch))
+    primary = ("first_token", "tpot") if has_tokens else ("e2e",)
+    return run_of(
+        made,
+        cells=(config,),
+        workload=WorkloadSettings(kind="speech", parameters={}, primary_metrics=primary),
+    )
+
+
+def _phrase(number: tuple[int, int], vocoder: float, scale: float, *, has_tokens: bool) -> Measurement:
+    start, acoustic, spoken = ns_from_ms(1000), ns_from_ms(50 * scale), ns_from_ms(100 * vocoder * scale)
+    whole = (60 + 100 * vocoder) * scale
+    return request_of(
+        *([[whole, whole + 20, whole + 40]] if has_tokens else []),
+        launch=number[0],
+        iteration=number[1],
+        is_warmup=number[1] == 0,
+        end_ns=ns_from_ms(1000 + whole + 40 * has_tokens),
+        stages=(
+            Stage(name="acoustic_model", at_ns=start, duration_ns=acoustic),
+            Stage(name="vocoder", duration_ns=spoken, count=4, source=StageSource.ENGINE),
+        ),
+        conditions=Conditions(wall_s=1.0, cpus=2, worker_s=1.0, interference_s=0.0),
     )

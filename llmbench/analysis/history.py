@@ -10,6 +10,7 @@ from llmbench.analysis.comparison import change
 from llmbench.analysis.comparison.change import Change, Sample
 from llmbench.analysis.comparison.rule import COMPARED, Rule
 from llmbench.analysis.report import Report, Row, varied_settings
+from llmbench.analysis.stages import stage_of
 from llmbench.analysis.stats import Summary
 from llmbench.schema.config import Prompt
 from llmbench.schema.run import Run
@@ -154,9 +155,9 @@ def steps(line: HistoryLine, metric: str, rule: Rule | None = None) -> tuple[Cha
     ``None`` where there is none, or where the metric has no verdict. Nothing is corrected for how many runs there
     are: a long line shows a false step now and then.
     """
-    if metric not in COMPARED:
+    if metric not in COMPARED and stage_of(metric) is None:
         return (None,) * len(line.entries)
-    threshold = (rule or Rule()).thresholds[metric]
+    threshold = (rule or Rule()).threshold_of(metric)
     found: list[Change | None] = []
     before: Sample | None = None
     for entry in line.entries:

@@ -33,6 +33,7 @@ _SUFFIXES = {
     Unit.JOULES: "_J",
     Unit.MILLIJOULES_PER_TOKEN: "_mJ",
     Unit.SECONDS: "_s",
+    Unit.CALLS: "",
 }
 """What a CSV column's name adds to that of its metric, by unit."""
 

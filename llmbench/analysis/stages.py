@@ -1,27 +1,102 @@
-"""Stages of requests as metrics: ``stage.<name>`` is the time of one, ``share.<name>`` its share of the request.
+"""Stages of requests as metrics: their time, their share of the whole, how often they ran and the time of one call.
 
-Both are computed per request, so that the shares of a request add up to its whole; ``unexplained`` is what no stage
-covers. Which stages there are is known from the measurements only.
+Stages cover what is waited for: everything before the first token where a request has a token timeline, the request
+where it has none. All are computed per request, so that the shares of a request add up to its whole; ``unexplained`` is
+what no stage covers. Which stages there are is known from the measurements only.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from llmbench.analysis.bandwidth import BANDWIDTH, Decoding
-from llmbench.analysis.metrics import METRICS, Metric
-from llmbench.schema.measurement import Measurement
+from llmbench.analysis.metrics import METRICS, Metric, find_metric, first_token
+from llmbench.schema.measurement import Measurement, Stage, StageSource
 from llmbench.schema.run import Run
 from llmbench.schema.units import NS_PER_S, Direction, Unit, seconds_between
 
 UNEXPLAINED = "unexplained"
 
+LEAST_OF_WHOLE = 0.01
+"""A change of a stage matters from this share of the whole on, however large it is beside the stage itself."""
+
+_OfStages = Callable[[Measurement, list[Stage]], float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A figure of a stage: how its metric is called, what it is, and its function of the stage's parts."""
+
+    title: str
+    definition: str
+    unit: Unit
+    of: _OfStages
+
+
+def whole_s(m: Measurement) -> float | None:
+    """Return the seconds that the stages of a request cover; ``None`` where nothing was waited for."""
+    found = first_token(m) if m.sequences else seconds_between(m.start_ns, m.end_ns)
+    return found or None
+
+
+def _total_s(_: Measurement, stages: list[Stage]) -> float:
+    return sum(stage.duration_ns for stage in stages) / NS_PER_S
+
+
+def _calls(_: Measurement, stages: list[Stage]) -> float:
+    return sum(stage.count for stage in stages)
+
+
+_KINDS = {
+    "stage": _Kind("{}", "time of the stage {}", Unit.MILLISECONDS, _total_s),
+    "share": _Kind(
+        "share of {}",
+        "stage.{} / the whole that the stages cover",
+        Unit.PERCENT,
+        lambda m, stages: _total_s(m, stages) / (whole_s(m) or 1.0),
+    ),
+    "calls": _Kind("calls of {}", "how often the stage {} ran in a request", Unit.CALLS, _calls),
+    "call": _Kind(
+        "one call of {}",
+        "stage.{} / calls",
+        Unit.MILLISECONDS,
+        lambda m, stages: _total_s(m, stages) / _calls(m, stages),
+    ),
+}
+_REPEATED = ("calls", "call")
+"""The kinds that only a stage with several calls in a request has."""
+
+
+def stage_sources(run: Run) -> Mapping[str, frozenset[StageSource]]:
+    """Return by name, in order, who timed each stage of a run; empty where requests have no stages."""
+    found: dict[str, frozenset[StageSource]] = {}
+    for stage in _stages(run):
+        found[stage.name] = found.get(stage.name, frozenset()) | {stage.source}
+    return found
+
+
+def _stages(run: Run) -> Iterator[Stage]:
+    return (stage for launch in run.launches for m in launch.measurements for stage in m.stages)
+
 
 def stage_metrics(run: Run) -> tuple[str, ...]:
     """Return the names of a run's stage metrics, in the order of the stages; none where requests have no stages."""
-    found = dict.fromkeys(
-        stage.name for launch in run.launches for m in launch.measurements for stage in m.stages
-    )
+    found = tuple(dict.fromkeys(stage.name for stage in _stages(run)))
+    repeated = {stage.name for stage in _stages(run) if stage.count > 1}
     named = (*found, UNEXPLAINED) if found else ()
-    return tuple(f"{kind}.{name}" for kind in ("stage", "share") for name in named)
+    every = [f"{kind}.{name}" for kind in ("stage", "share") for name in named]
+    return (*every, *(f"{kind}.{name}" for kind in _REPEATED for name in found if name in repeated))
+
+
+def stage_times(run: Run) -> tuple[str, ...]:
+    """Return the names of the metrics of a run's stages that a comparison judges: their times."""
+    return tuple(f"stage.{name}" for name in stage_sources(run))
+
+
+def stage_of(metric: str) -> str | None:
+    """Return the stage whose time a metric is; ``None`` where it is another."""
+    kind, _, stage = metric.partition(".")
+    return stage if kind == "stage" and stage else None
 
 
 def row_metric(name: str) -> Metric[Measurement] | Metric[Decoding]:
@@ -29,45 +104,49 @@ def row_metric(name: str) -> Metric[Measurement] | Metric[Decoding]:
     return BANDWIDTH if name == BANDWIDTH.name else request_metric(name)
 
 
+def named_metric(name: str) -> str | None:
+    """Return the metric that a name or an alias stands for, one of a stage included; ``None`` if none does."""
+    kind, _, stage = name.partition(".")
+    return name if kind in _KINDS and stage else find_metric(name)
+
+
+@functools.cache
 def request_metric(name: str) -> Metric[Measurement]:
     """Return the metric of a request by its name, one of a stage included; raises KeyError where there is none."""
     if name in METRICS:
         return METRICS[name]
-    kind, _, stage = name.partition(".")
-    if kind == "stage":
-        return Metric(
-            name=name,
-            title=stage.replace("_", " "),
-            unit=Unit.MILLISECONDS,
-            direction=Direction.LOWER,
-            definition=f"time of the stage {stage}" if stage != UNEXPLAINED else "request - its stages",
-            of=_time_of(stage),
-        )
-    if kind == "share":
-        time_of = _time_of(stage)
-        return Metric(
-            name=name,
-            title=f"share of {stage.replace('_', ' ')}",
-            unit=Unit.PERCENT,
-            direction=Direction.LOWER,
-            definition=f"stage.{stage} / request",
-            of=lambda m: None if (time_s := time_of(m)) is None else time_s / _whole(m),
-        )
-    raise KeyError(name)
+    prefix, _, stage = name.partition(".")
+    kind, words = _KINDS[prefix], stage.replace("_", " ")
+    is_rest = prefix == "stage" and stage == UNEXPLAINED
+    return Metric(
+        name=name,
+        title=kind.title.format(words),
+        head=kind.title.format(words),
+        unit=kind.unit,
+        direction=Direction.LOWER,
+        definition="the whole - its stages" if is_rest else kind.definition.format(stage),
+        of=_rest(kind.of) if stage == UNEXPLAINED else _figure(stage, kind.of),
+    )
 
 
-def _whole(m: Measurement) -> float:
-    return seconds_between(m.start_ns, m.end_ns)
+def _figure(name: str, of: _OfStages) -> Callable[[Measurement], float | None]:
+    """The function of a stage's figure; ``None`` for a request that has no such stage, or took no time at all."""
+
+    def figure(m: Measurement) -> float | None:
+        parts = [stage for stage in m.stages if stage.name == name]
+        return of(m, parts) if parts and whole_s(m) else None
+
+    return figure
 
 
-def _time_of(name: str) -> Callable[[Measurement], float | None]:
-    """The function of a stage's seconds; ``None`` for a request that has no such stage, or took no time at all."""
+def _rest(of: _OfStages) -> Callable[[Measurement], float | None]:
+    """The function of what no stage covers, as if it were a stage; ``None`` for a request without stages."""
 
-    def time_of(m: Measurement) -> float | None:
-        durations = [stage.duration_ns for stage in m.stages if name in (stage.name, UNEXPLAINED)]
-        if not durations or m.end_ns <= m.start_ns:
+    def rest(m: Measurement) -> float | None:
+        whole = whole_s(m)
+        if not m.stages or whole is None:
             return None
-        total_s = sum(durations) / NS_PER_S
-        return _whole(m) - total_s if name == UNEXPLAINED else total_s
+        left_s = whole - _total_s(m, list(m.stages))
+        return left_s if of is _total_s else left_s / whole
 
-    return time_of
+    return rest

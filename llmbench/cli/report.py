@@ -11,8 +11,9 @@ from rich.console import Console
 
 from llmbench.analysis.comparison.rule import Rule
 from llmbench.analysis.history import history_lines
-from llmbench.analysis.metrics import HEADLINES, METRICS, find_metric
+from llmbench.analysis.metrics import HEADLINES, METRICS
 from llmbench.analysis.report import Report, summarize_run
+from llmbench.analysis.stages import named_metric
 from llmbench.cli.compare import compare_all, compare_command, comparison_page
 from llmbench.cli.messages import load_run, salvage_option, warn
 from llmbench.cli.options.help import HelpCommand, HelpGroup
@@ -28,9 +29,11 @@ from llmbench.errors import ExitCode, InputError, worst
 from llmbench.render import csv, json
 from llmbench.render.csv import summary_csv
 from llmbench.render.markdown import report_markdown
+from llmbench.render.stages import request_stages
 from llmbench.render.terminal.history import render_history
 from llmbench.render.terminal.plots import render_plots
 from llmbench.render.terminal.report import render_report
+from llmbench.render.trace import trace_json
 from llmbench.schema.run import Run
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -95,7 +98,7 @@ def history(
 
 def _find_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
     """The metrics wanted; raises InputError on one that does not exist."""
-    found = [find_metric(name) for name in metrics]
+    found = [named_metric(name) for name in metrics]
     for written, name in zip(metrics, found, strict=True):
         if name is None:
             raise InputError(f"--metric {written} is no metric", hint=f"choose among {', '.join(METRICS)}")
@@ -287,12 +290,19 @@ def _refuse_repeated(found: Iterable[tuple[Path, Run]]) -> None:
     help="tidy has one row per request with its configuration; llm-bench has that tool's 34 columns.",
 )
 @click.option("--summary", is_flag=True, help="One row per prompt and metric instead of one per request.")
+@click.option(
+    "--stages", is_flag=True, help="One row per request and stage, such as a vocoder or a retrieval."
+)
 @_output_option
 @salvage_option
-def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path | None, salvage: bool) -> int:
+def as_csv(
+    *, paths: tuple[Path, ...], layout: str, summary: bool, stages: bool, output: Path | None, salvage: bool
+) -> int:
     """Write runs as CSV, on standard output unless -o names a file."""
-    if layout == "llm-bench" and (summary or len(paths) > 1):
-        what = "has its own summary rows" if summary else "has one run"
+    if summary and stages:
+        raise InputError("--summary and --stages are two layouts", hint="choose one of them")
+    if layout == "llm-bench" and (summary or stages or len(paths) > 1):
+        what = "has its own summary rows" if summary else "has no stages" if stages else "has one run"
         raise InputError(f"the llm-bench layout {what}", hint="use --layout tidy")
     paths = or_last(paths)
     check_outputs({"-o": output}, paths)
@@ -303,6 +313,8 @@ def as_csv(*, paths: tuple[Path, ...], layout: str, summary: bool, output: Path 
         text = csv.llm_bench_csv(reports[0].evaluation)
     elif summary:
         text = csv.summary_csv(*reports)
+    elif stages:
+        text = csv.csv_text(request_stages(*reports))
     else:
         text = csv.tidy_csv(*(report.evaluation for report in reports))
     _deliver(text, output)
@@ -334,6 +346,30 @@ def as_json(path: Path | None, layout: str, output: Path | None, salvage: bool) 
     is_llm_bench = layout == "llm-bench"
     _deliver(json.llm_bench_json(report.evaluation) if is_llm_bench else json.report_json(report), output)
     return _code([report])
+
+
+@command.command(
+    name="trace",
+    short_help="A run as a trace for Perfetto or chrome://tracing.",
+    epilog="""
+    llmbench report trace trace.json
+    llmbench report trace reports/base.jsonl trace.json""",
+)
+@click.argument("path", type=RunPath(), nargs=-1, metavar="[RUN]")
+@click.argument("output", type=_FILE, metavar="OUT.json")
+@salvage_option
+def as_trace(path: tuple[Path, ...], output: Path, *, salvage: bool) -> int:
+    """Write requests, stages and tokens as a Chrome trace; without RUN that of the last run.
+
+    Each launch is a process, each request a span with its stages inside and its tokens as instants.
+    """
+    if len(path) > 1:
+        raise InputError(f"a trace is of one run; {len(path)} were given", hint="name one RUN, then OUT.json")
+    found = path[0] if path else last_run(REPORTS)
+    check_outputs({"OUT.json": output}, [found])
+    report = summarize_run(load_run(found, salvage=salvage), ())
+    write_output(output, trace_json(report.evaluation))
+    return ExitCode.OK
 
 
 for subcommand in (as_html, compare_command, history):

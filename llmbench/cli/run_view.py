@@ -15,8 +15,8 @@ import click
 from llmbench.analysis import report, validity
 from llmbench.analysis.comparison.compare import SIDES
 from llmbench.analysis.comparison.paired_run import compare_sides, finished_blocks
-from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, distinguish
+from llmbench.analysis.stages import request_metric
 from llmbench.cli.messages import complain, say, shown, warn
 from llmbench.cli.options.resolve import check_locations
 from llmbench.cli.options.sides import Side
@@ -444,7 +444,9 @@ class _BlockView(View):
             last = max(launch.block or 0 for launch in run.launches)
             launches = tuple(launch for launch in run.launches if launch.block == last)
             found = compare_sides(dataclasses.replace(run, launches=launches)).primary
-            ratios = ", ".join(f"{METRICS[each.metric].title} {change(each.ratio.ratio)}" for each in found)
+            ratios = ", ".join(
+                f"{request_metric(each.metric).title} {change(each.ratio.ratio)}" for each in found
+            )
             text = f"block {made} of {run.cells[0].launches}: {ratios or 'nothing that counts'}"
             click.echo(shown(text), err=True)
         self._blocks = made

@@ -19,6 +19,7 @@ from llmbench.render.sentences.verdict import (
     side_lines,
     verdict_lines,
 )
+from llmbench.render.stages import stage_table
 from llmbench.render.table import Cell, Column, Table
 from llmbench.render.text import plain
 from llmbench.render.views import comparison_table, run_table, settings_columns
@@ -54,7 +55,8 @@ def _by_weight(line: VerdictLine) -> int:
 
 def report_markdown(report: Report) -> str:
     """Return a run: its model, its table, and its warnings folded."""
-    table = table_markdown(run_table(report.shown_rows, settings_columns(report)))
+    tables = (run_table(report.shown_rows, settings_columns(report)), stage_table(report))
+    table = "\n".join(table_markdown(each) for each in tables if each.rows)
     notes = [f"- {_prose(text)}" for text in (*report.alarms, *report.warnings)]
     titles = (f"**{escape(title)}**\n" for title in card_lines(report))
     verdict = f"{escape(verdict_line(report))}\n"

@@ -7,7 +7,8 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 
-from llmbench.analysis.metrics import METRICS, NEVER_DROPPED
+from llmbench.analysis.metrics import NEVER_DROPPED
+from llmbench.analysis.stages import request_metric
 from llmbench.analysis.stats import Summary
 from llmbench.render.text import margin, number_text
 from llmbench.schema.units import Unit
@@ -152,5 +153,5 @@ def units_of(names: Iterable[str]) -> str:
     """Return the units of metrics by their heads: ``first, second in ms; next in ms/token``."""
     heads: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
-        heads.setdefault(METRICS[name].unit.value, []).append(METRICS[name].short_title)
+        heads.setdefault(request_metric(name).unit.value, []).append(request_metric(name).short_title)
     return "; ".join(f"{', '.join(found)} in {unit}" for unit, found in heads.items())

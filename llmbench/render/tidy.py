@@ -9,9 +9,9 @@ from llmbench.analysis.bandwidth import ROW_METRICS, Decoding
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, Mean, Pair
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
-from llmbench.analysis.metrics import LAUNCH_METRICS, LOAD, METRICS, Metric
+from llmbench.analysis.metrics import LAUNCH_METRICS, LOAD, Metric
 from llmbench.analysis.report import Report, Row
-from llmbench.analysis.stages import row_metric
+from llmbench.analysis.stages import request_metric, row_metric
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.tidy_layout import CELL_COLUMNS
 from llmbench.render.sentences.verdict import is_open, launches_to_decide, model_of
@@ -262,7 +262,7 @@ def _pair_columns(comparison: Comparison, pair: Pair) -> dict[str, TableValue]:
 
 
 def _change_columns(found: Change) -> dict[str, TableValue]:
-    unit = METRICS[found.metric].unit
+    unit = request_metric(found.metric).unit
     ratio = found.ratio
     return {
         "metric": found.metric,

@@ -10,11 +10,12 @@ from llmbench.analysis import history, stats
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.history import HistoryEntry, HistoryLine, Track
-from llmbench.analysis.metrics import HEADLINES, METRICS, NEVER_DROPPED, PHASES, SCREEN_METRICS, present
+from llmbench.analysis.metrics import HEADLINES, NEVER_DROPPED, PHASES, SCREEN_METRICS, present
 from llmbench.analysis.noise.estimate import Noise
 from llmbench.analysis.placement_proof import Effect
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.speedup import Kind, Speedup, SpeedupLine
+from llmbench.analysis.stages import request_metric
 from llmbench.analysis.stats import Ratio
 from llmbench.render.sentences.card import split_parts
 from llmbench.render.sentences.verdict import VerdictLine
@@ -46,14 +47,17 @@ def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Tab
     """Return what each prompt took; *settings* are the columns that distinguish rows of one prompt."""
     several = len({row.output_tokens for row in rows}) > 1
     shown = present(SCREEN_METRICS, (row.figures for row in rows))
-    columns: list[_Column] = [
-        (Column("prompt", is_text=True), [_prompt(row) for row in rows]),
-        *((Column(name, is_text=True), _names(cells)) for name, cells in settings.items()),
+    tokens: list[_Column] = [
         (Column("in", full="input tokens"), [count_cell(row.input_tokens) for row in rows]),
         (
             Column("out", full="output tokens", priority=80 if several else 45),
             [count_cell(row.output_tokens) for row in rows],
         ),
+    ]
+    columns: list[_Column] = [
+        (Column("prompt", is_text=True), [_prompt(row) for row in rows]),
+        *((Column(name, is_text=True), _names(cells)) for name, cells in settings.items()),
+        *(tokens if any(row.input_tokens or row.output_tokens for row in rows) else []),
         *(_metric(name, rows) for name in shown),
         (Column("launches", is_detail=True), [count_cell(row.launches) for row in rows]),
         (Column("requests", is_detail=True), map(_requests, rows)),
@@ -102,7 +106,7 @@ def percentile_table(rows: Sequence[Row]) -> Table:
 def _percentile_row(
     row: Row, name: str, values: Sequence[float | None], *, shown: Sequence[int]
 ) -> tuple[Cell, ...]:
-    metric = METRICS[name]
+    metric = request_metric(name)
     about = texts((metric.short_title, metric.unit.value))
     counts = count_cell(row.input_tokens), count_cell(len(row.values[name]))
     return (
@@ -123,7 +127,7 @@ def _names(values: Iterable[str]) -> Iterable[Cell]:
 
 
 def _metric(name: str, rows: Sequence[Row]) -> _Column:
-    metric = METRICS[name]
+    metric = request_metric(name)
     column = Column(
         metric.short_title,
         name=name,
@@ -174,7 +178,7 @@ def _comparison_row(line: VerdictLine, *, is_compact: bool) -> tuple[Cell, ...]:
     word = "~" if line.verdict is Verdict.INCONCLUSIVE else line.verdict.value
     return (
         Cell(line.where),
-        Cell(METRICS[line.metric].short_title, full=METRICS[line.metric].title),
+        Cell(request_metric(line.metric).short_title, full=request_metric(line.metric).title),
         Cell(line.base),
         Cell(line.candidate, note=line.unit if is_compact else ""),
         *(() if is_compact else (Cell(line.unit),)),
@@ -215,7 +219,7 @@ def history_table(line: HistoryLine, names: Sequence[str]) -> Table:
 
 def _history_columns(line: HistoryLine, name: str, tracks: Sequence[Track]) -> list[_Column]:
     """Return the columns of one metric: its mean, the step of the mean, and each prompt."""
-    metric, steps = METRICS[name], history.steps(line, name)
+    metric, steps = request_metric(name), history.steps(line, name)
     unit = metric.unit
     head = Column(metric.short_title, name=name, unit=unit.value)
     columns: list[_Column] = [(head, [estimate(history.mean(entry, name), unit) for entry in line.entries])]
@@ -255,7 +259,7 @@ def _why_no_baseline(entry: HistoryEntry) -> str:
 def trend_table(tracks: Sequence[Track]) -> Table:
     """Return a row a prompt and metric: its curve over the runs, and the ends of it."""
     known = [[point.median for point in track.points if point] for track in tracks]
-    units = [METRICS[track.metric].unit for track in tracks]
+    units = [request_metric(track.metric).unit for track in tracks]
     curves = [curve([point.median if point else None for point in track.points[-CURVE:]]) for track in tracks]
 
     def ends(head: str, pick: Callable[[Sequence[float]], float], priority: int = NEVER_DROPPED) -> _Column:
@@ -269,7 +273,7 @@ def trend_table(tracks: Sequence[Track]) -> Table:
             (Column("in", priority=5), [count_cell(track.input_tokens) for track in tracks]),
             (
                 Column("metric", is_text=True),
-                texts(METRICS[track.metric].short_title for track in tracks),
+                texts(request_metric(track.metric).short_title for track in tracks),
             ),
             (Column("unit", is_text=True, priority=3), texts(unit.value for unit in units)),
             (Column("trend", is_text=True), texts(curves)),
@@ -303,10 +307,13 @@ def calibration_table(noises: Sequence[Noise], launches: int, blocks: int) -> Ta
     return Table.of_columns(
         [
             (Column("\nprompt", is_text=True), texts(each.label for each in noises)),
-            (Column("\nmetric", is_text=True), texts(METRICS[each.metric].short_title for each in noises)),
+            (
+                Column("\nmetric", is_text=True),
+                texts(request_metric(each.metric).short_title for each in noises),
+            ),
             (
                 Column("\nvalue", name="value", priority=2),
-                [quantity(each.center, METRICS[each.metric].unit) for each in noises],
+                [quantity(each.center, request_metric(each.metric).unit) for each in noises],
             ),
             (Column("iteration\nnoise", priority=1), [_share(each.iteration) for each in noises]),
             (Column("launch\nnoise"), [_share(each.launch) for each in noises]),
@@ -334,7 +341,7 @@ def _launches(value: int | None) -> str:
 
 def speedup_table(found: Speedup, name: str, lines: Sequence[SpeedupLine]) -> Table:
     """Return one metric of every setup and input length, and how many times as fast it is."""
-    unit = METRICS[name].unit
+    unit = request_metric(name).unit
     entries = [line.entries[name] for line in lines]
     gains = [entry.gain for entry in entries]
     columns: list[tuple[Column, list[Cell]]] = [
@@ -381,7 +388,7 @@ def setup_table(found: Speedup, names: Sequence[str] = HEADLINES) -> Table:
     columns = (
         Column("setup", is_text=True),
         *(
-            Column(f"{METRICS[name].short_title}, {length} in", unit=METRICS[name].unit.value)
+            Column(f"{request_metric(name).short_title}, {length} in", unit=request_metric(name).unit.value)
             for name in known
             for length in found.lengths
         ),
@@ -391,7 +398,7 @@ def setup_table(found: Speedup, names: Sequence[str] = HEADLINES) -> Table:
         (
             Cell(setup.name, tone="name"),
             *(
-                _gain_cell(lines.get((setup.cell, length)), name, METRICS[name].unit)
+                _gain_cell(lines.get((setup.cell, length)), name, request_metric(name).unit)
                 for name in known
                 for length in found.lengths
             ),

@@ -60,6 +60,7 @@ class Unit(enum.Enum):
     GIGABYTES_PER_SECOND = "GB/s"
     PERCENT = "%"
     JOULES = "J"
+    CALLS = "calls"
     MILLIJOULES_PER_TOKEN = "mJ/token"  # noqa: S105  a token of text
 
     @property
@@ -78,6 +79,7 @@ _SCALE = {
     Unit.GIGABYTES_PER_SECOND: 1e-9,
     Unit.PERCENT: 100.0,
     Unit.JOULES: 1.0,
+    Unit.CALLS: 1.0,
     Unit.MILLIJOULES_PER_TOKEN: 1e3,
 }
 

@@ -5,6 +5,7 @@ stricter questions, so that many rows do not make many false alarms.
 """
 
 import dataclasses
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,9 +14,10 @@ from llmbench.analysis.comparison import change, differences, oddities, pairing
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.differences import Difference
 from llmbench.analysis.comparison.pairing import Couple
-from llmbench.analysis.comparison.rule import Rule, Verdict, compared_metrics
+from llmbench.analysis.comparison.rule import Rule, Threshold, Verdict, compared_metrics
 from llmbench.analysis.output_agreement import Agreement, CellPrompt
 from llmbench.analysis.report import Report, Row
+from llmbench.analysis.stages import LEAST_OF_WHOLE, stage_of
 
 SIDES = ("A", "B")
 """What the base and the candidate of one run are called."""
@@ -222,12 +224,23 @@ class _Judge:
                         name,
                         before,
                         after,
-                        threshold=self.rule.threshold_of(name),
+                        threshold=self._threshold(name, base),
                         is_paired=self.is_paired,
                         is_valid=self.is_valid,
                     )
                 )
         return tuple(found)
+
+    def _threshold(self, name: str, base: Sequence[Row]) -> Threshold:
+        """That of a metric; a stage for which none is given must move the whole that its stages cover as well."""
+        found = self.rule.threshold_of(name)
+        if stage_of(name) is None or name in self.rule.thresholds:
+            return found
+        wholes = [
+            sum(summary.median for metric, summary in row.summaries.items() if stage_of(metric))
+            for row in base
+        ]
+        return dataclasses.replace(found, seconds=LEAST_OF_WHOLE * statistics.fmean(wholes))
 
 
 def _unmeasured(base: Report, candidate: Report) -> Iterator[str]:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import stats
 from llmbench.analysis.comparison import change
-from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, Row
+from llmbench.analysis.stages import request_metric
 
 OUTLIER = 6.0
 """Standard deviations, estimated by the median absolute deviation, beyond which a launch is an outlier."""
@@ -42,7 +42,7 @@ def _of_rows(rows: Sequence[Row], metric: str) -> Iterator[str]:
     sample = change.sample(rows, metric) if rows else None
     if sample is None or len(sample.logs) < FEWEST_LAUNCHES:
         return
-    title, least = METRICS[metric].title, math.log1p(METRICS[metric].threshold)
+    title, least = request_metric(metric).title, math.log1p(request_metric(metric).threshold)
     logs = sample.logs
     center = statistics.median(logs.values())
     spread = MAD_SCALE * statistics.median(abs(value - center) for value in logs.values())
@@ -76,7 +76,7 @@ def _unit_doubts(base: Report, candidate: Report) -> Iterator[str]:
         if all(sides) and all(min(values) > 0 for values in sides):
             factor = statistics.median(sides[1]) / statistics.median(sides[0])
             if not 1 / UNIT_FACTOR < factor < UNIT_FACTOR:
-                yield f"{METRICS[metric].title} differs by a factor of {max(factor, 1 / factor):.0f}: same unit?"
+                yield f"{request_metric(metric).title} differs by a factor of {max(factor, 1 / factor):.0f}: same unit?"
 
 
 def _percent(log: float) -> str:

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from llmbench.analysis.metrics import METRICS, find_metric
+from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.stages import named_metric, stage_of, stage_times
 from llmbench.errors import InputError
 from llmbench.schema.run import Run
 
@@ -18,13 +19,16 @@ PRIMARY = tuple(name for name, metric in METRICS.items() if metric.is_primary)
 MAY_VARY = ("model", "input_tokens", "output_tokens", "batch_size", "generation")
 """What ``--vary`` lifts; the CPU never varies."""
 
+ALL = "all"
+"""What stands for every metric in ``--threshold``."""
+
 _DEFAULT_SHARE = 0.03
 _THRESHOLD = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>%|ms)")
 
 
 def compared_metrics(run: Run) -> tuple[str, ...]:
-    """Return the metrics of a run that have a verdict: the usual ones, and the primary ones of its workload."""
-    return tuple(dict.fromkeys((*COMPARED, *run.workload.primary_metrics)))
+    """Return the metrics of a run that have a verdict: the usual ones, the primary ones of its workload, its stages."""
+    return tuple(dict.fromkeys((*COMPARED, *run.workload.primary_metrics, *stage_times(run))))
 
 
 class Verdict(enum.Enum):
@@ -80,7 +84,8 @@ class Rule:
 
     def threshold_of(self, metric: str) -> Threshold:
         """Return the threshold of a metric; one that only its workload compares, such as a stage, has the default."""
-        return self.thresholds.get(metric) or Threshold(share=_DEFAULT_SHARE)
+        found = self.thresholds.get(metric) or self.thresholds.get(ALL)
+        return found or Threshold(share=_DEFAULT_SHARE)
 
 
 def read_thresholds(texts: Iterable[str]) -> dict[str, Threshold]:
@@ -91,8 +96,8 @@ def read_thresholds(texts: Iterable[str]) -> dict[str, Threshold]:
     thresholds = _default_thresholds()
     for text in texts:
         name, _, sizes = text.partition("=")
-        names = COMPARED if name == "all" else (find_metric(name) or name,)
-        if not set(names) <= set(COMPARED):
+        names = (*COMPARED, name) if name == ALL else (named_metric(name) or name,)
+        if not set(names) <= {*COMPARED, ALL} and stage_of(names[0]) is None:
             known = "is not compared" if name in METRICS else "is no metric"
             raise InputError(
                 f"--threshold {text}: {name!r} {known}", hint=f"choose all, {', '.join(COMPARED)}"

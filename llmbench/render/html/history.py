@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from llmbench.analysis import history
 from llmbench.analysis.history import HistoryEntry, HistoryLine, Track
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.stages import request_metric
 from llmbench.render import views
 from llmbench.render.html.document import Block, Figures, Page, Section, render
 from llmbench.render.html.series import colour, dash
@@ -56,7 +56,7 @@ def _figure(tracks: Sequence[Track], entries: Sequence[HistoryEntry]) -> Figure:
     reach = max(max(known) - min(known), _LEAST_REACH)
     margin = max(reach / 4, min(reach, _farthest(tracks)))
     return Figure(
-        title=METRICS[tracks[0].metric].title,
+        title=request_metric(tracks[0].metric).title,
         caption="Change from the oldest run. Bars: intervals at 95 %, an arrow where they go on.",
         key=tuple(
             Sign(name=prompt_name(track.prompt, track.input_tokens), colour=colour(index), mark=dash(index))
@@ -101,7 +101,7 @@ def _oldest(track: Track) -> float:
 
 
 def _track_shapes(index: int, track: Track, entries: Sequence[HistoryEntry]) -> Iterator[Shape]:
-    unit = METRICS[track.metric].unit
+    unit = request_metric(track.metric).unit
     oldest = _oldest(track)
     found = [(entry, point) for entry, point in zip(entries, track.points, strict=True) if point is not None]
     points = tuple(

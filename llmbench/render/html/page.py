@@ -21,6 +21,7 @@ from llmbench.render.html.document import (
 )
 from llmbench.render.html.series import PlotSeries, all_series, key, latencies
 from llmbench.render.html.sockets import details_section, sockets_section
+from llmbench.render.html.stages import stage_blocks
 from llmbench.render.html.svg import Figure
 from llmbench.render.sentences.remarks import agreement_remark, bandwidth_sentences, remarks
 from llmbench.render.sentences.verdict import (
@@ -65,6 +66,7 @@ def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()
                 blocks=tuple(_numbers(series, by_name, is_compared=bool(comparisons))),
             ),
             *map(details_section, about_sockets),
+            Section(name="stages", title="Stage by stage", blocks=tuple(stage_blocks(series))),
             Section(name="length", title="Against input length", blocks=tuple(_lengths(series))),
             Section(name="gaps", title="Token by token", blocks=tuple(_gaps(series))),
             Section(name="launches", title="Launch by launch", blocks=tuple(_launches(series))),

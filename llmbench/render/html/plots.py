@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.stages import request_metric
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.token_gaps import FIRST_STEADY, GapProfile
 from llmbench.render.html.series import PlotSeries, colour, dash, fill
@@ -57,7 +57,10 @@ def against_length(
         key=_metric_key(names, series[0].colour) if len(names) > 1 else (),
         x=_length_axis(lengths, is_wide=is_wide),
         y=latency_axis(
-            lowest, highest, METRICS[names[0]].unit, is_log=is_wide and highest >= STEEP_FROM * lowest > 0
+            lowest,
+            highest,
+            request_metric(names[0]).unit,
+            is_log=is_wide and highest >= STEEP_FROM * lowest > 0,
         ),
         shapes=tuple(
             shape
@@ -71,15 +74,16 @@ def against_length(
 def _metric_key(names: Sequence[str], own: str) -> tuple[Sign, ...]:
     marks = ("solid", "dash")
     return tuple(
-        Sign(name=METRICS[name].title, colour=own, mark=mark) for name, mark in zip(names, marks, strict=True)
+        Sign(name=request_metric(name).title, colour=own, mark=mark)
+        for name, mark in zip(names, marks, strict=True)
     )
 
 
 def _line(series: PlotSeries, name: str, dashed: int) -> Iterator[Shape]:
     """One metric of one series: its centres with their intervals, and the launches behind them."""
     rows = sorted((row for row in series.rows if name in row.summaries), key=lambda row: row.input_tokens)
-    unit = METRICS[name].unit
-    shown = ", ".join(part for part in (series.name, METRICS[name].title) if part)
+    unit = request_metric(name).unit
+    shown = ", ".join(part for part in (series.name, request_metric(name).title) if part)
     launches = tuple(
         Point(
             row.input_tokens,
@@ -117,7 +121,7 @@ def interval_point(x: float, found: Summary, unit: Unit, title: str) -> Point:
 
 def _extremes(series: Sequence[PlotSeries], names: Sequence[str]) -> tuple[float, float]:
     values = [
-        value * METRICS[name].unit.scale
+        value * request_metric(name).unit.scale
         for each in series
         for row in each.rows
         for name in names
@@ -288,7 +292,7 @@ def ratios(comparison: Comparison) -> Figure | None:
 
 def _row_name(line: VerdictLine) -> str:
     """What a row of the plot is of, in lines that leave room for the plot on a narrow screen."""
-    words = f"{line.where} {METRICS[line.metric].title}"
+    words = f"{line.where} {request_metric(line.metric).title}"
     return "\n".join(textwrap.wrap(words, _ROW_NAME_WIDTH, max_lines=3, placeholder=" …"))
 
 

@@ -10,8 +10,8 @@ from pathlib import PurePath
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, Pair
 from llmbench.analysis.comparison.rule import Verdict
-from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report
+from llmbench.analysis.stages import request_metric, stage_of
 from llmbench.render.sentences.commands import ab_command, run_command
 from llmbench.render.text import change, number_text, settings_text, share
 from llmbench.schema.run import Launch, Run
@@ -22,6 +22,9 @@ MEAN = "geomean"
 
 MOST_LENGTHS = 12
 """Prompts whose lengths are told one by one; of more the shortest and the longest."""
+
+MOST_STAGES = 3
+"""Stages that a sentence names."""
 
 LEAST_LAUNCHES = 5
 """Launches a side to begin with, where nothing is known about noise."""
@@ -114,6 +117,7 @@ def not_compared(comparison: Comparison) -> Iterator[str]:
 def lengths(comparison: Comparison) -> str:
     """How long the prompts of the table are, by their short names; empty where nothing is compared."""
     found = {pair.base.prompt.label: pair.base.input_tokens for pair in comparison.pairs if pair.changes}
+    found = {name: tokens for name, tokens in found.items() if tokens}
     if len(found) > MOST_LENGTHS:
         return f"input tokens: {min(found.values())} to {max(found.values())} in {len(found)} prompts"
     text = ", ".join(f"{name} {tokens}" for name, tokens in found.items())
@@ -125,7 +129,7 @@ def _settings(settings: Mapping[str, str]) -> str:
 
 
 def _line(found: Change, where: str) -> VerdictLine:
-    unit = METRICS[found.metric].unit
+    unit = request_metric(found.metric).unit
     return VerdictLine(
         where=where,
         metric=found.metric,
@@ -153,7 +157,7 @@ def sentence(comparison: Comparison) -> str:
     if verdict is Verdict.INCOMPARABLE:
         return f"Nothing can be compared: {_why_incomparable(comparison)}."
     primary = [
-        f"{METRICS[found.metric].title} {_spoken(found, verdict)}{_settings(mean.settings)}"
+        f"{request_metric(found.metric).title} {_spoken(found, verdict)}{_settings(mean.settings)}"
         for mean, found in sorted(
             ((mean, found) for mean in comparison.means for found in mean.changes),
             key=lambda item: not _is_behind(item[1], verdict),
@@ -164,11 +168,37 @@ def sentence(comparison: Comparison) -> str:
         text = f"{_farthest(comparison, verdict)}; over all prompts {text}"
     candidate = comparison.sides[1] if comparison.is_paired else "the candidate"
     opening = _OPENINGS[verdict].format(candidate=candidate)
-    parts = [f"{opening}: {text}", _rows(comparison), comparison.remark, *comparison.doubts]
+    parts = [
+        f"{opening}: {text}",
+        _moved_stages(comparison),
+        _rows(comparison),
+        comparison.remark,
+        *comparison.doubts,
+    ]
     return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts if part)
 
 
-_MOVED = {Verdict.REGRESSED, Verdict.IMPROVED}
+_MOVED = {Verdict.REGRESSED: "slower", Verdict.IMPROVED: "faster"}
+
+
+def _moved_stages(comparison: Comparison) -> str:
+    """The stages that moved as the whole did, each where it costs or saves the most, that one first."""
+    verdict = comparison.verdict
+    moved = [
+        (line_label(comparison, pair), each)
+        for pair in comparison.pairs
+        for each in pair.changes
+        if stage_of(each.metric) and verdict in _MOVED and each.verdict is verdict
+    ]
+    moved.sort(key=lambda item: -abs(item[1].candidate - item[1].base))
+    by_stage: dict[str, str] = {}
+    for where, found in moved:
+        metric = request_metric(found.metric)
+        added = number_text(abs(found.candidate - found.base), metric.unit)
+        text = f"{metric.title} {change(found.ratio.ratio)} ({added} ms in {where})"
+        by_stage.setdefault(found.metric, text)
+    named = ", ".join(list(by_stage.values())[:MOST_STAGES])
+    return f"The {_MOVED[verdict]} stage{'s are' if len(by_stage) > 1 else ' is'} {named}" if named else ""
 
 
 def _is_behind(found: Change, verdict: Verdict) -> bool:
@@ -212,7 +242,7 @@ def _farthest(comparison: Comparison, verdict: Verdict) -> str:
         ),
         key=lambda item: abs(math.log(item[1].ratio.ratio)),
     )
-    return f"{METRICS[found.metric].title} of {where} {_spoken(found, verdict)}"
+    return f"{request_metric(found.metric).title} of {where} {_spoken(found, verdict)}"
 
 
 def _why_incomparable(comparison: Comparison) -> str:

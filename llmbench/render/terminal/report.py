@@ -11,13 +11,14 @@ from llmbench.analysis.report import Report
 from llmbench.render import views
 from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
+from llmbench.render.stages import stage_table
 from llmbench.render.table import Table
 from llmbench.render.terminal.table import print_facts, print_line, print_table
 from llmbench.render.text import counted, load_time, row_label, settings_text
 from llmbench.schema.units import format_bytes
 
 _ON_CARD = frozenset(("first_token", "second_token", "next_token", "decode_rate", "tokens_per_step"))
-"""The metrics that a card shows; the others are explained."""
+"""The metrics that a card shows, with the primary ones of its workload; the others are explained."""
 
 _UNITS = {"first_token": "TTFT ms", "next_token": "ms"}
 """Units on a card, which leave room for all its columns at 40 characters."""
@@ -30,9 +31,13 @@ def render_report(report: Report, console: Console, *, is_explained: bool = Fals
     notes = list(_notes(report))
     if report.shown_rows:
         table = _short_units(views.run_table(report.shown_rows, views.settings_columns(report)))
-        others = [name for name in SCREEN_METRICS if name not in _ON_CARD and name in table.names()]
+        on_card = _ON_CARD | set(report.run.workload.primary_metrics) - {"tpot"}
+        others = [name for name in SCREEN_METRICS if name not in on_card and name in table.names()]
         shown = print_table(table.without(*others), console)
         _say_hidden(table.without(*others), shown, console)
+        stages = stage_table(report)
+        if stages.rows:
+            print_table(stages, console)
         percentiles = views.percentile_table(report.rows)
         if percentiles.rows:
             print_table(percentiles, console)
@@ -42,7 +47,7 @@ def render_report(report: Report, console: Console, *, is_explained: bool = Fals
     print_facts(console, f"{verdict_line(report)}{more}", style="bold" if is_well else "bold red")
     if is_explained:
         if report.shown_rows and others:
-            print_table(table.without(*_ON_CARD), console)
+            print_table(table.without(*on_card), console)
         for line in (*notes, *_facts(report), *_definitions(report)):
             print_line(console, line, style="dim")
 

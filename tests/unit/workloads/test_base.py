@@ -130,7 +130,7 @@ def test_stages_are_metrics_whose_shares_add_up(run: Run) -> None:
     assert "first_token" not in rows
     shown = json.loads(report_json(report))
     assert shown["rows"][0]["metrics"]["stage.vocoder"]["median"] == 30.0
-    assert "request - its stages" == shown["metrics"]["stage.unexplained"]["definition"]
+    assert "the whole - its stages" == shown["metrics"]["stage.unexplained"]["definition"]
 
 
 def _slower(run: Run, factor: float) -> Run:
