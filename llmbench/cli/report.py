@@ -106,19 +106,29 @@ def _find_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
 
 
 def _runs(paths: Sequence[Path], *, salvage: bool) -> Iterator[tuple[Path, Run]]:
-    """The runs of every path; in a folder, what cannot be read is named and left out."""
+    """The runs of every path."""
     for path in paths:
         if not path.is_dir():
             if path.exists() or path != REPORTS:
                 yield path, load_run(path, salvage=salvage)
             continue
-        for file in sorted(path.glob("*.jsonl")):
-            try:
-                run = load_run(file, salvage=salvage)
-            except InputError as error:
-                warn(f"left out: {error.message}")
-            else:
-                yield file, run
+        yield from _runs_of_folder(path, salvage=salvage)
+
+
+def _runs_of_folder(folder: Path, *, salvage: bool) -> Iterator[tuple[Path, Run]]:
+    """The runs of a folder, each once; what cannot be read and what is a copy is named and left out."""
+    found: dict[tuple[str, str], Path] = {}
+    for file in sorted(folder.glob("*.jsonl")):
+        try:
+            run = load_run(file, salvage=salvage)
+        except InputError as error:
+            warn(f"left out: {error.message}")
+            continue
+        first = found.setdefault((run.id, run.started_at), file)
+        if first is file:
+            yield file, run
+        else:
+            warn(f"left out: {file} is a copy of {first}")
 
 
 _PATH = click.Path(path_type=Path)

@@ -184,6 +184,19 @@ def test_a_run_that_is_given_twice_is_refused(
     assert ("are the same run" if is_copied else "was given twice") in capsys.readouterr().err
 
 
+def test_a_copy_in_a_folder_is_left_out_of_the_history(
+    run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody kept a second file of one run: the others are shown, and the copy is named."""
+    folder = run_file(story_of()).parent
+    run_file(story_of(), "zcopy.jsonl")
+
+    assert ExitCode.OK == invoke(["report", "history", str(folder)])
+    shown = capsys.readouterr()
+    assert "zcopy.jsonl is a copy of" in shown.err
+    assert "1 run" in shown.out
+
+
 def test_the_llm_bench_layout_holds_one_run(
     run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
