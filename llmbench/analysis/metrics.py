@@ -19,6 +19,9 @@ from llmbench.schema.units import NS_PER_S, Direction, Unit
 
 _Source = TypeVar("_Source")
 
+TEXT_OUTPUTS = ("vectors", "ranks")
+"""Kinds of outputs that are one for each text that went in."""
+
 NEVER_DROPPED = 100
 """The priority of a column that every screen shows, however narrow."""
 
@@ -27,6 +30,7 @@ _SUFFIXES = {
     Unit.MILLISECONDS_PER_TOKEN: "_ms",
     Unit.TOKENS_PER_SECOND: "_tokens_per_s",
     Unit.TOKENS_PER_STEP: "",
+    Unit.TEXTS_PER_SECOND: "_per_s",
     Unit.MEBIBYTES: "_MiB",
     Unit.GIGABYTES_PER_SECOND: "_GB_per_s",
     Unit.PERCENT: "_percent",
@@ -136,10 +140,10 @@ def time_per_output_token(m: Measurement) -> float | None:
 
 
 def end_to_end(m: Measurement) -> float | None:
-    """Seconds until the last token; until the call returned, where the workload has no tokens."""
-    if not m.sequences:
-        return (m.end_ns - m.start_ns) / NS_PER_S
+    """Seconds until the last token; until the call returned, where it makes something else."""
     sequence = _shown(m)
+    if sequence is None and (m.stages or m.outputs) and not m.requested_tokens:
+        return (m.end_ns - m.start_ns) / NS_PER_S
     return None if sequence is None else (sequence.at_ns[-1] - m.start_ns) / NS_PER_S
 
 
@@ -177,6 +181,13 @@ def tokens_per_step(m: Measurement) -> float | None:
         return None
     first = sequence.counts[0] if sequence.counts else 1
     return (sequence.output_tokens - first) / m.later_steps
+
+
+def text_rate(m: Measurement) -> float | None:
+    """Texts per second that were made into vectors or judged; ``None`` where a request does neither."""
+    texts = sum(output.count for output in m.outputs if output.kind in TEXT_OUTPUTS)
+    wait_s = (m.end_ns - m.start_ns) / NS_PER_S
+    return texts / wait_s if texts and wait_s else None
 
 
 def first_callback(m: Measurement) -> float | None:
@@ -329,6 +340,16 @@ ROWS: tuple[Metric[Any], ...] = (
         priority=NEVER_DROPPED,
         definition="tokens of all sequences after t1 / (tn - t1)",
         of=decode_rate,
+    ),
+    Metric(
+        name="text_rate",
+        title="text rate",
+        head="rate",
+        priority=NEVER_DROPPED,
+        unit=Unit.TEXTS_PER_SECOND,
+        direction=Direction.HIGHER,
+        definition="texts of a request / its time",
+        of=text_rate,
     ),
     Metric(
         name="tokens_per_step",

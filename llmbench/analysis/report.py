@@ -257,9 +257,10 @@ def varied_settings(config: RunConfig) -> dict[str, str]:
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     properties, scheduler = fields.pop("properties"), fields.pop("scheduler")
     fields |= {f"draft {name}": value for name, value in fields.pop("draft_scheduler").items()}
+    parameters = fields.pop("parameters")
     fields.pop("prompts")
     fields.pop("is_attention_fixed")  # what came of it is among the effective settings
-    flat = fields | dict(properties) | dict(scheduler)
+    flat = fields | dict(parameters) | dict(properties) | dict(scheduler)
     return {name: _as_text(value) for name, value in flat.items()}
 
 

@@ -95,7 +95,7 @@ def foreign_share(measurements: Iterable[Measurement]) -> float | None:
 def _judge(m: Measurement, config: RunConfig, launch_share: float | None) -> tuple[str, ...]:
     found = list(m.suspicions)
     for sequence in m.sequences:
-        if not _is_whole(m, sequence):
+        if (m.requested_tokens or sequence.at_ns) and not _is_whole(m, sequence):
             found += [why for why in _output_reasons(m, sequence, config) if why not in found]
     if m.conditions is not None:
         found += _condition_reasons(m.conditions, config, launch_share)

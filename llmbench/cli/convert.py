@@ -102,7 +102,8 @@ def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None
     for converted in watch_conversion(request):
         say(*describe_conversion(converted))
         warn(*converted.manifest.warnings)
-        say(f"  next       llmbench run -m {shlex.quote(str(converted.folder))}")
+        task = "" if converted.manifest.embedding is None else " -t text_embed"
+        say(f"  next       llmbench run{task} -m {shlex.quote(str(converted.folder))}")
 
 
 def watch_conversion(request: ConvertRequest) -> Iterator[Converted]:
@@ -124,6 +125,8 @@ def describe_conversion(converted: Converted) -> tuple[str, ...]:
     context = f"{manifest.context_tokens} tokens" if manifest.context_tokens else "unknown"
     if manifest.agreement is None:
         agreement = manifest.agreement_note or "not measured"
+    elif manifest.embedding is not None:
+        agreement = f"{manifest.agreement:.4f} ({manifest.agreement_note})"
     else:
         agreement = f"{manifest.agreement:.3f} of next tokens" + _in_brackets(manifest.agreement_note)
     times = (
@@ -135,15 +138,22 @@ def describe_conversion(converted: Converted) -> tuple[str, ...]:
     return (
         f"{converted.folder}{state}",
         f"  weights    {manifest.recipe.weight_format}, {format_bytes(size)}; context {context}",
+        *_embedding(manifest),
         f"  agreement  {agreement}",
         *(f"             {judgement}" for judgement in _judgement(manifest)),
         f"  took       {', '.join(f'{name} {_seconds(s)}' for name, s in times if s is not None)}",
     )
 
 
+def _embedding(manifest: Manifest) -> Iterator[str]:
+    use = manifest.embedding
+    if use is not None:
+        yield f"  vectors    {use.pooling} pooling, {'normalized' if use.is_normalized else 'not normalized'}"
+
+
 def _judgement(manifest: Manifest) -> Iterator[str]:
     share, name = manifest.agreement, (manifest.recipe.weight_format or "").lower()
-    if share is None or name not in EXPECTED:
+    if share is None or name not in EXPECTED or manifest.embedding is not None:
         return
     differ = f"{1 - share:.0%} of next tokens differ from the source"
     if share < EXPECTED[name]:

@@ -37,10 +37,11 @@ def describe_cells(cells: Sequence[RunConfig], planned: Sequence[PlannedLaunch])
     for cell, count in collections.Counter(launch.cell for launch in planned).items():
         config = cells[cell]
         work = f"{config.warmups} warm-up + {config.iterations} measured iterations"
+        length = f", {config.output_tokens} output tokens" if config.task_info.is_generating else ""
         apart = "".join(f", {name}={value or 'not set'}" for name, value in distinctions[cell].items())
         yield (
             f"{count} {'launch' if count == 1 else 'launches'}: {config.model} on {config.device} with "
-            f"{config.engine}, prompts: {len(config.prompts)}, {work}, {config.output_tokens} output tokens{apart}"
+            f"{config.engine}, prompts: {len(config.prompts)}, {work}{length}{apart}"
         )
     requests = session.planned_requests(tuple(cells), planned)
     yield f"requests: {requests}, launches: {len(planned)}; nothing was run"

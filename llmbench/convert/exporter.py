@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmbench.convert.preflight import TASK
+from llmbench.convert.preflight import GENERATION
 from llmbench.engines.failures import engine_words
 from llmbench.errors import InputError, MachineError
 from llmbench.files.package_data import install_command
@@ -36,6 +36,7 @@ class _Export(msgspec.Struct, tag=True):
 
     folder: str
     target: str
+    task: str
     recipe: Recipe
 
 
@@ -46,9 +47,11 @@ class _ReadGguf(msgspec.Struct, tag=True):
     link: str
 
 
-def export(folder: Path, target: Path, *, recipe: Recipe, report: ProgressCallback) -> None:
-    """Export a Hugging Face folder into *target*, with tokenizer and detokenizer."""
-    step = _Export(folder=str(folder), target=str(target), recipe=recipe)
+def export(
+    folder: Path, target: Path, *, task: str = GENERATION, recipe: Recipe, report: ProgressCallback
+) -> None:
+    """Export a Hugging Face folder into *target*, with tokenizer and detokenizer; *task* is what the model is for."""
+    step = _Export(folder=str(folder), target=str(target), task=task, recipe=recipe)
     run_step(__name__, step, type(None), folder=target, is_online=recipe.trusts_remote_code, report=report)
 
 
@@ -79,7 +82,7 @@ def do(step: _Export | _ReadGguf) -> None:
 def _run_exporter(step: _Export) -> None:
     from optimum.commands.optimum_cli import main
 
-    fixed = ["export", "openvino", "--model", step.folder, "--task", TASK, "--library", "transformers"]
+    fixed = ["export", "openvino", "--model", step.folder, "--task", step.task, "--library", "transformers"]
     sys.argv = ["optimum-cli", *fixed, *_options(step.recipe), step.target]
     try:
         main()

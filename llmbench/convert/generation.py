@@ -6,11 +6,11 @@ text with what was generated behind it, in one pass without a cache: at each pos
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from llmbench.engines.base import EngineRequest
+from llmbench.engines.base import EngineRequest, EngineSession
 from llmbench.engines.catalog import find_engine
 from llmbench.errors import LlmbenchError
 from llmbench.models.integrity import MODEL_XML
@@ -145,7 +145,7 @@ def _generate(folder: str, attention: str, texts: Sequence[Sequence[int]]) -> li
         properties={"EXECUTION_MODE_HINT": "ACCURACY"},
         output_tokens=TOKENS,
     )
-    session = find_engine("genai").open(config)
+    session = cast("EngineSession", find_engine("genai").open(config))
     made = [session.generate(EngineRequest(input_ids=(tuple(text),), output_tokens=TOKENS)) for text in texts]
     session.close()
     return [list(each.sequences[0].token_ids) for each in made]

@@ -5,22 +5,31 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 from llmbench._version import __version__
-from llmbench.convert import exporter, output, preflight, verification
+from llmbench.convert import exporter, output, preflight, vectors, verification
 from llmbench.convert.request import ConvertRequest, check_format, recipe_of
 from llmbench.errors import InputError, LaunchError
 from llmbench.files.cache import file_sha256
 from llmbench.models import hub, locate, sources
 from llmbench.models.context import context_of_config
+from llmbench.models.embedding import read_source_use
 from llmbench.models.gguf import read_gguf_header
 from llmbench.models.gguf_file import gguf_bytes, gguf_weight_format
 from llmbench.models.hub import HubModel
-from llmbench.models.manifest import MANIFEST_SCHEMA, FileRecord, Manifest, Recipe, Timings, write_manifest
+from llmbench.models.manifest import (
+    MANIFEST_SCHEMA,
+    EmbeddingUse,
+    FileRecord,
+    Manifest,
+    Recipe,
+    Timings,
+    write_manifest,
+)
 from llmbench.models.quantization import DESCRIPTION_FILES, check_exportable
 from llmbench.models.sources import LocalSource
 from llmbench.schema.progress import Progress, ProgressCallback
@@ -94,54 +103,112 @@ def _convert_folder(
         partials = [stack.enter_context(output.partial_folder(target)) for _, target in pending]
         for partial in partials[:1]:
             output.check_space(partial, _needed_bytes(source, [recipe for recipe, _ in pending]))
-        examined = _examine(source, pending, partials, report)
-        reading: verification.Reading | None = None
+        work = _FolderConversion(request, source, report, embedding=read_source_use(source.path))
+        if pending:
+            work.examine(pending[0][0], partials[0])
         for (recipe, target), partial in zip(pending, partials, strict=True):
-            export_s = _export(source, recipe, partial, report)
+            export_s = work.export(recipe, partial)
             start = time.perf_counter()
-            if reading is None:
-                reading = _read_source(source, recipe, partial, report)
-            report(Progress(label=f"comparing {recipe.weight_format} with its source"))
-            findings = verification.compare_readings(
-                reading,
-                partial,
-                weight_format=str(recipe.weight_format),
-                least_agreement=request.least_agreement,
-                report=report,
-            ).with_warnings(examined.warnings)
+            findings = work.verify(recipe, partial)
             timings = Timings(export_s=export_s, verify_s=time.perf_counter() - start)
-            context = context_of_config(source.path / "config.json")  # an exporter adds defaults to its own
-            manifest = _manifest(source, recipe, context_tokens=context, findings=findings, timings=timings)
-            yield _finish(partial, target, manifest, report)
+            manifest = _manifest(
+                source, recipe, context_tokens=work.context_tokens, findings=findings, timings=timings
+            )
+            yield _finish(partial, target, dataclasses.replace(manifest, embedding=work.embedding), report)
 
 
-def _examine(
-    source: LocalSource, pending: list[tuple[Recipe, Path]], partials: list[Path], report: ProgressCallback
-) -> preflight.Examined:
-    if not pending:
-        return preflight.Examined()
-    report(Progress(label="examining the source"))
-    trusts = pending[0][0].trusts_remote_code
-    return preflight.examine_source(source, trusts_remote_code=trusts, scratch=partials[0], report=report)
+@dataclass(slots=True)
+class _FolderConversion:
+    """The conversions of one Hugging Face folder, which is examined and read by its own model once.
 
+    *embedding* is how a text embedding model is to be used; of a language model it is ``None``.
+    """
 
-def _export(source: LocalSource, recipe: Recipe, partial: Path, report: ProgressCallback) -> float:
-    """Run the exporter on *source* into *partial*; the seconds it took."""
-    report(Progress(label=f"exporting {recipe.weight_format}"))
-    start = time.perf_counter()
-    exporter.export(source.path, partial, recipe=recipe, report=report)
-    elapsed = time.perf_counter() - start
-    _check_whole(partial)
-    return elapsed
+    request: ConvertRequest
+    source: LocalSource
+    report: ProgressCallback
+    embedding: EmbeddingUse | None
+    examined: preflight.Examined = field(default_factory=preflight.Examined)
+    reading: verification.Reading | None = None
+    wanted: vectors.Vectors | None = None
 
+    @property
+    def task(self) -> str:
+        """What the exporter calls the model's purpose."""
+        return preflight.GENERATION if self.embedding is None else preflight.EMBEDDING
 
-def _read_source(
-    source: LocalSource, recipe: Recipe, partial: Path, report: ProgressCallback
-) -> verification.Reading:
-    report(Progress(label="reading with the source model"))
-    return verification.read_source_model(
-        source.path, trusts_remote_code=recipe.trusts_remote_code, scratch=partial, report=report
-    )
+    @property
+    def context_tokens(self) -> int | None:
+        """The longest text it takes; an exporter adds defaults to its own config.json, so the source's is read."""
+        longest = None if self.embedding is None else self.embedding.max_tokens
+        return longest or context_of_config(self.source.path / "config.json")
+
+    def examine(self, recipe: Recipe, scratch: Path) -> None:
+        """Examine the source before its first export."""
+        self.report(Progress(label="examining the source"))
+        self.examined = preflight.examine_source(
+            self.source,
+            task=self.task,
+            trusts_remote_code=recipe.trusts_remote_code,
+            scratch=scratch,
+            report=self.report,
+        )
+
+    def export(self, recipe: Recipe, partial: Path) -> float:
+        """Run the exporter into *partial*; return the seconds it took."""
+        self.report(Progress(label=f"exporting {recipe.weight_format}"))
+        start = time.perf_counter()
+        exporter.export(self.source.path, partial, task=self.task, recipe=recipe, report=self.report)
+        elapsed = time.perf_counter() - start
+        _check_whole(partial)
+        return elapsed
+
+    def verify(self, recipe: Recipe, partial: Path) -> verification.Findings:
+        """Compare what was exported with the source."""
+        found = (
+            self._verify_tokens(recipe, partial)
+            if self.embedding is None
+            else self._verify_vectors(self.embedding, recipe, partial)
+        )
+        return found.with_warnings(self.examined.warnings)
+
+    def _verify_tokens(self, recipe: Recipe, partial: Path) -> verification.Findings:
+        if self.reading is None:
+            self.report(Progress(label="reading with the source model"))
+            self.reading = verification.read_source_model(
+                self.source.path,
+                trusts_remote_code=recipe.trusts_remote_code,
+                scratch=partial,
+                report=self.report,
+            )
+        self.report(Progress(label=f"comparing {recipe.weight_format} with its source"))
+        return verification.compare_readings(
+            self.reading,
+            partial,
+            weight_format=str(recipe.weight_format),
+            least_agreement=self.request.least_agreement,
+            report=self.report,
+        )
+
+    def _verify_vectors(self, use: EmbeddingUse, recipe: Recipe, partial: Path) -> verification.Findings:
+        if self.wanted is None:
+            self.report(Progress(label="embedding with the source model"))
+            self.wanted = vectors.embed_with_source(
+                self.source.path,
+                use,
+                trusts_remote_code=recipe.trusts_remote_code,
+                scratch=partial,
+                report=self.report,
+            )
+        self.report(Progress(label=f"comparing {recipe.weight_format} with its source"))
+        return vectors.compare_vectors(
+            self.wanted,
+            partial,
+            use,
+            weight_format=str(recipe.weight_format),
+            least=self.request.least_agreement,
+            report=self.report,
+        )
 
 
 def _convert_gguf(request: ConvertRequest, source: LocalSource, report: ProgressCallback) -> Converted:

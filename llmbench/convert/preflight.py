@@ -19,7 +19,9 @@ from llmbench.models.sources import LocalSource, check_tokenizer_packages
 from llmbench.runner.step import run_step
 from llmbench.schema.progress import ProgressCallback
 
-TASK = "text-generation-with-past"
+GENERATION, EMBEDDING = "text-generation-with-past", "feature-extraction"
+"""The exporter's names of what a model is for."""
+
 _REPORTED = re.compile(
     r"^(?:\x1b\[[\d;]*m)*([\w.{},\s…-]+?)\s*\|\s*(?:\x1b\[[\d;]*m)*(MISSING|MISMATCH|CONVERSION)"
 )
@@ -34,15 +36,16 @@ class Examined(msgspec.Struct):
 
 class _Examine(msgspec.Struct, tag=True):
     folder: str
+    task: str
     model_type: str
     trusts_remote_code: bool
     is_quantized: bool
 
 
 def examine_source(
-    source: LocalSource, *, trusts_remote_code: bool, scratch: Path, report: ProgressCallback
+    source: LocalSource, *, task: str, trusts_remote_code: bool, scratch: Path, report: ProgressCallback
 ) -> Examined:
-    """Examine a Hugging Face folder before it is exported; temporary files go below *scratch*.
+    """Examine a Hugging Face folder before it is exported for a *task*; temporary files go below *scratch*.
 
     Raises:
         InputError: the exporter does not take it, its tokenizer is broken, or weights are missing.
@@ -51,6 +54,7 @@ def examine_source(
     check_tokenizer_packages(source.path)
     step = _Examine(
         folder=str(source.path),
+        task=task,
         model_type=str(source.model_type),
         trusts_remote_code=trusts_remote_code,
         is_quantized=source.quantization is not None,
@@ -64,12 +68,12 @@ REQUESTS = _Examine
 
 def do(step: _Examine) -> Examined:
     """Examine a model, in the child."""
-    _check_architecture(step.model_type)
+    _check_architecture(step.model_type, step.task)
     _check_tokenizer(step)
     return Examined() if step.is_quantized else Examined(warnings=tuple(_check_weights(step)))
 
 
-def _check_architecture(model_type: str) -> None:
+def _check_architecture(model_type: str, task: str) -> None:
     """Raise unless optimum-intel exports the architecture, and does so with the transformers installed here.
 
     The exporter itself looks only after it has loaded the weights.
@@ -80,13 +84,14 @@ def _check_architecture(model_type: str) -> None:
 
     table = TasksManager._LIBRARY_TO_SUPPORTED_MODEL_TYPES["transformers"]  # noqa: SLF001  (no public look-up)
     tasks = table.get(model_type, {}).get("openvino", {})
-    if TASK not in tasks:
+    if task not in tasks:
+        what = "a language model" if task == GENERATION else "a text embedding model"
         raise InputError(
             f"optimum-intel {metadata.version('optimum-intel')} does not export the architecture "
-            f"{model_type!r} as a language model",
+            f"{model_type!r} as {what}",
             hint="take another model, or an IR that was made elsewhere",
         )
-    config = getattr(tasks[TASK], "func", tasks[TASK])
+    config = getattr(tasks[task], "func", tasks[task])
     least, most = (getattr(config, f"{end}_TRANSFORMERS_VERSION", None) for end in ("MIN", "MAX"))
     installed = Version(Version(metadata.version("transformers")).base_version)
     is_old = least is not None and installed < Version(str(least))
@@ -123,7 +128,7 @@ def _check_tokenizer(step: _Examine) -> None:
         ) from error
     ids = tokenizer(PLAIN_TEXT, add_special_tokens=False)["input_ids"]
     plain = tokenizer.decode(ids, skip_special_tokens=True)
-    if plain.strip().casefold() != PLAIN_TEXT.casefold():
+    if step.task == GENERATION and plain.strip().casefold() != PLAIN_TEXT.casefold():
         raise InputError(
             f"the tokenizer of {step.folder} is broken: its round trip turns {PLAIN_TEXT!r} into {plain!r}",
             hint="fetch the tokenizer's files again; a tokenizer made from a GGUF is often wrong",
@@ -155,12 +160,13 @@ def _check_weights(step: _Examine) -> Iterator[str]:
 
     On the meta device transformers matches every name, renamed, merged and tied ones included, and reads no weights.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModel, AutoModelForCausalLM
 
+    kind = AutoModelForCausalLM if step.task == GENERATION else AutoModel
     logged = _Rows()
     logging.getLogger("transformers").addHandler(logged)
     try:
-        _, found = AutoModelForCausalLM.from_pretrained(
+        _, found = kind.from_pretrained(
             step.folder,
             device_map="meta",
             output_loading_info=True,

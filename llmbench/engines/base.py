@@ -111,18 +111,44 @@ class Codec(Protocol):
         """The text of some token ids."""
 
 
-class EngineSession(Codec, Protocol):
-    """A loaded model."""
+class LoadedModel(Protocol):
+    """A loaded model, of whatever kind."""
 
     @property
     def effective(self) -> EffectiveSettings:
         """What the engine really uses, read back after loading."""
 
+    def close(self) -> None:
+        """Let go of the model."""
+
+
+class EngineSession(Codec, LoadedModel, Protocol):
+    """A loaded model that generates text."""
+
     def generate(self, request: EngineRequest) -> Generation:
         """One request, observed. Nothing but the engine's call happens between its two instants."""
 
-    def close(self) -> None:
-        """Let go of the model."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """The *vectors* of some texts, and when the texts were handed over and the call returned."""
+
+    start_ns: Nanoseconds
+    end_ns: Nanoseconds
+    vectors: Sequence[Sequence[float]]
+
+
+class Embedder(LoadedModel, Protocol):
+    """A loaded model that makes a vector of each text."""
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the model reads of a text, special ones included."""
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """Embed documents in one call, tokenization inside."""
+
+    def embed_query(self, text: str) -> Embedded:
+        """Embed one question, with the instruction that the model has for questions."""
 
 
 class Engine(Protocol):
@@ -143,7 +169,7 @@ class Engine(Protocol):
             InputError: the model names no end of text, and one is to end the output.
         """
 
-    def open(self, config: RunConfig) -> EngineSession:
+    def open(self, config: RunConfig) -> LoadedModel:
         """Load and compile the model."""
 
 

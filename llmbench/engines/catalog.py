@@ -52,9 +52,19 @@ _CLASHES: tuple[tuple[tuple[Capability, ...], str], ...] = (
 _ATTENTIONS = {"pa": "paged attention", "sdpa": "SDPA"}
 
 
-def find_engine(name: str) -> Engine:
-    """Return the engine of that name; its packages are imported here, not before."""
-    module, _, kind = ENGINES[name].factory.partition(":")
+def find_engine(name: str, workload: str = "text") -> Engine:
+    """Return the engine of that name for a kind of work; its packages are imported here, not before.
+
+    Raises:
+        InputError: it does not do this kind of work.
+    """
+    factory = ENGINES[name].factory_of(workload)
+    if factory is None:
+        able = [other for other, info in ENGINES.items() if workload in info.workloads]
+        raise InputError(
+            f"{ENGINES[name].title} does not do {workload}", hint=f"use --engine {' or '.join(able)}"
+        )
+    module, _, kind = factory.partition(":")
     return cast("Engine", getattr(import_module(f"llmbench.engines.{module}"), kind)())
 
 

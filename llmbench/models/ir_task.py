@@ -11,26 +11,31 @@ from llmbench.errors import InputError
 from llmbench.files.strict_json import read_json_file
 from llmbench.models.integrity import MODEL_XML
 from llmbench.models.ir_xml import Network
+from llmbench.schema.tasks import DEFAULT_TASK, TaskInfo
 
 _CONFIG_CAP_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class _ModelTask:
     """A task that is not text generation: its name on the hub, and what runs it."""
 
     title: str
     runs: str
 
 
-_VISION = _Task("image-text-to-text", "openvino_genai.VLMPipeline")
-_WHISPER = _Task("automatic-speech-recognition", "openvino_genai.WhisperPipeline")
-_SEQ2SEQ = _Task("text2text-generation", "optimum.intel.OVModelForSeq2SeqLM")
-_DIFFUSION = _Task("text-to-image", "openvino_genai.Text2ImagePipeline")
-_SPEECH = _Task("text-to-audio", "openvino_genai.Text2SpeechPipeline")
-_EMBEDDING = _Task("feature-extraction", "openvino_genai.TextEmbeddingPipeline")
-_RERANK = _Task("text-classification", "openvino_genai.TextRerankPipeline")
-_MASKED = _Task("fill-mask", "optimum.intel.OVModelForMaskedLM")
+_VISION = _ModelTask("image-text-to-text", "openvino_genai.VLMPipeline")
+_WHISPER = _ModelTask("automatic-speech-recognition", "openvino_genai.WhisperPipeline")
+_SEQ2SEQ = _ModelTask("text2text-generation", "optimum.intel.OVModelForSeq2SeqLM")
+_DIFFUSION = _ModelTask("text-to-image", "openvino_genai.Text2ImagePipeline")
+_SPEECH = _ModelTask("text-to-audio", "openvino_genai.Text2SpeechPipeline")
+_EMBEDDING = _ModelTask("feature-extraction", "openvino_genai.TextEmbeddingPipeline")
+_RERANK = _ModelTask("text-classification", "openvino_genai.TextRerankPipeline")
+_GENERATION = _ModelTask("text-generation", "openvino_genai.LLMPipeline")
+_TITLES = {"text_embed": _EMBEDDING.title}
+"""What the model of a workload that generates nothing is called on the hub."""
+
+_MASKED = _ModelTask("fill-mask", "optimum.intel.OVModelForMaskedLM")
 
 _BY_FILE = {
     "openvino_language_model.xml": _VISION,
@@ -49,11 +54,17 @@ _BY_ARCHITECTURE = {
     "ForSequenceClassification": _RERANK,
     "ForMaskedLM": _MASKED,
     "ForPreTraining": _MASKED,
-    "ForTokenClassification": _Task("token-classification", "optimum.intel.OVModelForTokenClassification"),
-    "ForQuestionAnswering": _Task("question-answering", "optimum.intel.OVModelForQuestionAnswering"),
-    "ForImageClassification": _Task("image-classification", "optimum.intel.OVModelForImageClassification"),
-    "ForAudioClassification": _Task("audio-classification", "optimum.intel.OVModelForAudioClassification"),
-    "ForCTC": _Task("automatic-speech-recognition", "optimum.intel.OVModelForCTC"),
+    "ForTokenClassification": _ModelTask(
+        "token-classification", "optimum.intel.OVModelForTokenClassification"
+    ),
+    "ForQuestionAnswering": _ModelTask("question-answering", "optimum.intel.OVModelForQuestionAnswering"),
+    "ForImageClassification": _ModelTask(
+        "image-classification", "optimum.intel.OVModelForImageClassification"
+    ),
+    "ForAudioClassification": _ModelTask(
+        "audio-classification", "optimum.intel.OVModelForAudioClassification"
+    ),
+    "ForCTC": _ModelTask("automatic-speech-recognition", "optimum.intel.OVModelForCTC"),
 }
 """Ends of a class name in config.json."""
 
@@ -70,11 +81,26 @@ def is_other_task(folder: Path) -> bool:
     return any(_other_task(each) is not None for each in (folder, folder.parent))
 
 
-def _other_task(folder: Path) -> _Task | None:
+def _other_task(folder: Path) -> _ModelTask | None:
     task = next((task for name, task in _BY_FILE.items() if (folder / name).exists()), None)
     if task is None and (folder / "openvino_encoder_model.xml").exists():
         return _WHISPER if "whisper" in _config(folder, "model_type") else _SEQ2SEQ
     return task
+
+
+def check_network(folder: Path, network: Network, *, task: TaskInfo, needs_state: bool) -> None:
+    """Raise an ``InputError`` unless the *network* in *folder* is one for *task*; see `check_language_model`."""
+    if task.is_generating:
+        check_language_model(folder, network, needs_state=needs_state)
+        return
+    found = _by_architecture(folder) or (_GENERATION if network.has_logits else _EMBEDDING)
+    if network.inputs and found.title != _TITLES[task.workload]:
+        raise InputError(
+            f"{folder} is a model for {found.title}; {task.model_title} needs one for {_TITLES[task.workload]}",
+            hint=f"give another model, or measure it with -t {DEFAULT_TASK}"
+            if found is _GENERATION
+            else "give another model",
+        )
 
 
 def check_language_model(folder: Path, network: Network, *, needs_state: bool) -> None:
@@ -114,14 +140,20 @@ def check_causal(folder: Path) -> None:
         )
 
 
-def _refusal(folder: Path, task: _Task) -> InputError:
+def _refusal(folder: Path, task: _ModelTask) -> InputError:
+    measured = next((name for name, title in _TITLES.items() if title == task.title), None)
+    if measured is not None:
+        return InputError(
+            f"{folder} is a model for {task.title}, which is another task than text generation",
+            hint=f"llmbench run -t {measured} -m {shlex.quote(str(folder))}",
+        )
     return InputError(
         f"{folder} is a model for {task.title}; llmbench run measures text generation",
         hint=f"run it with {task.runs}({shlex.quote(str(folder))}, ...), or give a language model",
     )
 
 
-def _by_architecture(folder: Path) -> _Task | None:
+def _by_architecture(folder: Path) -> _ModelTask | None:
     name = _config(folder, "architectures")
     return next((task for end, task in _BY_ARCHITECTURE.items() if name.endswith(end)), None)
 

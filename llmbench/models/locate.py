@@ -22,10 +22,11 @@ from llmbench.models.gguf_file import (
     gguf_weight_format,
 )
 from llmbench.models.integrity import MODEL_XML, PARTS, ir_faults
-from llmbench.models.ir_task import check_language_model, check_other_task, is_other_task
+from llmbench.models.ir_task import check_network, check_other_task, is_other_task
 from llmbench.models.manifest import Manifest, read_manifest
 from llmbench.schema.config import weight_format_of
 from llmbench.schema.run import Provenance
+from llmbench.schema.tasks import DEFAULT_TASK, TASKS
 
 __all__ = [
     "MODEL_XML",
@@ -115,11 +116,11 @@ def check_model_files(model: Model) -> None:
         check_gguf_supported(model.path)
 
 
-def check_task(model: Model, *, needs_state: bool) -> None:
-    """Raise an ``InputError`` unless a model generates text, with a KV cache of its own where that is needed."""
+def check_task(model: Model, *, needs_state: bool, task: str = DEFAULT_TASK) -> None:
+    """Raise an ``InputError`` unless a model is one for *task*, with a KV cache of its own where that is needed."""
     if model.kind == "ir":
         network = ir_xml.read_ir_xml(model.path / MODEL_XML)
-        check_language_model(model.path, network, needs_state=needs_state)
+        check_network(model.path, network, task=TASKS[task], needs_state=needs_state)
 
 
 def verify(model: Model) -> None:

@@ -81,10 +81,24 @@ class GreedyTokens:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingUse:
+    """How a text embedding model is to be used.
+
+    *pooling* is ``mean``, ``cls`` or ``last_token``. Texts are cut at *max_tokens*, at the context where it is
+    ``None``.
+    """
+
+    pooling: str
+    is_normalized: bool
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """Everything known about a converted model.
 
-    *agreement* is the share of next tokens, teacher-forced, on which the IR and its source agree; ``None``
+    *agreement* is the share of next tokens, teacher-forced, on which the IR and its source agree; of a model with an
+    *embedding*, which is how it is to be used, the mean cosine of both vectors of a text instead. It is ``None``
     with *agreement_note* saying why it was not measured. *warnings* are what the verification found that a
     person should know. *expected* are greedy tokens, ``None`` where they were not generated. *created_at* is UTC in
     ISO 8601.
@@ -102,6 +116,7 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     timings: Timings = field(default_factory=Timings)
     expected: GreedyTokens | None = None
+    embedding: EmbeddingUse | None = None
 
 
 def read_manifest(folder: Path) -> Manifest | None:

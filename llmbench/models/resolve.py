@@ -15,6 +15,7 @@ from llmbench.models.quantization import check_readable
 from llmbench.schema.config import RunConfig, weight_format_of
 from llmbench.schema.engines import ENGINES, ModelKind
 from llmbench.schema.run import Provenance
+from llmbench.schema.tasks import DEFAULT_TASK, TASKS
 
 ADAPTER = "adapter_model.safetensors"
 """The weights of a LoRA adapter in a folder that peft has written."""
@@ -36,11 +37,16 @@ class ModelInfo:
 
 
 def find_model_info(
-    model: str, *, engine: str, is_verified: bool = True, weight_format: str | None = None
+    model: str,
+    *,
+    engine: str,
+    is_verified: bool = True,
+    weight_format: str | None = None,
+    task: str = DEFAULT_TASK,
 ) -> ModelInfo:
     """Return the model at a path as *engine* loads it, checked file by file; for a simulated engine, its script.
 
-    *weight_format* chooses among the IRs below the path.
+    *weight_format* chooses among the IRs below the path. *task* is what the model is for.
 
     Raises:
         InputError: no model there, or files that are missing, truncated or not those that were converted.
@@ -59,12 +65,14 @@ def find_model_info(
         return _published(Path(model).expanduser())
     found = locate.locate(model, weight_format=weight_format)
     locate.check_model_files(found)
-    locate.check_task(found, needs_state=info.needs_state)
+    locate.check_task(found, needs_state=info.needs_state, task=task)
     if is_verified:
         locate.verify(found)
-    if found.kind == "gguf" and ModelKind.GGUF not in info.models:
+    takes_gguf = ModelKind.GGUF in info.models and TASKS[task].is_generating
+    if found.kind == "gguf" and not takes_gguf:
+        user = info.title if TASKS[task].is_generating else TASKS[task].model_title
         raise InputError(
-            f"{info.title} needs an IR; {found.path} is a GGUF file",
+            f"{user} needs an IR; {found.path} is a GGUF file",
             hint=f"llmbench convert --model-id {shlex.quote(str(found.path))} --output-dir models",
         )
     origin = dataclasses.replace(locate.provenance(found), stamp=_stamp(found.path))

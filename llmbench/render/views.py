@@ -47,11 +47,13 @@ def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Tab
     """Return what each prompt took; *settings* are the columns that distinguish rows of one prompt."""
     several = len({row.output_tokens for row in rows}) > 1
     shown = present(SCREEN_METRICS, (row.figures for row in rows))
+    outputs = [count_cell(row.output_tokens) for row in rows]
     tokens: list[_Column] = [
         (Column("in", full="input tokens"), [count_cell(row.input_tokens) for row in rows]),
-        (
-            Column("out", full="output tokens", priority=80 if several else 45),
-            [count_cell(row.output_tokens) for row in rows],
+        *(
+            [(Column("out", full="output tokens", priority=80 if several else 45), outputs)]
+            if any(row.config.task_info.is_generating for row in rows)
+            else []
         ),
     ]
     columns: list[_Column] = [

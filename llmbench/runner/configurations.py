@@ -12,12 +12,14 @@ from llmbench.runner.properties import PropertySets, read_properties, suggest
 from llmbench.schema.config import Prompt, PropertyValue, RunConfig
 from llmbench.schema.engines import ENGINES
 from llmbench.schema.settings import (
+    PARAMETERS,
     POLICY,
     SETTINGS,
     TENSOR_PARALLEL,
     Setting,
     ValueKind,
 )
+from llmbench.schema.tasks import TASKS
 from llmbench.workloads import prompts
 
 DEFAULT_PROMPT = "What is OpenVINO?"
@@ -35,12 +37,16 @@ def configurations(
     fixed = {field: _value(setting, options) for field, setting in _FIELDS.items() if setting.sweep is None}
     fixed |= {"model": model, "weight_format": weight_format, "prompts": _prompts(options)}
     fixed["is_attention_fixed"] = bool(options["attention"])
-    base = RunConfig(**fixed)
+    task = TASKS[options["task"]]
+    base = RunConfig(**fixed, output_tokens=int(task.is_generating))
     lists = {
         field: _distinct(tuple(_swept_values(setting, options)), setting.flags[0])
         for field, setting in sorted(_FIELDS.items(), key=lambda item: item[1].sweep or 0)
         if setting.sweep is not None
     }
+    if not task.is_generating:
+        lists["output_tokens"] = (0,)
+    lists["parameters"] = tuple(_parameters(options))
     return tuple(
         dataclasses.replace(base, **dict(zip(lists, values, strict=True)))
         for values in itertools.product(*lists.values())
@@ -69,6 +75,22 @@ def _swept_values(setting: Setting, options: Mapping[str, Any]) -> Iterable[Any]
     return (
         _swept(_with_named(each, options) for each in sets) if setting.field == "properties" else _swept(sets)
     )
+
+
+def _parameters(options: Mapping[str, Any]) -> Iterator[dict[str, PropertyValue]]:
+    """Every combination of what is given of the options that only this task has; the last one changes fastest."""
+    given: dict[str, tuple[PropertyValue, ...]] = {}
+    for setting in PARAMETERS:
+        value = options[setting.name]
+        if value in (None, False, ()):
+            continue
+        if options["task"] not in setting.tasks:
+            raise InputError(
+                f"{setting.flags[0]} belongs to -t {' and -t '.join(setting.tasks)}", hint="leave it out"
+            )
+        given[setting.name] = _distinct(value, setting.flags[0]) if isinstance(value, tuple) else (value,)
+    for values in itertools.product(*given.values()):
+        yield dict(zip(given, values, strict=True))
 
 
 def _distinct(values: tuple[Any, ...], option: str) -> tuple[Any, ...]:

@@ -5,8 +5,9 @@ would be measured, and where tokens are not chosen greedily from the model alone
 """
 
 from pathlib import Path
+from typing import cast
 
-from llmbench.engines.base import EngineRequest, EngineSession
+from llmbench.engines.base import EngineRequest, EngineSession, LoadedModel
 from llmbench.errors import StrictError
 from llmbench.models.manifest import LEAST_AGREEMENT, GreedyTokens, read_manifest
 from llmbench.schema.config import RunConfig
@@ -18,7 +19,7 @@ _CHECKED = 4
 _TITLES = {"pa": "paged attention", "sdpa": "SDPA"}
 
 
-def check_greedy_tokens(config: RunConfig, session: EngineSession, *, is_strict: bool) -> tuple[str, ...]:
+def check_greedy_tokens(config: RunConfig, session: LoadedModel, *, is_strict: bool) -> tuple[str, ...]:
     """Return a sentence if the effective settings give other tokens than the model; with *is_strict* refuse it.
 
     Raises:
@@ -27,7 +28,9 @@ def check_greedy_tokens(config: RunConfig, session: EngineSession, *, is_strict:
     expected = _expected(config)
     if expected is None:
         return ()
-    fault = _known_fault(config, expected) or _observed_fault(config, session, expected)
+    fault = _known_fault(config, expected) or _observed_fault(
+        config, cast("EngineSession", session), expected
+    )
     if fault is None:
         return ()
     if is_strict:
@@ -37,6 +40,8 @@ def check_greedy_tokens(config: RunConfig, session: EngineSession, *, is_strict:
 
 def _expected(config: RunConfig) -> GreedyTokens | None:
     """Return what the manifest expects; ``None`` where there is none, or tokens come from elsewhere."""
+    if not config.task_info.is_generating:
+        return None
     if ModelKind.IR not in config.engine_info.models or not Path(config.model).is_dir():
         return None
     if config.do_sample or config.num_beams > 1 or (config.lora and not config.is_lora_idle):

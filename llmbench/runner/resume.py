@@ -96,7 +96,11 @@ def _model_infos(run: Run, model: str | None) -> tuple[ModelInfo, ...]:
         location = model or run.origin_of(number).path
         if (location, weight_format) not in found:
             found[location, weight_format] = find_model_info(
-                location, engine=cell.engine, is_verified=cell.is_verified, weight_format=weight_format
+                location,
+                engine=cell.engine,
+                is_verified=cell.is_verified,
+                weight_format=weight_format,
+                task=cell.task,
             )
         model_infos.append(complete(found[location, weight_format], cell))
     return tuple(model_infos)

@@ -26,10 +26,12 @@ from llmbench.runner.resume import find_resumption
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Outcome, Run, WorkloadSettings
+from llmbench.schema.tasks import TASKS
 from llmbench.schema.units import format_bytes
 from llmbench.store import events, reader
 from llmbench.store.events import Header, LaunchEnded, RunEnded
 from llmbench.store.writer import RunFile, refuse_existing
+from llmbench.workloads.base import find_workload
 
 _WRITTEN_TO = re.compile(r"(_DIR|_PATH|_FILE|_FOLDER)$|DUMP", re.IGNORECASE)
 """Names of properties that hold a path the engine may write to; ``CACHE_DIR`` is the one that is known."""
@@ -229,7 +231,7 @@ def measure(  # noqa: PLR0913  the one way to measure
 ) -> Run:
     """Measure configurations launch by launch, and return the run as its file holds it.
 
-    *workload* is the kind of work that a request is, text by default.
+    *workload* is the kind of work that a request is, that of the configurations' task by default.
     *models* are those of the configurations, found here where they are not given. *planned* are the launches, all of
     the configurations' in rounds by default; *stop* may end them early, block by block. *on_event* sees each event once
     it is on the disk. What was measured stays in the file whatever ends the run; one without a measurement is removed.
@@ -239,6 +241,7 @@ def measure(  # noqa: PLR0913  the one way to measure
     """
     outputs = outputs or Outputs()
     cells, models = _find_models(configurations) if models is None else (tuple(configurations), models)
+    workload = workload or workload_of(cells)
     work = _Work(
         configurations=cells,
         models=models,
@@ -247,7 +250,7 @@ def measure(  # noqa: PLR0913  the one way to measure
         launcher=launcher or default_launcher(),
         stop=stop or Stop(),
         on_event=on_event or _ignore,
-        workload=workload or WorkloadSettings(),
+        workload=workload,
     )
     bindings = work.check(outputs.folder)
     header = new_header(cells, models, name=outputs.name, workload=work.workload)
@@ -280,7 +283,7 @@ def check(
         launcher=launcher or default_launcher(),
         stop=Stop(),
         on_event=_ignore,
-        workload=WorkloadSettings(),
+        workload=workload_of(configurations),
     )
     if outputs.name is not None and not outputs.overwrite:
         refuse_existing(reader.run_file_path(outputs.folder, outputs.name))
@@ -335,6 +338,16 @@ def resume(
         return reader.read_run(path, salvage=salvage)
 
 
+def workload_of(cells: Sequence[RunConfig]) -> WorkloadSettings:
+    """Return the kind of work that all configurations are; raise InputError where they are of several."""
+    tasks = list(dict.fromkeys(cell.task for cell in cells))
+    if len(tasks) > 1:
+        raise InputError(
+            f"one run measures one task; {', '.join(tasks)} were given", hint="make a run of each"
+        )
+    return find_workload(TASKS[tasks[0]].workload).settings
+
+
 def _ignore(_event: SessionEvent) -> None:
     pass
 
@@ -348,6 +361,7 @@ def _find_models(configurations: Sequence[RunConfig]) -> tuple[tuple[RunConfig, 
             engine=config.engine,
             is_verified=config.is_verified,
             weight_format=config.weight_format,
+            task=config.task,
         )
         cells.append(dataclasses.replace(config, model=model.path, weight_format=model.weight_format))
         models.append(complete(model, cells[-1]))

@@ -19,7 +19,7 @@ from typing import IO
 import msgspec
 
 from llmbench.engines import catalog
-from llmbench.engines.base import Engine, EngineSession
+from llmbench.engines.base import Engine, LoadedModel
 from llmbench.engines.failures import PagedAttentionError, engine_failures
 from llmbench.engines.openvino import model_cache as compiled
 from llmbench.engines.openvino import tensor_parallel
@@ -68,7 +68,7 @@ class OpenLaunch:
         self._topology = topology.read_topology()
         pinned = pinning.read_pinning(self._topology)
         pinning.check_pinning(command.binding, pinned)
-        engine = catalog.find_engine(self.config.engine)
+        engine = catalog.find_engine(self.config.engine, command.workload.kind)
         split = _split(self.config, must_split=command.must_split)
         cache = Compiled.look(self.config.properties)
         loaded = _load(engine, self.config)
@@ -141,7 +141,7 @@ class OpenLaunch:
 class _LoadedModel:
     """A model, what loading it took, and the configuration that it was loaded with."""
 
-    session: EngineSession
+    session: LoadedModel
     config: RunConfig
     seconds: float
     memory: Memory
@@ -202,7 +202,7 @@ def _check(command: Check) -> None:
     """Refuse configurations by their options, then by what the tokenizer makes of their texts."""
     workload = find_workload(command.workload.kind)
     for config, context_tokens in zip(command.configs, command.contexts, strict=True):
-        engine = catalog.find_engine(config.engine)
+        engine = catalog.find_engine(config.engine, command.workload.kind)
         engine.check(config)
         if config.stop_at_eos or any(prompt.text is not None for prompt in config.prompts):
             codec = engine.open_tokenizer(config)

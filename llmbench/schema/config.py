@@ -19,6 +19,7 @@ from llmbench.schema.settings import (
     WEIGHT_FORMATS,
     ValueKind,
 )
+from llmbench.schema.tasks import DEFAULT_TASK, TASKS, TaskInfo
 
 PropertyValue = str | int | float | bool
 """A value of an OpenVINO property, as JSON can hold it."""
@@ -95,16 +96,17 @@ class Prompt:
 class RunConfig:
     """One configuration to measure.
 
-    *scheduler* holds keys of GenAI's ``SchedulerConfig``, those of its parts behind a dot
-    (``cache_eviction_config.start_size``). *temperature*, *top_p* and *top_k* mean something only where *do_sample*
-    is set; *top_k* ``None`` is every token. A *draft_model*, or a *max_ngram_size* (prompt lookup), guesses ahead:
-    *num_assistant_tokens* a step, or as many as it is sure of (*assistant_confidence_threshold*). *lora* are
-    files of adapters, *lora_alphas* their weights in that order (none given: 1 each); with *is_lora_idle* they are
-    loaded and no request uses them. *interpreter* is the Python of another environment whose engine is measured,
-    ``None`` this one. *weight_format* is what tells the model's IR from others of the same source, see
-    `weight_format_of`. Where *is_attention_fixed*, the attention was requested; else SDPA replaces paged attention for
-    a model that cannot have it. With *is_subsequent* a launch makes all iterations of one prompt, or of one chat, and
-    then those of the next; otherwise each iteration is a pass over all of them.
+    *task* is a key of `TASKS`, and *parameters* are what only some tasks have. *scheduler* holds keys of GenAI's
+    ``SchedulerConfig``, those of its parts behind a dot (``cache_eviction_config.start_size``). *temperature*,
+    *top_p* and *top_k* mean something only where *do_sample* is set; *top_k* ``None`` is every token. A
+    *draft_model*, or a *max_ngram_size* (prompt lookup), guesses ahead: *num_assistant_tokens* a step, or as many as
+    it is sure of (*assistant_confidence_threshold*). *lora* are files of adapters, *lora_alphas* their weights in
+    that order (none given: 1 each); with *is_lora_idle* they are loaded and no request uses them. *interpreter* is
+    the Python of another environment whose engine is measured, ``None`` this one. *weight_format* is what tells the
+    model's IR from others of the same source, see `weight_format_of`. Where *is_attention_fixed*, the attention was
+    requested; else SDPA replaces paged attention for a model that cannot have it. With *is_subsequent* a launch makes
+    all iterations of one prompt, or of one chat, and then those of the next; otherwise each iteration is a pass over
+    all of them.
 
     Of a server under load, *server* is what serves: a name, a command, or an address. *concurrency* is how many
     requests are in flight at once, at most where there is a *request_rate*, the requests begun per second; ``None``
@@ -113,6 +115,8 @@ class RunConfig:
 
     model: str
     prompts: tuple[Prompt, ...]
+    task: str = DEFAULT_TASK
+    parameters: Mapping[str, PropertyValue] = field(default_factory=dict)
     weight_format: str | None = None
     engine: str = "genai"
     device: str = "CPU"
@@ -160,8 +164,10 @@ class RunConfig:
     request_rate: float | None = None
 
     def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise InputError(f"task {self.task!r} is unknown", hint=f"choose one of {', '.join(TASKS)}")
         for name, field_name, least in (
-            ("output tokens", "output_tokens", 1),
+            ("output tokens", "output_tokens", int(self.task_info.is_generating)),
             ("iterations", "iterations", 1),
             ("warm-ups", "warmups", 0),
             ("launches", "launches", 1),
@@ -235,6 +241,11 @@ class RunConfig:
             )
         if not self.lora and (self.lora_mode != "auto" or self.is_lora_idle):
             raise InputError("a LoRA mode was given without an adapter", hint="add --lora FILE.safetensors")
+
+    @property
+    def task_info(self) -> TaskInfo:
+        """What is known of its task."""
+        return TASKS[self.task]
 
     @property
     def engine_info(self) -> EngineInfo:

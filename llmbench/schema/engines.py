@@ -5,7 +5,7 @@ is in this row because run files, reports and options need it, and none of them 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
 
@@ -51,7 +51,8 @@ class ModelKind(StrEnum):
 class EngineInfo:
     """One engine.
 
-    *factory* is its class, as ``module:Class`` below ``llmbench.engines``. *capabilities* are by kind of attention, the
+    *factory* is its class, as ``module:Class`` below ``llmbench.engines``, *factories* are those of some of its
+    *workloads*. *capabilities* are by kind of attention, the
     default one first; an engine with several kinds is chosen with ``--attention`` too. *packages* must be installed,
     and their versions are recorded. *fixed_weights* says why an engine without IRs has no weight format to choose. A
     *simulated* engine has a clock of its own and neither a model nor a machine: nothing is verified, placed or pinned.
@@ -64,10 +65,16 @@ class EngineInfo:
     capabilities: Mapping[str, frozenset[Capability]]
     packages: tuple[str, ...] = ()
     workloads: frozenset[str] = frozenset({"text"})
+    factories: Mapping[str, str] = field(default_factory=dict)
     framework: str = "ov"
     fixed_weights: str | None = None
     is_simulated: bool = False
     needs_state: bool = False
+
+    def factory_of(self, workload: str) -> str | None:
+        """Return the class that does a kind of work; ``None`` where the engine does not do it."""
+        does_it = self.is_simulated or workload in self.workloads
+        return self.factories.get(workload, self.factory) if does_it else None
 
     @property
     def default_attention(self) -> str:
@@ -100,6 +107,8 @@ ENGINES: dict[str, EngineInfo] = {
         models=frozenset({ModelKind.IR, ModelKind.GGUF}),
         capabilities={"pa": frozenset(Capability) - {Capability.COMPILING}, "sdpa": _GENAI_SDPA},
         packages=("openvino", "openvino-genai"),
+        workloads=frozenset({"text", "text_embed"}),
+        factories={"text_embed": "openvino.embedding:EmbeddingEngine"},
         needs_state=True,
     ),
     "core": EngineInfo(

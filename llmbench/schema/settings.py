@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
 from llmbench.schema.engines import ENGINES
+from llmbench.schema.tasks import TASKS
 
 ATTENTIONS = ("pa", "sdpa")
 WEIGHT_FORMATS = ("fp32", "fp16", "int8", "int4")
 LORA_MODES = ("auto", "dynamic", "static_rank", "static", "fuse")
+POOLINGS = ("mean", "cls", "last_token")
+"""How the vectors of a text's tokens become the vector of the text."""
+
 COMPILER = "TORCH_COMPILE"
 """The property of the torch engine that names a back end of ``torch.compile``."""
 
@@ -57,6 +61,7 @@ class Group(enum.Enum):
     SAMPLING = "Sampling and beam search"
     SPECULATION = "Speculative decoding"
     ADAPTERS = "LoRA adapters"
+    EMBEDDING = "Text embedding (-t text_embed)"
     RUN = "Course of the run"
     RESULTS = "Results"
 
@@ -65,9 +70,10 @@ class Group(enum.Enum):
 class Setting:
     """One option: its *spellings*, and what it sets.
 
-    It sets a *field* of `RunConfig`, an OpenVINO *key* among its properties, or the engine that a value of it stands
-    for (*engines*); with none of them it says what the prompts are. *sweep* is how deeply its list is nested in a sweep
-    (0 changes slowest), ``None`` where a list makes no sweep. *least* is the smallest integer that is accepted.
+    It sets a *field* of `RunConfig`, an OpenVINO *key* among its properties, the engine that a value of it stands for
+    (*engines*), or, where it belongs to some *tasks* only, the parameter of its own name; with none of them it says
+    what the prompts are. *sweep* is how deeply its list is nested in a sweep (0 changes slowest), ``None`` where a list
+    makes no sweep. *least* is the smallest integer that is accepted.
     Help lists it in its *group*; without ``--help-all`` only if *is_common*.
     """
 
@@ -78,6 +84,7 @@ class Setting:
     _: KW_ONLY
     key: str | None = None
     engines: Mapping[str | bool, str] | None = None
+    tasks: tuple[str, ...] = ()
     metavar: str | None = None
     choices: tuple[str, ...] = ()
     least: int = 0
@@ -215,7 +222,38 @@ GENERATION_SETTINGS = (
 )
 """Options that say how tokens are made, beside GenAI's scheduler."""
 
+PARAMETERS = (
+    Setting(
+        "--pooling",
+        None,
+        ValueKind.CHOICE,
+        "How token vectors become one.  [default: as the model was trained]",
+        choices=POOLINGS,
+        tasks=("text_embed",),
+        group=Group.EMBEDDING,
+    ),
+    Setting(
+        "--no-normalize",
+        None,
+        ValueKind.FLAG,
+        "Leave vectors at the length the model gives them.",
+        tasks=("text_embed",),
+        group=Group.EMBEDDING,
+    ),
+)
+"""Options of some tasks only; each is a parameter of the configuration, by its name."""
+
 SETTINGS = (
+    Setting(
+        "-t --task",
+        "task",
+        ValueKind.CHOICE,
+        f"What a request is: {', '.join(TASKS)}.",
+        metavar="TASK",
+        choices=tuple(TASKS),
+        group=Group.MODEL,
+        is_common=True,
+    ),
     Setting(
         "-m --model",
         "model",
@@ -516,5 +554,6 @@ SETTINGS = (
         group=Group.PLACEMENT,
         is_common=True,
     ),
+    *PARAMETERS,
 )
 """Every option that says what to measure, in the order of ``--help``."""

@@ -56,6 +56,7 @@ class Unit(enum.Enum):
     SECONDS = "s"
     TOKENS_PER_SECOND = "tokens/s"
     TOKENS_PER_STEP = "tokens/step"
+    TEXTS_PER_SECOND = "texts/s"
     MEBIBYTES = "MiB"
     GIGABYTES_PER_SECOND = "GB/s"
     PERCENT = "%"
@@ -75,6 +76,7 @@ _SCALE = {
     Unit.SECONDS: 1.0,
     Unit.TOKENS_PER_SECOND: 1.0,
     Unit.TOKENS_PER_STEP: 1.0,
+    Unit.TEXTS_PER_SECOND: 1.0,
     Unit.MEBIBYTES: 1 / BYTES_PER_MIB,
     Unit.GIGABYTES_PER_SECOND: 1e-9,
     Unit.PERCENT: 100.0,

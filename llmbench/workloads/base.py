@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from llmbench.engines.base import Codec, EngineSession
+from llmbench.engines.base import Codec, LoadedModel
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Artifact, Conditions, Sequence, Stage
@@ -81,11 +81,11 @@ class Workload(Protocol):
     def open(
         self,
         config: RunConfig,
-        session: EngineSession,
+        session: LoadedModel,
         launch: LaunchContext,
         parameters: Mapping[str, str | int | float | bool],
     ) -> OpenWorkload:
-        """Make ready for the requests of one launch.
+        """Make ready for the requests of one launch; *session* is of the kind that the workload's engines load.
 
         Raises:
             InputError: the configuration or a parameter does not fit this workload or model.
@@ -95,7 +95,10 @@ class Workload(Protocol):
         """Refuse, before the model is loaded, what its tokenizer shows not to fit."""
 
 
-WORKLOADS = {"text": "llmbench.workloads.text:TextWorkload"}
+WORKLOADS = {
+    "text": "llmbench.workloads.text:TextWorkload",
+    "text_embed": "llmbench.workloads.embedding:EmbeddingWorkload",
+}
 """Each workload by its kind, with the class that is imported when it is used."""
 
 

@@ -8,8 +8,9 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
+from typing import cast
 
-from llmbench.engines.base import Codec, EngineRequest, EngineSession, Generation
+from llmbench.engines.base import Codec, EngineRequest, EngineSession, Generation, LoadedModel
 from llmbench.engines.clock_check import suspicions
 from llmbench.errors import InputError, LaunchError
 from llmbench.schema.config import Prompt, RunConfig
@@ -171,16 +172,17 @@ class TextWorkload:
     def open(
         self,
         config: RunConfig,
-        session: EngineSession,
+        session: LoadedModel,
         launch: LaunchContext,
         parameters: Mapping[str, str | int | float | bool],
     ) -> "OpenText":
         """Make ready for the requests of one launch; raise InputError where the model's context is too small."""
         if parameters:
             raise InputError(f"text has no parameter {next(iter(parameters))!r}")
-        inputs = Inputs(config, session)
+        model = cast("EngineSession", session)
+        inputs = Inputs(config, model)
         _check_context(config, inputs, launch.context_tokens)
-        return OpenText(config, session, launch, inputs)
+        return OpenText(config, model, launch, inputs)
 
     def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
         """Refuse, with the tokenizer alone, prompts that the model's context or chat template cannot take."""

@@ -32,7 +32,7 @@ SHARED_NAMES = {
 }
 """Public names that several modules define, and why."""
 
-NOUNS = {"pairing", "pinning", "timing", "scripted"}
+NOUNS = {"embedding", "pairing", "pinning", "timing", "scripted"}
 """Module names that end as a participle does, and are none; the scripted engine is called so."""
 
 STAND_ALONE = {
@@ -57,6 +57,7 @@ STAND_ALONE = {
     "store/schema_1.py": "schema 2 is described without its past",
     "models/integrity.py": "which files a model must have, read by location and by manifest",
     "cli/dry_run.py": "the check and the plan without a run, for run and ab alike",
+    "schema/tasks.py": "options, models, engines and workloads share it",
     "schema/progress.py": "converting, fetching and the screen share it",
 }
 """Modules below 60 lines, and why each stands alone."""

@@ -35,7 +35,13 @@ def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo,
         draft = find_model_info(options["draft_model"], engine="genai", is_verified=is_verified)
         options = {**options, "draft_model": draft.path}
     model_infos = [
-        find_model_info(model, engine=engine, is_verified=is_verified, weight_format=weight_format)
+        find_model_info(
+            model,
+            engine=engine,
+            is_verified=is_verified,
+            weight_format=weight_format,
+            task=options["task"],
+        )
         for weight_format in dict.fromkeys(options["weight_format"]) or (None,)
     ]
     found = [

@@ -21,7 +21,9 @@ from llmbench.schema.config import RunConfig
 _LEFT_OUT = frozenset({"launches"})
 """Options of ``run`` that blocks make pointless."""
 
-_SHARED = frozenset({"prompt", "prompt_file", "prompt_index", "input_tokens", "disable_prompt_permutation"})
+_SHARED = frozenset(
+    {"task", "prompt", "prompt_file", "prompt_index", "input_tokens", "disable_prompt_permutation"}
+)
 """Options that are the same for both sides, which are compared prompt by prompt."""
 
 Prepare = Callable[[Mapping[str, Any]], dict[str, Any]]

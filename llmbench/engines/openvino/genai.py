@@ -32,7 +32,8 @@ _NO_TOKEN = 1 << 30
 """An id that no vocabulary has: where it stands for the end of text, a beam cannot end early."""
 
 
-def _import_genai() -> Any:
+def import_genai() -> Any:
+    """Return the openvino_genai module, its log set to print the effective settings of what is loaded."""
     os.environ["OPENVINO_LOG_LEVEL"] = "2"
     import_openvino()
     import openvino_genai
@@ -106,7 +107,7 @@ class GenaiSession:
     """A loaded ``LLMPipeline``."""
 
     def __init__(self, config: RunConfig) -> None:
-        self._genai = _import_genai()
+        self._genai = import_genai()
         self._config = config
         options: dict[str, Any] = dict(compile_properties(config))
         options["ATTENTION_BACKEND"] = _ATTENTION[config.attention]
@@ -215,7 +216,7 @@ class GenaiEngine:
         _check_draft(config)
         for scheduler in (config.scheduler, config.draft_scheduler):
             if scheduler:
-                build_scheduler(_import_genai(), scheduler)
+                build_scheduler(import_genai(), scheduler)
 
     def open_tokenizer(self, config: RunConfig) -> Tokenizer:
         """Return the tokenizer beside the model."""

@@ -130,7 +130,7 @@ def _lead(reports: Sequence[Report]) -> Iterator[str]:
         ways = [
             config.engine if run.version else "",
             config.device,
-            counted(config.output_tokens, "output token"),
+            counted(config.output_tokens, "output token") if config.output_tokens else "",
         ]
         finished = [launch for launch in run.launches if launch.outcome is Outcome.FINISHED]
         ways += [counted(len(finished), "launch", "launches")]

@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from llmbench.schema.config import RunConfig
-from llmbench.schema.settings import SETTINGS, Setting, ValueKind
+from llmbench.schema.settings import PARAMETERS, SETTINGS, Setting, ValueKind
 from llmbench.schema.units import format_list
 
 _ELSEWHERE = frozenset({"model", "weight_format", "launches"})
@@ -80,7 +80,10 @@ def _options(config: RunConfig) -> dict[str, tuple[str, ...]]:
             is_default = value == _default(setting)
         if not is_default:
             found[setting.flags[0]] = _words(setting, value)
-    return found
+    if not config.task_info.is_generating:
+        found.pop("-ic", None)
+    parameters = (each for each in PARAMETERS if each.name in config.parameters)
+    return found | {each.flags[0]: _words(each, config.parameters[each.name]) for each in parameters}
 
 
 def _default(setting: Setting) -> Any:

@@ -17,7 +17,9 @@ from llmbench.render.terminal.table import print_facts, print_line, print_table
 from llmbench.render.text import counted, load_time, row_label, settings_text
 from llmbench.schema.units import format_bytes
 
-_ON_CARD = frozenset(("first_token", "second_token", "next_token", "decode_rate", "tokens_per_step"))
+_ON_CARD = frozenset(
+    ("first_token", "second_token", "next_token", "decode_rate", "tokens_per_step", "text_rate")
+)
 """The metrics that a card shows, with the primary ones of its workload; the others are explained."""
 
 _UNITS = {"first_token": "TTFT ms", "next_token": "ms"}
@@ -87,7 +89,7 @@ def _work(report: Report) -> Iterator[str]:
     counts = [
         f"{counted(config.iterations, 'iteration')} per launch after {counted(config.warmups, 'warm-up')}"
     ]
-    if "output_tokens" not in varied:
+    if "output_tokens" not in varied and config.output_tokens:
         counts.append(counted(config.output_tokens, "output token"))
     yield f"{', '.join(counts)}; model: {report.run.model}"
 

@@ -47,9 +47,10 @@ def effective_lines(effective: EffectiveSettings, config: RunConfig) -> tuple[st
         way.append(f"max batched tokens={effective.scheduler.get('max_num_batched_tokens', 'unknown')}")
         way.append(f"max sequences={effective.scheduler.get('max_num_seqs', 'unknown')}")
     ending = "up to" if config.stop_at_eos else "exactly"
+    count = f"{ending} {config.output_tokens} output tokens; " if config.task_info.is_generating else ""
     permuted = "permuted each iteration" if config.prompts[0].is_permuted else "the same each iteration"
     order = "; all iterations of one prompt, then the next one" if config.is_subsequent else ""
-    requested = f"{ending} {config.output_tokens} output tokens; prompts {permuted}{order}"
+    requested = f"{count}prompts {permuted}{order}"
     lines = [", ".join(part) for part in (engine, way) if part]
     return (
         *(f"effective: {line}" for line in lines),
@@ -147,11 +148,14 @@ def position(config: RunConfig, *, prompt: int, iteration: int) -> str:
 def latency_text(measurement: Measurement) -> str:
     """Return the latencies of one request: ``first 101.0 ms, next 10.00 ms, 99.1 tokens/s``."""
     parts = []
-    for name in ("first_token", "next_token", "decode_rate"):
+    names = (
+        ("first_token", "next_token", "decode_rate") if measurement.requested_tokens else ("e2e", "text_rate")
+    )
+    for name in names:
         metric = metrics.METRICS[name]
         value = metric.of(measurement)
         if value is not None:
-            head = "" if name == "decode_rate" else f"{metric.short_title} "
+            head = "" if name.endswith("_rate") else f"{metric.short_title} "
             unit = metric.unit.value.removesuffix("/token")
             parts.append(f"{head}{number_text(value, metric.unit)} {unit}")
     return ", ".join(parts) or "no token"

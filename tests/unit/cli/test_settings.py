@@ -16,7 +16,7 @@ from llmbench.render.sentences.commands import run_command
 from llmbench.runner.configurations import configurations
 from llmbench.schema.config import RunConfig
 from llmbench.schema.engines import ENGINES
-from llmbench.schema.settings import SETTINGS, Setting, ValueKind
+from llmbench.schema.settings import PARAMETERS, SETTINGS, Setting, ValueKind
 
 _NEEDS = {
     "temperature": ("--do-sample",),
@@ -28,6 +28,7 @@ _NEEDS = {
     "assistant_confidence_threshold": ("--draft-model", "small"),
     "lora_mode": ("--lora", "a"),
     "empty_lora": ("--lora", "a"),
+    **{row.name: ("-t", row.tasks[0]) for row in PARAMETERS},
 }
 """Options without which another one is refused."""
 
@@ -84,7 +85,7 @@ def test_every_field_of_a_configuration_has_one_setting() -> None:
     assert {
         field.name: 1
         for field in dataclasses.fields(RunConfig)
-        if field.name not in {"prompts", "is_attention_fixed"}
+        if field.name not in {"prompts", "parameters", "is_attention_fixed"}
     } == fields
 
 

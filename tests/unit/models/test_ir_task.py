@@ -64,6 +64,28 @@ def test_a_network_that_cannot_generate_is_refused_before_loading(
     assert any(word in str(caught.value.hint) for word in ("text-generation-with-past", "'"))
 
 
+@pytest.mark.parametrize(
+    ("output", "architecture", "found"),
+    [
+        ("logits", "LlamaForCausalLM", "for text-generation; text embedding needs"),
+        ("logits", "BertForMaskedLM", "for fill-mask; text embedding needs"),
+        ("last_hidden_state", "BertModel", None),
+        ("sentence_embedding", "XLMRobertaModel", None),
+    ],
+)
+def test_a_task_that_generates_nothing_takes_its_own_kind_of_network(
+    output: str, architecture: str, found: str | None, tmp_path: Path
+) -> None:
+    """An encoder without a head makes vectors; anything with logits does not."""
+    folder = str(_ir(tmp_path, _network((IDS, MASK), output), architecture))
+
+    if found is None:
+        assert folder == find_model_info(folder, engine="genai", task="text_embed").path
+        return
+    with pytest.raises(InputError, match=found):
+        find_model_info(folder, engine="genai", task="text_embed")
+
+
 def test_a_network_with_a_state_passes(tmp_path: Path) -> None:
     """As optimum-intel exports a language model; Mamba has no beam_idx, but a state."""
     found = find_model_info(str(_ir(tmp_path, _network((IDS, MASK, BEAM), "logits"))), engine="genai")

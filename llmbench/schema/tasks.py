@@ -1,0 +1,24 @@
+"""What ``--task`` names: each kind of work that a run measures, and what its configurations need.
+
+The table is in this row because options, models, engines and workloads all need it, and none imports the others.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskInfo:
+    """One kind of work: the *workload* that measures it, what its model is for, and whether it generates tokens."""
+
+    workload: str
+    model_title: str = "text generation"
+    is_generating: bool = True
+
+
+DEFAULT_TASK = "text_gen"
+
+TASKS = {
+    DEFAULT_TASK: TaskInfo(workload="text"),
+    "text_embed": TaskInfo(workload="text_embed", model_title="text embedding", is_generating=False),
+}
+"""Every task by the name that ``--task`` takes, which is llm_bench's where that tool has it."""

@@ -1,0 +1,144 @@
+"""Text embedding: a request is one batch of texts, made into vectors in one call of the engine."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import numpy as np
+
+from llmbench.engines.base import Codec, Embedded, Embedder, LoadedModel
+from llmbench.errors import InputError, LaunchError
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Artifact, Sequence
+from llmbench.schema.run import WorkloadSettings
+from llmbench.workloads.base import LaunchContext, Observation
+from llmbench.workloads.text import corpus
+
+_FILLER = " a"
+"""A word that is one token in every vocabulary we met."""
+
+
+def text_of_length(words: tuple[str, ...], start: int, length: int, count: Callable[[str], int]) -> str:
+    """Return words from *start* on, as a ring, as a text of exactly *length* tokens by *count*.
+
+    Raises:
+        InputError: no text of so few tokens, special ones included.
+    """
+    most = length
+    ring = [words[(start + offset) % len(words)] for offset in range(most)]
+    least, end = 0, most + 1
+    while end - least > 1:
+        middle = (least + end) // 2
+        least, end = (middle, end) if count(" ".join(ring[:middle])) <= length else (least, middle)
+    text = " ".join(ring[:least])
+    text += _FILLER * (length - count(text))
+    if count(text) != length:
+        raise InputError(
+            f"no text of {length} tokens could be made for this tokenizer",
+            hint="choose another --input-tokens",
+        )
+    return text
+
+
+class Texts:
+    """The texts of a launch's requests: a prompt's own, or of an exact length from our prose, each another one."""
+
+    def __init__(self, config: RunConfig, count: Callable[[str], int]) -> None:
+        self._config = config
+        self._count = count
+        self._words = tuple(corpus().split())
+
+    def of(self, number: int, iteration: int) -> tuple[str, ...]:
+        """Return the texts of a request; *number* is an index into the configuration's prompts."""
+        prompt, size = self._config.prompts[number], self._config.batch_size
+        return tuple(self._variant(prompt, iteration * size + row) for row in range(size))
+
+    def _variant(self, prompt: Prompt, variant: int) -> str:
+        if prompt.text is not None:
+            return prompt.text
+        k = variant if prompt.is_permuted else 0
+        digest = hashlib.sha256(f"{prompt.seed}:{prompt.tokens}:{k}".encode()).digest()
+        start = int.from_bytes(digest[:8], "big") % len(self._words)
+        return text_of_length(self._words, start, prompt.tokens or 1, self._count)
+
+
+class EmbeddingWorkload:
+    """Text embedding: a request is one text, or one batch of texts."""
+
+    settings = WorkloadSettings(kind="text_embed", primary_metrics=("e2e",))
+
+    def open(
+        self,
+        config: RunConfig,
+        session: LoadedModel,
+        launch: LaunchContext,
+        parameters: Mapping[str, str | int | float | bool],
+    ) -> "OpenEmbedding":
+        """Make ready for the requests of one launch."""
+        del launch
+        if parameters:
+            raise InputError(f"text_embed has no parameter {next(iter(parameters))!r}")
+        return OpenEmbedding(config, cast("Embedder", session))
+
+    def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
+        """Refuse texts that the model would cut."""
+        longest = max(len(codec.encode(prompt.text or "", chat=False)) for prompt in config.prompts)
+        if context_tokens is not None and longest > context_tokens and not config.ignores_context_limit:
+            raise InputError(
+                f"a text of {longest} tokens was given; the model reads {context_tokens}",
+                hint="shorten it, or have it cut with --ignore-context-limit",
+            )
+
+
+class OpenEmbedding:
+    """The requests of one launch."""
+
+    def __init__(self, config: RunConfig, embedder: Embedder) -> None:
+        self.embedder = embedder
+        self._texts = Texts(config, embedder.count_tokens)
+
+    def prepare(self, prompt: int, iteration: int) -> "EmbeddingRequest":
+        """Make the texts of a request."""
+        return EmbeddingRequest(self.embedder, self._texts.of(prompt, iteration))
+
+
+class EmbeddingRequest:
+    """One batch of texts."""
+
+    def __init__(self, embedder: Embedder, texts: tuple[str, ...]) -> None:
+        self._embedder = embedder
+        self._texts = texts
+        self._embedded: Embedded | None = None
+
+    def run(self) -> None:
+        """Embed the texts."""
+        self._embedded = self._embedder.embed(self._texts)
+
+    def observe(self) -> Observation:
+        """Count tokens, check the vectors, and return what was observed."""
+        made = self._embedded
+        if made is None:
+            raise LaunchError("a request that did not run was observed")
+        start_ns = time.perf_counter_ns()
+        lengths = [self._embedder.count_tokens(text) for text in self._texts]
+        vectors = np.asarray(made.vectors, dtype=np.float32)
+        return Observation(
+            start_ns=made.start_ns,
+            end_ns=made.end_ns,
+            sequences=tuple(Sequence(input_tokens=length, at_ns=()) for length in lengths),
+            outputs=(
+                Artifact(
+                    kind="vectors", count=len(vectors), sha256=hashlib.sha256(vectors.tobytes()).hexdigest()
+                ),
+            ),
+            tokenize_ns=time.perf_counter_ns() - start_ns,
+            suspicions=vector_faults(vectors),
+        )
+
+
+def vector_faults(vectors: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> tuple[str, ...]:
+    """Return what is wrong with vectors of shape [texts, dimensions]: not finite, or all zeros."""
+    if not np.isfinite(vectors).all():
+        return ("a vector is not finite",)
+    return () if np.abs(vectors).max(axis=-1).all() else ("a vector is all zeros",)
