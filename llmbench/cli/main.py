@@ -169,7 +169,7 @@ def _report_error(error: Exception) -> int:
             return int(error.exit_code)
         case click.ClickException():
             context: click.Context | None = getattr(error, "ctx", None)
-            complain(error.format_message(), hint=f"{context.command_path} --help" if context else None)
+            complain(_message_of(error), hint=f"{context.command_path} --help" if context else None)
             return error.exit_code
         case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
             where = f" for {error.filename}" if error.filename else ""
@@ -178,6 +178,11 @@ def _report_error(error: Exception) -> int:
     click.echo(shown("".join(traceback.format_exception(error))), err=True)
     click.echo("This is a bug in llmbench; please report it with the lines above.", err=True)
     return ExitCode.BUG
+
+
+def _message_of(error: click.ClickException) -> str:
+    is_only_help = isinstance(error, click.NoSuchOption) and list(error.possibilities or ()) == ["--help"]
+    return error.message if is_only_help else error.format_message()  # nobody meant --help
 
 
 def main() -> NoReturn:

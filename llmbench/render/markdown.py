@@ -57,7 +57,7 @@ def report_markdown(report: Report) -> str:
     """Return a run: its model, its table, and its warnings folded."""
     tables = (run_table(report.shown_rows, settings_columns(report)), stage_table(report))
     table = "\n".join(table_markdown(each) for each in tables if each.rows)
-    notes = [f"- {_prose(text)}" for text in (*report.alarms, *report.warnings)]
+    notes = [f"- {_prose(text)}" for text in report.warnings]
     titles = (f"**{escape(title)}**\n" for title in card_lines(report))
     verdict = f"{escape(verdict_line(report))}\n"
     return "\n".join(
