@@ -314,6 +314,21 @@ def _pressure(survey: Survey) -> Iterator[Finding]:
         )
 
 
+def _reclaim(survey: Survey) -> Iterator[Finding]:
+    """Memory that the kernel pages out because it was idle, however much is free (DAMON's operation schemes)."""
+    damon = survey.root / "sys/kernel/mm/damon/admin/kdamonds"
+    for state in sorted(damon.glob("*/state")):
+        actions = [procfs.read_text(path) for path in state.parent.glob("contexts/*/schemes/*/action")]
+        if procfs.read_text(state) == "on" and "pageout" in actions:
+            yield Finding(
+                check="reclaim",
+                weight=Weight.NOTE,
+                found="the kernel pages out memory that is idle (DAMON)",
+                effect="weights not used for a while are read from the disk again; such a request is invalid",
+                remedy=f"use warm-ups, or: echo off | sudo tee /{state.relative_to(survey.root)}",
+            )
+
+
 def _sockets(survey: Survey) -> Iterator[Finding]:
     seen = survey.environment.topology
     if len(seen.sockets) == 1:
@@ -385,6 +400,7 @@ _CHECKS: tuple[Callable[[Survey], Iterator[Finding]], ...] = (
     _limits,
     _priority,
     _pressure,
+    _reclaim,
     _numa,
     _memory,
     _turbo,

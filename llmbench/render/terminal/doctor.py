@@ -1,5 +1,6 @@
 """The checkup of a machine on a terminal: sockets and memory drawn, the engine, and each finding with its remedy."""
 
+import shutil
 import textwrap
 from collections.abc import Iterator
 
@@ -9,7 +10,8 @@ from llmbench.machine.topology import Cache, Node
 from llmbench.render.text import settings_text
 from llmbench.schema.units import format_bytes, format_list
 
-_WIDTH = 100
+_WIDEST = 100
+_LABEL = len("PROBLEM ")
 
 
 def doctor_lines(checkup: Checkup) -> Iterator[str]:
@@ -20,9 +22,9 @@ def doctor_lines(checkup: Checkup) -> Iterator[str]:
     yield ""
     for finding in checkup.findings:
         label = "PROBLEM" if finding.weight is Weight.SPOILS else "note"
-        yield from _wrapped(f"{label:7}", f"{finding.found}: {finding.effect}.")
+        yield from _wrapped(f"{label:{_LABEL}}", f"{finding.found}: {finding.effect}.")
         if finding.remedy:
-            yield from _wrapped(" " * 7, f"→ {finding.remedy}")
+            yield from _wrapped(" " * _LABEL, f"→ {finding.remedy}")
     spoiling = sum(finding.weight is Weight.SPOILS for finding in checkup.findings)
     yield (
         f"{spoiling} would disturb a measurement"
@@ -47,7 +49,7 @@ def _machine_lines(checkup: Checkup) -> Iterator[str]:
         yield f"instruction sets: {' '.join(checkup.instructions)}"
     if checkup.frequency_mhz:
         yield f"frequency now: {min(checkup.frequency_mhz):.0f} to {max(checkup.frequency_mhz):.0f} MHz"
-    yield ", ".join(f"{name} {value or 'n/a'}" for name, value in checkup.settings.items())
+    yield from _wrapped("", ", ".join(f"{name} {value or 'n/a'}" for name, value in checkup.settings.items()))
     yield f"other processes: {checkup.load.foreign:.1%}, steal time: {checkup.load.steal:.1%}"
     for name, rate in checkup.bandwidth.items():
         what = "memory" if name == bandwidth.WHOLE else f"memory of socket {name}"
@@ -83,7 +85,7 @@ def _engine_lines(checkup: Checkup) -> Iterator[str]:
 def _wrapped(label: str, text: str) -> list[str]:
     return textwrap.wrap(
         text,
-        _WIDTH,
+        min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns),
         initial_indent=label,
         subsequent_indent=" " * len(label),
         break_long_words=False,

@@ -71,6 +71,14 @@ def test_a_machine_that_is_set_well_has_nothing_but_its_second_threads(look: Loo
         ({f"{CPUS}/cpu3/thermal_throttle/package_throttle_count": "7"}, "throttled", Weight.NOTE),
         ({"proc/meminfo": "MemTotal: 1000000 kB\nMemAvailable: 99999 kB"}, "memory", Weight.SPOILS),
         ({"sys/devices/system/node/node1/meminfo": "Node 1 MemTotal: 0 kB"}, "node-memory", Weight.SPOILS),
+        (
+            {
+                "sys/kernel/mm/damon/admin/kdamonds/0/state": "on\n",
+                "sys/kernel/mm/damon/admin/kdamonds/0/contexts/0/schemes/0/action": "pageout\n",
+            },
+            "reclaim",
+            Weight.NOTE,
+        ),
     ],
 )
 def test_each_setting_that_is_not_as_it_should_be_is_found(
