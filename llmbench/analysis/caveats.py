@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import placement_proof, validity
+from llmbench.analysis.attention import attention_alarms
 from llmbench.schema.config import FOREIGN_CPU_LIMIT
 from llmbench.schema.limits import describe_limits
 from llmbench.schema.run import Outcome, Run
@@ -32,6 +33,7 @@ def alarms(run: Run, measured: int, invalid: int) -> Iterator[str]:
         yield f"INVALID: {invalid} of {measured} requests"
     sentences = (placement_proof.describe_no_split(run, cell) for cell in range(len(run.cells)))
     yield from (sentence for sentence in sentences if sentence is not None)
+    yield from attention_alarms(run)
 
 
 def of_run(run: Run) -> Iterator[str]:

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from llmbench.schema.attention import Fusion
+
 SPLIT_KIND = "FullyConnected"
 """The operation that tensor parallelism splits; the plug-in names its variants with this beginning."""
-
-ATTENTION = ("ScaledDotProductAttention", "PagedAttention", "Softmax", "SoftMax", "MHA")
-"""Beginnings of the names of operations that are attention, or what is left of it where it was not recognised."""
 
 SUM_TOLERANCE = 0.1
 """Operations that add up to this much less or more than the wall time do not tell all of it."""
@@ -54,28 +53,35 @@ class PassProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartAttention:
+    """The attention layers of one part of a model: as its IR has them, and the operations that are executed.
+
+    *executed* counts operations by what they are called in sentences, *fused* those of them that are a layer each.
+    """
+
+    fusion: Fusion
+    executed: Mapping[str, int]
+    fused: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every layer is executed as one operation."""
+        return self.fused >= self.fusion.layers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProfile:
     """A model profiled: both phases, what was made of its attention, and the precisions and threads in force.
 
-    *counts* has how many operations of each kind were executed, *attention* those of `ATTENTION` in the model as it is
-    on disk and in the executable graph.
+    *counts* has how many operations of each kind were executed, *attention* what became of that of each part of the
+    model, by its title.
     """
 
     first: PassProfile
     next: PassProfile
     counts: Mapping[str, int]
-    attention: Mapping[str, Mapping[str, int]]
+    attention: Mapping[str, PartAttention]
     constant_bytes: Mapping[str, int]
     properties: Mapping[str, str]
     input_tokens: int
     output_tokens: int
-
-    @property
-    def is_attention_found(self) -> bool:
-        """Whether the model has attention as one operation."""
-        return any(kind.startswith(ATTENTION[0]) for kind in self.attention["model"])
-
-    @property
-    def is_cache_fused(self) -> bool:
-        """Whether the executable graph has attention in one operation with its KV cache."""
-        return any("KVCache" in kind for kind in self.attention["executed"])

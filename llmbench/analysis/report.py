@@ -15,6 +15,7 @@ from llmbench.analysis import (
     stability,
     stats,
 )
+from llmbench.analysis.attention import attention_mark
 from llmbench.analysis.bandwidth import BANDWIDTH, ROW_METRICS, Bounds
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation, evaluate, present_values
 from llmbench.analysis.metrics import LOAD
@@ -174,7 +175,10 @@ def _row(
         name: {launch: statistics.median(each) for launch, each in found.items()}
         for name, found in values.items()
     }
-    marks = placement_proof.mark(evaluation.effects[key[0]])
+    marks = (
+        *placement_proof.mark(evaluation.effects[key[0]]),
+        *attention_mark(evaluation.run, key[0]),
+    )
     return Row(
         cell=key[0],
         config=config,

@@ -12,6 +12,7 @@ import click
 
 from llmbench.cli.messages import say, shown, warn
 from llmbench.cli.options.types import Command
+from llmbench.convert.attention import attention_line
 from llmbench.convert.pipeline import Converted, convert
 from llmbench.convert.request import CONVERT_FORMATS, ConvertRequest
 from llmbench.convert.verification import EXPECTED
@@ -88,6 +89,12 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
     metavar="SHARE",
     help="Keep a model that agrees with its source on so few next tokens.  [default: 0.3]",
 )
+@click.option(
+    "--require-sdpa",
+    "requires_sdpa",
+    is_flag=True,
+    help="Fail (exit 5) unless every attention layer of the language model is fused (SDPA).",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing conversion.")
 def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None, **options: Any) -> None:
     """Turn a model into OpenVINO IR, verify it against its source, and leave a manifest beside it.
@@ -104,6 +111,7 @@ def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None
         warn(*converted.manifest.warnings)
         task = "" if converted.manifest.embedding is None else " -t text_embed"
         say(f"  next       llmbench run{task} -m {shlex.quote(str(converted.folder))}")
+        say(attention_line(converted.attention))
 
 
 def watch_conversion(request: ConvertRequest) -> Iterator[Converted]:

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import click
 
 from llmbench.analysis import report, validity
+from llmbench.analysis.attention import attention_alarm
 from llmbench.analysis.comparison.compare import SIDES
 from llmbench.analysis.comparison.paired_run import compare_sides, finished_blocks
 from llmbench.analysis.report import Report, distinguish
@@ -35,7 +36,7 @@ from llmbench.runner.plan import PlannedLaunch, PlannedRequest, plan_launches, p
 from llmbench.runner.session import LaunchBegun, Outputs, Policy, RunBegun, RunFileRead, SessionEvent
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import SDPA_INSTEAD, Outcome, Run
+from llmbench.schema.run import Outcome, Run
 from llmbench.schema.units import format_duration
 from llmbench.store import reader
 from llmbench.store.events import LaunchEnded, LaunchStarted
@@ -98,7 +99,7 @@ class View:
                 self._pace.loaded(time.monotonic())
                 self._request = next(self._requests, None)
                 with self._live.paused():
-                    self._warn_of_sdpa(event)
+                    self._warn_of_attention(event)
                 self._loaded(event)
             case Measurement():
                 self._pace.measured(time.monotonic())
@@ -157,12 +158,15 @@ class View:
             return ()
         return validity.reasons(measurement, self._config, self._seen[-_LOOKED_AT:])
 
-    def _warn_of_sdpa(self, event: LaunchStarted) -> None:
-        """Warn, once per run, where the model cannot have the paged attention that is the default."""
-        replaced = [note for note in event.effective.notes if note.startswith(SDPA_INSTEAD)]
-        if replaced and not self._is_warned:
-            warn(f"{replaced[0]}; name --attention sdpa to measure it without this warning")
-            self._is_warned = True
+    def _warn_of_attention(self, event: LaunchStarted) -> None:
+        """Warn, once per run, where the attention is not the default one, or its layers are not fused."""
+        found = attention_alarm(event.effective)
+        if found is None or self._is_warned:
+            return
+        proof = event.effective.attention_proof
+        is_fallback = proof is not None and proof.fallback is not None
+        warn(f"{found}; name --attention sdpa to measure it as it is" if is_fallback else found)
+        self._is_warned = True
 
     def _loaded(self, event: LaunchStarted) -> None:
         """Show a launch that has loaded its model."""

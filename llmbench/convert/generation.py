@@ -12,7 +12,9 @@ import msgspec
 
 from llmbench.engines.base import EngineRequest, EngineSession
 from llmbench.engines.catalog import find_engine
+from llmbench.engines.openvino.attention import read_executed
 from llmbench.errors import LlmbenchError
+from llmbench.models.attention import language_fusion
 from llmbench.models.integrity import MODEL_XML
 from llmbench.models.manifest import LEAST_AGREEMENT, GreedyTokens
 from llmbench.runner.step import run_step
@@ -43,13 +45,17 @@ class _Generate(msgspec.Struct, tag=True):
 
 
 class _Generated(msgspec.Struct):
-    """Tokens of each text by kind of attention, and what each kind said where it failed; *margins* are the IR's."""
+    """Tokens of each text by kind of attention, and what each kind said where it failed; *margins* are the IR's.
+
+    *executed* is how many attention layers are one operation when the IR is run, ``None`` where its graph shows none.
+    """
 
     texts: list[list[int]]
     tokens: dict[str, list[list[int]]]
     agreement: dict[str, float]
     margins: dict[str, list[list[float]]]
     faults: dict[str, str]
+    executed: int | None = None
 
 
 def check_generation(
@@ -71,7 +77,7 @@ def check_generation(
         is_online=False,
         report=report,
     )
-    warnings = [*_describe_faults(made)]
+    warnings = [*_describe_faults(made), *_describe_executed(folder, made.executed)]
     if not is_covered:
         warnings.append(f"not verified beyond the model's sliding window of {window} tokens")
     return _surest(made), tuple(warnings)
@@ -95,6 +101,15 @@ def _describe_faults(made: _Generated) -> list[str]:
     return warnings + [
         f"{_TITLES[kind]} cannot run this model ({fault}); {remedy}" for kind, fault in made.faults.items()
     ]
+
+
+def _describe_executed(folder: Path, executed: int | None) -> list[str]:
+    """Warn where layers that are fused in the IR are not when it is run; the engine may undo what it cannot do."""
+    fusion = language_fusion(folder)
+    if executed is None or fusion is None or executed >= fusion.fused:
+        return []
+    layers = f"{fusion.fused} of {fusion.layers} layers"
+    return [f"{layers} have fused attention (SDPA) in the IR, {executed} when it is executed on this CPU"]
 
 
 def _surest(made: _Generated) -> GreedyTokens | None:
@@ -123,7 +138,9 @@ def do(step: _Generate) -> _Generated:
     """Generate with both kinds of attention and read the results, in the child."""
     reader = IrReader(Path(step.folder))
     texts = step.texts
-    made = _Generated(texts=texts, tokens={}, agreement={}, margins={}, faults={})
+    made = _Generated(
+        texts=texts, tokens={}, agreement={}, margins={}, faults={}, executed=reader.fused_attention
+    )
     for kind in ATTENTIONS:
         try:
             rows = _generate(step.folder, kind, texts)
@@ -169,9 +186,10 @@ class IrReader:
 
         model = openvino.Core().read_model(folder / MODEL_XML)
         self._ports = {port.get_any_name(): port for port in model.inputs}
-        self._request = openvino.compile_model(
-            model, "CPU", {"EXECUTION_MODE_HINT": "ACCURACY"}
-        ).create_infer_request()
+        compiled = openvino.compile_model(model, "CPU", {"EXECUTION_MODE_HINT": "ACCURACY"})
+        executed = read_executed(compiled)
+        self.fused_attention = executed.fused if executed.counts else None
+        self._request = compiled.create_infer_request()
 
     def read(self, ids: Sequence[int]) -> "Array":
         """Return the logits [positions, vocabulary] for one text."""

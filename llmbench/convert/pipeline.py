@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from llmbench._version import __version__
 from llmbench.convert import exporter, output, preflight, vectors, verification
+from llmbench.convert.attention import attention_warnings, read_attention
 from llmbench.convert.request import ConvertRequest, check_format, recipe_of
 from llmbench.errors import InputError, LaunchError
 from llmbench.files.cache import file_sha256
@@ -32,6 +33,7 @@ from llmbench.models.manifest import (
 )
 from llmbench.models.quantization import DESCRIPTION_FILES, check_exportable
 from llmbench.models.sources import LocalSource
+from llmbench.schema.attention import Fusion
 from llmbench.schema.progress import Progress, ProgressCallback
 
 DEFAULT_FORMATS = ("fp16",)
@@ -49,11 +51,15 @@ _PACKAGES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """A conversion that stands in *folder*; *is_new* is false where it stood there before."""
+    """A conversion that stands in *folder*; *is_new* is false where it stood there before.
+
+    *attention* has the attention layers of each part of the model, by its title.
+    """
 
     folder: Path
     manifest: Manifest
     is_new: bool
+    attention: Mapping[str, Fusion] = field(default_factory=dict)
 
 
 def convert(request: ConvertRequest, report: ProgressCallback) -> Iterator[Converted]:
@@ -98,7 +104,7 @@ def _convert_folder(
         if standing is None:
             pending.append((recipe, target))
         else:
-            yield Converted(folder=target, manifest=standing, is_new=False)
+            yield _found(target, standing, request)
     with ExitStack() as stack:
         partials = [stack.enter_context(output.partial_folder(target)) for _, target in pending]
         for partial in partials[:1]:
@@ -114,7 +120,8 @@ def _convert_folder(
             manifest = _manifest(
                 source, recipe, context_tokens=work.context_tokens, findings=findings, timings=timings
             )
-            yield _finish(partial, target, dataclasses.replace(manifest, embedding=work.embedding), report)
+            manifest = dataclasses.replace(manifest, embedding=work.embedding)
+            yield _finish(partial, target, manifest, request, report=report)
 
 
 @dataclass(slots=True)
@@ -220,7 +227,7 @@ def _convert_gguf(request: ConvertRequest, source: LocalSource, report: Progress
     recipe, target = Recipe(weight_format=own), output.target_folder(request.output_dir, precision)
     standing = output.standing(target, source.origin, recipe, overwrite=request.overwrite)
     if standing is not None:
-        return Converted(folder=target, manifest=standing, is_new=False)
+        return _found(target, standing, request)
     with output.partial_folder(target) as partial:
         output.check_space(partial, gguf_bytes(source.path))
         report(Progress(label=f"reading {source.path.name}"))
@@ -235,7 +242,7 @@ def _convert_gguf(request: ConvertRequest, source: LocalSource, report: Progress
         timings = Timings(export_s=export_s, verify_s=verify_s)
         context = header.context_tokens
         manifest = _manifest(source, recipe, context_tokens=context, findings=findings, timings=timings)
-        return _finish(partial, target, manifest, report)
+        return _finish(partial, target, manifest, request, report=report)
 
 
 def _fetch_ir(request: ConvertRequest, model: HubModel, report: ProgressCallback) -> Converted:
@@ -246,7 +253,7 @@ def _fetch_ir(request: ConvertRequest, model: HubModel, report: ProgressCallback
     recipe, target = Recipe(weight_format=precision), output.target_folder(request.output_dir, precision)
     standing = output.standing(target, model.origin, recipe, overwrite=request.overwrite)
     if standing is not None:
-        return Converted(folder=target, manifest=standing, is_new=False)
+        return _found(target, standing, request)
     with output.partial_folder(target) as partial:
         hub.download(model, target=partial, report=report)
         _check_whole(partial)
@@ -254,7 +261,7 @@ def _fetch_ir(request: ConvertRequest, model: HubModel, report: ProgressCallback
         context = context_of_config(partial / "config.json")
         timings = Timings(verify_s=verify_s)
         manifest = _manifest(model, recipe, context_tokens=context, findings=findings, timings=timings)
-        return _finish(partial, target, manifest, report)
+        return _finish(partial, target, manifest, request, report=report)
 
 
 _ENGINE_READS_GGUF = "not measured: the engine reads the GGUF itself, and nothing here reads it otherwise"
@@ -324,7 +331,16 @@ def converter_versions() -> dict[str, str]:
     return found
 
 
-def _finish(partial: Path, target: Path, manifest: Manifest, report: ProgressCallback) -> Converted:
+def _found(target: Path, manifest: Manifest, request: ConvertRequest) -> Converted:
+    """Return a conversion that stood there before."""
+    attention = read_attention(target, is_required=request.requires_sdpa, versions=manifest.versions)
+    return Converted(folder=target, manifest=manifest, is_new=False, attention=attention)
+
+
+def _finish(
+    partial: Path, target: Path, manifest: Manifest, request: ConvertRequest, *, report: ProgressCallback
+) -> Converted:
+    attention = read_attention(partial, is_required=request.requires_sdpa, versions=manifest.versions)
     report(Progress(label="hashing"))
     start = time.perf_counter()
     files = {
@@ -332,7 +348,10 @@ def _finish(partial: Path, target: Path, manifest: Manifest, report: ProgressCal
         for file in output.files_of(partial)
     }
     timings = dataclasses.replace(manifest.timings, hash_s=time.perf_counter() - start)
-    manifest = dataclasses.replace(manifest, files=files, timings=timings)
+    lost = () if manifest.embedding else attention_warnings(attention, manifest.versions)
+    manifest = dataclasses.replace(
+        manifest, files=files, timings=timings, warnings=(*manifest.warnings, *lost)
+    )
     write_manifest(partial, manifest)
     output.finish(partial, target)
-    return Converted(folder=target, manifest=manifest, is_new=True)
+    return Converted(folder=target, manifest=manifest, is_new=True, attention=attention)

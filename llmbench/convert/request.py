@@ -26,6 +26,7 @@ class ConvertRequest:
     trusts_remote_code: bool = False
     overwrite: bool = False
     least_agreement: float | None = None
+    requires_sdpa: bool = False
 
     def __post_init__(self) -> None:
         for name in self.weight_formats:

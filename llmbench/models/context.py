@@ -27,7 +27,7 @@ _ALREADY_STRETCHED = ("gemma3",)
 
 def context_of_config(path: Path) -> int | None:
     """Return the longest context that a ``config.json`` reports, of a nested text model too; ``None``: it does not."""
-    found = (_context(section) for section in _sections(path))
+    found = (_context(section) for section in config_sections(path))
     return next((length for length in found if length is not None), None)
 
 
@@ -35,13 +35,13 @@ def sliding_window_of_config(path: Path) -> int | None:
     """Return the sliding window of a model's attention by its ``config.json``; ``None`` where it has none."""
     found = (
         _count(section.get("sliding_window"))
-        for section in _sections(path)
+        for section in config_sections(path)
         if section.get("use_sliding_window") is not False
     )
     return next((window for window in found if window is not None), None)
 
 
-def _sections(path: Path) -> list[Mapping[str, Any]]:
+def config_sections(path: Path) -> list[Mapping[str, Any]]:
     """Return a ``config.json`` and the text model nested in it; empty where it cannot be read."""
     try:
         config = json.loads(path.read_bytes())

@@ -7,13 +7,44 @@ from llmbench.models.ir_xml import read_constants
 from llmbench.models.manifest import FileRecord
 
 MODEL_XML = "openvino_model.xml"
-PARTS = ("openvino_model", "openvino_tokenizer", "openvino_detokenizer")
-"""The three networks of a model; each is an ``.xml`` and a ``.bin``."""
+LANGUAGE_XML = "openvino_language_model.xml"
+"""The language model of a vision-language model, which has other networks beside it."""
+
+_TOKENIZERS = ("openvino_tokenizer", "openvino_detokenizer")
+PARTS = ("openvino_model", *_TOKENIZERS)
+"""The three networks of a language model; each is an ``.xml`` and a ``.bin``."""
+
+_VISION_PARTS = (
+    "openvino_language_model",
+    "openvino_text_embeddings_model",
+    "openvino_vision_embeddings_model",
+    *_TOKENIZERS,
+)
+"""What every vision-language model has; some have more."""
+
+
+def main_network(folder: Path) -> Path:
+    """Return the ``.xml`` of the network that generates tokens, whether it is there or not."""
+    language = folder / LANGUAGE_XML
+    return language if language.exists() else folder / MODEL_XML
+
+
+def holds_ir(folder: Path) -> bool:
+    """Return whether a network that generates tokens lies in a folder itself."""
+    return main_network(folder).exists()
+
+
+def networks(folder: Path) -> tuple[Path, ...]:
+    """Return the ``.xml`` of each network of a model but for its tokenizers, the one that generates tokens first."""
+    main = main_network(folder)
+    others = () if main.name == MODEL_XML else sorted(folder.glob("openvino_*_model.xml"))
+    return (main, *(each for each in others if each != main))
 
 
 def ir_faults(folder: Path, recorded: Mapping[str, FileRecord]) -> Iterator[str]:
     """What is wrong with an IR's files, the network first; *recorded* are those its manifest lists."""
-    required = [f"{part}.xml" for part in PARTS] + [f"{part}.bin" for part in PARTS]
+    parts = _VISION_PARTS if (folder / LANGUAGE_XML).exists() else PARTS
+    required = [f"{part}.xml" for part in parts] + [f"{part}.bin" for part in parts]
     for name in [*required, *sorted(set(recorded) - set(required))]:
         size = _size(folder / name)
         if name in recorded:

@@ -7,12 +7,13 @@ looked up (an embedding, a cut of a mask) a step takes a row, and a size that is
 
 import contextlib
 import dataclasses
-import graphlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
+
+from llmbench.models.ir_attention import constant_operations, count_fused, count_plain
 
 _LOOK_UPS = frozenset(("Gather", "GatherElements", "GatherND", "Slice", "StridedSlice", "ShapeOf"))
 """Operations that do not read their first input from end to end."""
@@ -45,8 +46,9 @@ class Network:
     """What a decode step reads: *weight_bytes* as they are stored, once a step whatever the batch.
 
     *kv_values* is how many numbers a token of context adds to the keys and values of all layers, *parameters* the
-    number of its weights, without the scales and zero points of compressed ones. ``None`` is what the network does not
-    tell. *inputs* are the names of its inputs, empty where it could not be read.
+    number of its weights, without the scales and zero points of compressed ones. *fused_attention* and
+    *plain_attention* are its attention layers by how they are written, *cached_layers* those with a KV cache. ``None``
+    is what the network does not tell. *inputs* are the names of its inputs, empty where it could not be read.
     """
 
     weight_bytes: int | None = None
@@ -55,6 +57,9 @@ class Network:
     inputs: tuple[str, ...] = ()
     has_logits: bool = False
     has_state: bool = False
+    fused_attention: int | None = None
+    plain_attention: int | None = None
+    cached_layers: int = 0
 
 
 def read_constants(path: Path) -> tuple[Constant, ...]:
@@ -76,10 +81,17 @@ def read_ir_xml(path: Path) -> Network:
         known = Network(
             parameters=_sane(_parameters(parsed.constants)),
             inputs=tuple(
-                name for each in layers.values() if each.kind == "Parameter" for name in each.names if name
+                name
+                for key, each in layers.items()
+                if each.kind == "Parameter" and ":" not in key
+                for name in each.names
+                if name
             ),
             has_logits=any("logits" in layer.names for layer in layers.values()),
             has_state=any(layer.kind == "ReadValue" for layer in layers.values()),
+            fused_attention=count_fused(layers),
+            plain_attention=count_plain(layers),
+            cached_layers=_cached_layers(layers.values()),
         )
         if parsed.has_bodies:
             return known
@@ -103,25 +115,31 @@ class _Layer:
 
 
 class _Parsed:
-    """Operations by id, and every constant, those in a body of an operation too; ids are unique outside of bodies."""
+    """Operations by id, and every constant, those in a body of an operation too.
+
+    Ids are unique in a body and outside of bodies; that of a body's operation begins with the number of the body.
+    """
 
     def __init__(self) -> None:
         self.layers: dict[str, _Layer] = {}
         self.constants: list[Constant] = []
         self.has_bodies = False
+        self._body = ""
+        self._outer: list[str] = []
         self._last = _Layer(kind="")
 
     def parse(self, text: bytes) -> None:
         """Read a network; raises ExpatError, KeyError or ValueError where it is damaged."""
         parser = expat.ParserCreate()
         parser.StartElementHandler = self._begin
+        parser.EndElementHandler = self._end
         parser.Parse(text, True)
 
     def _begin(self, element: str, values: dict[str, str]) -> None:
         if element == "layer":
             names = values.get("output_names", "").split(",")
             self._last = _Layer(kind=values["type"], name=values.get("name", ""), names=names)
-            self.layers[values["id"]] = self._last
+            self.layers[self._body + values["id"]] = self._last
         elif element == "data" and {"offset", "size"} <= values.keys():
             self._last.constant = _constant(self._last.name, values)
             self.constants.append(self._last.constant)
@@ -130,9 +148,16 @@ class _Parsed:
         elif element == "port":
             self._last.names += values.get("names", "").split(",")
         elif element == "edge":
-            self.layers[values["to-layer"]].sources[values["to-port"]] = values["from-layer"]
+            target = self.layers[self._body + values["to-layer"]]
+            target.sources[values["to-port"]] = self._body + values["from-layer"]
         elif element.endswith("body"):
             self.has_bodies = True
+            self._outer.append(self._body)
+            self._body = f"{len(self.layers)}:"
+
+    def _end(self, element: str) -> None:
+        if element.endswith("body"):
+            self._body = self._outer.pop()
 
 
 def _constant(name: str, values: dict[str, str]) -> Constant:
@@ -164,16 +189,14 @@ def _weight_bytes(layers: dict[str, _Layer]) -> int | None:
     """Bytes of all constants that a step reads from end to end, each once; ``None`` where that cannot be said."""
     if any(layer.kind == _CHOICE for layer in layers.values()):
         return None
-    constant: set[str] = set()
-    read: list[str] = []
-    for name in graphlib.TopologicalSorter(
-        {n: layer.sources.values() for n, layer in layers.items()}
-    ).static_order():
-        layer = layers[name]
-        if layer.kind == "Const" or (layer.sources and constant.issuperset(layer.sources.values())):
-            constant.add(name)
-        else:
-            read.extend(source for source in _read_whole(layer) if source in constant)
+    constant = constant_operations(layers)
+    read = [
+        source
+        for name, layer in layers.items()
+        if name not in constant
+        for source in _read_whole(layer)
+        if source in constant
+    ]
     return sum(size for _, size in set(_locations(layers, read)))
 
 
@@ -195,6 +218,12 @@ def _locations(layers: dict[str, _Layer], names: Iterable[str]) -> Iterator[tupl
         if constant is not None:
             yield constant.offset, constant.size
         todo.extend(layers[name].sources.values())
+
+
+def _cached_layers(layers: Iterable[_Layer]) -> int:
+    """Return how many layers keep keys and values: two states each, whose batch and length are not fixed."""
+    shapes = [(layer.shape or "").split(",") for layer in layers if layer.kind == "ReadValue"]
+    return sum(len(shape) == 4 and shape.count("?") == 2 for shape in shapes) // 2
 
 
 def _kv_values(layers: Iterable[_Layer]) -> int | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmbench.analysis import placement_proof, report
+from llmbench.analysis.attention import attention_mark
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.render.table import TableValue
 from llmbench.schema.config import RunConfig
@@ -189,6 +190,7 @@ def model_name(evaluation: Evaluation, cell: int) -> str:
     marks = [
         *(f"{key}={value}" for key, value in apart.items()),
         *placement_proof.mark(evaluation.effects[cell]),
+        *attention_mark(run, cell),
     ]
     return f"{name} [{', '.join(marks)}]" if marks else name
 

@@ -5,6 +5,7 @@ import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from llmbench.analysis.attention import attention_alarms
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.report import Report
@@ -58,7 +59,7 @@ def report_markdown(report: Report) -> str:
     tables = (run_table(report.shown_rows, settings_columns(report)), stage_table(report))
     table = "\n".join(table_markdown(each) for each in tables if each.rows)
     notes = [f"- {_prose(text)}" for text in report.warnings]
-    titles = (f"**{escape(title)}**\n" for title in card_lines(report))
+    titles = (f"**{escape(title)}**\n" for title in (*card_lines(report), *attention_alarms(report.run)))
     verdict = f"{escape(verdict_line(report))}\n"
     return "\n".join(
         [*titles, table, verdict, *([_folded("notes", "\n".join(notes) + "\n")] if notes else [])]

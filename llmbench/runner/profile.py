@@ -13,16 +13,17 @@ from pathlib import Path
 
 import msgspec
 
-from llmbench.analysis.profile import ATTENTION, ModelProfile, PassProfile
+from llmbench.analysis.profile import ModelProfile, PartAttention, PassProfile
 from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.openvino import core, perf_counters
+from llmbench.engines.openvino.attention import read_executed
 from llmbench.engines.openvino.perf_counters import Operation
+from llmbench.models.attention import LANGUAGE_MODEL, read_parts
 from llmbench.runner import pinning, step
 from llmbench.schema.config import RunConfig
 from llmbench.schema.units import NS_PER_S
 from llmbench.workloads.text import Inputs
 
-_MODEL = "openvino_model.xml"
 _ROUNDS = 3
 _WARMUP_TOKENS = 3
 
@@ -61,7 +62,7 @@ def do(asked: ProfileRequest) -> ModelProfile:
     config = dataclasses.replace(asked.config, properties={**asked.config.properties, "PERF_COUNT": True})
     engine = core.CoreEngine()
     engine.check(config)
-    source = perf_counters.read_graph_source(str(Path(config.model) / _MODEL))
+    folder = Path(config.model)
     session = engine.open(config)
     counters = _Counters(session, Inputs(config, session))
     counters.run(_WARMUP_TOKENS)
@@ -72,16 +73,22 @@ def do(asked: ProfileRequest) -> ModelProfile:
         first=first,
         next=later,
         counts=executed,
-        attention={"model": _attention(source.kinds), "executed": _attention(executed)},
-        constant_bytes=source.constant_bytes,
+        attention=_attention(folder, session),
+        constant_bytes=perf_counters.constant_bytes(session.source),
         properties=session.effective.properties,
         input_tokens=counters.input_tokens,
         output_tokens=config.output_tokens,
     )
 
 
-def _attention(kinds: Mapping[str, int]) -> dict[str, int]:
-    return {kind: count for kind, count in kinds.items() if kind.startswith(ATTENTION)}
+def _attention(folder: Path, session: core.CoreSession) -> dict[str, PartAttention]:
+    """Return what became of the attention of each part; the other parts are compiled to see it."""
+    found = {}
+    for title, (xml, fusion) in read_parts(folder).items():
+        compiled = session.compiled if title == LANGUAGE_MODEL else core.compile_part(xml)
+        executed = read_executed(compiled)
+        found[title] = PartAttention(fusion=fusion, executed=executed.counts, fused=executed.fused)
+    return found
 
 
 class _Counters:

@@ -25,7 +25,7 @@ from llmbench.engines.openvino import model_cache as compiled
 from llmbench.engines.openvino import tensor_parallel
 from llmbench.engines.openvino.device import check_effective
 from llmbench.engines.openvino.model_cache import Compiled
-from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError
+from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError, StrictError
 from llmbench.machine import environment, placement, topology
 from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe, count_stops
@@ -46,9 +46,10 @@ from llmbench.runner.protocol import (
     WorkerCommand,
     die_with_parent,
 )
+from llmbench.schema.attention import PAGED
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
-from llmbench.schema.run import SDPA_INSTEAD, EffectiveSettings, ModelCache, Split
+from llmbench.schema.run import EffectiveSettings, ModelCache, Split
 from llmbench.schema.units import seconds_between
 from llmbench.workloads.base import LaunchContext, find_workload
 
@@ -71,7 +72,7 @@ class OpenLaunch:
         engine = catalog.find_engine(self.config.engine, command.workload.kind)
         split = _split(self.config, must_split=command.must_split)
         cache = Compiled.look(self.config.properties)
-        loaded = _load(engine, self.config)
+        loaded = _load(engine, self.config, is_strict=command.must_split)
         self.config, self.session = loaded.config, loaded.session
         model_cache = cache.state(self.session.effective.properties)
         changes = check_effective(self.config, self.session.effective)
@@ -79,8 +80,8 @@ class OpenLaunch:
             changes = (*changes, compiled.REFUSED)
         changes = (*changes, *check_greedy_tokens(self.config, self.session, is_strict=command.must_split))
         effective = dataclasses.replace(
-            self.session.effective,
-            notes=(*loaded.notes, *self.session.effective.notes, *changes),
+            _with_request(self.session.effective, command.config, loaded.fallback),
+            notes=(*self.session.effective.notes, *changes),
             split=split,
         )
         self._threads = _engine_threads(effective)
@@ -139,16 +140,19 @@ class OpenLaunch:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _LoadedModel:
-    """A model, what loading it took, and the configuration that it was loaded with."""
+    """A model, what loading it took, and the configuration that it was loaded with.
+
+    *fallback* is why that is not paged attention, which is the default; ``None`` where nothing was replaced.
+    """
 
     session: LoadedModel
     config: RunConfig
     seconds: float
     memory: Memory
-    notes: tuple[str, ...] = ()
+    fallback: str | None = None
 
 
-def _load(engine: Engine, config: RunConfig) -> _LoadedModel:
+def _load(engine: Engine, config: RunConfig, *, is_strict: bool) -> _LoadedModel:
     """Load a model, with SDPA where it cannot have paged attention and none was requested."""
     phase = MemoryPhase.start()
     start_ns = time.perf_counter_ns()
@@ -157,12 +161,34 @@ def _load(engine: Engine, config: RunConfig) -> _LoadedModel:
     except PagedAttentionError as error:
         if config.is_attention_fixed:
             raise
+        if is_strict:
+            raise StrictError(error.message, hint=error.hint) from error
         cause = error
     else:
         seconds = seconds_between(start_ns, time.perf_counter_ns())
         return _LoadedModel(session=session, config=config, seconds=seconds, memory=phase.stop())
-    loaded = _load(engine, _with_sdpa(config, cause))
-    return dataclasses.replace(loaded, notes=(f"{SDPA_INSTEAD}: {cause.message}",))
+    loaded = _load(engine, _with_sdpa(config, cause), is_strict=is_strict)
+    return dataclasses.replace(loaded, fallback=cause.message)
+
+
+def _with_request(effective: EffectiveSettings, config: RunConfig, fallback: str | None) -> EffectiveSettings:
+    """Return effective settings with how their attention was requested, and why it is not what was to be used.
+
+    Raises:
+        MachineError: the engine loaded another attention than was requested, and did not say so.
+    """
+    proof = effective.attention_proof
+    if proof is None:
+        return effective
+    is_paged = config.attention == "pa" and "pa" in config.engine_info.capabilities
+    if is_paged and effective.attention not in (None, PAGED) and fallback is None:
+        fallback = f"the engine loaded {effective.attention} and gave no reason"
+        if config.is_attention_fixed:
+            raise MachineError(f"--attention pa: {fallback}", hint="use --attention sdpa")
+    request = f"--attention {config.attention}" if config.is_attention_fixed else "default"
+    return dataclasses.replace(
+        effective, attention_proof=dataclasses.replace(proof, request=request, fallback=fallback)
+    )
 
 
 def _with_sdpa(config: RunConfig, cause: PagedAttentionError) -> RunConfig:

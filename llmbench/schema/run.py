@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from llmbench.schema.attention import AttentionProof
 from llmbench.schema.config import RunConfig
 from llmbench.schema.limits import ResourceLimits
 from llmbench.schema.measurement import Measurement, Memory
@@ -163,10 +164,6 @@ class Outcome(enum.Enum):
     ABORTED = "aborted"
 
 
-SDPA_INSTEAD = "SDPA was used instead of paged attention"
-"""How the note begins of a launch whose model cannot have the paged attention that is the default."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why a launch failed: the signal that ended it, its phase, the last lines of its log, and a remedy if known."""
@@ -201,12 +198,15 @@ class Split:
 class EffectiveSettings:
     """What the engine really uses, read back after loading; a key is missing where it reports nothing.
 
-    *split* is what the tensor-parallel policy does here, ``None`` where it was not requested.
+    *attention* is its kind as `llmbench.schema.attention` names them, and *attention_proof* how that is known; older
+    versions recorded ``SDPA`` without a proof. *split* is what the tensor-parallel policy does here, ``None`` where it
+    was not requested.
     """
 
     properties: Mapping[str, str] = field(default_factory=dict)
     scheduler: Mapping[str, str] = field(default_factory=dict)
     attention: str | None = None
+    attention_proof: AttentionProof | None = None
     notes: tuple[str, ...] = ()
     split: Split | None = None
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from llmbench.schema.attention import Fusion
 from llmbench.store import reader
 from tests.command import RunCommand
 from tests.tiny_ir import build_unfused
@@ -25,14 +26,34 @@ def unfused(tmp_path_factory: pytest.TempPathFactory, demo_ir: Path) -> Path:
 def test_row_43_sdpa_replaces_paged_attention_and_says_so(
     llmbench_workers: RunCommand, unfused: Path, tmp_path: Path
 ) -> None:
-    """Without --attention the run goes on with SDPA: a warning, the run file's note, and what was effective."""
+    """Without --attention the run goes on: a warning, a line of the card, and in the run file what was effective."""
     done = llmbench_workers("run", "-m", str(unfused), *_SHORT)
 
     assert 0 == done.returncode, done.stderr
-    assert f"warning: SDPA was used instead of paged attention: {_CAUSE}" in done.stderr
+    alarm = f"FALLBACK: plain attention was used instead of paged attention, the default: {_CAUSE}"
+    assert f"warning: {alarm}" in done.stderr
+    assert alarm in " ".join(done.stdout.split())
+    assert "genai (plain attention, NOT paged attention)" in done.stdout
     (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches
-    assert "SDPA" == launch.effective.attention
-    assert any(_CAUSE in note for note in launch.effective.notes)
+    proof = launch.effective.attention_proof
+    assert proof is not None
+    assert ("plain attention", "default", Fusion(fused=0, layers=1)) == (
+        launch.effective.attention,
+        proof.request,
+        proof.fusion,
+    )
+    assert (proof.fallback or "").startswith(_CAUSE)
+
+
+@row_43
+def test_row_43_strict_refuses_what_replaces_paged_attention(
+    llmbench_workers: RunCommand, unfused: Path
+) -> None:
+    """With --strict nothing is measured: exit 3 with the cause."""
+    done = llmbench_workers("run", "-m", str(unfused), *_SHORT, "--strict")
+
+    assert 3 == done.returncode, done.stderr
+    assert _CAUSE in done.stderr
 
 
 @row_43

@@ -25,8 +25,11 @@ def test_the_products_take_most_of_the_time(llmbench_workers: Run, demo_ir: Path
         assert 0.5 < share / sum(kinds.values()) < 0.93
         assert 0.6 * found[name]["wall_s"] < sum(kinds.values()) < 1.1 * found[name]["wall_s"]
     assert found["first"]["wall_s"] > found["next"]["wall_s"]
-    assert {"ScaledDotProductAttention": 30} == found["attention"]["model"]
-    assert {"ScaledDotProductAttentionWithKVCache": 30} == found["attention"]["executed"]
+    attention = found["attention"]["language model"]
+    assert ({"fused": 30, "layers": 30}, {"SDPA with KV cache": 30}) == (
+        attention["fusion"],
+        attention["executed"],
+    )
     assert found["constant_bytes"]["u4"] > 50_000_000
     assert found["counts"]["FullyConnectedCompressed"] == 211
 

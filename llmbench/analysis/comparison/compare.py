@@ -58,10 +58,11 @@ class Mean:
 class Comparison:
     """One base and one candidate.
 
-    *unpaired* has a sentence on every row without a partner, *doubts* one on each launch that is an outlier and each
-    drift over launches. *mismatches* are differences that make rows incomparable; those that *rule* allows are the
-    first of the *changes*. *run_files* are where base and candidate were read, empty if from no run file. *remark* is
-    what a reader must know with the verdict itself, such as that the measuring stopped early.
+    *unpaired* has a sentence on every row without a partner, *doubts* one on each launch that is an outlier, each
+    drift over launches, and attention that changed although it was not requested. *mismatches* are differences that
+    make rows incomparable; those that *rule* allows are the first of the *changes*, after that of the attention.
+    *run_files* are where base and candidate were read, empty if from no run file. *remark* is what a reader must know
+    with the verdict itself, such as that the measuring stopped early.
     """
 
     base: Report
@@ -177,8 +178,15 @@ def compare(
         ),
         unpaired=(*found.unpaired, *_unmeasured(base, candidate)),
         mismatches=mismatches,
-        changes=(*lifted, *differences.changes(base.run, candidate.run)),
-        doubts=oddities.oddities(base, candidate, names),
+        changes=(
+            *differences.attention_change(base.run, candidate.run),
+            *lifted,
+            *differences.changes(base.run, candidate.run),
+        ),
+        doubts=(
+            *differences.attention_doubt(base.run, candidate.run),
+            *oddities.oddities(base, candidate, names),
+        ),
         warnings=_warnings(base, candidate, names),
         is_paired=is_paired,
     )

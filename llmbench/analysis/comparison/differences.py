@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from llmbench.analysis.attention import describe_attention, effective_of, has_same_attention
 from llmbench.analysis.placement_proof import effect
 from llmbench.analysis.report import varied_settings
 from llmbench.schema.limits import ResourceLimits, describe_limits
@@ -73,8 +74,32 @@ def _joined(values: Iterable[str]) -> str:
     return " / ".join(dict.fromkeys(value for value in values if value))
 
 
+def attention_change(base: Run, candidate: Run) -> tuple[Difference, ...]:
+    """Return the change of the attention that was effective, configuration by configuration; empty where none was."""
+    sides = [[effective_of(run, cell) for cell in range(len(run.cells))] for run in (base, candidate)]
+    pairs = [(one, other) for one, other in zip(*sides, strict=False) if one and other]
+    if all(has_same_attention(one, other) for one, other in pairs):
+        return ()
+    before, after = (_joined(describe_attention(each) for each in side) for side in zip(*pairs, strict=True))
+    return (Difference(name="effective: attention", base=before, candidate=after),)
+
+
+def attention_doubt(base: Run, candidate: Run) -> tuple[str, ...]:
+    """Return a sentence where the effective attention changed although the same one was requested."""
+    requested = [[config.attention for config in run.cells] for run in (base, candidate)]
+    if requested[0] != requested[1]:
+        return ()
+    return tuple(
+        f"the attention changed, though none was requested: {found.base} -> {found.candidate}"
+        for found in attention_change(base, candidate)
+    )
+
+
 def changes(base: Run, candidate: Run) -> tuple[Difference, ...]:
-    """Everything told by both sides that is not the same: software, settings, model files, machine."""
+    """Everything told by both sides that is not the same: software, settings, model files, machine.
+
+    The attention is apart, in `attention_change`.
+    """
     is_reported = not (is_foreign(base) or is_foreign(candidate))
     found = [*_between("", _reported(base, is_whole=is_reported), _reported(candidate, is_whole=is_reported))]
     found += _between("", _files(base), _files(candidate))
@@ -154,6 +179,5 @@ def _effective(run: Run) -> dict[str, str]:
         "tensor_parallel": what.value if what else "",
         **found.properties,
         **found.scheduler,
-        "attention": found.attention or "",
         "notes": "; ".join(found.notes),
     }

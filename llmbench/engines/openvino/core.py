@@ -5,6 +5,7 @@ cache as a state that ``reset_state`` clears, and computes logits for every posi
 multiplication needs the last position only: a slice before it is inserted, as GenAI does.
 """
 
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.failures import engine_failures
+from llmbench.engines.openvino.attention import prove_attention
 from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
@@ -22,11 +24,12 @@ from llmbench.engines.openvino.device import (
 )
 from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
 from llmbench.errors import InputError
-from llmbench.models.integrity import MODEL_XML
+from llmbench.models.integrity import main_network
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
 
+_EMBEDDINGS_XML = "openvino_text_embeddings_model.xml"
 _PASSED_THROUGH = {"Convert", "Add", "Multiply", "Divide", "Tanh", "Transpose"}
 
 
@@ -49,13 +52,36 @@ def slice_last_position(openvino: Any, model: Any) -> bool:
     return True
 
 
+def read_language_model(core: Any, xml: Path) -> Any:
+    """Return the language model of an IR; one that reads embeddings gets the model beside it that makes them."""
+    model = core.read_model(xml)
+    words = xml.with_name(_EMBEDDINGS_XML)
+    if not words.exists():
+        return model
+    embeddings = core.read_model(words)
+    port = model.input("inputs_embeds").get_node()
+    port.output(0).replace(embeddings.outputs[0].get_node().input_value(0))
+    model.remove_parameter(port)
+    model.add_parameters(embeddings.get_parameters())
+    return model
+
+
+def compile_part(xml: Path) -> Any:
+    """Return another part of a model, such as a vision tower, compiled for the CPU."""
+    return import_openvino().Core().compile_model(xml, "CPU")
+
+
 class CoreSession:
-    """A compiled stateful IR and its one infer request."""
+    """A compiled stateful IR and its one infer request.
+
+    *source* is the IR's ``.xml`` with the language model, *compiled* the compiled model.
+    """
 
     def __init__(self, config: RunConfig) -> None:
         openvino = import_openvino()
         core = openvino.Core()
-        model = core.read_model(Path(config.model) / MODEL_XML)
+        self.source = main_network(Path(config.model))
+        model = read_language_model(core, self.source)
         is_sliced = slice_last_position(openvino, model)
         self._inputs = {name for port in model.inputs for name in port.get_names()}
         self._check_inputs()
@@ -64,8 +90,11 @@ class CoreSession:
             compiled = core.compile_model(model, config.device, properties)
         self._request = compiled.create_infer_request()
         self._tensor = openvino.Tensor
-        note = "the last position is sliced before the last MatMul" if is_sliced else "no last-position slice"
-        self.effective = EffectiveSettings(properties=read_back(compiled), attention="SDPA", notes=(note,))
+        self._folder = Path(config.model)
+        self.compiled = compiled
+        self._note = (
+            "the last position is sliced before the last MatMul" if is_sliced else "no last-position slice"
+        )
         import openvino_genai
 
         tokenizer = Tokenizer(openvino_genai.Tokenizer(config.model))
@@ -74,6 +103,13 @@ class CoreSession:
         self.go_on = tokenizer.go_on
         self.decode = tokenizer.decode
         self._eos_id = tokenizer.eos_id
+
+    @functools.cached_property
+    def effective(self) -> EffectiveSettings:
+        """What the compiled model uses; read once, when the time of loading has been taken."""
+        return prove_attention(self.compiled, self._folder).in_settings(
+            EffectiveSettings(properties=read_back(self.compiled), notes=(self._note,))
+        )
 
     @property
     def request(self) -> Any:
@@ -148,7 +184,7 @@ class CoreSession:
 
     def close(self) -> None:
         """Let go of the compiled model."""
-        del self._request
+        del self._request, self.compiled
 
 
 class CoreEngine:

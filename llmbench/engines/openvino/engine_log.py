@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from llmbench.schema.attention import FUSED, PAGED
 from llmbench.schema.run import EffectiveSettings
 
 _SECTION = re.compile(r"^Model: (?P<name>.+)\n(?P<body>(?:  .+\n?)+)", re.MULTILINE)
@@ -94,6 +95,6 @@ def read_effective(
     return EffectiveSettings(
         properties=(_pairs(models[0]["body"]) if models else {}) | draft | dict(also),
         scheduler=limits,
-        attention="paged attention" if "Paged" in name else "SDPA" if models else None,
+        attention=PAGED if "Paged" in name else FUSED if models else None,
         notes=notes,
     )

@@ -1,6 +1,7 @@
 """OpenVINO GenAI's own pipeline, timed from the instants it keeps of each token."""
 
 import contextlib
+import functools
 import os
 import shlex
 import time
@@ -11,6 +12,7 @@ from typing import Any
 from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.failures import PagedAttentionError, engine_failures
+from llmbench.engines.openvino.attention import prove_pipeline_attention
 from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
@@ -121,16 +123,21 @@ class GenaiSession:
             if config.draft_model is not None:
                 options["draft_model"] = _draft(self._genai, config)
             self._pipeline = self._genai.LLMPipeline(config.model, config.device, **options)
-        notes = (*_notes(config), *note_unused(config, warned.text))
-        self.effective: EffectiveSettings = read_effective(
-            logged.text, notes=notes, also=digest_adapters(config)
-        )
+        self._logs = logged.text, warned.text
         self._native_tokenizer = self._pipeline.get_tokenizer()
         tokenizer = Tokenizer(self._native_tokenizer)
         self.bos_id = tokenizer.bos_id
         self.encode = tokenizer.encode
         self.go_on = tokenizer.go_on
         self.decode = tokenizer.decode
+
+    @functools.cached_property
+    def effective(self) -> EffectiveSettings:
+        """What the pipeline reported of itself while it was loaded, and what its IR shows of attention."""
+        logged, warned = self._logs
+        notes = (*_notes(self._config), *note_unused(self._config, warned))
+        found = read_effective(logged, notes=notes, also=digest_adapters(self._config))
+        return prove_pipeline_attention(found.attention, Path(self._config.model)).in_settings(found)
 
     def _generation_config(self, request: EngineRequest) -> Any:
         """How to choose tokens, for exactly so many of them, or up to them where the end of text may stop it."""

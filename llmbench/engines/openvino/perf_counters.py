@@ -1,8 +1,11 @@
-"""What the CPU plug-in tells of a compiled model: the time of each operation, and what it made of the model."""
+"""What the CPU plug-in tells of a compiled model: the time of each operation, and bytes of the model's constants.
+
+It stands alone because its counters are read by ``profile`` only.
+"""
 
 import collections
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from llmbench.engines.openvino.device import import_openvino
@@ -37,27 +40,11 @@ def operations(request: Any) -> tuple[Operation, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GraphSource:
-    """A model before it is compiled: how many operations of each kind, and bytes of constants by precision."""
-
-    kinds: Mapping[str, int]
-    constant_bytes: Mapping[str, int]
-
-
-def read_graph_source(path: str) -> GraphSource:
-    """The model of an IR file."""
+def constant_bytes(path: Path) -> dict[str, int]:
+    """Return bytes of an IR's constants by element type, most first; types of less than a byte are packed."""
     nodes = import_openvino().Core().read_model(path).get_ops()
-    return GraphSource(
-        kinds=dict(collections.Counter(node.get_type_name() for node in nodes)),
-        constant_bytes=_constant_bytes(node for node in nodes if node.get_type_name() == "Constant"),
-    )
-
-
-def _constant_bytes(constants: Iterable[Any]) -> dict[str, int]:
-    """Bytes by element type, most first; types of less than a byte are packed."""
     found: collections.Counter[str] = collections.Counter()
-    for constant in constants:
+    for constant in (node for node in nodes if node.get_type_name() == "Constant"):
         kind, elements = constant.get_element_type(), 1
         for size in constant.get_output_shape(0):
             elements *= int(size)

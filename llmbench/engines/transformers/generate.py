@@ -4,6 +4,7 @@ A stopping criterion is called when a token has been chosen, so its instants are
 sees what they were chosen from. Neither changes anything, and no loop of the library is copied.
 """
 
+import functools
 import importlib.metadata
 import time
 from collections.abc import Callable
@@ -44,7 +45,7 @@ class GenerateSession:
         tokenizer: Tokenizer,
         config: RunConfig,
         *,
-        effective: EffectiveSettings,
+        read_effective: Callable[[], EffectiveSettings],
         compiler: Compiler | None = None,
     ) -> None:
         from transformers import GenerationConfig
@@ -53,12 +54,17 @@ class GenerateSession:
         self._compiler = compiler
         self._config = config
         self._eos_id = tokenizer.eos_id
-        self.effective = effective
+        self._read_effective = read_effective
         self.bos_id = tokenizer.bos_id
         self.encode = tokenizer.encode
         self.go_on = tokenizer.go_on
         self.decode = tokenizer.decode
         model.generation_config = GenerationConfig()  # what a request leaves open would be taken from here
+
+    @functools.cached_property
+    def effective(self) -> EffectiveSettings:
+        """What the model uses; read once, when the time of loading has been taken."""
+        return self._read_effective()
 
     def _generation_config(self, request: EngineRequest) -> Any:
         """How to choose tokens; without an end of text every sequence gets exactly the tokens asked for."""

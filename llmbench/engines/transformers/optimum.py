@@ -9,6 +9,7 @@ from typing import Any
 
 from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.failures import engine_failures
+from llmbench.engines.openvino.attention import prove_attention
 from llmbench.engines.openvino.device import (
     check_device,
     compile_properties,
@@ -60,11 +61,12 @@ class OptimumEngine:
             model = _load(config)
         import openvino_genai
 
-        effective = EffectiveSettings(
-            properties=read_back(model.request.get_compiled_model()),
-            attention="SDPA",
-            notes=("logits are computed for every position of a prompt, as the IR has it",),
-        )
+        def read_effective() -> EffectiveSettings:
+            compiled = model.request.get_compiled_model()
+            note = "logits are computed for every position of a prompt, as the IR has it"
+            settings = EffectiveSettings(properties=read_back(compiled), notes=(note,))
+            return prove_attention(compiled, Path(config.model)).in_settings(settings)
+
         return GenerateSession(
-            model, Tokenizer(openvino_genai.Tokenizer(config.model)), config, effective=effective
+            model, Tokenizer(openvino_genai.Tokenizer(config.model)), config, read_effective=read_effective
         )

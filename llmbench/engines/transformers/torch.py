@@ -120,5 +120,9 @@ class TorchEngine:
         kind = getattr(model.config, "_attn_implementation", None)
         effective = EffectiveSettings(properties=properties, attention=kind)
         return GenerateSession(
-            model, Tokenizer(_HubTokenizer(native)), config, effective=effective, compiler=compiler
+            model,
+            Tokenizer(_HubTokenizer(native)),
+            config,
+            read_effective=lambda: effective,
+            compiler=compiler,
         )

@@ -36,6 +36,9 @@ from llmbench.render.table import Table
 from llmbench.render.text import counted, margin, number_text, row_label
 from llmbench.schema.run import Outcome, Provenance
 
+_GRAVE = ("INVALID", "FALLBACK", "PLAIN ATTENTION")
+"""Words of caveats without which the figures mislead."""
+
 SERIES_DRAWN = 4
 """Of more series than this, requests are not drawn one by one; the tables tell."""
 
@@ -218,7 +221,7 @@ def _warnings(series: Sequence[PlotSeries], reports: Mapping[str, Report]) -> It
 
 def _caveats(found: Iterable[str]) -> Iterator[Block]:
     lines = list(dict.fromkeys(found))
-    grave = [line for line in lines if "INVALID" in line]
+    grave = [line for line in lines if any(word in line for word in _GRAVE)]
     rest = [line for line in lines if line not in grave]
     yield Notes(lines=tuple(grave), tone="bad")
     yield Notes(lines=tuple(rest[:WARNINGS_SHOWN]), tone="warn")

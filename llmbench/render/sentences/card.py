@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from llmbench.analysis.attention import effective_of
 from llmbench.analysis.placement_proof import Effect
 from llmbench.analysis.report import Report
 from llmbench.analysis.validity import most_frequent_reason
@@ -59,11 +60,13 @@ def _model(report: Report) -> str:
 
 
 def _engine(engine: str, report: Report) -> str:
-    effective = (launch.effective.attention for launch in report.run.launches)
-    attention = next((name for name in effective if name), "")
+    effective = effective_of(report.run, 0)
+    attention = (effective.attention or "") if effective else ""
     if engine != "genai" or not attention or "attention" in report.distinctions[0]:
         return engine
-    return f"{engine} ({_ATTENTIONS.get(attention, attention)})"
+    fallback = effective and effective.attention_proof and effective.attention_proof.fallback
+    instead = ", NOT paged attention" if fallback else ""
+    return f"{engine} ({_ATTENTIONS.get(attention, attention)}{instead})"
 
 
 def _machine(report: Report) -> str:

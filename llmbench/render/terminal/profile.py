@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from llmbench.analysis.profile import SPLIT_KIND, ModelProfile, PassProfile
+from llmbench.analysis.profile import SPLIT_KIND, ModelProfile, PartAttention, PassProfile
 from llmbench.schema.units import format_bytes, format_number
 
 _UNNAMED = ("undef", "unknown")
@@ -19,7 +19,7 @@ def profile_lines(found: ModelProfile) -> Iterator[str]:
     yield ""
     yield from _sums(found)
     yield _bounds(found)
-    yield _attention(found)
+    yield from (f"attention: {title}: {_attention(part)}" for title, part in found.attention.items())
     weights = ", ".join(f"{kind} {format_bytes(size)}" for kind, size in _large(found.constant_bytes))
     precision = found.properties.get("INFERENCE_PRECISION_HINT", "n/a")
     cache = found.properties.get("KV_CACHE_PRECISION", "n/a")
@@ -75,20 +75,13 @@ def _bounds(found: ModelProfile) -> str:
     )
 
 
-def _attention(found: ModelProfile) -> str:
-    before, after = (_counted(found.attention[where]) for where in ("model", "executed"))
-    if not found.is_attention_found:
-        verdict = "NOT RECOGNISED as one operation: neither it nor its KV cache can be fused, nor paged"
-    elif found.is_cache_fused:
-        verdict = "found, and fused with the KV cache"
-    else:
-        verdict = "found, NOT FUSED with the KV cache"
-    return f"attention: {before} in the model, {after} executed: {verdict}"
-
-
-def _counted(kinds: Mapping[str, int]) -> str:
-    """``30 ScaledDotProductAttention``."""
-    return " + ".join(f"{count} {kind}" for kind, count in kinds.items()) or "none"
+def _attention(part: PartAttention) -> str:
+    """Return what became of a part's attention: ``30 of 30 layers ...; executed: 30 SDPA with KV cache``."""
+    executed = (
+        " + ".join(f"{count} {kind}" for kind, count in part.executed.items()) or "nothing that is known"
+    )
+    lost = "" if part.is_whole else f"; NOT FUSED: {part.fusion.layers - part.fused} layers"
+    return f"{part.fusion.sentence}; executed: {executed}{lost}"
 
 
 def _large(sizes: Mapping[str, int]) -> Iterator[tuple[str, int]]:

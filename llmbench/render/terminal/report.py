@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
+from llmbench.analysis.attention import attention_alarms
 from llmbench.analysis.caveats import ONE_LAUNCH
 from llmbench.analysis.metrics import METRICS, SCREEN_METRICS
 from llmbench.analysis.report import Report
@@ -30,6 +31,8 @@ def render_report(report: Report, console: Console, *, is_explained: bool = Fals
     """Print a report: its card, and with *is_explained* all other metrics, notes and definitions."""
     for line in card_lines(report):
         print_facts(console, line, style="bold")
+    for alarm in attention_alarms(report.run):
+        print_line(console, alarm, style="bold red")
     notes = list(_notes(report))
     if report.shown_rows:
         table = _short_units(views.run_table(report.shown_rows, views.settings_columns(report)))

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import metrics
+from llmbench.analysis.attention import describe_attention
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.machine.interference import Interference
 from llmbench.render.text import number_text
@@ -38,7 +39,7 @@ def effective_lines(effective: EffectiveSettings, config: RunConfig) -> tuple[st
     engine = [f"{label}={properties[key]}" for label, key in _EFFECTIVE if properties.get(key)]
     way = []
     if effective.attention:
-        way.append(f"attention={effective.attention}")
+        way.append(f"attention={describe_attention(effective)}")
     if "MODEL_DISTRIBUTION_POLICY" in properties:
         way.append(f"distribution policy={properties['MODEL_DISTRIBUTION_POLICY'] or 'none'}")
     if effective.scheduler:

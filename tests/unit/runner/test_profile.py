@@ -2,10 +2,11 @@ import dataclasses
 
 import pytest
 
-from llmbench.analysis.profile import ModelProfile, PassProfile
+from llmbench.analysis.profile import ModelProfile, PartAttention, PassProfile
 from llmbench.engines.openvino.perf_counters import Operation
 from llmbench.render.terminal.profile import profile_lines
 from llmbench.runner import profile
+from llmbench.schema.attention import Fusion
 
 FIRST = PassProfile(
     wall_s=1.0,
@@ -25,8 +26,9 @@ PROFILE = ModelProfile(
     next=NEXT,
     counts={"FullyConnectedCompressed": 211, "ScaledDotProductAttentionWithKVCache": 30, "Add": 64, "Sin": 1},
     attention={
-        "model": {"ScaledDotProductAttention": 30},
-        "executed": {"ScaledDotProductAttentionWithKVCache": 30},
+        "language model": PartAttention(
+            fusion=Fusion(fused=30, layers=30), executed={"SDPA with KV cache": 30}, fused=30
+        )
     },
     constant_bytes={"u4": 52 << 20, "u8": 28 << 20, "i64": 16},
     properties={"INFERENCE_NUM_THREADS": "2", "KV_CACHE_PRECISION": "u8", "INFERENCE_PRECISION_HINT": "bf16"},
@@ -93,19 +95,31 @@ def test_the_table_has_both_phases_side_by_side_and_small_kinds_together() -> No
 
 
 @pytest.mark.parametrize(
-    ("model", "executed", "output"),
+    ("fused", "executed", "output"),
     [
-        ({"ScaledDotProductAttention": 2}, {"ScaledDotProductAttentionWithKVCache": 2}, "found, and fused"),
-        ({"ScaledDotProductAttention": 2}, {"ScaledDotProductAttention": 2}, "found, NOT FUSED"),
-        ({"Softmax": 2}, {"Softmax": 2}, "NOT RECOGNISED"),
-        ({}, {}, "none in the model, none executed: NOT RECOGNISED"),
+        (
+            2,
+            {"SDPA with KV cache": 2},
+            "2 of 2 layers use fused attention (SDPA); executed: 2 SDPA with KV cache",
+        ),
+        (2, {"fused into a Subgraph": 2}, "executed: 2 fused into a Subgraph"),
+        (
+            0,
+            {"Softmax": 2},
+            "0 of 2 layers use fused attention (SDPA); executed: 2 Softmax; NOT FUSED: 2 layers",
+        ),
+        (0, {}, "executed: nothing that is known; NOT FUSED: 2 layers"),
     ],
 )
-def test_what_became_of_attention(model: dict[str, int], executed: dict[str, int], output: str) -> None:
-    """Found in the model as one operation, fused with its cache in the executable graph, or not."""
-    found = dataclasses.replace(PROFILE, attention={"model": model, "executed": executed})
+def test_what_became_of_the_attention_of_each_part(fused: int, executed: dict[str, int], output: str) -> None:
+    """As the IR has it, and what is executed; a vision tower's is fused into a Subgraph, and not lost."""
+    part = PartAttention(fusion=Fusion(fused=fused, layers=2), executed=executed, fused=fused)
+    found = dataclasses.replace(PROFILE, attention={**PROFILE.attention, "vision tower": part})
+    lines = [line for line in profile_lines(found) if line.startswith("attention: ")]
 
-    assert any(output in line for line in profile_lines(found))
+    assert lines[0].startswith("attention: language model: 30 of 30 layers use fused attention (SDPA)")
+    assert lines[1].startswith("attention: vision tower: ")
+    assert lines[1].endswith(output)
 
 
 def test_precisions_and_code_are_told() -> None:

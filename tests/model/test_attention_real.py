@@ -1,0 +1,127 @@
+"""Fused attention gained and lost on a real model: the same weights, the same text, other operations."""
+
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+
+from llmbench.convert.pipeline import Converted
+from llmbench.models.attention import language_fusion
+from llmbench.schema.attention import CACHED, PAGED, PLAIN, AttentionProof, Fusion
+from llmbench.schema.run import Launch
+from llmbench.store import reader
+from tests.command import RunCommand
+from tests.tiny_ir import unfuse
+
+pytestmark = [pytest.mark.model, pytest.mark.convert]
+_FEW = ("-p", "Why is the sky blue?", "-ic", "8", "-n", "1", "--warmups", "0", "--foreign-cpu-limit", "1")
+LAYERS = 30
+
+
+@pytest.fixture(scope="module")
+def fused(conversions: dict[str, Converted]) -> Path:
+    """A real model as it is exported."""
+    return conversions["int8"].folder
+
+
+@pytest.fixture(scope="module")
+def unfused(tmp_path_factory: pytest.TempPathFactory, fused: Path) -> Path:
+    """The same model with each attention layer as products and a softmax."""
+    folder = tmp_path_factory.mktemp("model") / "unfused"
+    assert LAYERS == unfuse(fused, folder)
+    return folder
+
+
+def _launch(llmbench: RunCommand, tmp_path: Path, model: Path, name: str, *options: str) -> Launch:
+    done = llmbench("run", "-m", str(model), *_FEW, "--output-dir", ".", "--name", name, *options)
+    assert 0 == done.returncode, done.stderr
+    (launch,) = reader.read_run(tmp_path / f"{name}.jsonl").launches
+    return launch
+
+
+def test_layers_are_counted_and_the_closing_line_says_so(
+    llmbench_workers: RunCommand, conversions: dict[str, Converted], real_folder: Path
+) -> None:
+    """All 30, in each weight format; ``--require-sdpa`` accepts them."""
+    for converted in conversions.values():
+        assert {"language model": Fusion(fused=LAYERS, layers=LAYERS)} == converted.attention
+    out = conversions["int8"].folder.parents[2]
+    fixed = ("--model-id", str(real_folder), "--output-dir", str(out), "--weight-format", "int8")
+    done = llmbench_workers("convert", *fixed, "--require-sdpa")
+
+    assert 0 == done.returncode, done.stderr
+    assert "attention: 30 of 30 layers use fused attention (SDPA)" == done.stdout.splitlines()[-1]
+
+
+def test_lost_attention_gives_the_same_text_and_is_said(
+    llmbench_workers: RunCommand, fused: Path, unfused: Path, tmp_path: Path
+) -> None:
+    """Text and exit code do not show it; the record, the warning and the comparison do."""
+    assert Fusion(fused=0, layers=LAYERS) == language_fusion(unfused)
+    exact = ("-lc", "EXECUTION_MODE_HINT=ACCURACY")
+    base = _launch(llmbench_workers, tmp_path, fused, "base", *exact)
+    lost = _launch(llmbench_workers, tmp_path, unfused, "lost", *exact)
+
+    assert base.measurements[0].sequences[0].text == lost.measurements[0].sequences[0].text
+    assert (PAGED, PLAIN) == (base.effective.attention, lost.effective.attention)
+    assert AttentionProof(evidence="engine log", fusion=Fusion(fused=LAYERS, layers=LAYERS)) == (
+        base.effective.attention_proof
+    )
+    compared = llmbench_workers("report", "compare", "base.jsonl", "lost.jsonl", "--vary", "model")
+    changed = [line for line in compared.stdout.splitlines() if line.startswith("changed: ")]
+    text = " ".join(compared.stdout.split())
+    assert changed[0].startswith("changed: effective: attention: paged attention (default) ->")
+    assert "plain attention, 0 of 30 layers fused (instead of paged attention)" in text
+
+
+def test_the_executed_graph_is_read_where_an_engine_shows_it(
+    llmbench_workers: RunCommand, fused: Path, unfused: Path, tmp_path: Path
+) -> None:
+    """30 operations with their cache, or none."""
+    for engine, model, kind, count in (
+        ("core", fused, CACHED, LAYERS),
+        ("core", unfused, PLAIN, 0),
+        ("optimum", fused, CACHED, LAYERS),
+    ):
+        launch = _launch(llmbench_workers, tmp_path, model, f"{engine}{count}", "--engine", engine)
+        proof = launch.effective.attention_proof
+        assert kind == launch.effective.attention
+        assert proof is not None
+        assert ("executed graph", Fusion(fused=count, layers=LAYERS)) == (proof.evidence, proof.fusion)
+
+
+def test_profile_says_what_is_lost(llmbench_workers: RunCommand, unfused: Path) -> None:
+    """30 softmaxes where 30 operations with a cache should be."""
+    done = llmbench_workers("profile", "-m", str(unfused), "--input-tokens", "16", "-ic", "4")
+
+    assert 0 == done.returncode, done.stderr
+    assert re.search(
+        r"^attention: language model: 0 of 30 .*executed: 30 Softmax; NOT FUSED: 30 layers$",
+        done.stdout,
+        re.MULTILINE,
+    )
+
+
+@pytest.mark.nightly
+def test_lost_attention_costs_next_tokens(
+    llmbench_workers: RunCommand, fused: Path, unfused: Path, tmp_path: Path
+) -> None:
+    """Of interleaved launches each lost one is slower than the fused one before it, a fifth or more at the median."""
+    quick = ("--input-tokens", "256", "-ic", "24", "-n", "3", "--foreign-cpu-limit", "1")
+    ratios = []
+    for pair in range(4):
+        times = []
+        for name, model in (("base", fused), ("lost", unfused)):
+            done = llmbench_workers(
+                "run", "-m", str(model), *quick, "--output-dir", ".", "--name", f"{name}{pair}"
+            )
+            assert 0 == done.returncode, done.stderr
+            found = reader.read_run(tmp_path / f"{name}{pair}.jsonl").launches[0].measurements[1:]
+            rows = [each.sequences[0].at_ns for each in found]
+            times.append(statistics.median((row[-1] - row[1]) / (len(row) - 2) for row in rows))
+        ratios.append(times[1] / times[0])
+    print("next token, plain / fused:", ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios)))
+
+    assert min(ratios) > 1
+    assert statistics.median(ratios) > 1.2
