@@ -20,7 +20,7 @@ from llmbench.models import hub, locate, sources
 from llmbench.models.context import context_of_config
 from llmbench.models.embedding import read_source_use
 from llmbench.models.gguf import read_gguf_header
-from llmbench.models.gguf_file import gguf_bytes, gguf_weight_format
+from llmbench.models.gguf_file import check_gguf_supported, gguf_bytes, gguf_weight_format
 from llmbench.models.hub import HubModel
 from llmbench.models.manifest import (
     MANIFEST_SCHEMA,
@@ -220,6 +220,7 @@ class _FolderConversion:
 
 def _convert_gguf(request: ConvertRequest, source: LocalSource, report: ProgressCallback) -> Converted:
     locate.check_model_files(locate.locate(source.path))
+    check_gguf_supported(source.path)
     header = read_gguf_header(source.path)
     own = str(gguf_weight_format(source.path))
     precision = sources.precision_of_gguf(own)

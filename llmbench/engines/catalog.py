@@ -1,11 +1,13 @@
 """Find an engine by its name, and refuse what it cannot do before anything is loaded."""
 
+import importlib.metadata
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import cast
 
 from llmbench.engines.base import Engine
-from llmbench.errors import InputError
+from llmbench.errors import InputError, MachineError
+from llmbench.files.package_data import install_command
 from llmbench.schema.config import RunConfig
 from llmbench.schema.engines import ENGINES, Capability
 from llmbench.schema.settings import COMPILER
@@ -83,6 +85,24 @@ def check_capabilities(config: RunConfig) -> None:
         if set(together) <= set(requested):
             options = " and ".join(capability.option for capability in together)
             raise InputError(f"{options} do not go together: {why}", hint="leave one of them out")
+
+
+def check_packages(config: RunConfig, *additional: str) -> None:
+    """Raise a MachineError that names what of the engine's packages and *additional* ones is not installed."""
+    missing = [name for name in (*config.engine_info.packages, *additional) if not _is_installed(name)]
+    if missing:
+        raise MachineError(
+            f"{config.engine_info.title} needs packages that are not installed: {', '.join(missing)}",
+            hint=install_command(config.engine_info.extra),
+        )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _advice(requested: frozenset[Capability]) -> str:

@@ -83,6 +83,11 @@ _ROWS = (
         hint="leave out --end-token-stopping: the model names no end of text",
     ),
     _Row(
+        pattern=r"error loading model",
+        error=InputError,
+        hint="use a GGUF file that the installed release of xllamacpp (llama.cpp) reads",
+    ),
+    _Row(
         pattern=r"(?i:gguf)|map::at|Unsupported model architecture|model == \"gpt2\"",
         error=InputError,
         hint="use a GGUF of another quantization (Q4_0, Q4_1, Q8_0, F16), or convert the Hugging Face model",

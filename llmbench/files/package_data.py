@@ -22,15 +22,16 @@ def find_packaged(name: str, folder: str, suffix: str) -> Path | None:
     return packaged_files(folder, suffix).get(given.name.removesuffix(suffix))
 
 
-def install_command() -> str:
-    """Return the command that installs what the extra ``convert`` brings, in a clone and where there is a wheel alone.
+def install_command(extra: str = "convert") -> str:
+    """Return the command that installs what an extra brings, in a clone and where there is a wheel alone.
 
     The package's own name is on no index, so the packages are named themselves.
     """
     clone = Path(__file__).parents[2]
     if (clone / "pyproject.toml").is_file():
-        return f"pip install {shlex.quote(f'{clone}[convert]' if clone != Path.cwd() else '.[convert]')}"
-    return shlex.join(["pip", "install", *_extra_requirements("convert")])
+        folder = "." if clone == Path.cwd() else str(clone)
+        return f"pip install {shlex.quote(f'{folder}[{extra}]')}"
+    return shlex.join(["pip", "install", *_extra_requirements(extra)])
 
 
 def _extra_requirements(extra: str) -> list[str]:

@@ -49,7 +49,11 @@ class GgufHeader:
     @property
     def context_tokens(self) -> int | None:
         """Longest context the model was trained for; ``None`` where the file does not say."""
-        value = self.metadata.get(f"{self.metadata.get('general.architecture')}.context_length")
+        return self.size_of("context_length")
+
+    def size_of(self, name: str) -> int | None:
+        """Return a size of the architecture, such as ``block_count``; ``None`` where there is none, or one a layer."""
+        value = self.metadata.get(f"{self.metadata.get('general.architecture')}.{name}")
         return value if isinstance(value, int) and value > 0 else None
 
     @property

@@ -89,6 +89,31 @@ def gguf_weight_format(path: Path) -> str | None:
     return max(weights, key=lambda name: weights[name]) if weights else None
 
 
+def gguf_read_bytes(path: Path) -> int | None:
+    """Return the bytes of weights that a decode step reads; ``None`` with experts, of which it reads a choice.
+
+    Of the table of token embeddings a step reads a row, unless the last matrix multiplication uses it as well.
+    """
+    tensors = _tensors(path)
+    names = {tensor.name for tensor in tensors}
+    if any("_exps." in name for name in names):
+        return None
+    is_tied = "output.weight" not in names
+    return sum(tensor.bytes for tensor in tensors if is_tied or tensor.name != "token_embd.weight")
+
+
+def gguf_kv_values(path: Path) -> int | None:
+    """Return how many numbers a token adds to keys and values; ``None`` where the layers differ or tell too little."""
+    header = read_gguf_header(path)
+    layers, heads, width = map(header.size_of, ("block_count", "attention.head_count", "embedding_length"))
+    if layers is None or heads is None or width is None:
+        return None
+    is_shared = any(key.endswith(".head_count_kv") for key in (*header.metadata, *header.arrays))
+    shared = header.size_of("attention.head_count_kv") if is_shared else heads
+    key, value = (header.size_of(f"attention.{part}_length") or width // heads for part in ("key", "value"))
+    return layers * shared * (key + value) if shared is not None else None
+
+
 def gguf_faults(path: Path) -> Iterator[str]:
     """Yield what is wrong with the sizes of a GGUF's files; a damaged head raises by itself."""
     parts = gguf_parts(path)

@@ -13,11 +13,12 @@ from llmbench.models import ir_xml
 from llmbench.models.context import context_of_config
 from llmbench.models.gguf import is_gguf, read_gguf_header
 from llmbench.models.gguf_file import (
-    check_gguf_supported,
     gguf_bytes,
     gguf_faults,
+    gguf_kv_values,
     gguf_parameters,
     gguf_parts,
+    gguf_read_bytes,
     gguf_sha256,
     gguf_weight_format,
 )
@@ -112,8 +113,6 @@ def check_model_files(model: Model) -> None:
             f"{model.path} is not a whole model: {'; '.join(faults)}",
             hint="fetch the file again" if model.kind == "gguf" else _CONVERT_AGAIN,
         )
-    if model.kind == "gguf":
-        check_gguf_supported(model.path)
 
 
 def check_task(model: Model, *, needs_state: bool, task: str = DEFAULT_TASK) -> None:
@@ -178,6 +177,8 @@ def provenance(model: Model) -> Provenance:
         weight_format=gguf_weight_format(model.path),
         content_sha256=sha256,
         context_tokens=model.context_tokens,
+        weight_bytes=gguf_read_bytes(model.path),
+        kv_values=gguf_kv_values(model.path),
         parameters=gguf_parameters(model.path),
         file_bytes=gguf_bytes(model.path),
     )

@@ -9,11 +9,11 @@ from llmbench.errors import InputError
 from llmbench.files.cache import file_sha256
 from llmbench.models import locate, nan_check, sources
 from llmbench.models.context import context_of_config
-from llmbench.models.gguf_file import gguf_parts
+from llmbench.models.gguf_file import check_gguf_supported, gguf_parts
 from llmbench.models.ir_task import check_causal
 from llmbench.models.quantization import check_readable
 from llmbench.schema.config import RunConfig, weight_format_of
-from llmbench.schema.engines import ENGINES, ModelKind
+from llmbench.schema.engines import ENGINES, EngineInfo, ModelKind
 from llmbench.schema.run import Provenance
 from llmbench.schema.tasks import DEFAULT_TASK, TASKS
 
@@ -68,13 +68,7 @@ def find_model_info(
     locate.check_task(found, needs_state=info.needs_state, task=task)
     if is_verified:
         locate.verify(found)
-    takes_gguf = ModelKind.GGUF in info.models and TASKS[task].is_generating
-    if found.kind == "gguf" and not takes_gguf:
-        user = info.title if TASKS[task].is_generating else TASKS[task].model_title
-        raise InputError(
-            f"{user} needs an IR; {found.path} is a GGUF file",
-            hint=f"llmbench convert --model-id {shlex.quote(str(found.path))} --output-dir models",
-        )
+    _check_kind(found, info, task)
     origin = dataclasses.replace(locate.provenance(found), stamp=_stamp(found.path))
     name = weight_format_of(str(found.path), origin.weight_format)
     fault = nan_check.fault(found.path)
@@ -85,6 +79,21 @@ def find_model_info(
         weight_format=name,
         faults=(fault,) if fault else (),
     )
+
+
+def _check_kind(found: locate.Model, info: EngineInfo, task: str) -> None:
+    """Raise an ``InputError`` for a kind of model, or a kind of GGUF, that the engine does not load."""
+    is_generating = TASKS[task].is_generating
+    if found.kind == "gguf" and not (ModelKind.GGUF in info.models and is_generating):
+        user = info.title if is_generating else TASKS[task].model_title
+        raise InputError(
+            f"{user} needs an IR; {found.path} is a GGUF file",
+            hint=f"llmbench convert --model-id {shlex.quote(str(found.path))} --output-dir models",
+        )
+    if found.kind == "ir" and ModelKind.IR not in info.models:
+        raise InputError(f"{info.title} needs a GGUF file; {found.path} is an IR", hint="give -m FILE.gguf")
+    if found.kind == "gguf" and ModelKind.IR in info.models:
+        check_gguf_supported(found.path)
 
 
 def complete(model_info: ModelInfo, config: RunConfig) -> ModelInfo:

@@ -54,9 +54,9 @@ class EngineInfo:
     *factory* is its class, as ``module:Class`` below ``llmbench.engines``, *factories* are those of some of its
     *workloads*. *capabilities* are by kind of attention, the
     default one first; an engine with several kinds is chosen with ``--attention`` too. *packages* must be installed,
-    and their versions are recorded. *fixed_weights* says why an engine without IRs has no weight format to choose. A
-    *simulated* engine has a clock of its own and neither a model nor a machine: nothing is verified, placed or pinned.
-    With *needs_state* it runs only IRs that keep their KV cache as a state.
+    which the *extra* brings, and their versions are recorded. *fixed_weights* says why an engine without IRs has no
+    weight format to choose. A *simulated* engine has a clock of its own and neither a model nor a machine: nothing is
+    verified, placed or pinned. With *needs_state* it runs only IRs that keep their KV cache as a state.
     """
 
     title: str
@@ -64,6 +64,7 @@ class EngineInfo:
     models: frozenset[ModelKind]
     capabilities: Mapping[str, frozenset[Capability]]
     packages: tuple[str, ...] = ()
+    extra: str = "convert"
     workloads: frozenset[str] = frozenset({"text"})
     factories: Mapping[str, str] = field(default_factory=dict)
     framework: str = "ov"
@@ -135,6 +136,16 @@ ENGINES: dict[str, EngineInfo] = {
         framework="pytorch",
         fixed_weights="PyTorch runs the weights as they were published "
         "(-lc DTYPE=bfloat16 sets their type in memory)",
+    ),
+    "llama.cpp": EngineInfo(
+        title="llama.cpp",
+        factory="llama_cpp.engine:LlamaCppEngine",
+        models=frozenset({ModelKind.GGUF}),
+        capabilities={"sdpa": frozenset({Capability.BATCH, Capability.SAMPLING, Capability.EARLY_END})},
+        packages=("xllamacpp",),
+        extra="llamacpp",
+        framework="llama.cpp",
+        fixed_weights="a GGUF file keeps its weights",
     ),
     "scripted": EngineInfo(
         title="the scripted engine",

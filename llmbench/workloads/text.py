@@ -252,6 +252,8 @@ class TextRequest:
         start_ns = time.perf_counter_ns()
         sequences = tuple(
             dataclasses.replace(sequence, text=text.session.decode(sequence.token_ids))
+            if sequence.text is None
+            else sequence
             for sequence in made.sequences
         )
         return Observation(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmbench.engines.chat import text_between, tokens_so_far
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.errors import InputError
@@ -60,28 +61,10 @@ class Tokenizer:
 
     def go_on(self, earlier: Sequence[int], response: Sequence[int], text: str) -> tuple[int, ...]:
         """Token ids of a chat so far, its last answer, and the user's next turn under the chat template."""
-        ids = (*earlier, *response)
-        if ids and ids[-1] == self.eos_id:
-            ids = ids[:-1]  # the template ends the answer itself
-        encoded = self._tokenizer.encode(self._between(text), add_special_tokens=False)
+        between = text_between(self._templated, text)
+        encoded = self._tokenizer.encode(between, add_special_tokens=False)
+        ids = tokens_so_far(earlier, response, self.eos_id)
         return (*ids, *(int(token) for token in encoded.input_ids.data[0]))
-
-    def _between(self, text: str) -> str:
-        """What the chat template puts after an answer, the user's next turn in it.
-
-        White space that it puts before an answer stays out: the model has written its own.
-        """
-        opening = [{"role": "user", "content": "a"}]
-        chat = [*opening, {"role": "assistant", "content": "b"}, {"role": "user", "content": text}]
-        before = self._templated(opening).rstrip()
-        whole = self._templated(chat)
-        after = whole.removeprefix(before).lstrip()
-        if not (whole.startswith(before) and after.startswith("b")):
-            raise InputError(
-                "this model's chat template rewrites earlier turns, so a chat cannot be carried on token by token",
-                hint="give prompts of one turn",
-            )
-        return after.removeprefix("b")
 
     def _templated(self, chat: Sequence[Mapping[str, str]]) -> str:
         """A chat as text, up to where the model's next answer begins."""

@@ -5,7 +5,6 @@ sees what they were chosen from. Neither changes anything, and no loop of the li
 """
 
 import functools
-import importlib.metadata
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,26 +13,9 @@ from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler
-from llmbench.errors import MachineError
-from llmbench.files.package_data import install_command
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
-
-
-def check_packages(config: RunConfig, *extra: str) -> None:
-    """Raise a MachineError that names the packages the engine needs, and *extra* ones, that are not installed."""
-    missing = []
-    for name in (*config.engine_info.packages, *extra):
-        try:
-            importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(name)
-    if missing:
-        raise MachineError(
-            f"{config.engine_info.title} needs packages that are not installed: {', '.join(missing)}",
-            hint=install_command(),
-        )
 
 
 class GenerateSession:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from llmbench.engines.catalog import check_capabilities
+from llmbench.engines.catalog import check_capabilities, check_packages
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.attention import prove_attention
 from llmbench.engines.openvino.device import (
@@ -17,7 +17,7 @@ from llmbench.engines.openvino.device import (
     read_back,
 )
 from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
-from llmbench.engines.transformers.generate import GenerateSession, check_packages
+from llmbench.engines.transformers.generate import GenerateSession
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings

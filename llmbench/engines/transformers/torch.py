@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from llmbench.engines.catalog import check_capabilities
+from llmbench.engines.catalog import check_capabilities, check_packages
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.compile import Compiler, check_compiler, set_cache_folder
-from llmbench.engines.transformers.generate import GenerateSession, check_packages
+from llmbench.engines.transformers.generate import GenerateSession
 from llmbench.errors import InputError, MachineError
 from llmbench.models.safetensors import missing_weights
 from llmbench.schema.config import RunConfig

@@ -1,6 +1,8 @@
+import dataclasses
+
 import pytest
 
-from llmbench.engines.transformers.generate import check_packages
+from llmbench.engines.catalog import check_packages
 from llmbench.errors import ExitCode, MachineError
 from llmbench.files.package_data import install_command
 from llmbench.schema.config import Prompt, RunConfig
@@ -16,3 +18,13 @@ def test_missing_packages_are_all_named_with_the_remedy() -> None:
         check_packages(CONFIG, "click", "no-such-one", "no-such-other")
     assert ExitCode.MACHINE == caught.value.exit_code
     assert install_command() == caught.value.hint
+
+
+def test_an_engine_of_an_extra_of_its_own_names_that_one() -> None:
+    """What llama.cpp needs does not come with PyTorch."""
+    config = dataclasses.replace(CONFIG, engine="llama.cpp", attention="sdpa")
+
+    with pytest.raises(MachineError) as caught:
+        check_packages(config, "no-such-one")
+    assert install_command("llamacpp") == caught.value.hint
+    assert "llamacpp" in str(caught.value.hint)

@@ -1,0 +1,1 @@
+"""llama.cpp, through its own server as a library."""
