@@ -15,7 +15,22 @@ from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import EffectiveSettings, Environment, Launch, MemoryRate, Outcome, Run
 from llmbench.schema.units import Direction, Unit
 
-_BITS = {"u4": 4, "i4": 4, "u8": 8, "i8": 8, "f8e4m3": 8, "f8e5m2": 8, "f16": 16, "bf16": 16, "f32": 32}
+_BITS = {
+    "u4": 4,
+    "i4": 4,
+    "u8": 8,
+    "i8": 8,
+    "f8e4m3": 8,
+    "f8e5m2": 8,
+    "f16": 16,
+    "bf16": 16,
+    "f32": 32,
+    "q8_0": 8.5,
+    "q5_1": 6,
+    "q5_0": 5.5,
+    "q4_1": 5,
+    "q4_0": 4.5,  # blocks of 32 with their scales (ggml)
+}
 _KEYS = ("KEY_CACHE_PRECISION", "VALUE_CACHE_PRECISION")
 _BOTH = "KV_CACHE_PRECISION"
 _PARTLY_READ = ("use_cache_eviction", "use_sparse_attention")
@@ -62,7 +77,7 @@ class Bounds:
 def reads(run: Run, launch: Launch) -> Reads | None:
     """What a step of a launch reads.
 
-    ``None`` where the IR does not tell, as there is none with PyTorch or a GGUF; where a step is not one token of each
+    ``None`` where the model's file does not tell, as a Hugging Face folder; where a step is not one token of each
     sequence (something guesses ahead, or beams share what they read); and where it reads a part of the cache only.
     """
     config, origin = run.config_of(launch), run.origin_of(launch.cell)

@@ -107,7 +107,7 @@ def changes(base: Run, candidate: Run) -> tuple[Difference, ...]:
         found += _between("", dict(base.software_of(0)), dict(candidate.software_of(0)))
         found += _between("", _machine(base), _machine(candidate))
         found += _limits(base, candidate)
-        found += _between("effective: ", _effective(base), _effective(candidate))
+        found += _effective_changes(base, candidate)
     if base.source or candidate.source:
         found = [difference for difference in found if difference.base and difference.candidate]
     return tuple(found)
@@ -169,6 +169,17 @@ def _limits(base: Run, candidate: Run) -> Iterator[Difference]:
         is_known = before is not None and after is not None
         if is_known or none[found.name] not in (found.base, found.candidate):
             yield found
+
+
+def _effective_changes(base: Run, candidate: Run) -> Iterator[Difference]:
+    """What the engines report differently; of two engines only what both report, under names of their own else."""
+    found = _between("effective: ", _effective(base), _effective(candidate))
+    is_one_engine = _engines(base) == _engines(candidate)
+    return (each for each in found if is_one_engine or (each.base and each.candidate))
+
+
+def _engines(run: Run) -> set[str]:
+    return {config.engine for config in run.cells}
 
 
 def _effective(run: Run) -> dict[str, str]:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
+from llmbench.analysis.bandwidth import BANDWIDTH
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import SIDES, Comparison, compare
 from llmbench.analysis.comparison.rule import Rule, Verdict, compared_metrics
@@ -49,7 +50,9 @@ def compare_sides(run: Run, rule: Rule | None = None) -> Comparison:
     base, candidate = split_sides(run)
     rule = rule or Rule()
     rule = dataclasses.replace(rule, vary=rule.vary | _varied(base, candidate))
-    before, after = (summarize_run(side, compared_metrics(side)) for side in (base, candidate))
+    is_one_engine = base.cells[0].engine == candidate.cells[0].engine
+    more = () if is_one_engine else (BANDWIDTH.name,)
+    before, after = (summarize_run(side, (*compared_metrics(side), *more)) for side in (base, candidate))
     found = compare(before, after, rule, is_paired=True)
     return dataclasses.replace(found, remark=_remark(run))
 

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from llmbench.engines.base import Counters, EngineRequest, Generation
@@ -17,6 +17,7 @@ from llmbench.engines.chat import text_between, tokens_so_far
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.llama_cpp.server import LocalServer, check_properties, checked
 from llmbench.errors import InputError
+from llmbench.machine.environment import cpu_flags
 from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Finish
@@ -75,9 +76,9 @@ class LlamaCppSession:
                 "VALUE_CACHE_PRECISION": _type_name(parameters.cache_type_v),
                 "flash_attn": parameters.flash_attn_type.name.rpartition("_")[2].lower(),
                 **{name: str(getattr(parameters, name)) for name in ("n_batch", "n_ubatch", "n_ctx")},
-                "instructions": self._server.instructions,
+                "instructions": " ".join(self._server.instructions),
             },
-            notes=_NOTES,
+            notes=(*_NOTES, *_unused(self._server.instructions, cpu_flags())),
         )
 
     def _tokens(self, text: str, *, special: bool = False) -> tuple[int, ...]:
@@ -168,6 +169,13 @@ class LlamaCppSession:
     def close(self) -> None:
         """Let go of the server; it ends with the process."""
         del self._server
+
+
+def _unused(built_for: Sequence[str], flags: Collection[str]) -> tuple[str, ...]:
+    """Return a sentence where the library was built for a lesser CPU; a build from source may be faster."""
+    if "avx512f" not in flags or any(name.startswith("AVX512") for name in built_for):
+        return ()
+    return ("this build of llama.cpp uses AVX2; the CPU has AVX-512, which a build from source would use",)
 
 
 def _type_name(kind: Any) -> str:

@@ -126,6 +126,12 @@ def _loading() -> Iterator[None]:
             signal.signal(number, action)
 
 
+def _instructions(system_info: str) -> tuple[str, ...]:
+    """The sets of instructions that the library was built for: ``AVX2 = 1 | FMA = 1`` says two."""
+    pairs = (part.partition("=") for part in system_info.partition(":")[2].split("|"))
+    return tuple(name.strip() for name, _, value in pairs if value.strip() == "1")
+
+
 @contextlib.contextmanager
 def _opened(folder: str) -> Iterator[str]:
     """Yield a short name of an open folder: the path of a socket has at most 107 bytes."""
@@ -161,7 +167,7 @@ class LocalServer:
             with _loading():
                 self._server = xllamacpp.Server(self.parameters)
             self._descriptor = os.open(address, os.O_PATH)
-        self.instructions = xllamacpp.get_system_info().partition(":")[2].strip(" |")
+        self.instructions = _instructions(xllamacpp.get_system_info())
 
     def connect(self) -> http.client.HTTPConnection:
         """Return an open connection."""

@@ -90,10 +90,17 @@ def _side_line(report: Report) -> str:
         f"{model_of(run, cell)} {run.origin_of(cell).weight_format or ''}".strip() for cell in cells
     )
     engines = dict.fromkeys(config.engine for config in run.cells) if run.version else {}
-    versions = dict.fromkeys(run.software_of(cell).get("openvino", "") for cell in cells)
-    software = [f"OpenVINO {version}" for version in versions if version]
+    software = dict.fromkeys(filter(None, (_engine_version(run, cell) for cell in cells)))
     parts = (" / ".join(models), " / ".join(engines), " / ".join(software), run.environment.cpu_model)
     return ", ".join(part or "unknown CPU" for part in parts if part or part is parts[-1])
+
+
+def _engine_version(run: Run, cell: int) -> str:
+    """What a configuration's engine computes with, and its version; empty where none was recorded."""
+    engine = run.cells[cell].engine_info
+    package = "openvino" if engine.framework == "ov" else engine.packages[0]
+    version = run.software_of(cell).get(package)
+    return f"{'OpenVINO' if package == 'openvino' else package} {version}" if version else ""
 
 
 def model_of(run: Run, cell: int) -> str:

@@ -7,7 +7,7 @@ from rich.console import Console
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.render import views
-from llmbench.render.sentences.remarks import agreement_remark
+from llmbench.render.sentences.remarks import agreement_remark, bandwidth_sentences
 from llmbench.render.sentences.verdict import (
     lengths,
     next_steps,
@@ -45,12 +45,21 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
         print_line(console, text, is_whole=True)
 
 
+def _bandwidths(comparison: Comparison) -> Iterator[str]:
+    """How close to the memory's bandwidth two engines come: a slower one far from it has the time elsewhere."""
+    reports = (comparison.base, comparison.candidate)
+    if len({config.engine for report in reports for config in report.run.cells}) > 1:
+        for side, report in zip(comparison.sides, reports, strict=True):
+            yield from (f"{side}: {text}" for text in bandwidth_sentences(report))
+
+
 def _notes(comparison: Comparison) -> Iterator[str]:
     remark = agreement_remark(comparison)
     if remark:
         yield remark.text
     if any(line.is_alarm for line in verdict_lines(comparison)):
         yield "! significant after correction for the number of rows, counts for the exit code; ~ undecided"
+    yield from _bandwidths(comparison)
     yield from not_compared(comparison)
     for found in comparison.changes:
         yield f"changed: {found.name}: {found.base or 'not set'} -> {found.candidate or 'not set'}"

@@ -8,7 +8,14 @@ import pytest
 
 from llmbench.errors import InputError
 from llmbench.models import locate, sources
-from llmbench.models.gguf_file import gguf_bytes, gguf_parts, gguf_sha256, gguf_weight_format
+from llmbench.models.gguf_file import (
+    gguf_bytes,
+    gguf_kv_values,
+    gguf_parts,
+    gguf_read_bytes,
+    gguf_sha256,
+    gguf_weight_format,
+)
 from llmbench.models.resolve import find_model_info
 from tests import gguf_model
 
@@ -118,3 +125,18 @@ def test_a_truncated_part_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=f"{second.name} has"):
         locate.check_model_files(locate.locate(first))
+
+
+def test_a_step_reads_all_weights_but_the_table_that_is_looked_up(tmp_path: Path) -> None:
+    """F16 at two bytes: 7 square matrices, 3 norms, and the last product; tied, the table is that product."""
+    square, norms, table = 7 * 256 * 256 * 2, 3 * 256 * 4, 258 * 256 * 2
+
+    whole = gguf_model.build(tmp_path / "m.gguf")
+    tied = gguf_model.build(tmp_path / "t.gguf", without=("output.weight",))
+
+    assert square + norms + table == gguf_read_bytes(whole) == gguf_read_bytes(tied)
+
+
+def test_a_token_adds_keys_and_values_of_all_its_heads(tmp_path: Path) -> None:
+    """One layer, 4 heads of 64 for keys and as many for values: 512 numbers."""
+    assert 512 == gguf_kv_values(gguf_model.build(tmp_path / "m.gguf"))

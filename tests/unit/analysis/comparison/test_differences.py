@@ -57,6 +57,25 @@ def test_software_files_and_machine_are_named(story_of: BuildRun) -> None:
     } == {(c.name, c.base, c.candidate) for c in got.changes}
 
 
+def test_of_two_engines_only_what_both_report_is_a_difference(story_of: BuildRun) -> None:
+    """A property of one engine is no setting that the other lacks."""
+
+    def of(engine: str, **properties: str) -> Run:
+        effective = EffectiveSettings(properties=properties)
+        run = edited(story_of(), engine=engine)
+        launches = tuple(dataclasses.replace(launch, effective=effective) for launch in run.launches)
+        return dataclasses.replace(run, launches=launches)
+
+    got = compared(
+        of("genai", KEY_CACHE_PRECISION="u8", NUM_STREAMS="1"),
+        of("core", KEY_CACHE_PRECISION="f16", n_batch="2"),
+    )
+
+    assert [("effective: KEY_CACHE_PRECISION", "u8", "f16")] == [
+        (c.name, c.base, c.candidate) for c in got.changes if c.name.startswith("effective")
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [

@@ -107,8 +107,7 @@ def test_every_token_has_an_instant_within_its_request(
         assert m.start_ns < sequence.at_ns[0] <= sequence.at_ns[-1] <= m.end_ns
         assert sequence.text
     assert ("1", "q8_0", "f16") == tuple(
-        effective[name]
-        for name in ("INFERENCE_NUM_THREADS", "KEY_CACHE_PRECISION", "VALUE_CACHE_PRECISION")
+        effective[name] for name in ("INFERENCE_NUM_THREADS", "KEY_CACHE_PRECISION", "VALUE_CACHE_PRECISION")
     )
 
 
