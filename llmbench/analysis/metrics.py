@@ -217,6 +217,11 @@ def detokenize(m: Measurement) -> float | None:
     return None if m.detokenize_ns is None else m.detokenize_ns / NS_PER_S
 
 
+def image_decoding(m: Measurement) -> float | None:
+    """Seconds from image files to the pixels that are handed over, before the request begins."""
+    return None if m.image_decoding_ns is None else m.image_decoding_ns / NS_PER_S
+
+
 def memory(m: Measurement) -> float | None:
     """Bytes: the worker's own high-water mark, reset between load and generation."""
     return None if m.memory is None else float(m.memory.peak_bytes)
@@ -320,6 +325,12 @@ ROWS: tuple[Metric[Any], ...] = (
         llm_bench="detokenization_time",
         definition="token ids to text",
         of=detokenize,
+    ),
+    _latency(
+        name="image_decoding",
+        title="image decoding",
+        definition="image files to pixels, before the request and outside every other time",
+        of=image_decoding,
     ),
     _latency(
         name="first_callback",

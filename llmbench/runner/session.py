@@ -15,7 +15,7 @@ from llmbench.files.cache import cache_folder
 from llmbench.machine import environment, memory
 from llmbench.machine.affinity import Binding
 from llmbench.models.gguf_file import gguf_parts
-from llmbench.models.resolve import ModelInfo, check_lengths, complete, find_model_info
+from llmbench.models.resolve import ModelInfo, check_images, check_lengths, complete, find_model_info
 from llmbench.runner import limits, pinning, plan
 from llmbench.runner.blocks import Stop, launches_until
 from llmbench.runner.launchers import default_launcher
@@ -365,6 +365,7 @@ def _find_models(configurations: Sequence[RunConfig]) -> tuple[tuple[RunConfig, 
         )
         cells.append(dataclasses.replace(config, model=model.path, weight_format=model.weight_format))
         models.append(complete(model, cells[-1]))
+        check_images(cells[-1], model)
         check_lengths(cells[-1], model.context_tokens)
     return tuple(cells), models
 

@@ -46,13 +46,23 @@ def weight_format_of(model: str, recorded: str | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInput:
+    """An image file, by the *sha256* of its content, and the pixels that it is resized to before it is handed over."""
+
+    path: str
+    sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
     """One input of a run: (set, index, length, seed).
 
     It has *text*, or it is synthetic and has *tokens*, the exact length asked for. Iteration k uses variant k.
     A turn of a chat has the texts of the user's *earlier* turns (none before the first), which is ``None`` where the
-    prompt is no chat; the turns of a chat share their index. *recorded_sha256* is the hash that a report told,
-    where neither text nor recipe is at hand.
+    prompt is no chat; the turns of a chat share their index. *images* go in with it, those of a chat with its first
+    turn. *recorded_sha256* is the hash that a report told, where neither text nor recipe is at hand.
     """
 
     set: str
@@ -62,6 +72,7 @@ class Prompt:
     seed: int = 42
     is_permuted: bool = True
     earlier: tuple[str, ...] | None = None
+    images: tuple[ImageInput, ...] = ()
     recorded_sha256: str | None = None
 
     def __post_init__(self) -> None:
@@ -78,6 +89,10 @@ class Prompt:
         recipe = f"text:{self.text}" if self.text is not None else f"synthetic:{self.tokens}:{self.seed}"
         if self.earlier is not None:
             recipe = f"chat:{json.dumps([*self.earlier, self.text])}"
+        if self.images:
+            recipe += (
+                f":images:{json.dumps([(each.sha256, each.width, each.height) for each in self.images])}"
+            )
         kind = "rotated" if self.is_permuted else "same"
         return hashlib.sha256(f"v1:{kind}:{recipe}".encode()).hexdigest()
 
@@ -87,9 +102,16 @@ class Prompt:
         return None if self.earlier is None else len(self.earlier)
 
     @property
+    def image_size(self) -> str | None:
+        """The pixels of its images as they are handed over: ``640x480``, each size once; ``None`` without images."""
+        return " ".join(dict.fromkeys(f"{each.width}x{each.height}" for each in self.images)) or None
+
+    @property
     def label(self) -> str:
-        """Its short name, as in llm_bench's log: ``P0``, and ``P0 turn 2`` for the second turn of a chat."""
-        return f"P{self.index}" if self.turn is None else f"P{self.index} turn {self.turn + 1}"
+        """Its short name, as in llm_bench's log: ``P0``, ``P0 turn 2`` of a chat, ``P0 640x480`` with an image."""
+        image = "" if self.image_size is None else f" {self.image_size}"
+        image = f"{image} x{len(self.images)}" if len(self.images) > 1 else image
+        return f"P{self.index}{image}" if self.turn is None else f"P{self.index}{image} turn {self.turn + 1}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +273,11 @@ class RunConfig:
     def engine_info(self) -> EngineInfo:
         """What is known of its engine."""
         return ENGINES[self.engine]
+
+    @property
+    def has_images(self) -> bool:
+        """Whether images go in with a prompt, so that a vision-language model is measured."""
+        return any(prompt.images for prompt in self.prompts)
 
     @property
     def generation(self) -> dict[str, object]:

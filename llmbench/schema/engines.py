@@ -26,6 +26,7 @@ class Capability(Enum):
     STREAMING = ("streaming", "--streaming")
     EARLY_END = ("an early end of text", "--end-token-stopping")
     COMPILING = ("torch.compile", "--torch-compile")
+    IMAGES = ("vision-language models", "--images")
 
     @property
     def title(self) -> str:
@@ -94,6 +95,7 @@ _GENAI_SDPA = frozenset(
         Capability.ADAPTERS,
         Capability.STREAMING,
         Capability.EARLY_END,
+        Capability.IMAGES,
     }
 )
 """SDPA could search with beams, but the forward passes it reports then are 40 % of the time (GenAI 2026.4.1)."""
@@ -108,8 +110,11 @@ ENGINES: dict[str, EngineInfo] = {
         models=frozenset({ModelKind.IR, ModelKind.GGUF}),
         capabilities={"pa": frozenset(Capability) - {Capability.COMPILING}, "sdpa": _GENAI_SDPA},
         packages=("openvino", "openvino-genai"),
-        workloads=frozenset({"text", "text_embed"}),
-        factories={"text_embed": "openvino.embedding:EmbeddingEngine"},
+        workloads=frozenset({"text", "text_embed", "vision"}),
+        factories={
+            "text_embed": "openvino.embedding:EmbeddingEngine",
+            "vision": "openvino.vision:GenaiVisionEngine",
+        },
         needs_state=True,
     ),
     "core": EngineInfo(
@@ -123,8 +128,10 @@ ENGINES: dict[str, EngineInfo] = {
     "optimum": EngineInfo(
         title="the optimum engine",
         factory="transformers.optimum:OptimumEngine",
+        workloads=frozenset({"text", "vision"}),
+        factories={"vision": "transformers.vision:OptimumVisionEngine"},
         models=frozenset({ModelKind.IR}),
-        capabilities={"sdpa": _GENERATE},
+        capabilities={"sdpa": _GENERATE | {Capability.IMAGES}},
         packages=("optimum-intel", "transformers", "torch"),
     ),
     "torch": EngineInfo(
@@ -152,7 +159,15 @@ ENGINES: dict[str, EngineInfo] = {
         factory="scripted:ScriptedEngine",
         models=frozenset({ModelKind.SCRIPT}),
         capabilities={
-            "sdpa": frozenset({Capability.PAGED, Capability.BATCH, Capability.LOOKUP, Capability.EARLY_END})
+            "sdpa": frozenset(
+                {
+                    Capability.PAGED,
+                    Capability.BATCH,
+                    Capability.LOOKUP,
+                    Capability.EARLY_END,
+                    Capability.IMAGES,
+                }
+            )
         },
         fixed_weights="the scripted engine has no weights",
         is_simulated=True,

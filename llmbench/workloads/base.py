@@ -37,6 +37,7 @@ class Observation:
     later_steps: int | None = None
     tokenize_ns: int | None = None
     detokenize_ns: int | None = None
+    image_decoding_ns: int | None = None
     suspicions: tuple[str, ...] = ()
     conditions: Conditions | None = None
 
@@ -98,6 +99,7 @@ class Workload(Protocol):
 WORKLOADS = {
     "text": "llmbench.workloads.text:TextWorkload",
     "text_embed": "llmbench.workloads.embedding:EmbeddingWorkload",
+    "vision": "llmbench.workloads.vision:VisionWorkload",
 }
 """Each workload by its kind, with the class that is imported when it is used."""
 

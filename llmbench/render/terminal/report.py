@@ -7,6 +7,7 @@ from rich.console import Console
 
 from llmbench.analysis.attention import attention_alarms
 from llmbench.analysis.caveats import ONE_LAUNCH
+from llmbench.analysis.first_call import first_call
 from llmbench.analysis.metrics import METRICS, SCREEN_METRICS
 from llmbench.analysis.report import Report
 from llmbench.render import views
@@ -138,3 +139,17 @@ def _load_and_memory(report: Report) -> Iterator[str]:
         found.append(f"peak memory while generating: {format_bytes(round(max(memory)))}")
     if found:
         yield "; ".join(found)
+    yield from _memory_by_stage(report)
+
+
+def _memory_by_stage(report: Report) -> Iterator[str]:
+    """The peaks of each prompt's first call, in the order of time."""
+    for row in report.shown_rows:
+        call = first_call(report.evaluation, row)
+        if call is not None and call.stage_bytes:
+            peaks = {"load": call.load_bytes, **call.stage_bytes}
+            parts = [f"{name.replace('_', ' ')} {format_bytes(size)}" for name, size in peaks.items() if size]
+            yield (
+                f"peak memory of {row_label(row)}: {', '.join(parts)} (first call; high-water mark, read and reset "
+                "every 2 ms)"
+            )
