@@ -11,6 +11,7 @@ from llmbench.models import locate, nan_check, sources
 from llmbench.models.context import context_of_config
 from llmbench.models.gguf_file import check_gguf_supported, gguf_parts
 from llmbench.models.ir_task import check_causal
+from llmbench.models.pipeline import find_pipeline, pipeline_provenance
 from llmbench.models.quantization import check_readable
 from llmbench.schema.config import RunConfig, weight_format_of
 from llmbench.schema.engines import ENGINES, Capability, EngineInfo, ModelKind
@@ -45,10 +46,12 @@ def find_model_info(
     is_verified: bool = True,
     weight_format: str | None = None,
     task: str = DEFAULT_TASK,
+    trusts_code: bool = False,
 ) -> ModelInfo:
     """Return the model at a path as *engine* loads it, checked file by file; for a simulated engine, its script.
 
-    *weight_format* chooses among the IRs below the path. *task* is what the model is for.
+    *weight_format* chooses among the IRs below the path. *task* is what the model is for. *trusts_code* allows a
+    pipeline that has code of its own.
 
     Raises:
         InputError: no model there, or files that are missing, truncated or not those that were converted.
@@ -65,6 +68,9 @@ def find_model_info(
         )
     if ModelKind.HUGGING_FACE in info.models:
         return _published(Path(model).expanduser())
+    if ModelKind.PIPELINE in info.models:
+        found_pipeline = find_pipeline(Path(model).expanduser(), trusts_code=trusts_code)
+        return ModelInfo(path=model, provenance=pipeline_provenance(found_pipeline))
     found = locate.locate(model, weight_format=weight_format)
     locate.check_model_files(found)
     locate.check_task(found, needs_state=info.needs_state, task=task)

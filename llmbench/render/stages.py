@@ -1,6 +1,7 @@
 """Stages of requests as tables: of a run a row a stage with its share, of a file a row a request and stage."""
 
 import dataclasses
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from llmbench.analysis.evaluation import EvaluatedRequest
@@ -9,7 +10,7 @@ from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import UNEXPLAINED, request_metric, stage_of, stage_sources, whole_s
 from llmbench.analysis.stats import Summary
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
-from llmbench.render.text import LEAST_FOR_MARGIN, row_label, settings_text
+from llmbench.render.text import LEAST_FOR_MARGIN, row_label, settings_text, share
 from llmbench.schema.measurement import Stage, StageSource
 from llmbench.schema.units import NS_PER_MS, Unit, seconds_between
 
@@ -65,6 +66,28 @@ def stage_table(report: Report) -> Table:
         columns=(Column("prompt", is_text=True), *table.columns),
         rows=tuple((cell, *cells) for cell, cells in zip(texts(lines), table.rows, strict=True)),
     )
+
+
+def heaviest_stages(report: Report) -> str:
+    """Return which stages take the most, and what making the first free would save at most (Amdahl's law)."""
+    shares: dict[str, list[float]] = {}
+    for row in report.shown_rows:
+        for stage in stages_of(row):
+            shares.setdefault(stage, []).append(row.figures[f"share.{stage}"].median)
+    shares.pop(UNEXPLAINED, None)
+    order = sorted(shares, key=lambda stage: -statistics.fmean(shares[stage]))
+    if not order:
+        return ""
+    named = (f"{stage.replace('_', ' ')} {_range(shares[stage])}" for stage in order[:2])
+    first = order[0].replace("_", " ")
+    return (
+        f"heaviest: {', '.join(named)}; making {first} free would save at most {share(max(shares[order[0]]))}"
+    )
+
+
+def _range(shares: Sequence[float]) -> str:
+    low, high = share(min(shares)), share(max(shares))
+    return high if low == high else f"{low.removesuffix(' %')} to {high}"
 
 
 def _labels(report: Report, rows: Sequence[Row]) -> list[str]:

@@ -123,7 +123,7 @@ def _prompts(options: Mapping[str, Any]) -> tuple[Prompt, ...]:
         found = prompts.select(found, options["prompt_index"])
     found = prompts.with_images(found, options["images"], options["image_size"])
     _check_task(options["task"], found)
-    is_permuted = not options["disable_prompt_permutation"]
+    is_permuted = options["task"] != "pipeline" and not options["disable_prompt_permutation"]
     return tuple(dataclasses.replace(prompt, is_permuted=is_permuted) for prompt in found)
 
 

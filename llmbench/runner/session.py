@@ -82,7 +82,7 @@ def new_header(
     workload: WorkloadSettings | None = None,
 ) -> Header:
     """The header of a run about to begin: its id, its configurations and the model of each, this machine."""
-    names = dict.fromkeys(Path(model_info.path).name for model_info in model_infos)
+    names = dict.fromkeys(Path(model_info.path).name.removesuffix(".toml") for model_info in model_infos)
     label = "scripted" if cells[0].engine_info.is_simulated else "-".join(names)
     origins = tuple(model_info.provenance for model_info in model_infos)
     return Header(
@@ -362,6 +362,7 @@ def _find_models(configurations: Sequence[RunConfig]) -> tuple[tuple[RunConfig, 
             is_verified=config.is_verified,
             weight_format=config.weight_format,
             task=config.task,
+            trusts_code=config.trusts_recipe_code,
         )
         cells.append(dataclasses.replace(config, model=model.path, weight_format=model.weight_format))
         models.append(complete(model, cells[-1]))

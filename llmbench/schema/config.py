@@ -121,14 +121,14 @@ class RunConfig:
     *task* is a key of `TASKS`, and *parameters* are what only some tasks have. *scheduler* holds keys of GenAI's
     ``SchedulerConfig``, those of its parts behind a dot (``cache_eviction_config.start_size``). *temperature*,
     *top_p* and *top_k* mean something only where *do_sample* is set; *top_k* ``None`` is every token. A
-    *draft_model*, or a *max_ngram_size* (prompt lookup), guesses ahead: *num_assistant_tokens* a step, or as many as
-    it is sure of (*assistant_confidence_threshold*). *lora* are files of adapters, *lora_alphas* their weights in
-    that order (none given: 1 each); with *is_lora_idle* they are loaded and no request uses them. *interpreter* is
-    the Python of another environment whose engine is measured, ``None`` this one. *weight_format* is what tells the
-    model's IR from others of the same source, see `weight_format_of`. Where *is_attention_fixed*, the attention was
-    requested; else SDPA replaces paged attention for a model that cannot have it. With *is_subsequent* a launch makes
-    all iterations of one prompt, or of one chat, and then those of the next; otherwise each iteration is a pass over
-    all of them.
+    *draft_model*, or a *max_ngram_size* (prompt lookup), guesses ahead: *num_assistant_tokens* a step, or as many
+    as it is sure of (*assistant_confidence_threshold*). *lora* are files of adapters, *lora_alphas* their weights
+    in that order (none given: 1 each); with *is_lora_idle* they are loaded and no request uses them. With
+    *trusts_recipe_code* code beside a pipeline's recipe is run. *interpreter* is the Python of another environment
+    whose engine is measured, ``None`` this one. *weight_format* is what tells the model's IR from others of the
+    same source, see `weight_format_of`. Where *is_attention_fixed*, the attention was requested; else SDPA replaces
+    paged attention for a model that cannot have it. With *is_subsequent* a launch makes all iterations of one
+    prompt, or of one chat, and then those of the next; otherwise each iteration is a pass over all of them.
 
     Of a server under load, *server* is what serves: a name, a command, or an address. *concurrency* is how many
     requests are in flight at once, at most where there is a *request_rate*, the requests begun per second; ``None``
@@ -180,6 +180,7 @@ class RunConfig:
     ignores_context_limit: bool = False
     is_subsequent: bool = False
     is_attention_fixed: bool = False
+    trusts_recipe_code: bool = False
     interpreter: str | None = None
     server: str | None = None
     concurrency: int | None = None

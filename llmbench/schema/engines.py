@@ -46,6 +46,7 @@ class ModelKind(StrEnum):
     GGUF = "GGUF"
     HUGGING_FACE = "Hugging Face folder"
     SCRIPT = "script"
+    PIPELINE = "recipe of a pipeline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +154,15 @@ ENGINES: dict[str, EngineInfo] = {
         extra="llamacpp",
         framework="llama.cpp",
         fixed_weights="a GGUF file keeps its weights",
+    ),
+    "pipeline": EngineInfo(
+        title="the pipeline engine",
+        factory="openvino.pipeline:PipelineEngine",
+        models=frozenset({ModelKind.PIPELINE}),
+        capabilities={"sdpa": frozenset()},
+        packages=("openvino",),
+        workloads=frozenset({"pipeline"}),
+        fixed_weights="a pipeline's recipe names the files of its stages",
     ),
     "scripted": EngineInfo(
         title="the scripted engine",

@@ -95,14 +95,15 @@ class Artifact:
     """Something that a request produced, described and not included.
 
     *kind* is what it consists of: ``text`` (characters), ``ids`` (tokens or indices), ``audio`` (samples), ``frames``;
-    *count* is how many. *audio_s* is the duration of audio, *sha256* the hash of the content; ``None`` where it was
-    not taken.
+    *count* is how many. *audio_s* is the duration of audio, *sha256* the hash of the content, *ready_ns* when it was
+    there, its first samples where it streams; ``None`` where it was not taken.
     """
 
     kind: str
     count: Index
     audio_s: Seconds | None = None
     sha256: str | None = None
+    ready_ns: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -513,6 +513,13 @@ SETTINGS = (
         group=Group.MODEL,
     ),
     Setting(
+        "--trust-recipe-code",
+        "trusts_recipe_code",
+        ValueKind.FLAG,
+        "Run the Python code that a pipeline's recipe has beside it.",
+        group=Group.MODEL,
+    ),
+    Setting(
         "--python",
         "interpreter",
         ValueKind.TEXT,

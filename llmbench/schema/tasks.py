@@ -22,6 +22,7 @@ VISION_TASK = "visual_text_gen"
 TASKS = {
     DEFAULT_TASK: TaskInfo(workload="text"),
     VISION_TASK: TaskInfo(workload="vision", model_title="image-text-to-text"),
+    "pipeline": TaskInfo(workload="pipeline", model_title="a pipeline", is_generating=False),
     "text_embed": TaskInfo(workload="text_embed", model_title="text embedding", is_generating=False),
 }
 """Every task by the name that ``--task`` takes, which is llm_bench's where that tool has it."""

@@ -100,6 +100,7 @@ WORKLOADS = {
     "text": "llmbench.workloads.text:TextWorkload",
     "text_embed": "llmbench.workloads.embedding:EmbeddingWorkload",
     "vision": "llmbench.workloads.vision:VisionWorkload",
+    "pipeline": "llmbench.workloads.pipeline:PipelineWorkload",
 }
 """Each workload by its kind, with the class that is imported when it is used."""
 

@@ -48,6 +48,7 @@ def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo,
             is_verified=is_verified,
             weight_format=weight_format,
             task=options["task"],
+            trusts_code=bool(options.get("trust_recipe_code")),
         )
         for weight_format in dict.fromkeys(options["weight_format"]) or (None,)
     ]

@@ -13,7 +13,7 @@ from llmbench.analysis.report import Report
 from llmbench.render import views
 from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
-from llmbench.render.stages import stage_table
+from llmbench.render.stages import heaviest_stages, stage_table
 from llmbench.render.table import Table
 from llmbench.render.terminal.table import print_facts, print_line, print_table
 from llmbench.render.text import counted, load_time, row_label, settings_text
@@ -37,13 +37,15 @@ def render_report(report: Report, console: Console, *, is_explained: bool = Fals
     notes = list(_notes(report))
     if report.shown_rows:
         table = _short_units(views.run_table(report.shown_rows, views.settings_columns(report)))
-        on_card = _ON_CARD | set(report.run.workload.primary_metrics) - {"tpot"}
+        is_generating = report.run.cells[0].task_info.is_generating
+        on_card = _ON_CARD if is_generating else frozenset(SCREEN_METRICS) - {"energy"}
         others = [name for name in SCREEN_METRICS if name not in on_card and name in table.names()]
         shown = print_table(table.without(*others), console)
         _say_hidden(table.without(*others), shown, console)
         stages = stage_table(report)
         if stages.rows:
             print_table(stages, console)
+            print_line(console, heaviest_stages(report))
         percentiles = views.percentile_table(report.rows)
         if percentiles.rows:
             print_table(percentiles, console)
@@ -111,11 +113,14 @@ def _definitions(report: Report) -> Iterator[str]:
     definitions = [
         f"{METRICS[name].head} = {METRICS[name].definition}" for name in SCREEN_METRICS if name in shown
     ]
+    is_generating = report.run.cells[0].task_info.is_generating
+    instants = (
+        "s: the token ids are handed to the engine; t1..tn: output tokens are available"
+        if is_generating
+        else "s: the request begins; tn: its last stage ends"
+    )
     if definitions:
-        yield (
-            "s: the token ids are handed to the engine; t1..tn: output tokens are available. "
-            f"{'; '.join(definitions)}"
-        )
+        yield f"{instants}. {'; '.join(definitions)}"
 
 
 def _placements(report: Report) -> Iterator[str]:
