@@ -84,6 +84,8 @@ def reads(run: Run, launch: Launch) -> Reads | None:
     bits = _kv_bits(launch.effective)
     if origin.weight_bytes is None or origin.kv_values is None or bits is None or not _is_plain(config):
         return None
+    if run.workload.is_concurrent:  # a step is shared by the requests in flight
+        return None
     if any(launch.effective.scheduler.get(name) == "true" for name in _PARTLY_READ):
         return None
     return Reads(weight_bytes=origin.weight_bytes, kv_bytes=origin.kv_values * bits / 8)

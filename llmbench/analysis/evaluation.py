@@ -2,15 +2,17 @@
 
 import collections
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from llmbench.analysis import bandwidth, placement_proof, validity
 from llmbench.analysis.bandwidth import BANDWIDTH, Decoding, Reads
+from llmbench.analysis.load import LaunchLoad, read_goodput
 from llmbench.analysis.placement_proof import Effect, Proof
 from llmbench.analysis.stages import request_metric
 from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, Outcome, Run
 
@@ -103,6 +105,34 @@ def _requests(run: Run, launch: Launch) -> list[EvaluatedRequest]:
         EvaluatedRequest(launch, config, measurement, reasons, reads)
         for measurement, reasons in zip(launch.measurements, verdicts, strict=True)
     ]
+
+
+def launch_loads(run: Run, requests: Sequence[EvaluatedRequest]) -> Iterator[tuple[int, LaunchLoad]]:
+    """Yield the load of each launch, by its index, of the requests of one row; none where they were made in turn."""
+    if not run.workload.is_concurrent:
+        return
+    limits = read_goodput(str(run.workload.parameters.get("goodput", "")))
+    for index, group in itertools.groupby(requests, key=lambda request: request.launch.index):
+        found = list(group)
+        measured = [request for request in found if not request.measurement.is_warmup]
+        if measured:
+            begin_ns, end_ns = _window(found[0].launch.window, [each.measurement for each in measured])
+            load = LaunchLoad(
+                begin_ns=begin_ns,
+                end_ns=end_ns,
+                requests=tuple(each.measurement for each in found),
+                measured=tuple(each.measurement for each in measured),
+                counted=tuple(each.measurement for each in measured if not each.reasons),
+                limits=limits,
+            )
+            yield index, load
+
+
+def _window(window: LoadWindow | None, measured: Sequence[Measurement]) -> tuple[int, int]:
+    """The window of a launch; of one that did not finish, the time of its measured requests."""
+    if window is not None:
+        return window.begin_ns, window.end_ns
+    return min(m.start_ns for m in measured), max(m.end_ns for m in measured) + 1
 
 
 def present_values(name: str, requests: Iterable[EvaluatedRequest]) -> list[float]:

@@ -17,7 +17,14 @@ from llmbench.analysis import (
 )
 from llmbench.analysis.attention import attention_mark
 from llmbench.analysis.bandwidth import BANDWIDTH, ROW_METRICS, Bounds
-from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation, evaluate, present_values
+from llmbench.analysis.evaluation import (
+    EvaluatedRequest,
+    Evaluation,
+    evaluate,
+    launch_loads,
+    present_values,
+)
+from llmbench.analysis.load import LOAD_METRICS, load_values
 from llmbench.analysis.metrics import LOAD
 from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Effect, Proof
@@ -38,8 +45,7 @@ class Row:
     *input_tokens* and *output_tokens* are medians over the requests that count. *medians* has, by metric, the
     median of each launch (by its index); *values* all values, launch after launch. *marks* must stand beside the
     figures wherever they are shown: ``tensor_parallel=ineffective``. Where no request is valid, *doubtful* has the
-    summaries of all: they are shown, marked, and compared with nothing. *image_tokens* and *image_slices* are what its
-    images became, ``None`` without images.
+    summaries of all: they are shown, marked, and compared with nothing.
     """
 
     cell: int
@@ -56,8 +62,6 @@ class Row:
     marks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     doubtful: Mapping[str, Summary] = field(default_factory=dict)
-    image_tokens: int | None = None
-    image_slices: int | None = None
 
     @property
     def figures(self) -> Mapping[str, Summary]:
@@ -121,7 +125,7 @@ class Report:
 
 def summarize_run(run: Run, names: Iterable[str] | None = None) -> Report:
     """Return the rows of a run over the measurements that count; *names* are the metrics, ``None`` for all it has."""
-    names = (*ROW_METRICS, *stage_metrics(run)) if names is None else tuple(names)
+    names = (*LOAD_METRICS, *ROW_METRICS, *stage_metrics(run)) if names is None else tuple(names)
     evaluation = evaluate(run)
     groups = evaluation.groups()
     rows = _with_cache_warnings([_row(evaluation, key, group, names) for key, group in groups.items()])
@@ -170,7 +174,9 @@ def _row(
     for request in measured:
         if not request.reasons:
             by_launch.setdefault(request.launch.index, []).append(request)
-    values = _values(names, by_launch)
+    loads = _load_values(evaluation.run, group, names)
+    names = [name for name in names if name not in LOAD_METRICS]
+    values = loads | _values(names, by_launch)
     doubtful = {} if by_launch else _values(names, {-1: measured})
     shown = [request.measurement for requests in by_launch.values() for request in requests]
     shown = shown or [measured[0].measurement]
@@ -197,14 +203,18 @@ def _row(
         marks=marks,
         warnings=(*marks, *caveats.of_invalid(invalid, len(measured))),
         doubtful={name: _doubtful(found[-1]) for name, found in doubtful.items() if found},
-        image_tokens=_typical(m.longest.image_tokens for m in shown),
-        image_slices=_typical(m.longest.image_slices for m in shown),
     )
 
 
-def _typical(counts: Iterable[int | None]) -> int | None:
-    found = [count for count in counts if count is not None]
-    return statistics.median_low(found) if found else None
+def _load_values(
+    run: Run, group: Sequence[EvaluatedRequest], names: Iterable[str]
+) -> dict[str, dict[int, list[float]]]:
+    """The metrics of a load that exist, a value for each launch."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for launch, load in launch_loads(run, group):
+        for name, value in load_values(load).items():
+            found.setdefault(name, {})[launch] = [value]
+    return {name: found[name] for name in names if name in found}
 
 
 def _values(
@@ -274,6 +284,8 @@ def varied_settings(config: RunConfig) -> dict[str, str]:
     parameters = fields.pop("parameters")
     fields.pop("prompts")
     fields.pop("is_attention_fixed")  # what came of it is among the effective settings
+    if config.server is not None:
+        fields.pop("warmups")  # they follow from the load
     flat = fields | dict(parameters) | dict(properties) | dict(scheduler)
     return {name: _as_text(value) for name, value in flat.items()}
 

@@ -8,8 +8,10 @@ what no stage covers. Which stages there are is known from the measurements only
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from llmbench.analysis.bandwidth import BANDWIDTH, Decoding
+from llmbench.analysis.bandwidth import BANDWIDTH
+from llmbench.analysis.load import LOAD_METRICS
 from llmbench.analysis.metrics import METRICS, Metric, find_metric, first_token
 from llmbench.schema.measurement import Measurement, Stage, StageSource
 from llmbench.schema.run import Run
@@ -19,9 +21,6 @@ UNEXPLAINED = "unexplained"
 
 LEAST_OF_WHOLE = 0.01
 """A change of a stage matters from this share of the whole on, however large it is beside the stage itself."""
-
-LEAST_SHARE = 0.05
-"""A stage below this share of the whole on both sides is judged only where it has a threshold of its own."""
 
 _OfStages = Callable[[Measurement, list[Stage]], float]
 
@@ -102,7 +101,7 @@ def stage_of(metric: str) -> str | None:
     return stage if kind == "stage" and stage else None
 
 
-def row_metric(name: str) -> Metric[Measurement] | Metric[Decoding]:
+def row_metric(name: str) -> Metric[Any]:
     """Return the metric of a row by its name, one of a stage included; raises KeyError where there is none."""
     return BANDWIDTH if name == BANDWIDTH.name else request_metric(name)
 
@@ -110,14 +109,15 @@ def row_metric(name: str) -> Metric[Measurement] | Metric[Decoding]:
 def named_metric(name: str) -> str | None:
     """Return the metric that a name or an alias stands for, one of a stage included; ``None`` if none does."""
     kind, _, stage = name.partition(".")
-    return name if kind in _KINDS and stage else find_metric(name)
+    is_known = (kind in _KINDS and stage) or name in LOAD_METRICS
+    return name if is_known else find_metric(name)
 
 
 @functools.cache
-def request_metric(name: str) -> Metric[Measurement]:
-    """Return the metric of a request by its name, one of a stage included; raises KeyError where there is none."""
-    if name in METRICS:
-        return METRICS[name]
+def request_metric(name: str) -> Metric[Any]:
+    """Return the metric of requests by its name, that of a stage or a load included; raises KeyError without one."""
+    if name in METRICS or name in LOAD_METRICS:
+        return METRICS.get(name) or LOAD_METRICS[name]
     prefix, _, stage = name.partition(".")
     kind, words = _KINDS[prefix], stage.replace("_", " ")
     is_rest = prefix == "stage" and stage == UNEXPLAINED

@@ -94,6 +94,8 @@ def foreign_share(measurements: Iterable[Measurement]) -> float | None:
 
 def _judge(m: Measurement, config: RunConfig, launch_share: float | None) -> tuple[str, ...]:
     found = list(m.suspicions)
+    if m.error is not None:
+        return (f"{m.error}: {'; '.join(found)}",)
     for sequence in m.sequences:
         if (m.requested_tokens or sequence.at_ns) and not _is_whole(m, sequence):
             found += [why for why in _output_reasons(m, sequence, config) if why not in found]

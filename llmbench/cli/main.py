@@ -25,6 +25,7 @@ SUBCOMMANDS = {
     "calibrate": "Measure how much results vary on this machine when nothing changes.",
     "convert": "Convert a Hugging Face model or a GGUF file to OpenVINO IR, and verify it.",
     "sockets": "Measure what a second socket brings: one, the other, both, tensor parallel.",
+    "load": "Measure a server under load: goodput, rates and percentiles, with intervals.",
     "report": "Show, export and compare runs; without arguments the last run.",
     "config": "Write a recipe: the options of a run in a file.",
     "profile": "Show which operators take the time of the first and of the next tokens.",

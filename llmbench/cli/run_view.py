@@ -177,8 +177,9 @@ class View:
     def _ended(self) -> None:
         """Show what a launch came to that has ended."""
 
-    def _interrupted(self, run: Run, path: Path) -> None:  # noqa: ARG002  others show the run
-        click.echo(shown(f"resume with: llmbench run --resume {shlex.quote(str(path))}"), err=True)
+    def _interrupted(self, run: Run, path: Path) -> None:
+        command = "load" if run.workload.is_concurrent else "run"
+        click.echo(shown(f"resume with: llmbench {command} --resume {shlex.quote(str(path))}"), err=True)
 
 
 def _warn_of_interference(cells: Sequence[RunConfig]) -> None:

@@ -24,7 +24,6 @@ _IS_REQUESTED: dict[Capability, Callable[[RunConfig], bool]] = {
     Capability.STREAMING: lambda c: c.is_streamed,
     Capability.EARLY_END: lambda c: c.stop_at_eos,
     Capability.COMPILING: lambda c: COMPILER in c.properties,
-    Capability.IMAGES: lambda c: c.has_images,
 }
 
 _UNCOUNTED = "the engine counts tokens it threw away again, so its steps do not add up"
@@ -45,11 +44,6 @@ _CLASHES: tuple[tuple[tuple[Capability, ...], str], ...] = (
         "no token of a beam search is final before its end, so nothing can be streamed",
     ),
     ((Capability.BATCH, Capability.STREAMING), "GenAI can stream only one sequence"),
-    ((Capability.IMAGES, Capability.BATCH), "a request with images has one sequence"),
-    *(
-        ((Capability.IMAGES, other), f"vision-language models are measured without {other.title}")
-        for other in (Capability.BEAMS, Capability.DRAFT, Capability.LOOKUP, Capability.ADAPTERS)
-    ),
     (
         (Capability.BATCH, Capability.BEAMS, Capability.EARLY_END),
         "the engine does not report when each search of a batch ended, so they must have the same length",
@@ -120,6 +114,6 @@ def _advice(requested: frozenset[Capability]) -> str:
 def _able(requested: frozenset[Capability]) -> Iterator[str]:
     for name, info in ENGINES.items():
         for attention, capabilities in info.capabilities.items():
-            if requested <= capabilities and not info.is_simulated:
+            if requested <= capabilities and "text" in info.workloads and not info.is_simulated:
                 choice = f" --attention {attention}" if len(info.capabilities) > 1 else ""
                 yield f"--engine {name}{choice}"

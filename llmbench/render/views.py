@@ -10,7 +10,8 @@ from llmbench.analysis import history, stats
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.history import HistoryEntry, HistoryLine, Track
-from llmbench.analysis.metrics import HEADLINES, NEVER_DROPPED, PHASES, SCREEN_METRICS, present
+from llmbench.analysis.load import SHOWN_METRICS
+from llmbench.analysis.metrics import HEADLINES, NEVER_DROPPED, PHASES, present
 from llmbench.analysis.noise.estimate import Noise
 from llmbench.analysis.placement_proof import Effect
 from llmbench.analysis.report import Report, Row
@@ -46,10 +47,9 @@ _Column = tuple[Column, Iterable[Cell]]
 def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Table:
     """Return what each prompt took; *settings* are the columns that distinguish rows of one prompt."""
     several = len({row.output_tokens for row in rows}) > 1
-    shown = present(SCREEN_METRICS, (row.figures for row in rows))
+    shown = present(SHOWN_METRICS, (row.figures for row in rows))
     outputs = [count_cell(row.output_tokens) for row in rows]
     tokens: list[_Column] = [
-        *_image_columns(rows),
         (Column("in", full="input tokens"), [count_cell(row.input_tokens) for row in rows]),
         *(
             [(Column("out", full="output tokens", priority=80 if several else 45), outputs)]
@@ -66,17 +66,6 @@ def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Tab
         (Column("requests", is_detail=True), map(_requests, rows)),
     ]
     return Table.of_columns(columns, note_priority=50)
-
-
-def _image_columns(rows: Sequence[Row]) -> Iterable[_Column]:
-    """Yield what the images of prompts became; nothing where none has any."""
-    counts = {
-        Column("slices", full="image slices", priority=42): [row.image_slices for row in rows],
-        Column("image\ntokens", name="image_tokens", priority=43): [row.image_tokens for row in rows],
-    }
-    for column, values in counts.items():
-        if any(values):
-            yield column, [EMPTY if value is None else count_cell(value) for value in values]
 
 
 def settings_columns(report: Report) -> dict[str, list[str]]:

@@ -42,7 +42,8 @@ def _expected(config: RunConfig) -> GreedyTokens | None:
     """Return what the manifest expects; ``None`` where there is none, or tokens come from elsewhere."""
     if not config.task_info.is_generating:
         return None
-    if ModelKind.IR not in config.engine_info.models or not Path(config.model).is_dir():
+    info = config.engine_info
+    if ModelKind.IR not in info.models or "text" not in info.workloads or not Path(config.model).is_dir():
         return None
     if config.do_sample or config.num_beams > 1 or (config.lora and not config.is_lora_idle):
         return None

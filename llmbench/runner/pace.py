@@ -42,7 +42,9 @@ class Pace:
         self._since = at
 
     def measured(self, at: float) -> None:
-        """Note that the request under way has ended, and the next begins."""
+        """Note that the request under way has ended, and the next begins; those behind the planned ones are no news."""
+        if not self._left:
+            return
         prompt = self._left.pop(0)
         self._used.setdefault((self._cell, prompt), []).append(at - self._since)
         self._since = at

@@ -13,6 +13,7 @@ import msgspec
 from llmbench.errors import ExitCode, LlmbenchError, error_from_code
 from llmbench.machine.affinity import Binding
 from llmbench.schema.config import RunConfig
+from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import EffectiveSettings, ModelCache, Pinning, WorkloadSettings
 
@@ -45,6 +46,10 @@ class Measure(msgspec.Struct, tag="measure"):
     prompt: int
     iteration: int
     is_warmup: bool
+
+
+class Next(msgspec.Struct, tag="next"):
+    """Report the next request that has ended, where several are in flight at once; the first begins the load."""
 
 
 class Check(msgspec.Struct, tag="check"):
@@ -91,6 +96,12 @@ class Measured(msgspec.Struct, tag="measured"):
     measurement: Measurement
 
 
+class AllMeasured(msgspec.Struct, tag="all measured"):
+    """No request is left of the load; *window* is what all had in common."""
+
+    window: LoadWindow
+
+
 class Refused(msgspec.Struct, tag="refused"):
     """A deliberate error, with its exit code and hint."""
 
@@ -109,8 +120,8 @@ class Refused(msgspec.Struct, tag="refused"):
         return error_from_code(self.exit_code, self.message, hint=self.hint)
 
 
-WorkerCommand = Open | Measure | Check
-Response = Loaded | Measured | Checked
+WorkerCommand = Open | Measure | Next | Check
+Response = Loaded | Measured | AllMeasured | Checked
 """What follows from each command, if it is not refused."""
 
 COMMAND_DECODER: msgspec.json.Decoder[WorkerCommand] = msgspec.json.Decoder(WorkerCommand)

@@ -70,7 +70,7 @@ def find_resumption(contents: Contents, *, model: str | None = None) -> Resumpti
 def _is_whole(run: Run, launch: Launch) -> bool:
     asked = {(request.iteration, request.prompt) for request in plan.plan_requests(run.config_of(launch))}
     made = {(m.iteration, m.prompt) for m in launch.measurements}
-    return launch.outcome is Outcome.FINISHED and made == asked
+    return launch.outcome is Outcome.FINISHED and (made == asked or run.workload.is_concurrent)
 
 
 def _check_unredacted(run: Run, model: str | None) -> None:
@@ -101,7 +101,6 @@ def _model_infos(run: Run, model: str | None) -> tuple[ModelInfo, ...]:
                 is_verified=cell.is_verified,
                 weight_format=weight_format,
                 task=cell.task,
-                trusts_code=cell.trusts_recipe_code,
             )
         model_infos.append(complete(found[location, weight_format], cell))
     return tuple(model_infos)

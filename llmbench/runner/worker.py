@@ -12,9 +12,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import msgspec
 
@@ -29,35 +29,42 @@ from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError
 from llmbench.machine import environment, placement, topology
 from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe, count_stops
-from llmbench.machine.memory import MemoryPhase, PeakWatch
+from llmbench.machine.memory import MemoryPhase
 from llmbench.runner import pinning
 from llmbench.runner.heartbeat import Heartbeat
 from llmbench.runner.output_check import check_greedy_tokens
 from llmbench.runner.protocol import (
     COMMAND_DECODER,
+    AllMeasured,
     Check,
     Checked,
     Loaded,
     Measure,
     Measured,
+    Next,
     Open,
     Refused,
     Response,
     WorkerCommand,
     die_with_parent,
 )
-from llmbench.runner.stage_memory import stage_peaks
 from llmbench.schema.attention import PAGED
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import EffectiveSettings, ModelCache, Split
 from llmbench.schema.units import seconds_between
-from llmbench.workloads.base import LaunchContext, find_workload
+from llmbench.workloads.base import LaunchContext, OpenLoad, OpenWorkload, find_workload
 
 
 def _local_now() -> str:
     """The wall clock as llm_bench writes it: local, ISO 8601 with microseconds."""
-    return datetime.now().astimezone().replace(tzinfo=None).isoformat(timespec="microseconds")
+    return _local_time(time.perf_counter_ns())
+
+
+def _local_time(instant_ns: int) -> str:
+    """An instant of the recent past on the wall clock, as `_local_now` writes it."""
+    ago = timedelta(seconds=seconds_between(instant_ns, time.perf_counter_ns()))
+    return (datetime.now().astimezone() - ago).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 class OpenLaunch:
@@ -95,41 +102,53 @@ class OpenLaunch:
             versions=environment.versions(),
             model_cache=model_cache,
         )
-        self._work = find_workload(command.workload.kind).open(
+        self._work: OpenWorkload | OpenLoad = find_workload(command.workload.kind).open(
             self.config,
             self.session,
             LaunchContext(index=self.index, beat=beat, context_tokens=command.context_tokens),
             command.workload.parameters,
         )
         self._settings = Probe.start().settings
-        self._has_stages = command.workload.kind != "text" and not self.config.engine_info.is_simulated
 
     def _is_last(self, command: Measure) -> bool:
         last = (self.config.iterations_per_launch - 1, len(self.config.prompts) - 1)
         return (command.iteration, command.prompt) == last
 
+    def next(self) -> Measured | AllMeasured:
+        """Return the next request of a load that has ended, or what all had in common; its workload makes them."""
+        load = cast("OpenLoad", self._work)
+        found = load.next()
+        if found is None:
+            return AllMeasured(window=load.finish())
+        observed = found.observation
+        fields = {each.name: getattr(observed, each.name) for each in dataclasses.fields(observed)}
+        return Measured(
+            measurement=Measurement(
+                launch=self.index,
+                iteration=found.number,
+                prompt=found.prompt,
+                is_warmup=found.is_unmeasured,
+                started_at=_local_time(observed.start_ns),
+                ended_at=_local_time(observed.end_ns),
+                **fields,
+            )
+        )
+
     def measure(self, command: Measure) -> Measurement:
         """Measure one request, and what else happened on the machine meanwhile."""
-        request = self._work.prepare(command.prompt, command.iteration)
+        request = cast("OpenWorkload", self._work).prepare(command.prompt, command.iteration)
         started_at = _local_now()
         watch = placement.PlacementWatch.start(self._topology, engine_threads=self._threads)
         phase = MemoryPhase.start()
-        is_watched = self._has_stages and command.is_warmup and not command.iteration
-        peaks = PeakWatch() if is_watched else None
         meter = Meter.start(self._root)
         probe = Probe.start()
         request.run()
         conditions = probe.stop(expected=self._settings)
         energy_j = meter.stop()
-        highest = peaks.stop() if peaks else 0
         memory = phase.stop()
         placed = watch.stop(with_pages=self._is_last(command))
         ended_at = _local_now()
         observed = request.observe()
-        if peaks is not None:
-            memory = dataclasses.replace(
-                memory, peak_bytes=max(highest, memory.peak_bytes), stages=stage_peaks(peaks, observed)
-            )
         fields = {each.name: getattr(observed, each.name) for each in dataclasses.fields(observed)}
         simulated = fields.pop("conditions")
         return Measurement(
@@ -264,10 +283,15 @@ class WorkerService:
                     _check(command)
                 return Checked()
             case Measure():
-                if self._launch is None:
-                    raise LaunchError("no model is loaded")
                 with engine_failures("generating"):
-                    return Measured(measurement=self._launch.measure(command))
+                    return Measured(measurement=self._loaded().measure(command))
+            case Next():
+                return self._loaded().next()
+
+    def _loaded(self) -> OpenLaunch:
+        if self._launch is None:
+            raise LaunchError("no model is loaded")
+        return self._launch
 
 
 def main() -> None:

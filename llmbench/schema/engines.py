@@ -26,7 +26,6 @@ class Capability(Enum):
     STREAMING = ("streaming", "--streaming")
     EARLY_END = ("an early end of text", "--end-token-stopping")
     COMPILING = ("torch.compile", "--torch-compile")
-    IMAGES = ("vision-language models", "--images")
 
     @property
     def title(self) -> str:
@@ -40,13 +39,13 @@ class Capability(Enum):
 
 
 class ModelKind(StrEnum):
-    """What an engine can load: OpenVINO IR, GGUF file, Hugging Face folder, or a script instead of a model."""
+    """What an engine can load: OpenVINO IR, GGUF file, Hugging Face folder, what a server has, or a script."""
 
     IR = "IR"
     GGUF = "GGUF"
     HUGGING_FACE = "Hugging Face folder"
+    NAME = "name"
     SCRIPT = "script"
-    PIPELINE = "recipe of a pipeline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +95,6 @@ _GENAI_SDPA = frozenset(
         Capability.ADAPTERS,
         Capability.STREAMING,
         Capability.EARLY_END,
-        Capability.IMAGES,
     }
 )
 """SDPA could search with beams, but the forward passes it reports then are 40 % of the time (GenAI 2026.4.1)."""
@@ -111,11 +109,8 @@ ENGINES: dict[str, EngineInfo] = {
         models=frozenset({ModelKind.IR, ModelKind.GGUF}),
         capabilities={"pa": frozenset(Capability) - {Capability.COMPILING}, "sdpa": _GENAI_SDPA},
         packages=("openvino", "openvino-genai"),
-        workloads=frozenset({"text", "text_embed", "vision"}),
-        factories={
-            "text_embed": "openvino.embedding:EmbeddingEngine",
-            "vision": "openvino.vision:GenaiVisionEngine",
-        },
+        workloads=frozenset({"text", "text_embed"}),
+        factories={"text_embed": "openvino.embedding:EmbeddingEngine"},
         needs_state=True,
     ),
     "core": EngineInfo(
@@ -129,10 +124,8 @@ ENGINES: dict[str, EngineInfo] = {
     "optimum": EngineInfo(
         title="the optimum engine",
         factory="transformers.optimum:OptimumEngine",
-        workloads=frozenset({"text", "vision"}),
-        factories={"vision": "transformers.vision:OptimumVisionEngine"},
         models=frozenset({ModelKind.IR}),
-        capabilities={"sdpa": _GENERATE | {Capability.IMAGES}},
+        capabilities={"sdpa": _GENERATE},
         packages=("optimum-intel", "transformers", "torch"),
     ),
     "torch": EngineInfo(
@@ -155,29 +148,21 @@ ENGINES: dict[str, EngineInfo] = {
         framework="llama.cpp",
         fixed_weights="a GGUF file keeps its weights",
     ),
-    "pipeline": EngineInfo(
-        title="the pipeline engine",
-        factory="openvino.pipeline:PipelineEngine",
-        models=frozenset({ModelKind.PIPELINE}),
-        capabilities={"sdpa": frozenset()},
-        packages=("openvino",),
-        workloads=frozenset({"pipeline"}),
-        fixed_weights="a pipeline's recipe names the files of its stages",
+    "server": EngineInfo(
+        title="a server",
+        factory="servers.session:ServedEngine",
+        models=frozenset({ModelKind.IR, ModelKind.GGUF, ModelKind.NAME}),
+        capabilities={"pa": frozenset({Capability.PAGED, Capability.SCHEDULER, Capability.EARLY_END})},
+        packages=("httpx",),
+        extra="load",
+        workloads=frozenset({"serving"}),
     ),
     "scripted": EngineInfo(
         title="the scripted engine",
         factory="scripted:ScriptedEngine",
         models=frozenset({ModelKind.SCRIPT}),
         capabilities={
-            "sdpa": frozenset(
-                {
-                    Capability.PAGED,
-                    Capability.BATCH,
-                    Capability.LOOKUP,
-                    Capability.EARLY_END,
-                    Capability.IMAGES,
-                }
-            )
+            "sdpa": frozenset({Capability.PAGED, Capability.BATCH, Capability.LOOKUP, Capability.EARLY_END})
         },
         fixed_weights="the scripted engine has no weights",
         is_simulated=True,

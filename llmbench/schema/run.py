@@ -11,6 +11,7 @@ from pathlib import PurePath
 from llmbench.schema.attention import AttentionProof
 from llmbench.schema.config import RunConfig
 from llmbench.schema.limits import ResourceLimits
+from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.settings import WEIGHT_FORMATS
 from llmbench.schema.units import Bytes, Rate
@@ -143,6 +144,11 @@ class WorkloadSettings:
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     primary_metrics: tuple[str, ...] = ("first_token", "tpot")
 
+    @property
+    def is_concurrent(self) -> bool:
+        """Whether its requests are in flight at once, by a schedule of its own."""
+        return self.kind == "serving"
+
 
 class ModelCache(enum.Enum):
     """What a launch found in the folder of compiled models: nothing is kept, nothing yet, or the model itself.
@@ -232,7 +238,8 @@ class Launch:
 
     *model_cache* is how it found the folder of compiled models, ``None`` where that is not known.
     *block* is the round of launches it was made in, one of each cell; ``None`` where that was not recorded.
-    *environment* is that of its worker, ``None`` where it is the run's. *index* counts from 0; what people read counts
+    *environment* is that of its worker, ``None`` where it is the run's. *window* is what its requests had in common,
+    ``None`` where one was made after the other. *index* counts from 0; what people read counts
     from 1.
     """
 
@@ -249,6 +256,7 @@ class Launch:
     outcome: Outcome = Outcome.ABORTED
     failure: Failure | None = None
     measurements: tuple[Measurement, ...] = ()
+    window: LoadWindow | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,8 @@ class Group(enum.Enum):
     SPECULATION = "Speculative decoding"
     ADAPTERS = "LoRA adapters"
     EMBEDDING = "Text embedding (-t text_embed)"
+    TARGET = "Server"
+    LOAD = "Load"
     RUN = "Course of the run"
     RESULTS = "Results"
 
@@ -316,24 +318,6 @@ SETTINGS = (
         is_common=True,
     ),
     Setting(
-        "-i --images --media",
-        None,
-        ValueKind.TEXTS,
-        "Image, or a folder of some, for each prompt.",
-        metavar="PATH",
-        group=Group.PROMPTS,
-        is_common=True,
-    ),
-    Setting(
-        "--image-size",
-        None,
-        ValueKind.WORDS,
-        "336 (longer side) or 640x480; a row each.",
-        metavar="SIZE,...",
-        group=Group.PROMPTS,
-        is_common=True,
-    ),
-    Setting(
         "-n --num-iters",
         "iterations",
         ValueKind.INTEGER,
@@ -448,7 +432,7 @@ SETTINGS = (
         "engine",
         ValueKind.CHOICE,
         "Inference engine.",
-        choices=tuple(ENGINES),
+        choices=tuple(name for name, info in ENGINES.items() if "text" in info.workloads),
         group=Group.MODEL,
     ),
     Setting(
@@ -510,13 +494,6 @@ SETTINGS = (
         "ignores_context_limit",
         ValueKind.FLAG,
         "Measure beyond the model's context length (noted in the report).",
-        group=Group.MODEL,
-    ),
-    Setting(
-        "--trust-recipe-code",
-        "trusts_recipe_code",
-        ValueKind.FLAG,
-        "Run the Python code that a pipeline's recipe has beside it.",
         group=Group.MODEL,
     ),
     Setting(

@@ -57,13 +57,11 @@ class Unit(enum.Enum):
     TOKENS_PER_SECOND = "tokens/s"
     TOKENS_PER_STEP = "tokens/step"
     TEXTS_PER_SECOND = "texts/s"
+    REQUESTS_PER_SECOND = "requests/s"
     MEBIBYTES = "MiB"
     GIGABYTES_PER_SECOND = "GB/s"
     PERCENT = "%"
     JOULES = "J"
-    RATIO = "ratio"
-    MILLISECONDS_PER_FRAME = "ms/frame"
-    MILLISECONDS_PER_SECOND = "ms/s"
     CALLS = "calls"
     MILLIJOULES_PER_TOKEN = "mJ/token"  # noqa: S105  a token of text
 
@@ -80,13 +78,11 @@ _SCALE = {
     Unit.TOKENS_PER_SECOND: 1.0,
     Unit.TOKENS_PER_STEP: 1.0,
     Unit.TEXTS_PER_SECOND: 1.0,
+    Unit.REQUESTS_PER_SECOND: 1.0,
     Unit.MEBIBYTES: 1 / BYTES_PER_MIB,
     Unit.GIGABYTES_PER_SECOND: 1e-9,
     Unit.PERCENT: 100.0,
     Unit.JOULES: 1.0,
-    Unit.RATIO: 1.0,
-    Unit.MILLISECONDS_PER_FRAME: 1e3,
-    Unit.MILLISECONDS_PER_SECOND: 1e3,
     Unit.CALLS: 1.0,
     Unit.MILLIJOULES_PER_TOKEN: 1e3,
 }

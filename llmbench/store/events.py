@@ -16,6 +16,7 @@ from llmbench.errors import LlmbenchError
 from llmbench.files.redaction import redact_tree
 from llmbench.files.strict_json import distinct_keys
 from llmbench.schema.config import RunConfig
+from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import (
     EffectiveSettings,
@@ -79,13 +80,15 @@ class LaunchStarted:
 class LaunchEnded:
     """A worker ended, and how; *failure* is why it failed.
 
-    *configuration* is read where no start was written.
+    *configuration* is read where no start was written. *window* is what its requests had in common where several were
+    in flight at once.
     """
 
     launch: int
     outcome: Outcome
     failure: Failure | None = None
     configuration: int = 0
+    window: LoadWindow | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -213,7 +213,7 @@ class _Assembly:
             raise BadLineError(f"launch {event.launch} ended before")
         launch = self._launches.get(event.launch) or self._unstarted(event.launch, event.configuration)
         self._launches[event.launch] = dataclasses.replace(
-            launch, outcome=event.outcome, failure=event.failure
+            launch, outcome=event.outcome, failure=event.failure, window=event.window
         )
         self._ended.add(event.launch)
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from llmbench.engines.base import Codec, LoadedModel
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
+from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Artifact, Conditions, Sequence, Stage
 from llmbench.schema.run import WorkloadSettings
 
@@ -37,8 +38,10 @@ class Observation:
     later_steps: int | None = None
     tokenize_ns: int | None = None
     detokenize_ns: int | None = None
-    image_decoding_ns: int | None = None
     suspicions: tuple[str, ...] = ()
+    has_token_times: bool = True
+    sent_ns: int | None = None
+    error: str | None = None
     conditions: Conditions | None = None
 
 
@@ -72,6 +75,36 @@ class OpenWorkload(Protocol):
         """Make the inputs of a request; *prompt* is an index into the configuration's prompts."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A request that was completed, or failed, among others in flight at once.
+
+    *number* counts the requests of the launch from 0. One that is *unmeasured* is part of the load before or after the
+    measured ones.
+    """
+
+    number: int
+    prompt: int
+    is_unmeasured: bool
+    observation: Observation
+
+
+class OpenLoad(Protocol):
+    """The requests of one launch where several are in flight at once, made by a schedule of the workload's own."""
+
+    def next(self) -> Completed | None:
+        """Return the next request that has ended, in the order of their ends; ``None`` after the last.
+
+        Requests begin with the first call, and go on whether their results are fetched or not.
+
+        Raises:
+            LaunchError: nothing more can be measured.
+        """
+
+    def finish(self) -> LoadWindow:
+        """Let go of what was loaded; return what the requests had in common."""
+
+
 class Workload(Protocol):
     """A kind of work."""
 
@@ -85,7 +118,7 @@ class Workload(Protocol):
         session: LoadedModel,
         launch: LaunchContext,
         parameters: Mapping[str, str | int | float | bool],
-    ) -> OpenWorkload:
+    ) -> OpenWorkload | OpenLoad:
         """Make ready for the requests of one launch; *session* is of the kind that the workload's engines load.
 
         Raises:
@@ -99,8 +132,7 @@ class Workload(Protocol):
 WORKLOADS = {
     "text": "llmbench.workloads.text:TextWorkload",
     "text_embed": "llmbench.workloads.embedding:EmbeddingWorkload",
-    "vision": "llmbench.workloads.vision:VisionWorkload",
-    "pipeline": "llmbench.workloads.pipeline:PipelineWorkload",
+    "serving": "llmbench.workloads.serving:ServingWorkload",
 }
 """Each workload by its kind, with the class that is imported when it is used."""
 

@@ -60,13 +60,27 @@ def corpus() -> str:
 
 
 def _window(prompt: Prompt, variant: int, encode: Encode, bos_id: int | None) -> tuple[int, ...]:
-    """Exactly ``prompt.tokens`` ids of the corpus, read as a ring."""
-    length = prompt.tokens or 1
-    bos, ring = _split_bos(encode(corpus()), bos_id)
-    head = bos if length > 1 else ()
-    starts = _starts(ring, length - len(head), prompt.seed)
-    start = starts[variant % len(starts)]
-    return (*head, *_cut(ring, start, length - len(head)))
+    """Exactly ``prompt.tokens`` ids of the corpus."""
+    return Windows(encode(corpus()), seed=prompt.seed, bos_id=bos_id).ids(prompt.tokens or 1, variant)
+
+
+class Windows:
+    """Parts of a text of exact lengths, of which no two of one length begin alike; the text is read as a ring."""
+
+    def __init__(self, token_ids: tuple[int, ...], *, seed: int, bos_id: int | None = None) -> None:
+        self._bos, self._ring = _split_bos(token_ids, bos_id)
+        self._seed = seed
+        self._starts: dict[int, list[int]] = {}
+
+    def ids(self, length: int, variant: int) -> tuple[int, ...]:
+        """Exactly *length* ids, the model's first token included where there are others."""
+        head = self._bos if length > 1 else ()
+        size = length - len(head)
+        if size not in self._starts:
+            self._starts[size] = _starts(self._ring, size, self._seed)
+        starts = self._starts[size]
+        start = starts[variant % len(starts)]
+        return (*head, *_cut(self._ring, start, size))
 
 
 def _starts(ring: tuple[int, ...], length: int, seed: int) -> list[int]:

@@ -32,7 +32,7 @@ SHARED_NAMES = {
 }
 """Public names that several modules define, and why."""
 
-NOUNS = {"embedding", "pairing", "pinning", "timing", "scripted"}
+NOUNS = {"serving", "embedding", "pairing", "pinning", "timing", "scripted"}
 """Module names that end as a participle does, and are none; the scripted engine is called so."""
 
 STAND_ALONE = {

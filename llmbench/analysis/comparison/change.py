@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from llmbench.analysis import stats
 from llmbench.analysis.comparison.rule import Threshold, Verdict
 from llmbench.analysis.report import Row
+from llmbench.analysis.stages import request_metric
 from llmbench.analysis.stats import Ratio
+from llmbench.schema.units import Direction
 
 NEEDED_BEYOND = 0.02
 """The launches said to be needed would show a change of the threshold and this much more."""
@@ -74,7 +76,8 @@ def judge_change(
     """The change of a metric; where either run is not valid it is inconclusive, whatever it seems."""
     ratio, launches = _ratio(base, candidate, is_paired=is_paired)
     share = threshold.of(base.center)
-    verdict = decide(ratio, share) if is_valid else Verdict.INCONCLUSIVE
+    direction = request_metric(metric).direction
+    verdict = decide(ratio, share, direction) if is_valid else Verdict.INCONCLUSIVE
     needed = None
     if verdict is Verdict.INCONCLUSIVE and ratio.spread is not None:
         needed = stats.launches_needed(
@@ -103,14 +106,15 @@ def _ratio(base: Sample, candidate: Sample, *, is_paired: bool) -> tuple[Ratio, 
     return stats.welch_ratio(before, after), (len(before), len(after))
 
 
-def decide(ratio: Ratio, threshold: float) -> Verdict:
-    """Regressed or improved: the interval excludes 1 and the ratio is beyond the threshold. All are better lower."""
+def decide(ratio: Ratio, threshold: float, direction: Direction = Direction.LOWER) -> Verdict:
+    """Regressed or improved: the interval excludes 1 and the ratio is beyond the threshold."""
     if not ratio.has_interval:
         return Verdict.INCONCLUSIVE
+    is_lower_better = direction is Direction.LOWER
     if ratio.low > 1 and ratio.ratio > 1 + threshold:
-        return Verdict.REGRESSED
+        return Verdict.REGRESSED if is_lower_better else Verdict.IMPROVED
     if ratio.high < 1 and ratio.ratio < 1 - threshold:
-        return Verdict.IMPROVED
+        return Verdict.IMPROVED if is_lower_better else Verdict.REGRESSED
     if ratio.low >= 1 - threshold and ratio.high <= 1 + threshold:
         return Verdict.UNCHANGED
     return Verdict.INCONCLUSIVE

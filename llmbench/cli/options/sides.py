@@ -22,10 +22,7 @@ _LEFT_OUT = frozenset({"launches"})
 """Options of ``run`` that blocks make pointless."""
 
 _SHARED = frozenset(
-    {
-        *("prompt", "prompt_file", "prompt_index", "input_tokens", "disable_prompt_permutation"),
-        *("images", "image_size", "task"),
-    }
+    {"task", "prompt", "prompt_file", "prompt_index", "input_tokens", "disable_prompt_permutation"}
 )
 """Options that are the same for both sides, which are compared prompt by prompt."""
 

@@ -6,6 +6,7 @@ launch, is ready when it responds at its path with status 200, and is ended with
 
 import contextlib
 import ctypes
+import json
 import os
 import pkgutil
 import shlex
@@ -80,7 +81,9 @@ class ServerInfo:
         return command(config, port)
 
 
-SERVERS: dict[str, ServerInfo] = {}
+SERVERS: dict[str, ServerInfo] = {
+    "scripted": ServerInfo(title="the scripted server", command="servers.scripted:scripted_command"),
+}
 """Every server that llmbench can start, by what ``--server`` calls it."""
 
 
@@ -245,6 +248,24 @@ def checked_url(text: str) -> str:
         raise InputError(f"{text!r} is not the address of a server", hint="write --url http://127.0.0.1:8000")
     path = parts.path.rstrip("/").removesuffix("/v1")
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def served_model(url: str) -> str:
+    """Return the name of the first model that a server has.
+
+    Raises:
+        MachineError: it cannot be reached.
+    """
+    try:
+        with urllib.request.urlopen(f"{url}/v1/models", timeout=10) as response:  # noqa: S310  the scheme was checked
+            return str(json.load(response)["data"][0]["id"])
+    except (KeyError, IndexError, TypeError, ValueError):
+        return "unknown"
+    except OSError as error:
+        raise MachineError(
+            f"no server can be reached at {url}: {getattr(error, 'reason', error)}",
+            hint="start it, or have llmbench start one with --server",
+        ) from error
 
 
 def free_port() -> int:

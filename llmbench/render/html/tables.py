@@ -7,7 +7,8 @@ from llmbench.analysis import placement_proof, stats
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.differences import is_foreign
 from llmbench.analysis.evaluation import EvaluatedRequest
-from llmbench.analysis.metrics import LAUNCH_METRICS, METRICS, SCREEN_METRICS, present
+from llmbench.analysis.load import SHOWN_METRICS
+from llmbench.analysis.metrics import LAUNCH_METRICS, METRICS, present
 from llmbench.analysis.placement_proof import Proof
 from llmbench.analysis.report import Report, Row, distinguish, varied_settings
 from llmbench.analysis.speedup import setup_names
@@ -161,7 +162,7 @@ def token_table(series: Sequence[PlotSeries]) -> Table:
 
 def launch_table(series: Sequence[PlotSeries]) -> Table:
     """Return the medians of each launch."""
-    names = _known(series, SCREEN_METRICS)
+    names = _known(series, SHOWN_METRICS)
     columns = [Column("launch"), Column("prompt", is_text=True), Column("in", unit="tokens")]
     found = [
         (each, row, launch)
@@ -176,7 +177,7 @@ def launch_table(series: Sequence[PlotSeries]) -> Table:
                 count_cell(launch + 1),
                 Cell(row_label(row)),
                 count_cell(row.input_tokens),
-                *(quantity(row.medians.get(name, {}).get(launch), METRICS[name].unit) for name in names),
+                *(quantity(row.medians.get(name, {}).get(launch), row_metric(name).unit) for name in names),
             ],
         )
         for each, row, launch in found

@@ -7,13 +7,13 @@ from rich.console import Console
 
 from llmbench.analysis.attention import attention_alarms
 from llmbench.analysis.caveats import ONE_LAUNCH
-from llmbench.analysis.first_call import first_call
-from llmbench.analysis.metrics import METRICS, SCREEN_METRICS
+from llmbench.analysis.load import LOAD_METRICS, SHOWN_METRICS
 from llmbench.analysis.report import Report
+from llmbench.analysis.stages import row_metric
 from llmbench.render import views
 from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
-from llmbench.render.stages import heaviest_stages, stage_table
+from llmbench.render.stages import stage_table
 from llmbench.render.table import Table
 from llmbench.render.terminal.table import print_facts, print_line, print_table
 from llmbench.render.text import counted, load_time, row_label, settings_text
@@ -23,6 +23,9 @@ _ON_CARD = frozenset(
     ("first_token", "second_token", "next_token", "decode_rate", "tokens_per_step", "text_rate")
 )
 """The metrics that a card shows, with the primary ones of its workload; the others are explained."""
+
+_LOAD_CARD = frozenset((*LOAD_METRICS, "first_token"))
+"""Those of the card of a load."""
 
 _UNITS = {"first_token": "TTFT ms", "next_token": "ms"}
 """Units on a card, which leave room for all its columns at 40 characters."""
@@ -37,15 +40,14 @@ def render_report(report: Report, console: Console, *, is_explained: bool = Fals
     notes = list(_notes(report))
     if report.shown_rows:
         table = _short_units(views.run_table(report.shown_rows, views.settings_columns(report)))
-        is_generating = report.run.cells[0].task_info.is_generating
-        on_card = _ON_CARD if is_generating else frozenset(SCREEN_METRICS) - {"energy"}
-        others = [name for name in SCREEN_METRICS if name not in on_card and name in table.names()]
+        on_card = _LOAD_CARD if report.run.workload.is_concurrent else _ON_CARD
+        on_card |= set(report.run.workload.primary_metrics) - {"tpot"}
+        others = [name for name in SHOWN_METRICS if name not in on_card and name in table.names()]
         shown = print_table(table.without(*others), console)
         _say_hidden(table.without(*others), shown, console)
         stages = stage_table(report)
         if stages.rows:
             print_table(stages, console)
-            print_line(console, heaviest_stages(report))
         percentiles = views.percentile_table(report.rows)
         if percentiles.rows:
             print_table(percentiles, console)
@@ -111,16 +113,13 @@ def _definitions(report: Report) -> Iterator[str]:
     yield "!: not valid, or of a launch that did not finish; left out of comparisons"
     shown = {name for row in report.shown_rows for name in row.figures}
     definitions = [
-        f"{METRICS[name].head} = {METRICS[name].definition}" for name in SCREEN_METRICS if name in shown
+        f"{row_metric(name).head} = {row_metric(name).definition}" for name in SHOWN_METRICS if name in shown
     ]
-    is_generating = report.run.cells[0].task_info.is_generating
-    instants = (
-        "s: the token ids are handed to the engine; t1..tn: output tokens are available"
-        if is_generating
-        else "s: the request begins; tn: its last stage ends"
-    )
     if definitions:
-        yield f"{instants}. {'; '.join(definitions)}"
+        yield (
+            "s: the token ids are handed to the engine; t1..tn: output tokens are available. "
+            f"{'; '.join(definitions)}"
+        )
 
 
 def _placements(report: Report) -> Iterator[str]:
@@ -144,17 +143,3 @@ def _load_and_memory(report: Report) -> Iterator[str]:
         found.append(f"peak memory while generating: {format_bytes(round(max(memory)))}")
     if found:
         yield "; ".join(found)
-    yield from _memory_by_stage(report)
-
-
-def _memory_by_stage(report: Report) -> Iterator[str]:
-    """The peaks of each prompt's first call, in the order of time."""
-    for row in report.shown_rows:
-        call = first_call(report.evaluation, row)
-        if call is not None and call.stage_bytes:
-            peaks = {"load": call.load_bytes, **call.stage_bytes}
-            parts = [f"{name.replace('_', ' ')} {format_bytes(size)}" for name, size in peaks.items() if size]
-            yield (
-                f"peak memory of {row_label(row)}: {', '.join(parts)} (first call; high-water mark, read and reset "
-                "every 2 ms)"
-            )

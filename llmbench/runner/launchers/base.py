@@ -12,8 +12,20 @@ from typing import Protocol, TypeVar
 from llmbench.errors import ExitCode, LaunchError
 from llmbench.machine.affinity import Binding
 from llmbench.runner import plan
-from llmbench.runner.protocol import Check, Loaded, Measure, Measured, Open, Refused, Response, WorkerCommand
+from llmbench.runner.protocol import (
+    AllMeasured,
+    Check,
+    Loaded,
+    Measure,
+    Measured,
+    Next,
+    Open,
+    Refused,
+    Response,
+    WorkerCommand,
+)
 from llmbench.schema.config import RunConfig
+from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Failure, Outcome, WorkloadSettings
 from llmbench.store.events import LaunchEnded, LaunchStarted, utc_now
@@ -100,9 +112,13 @@ def launch_events(task: Task, worker: WorkerLink) -> Generator[LaunchEvent]:
     """Yield the events of one launch by a worker that has just begun."""
     try:
         yield _load(worker, task)
-        for request in plan.plan_requests(task.config):
-            yield _measure(worker, task, request)
-        yield LaunchEnded(launch=task.planned.index, outcome=Outcome.FINISHED)
+        window = None
+        if task.workload.is_concurrent:
+            window = yield from _measure_load(worker, task)
+        else:
+            for request in plan.plan_requests(task.config):
+                yield _measure(worker, task, request)
+        yield LaunchEnded(launch=task.planned.index, outcome=Outcome.FINISHED, window=window)
     except WorkerLostError as lost:
         yield LaunchEnded(
             launch=task.planned.index,
@@ -142,6 +158,15 @@ def _measure(worker: WorkerLink, task: Task, request: plan.PlannedRequest) -> Me
     command = Measure(prompt=request.prompt, iteration=request.iteration, is_warmup=request.is_warmup)
     phase = f"{name} {request.iteration}, prompt {request.prompt}"
     return _expect(Measured, worker.ask(command, phase=phase, limit_s=task.limits.request_s)).measurement
+
+
+def _measure_load(worker: WorkerLink, task: Task) -> Generator[LaunchEvent, None, LoadWindow]:
+    """Yield the requests of a load as they end, and return what they had in common."""
+    while True:
+        response = worker.ask(Next(), phase="load", limit_s=task.limits.request_s)
+        if isinstance(response, AllMeasured):
+            return response.window
+        yield _expect(Measured, response).measurement
 
 
 def _expect(kind: type[_Kind], response: Response) -> _Kind:

@@ -14,10 +14,9 @@ from llmbench.cli.options.table import MEASUREMENT, parameters
 from llmbench.cli.options.types import Command
 from llmbench.render.sentences.commands import run_command
 from llmbench.runner.configurations import configurations
-from llmbench.schema.config import RunConfig
+from llmbench.schema.config import LOAD_FIELDS, RunConfig
 from llmbench.schema.engines import ENGINES
 from llmbench.schema.settings import PARAMETERS, SETTINGS, Setting, ValueKind
-from llmbench.schema.tasks import VISION_TASK
 
 _NEEDS = {
     "temperature": ("--do-sample",),
@@ -54,8 +53,7 @@ _VALUES = {
     ).map(json.dumps),
 }
 _FLAGS = {ValueKind.FLAG, ValueKind.NEGATED_FLAG}
-_LEFT_OUT = {"prompt_file", "prompt_index", "framework", "optimum", "images", "image_size"}
-_ROWS = [row for row in SETTINGS if row.name not in _LEFT_OUT]
+_ROWS = [row for row in SETTINGS if row.name not in {"prompt_file", "prompt_index", "framework", "optimum"}]
 
 
 def _configurations(*arguments: str) -> tuple[RunConfig, ...]:
@@ -72,8 +70,7 @@ def _arguments(draw: st.DrawFn, row: Setting) -> list[str]:
     if row.name == "draft_cb_config":
         value = draw(st.sampled_from(('{"cache_size": 1}', "max_num_seqs=4", "{}")))
     elif row.kind in {ValueKind.CHOICE, ValueKind.WORDS}:
-        choices = [choice for choice in row.choices if choice != VISION_TASK]  # it needs an image
-        value = draw(st.sampled_from(choices or ("u8", "f16", "u8,f16")))
+        value = draw(st.sampled_from(row.choices or ("u8", "f16", "u8,f16")))
     else:
         value = draw(_VALUES[row.kind])
     if row.name == "lora_alphas":
@@ -82,13 +79,13 @@ def _arguments(draw: st.DrawFn, row: Setting) -> list[str]:
 
 
 def test_every_field_of_a_configuration_has_one_setting() -> None:
-    """But the prompts, which several options name, and whether the attention was requested."""
+    """But the prompts, which several options name, whether the attention was requested, and what only load sets."""
     fields = collections.Counter(row.field for row in SETTINGS if row.field is not None)
 
     assert {
         field.name: 1
         for field in dataclasses.fields(RunConfig)
-        if field.name not in {"prompts", "parameters", "is_attention_fixed"}
+        if field.name not in {"prompts", "parameters", "is_attention_fixed", *LOAD_FIELDS}
     } == fields
 
 
@@ -114,7 +111,7 @@ def test_the_command_to_type_next_makes_the_same_configuration(row: Setting, dat
         assert command == run_command(again, again.launches)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [name for name, info in ENGINES.items() if "text" in info.workloads])
 @pytest.mark.parametrize("attention", ["pa", "sdpa"])
 def test_the_attention_is_named_where_the_engine_has_another_default(engine: str, attention: str) -> None:
     """Paged attention is the default of one engine only."""

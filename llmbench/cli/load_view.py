@@ -1,0 +1,151 @@
+"""What ``load`` shows while it runs, and at its end."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from llmbench.analysis.report import Report, summarize_run
+from llmbench.cli.messages import say, shown, warn
+from llmbench.cli.options.resolve import check_locations
+from llmbench.cli.outputs import Screen, write_output
+from llmbench.cli.run_view import Display, View, run_exit_code
+from llmbench.models.resolve import ModelInfo
+from llmbench.render.terminal.report import render_report
+from llmbench.runner import session
+from llmbench.runner.plan import PlannedLaunch
+from llmbench.runner.session import Outputs, Policy, RunBegun, RunFileRead, SessionEvent
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Run, WorkloadSettings
+from llmbench.store.events import LaunchEnded, LaunchStarted
+
+
+class _LoadView(View):
+    """Shows how far each launch is; requests are too many for a line each."""
+
+    def __init__(self, display: Display, *, salvage: bool = False) -> None:
+        super().__init__(is_quiet=display.is_quiet, salvage=salvage)
+        self._display = display
+        self._measured_count = self._errors = self._before = 0
+        self._began = 0.0
+
+    def show(self, event: SessionEvent) -> None:
+        """Show one event of the session."""
+        if isinstance(event, RunFileRead):
+            warn(*event.warnings)
+            if event.is_complete:
+                click.echo(shown(f"{event.path} is complete; nothing is left to do"), err=True)
+        if isinstance(event, LaunchStarted):
+            self._measured_count = self._errors = self._before = 0
+            self._began = time.monotonic()
+        super().show(event)
+        if isinstance(event, LaunchEnded) and event.failure is None:
+            self._say(self._summary())
+
+    def _loaded(self, event: LaunchStarted) -> None:
+        apart = self._apart[event.configuration]
+        self._say(f"launch {self._number}/{self._count}{apart}: ready in {event.load_s or 0.0:.2f} s")
+
+    def _measured(self, measurement: Measurement, reasons: Sequence[str]) -> None:
+        del reasons
+        if measurement.is_warmup:
+            self._before += not self._measured_count
+            return
+        self._measured_count += 1
+        self._errors += measurement.error is not None
+
+    def _reasons(self, measurement: Measurement) -> tuple[str, ...]:
+        """Why a request failed; everything else is judged when its launch has ended."""
+        return measurement.suspicions if measurement.error else ()
+
+    def _summary(self) -> str:
+        seconds = time.monotonic() - self._began
+        errors = f", {self._errors} failed" if self._errors else ""
+        return f"  {self._measured_count} requests{errors} in {seconds:.0f} s"
+
+    def _describe(self) -> Iterator[str]:
+        if not self._number:
+            return
+        yield f"launch {self._number}/{self._count}{self._apart[self._configurations.index(self._config)]}"
+        if self._request is None and not self._before:
+            yield "starting the server" if time.monotonic() > self._launch_at else "cooling down"
+            return
+        yield (
+            f"{self._measured_count}/{self._config.iterations} requests"
+            if self._measured_count
+            else f"bringing the load up: {self._before}/{self._config.warmups}"
+        )
+        if self._errors:
+            yield f"{self._errors} failed"
+        left_s = self._pace.left_s(time.monotonic())
+        yield "" if left_s is None else f"{left_s:.0f} s left"
+
+    def _interrupted(self, run: Run, path: Path) -> None:
+        super()._interrupted(run, path)
+        with contextlib.suppress(OSError):
+            show_load(run, path, self._display)
+
+    def _say(self, *texts: str) -> None:
+        if not self._is_quiet:
+            with self._live.paused():
+                say(*texts)
+
+
+def load_and_show(
+    cells: tuple[RunConfig, ...],
+    models: Sequence[ModelInfo],
+    workload: WorkloadSettings,
+    outputs: Outputs,
+    *,
+    policy: Policy,
+    display: Display,
+    planned: Sequence[PlannedLaunch],
+    html: Path | None,
+) -> int:
+    """Measure, write everything, show the table; return the exit code."""
+    check_locations(cells, is_strict=False)
+    with _LoadView(display) as view:
+        run = session.measure(
+            cells,
+            workload=workload,
+            models=models,
+            outputs=outputs,
+            policy=policy,
+            planned=planned,
+            launcher=view.launcher,
+            on_event=view.show,
+        )
+    return run_exit_code(show_load(run, view.path, display, html=html), is_strict=display.is_strict)
+
+
+def resume_load(
+    path: Path, folder: Path, policy: Policy, display: Display, *, html: Path | None, salvage: bool
+) -> int:
+    """Go on with a load that was cut short, and show the whole; return the exit code."""
+    with _LoadView(display, salvage=salvage) as view:
+
+        def show(event: SessionEvent) -> None:
+            if isinstance(event, RunBegun):
+                check_locations(event.configurations, is_strict=False)
+            view.show(event)
+
+        run = session.resume(
+            path, salvage=salvage, folder=folder, policy=policy, launcher=view.launcher, on_event=show
+        )
+    return run_exit_code(show_load(run, path, display, html=html), is_strict=display.is_strict)
+
+
+def show_load(run: Run, path: Path, display: Display, *, html: Path | None = None) -> Report:
+    """Print the report on standard output, and write the page that was requested; return the report."""
+    summarized = summarize_run(run)
+    with contextlib.suppress(SystemExit, OSError):
+        render_report(summarized, Screen(), is_explained=display.is_explained)
+    if html is not None:
+        from llmbench.render.html.page import page
+
+        write_output(html, page([summarized]))
+    say(f"written: {path}")
+    return summarized

@@ -1,0 +1,161 @@
+"""The engine ``server``: a server that is started, or is there already, as the session of a launch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmbench.engines.base import Codec
+from llmbench.engines.catalog import check_capabilities
+from llmbench.engines.servers.base import (
+    SERVERS,
+    Server,
+    checked_url,
+    is_url,
+    ready_path,
+    start_server,
+    wait_until_ready,
+)
+from llmbench.engines.servers.client import Client, run_alone
+from llmbench.errors import InputError, MachineError
+from llmbench.schema.config import RunConfig
+from llmbench.schema.run import EffectiveSettings
+
+_READY_S = 1200.0
+_LEAST_VOCABULARY_TEXT = "Tokens of a text"
+
+
+class ServedEngine:
+    """Starts the server of a configuration."""
+
+    def check(self, config: RunConfig) -> None:
+        """Refuse a server that there is not; see `Engine`."""
+        check_capabilities(config)
+        try:
+            import httpx  # noqa: F401
+        except ImportError as error:
+            raise MachineError("load needs the package httpx", hint="pip install 'llmbench[load]'") from error
+        server = config.server or ""
+        if is_url(server):
+            checked_url(server)
+        elif server in SERVERS:
+            SERVERS[server].arguments(config, 1)
+
+    def open_tokenizer(self, config: RunConfig) -> Codec | None:  # noqa: ARG002  see `Engine`
+        """Return ``None``: the server has the tokenizer."""
+        return None
+
+    def open(self, config: RunConfig) -> "ServedSession":
+        """Start the server and wait until it is ready."""
+        server = start_server(config)
+        try:
+            wait_until_ready(server, ready_path(config), limit_s=_READY_S)
+            return ServedSession(config, server)
+        except BaseException:
+            server.stop()
+            raise
+
+
+class ServedSession:
+    """A server that is ready; its tokenizer is that of the server, or else of the model's files."""
+
+    bos_id: int | None = None
+
+    def __init__(self, config: RunConfig, server: Server) -> None:
+        self.config = config
+        self.server = server
+        pages = run_alone(server.url, _read_pages)
+        self.model: str = _model_name(config, pages["models"])
+        self._has_tokenizer = run_alone(server.url, self._find_tokenizer)
+        self._local: Codec | None = None if self._has_tokenizer else _local_tokenizer(config)
+        served = (
+            f"served by {config.server}" if not is_url(config.server or "") else f"served at {server.url}"
+        )
+        notes = (
+            ()
+            if self.can_encode
+            else ("no tokenizer at hand: input lengths are those that the server reports",)
+        )
+        self.effective = EffectiveSettings(
+            properties={name: str(value) for name, value in pages["effective"].get("properties", {}).items()},
+            scheduler={name: str(value) for name, value in pages["effective"].get("scheduler", {}).items()},
+            attention=pages["effective"].get("attention"),
+            notes=(served, *notes),
+        )
+
+    @property
+    def can_encode(self) -> bool:
+        """Whether a text can be made token ids, and these a text."""
+        return self._has_tokenizer or self._local is not None
+
+    async def _find_tokenizer(self, client: Client) -> bool:
+        return bool(await client.post("/tokenize", self._text(_LEAST_VOCABULARY_TEXT)))
+
+    def _text(self, text: str) -> dict[str, Any]:
+        """A text to encode, in the spellings of llama.cpp and of vLLM."""
+        return {
+            "model": self.model,
+            "content": text,
+            "prompt": text,
+            "add_special": False,
+            "add_special_tokens": False,
+        }
+
+    def encode(self, text: str, *, chat: bool) -> tuple[int, ...]:
+        """Token ids of a text; see `Codec`."""
+        if chat:
+            raise InputError("a server applies its own chat template")
+        if self._local is not None:
+            return self._local.encode(text, chat=False)
+        found = run_alone(self.server.url, lambda client: client.post("/tokenize", self._text(text)))
+        return tuple(int(token) for token in (found or {}).get("tokens", ()))
+
+    async def count(self, client: Client, text: str) -> int | None:
+        """Return the tokens of a text; ``None`` where no tokenizer is at hand."""
+        if self._local is not None:
+            return len(self._local.encode(text, chat=False))
+        found = await client.post("/tokenize", self._text(text)) if self._has_tokenizer else None
+        return len(found["tokens"]) if found else None
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of some token ids."""
+        if self._local is not None:
+            return self._local.decode(token_ids)
+        body = {"model": self.model, "tokens": list(token_ids)}
+        found = run_alone(self.server.url, lambda client: client.post("/detokenize", body)) or {}
+        return str(found.get("content", found.get("prompt", "")))
+
+    def close(self) -> None:
+        """End the server, if it was started here."""
+        self.server.stop()
+
+
+async def _read_pages(client: Client) -> dict[str, Any]:
+    """What the server tells of itself: its models, and its effective settings where it has a page of them."""
+    models, effective = await client.get("/v1/models"), await client.get("/effective")
+    return {"models": _parsed(models), "effective": _parsed(effective)}
+
+
+def _parsed(page: str | None) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(page or "{}")
+    except msgspec.DecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _model_name(config: RunConfig, models: dict[str, Any]) -> str:
+    """The name that requests carry: the configuration's where the server has it, else the server's first."""
+    data = models.get("data")
+    names = [str(each.get("id")) for each in data if isinstance(each, dict)] if isinstance(data, list) else []
+    return config.model if config.model in names or not names else names[0]
+
+
+def _local_tokenizer(config: RunConfig) -> Codec | None:
+    """The tokenizer of the model's own files, where they are here."""
+    if not Path(config.model).exists():
+        return None
+    from llmbench.engines.openvino.tokenizer import open_tokenizer
+
+    return open_tokenizer(config)
