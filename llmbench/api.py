@@ -115,6 +115,8 @@ def _row_values(row: Row, settings: Mapping[str, str]) -> dict[str, object]:
     """A row of the summary."""
     found: dict[str, object] = {"prompt": row.prompt.label, **settings}
     found |= {"input_tokens": row.input_tokens, "output_tokens": row.output_tokens}
+    if row.prompt.image_size is not None:
+        found |= {"image_size": row.prompt.image_size, "image_tokens": row.image_tokens}
     found |= {"launches": row.launches, "requests": row.measured, "invalid": row.invalid}
     for name, summary in row.summaries.items():
         metric = row_metric(name)

@@ -19,7 +19,7 @@ from llmbench.convert.pipeline import Converted
 from llmbench.convert.request import ConvertRequest
 from llmbench.files.cache import cache_folder
 from llmbench.models import sources
-from tests import hf_model
+from tests import hf_model, vision_model
 
 _KEPT_S = 14 * 24 * 3600
 _PACKAGE = Path(llmbench.__file__).parent
@@ -50,8 +50,20 @@ def alibi_model() -> Path:
     return _built("alibi", hf_model.build_alibi)
 
 
+def vision_source(gguf: Path | None, *, has_slices: bool = False) -> Path:
+    """A Hugging Face folder with a LLaVA of two layers, or with the model of *gguf* as its language part."""
+    language = tiny_model() if gguf is None else real_model(gguf)
+    name = f"llava-{'next-' * has_slices}{'tiny' if gguf is None else gguf.stem}"
+    return _built(name, lambda folder: vision_model.build_llava(language, folder, has_slices=has_slices))
+
+
+def vision_ir(source: Path) -> Path:
+    """The IR of such a folder."""
+    return _built(f"{source.parents[1].name}-ir", lambda folder: vision_model.export(source, folder))
+
+
 def _built(name: str, build: Callable[[Path], Path]) -> Path:
-    with _kept(name, [Path(hf_model.__file__)]) as folder:
+    with _kept(name, [Path(hf_model.__file__), Path(vision_model.__file__)]) as folder:
         model, partial = folder / "model", folder / "model.partial"
         if not model.exists():
             shutil.rmtree(partial, ignore_errors=True)

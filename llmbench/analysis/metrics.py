@@ -15,12 +15,15 @@ from typing import Any, Generic, TypeVar
 
 from llmbench.schema.measurement import Measurement, Sequence
 from llmbench.schema.run import Launch
-from llmbench.schema.units import NS_PER_S, Direction, Unit
+from llmbench.schema.units import NS_PER_S, Direction, Unit, seconds_between
 
 _Source = TypeVar("_Source")
 
 TEXT_OUTPUTS = ("vectors", "ranks")
 """Kinds of outputs that are one for each text that went in."""
+
+FRAME_S = 0.04
+"""The time of a frame at 25 frames a second."""
 
 NEVER_DROPPED = 100
 """The priority of a column that every screen shows, however narrow."""
@@ -39,6 +42,9 @@ _SUFFIXES = {
     Unit.MILLIJOULES_PER_TOKEN: "_mJ",
     Unit.SECONDS: "_s",
     Unit.CALLS: "",
+    Unit.RATIO: "",
+    Unit.MILLISECONDS_PER_FRAME: "_ms",
+    Unit.MILLISECONDS_PER_SECOND: "_ms_per_s",
 }
 """What a CSV column's name adds to that of its metric, by unit."""
 
@@ -225,9 +231,63 @@ def detokenize(m: Measurement) -> float | None:
     return None if m.detokenize_ns is None else m.detokenize_ns / NS_PER_S
 
 
+def image_decoding(m: Measurement) -> float | None:
+    """Seconds from image files to the pixels that are handed over, before the request begins."""
+    return None if m.image_decoding_ns is None else m.image_decoding_ns / NS_PER_S
+
+
 def memory(m: Measurement) -> float | None:
     """Bytes: the worker's own high-water mark, reset between load and generation."""
     return None if m.memory is None else float(m.memory.peak_bytes)
+
+
+def audio(m: Measurement) -> float | None:
+    """Seconds of audio that came out; ``None`` where none did."""
+    return sum(each.audio_s or 0.0 for each in m.outputs) or None
+
+
+def real_time_factor(m: Measurement) -> float | None:
+    """Processing time over the duration of the audio; below 1 is faster than real time."""
+    duration_s = audio(m)
+    return None if duration_s is None else seconds_between(m.start_ns, m.end_ns) / duration_s
+
+
+def inverse_real_time_factor(m: Measurement) -> float | None:
+    """Duration of the audio over processing time."""
+    factor = real_time_factor(m)
+    return 1 / factor if factor else None
+
+
+def first_audio(m: Measurement) -> float | None:
+    """Seconds until the first samples were there; all of them, where the pipeline does not stream."""
+    ready = [each.ready_ns for each in m.outputs if each.kind == "audio" and each.ready_ns is not None]
+    return seconds_between(m.start_ns, min(ready)) if ready else None
+
+
+def _frames(m: Measurement) -> int:
+    return sum(each.count for each in m.outputs if each.kind == "frames")
+
+
+def frame(m: Measurement) -> float | None:
+    """Seconds a frame, everything included."""
+    count = _frames(m)
+    return seconds_between(m.start_ns, m.end_ns) / count if count else None
+
+
+def in_time(m: Measurement) -> float | None:
+    """Share of the frames within 40 ms, those of a call in equal parts; what ran once is shared by all of them."""
+    count = _frames(m)
+    if not count:
+        return None
+    times = [0.0] * count
+    for name in dict.fromkeys(stage.name for stage in m.stages):
+        calls = [stage.duration_ns / NS_PER_S for stage in m.stages if stage.name == name]
+        size = -(-count // len(calls))
+        for number in range(count):
+            index = min(number // size, len(calls) - 1)
+            is_last = index == len(calls) - 1
+            times[number] += calls[index] / (count - index * size if is_last else size)
+    return sum(time <= FRAME_S for time in times) / count
 
 
 def energy(m: Measurement) -> float | None:
@@ -336,6 +396,12 @@ ROWS: tuple[Metric[Any], ...] = (
         of=detokenize,
     ),
     _latency(
+        name="image_decoding",
+        title="image decoding",
+        definition="image files to pixels, before the request and outside every other time",
+        of=image_decoding,
+    ),
+    _latency(
         name="first_callback",
         title="first callback",
         definition="first call of the streamer - s",
@@ -400,6 +466,64 @@ ROWS: tuple[Metric[Any], ...] = (
         direction=Direction.LOWER,
         definition="energy / output tokens of all sequences",
         of=energy_per_token,
+    ),
+    Metric(
+        name="audio",
+        title="audio",
+        head="audio",
+        priority=60,
+        unit=Unit.SECONDS,
+        direction=Direction.HIGHER,
+        definition="duration of the audio that came out",
+        of=audio,
+    ),
+    Metric(
+        name="rtf",
+        title="real-time factor",
+        head="RTF",
+        priority=NEVER_DROPPED,
+        unit=Unit.RATIO,
+        direction=Direction.LOWER,
+        definition="RTF = processing time / duration of the audio; below 1 is faster than real time",
+        of=real_time_factor,
+    ),
+    Metric(
+        name="rtfx",
+        title="inverse real-time factor",
+        head="RTFX",
+        priority=55,
+        unit=Unit.RATIO,
+        direction=Direction.HIGHER,
+        definition="RTFX = duration of the audio / processing time",
+        of=inverse_real_time_factor,
+    ),
+    _latency(
+        name="first_audio",
+        title="first audio",
+        head="first audio",
+        priority=65,
+        definition="first samples - s; all samples, where the pipeline does not stream",
+        of=first_audio,
+    ),
+    Metric(
+        name="frame",
+        title="frame",
+        head="frame",
+        priority=NEVER_DROPPED,
+        unit=Unit.MILLISECONDS_PER_FRAME,
+        direction=Direction.LOWER,
+        definition="request / frames",
+        of=frame,
+    ),
+    Metric(
+        name="in_time",
+        title="frames in time",
+        head="in 40 ms",
+        priority=60,
+        unit=Unit.PERCENT,
+        direction=Direction.HIGHER,
+        definition="share of the frames within 40 ms (25 frames a second)",
+        of=in_time,
     ),
     Metric(
         name="load",

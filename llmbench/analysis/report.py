@@ -45,7 +45,8 @@ class Row:
     *input_tokens* and *output_tokens* are medians over the requests that count. *medians* has, by metric, the
     median of each launch (by its index); *values* all values, launch after launch. *marks* must stand beside the
     figures wherever they are shown: ``tensor_parallel=ineffective``. Where no request is valid, *doubtful* has the
-    summaries of all: they are shown, marked, and compared with nothing.
+    summaries of all: they are shown, marked, and compared with nothing. *image_tokens* and *image_slices* are what its
+    images became, ``None`` without images.
     """
 
     cell: int
@@ -62,6 +63,8 @@ class Row:
     marks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     doubtful: Mapping[str, Summary] = field(default_factory=dict)
+    image_tokens: int | None = None
+    image_slices: int | None = None
 
     @property
     def figures(self) -> Mapping[str, Summary]:
@@ -203,7 +206,14 @@ def _row(
         marks=marks,
         warnings=(*marks, *caveats.of_invalid(invalid, len(measured))),
         doubtful={name: _doubtful(found[-1]) for name, found in doubtful.items() if found},
+        image_tokens=_typical(m.longest.image_tokens for m in shown),
+        image_slices=_typical(m.longest.image_slices for m in shown),
     )
+
+
+def _typical(counts: Iterable[int | None]) -> int | None:
+    found = [count for count in counts if count is not None]
+    return statistics.median_low(found) if found else None
 
 
 def _load_values(

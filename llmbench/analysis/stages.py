@@ -22,6 +22,9 @@ UNEXPLAINED = "unexplained"
 LEAST_OF_WHOLE = 0.01
 """A change of a stage matters from this share of the whole on, however large it is beside the stage itself."""
 
+LEAST_SHARE = 0.05
+"""A stage below this share of the whole on both sides is judged only where it has a threshold of its own."""
+
 _OfStages = Callable[[Measurement, list[Stage]], float]
 
 

@@ -24,10 +24,14 @@ CELL_COLUMNS = (
 
 METRIC_COLUMNS = tuple(metric.column for metric in ROW_METRICS.values())
 
+IMAGE_COLUMNS = ("image_size", "image_slices", "image_tokens")
+"""The size of a prompt's images, and what they became."""
+
 TIDY_COLUMNS = (
     *CELL_COLUMNS,
     *("launch", "launch_outcome", *(metric.column for metric in LAUNCH_METRICS.values()), "model_cache"),
     *("iteration", "is_warmup", "is_valid", "reasons", "input_tokens", "output_tokens"),
+    *IMAGE_COLUMNS,
     *METRIC_COLUMNS,
     *("started_at", "ended_at"),
 )

@@ -9,6 +9,7 @@ from llmbench.convert.request import ConvertRequest
 from llmbench.files.cache import cache_folder
 from llmbench.models import locate, sources
 from llmbench.models.hub import HubModel
+from llmbench.models.integrity import LANGUAGE_XML
 from llmbench.models.manifest import MANIFEST_NAME
 
 DEFAULT_FORMAT = "int8"
@@ -28,7 +29,11 @@ def is_source(model: str) -> bool:
     folder = Path(model).expanduser()
     if not folder.is_dir():
         return is_hub_name(model)
-    return (folder / "config.json").is_file() and not any(folder.rglob(locate.MODEL_XML))
+    return (folder / "config.json").is_file() and not _holds_ir(folder)
+
+
+def _holds_ir(folder: Path) -> bool:
+    return any(next(folder.rglob(name), None) for name in (locate.MODEL_XML, LANGUAGE_XML))
 
 
 def library_folder(model: str) -> Path:

@@ -15,8 +15,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A prompt with images, which only the engine can turn into tokens.
+
+    *images* are uint8 of shape [height, width, 3]. With *is_chat* it is the first turn of a chat, or, if it *is_later*,
+    the turn after the request before.
+    """
+
+    text: str
+    images: "tuple[np.ndarray[Any, Any], ...]"
+    is_chat: bool = False
+    is_later: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:
     """Token ids of each sequence of one request, and how many tokens to generate for each.
+
+    A *question* stands in place of the ids where images go in.
 
     An engine that sees tokens as they come calls *beat* with their count so far and the instant: with 0 when it
     begins, then once a step. It is how a watchdog tells a slow generation from one that hangs. *launch* is the number
@@ -60,6 +76,7 @@ class EngineRequest:
         return tuple(sequences)
 
     launch: int = 0
+    question: Question | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +98,8 @@ class Generation:
 
     *start_ns* is when the token ids were handed over, *end_ns* when the call returned. *infer_ns* are forward
     passes, empty where the engine does not show them. *callback_ns* are the instants at which a streamer was
-    called, which are not those of tokens. *conditions* is told only by an engine without a machine.
+    called, which are not those of tokens. *stages* are parts of the wait for the first token, which add up to it.
+    *conditions* is told only by an engine without a machine.
     """
 
     start_ns: Nanoseconds
@@ -92,6 +110,7 @@ class Generation:
     counters: Counters | None = None
     conditions: Conditions | None = None
     suspicions: tuple[str, ...] = ()
+    stages: tuple[measurement.Stage, ...] = ()
 
 
 class Codec(Protocol):

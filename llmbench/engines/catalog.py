@@ -24,6 +24,7 @@ _IS_REQUESTED: dict[Capability, Callable[[RunConfig], bool]] = {
     Capability.STREAMING: lambda c: c.is_streamed,
     Capability.EARLY_END: lambda c: c.stop_at_eos,
     Capability.COMPILING: lambda c: COMPILER in c.properties,
+    Capability.IMAGES: lambda c: c.has_images,
 }
 
 _UNCOUNTED = "the engine counts tokens it threw away again, so its steps do not add up"
@@ -44,6 +45,11 @@ _CLASHES: tuple[tuple[tuple[Capability, ...], str], ...] = (
         "no token of a beam search is final before its end, so nothing can be streamed",
     ),
     ((Capability.BATCH, Capability.STREAMING), "GenAI can stream only one sequence"),
+    ((Capability.IMAGES, Capability.BATCH), "a request with images has one sequence"),
+    *(
+        ((Capability.IMAGES, other), f"vision-language models are measured without {other.title}")
+        for other in (Capability.BEAMS, Capability.DRAFT, Capability.LOOKUP, Capability.ADAPTERS)
+    ),
     (
         (Capability.BATCH, Capability.BEAMS, Capability.EARLY_END),
         "the engine does not report when each search of a batch ended, so they must have the same length",

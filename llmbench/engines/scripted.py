@@ -6,12 +6,14 @@ to the first token for each input token), ``noise`` and ``launch-noise`` (log-no
 (CPU of others, a share), ``throttled`` and ``stalled`` (the share of its time for which a CPU quota or a want of
 memory stops a request), ``faults`` (pages of memory read from disk), ``stop`` (tokens after which the sequence ends),
 ``sleep`` (real time a request takes),
+``vision`` (time of a vision encoder for 1,000 pixels, which is added to the first token; 200 pixels are a token),
 ``cold`` (requests at the beginning that take twice as long), ``drift`` (by how much each request is slower than the
 one before, ``1%``), ``stray`` (the token from which on every launch says something else), and what must not break
 us: ``crash=SIGSEGV@3``, ``hang@3``, ``stall@3`` (after the first token), ``nan@3`` at the third request. The whole
 tool runs on it in tests, files and processes included.
 """
 
+import dataclasses
 import math
 import os
 import random
@@ -27,15 +29,16 @@ from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import InputError
 from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
-from llmbench.schema.measurement import Conditions, Finish
+from llmbench.schema.measurement import Conditions, Finish, Stage, StageSource
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import NS_PER_S, Nanoseconds
 
 _PERIOD_S = 0.1
+_PIXELS_A_TOKEN = 200
 _DURATIONS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _SHARES = {"noise", "launch-noise", "foreign", "drift", "throttled", "stalled"}
 _COUNTS = {"stop", "step", "cold", "stray", "faults"}
-_KNOWN = {"first", "second", "next", "per-token", "sleep"} | _SHARES | _COUNTS
+_KNOWN = {"first", "second", "next", "per-token", "sleep", "vision"} | _SHARES | _COUNTS
 _PART = re.compile(
     r"(?P<break>crash|hang|stall|nan)(?:=(?P<how>\w+))?@(?P<at>\d+)|(?P<key>[a-z-]+)=(?P<value>[\w.%]+)"
 )
@@ -71,6 +74,7 @@ class Script:
     stray: int | None = None
     stop: int | None = None
     step: int = 1
+    vision: float = 0.0
     sleep: float = 0.0
     breaks: dict[int, str] = field(default_factory=dict)
 
@@ -159,7 +163,7 @@ class ScriptedSession:
     def _layout(self, request: EngineRequest, start_ns: int, later: int) -> tuple[Nanoseconds, ...]:
         script = self.script
         longest = max(len(ids) for ids in request.input_ids)
-        gaps = [script.first + script.per_token * longest]
+        gaps = [script.first + script.per_token * longest + self._vision_s(request)]
         gaps += [script.second if script.second is not None else script.next][:later]
         gaps += [script.next] * max(later - 1, 0)
         factor = self._launch_factor * self._spread(script.noise) * (1 + script.drift) ** (self._requests - 1)
@@ -170,6 +174,35 @@ class ScriptedSession:
             at += round(gap * factor * NS_PER_S)
             instants.append(Nanoseconds(at))
         return tuple(instants)
+
+    def _vision_s(self, request: EngineRequest) -> float:
+        return self.script.vision * _pixels(request) / 1000
+
+    def _seen(self, request: EngineRequest) -> EngineRequest:
+        """A question as token ids: those of its text, and one for 200 pixels."""
+        question = request.question
+        if question is None:
+            return request
+        added = [1] * (_pixels(request) // _PIXELS_A_TOKEN)
+        ids = (*self.encode(question.text, chat=question.is_chat), *added)
+        return dataclasses.replace(request, input_ids=(ids,))
+
+    def _stages(self, request: EngineRequest, first_s: float) -> tuple[Stage, ...]:
+        """The stages of a question; its wait is the vision encoder and the prefill."""
+        if request.question is None:
+            return ()
+        whole = self.script.first + self._vision_s(request)
+        vision_s = self._vision_s(request) / whole * first_s
+        parts = {
+            "tokenization": 0.0,
+            "vision_encoder": vision_s,
+            "text_embedding": 0.0,
+            "prefill": first_s - vision_s,
+        }
+        return tuple(
+            Stage(name=name, duration_ns=round(seconds * NS_PER_S), source=StageSource.ENGINE)
+            for name, seconds in parts.items()
+        )
 
     def _token(self, start: int, number: int, launch: int) -> int:
         """The token at a place counted from 0, told by what went in, and past ``stray`` by the launch too."""
@@ -182,6 +215,7 @@ class ScriptedSession:
             self._random.seed(f"{self._seed}:{request.launch}")
             self._launch_factor = self._spread(self.script.launch_noise)
         self._requests += 1
+        request = self._seen(request)
         self._break(request)
         time.sleep(self.script.sleep)
         start_ns = Nanoseconds(time.perf_counter_ns())
@@ -206,6 +240,7 @@ class ScriptedSession:
             end_ns=at_ns[-1],
             sequences=sequences,
             conditions=self._conditions(wall_s),
+            stages=self._stages(request, (at_ns[0] - start_ns) / NS_PER_S),
             suspicions=("non-finite logits",) if self.script.breaks.get(self._requests) == "nan" else (),
         )
 
@@ -227,6 +262,11 @@ class ScriptedSession:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _pixels(request: EngineRequest) -> int:
+    images = request.question.images if request.question else ()
+    return sum(int(pixels.shape[0] * pixels.shape[1]) for pixels in images)
 
 
 class ScriptedEngine:

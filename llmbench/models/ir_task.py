@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llmbench.errors import InputError
 from llmbench.files.strict_json import read_json_file
-from llmbench.models.integrity import MODEL_XML
+from llmbench.models.integrity import LANGUAGE_XML, MODEL_XML
 from llmbench.models.ir_xml import Network
 from llmbench.schema.tasks import DEFAULT_TASK, TaskInfo
 
@@ -38,7 +38,6 @@ _TITLES = {"text_embed": _EMBEDDING.title}
 _MASKED = _ModelTask("fill-mask", "optimum.intel.OVModelForMaskedLM")
 
 _BY_FILE = {
-    "openvino_language_model.xml": _VISION,
     "openvino_vision_embeddings_model.xml": _VISION,
     "openvino_thinker_language_model.xml": _VISION,
     "model_index.json": _DIFFUSION,
@@ -82,6 +81,8 @@ def is_other_task(folder: Path) -> bool:
 
 
 def _other_task(folder: Path) -> _ModelTask | None:
+    if (folder / LANGUAGE_XML).exists():
+        return None
     task = next((task for name, task in _BY_FILE.items() if (folder / name).exists()), None)
     if task is None and (folder / "openvino_encoder_model.xml").exists():
         return _WHISPER if "whisper" in _config(folder, "model_type") else _SEQ2SEQ

@@ -2,10 +2,10 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from llmbench.errors import InputError
 from llmbench.files.cache import combined_sha256, file_sha256
@@ -22,7 +22,15 @@ from llmbench.models.gguf_file import (
     gguf_sha256,
     gguf_weight_format,
 )
-from llmbench.models.integrity import MODEL_XML, PARTS, ir_faults
+from llmbench.models.integrity import (
+    LANGUAGE_XML,
+    MODEL_XML,
+    PARTS,
+    holds_ir,
+    ir_faults,
+    main_network,
+    networks,
+)
 from llmbench.models.ir_task import check_network, check_other_task, is_other_task
 from llmbench.models.manifest import Manifest, read_manifest
 from llmbench.schema.config import weight_format_of
@@ -61,6 +69,11 @@ class Model:
     manifest: Manifest | None = None
     context_tokens: int | None = None
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether it is a vision-language model."""
+        return (self.path / LANGUAGE_XML).exists()
+
 
 def locate(path: str | os.PathLike[str], *, weight_format: str | None = None) -> Model:
     """The model at *path*: an IR folder, a parent of exactly one, or a GGUF file; else an ``InputError``.
@@ -68,7 +81,7 @@ def locate(path: str | os.PathLike[str], *, weight_format: str | None = None) ->
     *weight_format* chooses among several IRs below a parent.
     """
     location = Path(path).expanduser()
-    if location.name == MODEL_XML:
+    if location.name in {MODEL_XML, LANGUAGE_XML}:
         location = location.parent
     if location.is_file():
         found = _gguf_model(location)
@@ -118,7 +131,7 @@ def check_model_files(model: Model) -> None:
 def check_task(model: Model, *, needs_state: bool, task: str = DEFAULT_TASK) -> None:
     """Raise an ``InputError`` unless a model is one for *task*, with a KV cache of its own where that is needed."""
     if model.kind == "ir":
-        network = ir_xml.read_ir_xml(model.path / MODEL_XML)
+        network = ir_xml.read_ir_xml(main_network(model.path))
         check_network(model.path, network, task=TASKS[task], needs_state=needs_state)
 
 
@@ -142,31 +155,9 @@ def verify(model: Model) -> None:
 def provenance(model: Model) -> Provenance:
     """Where the model came from, for the run file; hashes a GGUF, once."""
     manifest = model.manifest
-    found = ir_xml.read_ir_xml(model.path / MODEL_XML)
-    if manifest is not None:
-        return Provenance(
-            path=str(model.path),
-            known=True,
-            source=manifest.source.kind,
-            source_id=manifest.source.id,
-            revision=manifest.source.revision,
-            weight_format=manifest.recipe.weight_format,
-            content_sha256=combined_sha256({name: file.sha256 for name, file in manifest.files.items()}),
-            context_tokens=manifest.context_tokens,
-            weight_bytes=found.weight_bytes,
-            kv_values=found.kv_values,
-            parameters=found.parameters,
-            file_bytes=_size(model.path / f"{PARTS[0]}.bin"),
-        )
     if model.kind == "ir":
-        return Provenance(
-            path=str(model.path),
-            context_tokens=model.context_tokens,
-            weight_bytes=found.weight_bytes,
-            kv_values=found.kv_values,
-            parameters=found.parameters,
-            file_bytes=_size(model.path / f"{PARTS[0]}.bin"),
-        )
+        made = {} if manifest is None else _origin(manifest)
+        return Provenance(path=str(model.path), **(_sizes(model) | made))
     sha256 = gguf_sha256(model.path)
     return Provenance(
         path=str(model.path),
@@ -182,6 +173,37 @@ def provenance(model: Model) -> Provenance:
         parameters=gguf_parameters(model.path),
         file_bytes=gguf_bytes(model.path),
     )
+
+
+def _origin(manifest: Manifest) -> dict[str, Any]:
+    """What a manifest tells of an IR's origin."""
+    return {
+        "known": True,
+        "source": manifest.source.kind,
+        "source_id": manifest.source.id,
+        "revision": manifest.source.revision,
+        "weight_format": manifest.recipe.weight_format,
+        "content_sha256": combined_sha256({name: file.sha256 for name, file in manifest.files.items()}),
+        "context_tokens": manifest.context_tokens,
+    }
+
+
+def _sizes(model: Model) -> dict[str, Any]:
+    """What a decode step reads of the network that generates tokens, and the sizes of all networks together."""
+    files = networks(model.path)
+    found = [ir_xml.read_ir_xml(file) for file in files]
+    return {
+        "context_tokens": model.context_tokens,
+        "weight_bytes": found[0].weight_bytes,
+        "kv_values": found[0].kv_values,
+        "parameters": _total(each.parameters for each in found),
+        "file_bytes": _total(_size(file.with_suffix(".bin")) for file in files),
+    }
+
+
+def _total(sizes: Iterable[int | None]) -> int | None:
+    found = tuple(sizes)
+    return None if None in found else sum(each for each in found if each is not None)
 
 
 def _size(file: Path) -> int | None:
@@ -203,7 +225,9 @@ def _gguf_model(path: Path) -> Model:
 
 
 def _holds_parts(folder: Path) -> bool:
-    return any((folder / f"{part}{end}").exists() for part in PARTS for end in (".xml", ".bin"))
+    return holds_ir(folder) or any(
+        (folder / f"{part}{end}").exists() for part in PARTS for end in (".xml", ".bin")
+    )
 
 
 def _irs_below(parent: Path) -> list[Path]:
@@ -213,7 +237,7 @@ def _irs_below(parent: Path) -> list[Path]:
     for folder in _folders_below(parent):
         if folder.name.endswith(PARTIAL_SUFFIX):
             partial.append(folder)
-        elif (folder / MODEL_XML).exists() and not is_other_task(folder):
+        elif holds_ir(folder) and not is_other_task(folder):
             found.append(folder)
     if found:
         return found

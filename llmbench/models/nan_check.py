@@ -15,7 +15,7 @@ from llmbench.errors import InputError
 from llmbench.files.cache import recall
 from llmbench.models.gguf import is_gguf, read_gguf_header
 from llmbench.models.gguf_file import gguf_parts
-from llmbench.models.integrity import MODEL_XML
+from llmbench.models.integrity import networks
 from llmbench.models.ir_xml import read_constants
 
 if TYPE_CHECKING:
@@ -71,22 +71,25 @@ def fault(model: str | Path) -> str | None:
     """
     location = Path(model)
     if location.is_dir():
-        network = location / MODEL_XML
-        weights = network.with_suffix(".bin")
-        if not (network.is_file() and weights.is_file()):
-            return None
-        state = network.stat()
-        found = recall(
-            "weights",
-            weights,
-            lambda file: _describe(file, _constants(network)),
-            also=f"{state.st_size}:{state.st_mtime_ns}",
-        )
+        found = next(filter(None, map(_ir_fault, networks(location))), "")
     elif location.is_file() and is_gguf(location):
         found = next(filter(None, map(_gguf_fault, gguf_parts(location))), "")
     else:
         return None
     return found or None
+
+
+def _ir_fault(network: Path) -> str:
+    weights = network.with_suffix(".bin")
+    if not (network.is_file() and weights.is_file()):
+        return ""
+    state = network.stat()
+    return recall(
+        "weights",
+        weights,
+        lambda file: _describe(file, _constants(network)),
+        also=f"{state.st_size}:{state.st_mtime_ns}",
+    )
 
 
 def _gguf_fault(part: Path) -> str:

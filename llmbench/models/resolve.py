@@ -11,9 +11,10 @@ from llmbench.models import locate, nan_check, sources
 from llmbench.models.context import context_of_config
 from llmbench.models.gguf_file import check_gguf_supported, gguf_parts
 from llmbench.models.ir_task import check_causal
+from llmbench.models.pipeline import find_pipeline, pipeline_provenance
 from llmbench.models.quantization import check_readable
 from llmbench.schema.config import RunConfig, weight_format_of
-from llmbench.schema.engines import ENGINES, EngineInfo, ModelKind
+from llmbench.schema.engines import ENGINES, Capability, EngineInfo, ModelKind
 from llmbench.schema.run import Provenance
 from llmbench.schema.tasks import DEFAULT_TASK, TASKS
 
@@ -26,7 +27,8 @@ class ModelInfo:
     """What is measured: the path handed to the engine, and what is known of it.
 
     *weight_format* is what it goes by among IRs of the same source; ``None`` where nothing tells. *faults* are
-    sentences on weights for which no request counts: those of the model, and of a draft that guesses for it.
+    sentences on weights for which no request counts: those of the model, and of a draft that guesses for it. A
+    vision-language model *takes_images*; ``None`` where that does not matter.
     """
 
     path: str
@@ -34,6 +36,7 @@ class ModelInfo:
     context_tokens: int | None = None
     weight_format: str | None = None
     faults: tuple[str, ...] = ()
+    takes_images: bool | None = None
 
 
 def find_model_info(
@@ -43,10 +46,12 @@ def find_model_info(
     is_verified: bool = True,
     weight_format: str | None = None,
     task: str = DEFAULT_TASK,
+    trusts_code: bool = False,
 ) -> ModelInfo:
     """Return the model at a path as *engine* loads it, checked file by file; for a simulated engine, its script.
 
-    *weight_format* chooses among the IRs below the path. *task* is what the model is for.
+    *weight_format* chooses among the IRs below the path. *task* is what the model is for. *trusts_code* allows a
+    pipeline that has code of its own.
 
     Raises:
         InputError: no model there, or files that are missing, truncated or not those that were converted.
@@ -63,6 +68,9 @@ def find_model_info(
         )
     if ModelKind.HUGGING_FACE in info.models:
         return _published(Path(model).expanduser())
+    if ModelKind.PIPELINE in info.models:
+        found_pipeline = find_pipeline(Path(model).expanduser(), trusts_code=trusts_code)
+        return ModelInfo(path=model, provenance=pipeline_provenance(found_pipeline))
     if ModelKind.NAME in info.models and not Path(model).exists():
         return ModelInfo(path=model, provenance=Provenance(path=model, source="server", source_id=model))
     found = locate.locate(model, weight_format=weight_format)
@@ -80,6 +88,7 @@ def find_model_info(
         context_tokens=found.context_tokens,
         weight_format=name,
         faults=(fault,) if fault else (),
+        takes_images=found.takes_images,
     )
 
 
@@ -153,7 +162,9 @@ def _published(folder: Path) -> ModelInfo:
         context_tokens=context_of_config(folder / "config.json"),
         stamp=_stamp(folder),
     )
-    return ModelInfo(path=str(folder), provenance=origin, context_tokens=origin.context_tokens)
+    return ModelInfo(
+        path=str(folder), provenance=origin, context_tokens=origin.context_tokens, takes_images=False
+    )
 
 
 def _stamp(model: Path) -> str:
@@ -163,6 +174,32 @@ def _stamp(model: Path) -> str:
     states = [(file.name, file.stat()) for file in files]
     lines = [f"{name}:{state.st_size}:{state.st_mtime_ns}\n" for name, state in states]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def check_images(config: RunConfig, model_info: ModelInfo) -> None:
+    """Refuse, before loading, images for a language model, and a vision-language model without an image.
+
+    A chat needs one in its first turn.
+    """
+    path, engine = model_info.path, config.engine_info.title
+    if model_info.takes_images is False and config.has_images:
+        raise InputError(
+            f"{path} is a language model and takes no image",
+            hint="leave out --images, or give a vision-language model with -m",
+        )
+    without = [prompt for prompt in config.prompts if not (prompt.images or prompt.earlier)]
+    if not (model_info.takes_images and without):
+        return
+    if Capability.IMAGES not in config.engine_info.capabilities_with(config.attention):
+        raise InputError(
+            f"{path} is a vision-language model, which {engine} cannot run",
+            hint="use --engine genai or optimum",
+        )
+    some = f"prompt {without[0].index} has none" if config.has_images else "no image was given"
+    raise InputError(
+        f"{path} is a vision-language model, and {some}",
+        hint='give one with --images FILE, or in the prompt file: {"prompt": ..., "images": [...]}',
+    )
 
 
 def check_lengths(config: RunConfig, context_tokens: int | None) -> None:

@@ -14,9 +14,9 @@ from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.models.gguf import is_gguf
 from llmbench.models.gguf_file import gguf_sha256
 from llmbench.models.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
+from llmbench.models.integrity import holds_ir
 from llmbench.models.ir_task import check_other_task
 from llmbench.models.ir_xml import read_constants
-from llmbench.models.locate import MODEL_XML
 from llmbench.models.manifest import ModelSource
 from llmbench.models.quantization import Quantization, check_exportable, find_quantization
 from llmbench.models.safetensors import read_safetensors_head
@@ -88,7 +88,7 @@ def inspect_folder(
     folder: Path, *, trusts_remote_code: bool, hub_model: HubModel | None = None
 ) -> LocalSource:
     """The Hugging Face model in *folder*; an ``InputError`` names everything that keeps it from loading."""
-    if (folder / MODEL_XML).exists():
+    if holds_ir(folder):
         run = f"llmbench run -m {shlex.quote(str(folder))}"
         raise InputError(f"{folder} is an IR already", hint=f"run it as it is: {run}")
     check_other_task(folder)

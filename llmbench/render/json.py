@@ -213,12 +213,23 @@ def _row(row: Row, stability: Stability) -> dict[str, JsonValue]:
         "prompt": {"set": row.prompt.set, "index": row.prompt.index, "sha256": row.prompt.sha256},
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
+        **_images(row),
         "launches": row.launches,
         "requests": row.measured,
         "invalid": row.invalid,
         "steadiness": stability_value(stability),
         "metrics": {name: _metric(row, name) for name in row.summaries},
         "warnings": list(row.warnings),
+    }
+
+
+def _images(row: Row) -> dict[str, JsonValue]:
+    if row.prompt.image_size is None:
+        return {}
+    return {
+        "image_size": row.prompt.image_size,
+        "image_slices": row.image_slices,
+        "image_tokens": row.image_tokens,
     }
 
 

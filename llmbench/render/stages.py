@@ -1,14 +1,16 @@
 """Stages of requests as tables: of a run a row a stage with its share, of a file a row a request and stage."""
 
 import dataclasses
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from llmbench.analysis.evaluation import EvaluatedRequest
+from llmbench.analysis.first_call import FirstCall, first_call
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import UNEXPLAINED, request_metric, stage_of, stage_sources, whole_s
 from llmbench.analysis.stats import Summary
-from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, texts
-from llmbench.render.text import LEAST_FOR_MARGIN, row_label, settings_text
+from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
+from llmbench.render.text import LEAST_FOR_MARGIN, row_label, settings_text, share
 from llmbench.schema.measurement import Stage, StageSource
 from llmbench.schema.units import NS_PER_MS, Unit, seconds_between
 
@@ -32,6 +34,7 @@ def stage_table(report: Report) -> Table:
     if not rows:
         return Table((), ())
     labels, sources = _labels(report, rows), stage_sources(report.run)
+    calls = [first_call(report.evaluation, row) for row in rows]
     table = Table(
         (
             Column("stage", is_text=True),
@@ -40,20 +43,51 @@ def stage_table(report: Report) -> Table:
             Column("ms/call", priority=20),
             Column("time", unit="ms"),
             Column("share", unit="%"),
+            Column("peak", name="peak memory", full="peak memory in the first call", unit="MiB", priority=35),
         ),
-        tuple(cells for row in rows for cells in _stage_rows(row, sources)),
+        tuple(
+            cells for row, call in zip(rows, calls, strict=True) for cells in _stage_rows(row, sources, call)
+        ),
         note_priority=30,
     )
     if not any(name.startswith("call.") for row in rows for name in row.figures):
         table = table.without("ms/call")
+    if not any(call and call.stage_bytes for call in calls):
+        table = table.without("peak memory")
     if len(rows) == 1:
         return table
-    lines = [label for row, label in zip(rows, labels, strict=True) for _ in (*stages_of(row), TOTAL)]
+    lines = [
+        label
+        for row, label, call in zip(rows, labels, calls, strict=True)
+        for _ in _stage_rows(row, sources, call)
+    ]
     return dataclasses.replace(
         table,
         columns=(Column("prompt", is_text=True), *table.columns),
         rows=tuple((cell, *cells) for cell, cells in zip(texts(lines), table.rows, strict=True)),
     )
+
+
+def heaviest_stages(report: Report) -> str:
+    """Return which stages take the most, and what making the first free would save at most (Amdahl's law)."""
+    shares: dict[str, list[float]] = {}
+    for row in report.shown_rows:
+        for stage in stages_of(row):
+            shares.setdefault(stage, []).append(row.figures[f"share.{stage}"].median)
+    shares.pop(UNEXPLAINED, None)
+    order = sorted(shares, key=lambda stage: -statistics.fmean(shares[stage]))
+    if not order:
+        return ""
+    named = (f"{stage.replace('_', ' ')} {_range(shares[stage])}" for stage in order[:2])
+    first = order[0].replace("_", " ")
+    return (
+        f"heaviest: {', '.join(named)}; making {first} free would save at most {share(max(shares[order[0]]))}"
+    )
+
+
+def _range(shares: Sequence[float]) -> str:
+    low, high = share(min(shares)), share(max(shares))
+    return high if low == high else f"{low.removesuffix(' %')} to {high}"
 
 
 def _labels(report: Report, rows: Sequence[Row]) -> list[str]:
@@ -63,8 +97,10 @@ def _labels(report: Report, rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _stage_rows(row: Row, sources: Mapping[str, frozenset[StageSource]]) -> Iterator[tuple[Cell, ...]]:
-    found = row.figures
+def _stage_rows(
+    row: Row, sources: Mapping[str, frozenset[StageSource]], call: FirstCall | None
+) -> Iterator[tuple[Cell, ...]]:
+    found, peaks = row.figures, call.stage_bytes if call else {}
     for stage in stages_of(row):
         is_rest = stage == UNEXPLAINED
         calls = found.get(f"calls.{stage}")
@@ -75,6 +111,7 @@ def _stage_rows(row: Row, sources: Mapping[str, frozenset[StageSource]]) -> Iter
             estimate(found[f"call.{stage}"], Unit.MILLISECONDS) if f"call.{stage}" in found else Cell(),
             estimate(found[f"stage.{stage}"], Unit.MILLISECONDS),
             _part(found.get(f"share.{stage}")),
+            _peak(peaks.get(stage)),
         )
     title, whole = covered(row)
     yield (
@@ -84,7 +121,27 @@ def _stage_rows(row: Row, sources: Mapping[str, frozenset[StageSource]]) -> Iter
         Cell(),
         estimate(found.get(whole), Unit.MILLISECONDS),
         Cell("100", value=100.0),
+        _peak(max(peaks.values(), default=None)),
     )
+    if call is not None:
+        yield _first_call_row(call)
+
+
+def _first_call_row(call: FirstCall) -> tuple[Cell, ...]:
+    """What no stage of the first call has: the time in which an engine makes ready for later calls."""
+    return (
+        Cell(f"{UNEXPLAINED}, first call", value="first_call", tone="dim"),
+        Cell(),
+        Cell(),
+        Cell(),
+        quantity(call.unexplained_s, Unit.MILLISECONDS),
+        Cell(),
+        Cell(),
+    )
+
+
+def _peak(size: int | None) -> Cell:
+    return Cell() if size is None else quantity(size, Unit.MEBIBYTES)
 
 
 def _count(calls: float) -> Cell:

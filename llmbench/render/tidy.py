@@ -13,7 +13,7 @@ from llmbench.analysis.metrics import LAUNCH_METRICS, LOAD, Metric
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import request_metric, row_metric
 from llmbench.analysis.stats import Summary
-from llmbench.analysis.tidy_layout import CELL_COLUMNS
+from llmbench.analysis.tidy_layout import CELL_COLUMNS, IMAGE_COLUMNS
 from llmbench.render.sentences.verdict import is_open, launches_to_decide, model_of
 from llmbench.render.table import TableValue
 from llmbench.render.text import settings_text
@@ -32,6 +32,7 @@ SUMMARY_COLUMNS = (
     *CELL_COLUMNS,
     "input_tokens",
     "output_tokens",
+    *IMAGE_COLUMNS,
     "launches",
     "requests",
     "invalid",
@@ -137,6 +138,9 @@ def _request_columns(judged: EvaluatedRequest) -> dict[str, TableValue]:
         "reasons": "; ".join(judged.reasons),
         "input_tokens": m.input_tokens,
         "output_tokens": m.output_tokens,
+        "image_size": judged.prompt.image_size,
+        "image_slices": m.longest.image_slices,
+        "image_tokens": m.longest.image_tokens,
         **{
             column: None if (value := judged.value(name)) is None else round(value * scale, MS_DIGITS)
             for name, column, scale in _METRIC_COLUMNS
@@ -150,6 +154,9 @@ def _row_columns(row: Row) -> dict[str, TableValue]:
     return {
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
+        "image_size": row.prompt.image_size,
+        "image_slices": row.image_slices,
+        "image_tokens": row.image_tokens,
         "launches": row.launches,
         "requests": row.measured,
         "invalid": row.invalid,

@@ -50,6 +50,7 @@ def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Tab
     shown = present(SHOWN_METRICS, (row.figures for row in rows))
     outputs = [count_cell(row.output_tokens) for row in rows]
     tokens: list[_Column] = [
+        *_image_columns(rows),
         (Column("in", full="input tokens"), [count_cell(row.input_tokens) for row in rows]),
         *(
             [(Column("out", full="output tokens", priority=80 if several else 45), outputs)]
@@ -66,6 +67,17 @@ def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Tab
         (Column("requests", is_detail=True), map(_requests, rows)),
     ]
     return Table.of_columns(columns, note_priority=50)
+
+
+def _image_columns(rows: Sequence[Row]) -> Iterable[_Column]:
+    """Yield what the images of prompts became; nothing where none has any."""
+    counts = {
+        Column("slices", full="image slices", priority=42): [row.image_slices for row in rows],
+        Column("image\ntokens", name="image_tokens", priority=43): [row.image_tokens for row in rows],
+    }
+    for column, values in counts.items():
+        if any(values):
+            yield column, [EMPTY if value is None else count_cell(value) for value in values]
 
 
 def settings_columns(report: Report) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmbench.errors import InputError
@@ -19,7 +19,7 @@ from llmbench.schema.settings import (
     Setting,
     ValueKind,
 )
-from llmbench.schema.tasks import TASKS
+from llmbench.schema.tasks import DEFAULT_TASK, TASKS, VISION_TASK
 from llmbench.workloads import prompts
 
 DEFAULT_PROMPT = "What is OpenVINO?"
@@ -39,6 +39,8 @@ def configurations(
     fixed["is_attention_fixed"] = bool(options["attention"])
     task = TASKS[options["task"]]
     base = RunConfig(**fixed, output_tokens=int(task.is_generating))
+    if base.has_images:
+        base = dataclasses.replace(base, task=VISION_TASK)
     lists = {
         field: _distinct(tuple(_swept_values(setting, options)), setting.flags[0])
         for field, setting in sorted(_FIELDS.items(), key=lambda item: item[1].sweep or 0)
@@ -119,8 +121,19 @@ def _prompts(options: Mapping[str, Any]) -> tuple[Prompt, ...]:
         found = prompts.given(texts or (DEFAULT_PROMPT,))
     if options["prompt_index"]:
         found = prompts.select(found, options["prompt_index"])
-    is_permuted = not options["disable_prompt_permutation"]
+    found = prompts.with_images(found, options["images"], options["image_size"])
+    _check_task(options["task"], found)
+    is_permuted = options["task"] != "pipeline" and not options["disable_prompt_permutation"]
     return tuple(dataclasses.replace(prompt, is_permuted=is_permuted) for prompt in found)
+
+
+def _check_task(task: str, found: Sequence[Prompt]) -> None:
+    """Refuse a task that the prompts do not fit."""
+    has_images = any(prompt.images for prompt in found)
+    if task == VISION_TASK and not has_images:
+        raise InputError(f"-t {task} needs an image", hint="add --images FILE")
+    if has_images and task not in {DEFAULT_TASK, VISION_TASK}:
+        raise InputError(f"-t {task} takes no image", hint="leave out -t, or the images")
 
 
 def _read(sources: tuple[str, ...], option: str) -> Iterator[PropertySets]:

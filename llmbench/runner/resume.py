@@ -101,6 +101,7 @@ def _model_infos(run: Run, model: str | None) -> tuple[ModelInfo, ...]:
                 is_verified=cell.is_verified,
                 weight_format=weight_format,
                 task=cell.task,
+                trusts_code=cell.trusts_recipe_code,
             )
         model_infos.append(complete(found[location, weight_format], cell))
     return tuple(model_infos)

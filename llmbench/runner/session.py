@@ -15,7 +15,7 @@ from llmbench.files.cache import cache_folder
 from llmbench.machine import environment, memory
 from llmbench.machine.affinity import Binding
 from llmbench.models.gguf_file import gguf_parts
-from llmbench.models.resolve import ModelInfo, check_lengths, complete, find_model_info
+from llmbench.models.resolve import ModelInfo, check_images, check_lengths, complete, find_model_info
 from llmbench.runner import limits, pinning, plan
 from llmbench.runner.blocks import Stop, launches_until
 from llmbench.runner.launchers import default_launcher
@@ -82,7 +82,7 @@ def new_header(
     workload: WorkloadSettings | None = None,
 ) -> Header:
     """The header of a run about to begin: its id, its configurations and the model of each, this machine."""
-    names = dict.fromkeys(Path(model_info.path).name for model_info in model_infos)
+    names = dict.fromkeys(Path(model_info.path).name.removesuffix(".toml") for model_info in model_infos)
     label = "scripted" if cells[0].engine_info.is_simulated else "-".join(names)
     origins = tuple(model_info.provenance for model_info in model_infos)
     return Header(
@@ -362,9 +362,11 @@ def _find_models(configurations: Sequence[RunConfig]) -> tuple[tuple[RunConfig, 
             is_verified=config.is_verified,
             weight_format=config.weight_format,
             task=config.task,
+            trusts_code=config.trusts_recipe_code,
         )
         cells.append(dataclasses.replace(config, model=model.path, weight_format=model.weight_format))
         models.append(complete(model, cells[-1]))
+        check_images(cells[-1], model)
         check_lengths(cells[-1], model.context_tokens)
     return tuple(cells), models
 

@@ -29,7 +29,7 @@ from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError
 from llmbench.machine import environment, placement, topology
 from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe, count_stops
-from llmbench.machine.memory import MemoryPhase
+from llmbench.machine.memory import MemoryPhase, PeakWatch
 from llmbench.runner import pinning
 from llmbench.runner.heartbeat import Heartbeat
 from llmbench.runner.output_check import check_greedy_tokens
@@ -48,6 +48,7 @@ from llmbench.runner.protocol import (
     WorkerCommand,
     die_with_parent,
 )
+from llmbench.runner.stage_memory import stage_peaks
 from llmbench.schema.attention import PAGED
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
@@ -109,6 +110,7 @@ class OpenLaunch:
             command.workload.parameters,
         )
         self._settings = Probe.start().settings
+        self._has_stages = command.workload.kind != "text" and not self.config.engine_info.is_simulated
 
     def _is_last(self, command: Measure) -> bool:
         last = (self.config.iterations_per_launch - 1, len(self.config.prompts) - 1)
@@ -140,15 +142,22 @@ class OpenLaunch:
         started_at = _local_now()
         watch = placement.PlacementWatch.start(self._topology, engine_threads=self._threads)
         phase = MemoryPhase.start()
+        is_watched = self._has_stages and command.is_warmup and not command.iteration
+        peaks = PeakWatch() if is_watched else None
         meter = Meter.start(self._root)
         probe = Probe.start()
         request.run()
         conditions = probe.stop(expected=self._settings)
         energy_j = meter.stop()
+        highest = peaks.stop() if peaks else 0
         memory = phase.stop()
         placed = watch.stop(with_pages=self._is_last(command))
         ended_at = _local_now()
         observed = request.observe()
+        if peaks is not None:
+            memory = dataclasses.replace(
+                memory, peak_bytes=max(highest, memory.peak_bytes), stages=stage_peaks(peaks, observed)
+            )
         fields = {each.name: getattr(observed, each.name) for each in dataclasses.fields(observed)}
         simulated = fields.pop("conditions")
         return Measurement(

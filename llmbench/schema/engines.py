@@ -26,6 +26,7 @@ class Capability(Enum):
     STREAMING = ("streaming", "--streaming")
     EARLY_END = ("an early end of text", "--end-token-stopping")
     COMPILING = ("torch.compile", "--torch-compile")
+    IMAGES = ("vision-language models", "--images")
 
     @property
     def title(self) -> str:
@@ -46,6 +47,7 @@ class ModelKind(StrEnum):
     HUGGING_FACE = "Hugging Face folder"
     NAME = "name"
     SCRIPT = "script"
+    PIPELINE = "recipe of a pipeline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ _GENAI_SDPA = frozenset(
         Capability.ADAPTERS,
         Capability.STREAMING,
         Capability.EARLY_END,
+        Capability.IMAGES,
     }
 )
 """SDPA could search with beams, but the forward passes it reports then are 40 % of the time (GenAI 2026.4.1)."""
@@ -109,8 +112,11 @@ ENGINES: dict[str, EngineInfo] = {
         models=frozenset({ModelKind.IR, ModelKind.GGUF}),
         capabilities={"pa": frozenset(Capability) - {Capability.COMPILING}, "sdpa": _GENAI_SDPA},
         packages=("openvino", "openvino-genai"),
-        workloads=frozenset({"text", "text_embed"}),
-        factories={"text_embed": "openvino.embedding:EmbeddingEngine"},
+        workloads=frozenset({"text", "text_embed", "vision"}),
+        factories={
+            "text_embed": "openvino.embedding:EmbeddingEngine",
+            "vision": "openvino.vision:GenaiVisionEngine",
+        },
         needs_state=True,
     ),
     "core": EngineInfo(
@@ -124,8 +130,10 @@ ENGINES: dict[str, EngineInfo] = {
     "optimum": EngineInfo(
         title="the optimum engine",
         factory="transformers.optimum:OptimumEngine",
+        workloads=frozenset({"text", "vision"}),
+        factories={"vision": "transformers.vision:OptimumVisionEngine"},
         models=frozenset({ModelKind.IR}),
-        capabilities={"sdpa": _GENERATE},
+        capabilities={"sdpa": _GENERATE | {Capability.IMAGES}},
         packages=("optimum-intel", "transformers", "torch"),
     ),
     "torch": EngineInfo(
@@ -148,6 +156,15 @@ ENGINES: dict[str, EngineInfo] = {
         framework="llama.cpp",
         fixed_weights="a GGUF file keeps its weights",
     ),
+    "pipeline": EngineInfo(
+        title="the pipeline engine",
+        factory="openvino.pipeline:PipelineEngine",
+        models=frozenset({ModelKind.PIPELINE}),
+        capabilities={"sdpa": frozenset()},
+        packages=("openvino",),
+        workloads=frozenset({"pipeline"}),
+        fixed_weights="a pipeline's recipe names the files of its stages",
+    ),
     "server": EngineInfo(
         title="a server",
         factory="servers.session:ServedEngine",
@@ -162,7 +179,15 @@ ENGINES: dict[str, EngineInfo] = {
         factory="scripted:ScriptedEngine",
         models=frozenset({ModelKind.SCRIPT}),
         capabilities={
-            "sdpa": frozenset({Capability.PAGED, Capability.BATCH, Capability.LOOKUP, Capability.EARLY_END})
+            "sdpa": frozenset(
+                {
+                    Capability.PAGED,
+                    Capability.BATCH,
+                    Capability.LOOKUP,
+                    Capability.EARLY_END,
+                    Capability.IMAGES,
+                }
+            )
         },
         fixed_weights="the scripted engine has no weights",
         is_simulated=True,

@@ -35,6 +35,8 @@ class Sequence:
     """One sequence of a request: what went in, and when each of its tokens came out.
 
     ``at_ns`` has one instant a token event; ``counts`` its tokens, and is empty where each event held one.
+    *image_tokens* are those of the input that its images added, *image_slices* the parts that these were cut into by
+    that number; ``None`` where no image went in, or the model does not tell how many tokens a part has.
     """
 
     input_tokens: Index
@@ -43,6 +45,8 @@ class Sequence:
     token_ids: tuple[int, ...] = ()
     text: str | None = None
     finish: Finish = Finish.LENGTH
+    image_tokens: Index | None = None
+    image_slices: Index | None = None
 
     def __post_init__(self) -> None:
         if self.counts and len(self.counts) != len(self.at_ns):
@@ -91,14 +95,15 @@ class Artifact:
     """Something that a request produced, described and not included.
 
     *kind* is what it consists of: ``text`` (characters), ``ids`` (tokens or indices), ``audio`` (samples), ``frames``;
-    *count* is how many. *audio_s* is the duration of audio, *sha256* the hash of the content; ``None`` where it was
-    not taken.
+    *count* is how many. *audio_s* is the duration of audio, *sha256* the hash of the content, *ready_ns* when it was
+    there, its first samples where it streams; ``None`` where it was not taken.
     """
 
     kind: str
     count: Index
     audio_s: Seconds | None = None
     sha256: str | None = None
+    ready_ns: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,13 +248,15 @@ def _joined(works: tuple[SocketWork, ...]) -> SocketWork:
 class Memory:
     """The worker's own memory in bytes: ``VmRSS`` at the start and ``VmHWM``, reset before each phase.
 
-    *system_bytes* is what the whole machine had in use (total less available) when the phase ended.
+    *system_bytes* is what the whole machine had in use (total less available) when the phase ended. *stages* has the
+    most that was resident during each stage, and is empty where the stages were not watched.
     """
 
     initial_bytes: int
     peak_bytes: int
     initial_system_bytes: int
     system_bytes: int
+    stages: Mapping[str, int] = field(default_factory=dict)
 
 
 _NO_TOKENS = Sequence(input_tokens=0, at_ns=())
@@ -263,6 +270,8 @@ class Measurement:
     the clock of ``time.perf_counter_ns``, which all processes of one machine share: requests whose intervals overlap
     were in flight at once. *stages* are its timed parts. *sequences* are the token timeline, empty where the workload
     has none. *outputs* describe what was produced, *scores* are named figures of its quality.
+
+    *image_decoding_ns* is the time from image files to pixels, before the request begins.
 
     *infer_ns* are the engine's forward passes alone, first to last; empty where the backend cannot see them.
     *callback_ns* are the instants at which a streamer was called; a call is not a token. *later_steps* counts the steps
@@ -292,6 +301,7 @@ class Measurement:
     callback_ns: tuple[Instant, ...] = ()
     tokenize_ns: Index | None = None
     detokenize_ns: Index | None = None
+    image_decoding_ns: Index | None = None
     conditions: Conditions | None = None
     memory: Memory | None = None
     placement: Placement | None = None

@@ -318,6 +318,24 @@ SETTINGS = (
         is_common=True,
     ),
     Setting(
+        "-i --images --media",
+        None,
+        ValueKind.TEXTS,
+        "Image, or a folder of some, for each prompt.",
+        metavar="PATH",
+        group=Group.PROMPTS,
+        is_common=True,
+    ),
+    Setting(
+        "--image-size",
+        None,
+        ValueKind.WORDS,
+        "336 (longer side) or 640x480; a row each.",
+        metavar="SIZE,...",
+        group=Group.PROMPTS,
+        is_common=True,
+    ),
+    Setting(
         "-n --num-iters",
         "iterations",
         ValueKind.INTEGER,
@@ -494,6 +512,13 @@ SETTINGS = (
         "ignores_context_limit",
         ValueKind.FLAG,
         "Measure beyond the model's context length (noted in the report).",
+        group=Group.MODEL,
+    ),
+    Setting(
+        "--trust-recipe-code",
+        "trusts_recipe_code",
+        ValueKind.FLAG,
+        "Run the Python code that a pipeline's recipe has beside it.",
         group=Group.MODEL,
     ),
     Setting(

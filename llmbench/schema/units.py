@@ -62,6 +62,9 @@ class Unit(enum.Enum):
     GIGABYTES_PER_SECOND = "GB/s"
     PERCENT = "%"
     JOULES = "J"
+    RATIO = "ratio"
+    MILLISECONDS_PER_FRAME = "ms/frame"
+    MILLISECONDS_PER_SECOND = "ms/s"
     CALLS = "calls"
     MILLIJOULES_PER_TOKEN = "mJ/token"  # noqa: S105  a token of text
 
@@ -83,6 +86,9 @@ _SCALE = {
     Unit.GIGABYTES_PER_SECOND: 1e-9,
     Unit.PERCENT: 100.0,
     Unit.JOULES: 1.0,
+    Unit.RATIO: 1.0,
+    Unit.MILLISECONDS_PER_FRAME: 1e3,
+    Unit.MILLISECONDS_PER_SECOND: 1e3,
     Unit.CALLS: 1.0,
     Unit.MILLIJOULES_PER_TOKEN: 1e3,
 }

@@ -38,6 +38,7 @@ class Observation:
     later_steps: int | None = None
     tokenize_ns: int | None = None
     detokenize_ns: int | None = None
+    image_decoding_ns: int | None = None
     suspicions: tuple[str, ...] = ()
     has_token_times: bool = True
     sent_ns: int | None = None
@@ -132,6 +133,8 @@ class Workload(Protocol):
 WORKLOADS = {
     "text": "llmbench.workloads.text:TextWorkload",
     "text_embed": "llmbench.workloads.embedding:EmbeddingWorkload",
+    "vision": "llmbench.workloads.vision:VisionWorkload",
+    "pipeline": "llmbench.workloads.pipeline:PipelineWorkload",
     "serving": "llmbench.workloads.serving:ServingWorkload",
 }
 """Each workload by its kind, with the class that is imported when it is used."""

@@ -1,7 +1,8 @@
 """Prompt files, and synthetic prompts of an exact token count.
 
 A prompt file is JSON lines, one ``{"prompt": "text"}`` a line, or ``{"prompt": ["text", ...]}`` for a chat, whose turns
-are prompts of their own; other keys are ignored.
+are prompts of their own. ``"images"``, or llm_bench's ``"media"``, has the path of an image or a folder, or a list of
+them, relative to the prompt file or else to the working directory; other keys are ignored.
 """
 
 import codecs
@@ -9,17 +10,26 @@ import dataclasses
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from llmbench.errors import InputError
 from llmbench.files.package_data import find_packaged, packaged_files
 from llmbench.files.strict_json import JsonError, parse_json
-from llmbench.schema.config import Prompt
+from llmbench.schema.config import ImageInput, Prompt
 from llmbench.schema.units import format_bytes
 from llmbench.store.reader import is_run_file, read_run_header
+from llmbench.workloads.images import Resize, describe_image, find_images, read_sizes
 
 
 class _UnfitError(ValueError):
     """A line or a text that is no prompt; says what was expected."""
+
+
+class _Entry(NamedTuple):
+    """A line of a prompt file: a text or the turns of a chat, and the paths of its images."""
+
+    content: tuple[str, ...] | str
+    images: tuple[str, ...]
 
 
 PROMPT_FOLDER = Path("prompts")
@@ -40,30 +50,31 @@ def read_prompts(name: str | Path) -> tuple[Prompt, ...]:
     measured = read_run_header(path) if is_run_file(path) else None
     if measured is not None:
         return measured.cells[0].prompts
-    turns: list[tuple[str, ...] | str] = []
+    entries: list[_Entry] = []
     bad: list[str] = []
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         try:
-            turns.append(_prompt_of(line))
+            entries.append(_entry_of(line))
         except _UnfitError as error:
             bad.append(f"{path}:{number}: {error}")
     if bad:
         raise InputError(_listing(bad), hint='one prompt per line: {"prompt": "some text"}')
-    if not turns:
+    if not entries:
         raise InputError(f"{path} contains no prompt", hint='write one per line: {"prompt": "some text"}')
-    return tuple(
-        prompt for index, content in enumerate(turns) for prompt in _prompts_of(path.stem, index, content)
-    )
+    return tuple(prompt for index, entry in enumerate(entries) for prompt in _prompts_of(path, index, entry))
 
 
-def _prompts_of(name: str, index: int, content: tuple[str, ...] | str) -> Iterator[Prompt]:
-    if isinstance(content, str):
-        yield Prompt(set=name, index=index, text=content)
+def _prompts_of(file: Path, index: int, entry: _Entry) -> Iterator[Prompt]:
+    beside = ((file.parent / path, path) for path in entry.images)
+    paths = [str(one) if one.exists() else other for one, other in beside]
+    images = tuple(map(describe_image, find_images(paths)))
+    if isinstance(entry.content, str):
+        yield Prompt(set=file.stem, index=index, text=entry.content, images=images)
         return
-    for turn, text in enumerate(content):
-        yield Prompt(set=name, index=index, text=text, earlier=content[:turn])
+    for turn, text in enumerate(entry.content):
+        yield Prompt(set=file.stem, index=index, text=text, earlier=entry.content[:turn], images=images)
 
 
 def join(sets: Iterable[Sequence[Prompt]]) -> tuple[Prompt, ...]:
@@ -119,6 +130,37 @@ def select(prompts: Sequence[Prompt], indices: Iterable[int]) -> tuple[Prompt, .
     return tuple(p for index in wanted for p in prompts if p.index == index) or tuple(prompts)
 
 
+def with_images(prompts: Sequence[Prompt], paths: Sequence[str], sizes: Sequence[str]) -> tuple[Prompt, ...]:
+    """Return prompts with the images that paths name, or with their own; of several sizes all prompts in each.
+
+    Raises InputError where both name images, and where sizes are given without an image.
+    """
+    has_own = any(prompt.images for prompt in prompts)
+    if paths and has_own:
+        raise InputError(
+            "--images was given, and the prompt file names images itself", hint="keep one of the two"
+        )
+    if not (paths or has_own):
+        if sizes:
+            raise InputError("--image-size was given without an image", hint="add --images FILE")
+        return tuple(prompts)
+    given = tuple(map(describe_image, find_images(paths)))
+    return join(
+        [
+            dataclasses.replace(prompt, images=tuple(_sized(each, resize) for each in prompt.images or given))
+            for prompt in prompts
+        ]
+        for resize in read_sizes(sizes)
+    )
+
+
+def _sized(image: ImageInput, resize: Resize | None) -> ImageInput:
+    if resize is None:
+        return image
+    width, height = resize(image.width, image.height)
+    return dataclasses.replace(image, width=width, height=height)
+
+
 def synthetic(lengths: Iterable[int], seed: int) -> tuple[Prompt, ...]:
     """One prompt of exactly this many tokens for each length, cut from English prose."""
     return tuple(
@@ -145,7 +187,7 @@ def _lines(path: Path) -> list[bytes]:
     return [line.removeprefix(codecs.BOM_UTF8) for line in data.split(b"\n")]
 
 
-def _prompt_of(line: bytes) -> tuple[str, ...] | str:
+def _entry_of(line: bytes) -> _Entry:
     try:
         entry = parse_json(line)
     except JsonError as error:
@@ -154,7 +196,10 @@ def _prompt_of(line: bytes) -> tuple[str, ...] | str:
         raise _UnfitError(f'expected {{"prompt": "text"}}, found {_kind(entry)}')
     if "prompt" not in entry:
         raise _UnfitError(f'expected the key "prompt", found {", ".join(map(repr, entry)) or "no key"}')
-    text: object = entry["prompt"]
+    return _Entry(_content_of(entry["prompt"]), _images_of(entry.get("images", entry.get("media"))))
+
+
+def _content_of(text: object) -> tuple[str, ...] | str:
     if isinstance(text, list):
         if not text or not all(isinstance(turn, str) for turn in text):
             raise _UnfitError("expected a chat as a list of at least one text, the user's turns")
@@ -162,6 +207,13 @@ def _prompt_of(line: bytes) -> tuple[str, ...] | str:
     if not isinstance(text, str):
         raise _UnfitError(f"expected a text as prompt, found {_kind(text)}")
     return _checked(text)
+
+
+def _images_of(paths: object) -> tuple[str, ...]:
+    found = [] if paths is None else paths if isinstance(paths, list) else [paths]
+    if not all(isinstance(path, str) for path in found):
+        raise _UnfitError('expected "images" as a path, or a list of paths')
+    return tuple(found)
 
 
 def _checked(text: str) -> str:

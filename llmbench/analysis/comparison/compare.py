@@ -17,7 +17,7 @@ from llmbench.analysis.comparison.pairing import Couple
 from llmbench.analysis.comparison.rule import Rule, Threshold, Verdict, compared_metrics
 from llmbench.analysis.output_agreement import Agreement, CellPrompt
 from llmbench.analysis.report import Report, Row
-from llmbench.analysis.stages import LEAST_OF_WHOLE, stage_of
+from llmbench.analysis.stages import LEAST_OF_WHOLE, LEAST_SHARE, stage_of
 
 SIDES = ("A", "B")
 """What the base and the candidate of one run are called."""
@@ -223,7 +223,7 @@ class _Judge:
         self, names: Sequence[str], base: Sequence[Row], candidate: Sequence[Row]
     ) -> tuple[Change, ...]:
         found = []
-        for name in names:
+        for name in (each for each in names if self._weighs(each, (*base, *candidate))):
             before = change.sample(base, name, self.blocks[0])
             after = change.sample(candidate, name, self.blocks[1])
             if before and after:
@@ -244,11 +244,19 @@ class _Judge:
         found = self.rule.threshold_of(name)
         if stage_of(name) is None or name in self.rule.thresholds:
             return found
-        wholes = [
-            sum(summary.median for metric, summary in row.summaries.items() if stage_of(metric))
-            for row in base
-        ]
-        return dataclasses.replace(found, seconds=LEAST_OF_WHOLE * statistics.fmean(wholes))
+        return dataclasses.replace(found, seconds=LEAST_OF_WHOLE * statistics.fmean(map(_stages_s, base)))
+
+    def _weighs(self, name: str, rows: Sequence[Row]) -> bool:
+        """Whether a metric is worth a verdict: all are but stages that take next to nothing."""
+        if stage_of(name) is None or name in self.rule.thresholds:
+            return True
+        times = [(row.summaries[name].median, _stages_s(row)) for row in rows if name in row.summaries]
+        return any(time >= LEAST_SHARE * whole for time, whole in times)
+
+
+def _stages_s(row: Row) -> float:
+    """Seconds that all stages of a row take."""
+    return sum(summary.median for metric, summary in row.summaries.items() if stage_of(metric))
 
 
 def _unmeasured(base: Report, candidate: Report) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from llmbench.errors import InputError
+from llmbench.models.pipeline import PIPELINE_TABLES
 from llmbench.runner.properties import (
     Pairs,
     RunValue,
@@ -49,6 +50,8 @@ def read_recipe(name: str | Path, *, known: Collection[str]) -> dict[str, RunVal
         raise missing("recipe", str(name), ".toml")
     text = read_option_text(path)
     table = _parse(text, path)
+    if "stages" in table:
+        table = _as_pipeline(table, path)
     tables = {title: table.pop(title) for title in _TABLES if title in table}
     options: dict[str, RunValue] = {}
     for key, value in table.items():
@@ -71,6 +74,16 @@ def read_recipe(name: str | Path, *, known: Collection[str]) -> dict[str, RunVal
         sets = _as_json(option, value, text, path)
         options[option] = (*(earlier if isinstance(earlier, tuple) else (earlier,)), sets)
     return options
+
+
+def _as_pipeline(table: dict[str, object], path: Path) -> dict[str, object]:
+    """The options of a recipe that describes a pipeline, which is itself what is measured."""
+    options = {key: value for key, value in table.items() if key not in PIPELINE_TABLES}
+    if {"trust_recipe_code", "trust-recipe-code"} & set(options):
+        raise InputError(
+            f"{path}: a recipe cannot trust its own code", hint="add --trust-recipe-code to the command"
+        )
+    return {**options, "model": str(path.resolve()), "engine": "pipeline", "task": "pipeline"}
 
 
 def _is_tables(value: object) -> bool:

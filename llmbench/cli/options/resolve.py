@@ -10,7 +10,14 @@ from llmbench.analysis.placement_proof import Effect
 from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import InputError, MachineError
 from llmbench.machine.limits import read_resource_limits
-from llmbench.models.resolve import ModelInfo, adapter_file, check_lengths, complete, find_model_info
+from llmbench.models.resolve import (
+    ModelInfo,
+    adapter_file,
+    check_images,
+    check_lengths,
+    complete,
+    find_model_info,
+)
 from llmbench.runner import interpreter, limits, pinning
 from llmbench.runner.configurations import configurations
 from llmbench.schema.config import RunConfig
@@ -41,6 +48,7 @@ def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo,
             is_verified=is_verified,
             weight_format=weight_format,
             task=options["task"],
+            trusts_code=bool(options.get("trust_recipe_code")),
         )
         for weight_format in dict.fromkeys(options["weight_format"]) or (None,)
     ]
@@ -50,6 +58,7 @@ def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo,
         for config in configurations(options, model_info.path, model_info.weight_format)
     ]
     for model_info, config in found:
+        check_images(config, model_info)
         check_capabilities(config)
         check_lengths(config, model_info.context_tokens)
     if options["python"] is not None:

@@ -22,7 +22,10 @@ _LEFT_OUT = frozenset({"launches"})
 """Options of ``run`` that blocks make pointless."""
 
 _SHARED = frozenset(
-    {"task", "prompt", "prompt_file", "prompt_index", "input_tokens", "disable_prompt_permutation"}
+    {
+        *("prompt", "prompt_file", "prompt_index", "input_tokens", "disable_prompt_permutation"),
+        *("images", "image_size", "task"),
+    }
 )
 """Options that are the same for both sides, which are compared prompt by prompt."""
 

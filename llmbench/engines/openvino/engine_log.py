@@ -20,6 +20,9 @@ _PRINT_OUT = re.compile(
 )
 """The lines in which an engine log of level 2 lists settings."""
 
+_OTHER_MODEL = re.compile(r"okenizer|embeddings|resampler|merger|projection", re.IGNORECASE)
+"""Names of models beside the one that generates tokens: tokenizers, and parts of a vision-language model."""
+
 _SCHEDULER = "SchedulerConfig {"
 _NO_LIMIT = 1 << 62
 
@@ -80,12 +83,12 @@ def _scheduler(log: str) -> dict[str, str]:
 def read_effective(
     log: str, *, notes: tuple[str, ...] = (), also: Mapping[str, str] = MappingProxyType({})
 ) -> EffectiveSettings:
-    """What an engine log of level 2 says is in force for the language model (not its tokenizers).
+    """What an engine log of level 2 says is in force for the language model (not its tokenizers or encoders).
 
     The properties and the scheduler are printed at load only (seen with OpenVINO GenAI 2026.4), the main model's
     before those of a draft, which get ``draft`` before their names. *also* is what else is known to be in force.
     """
-    models = [found for found in _SECTION.finditer(log) if "okenizer" not in found["name"]]
+    models = [found for found in _SECTION.finditer(log) if not _OTHER_MODEL.search(found["name"])]
     limits = {
         key: "no limit" if value.isdigit() and int(value) >= _NO_LIMIT else value
         for key, value in _scheduler(log).items()

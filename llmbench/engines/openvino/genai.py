@@ -5,7 +5,7 @@ import functools
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ class GenaiSession:
         with caught_output() as logged, caught_output(2) as warned, _failures(config):
             if config.draft_model is not None:
                 options["draft_model"] = _draft(self._genai, config)
-            self._pipeline = self._genai.LLMPipeline(config.model, config.device, **options)
+            self._pipeline = self._load(options)
         self._logs = logged.text, warned.text
         self._native_tokenizer = self._pipeline.get_tokenizer()
         tokenizer = Tokenizer(self._native_tokenizer)
@@ -130,6 +130,9 @@ class GenaiSession:
         self.encode = tokenizer.encode
         self.go_on = tokenizer.go_on
         self.decode = tokenizer.decode
+
+    def _load(self, options: Mapping[str, Any]) -> Any:
+        return self._genai.LLMPipeline(self._config.model, self._config.device, **options)
 
     @functools.cached_property
     def effective(self) -> EffectiveSettings:

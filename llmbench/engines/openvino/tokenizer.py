@@ -55,9 +55,13 @@ class Tokenizer:
     def encode(self, text: str, *, chat: bool) -> tuple[int, ...]:
         """Token ids of a text, as a user's turn under the model's chat template where *chat* is set."""
         if chat:
-            text = self._templated([{"role": "user", "content": text}])
+            text = self.template(text)
         encoded = self._tokenizer.encode(text, add_special_tokens=not chat)
         return tuple(int(token) for token in encoded.input_ids.data[0])
+
+    def template(self, text: str) -> str:
+        """Return a text as a user's turn, up to where the model's answer begins."""
+        return self._templated([{"role": "user", "content": text}])
 
     def go_on(self, earlier: Sequence[int], response: Sequence[int], text: str) -> tuple[int, ...]:
         """Token ids of a chat so far, its last answer, and the user's next turn under the chat template."""

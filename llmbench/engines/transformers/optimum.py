@@ -36,6 +36,13 @@ def _load(config: RunConfig) -> Any:
     )
 
 
+def effective_settings(compiled: Any, config: RunConfig) -> EffectiveSettings:
+    """Return what a compiled model that generates tokens uses."""
+    note = "logits are computed for every position of a prompt, as the IR has it"
+    settings = EffectiveSettings(properties=read_back(compiled), notes=(note,))
+    return prove_attention(compiled, Path(config.model)).in_settings(settings)
+
+
 class OptimumEngine:
     """The IR through optimum-intel."""
 
@@ -61,12 +68,9 @@ class OptimumEngine:
             model = _load(config)
         import openvino_genai
 
-        def read_effective() -> EffectiveSettings:
-            compiled = model.request.get_compiled_model()
-            note = "logits are computed for every position of a prompt, as the IR has it"
-            settings = EffectiveSettings(properties=read_back(compiled), notes=(note,))
-            return prove_attention(compiled, Path(config.model)).in_settings(settings)
-
         return GenerateSession(
-            model, Tokenizer(openvino_genai.Tokenizer(config.model)), config, read_effective=read_effective
+            model,
+            Tokenizer(openvino_genai.Tokenizer(config.model)),
+            config,
+            read_effective=lambda: effective_settings(model.request.get_compiled_model(), config),
         )

@@ -24,6 +24,7 @@ _BY_ENGINE = {
     "core": ("openvino",),
     "optimum": ("openvino", "optimum-intel"),
     "torch": ("torch",),
+    "pipeline": ("openvino",),
     "llama_cpp": ("llama-cpp-python",),
 }
 _ATTENTIONS = {"pa": "paged attention", "sdpa": "SDPA"}

@@ -106,6 +106,14 @@ def _words(setting: Setting, value: Any) -> tuple[str, ...]:
     return (str(value),)
 
 
+def _image_options(config: RunConfig) -> list[str]:
+    """The images that go in with every prompt, and their sizes."""
+    paths = dict.fromkeys(image.path for prompt in config.prompts for image in prompt.images)
+    sizes = dict.fromkeys(size for prompt in config.prompts if (size := prompt.image_size))
+    given = [part for path in paths for part in ("--images", path)]
+    return [*given, "--image-size", ",".join(sizes)] if given else []
+
+
 def _prompt_options(config: RunConfig, run_file: str) -> list[str]:
     first = config.prompts[0]
     same = [] if first.is_permuted else ["--disable-prompt-permutation"]
@@ -113,6 +121,7 @@ def _prompt_options(config: RunConfig, run_file: str) -> list[str]:
         return ["-pf", first.set, *same]
     if first.tokens is not None:
         return ["--input-tokens", ",".join(str(prompt.tokens) for prompt in config.prompts), *same]
-    if first.set == "text":
-        return [*(part for prompt in config.prompts for part in ("-p", prompt.text or "")), *same]
+    if first.set == "text" and not (first.images and run_file):
+        texts = dict.fromkeys(prompt.text or "" for prompt in config.prompts)
+        return [*(part for text in texts for part in ("-p", text)), *_image_options(config), *same]
     return ["-pf", run_file or first.set, *same]

@@ -7,13 +7,15 @@ from rich.console import Console
 
 from llmbench.analysis.attention import attention_alarms
 from llmbench.analysis.caveats import ONE_LAUNCH
+from llmbench.analysis.first_call import first_call
 from llmbench.analysis.load import LOAD_METRICS, SHOWN_METRICS
+from llmbench.analysis.metrics import SCREEN_METRICS
 from llmbench.analysis.report import Report
 from llmbench.analysis.stages import row_metric
 from llmbench.render import views
 from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
-from llmbench.render.stages import stage_table
+from llmbench.render.stages import heaviest_stages, stage_table
 from llmbench.render.table import Table
 from llmbench.render.terminal.table import print_facts, print_line, print_table
 from llmbench.render.text import counted, load_time, row_label, settings_text
@@ -40,14 +42,16 @@ def render_report(report: Report, console: Console, *, is_explained: bool = Fals
     notes = list(_notes(report))
     if report.shown_rows:
         table = _short_units(views.run_table(report.shown_rows, views.settings_columns(report)))
-        on_card = _LOAD_CARD if report.run.workload.is_concurrent else _ON_CARD
-        on_card |= set(report.run.workload.primary_metrics) - {"tpot"}
+        is_generating = report.run.cells[0].task_info.is_generating
+        on_card = _ON_CARD if is_generating else frozenset(SCREEN_METRICS) - {"energy"}
+        on_card = _LOAD_CARD if report.run.workload.is_concurrent else on_card
         others = [name for name in SHOWN_METRICS if name not in on_card and name in table.names()]
         shown = print_table(table.without(*others), console)
         _say_hidden(table.without(*others), shown, console)
         stages = stage_table(report)
         if stages.rows:
             print_table(stages, console)
+            print_line(console, heaviest_stages(report))
         percentiles = views.percentile_table(report.rows)
         if percentiles.rows:
             print_table(percentiles, console)
@@ -115,11 +119,14 @@ def _definitions(report: Report) -> Iterator[str]:
     definitions = [
         f"{row_metric(name).head} = {row_metric(name).definition}" for name in SHOWN_METRICS if name in shown
     ]
+    is_generating = report.run.cells[0].task_info.is_generating
+    instants = (
+        "s: the token ids are handed to the engine; t1..tn: output tokens are available"
+        if is_generating
+        else "s: the request begins; tn: its last stage ends"
+    )
     if definitions:
-        yield (
-            "s: the token ids are handed to the engine; t1..tn: output tokens are available. "
-            f"{'; '.join(definitions)}"
-        )
+        yield f"{instants}. {'; '.join(definitions)}"
 
 
 def _placements(report: Report) -> Iterator[str]:
@@ -143,3 +150,17 @@ def _load_and_memory(report: Report) -> Iterator[str]:
         found.append(f"peak memory while generating: {format_bytes(round(max(memory)))}")
     if found:
         yield "; ".join(found)
+    yield from _memory_by_stage(report)
+
+
+def _memory_by_stage(report: Report) -> Iterator[str]:
+    """The peaks of each prompt's first call, in the order of time."""
+    for row in report.shown_rows:
+        call = first_call(report.evaluation, row)
+        if call is not None and call.stage_bytes:
+            peaks = {"load": call.load_bytes, **call.stage_bytes}
+            parts = [f"{name.replace('_', ' ')} {format_bytes(size)}" for name, size in peaks.items() if size]
+            yield (
+                f"peak memory of {row_label(row)}: {', '.join(parts)} (first call; high-water mark, read and reset "
+                "every 2 ms)"
+            )

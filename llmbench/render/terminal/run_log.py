@@ -15,7 +15,7 @@ from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import EffectiveSettings, Pinning, Split
 from llmbench.schema.settings import COMPILER
-from llmbench.schema.units import format_list
+from llmbench.schema.units import Unit, format_list
 
 NOTE = "NOTE: "
 """How a line begins that is always shown."""
@@ -147,18 +147,20 @@ def position(config: RunConfig, *, prompt: int, iteration: int) -> str:
 
 
 def latency_text(measurement: Measurement) -> str:
-    """Return the latencies of one request: ``first 101.0 ms, next 10.00 ms, 99.1 tokens/s``."""
+    """Return the latencies of one request: ``first 101.0 ms, next 10.00 ms, 99.1 tokens/s``; of a pipeline its own."""
     parts = []
     names = (
-        ("first_token", "next_token", "decode_rate") if measurement.requested_tokens else ("e2e", "text_rate")
+        ("first_token", "next_token", "decode_rate")
+        if measurement.requested_tokens
+        else ("e2e", "text_rate", "rtf", "frame")
     )
     for name in names:
         metric = metrics.METRICS[name]
         value = metric.of(measurement)
         if value is not None:
             head = "" if name.endswith("_rate") else f"{metric.short_title} "
-            unit = metric.unit.value.removesuffix("/token")
-            parts.append(f"{head}{number_text(value, metric.unit)} {unit}")
+            unit = "" if metric.unit is Unit.RATIO else f" {metric.unit.value.removesuffix('/token')}"
+            parts.append(f"{head}{number_text(value, metric.unit)}{unit}")
     return ", ".join(parts) or "no token"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.analysis.metrics import METRICS
-from llmbench.analysis.tidy_layout import METRIC_COLUMNS, TIDY_COLUMNS
+from llmbench.analysis.tidy_layout import IMAGE_COLUMNS, METRIC_COLUMNS, TIDY_COLUMNS
 from llmbench.errors import InputError
 from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import GENERATION, Prompt, PropertyValue, RunConfig, weight_format_of
@@ -38,7 +38,7 @@ from llmbench.store.importers.table import (
 _METRICS_READ = ("first_token", "second_token", "next_token", "tpot", "e2e")
 """The metrics that a request's instants are rebuilt from."""
 
-OPTIONAL = frozenset(("model_cache", "cpu_quota", *METRIC_COLUMNS)) - {
+OPTIONAL = frozenset(("model_cache", "cpu_quota", *IMAGE_COLUMNS, *METRIC_COLUMNS)) - {
     METRICS[name].column for name in _METRICS_READ
 }
 """Columns that a file of an earlier version may lack. The bandwidth is not taken in: it needs the model."""

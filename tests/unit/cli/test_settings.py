@@ -17,6 +17,7 @@ from llmbench.runner.configurations import configurations
 from llmbench.schema.config import LOAD_FIELDS, RunConfig
 from llmbench.schema.engines import ENGINES
 from llmbench.schema.settings import PARAMETERS, SETTINGS, Setting, ValueKind
+from llmbench.schema.tasks import VISION_TASK
 
 _NEEDS = {
     "temperature": ("--do-sample",),
@@ -53,7 +54,8 @@ _VALUES = {
     ).map(json.dumps),
 }
 _FLAGS = {ValueKind.FLAG, ValueKind.NEGATED_FLAG}
-_ROWS = [row for row in SETTINGS if row.name not in {"prompt_file", "prompt_index", "framework", "optimum"}]
+_LEFT_OUT = {"prompt_file", "prompt_index", "framework", "optimum", "images", "image_size"}
+_ROWS = [row for row in SETTINGS if row.name not in _LEFT_OUT]
 
 
 def _configurations(*arguments: str) -> tuple[RunConfig, ...]:
@@ -70,7 +72,8 @@ def _arguments(draw: st.DrawFn, row: Setting) -> list[str]:
     if row.name == "draft_cb_config":
         value = draw(st.sampled_from(('{"cache_size": 1}', "max_num_seqs=4", "{}")))
     elif row.kind in {ValueKind.CHOICE, ValueKind.WORDS}:
-        value = draw(st.sampled_from(row.choices or ("u8", "f16", "u8,f16")))
+        choices = [choice for choice in row.choices if choice != VISION_TASK]  # it needs an image
+        value = draw(st.sampled_from(choices or ("u8", "f16", "u8,f16")))
     else:
         value = draw(_VALUES[row.kind])
     if row.name == "lora_alphas":

@@ -144,8 +144,7 @@ def test_optimum_needs_no_state(tmp_path: Path) -> None:
 
 
 FILES = [
-    (("openvino_language_model.xml",), "image-text-to-text", "VLMPipeline"),
-    (("openvino_language_model.xml", "openvino_model.xml"), "image-text-to-text", "VLMPipeline"),
+    (("openvino_vision_embeddings_model.xml",), "image-text-to-text", "VLMPipeline"),
     (("openvino_encoder_model.xml", "whisper"), "automatic-speech-recognition", "WhisperPipeline"),
     (("openvino_encoder_model.xml", "t5"), "text2text-generation", "OVModelForSeq2SeqLM"),
     (("model_index.json",), "text-to-image", "Text2ImagePipeline"),

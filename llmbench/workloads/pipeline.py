@@ -1,0 +1,236 @@
+"""A pipeline of models: a request is one prompt taken through every stage of a recipe, networks and host steps alike.
+
+Stages run one after the other. Each call of a stage is timed from the moment its inputs are taken to the moment its
+outputs are there, copies and conversions included.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from llmbench.engines.base import Codec, LoadedModel
+from llmbench.errors import InputError, LlmbenchError
+from llmbench.models.pipeline import PipelineFiles
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Stage
+from llmbench.schema.pipeline import PROMPT, PipelineRecipe, PipelineStage
+from llmbench.schema.run import WorkloadSettings
+from llmbench.schema.units import Nanoseconds
+from llmbench.workloads.base import LaunchContext, Observation
+from llmbench.workloads.product import describe
+from llmbench.workloads.steps.base import Values, find_step, load_code
+
+_Array = np.ndarray[Any, Any]
+_Call = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Inputs by port to outputs by value."""
+
+
+class CompiledNetwork(Protocol):
+    """A network that an engine has compiled."""
+
+    is_dynamic: bool
+
+    def infer(self, inputs: Mapping[str, _Array]) -> dict[str, _Array]:
+        """Return its outputs by the names of their values; they are valid until the next call."""
+
+    def reset(self) -> None:
+        """Clear its state, if it keeps one."""
+
+
+class Networks(Protocol):
+    """What an engine loads for a pipeline: its recipe, and its networks by stage."""
+
+    found: PipelineFiles
+    compiled: Mapping[str, CompiledNetwork]
+
+
+class PipelineWorkload:
+    """A chain of networks and host steps, as a recipe describes it."""
+
+    settings = WorkloadSettings(kind="pipeline", primary_metrics=("e2e",))
+
+    def open(
+        self,
+        config: RunConfig,
+        session: LoadedModel,
+        launch: LaunchContext,
+        parameters: Mapping[str, str | int | float | bool],
+    ) -> "OpenPipeline":
+        """Make the host steps ready; raise InputError where one of them is unknown or cannot be made."""
+        if parameters:
+            raise InputError(f"pipeline has no parameter {next(iter(parameters))!r}")
+        return OpenPipeline(config, cast("Networks", session), launch)
+
+    def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
+        """A pipeline has no tokenizer that could refuse a prompt."""
+
+
+@dataclass(slots=True)
+class _Course:
+    """A request on its way: its values, the calls of its stages, and when the product was there."""
+
+    values: dict[str, Any]
+    beat: Callable[[int, int], None]
+    calls: list[Stage] = field(default_factory=list)
+    ready_ns: int | None = None
+
+    def add(self, name: str, start_ns: int) -> None:
+        """Keep a call that ends now."""
+        end_ns = time.perf_counter_ns()
+        self.calls.append(Stage(name=name, at_ns=Nanoseconds(start_ns), duration_ns=end_ns - start_ns))
+        self.beat(len(self.calls), end_ns)
+
+
+class StageRunner:
+    """A stage that is ready to run."""
+
+    def __init__(self, stage: PipelineStage, call: _Call, network: CompiledNetwork | None) -> None:
+        self.stage = stage
+        self._call = call
+        self._network = network
+        self._seen: set[tuple[tuple[int, ...], ...]] = set()
+
+    def run(self, course: _Course) -> None:
+        """Run it, once or as often as its recipe says, and add its outputs to the values."""
+        stage = self.stage
+        if stage.over:
+            self._run_over(course)
+        elif stage.repeat > 1 or stage.feedback:
+            self._run_repeatedly(course)
+        else:
+            start_ns = time.perf_counter_ns()
+            course.values |= self._call({port: course.values[value] for port, value in stage.inputs.items()})
+            course.add(stage.name, start_ns)
+
+    def _run_over(self, course: _Course) -> None:
+        """Once for each batch of rows; the results are joined within the last call."""
+        stage, values = self.stage, course.values
+        inputs = {port: values[value] for port, value in stage.inputs.items()}
+        rows = len(inputs[stage.over[0]])
+        results: list[Mapping[str, _Array]] = []
+        for first in range(0, rows, stage.batch):
+            start_ns = time.perf_counter_ns()
+            part = {
+                port: array[first : first + stage.batch] if port in stage.over else array
+                for port, array in inputs.items()
+            }
+            results.append({value: np.array(array) for value, array in self._call(part).items()})
+            if first + stage.batch >= rows:
+                joined = {value: np.concatenate([each[value] for each in results]) for value in stage.outputs}
+                values |= joined
+            course.add(stage.name, start_ns)
+
+    def _run_repeatedly(self, course: _Course) -> None:
+        """A fixed number of times; what is fed back keeps its last value, the others are stacked."""
+        stage = self.stage
+        inputs = {port: course.values[value] for port, value in stage.inputs.items()}
+        kept: dict[str, list[_Array]] = {
+            value: [] for value in stage.outputs if value not in stage.feedback.values()
+        }
+        if self._network is not None:
+            self._network.reset()
+        found: Mapping[str, Any] = {}
+        for number in range(stage.repeat):
+            start_ns = time.perf_counter_ns()
+            found = self._call(inputs)
+            inputs |= {port: np.array(found[value]) for port, value in stage.feedback.items()}
+            for value, arrays in kept.items():
+                arrays.append(np.array(found[value]))
+            if number + 1 == stage.repeat:
+                course.values |= {value: np.stack(arrays) for value, arrays in kept.items()}
+                course.values |= {value: inputs[port] for port, value in stage.feedback.items()}
+            course.add(stage.name, start_ns)
+
+    def faults(self, values: Values) -> Iterator[str]:
+        """Yield why a request does not count: a network compiled for new shapes, or an output that is not finite."""
+        if self._network is not None and self._network.is_dynamic:
+            shapes = tuple(np.shape(values[value]) for value in self.stage.inputs.values())
+            if shapes not in self._seen:
+                self._seen.add(shapes)
+                yield f"stage {self.stage.name} compiled for new shapes during the request"
+        for value in self.stage.outputs:
+            array = values[value]
+            if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all():
+                yield f"stage {self.stage.name} returned NaN or infinity in {value!r}"
+
+
+class OpenPipeline:
+    """The requests of one launch."""
+
+    def __init__(self, config: RunConfig, networks: Networks, launch: LaunchContext) -> None:
+        self.recipe: PipelineRecipe = networks.found.recipe
+        self._config = config
+        self._beat = launch.beat
+        self._constants = {
+            name: value if isinstance(value, str) else np.asarray(value)
+            for name, value in self.recipe.constants.items()
+        }
+        self.runners = [_runner(stage, networks) for stage in self.recipe.stages]
+
+    def prepare(self, prompt: int, iteration: int) -> "PipelineRequest":  # noqa: ARG002  each is the same
+        """Return the request of a prompt, whose text is the first value."""
+        text = self._config.prompts[prompt].text or ""
+        return PipelineRequest(self, _Course({PROMPT: text, **self._constants}, self._beat))
+
+
+def _runner(stage: PipelineStage, networks: Networks) -> StageRunner:
+    network = networks.compiled.get(stage.name)
+    if network is not None:
+        return StageRunner(stage, network.infer, network)
+    try:
+        if stage.code is not None:
+            made = load_code(networks.found.code[stage.name], stage.code.partition(":")[2])
+        else:
+            made = find_step(stage.step or "")(networks.found.files[stage.name], stage.parameters)
+    except LlmbenchError as error:
+        error.message = f"stage {stage.name}: {error.message}"
+        raise
+    except KeyError as error:
+        raise InputError(f"stage {stage.name}: step {stage.step} needs {error.args[0]!r}") from error
+
+    def call(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        found = made(inputs)
+        return {value: found[port] for value, port in stage.outputs.items()}
+
+    return StageRunner(stage, call, None)
+
+
+class PipelineRequest:
+    """One prompt on its way through the stages."""
+
+    def __init__(self, pipeline: OpenPipeline, course: _Course) -> None:
+        self._pipeline = pipeline
+        self._course = course
+        self._start_ns = self._end_ns = 0
+
+    def run(self) -> None:
+        """Run every stage in its order; raise InputError, with the stage's name, where its inputs do not fit."""
+        course, product = self._course, self._pipeline.recipe.product.value
+        course.beat(0, time.perf_counter_ns())
+        self._start_ns = time.perf_counter_ns()
+        for runner in self._pipeline.runners:
+            try:
+                runner.run(course)
+            except LlmbenchError as error:
+                error.message = f"stage {runner.stage.name}: {error.message}"
+                raise
+            if product in runner.stage.outputs:
+                course.ready_ns = time.perf_counter_ns()
+        self._end_ns = time.perf_counter_ns()
+
+    def observe(self) -> Observation:
+        """Return the calls of each stage and what came out, with the reasons for which it does not count."""
+        course, pipeline = self._course, self._pipeline
+        product = pipeline.recipe.product
+        artifact, faults = describe(product, course.values[product.value], course.ready_ns)
+        found = [fault for runner in pipeline.runners for fault in runner.faults(course.values)]
+        return Observation(
+            start_ns=self._start_ns,
+            end_ns=self._end_ns,
+            stages=tuple(course.calls),
+            outputs=(artifact,),
+            suspicions=(*found, *faults),
+        )

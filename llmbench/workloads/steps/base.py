@@ -1,0 +1,49 @@
+"""What a host step is, and the list of them.
+
+A step is made once per launch from the files and parameters of its stage, and then called with its inputs by port; it
+returns its outputs by port. What it reads from files it reads when it is made, which is part of loading.
+It stands alone because steps and the workload that runs them may not import each other.
+"""
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from llmbench.errors import InputError
+from llmbench.schema.pipeline import RecipeScalar
+
+Values = Mapping[str, Any]
+"""Arrays and texts by name."""
+
+Step = Callable[[Values], dict[str, Any]]
+MakeStep = Callable[[Mapping[str, Path], Mapping[str, RecipeScalar]], Step]
+
+STEPS = {
+    "english_phonemes": "llmbench.workloads.steps.speech:english_phonemes",
+    "piper_ids": "llmbench.workloads.steps.speech:piper_ids",
+    "write_wav": "llmbench.workloads.steps.speech:write_wav",
+}
+"""Each step by its name, with the function that makes it, imported when it is used."""
+
+
+def find_step(name: str) -> MakeStep:
+    """Return the function that makes a step; raise InputError where there is none."""
+    if name not in STEPS:
+        raise InputError(f"step {name!r} is unknown", hint=f"choose one of {', '.join(STEPS)}")
+    made: MakeStep = pkgutil.resolve_name(STEPS[name])
+    return made
+
+
+def load_code(file: Path, function: str) -> Step:
+    """Return a function of a recipe's own code, which runs it: it takes inputs by port and returns outputs by port."""
+    spec = spec_from_file_location(f"recipe_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{file} is no Python module")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Step | None = getattr(module, function, None)
+    if not callable(found):
+        raise InputError(f"{file} has no function {function!r}")
+    return found

@@ -1,0 +1,93 @@
+"""Host steps of speech: from English words to phonemes and ids of a voice, and from samples to a WAV file."""
+
+import json
+import re
+import wave
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmbench.errors import InputError
+from llmbench.schema.pipeline import RecipeScalar
+from llmbench.workloads.steps.base import Step, Values
+
+_WORD = re.compile(r"[A-Za-z']+|[.,;:!?]")
+# ruff: noqa: RUF001  phonemes
+_ESPEAK = {"A": "eɪ", "I": "aɪ", "O": "oʊ", "W": "aʊ", "Y": "ɔɪ", "ʤ": "dʒ", "ʧ": "tʃ", "ᵊ": "ə", "T": "ɾ"}
+"""Signs of the lexicon of misaki, and how eSpeak writes these sounds."""
+
+_FULL_SCALE = 32767
+
+
+def english_phonemes(files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
+    """Make a step from ``text`` to ``phonemes``, by the lexicon of misaki: JSON in every file, the first one first.
+
+    *parameters*: ``alphabet`` is ``espeak`` where diphthongs are to be written out, else as in the lexicon.
+    """
+    lexicon: dict[str, Any] = {}
+    for file in reversed(tuple(files.values())):
+        lexicon |= json.loads(file.read_text(encoding="utf-8"))
+    signs = str.maketrans(_ESPEAK if parameters.get("alphabet") == "espeak" else {})
+
+    def step(values: Values) -> dict[str, Any]:
+        return {"phonemes": "".join(_spoken(str(values["text"]), lexicon)).translate(signs)}
+
+    return step
+
+
+def _spoken(text: str, lexicon: Mapping[str, Any]) -> Iterator[str]:
+    for index, word in enumerate(_WORD.findall(text)):
+        if word in ".,;:!?":
+            yield word
+            continue
+        found = lexicon.get(word, lexicon.get(word.lower()))
+        if found is None:
+            raise InputError(
+                f"the lexicon has no word {word!r}", hint="write it in words that it has, or as it is spoken"
+            )
+        spoken = found["DEFAULT"] if isinstance(found, dict) else found
+        yield f"{' ' * bool(index)}{spoken}"
+
+
+def piper_ids(files: Mapping[str, Path], _parameters: Mapping[str, RecipeScalar]) -> Step:
+    """Make a step from ``phonemes`` to ``ids`` [1, n] and ``lengths`` [1], by a Piper voice's map (``files.voice``)."""
+    ids = json.loads(files["voice"].read_text(encoding="utf-8"))["phoneme_id_map"]
+    pad = ids["_"]
+
+    def step(values: Values) -> dict[str, Any]:
+        found = [*ids["^"], *pad]
+        for sign in values["phonemes"]:
+            found += [*ids.get(sign, ()), *(pad if sign in ids else ())]
+        found += ids["$"]
+        return {"ids": np.array([found], dtype=np.int64), "lengths": np.array([len(found)], dtype=np.int64)}
+
+    return step
+
+
+def write_wav(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
+    """Make a step that writes ``audio`` in [-1, 1] as 16 bits of one channel, and gives its ``path``.
+
+    *parameters*: ``sample_rate``, and the ``folder``, which is made. The file is called by the text in ``name``, and
+    replaced by each request.
+    """
+    folder, rate = Path(str(parameters.get("folder", "reports"))), int(parameters["sample_rate"])
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def step(values: Values) -> dict[str, Any]:
+        path = folder / f"{file_stem(str(values['name']))}.wav"
+        samples = np.clip(np.asarray(values["audio"]).reshape(-1), -1, 1) * _FULL_SCALE
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(samples.astype("<i2").tobytes())
+        return {"path": str(path)}
+
+    return step
+
+
+def file_stem(text: str) -> str:
+    """Return a file's name for a text: its first words, in letters that every system takes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:32].strip("-") or "request"

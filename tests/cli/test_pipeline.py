@@ -1,0 +1,51 @@
+"""``llmbench run -c RECIPE`` of a pipeline: from the recipe to the table of stages, in real processes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmbench.cli.main import invoke
+from llmbench.errors import ExitCode
+from llmbench.store import reader
+from tests import toy_pipeline
+
+
+@pytest.mark.slow
+def test_a_recipe_is_measured_reported_and_traced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two texts and two iterations; the voice, which takes 20 ms, is the heaviest stage of both."""
+    monkeypatch.chdir(tmp_path)
+    recipe = toy_pipeline.write(tmp_path, pause=0.02)
+    options = ["--trust-recipe-code", "--foreign-cpu-limit", "1", "--name", "toy"]
+    assert ExitCode.OK == invoke(["run", "-c", str(recipe), *options])
+    shown = capsys.readouterr().out
+
+    assert "P1      voice" in shown
+    assert "heaviest: voice" in shown
+    assert "RTF" in shown
+    run = reader.read_run(tmp_path / "reports/toy.jsonl")
+    assert "pipeline" == run.workload.kind
+    assert "toy" == run.model_name
+    for m in run.launches[0].measurements:
+        covered = sum(stage.duration_ns for stage in m.stages)
+        assert 0.98 <= covered / (m.end_ns - m.start_ns) <= 1
+    assert ExitCode.OK == invoke(["report", "trace", "toy", "trace.json"])
+    assert 6 * 4 == sum(
+        event["ph"] == "X" for event in json.loads(Path("trace.json").read_text())["traceEvents"]
+    )
+
+
+def test_code_that_is_not_trusted_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything runs; and a recipe cannot trust itself."""
+    monkeypatch.chdir(tmp_path)
+    recipe = toy_pipeline.write(tmp_path)
+    assert ExitCode.USAGE == invoke(["run", "-c", str(recipe)])
+    assert "add --trust-recipe-code" in capsys.readouterr().err
+
+    recipe.write_text("trust-recipe-code = true\n" + recipe.read_text())
+    assert ExitCode.USAGE == invoke(["run", "-c", str(recipe)])
+    assert "cannot trust its own code" in capsys.readouterr().err

@@ -1,0 +1,66 @@
+"""Host steps of speech: phonemes, ids, and a WAV file that plays."""
+
+# ruff: noqa: RUF001  phonemes
+import json
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llmbench.errors import InputError
+from llmbench.workloads.steps.base import find_step
+from llmbench.workloads.steps.speech import file_stem
+
+
+def written(folder: Path, name: str, content: object) -> Path:
+    path = folder / name
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_words_become_phonemes_and_punctuation_stays(tmp_path: Path) -> None:
+    """The first lexicon wins; a word with several forms has its usual one; diphthongs are written out."""
+    files = {
+        "first": written(tmp_path, "a.json", {"hello": "həlˈO", "read": {"DEFAULT": "ɹˈid", "VBD": "ɹˈɛd"}}),
+        "more": written(tmp_path, "b.json", {"hello": "no", "tied": "tˈId"}),
+    }
+    step = find_step("english_phonemes")(files, {"alphabet": "espeak"})
+
+    assert "həlˈoʊ, ɹˈid tˈaɪd." == step({"text": "Hello, read tied."})["phonemes"]
+    with pytest.raises(InputError, match="no word 'Xyzzy'"):
+        step({"text": "Hello Xyzzy"})
+
+
+def test_phonemes_become_ids_with_a_pad_behind_each(tmp_path: Path) -> None:
+    """Signs that the voice does not have are left out."""
+    voice = written(
+        tmp_path, "v.json", {"phoneme_id_map": {"_": [0], "^": [1], "$": [2], "h": [3], "ə": [4]}}
+    )
+    found = find_step("piper_ids")({"voice": voice}, {})({"phonemes": "həʘ"})
+
+    assert [[1, 0, 3, 0, 4, 0, 2]] == found["ids"].tolist()
+    assert [7] == found["lengths"].tolist()
+
+
+def test_a_wav_file_plays(tmp_path: Path) -> None:
+    """A second of a tone at half of full scale: its rate, length and loudness."""
+    tone = (0.5 * np.sin(np.arange(8000) * 0.3)).astype(np.float32).reshape(1, 1, -1)
+    step = find_step("write_wav")({}, {"sample_rate": 8000, "folder": str(tmp_path / "new")})
+    path = step({"audio": tone, "name": "Hello, you."})["path"]
+
+    assert str(tmp_path / "new/hello-you.wav") == path
+    with wave.open(path) as file:
+        assert (1, 2, 8000, 8000) == (
+            file.getnchannels(),
+            file.getsampwidth(),
+            file.getframerate(),
+            file.getnframes(),
+        )
+        samples = np.frombuffer(file.readframes(8000), dtype="<i2") / 32767
+    assert pytest.approx(0.5 / 2**0.5, rel=0.01) == np.sqrt(np.mean(samples**2))
+
+
+def test_a_text_without_letters_has_a_file_name() -> None:
+    """Whatever it is."""
+    assert "request" == file_stem("…")
