@@ -1,17 +1,19 @@
 """Runs over time: those of one machine and configuration in a line, each judged against the one before."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmbench.analysis import stats
+from llmbench.analysis.change_points import find_change_points
 from llmbench.analysis.comparison import change
 from llmbench.analysis.comparison.change import Change, Sample
 from llmbench.analysis.comparison.rule import COMPARED, Rule
 from llmbench.analysis.report import Report, Row, varied_settings
 from llmbench.analysis.stages import stage_of
-from llmbench.analysis.stats import Summary
+from llmbench.analysis.stats import Ratio, Summary
 from llmbench.schema.config import Prompt
 from llmbench.schema.run import Run
 
@@ -169,6 +171,55 @@ def steps(line: HistoryLine, metric: str, rule: Rule | None = None) -> tuple[Cha
         )
         before = now if now and entry.is_green else before
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelChange:
+    """A change of the level of a metric in a line: from the run *before* it to the run *after*.
+
+    *change* compares all runs between the change before and this one with those up to the next. *note* says why it was
+    accepted, and is ``None`` where it was not.
+    """
+
+    metric: str
+    before: HistoryEntry
+    after: HistoryEntry
+    runs: tuple[int, int]
+    ratio: Ratio
+    note: str | None = None
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether it is slower, and not accepted."""
+        return self.ratio.ratio > 1 and self.note is None
+
+
+def level_changes(
+    line: HistoryLine, metric: str, accepted: Mapping[str, str] | None = None
+) -> tuple[LevelChange, ...]:
+    """Return where the mean of a metric over the prompts changed its level, oldest first; only valid runs count.
+
+    *accepted* has notes by the id of a run: a new baseline begins there, whether a change is seen or not.
+    """
+    accepted = accepted or {}
+    known = [(e, found.center) for e in line.entries if e.is_green and (found := _sample(e, metric))]
+    entries, logs = [entry for entry, _ in known], [math.log(center) for _, center in known]
+    resets = [i for i, entry in enumerate(entries) if i and entry.report.run.id in accepted]
+    borders = set(resets)
+    for start, end in itertools.pairwise([0, *resets, len(logs)]):
+        borders |= {start + found for found in find_change_points(logs[start:end])}
+    ends = [0, *sorted(borders), len(logs)]
+    return tuple(
+        LevelChange(
+            metric=metric,
+            before=entries[at - 1],
+            after=entries[at],
+            runs=(at - start, end - at),
+            ratio=stats.welch_ratio(logs[start:at], logs[at:end]),
+            note=accepted.get(entries[at].report.run.id),
+        )
+        for start, at, end in zip(ends, ends[1:], ends[2:], strict=False)
+    )
 
 
 def baseline(candidate: Report, reports: Iterable[Report]) -> Report | None:

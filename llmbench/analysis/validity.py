@@ -20,6 +20,9 @@ STOPPED_LIMIT = 0.01
 MAJOR_FAULTS_ALLOWED, MAJOR_FAULTS_PER_S = 2, 10
 """Times that a request may wait for the disk or swap: at 1 ms each, with read-ahead, a hundredth of its time."""
 
+_MOST_NAMED, _WORTH_NAMING = 3, 0.005
+"""Programs that are named at most, and the share of the CPUs from which on a hypervisor is."""
+
 SHORT_S = 0.3
 """Below this length ticks say too little about one iteration, so it is judged over its launch."""
 
@@ -55,7 +58,7 @@ def most_frequent_reason(reasons_of_requests: Iterable[Sequence[str]]) -> str:
     """Return the reason that most requests have, as the first of them has it; empty where there is none."""
     kinds: dict[str, list[str]] = collections.defaultdict(list)
     for reason in itertools.chain.from_iterable(reasons_of_requests):
-        kinds[re.sub(r"\d[\d.]*", "#", reason)].append(reason)
+        kinds[re.sub(r"\(.*?\)|\d[\d.]*", "#", reason)].append(reason)
     return max(kinds.values(), key=len, default=[""])[0]
 
 
@@ -120,8 +123,7 @@ def _condition_reasons(c: Conditions, config: RunConfig, launch_share: float | N
                 f"other processes used {launch_share:.0%} of the CPUs during the launch (limit {limit:.0%})"
             )
     elif c.interference_s > limit * c.wall_s * c.cpus + TICKS_ALLOWED_S * c.cpus:
-        share = c.interference_s / (c.wall_s * c.cpus)
-        found.append(f"other processes used {share:.0%} of the CPUs (limit {limit:.0%})")
+        found.append(f"{describe_interference([c])} (limit {limit:.0%})")
     if c.suspended_s > 0:
         found.append(f"the machine was suspended for {c.suspended_s:.1f} s")
     if c.clock_step_s:
@@ -130,6 +132,22 @@ def _condition_reasons(c: Conditions, config: RunConfig, launch_share: float | N
     if c.throttle_events > 0:
         found.append(f"the CPU throttled ({c.throttle_events} events)")
     return [*found, *_limit_reasons(c)]
+
+
+def describe_interference(conditions: Sequence[Conditions]) -> str:
+    """Return what other processes used of the CPUs, which they were, and what a hypervisor took of it."""
+    offered_s = sum(c.wall_s * c.cpus for c in conditions)
+    steal_s = sum(c.steal_s or 0.0 for c in conditions)
+    others_s = max(0.0, sum(c.interference_s for c in conditions) - steal_s)
+    programs: dict[str, float] = collections.defaultdict(float)
+    for name, seconds in itertools.chain.from_iterable(c.programs.items() for c in conditions):
+        programs[name] += seconds
+    order = sorted(programs, key=lambda name: programs[name], reverse=True)[:_MOST_NAMED]
+    named = ", ".join(f"{name} {programs[name] / offered_s:.0%}" for name in order)
+    stolen = f" and the hypervisor {steal_s / offered_s:.0%}" if steal_s >= _WORTH_NAMING * offered_s else ""
+    return (
+        f"other processes used {others_s / offered_s:.0%} of the CPUs{f' ({named})' if named else ''}{stolen}"
+    )
 
 
 def _limit_reasons(c: Conditions) -> Iterator[str]:

@@ -1,8 +1,7 @@
 """``llmbench ab``: two configurations measured in turns, in fresh processes, and the verdict on the second."""
 
 import dataclasses
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,9 @@ from llmbench.cli.dry_run import rehearse
 from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.sides import Side, read_sides, side_options
-from llmbench.cli.options.types import check_folder
+from llmbench.cli.options.types import ShareType, check_folder
 from llmbench.cli.outputs import check_run_file
+from llmbench.cli.quality_gate import GATE, gate_options, gated
 from llmbench.cli.run_view import block_options, describe_block, explain_missing, measure_blocks
 from llmbench.errors import ExitCode, worst
 from llmbench.runner.blocks import LEAST_BLOCKS, Stop
@@ -35,24 +35,6 @@ from llmbench.runner.launchers.base import TimeLimits
 from llmbench.runner.plan import plan_launches
 from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.run import Outcome
-
-_SHARE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*%")
-
-
-class ShareType(click.ParamType[float]):
-    """``2%`` as 0.02; more than nothing, and less than the whole."""
-
-    name = "N%"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share."""
-        if isinstance(value, float):
-            return value
-        found = _SHARE.fullmatch(str(value).strip())
-        if not found or not 0 < float(found["number"]) < 100:
-            self.fail(f"{value!r} is not a percentage such as 2%", param, ctx)
-        return float(found["number"]) / 100
-
 
 _EXAMPLES = """\b
 Examples:
@@ -89,6 +71,7 @@ Examples:
 )
 @strict_option
 @comparison_options
+@gate_options()
 @block_options
 @click.option("--dry-run", is_flag=True, help="Print what would be measured, and stop.")
 @click.pass_context
@@ -122,6 +105,7 @@ def command(  # noqa: PLR0917
     check_run_file(files, output_dir, name)
     check_folder(output_dir, "--output-dir")
     rule = Rule(thresholds=read_thresholds(threshold))
+    gate = {name: options.pop(name) for name in GATE}
     sides = read_sides(ctx, recipes, options, blocks=blocks, prepare=prepared)
     if sides[0].config == sides[1].config:
         warn("A and B are the same: give an option twice to compare, or use llmbench calibrate")
@@ -142,6 +126,7 @@ def command(  # noqa: PLR0917
         trial.rehearse(sides)
         say(f"blocks: {blocks}, launches: {2 * blocks}; nothing was run")
         return ExitCode.OK
+    sides = _gated(sides, gate, trial)
     comparisons = [trial.measure(sides)]
     if confirm and comparisons[0].alarms:
         comparisons = list(settle(comparisons[0], trial.measure_again(sides, comparisons[0])))
@@ -189,6 +174,22 @@ class _Trial:
         say(f"written: {path}")
         found = annotate(compare_sides(run, self.rule))
         return dataclasses.replace(found, run_files=(str(path), str(path)))
+
+
+def _gated(sides: tuple[Side, Side], gate: Mapping[str, Any], trial: _Trial) -> tuple[Side, Side]:
+    """The sides, one that loses too much quality with the reason why it does not count."""
+    models = gated(
+        [side.config for side in sides],
+        [side.model_info for side in sides],
+        gate,
+        outputs=trial.outputs,
+        policy=trial.policy,
+        is_quiet=trial.is_quiet,
+    )
+    base, candidate = (
+        dataclasses.replace(side, model_info=model) for side, model in zip(sides, models, strict=True)
+    )
+    return base, candidate
 
 
 def _narrowed(side: Side, prompts: frozenset[str]) -> Side:

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from llmbench.analysis.comparison.rule import Rule
-from llmbench.analysis.history import history_lines
+from llmbench.analysis.history import history_lines, level_changes
 from llmbench.analysis.metrics import HEADLINES, METRICS
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.analysis.stages import named_metric
@@ -35,6 +35,7 @@ from llmbench.render.terminal.plots import render_plots
 from llmbench.render.terminal.report import render_report
 from llmbench.render.trace import trace_json
 from llmbench.schema.run import Run
+from llmbench.store.acceptances import read_acceptances, write_acceptances
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -55,6 +56,15 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="NAME",
     help="Shown, and in --csv; may be given several times.  [default: first_token, next_token]",
 )
+@click.option(
+    "--accept",
+    "accepted",
+    nargs=2,
+    multiple=True,
+    metavar="RUN NOTE",
+    help="Accept the change of level at a run, for a reason: a new baseline begins there.",
+)
+@click.option("--fail-on-regression", is_flag=True, help="Exit 1 where a level rose and was not accepted.")
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the last N runs of each line.")
 @click.option("--csv", type=_FILE, metavar="FILE", help="CSV, one row per run, prompt and metric.")
 @click.option("--html", type=_FILE, metavar="FILE", help="The same as a page with plots.")
@@ -63,6 +73,8 @@ def history(
     *,
     paths: tuple[Path, ...],
     metrics: tuple[str, ...],
+    accepted: tuple[tuple[str, str], ...],
+    fail_on_regression: bool,
     last: int | None,
     csv: Path | None,
     html: Path | None,
@@ -71,7 +83,8 @@ def history(
     """Show how latencies went from run to run, for each machine and configuration by itself.
 
     A PATH is a folder of run files (without one: reports), or a single file as for the other reports. Runs of the
-    same CPU, model, weight format, settings and prompts are one line, whatever their versions.
+    same CPU, model, weight format, settings and prompts are one line, whatever their versions. Below it stands where
+    its level changed for good, slow drifts included, with the command that finds the cause.
     """
     names = _find_metrics(metrics)
     check_outputs({"--csv": csv, "--html": html}, paths)
@@ -83,6 +96,9 @@ def history(
             f"there are no runs in {', '.join(map(str, paths)) or REPORTS}",
             hint="name the folder of the runs: llmbench report history DIR",
         )
+    notes = _acceptances(
+        next((path for path in paths or (REPORTS,) if path.is_dir()), None), accepted, reports
+    )
     found = [line.last(last) for line in history_lines(reports)]
     kept = {entry.report.run.id for line in found for entry in line.entries}
     if csv is not None:
@@ -90,10 +106,35 @@ def history(
     if html is not None:
         from llmbench.render.html.history import history_page
 
-        write_output(html, history_page(found, names))
+        write_output(html, history_page(found, names, notes))
+    changes = [each for line in found for name in names for each in level_changes(line, name, notes)]
+    is_worse = fail_on_regression and any(each.is_regression for each in changes)
+    code = ExitCode.REGRESSION if is_worse else ExitCode.OK
     if any(path is not None and is_standard_output(path) for path in (csv, html)):
-        return ExitCode.OK
-    return print_on_screen(lambda console: render_history(found, names, console))
+        return code
+    return worst([code, print_on_screen(lambda console: render_history(found, names, console, notes))])
+
+
+def _acceptances(
+    folder: Path | None, added: Sequence[tuple[str, str]], reports: Sequence[Report]
+) -> dict[str, str]:
+    """The accepted changes of a folder of runs, those *added* written into it; raises InputError on unknown runs."""
+    if folder is None:
+        if added:
+            raise InputError("--accept keeps its note in a folder of runs", hint="name the folder")
+        return {}
+    notes = read_acceptances(folder)
+    ids = [report.run.id for report in reports]
+    for name, note in added:
+        fitting = [each for each in ids if each.startswith(name)]
+        if len(fitting) != 1:
+            raise InputError(
+                f"--accept {name} is the beginning of {len(fitting)} runs", hint="give the whole name of one"
+            )
+        notes[fitting[0]] = note
+    if added:
+        click.echo(f"written: {write_acceptances(folder, notes)}", err=True)
+    return notes
 
 
 def _find_metrics(metrics: Sequence[str]) -> tuple[str, ...]:

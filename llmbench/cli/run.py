@@ -15,6 +15,7 @@ from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters
 from llmbench.cli.options.types import LLM_BENCH, LOGS, Command, check_folder
 from llmbench.cli.outputs import check_outputs, check_run_file
+from llmbench.cli.quality_gate import GATE, gated
 from llmbench.cli.run_view import Display, measure_and_show, resume_and_show
 from llmbench.errors import InputError
 from llmbench.runner import plan, session
@@ -102,6 +103,7 @@ def command(  # noqa: PLR0917
         rehearse(cells, model_infos, planned, outputs=outputs, policy=policy)
         say(*describe_cells(cells, planned))
         return 0
+    model_infos = gated(cells, model_infos, options, outputs=outputs, policy=policy, is_quiet=quiet)
     return measure_and_show(cells, model_infos, outputs, policy=policy, display=display, planned=planned)
 
 
@@ -126,7 +128,7 @@ def _check_resume(ctx: click.Context) -> None:
     """Refuse options that say what to measure, which the run file has said; the model may have moved."""
     given = [
         name
-        for name in MEASUREMENT
+        for name in (*MEASUREMENT, *GATE)
         if name != "model" and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     ]
     if given:

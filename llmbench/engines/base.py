@@ -1,6 +1,6 @@
 """What an engine must offer: two small Protocols, and the values that pass through them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -168,6 +168,20 @@ class Embedder(LoadedModel, Protocol):
 
     def embed_query(self, text: str) -> Embedded:
         """Embed one question, with the instruction that the model has for questions."""
+
+
+class Likelihood(Protocol):
+    """A loaded model that shows the logits of every position of a text."""
+
+    @property
+    def bos_id(self) -> int | None:
+        """The token in front of every text; ``None`` if the model has none."""
+
+    def encode(self, text: str, *, chat: bool) -> tuple[int, ...]:
+        """Token ids of a text."""
+
+    def logits(self, ids: Sequence[int], chunk: int) -> "Iterator[np.ndarray[Any, Any]]":
+        """Yield logits, shape [tokens, vocabulary], of *chunk* tokens at a time; valid until the next are taken."""
 
 
 class Engine(Protocol):

@@ -12,6 +12,7 @@ from typing import Self
 
 from llmbench.machine import procfs
 from llmbench.machine.group_counters import GroupCounters
+from llmbench.machine.programs import TICK_S, ProgramTimes, busiest_programs, read_programs
 from llmbench.schema.measurement import Conditions
 from llmbench.schema.units import format_list
 
@@ -20,11 +21,9 @@ _CLOCK_NOISE_S = 1e-3
 _STEP_S = 0.1
 """Below this the wall clock is only being steered: time daemons slew by at most half a millisecond a second."""
 _TRIES = 3
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _BUSY = (0, 1, 2, 5, 6, 7)
 """user, nice, system, irq, softirq and steal in proc(5); guest is part of user, idle and iowait not busy."""
 _STEAL = 7
-_BUSIEST = 3
 _WORTH_NAMING = 0.05
 _STOPS: list[None] = []
 """One for each time this process was continued: a signal's handler has nowhere else to put it."""
@@ -38,7 +37,7 @@ class Probe:
     in suspend) and *real_s* (the wall clock less monotonic time), *worker_s* of all threads of this process, *busy_s*
     summed over *cpus*. *major_faults* are this process's pages read from disk or swap, *stops* the times it was stopped
     and continued since `count_stops`. *settings* are the governors and the highest frequencies allowed, the CPUs this
-    process may use, its control groups and priority.
+    process may use, its control groups and priority. *programs* are read before the clocks, and after them at the end.
     """
 
     cpus: frozenset[int]
@@ -48,22 +47,31 @@ class Probe:
     real_s: float
     worker_s: float
     busy_s: float
+    steal_s: float
     throttle_events: int
     groups: GroupCounters
     major_faults: int
     stops: int
     settings: Mapping[str, str]
+    programs: ProgramTimes
 
     @classmethod
     def start(cls, cpus: Collection[int] | None = None, root: Path = Path("/")) -> Self:
         """A reading now over *cpus* (by default those this process may use), of files below *root*."""
         watched = frozenset(os.sched_getaffinity(0) if cpus is None else cpus)
+        return cls._read(watched, root, programs=read_programs(root))
+
+    @classmethod
+    def _read(cls, watched: frozenset[int], root: Path, *, programs: ProgramTimes) -> Self:
         counters = _throttle_counters(root, watched)
         groups = GroupCounters.read(root)
+        busy_s, steal_s = _busy_and_steal(root, watched)
         return cls(
             cpus=watched,
             root=root,
-            busy_s=sum(busy_by_cpu((root / "proc/stat").read_bytes(), watched).values()),
+            programs=programs,
+            busy_s=busy_s,
+            steal_s=steal_s,
             throttle_events=sum(int(path.read_bytes()) for path in counters),
             groups=groups,
             major_faults=resource.getrusage(resource.RUSAGE_SELF).ru_majflt,
@@ -80,14 +88,15 @@ class Probe:
 
         *expected* are the settings that the measurements of a launch share; those of this reading by default.
         """
-        after = Probe.start(self.cpus, self.root)
+        after = Probe._read(self.cpus, self.root, programs={})
+        wall_s = after.wall_s - self.wall_s
         throttling = self.groups.until(after.groups)
         counters = throttling.counters
         worker_s = after.worker_s - self.worker_s
         asleep_s = after.asleep_s - self.asleep_s
         clock_step_s = after.real_s - self.real_s - asleep_s
         return Conditions(
-            wall_s=after.wall_s - self.wall_s,
+            wall_s=wall_s,
             cpus=len(self.cpus),
             worker_s=worker_s,
             interference_s=max(0.0, after.busy_s - self.busy_s - worker_s),
@@ -103,6 +112,8 @@ class Probe:
             memory_stall_s=throttling.stall_s,
             major_faults=after.major_faults - self.major_faults,
             stops=after.stops - self.stops,
+            steal_s=after.steal_s - self.steal_s,
+            programs=busiest_programs(self.programs, read_programs(self.root), self.cpus, wall_s),
         )
 
 
@@ -204,28 +215,24 @@ class Interference:
 
 def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path = Path("/")) -> Interference:
     """The load of *cpus* over the next *seconds*."""
-    programs_start, programs = time.perf_counter(), _programs()
-    before, worker_s, start = (
-        _reading(root, cpus),
-        time.process_time(),
-        time.perf_counter(),
-    )
+    programs_start, programs = time.perf_counter(), read_programs()
+    before, worker_s, start = _busy_and_steal(root, cpus), time.process_time(), time.perf_counter()
     time.sleep(seconds)
-    after, worker_s = _reading(root, cpus), time.process_time() - worker_s
+    after, worker_s = _busy_and_steal(root, cpus), time.process_time() - worker_s
     total_s = (time.perf_counter() - start) * len(cpus)
     busy_s, steal_s = (late - early for late, early in zip(after, before, strict=True))
-    programs_after = _programs()
-    programs_s = (time.perf_counter() - programs_start) * len(cpus)
-    busiest, used = _busiest(programs, programs_after, seconds), _used(programs, programs_after)
+    programs_s = time.perf_counter() - programs_start
+    used = busiest_programs(programs, read_programs(), cpus, programs_s)
+    busiest = {name: spent for name, spent in used.items() if spent > _WORTH_NAMING * seconds}
     return Interference(
         foreign=min(max(0.0, busy_s - worker_s) / total_s, 1.0),
         steal=min(steal_s / total_s, 1.0),
-        busiest=busiest,
-        shares=tuple(min(used[name] / programs_s, 1.0) for name in busiest),
+        busiest=tuple(busiest),
+        shares=tuple(min(spent / (programs_s * len(cpus)), 1.0) for spent in busiest.values()),
     )
 
 
-def _reading(root: Path, cpus: Collection[int]) -> tuple[float, float]:
+def _busy_and_steal(root: Path, cpus: Collection[int]) -> tuple[float, float]:
     stat = (root / "proc/stat").read_bytes()
     steal = 0
     for line in stat.splitlines():
@@ -233,32 +240,3 @@ def _reading(root: Path, cpus: Collection[int]) -> tuple[float, float]:
         if name.startswith(b"cpu") and name[3:].isdigit() and int(name[3:]) in cpus and len(fields) > _STEAL:
             steal += int(fields[_STEAL])
     return sum(busy_by_cpu(stat, cpus).values()), steal * TICK_S
-
-
-def _programs() -> dict[tuple[int, str], float]:
-    """CPU seconds of every process but this one, by number and name; names only, for arguments may hold secrets."""
-    import psutil
-
-    found: dict[tuple[int, str], float] = {}
-    for process in psutil.process_iter(["name", "cpu_times"]):
-        times = process.info["cpu_times"]
-        if times is not None and process.pid != psutil.Process().pid:
-            name = "".join(c if c.isprintable() else "?" for c in process.info["name"] or "?")
-            found[process.pid, name] = times.user + times.system
-    return found
-
-
-def _busiest(
-    before: dict[tuple[int, str], float], after: dict[tuple[int, str], float], seconds: float
-) -> tuple[str, ...]:
-    used = _used(before, after)
-    names = sorted(used, key=lambda name: used[name], reverse=True)[:_BUSIEST]
-    return tuple(name for name in names if used[name] > _WORTH_NAMING * seconds)
-
-
-def _used(before: dict[tuple[int, str], float], after: dict[tuple[int, str], float]) -> dict[str, float]:
-    """CPU seconds by the names of programs."""
-    used: dict[str, float] = {}
-    for key, cpu_s in after.items():
-        used[key[1]] = used.get(key[1], 0.0) + cpu_s - before.get(key, cpu_s)
-    return used

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from llmbench.machine import procfs
-from llmbench.machine.interference import TICK_S, busy_by_cpu
+from llmbench.machine.interference import busy_by_cpu
+from llmbench.machine.programs import TICK_S
 from llmbench.schema.measurement import Placement, SocketWork
 from llmbench.schema.run import Topology
 

@@ -127,6 +127,15 @@ ENGINES: dict[str, EngineInfo] = {
         packages=("openvino", "openvino-genai", "openvino-tokenizers"),
         needs_state=True,
     ),
+    "likelihood": EngineInfo(
+        title="the likelihood engine",
+        factory="openvino.likelihood:LikelihoodEngine",
+        models=frozenset({ModelKind.IR}),
+        capabilities={"pa": frozenset({Capability.PAGED}), "sdpa": frozenset()},
+        packages=("openvino", "openvino-genai", "openvino-tokenizers"),
+        workloads=frozenset({"quality"}),
+        needs_state=True,
+    ),
     "optimum": EngineInfo(
         title="the optimum engine",
         factory="transformers.optimum:OptimumEngine",

@@ -121,6 +121,9 @@ class Conditions:
     group for which it is known (of the machine, where no group reports it) waited for memory, *major_faults* the
     worker's pages read from disk or swap, *stops* how often a signal stopped the worker. ``None`` where it was not
     recorded or the kernel does not report it.
+
+    Of *interference_s* a hypervisor took *steal_s*; *programs* has the CPU time of other programs that took most, by
+    name, as read before and after the request.
     """
 
     wall_s: Seconds
@@ -139,6 +142,8 @@ class Conditions:
     memory_stall_s: Seconds | None = None
     major_faults: Index | None = None
     stops: Index | None = None
+    steal_s: Seconds | None = None
+    programs: Mapping[str, Seconds] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +274,8 @@ class Measurement:
     *start_ns* is the instant the inputs were handed to the engine, *end_ns* when its call returned; both on
     the clock of ``time.perf_counter_ns``, which all processes of one machine share: requests whose intervals overlap
     were in flight at once. *stages* are its timed parts. *sequences* are the token timeline, empty where the workload
-    has none. *outputs* describe what was produced, *scores* are named figures of its quality.
+    has none. *outputs* describe what was produced, *scores* are named figures of its quality, *token_scores* such
+    figures for each token of a text that was read.
 
     *image_decoding_ns* is the time from image files to pixels, before the request begins.
 
@@ -297,6 +303,7 @@ class Measurement:
     stages: tuple[Stage, ...] = ()
     outputs: tuple[Artifact, ...] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
+    token_scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     infer_ns: tuple[Index, ...] = ()
     callback_ns: tuple[Instant, ...] = ()
     tokenize_ns: Index | None = None

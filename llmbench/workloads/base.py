@@ -33,6 +33,7 @@ class Observation:
     stages: tuple[Stage, ...] = ()
     outputs: tuple[Artifact, ...] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
+    token_scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     infer_ns: tuple[int, ...] = ()
     callback_ns: tuple[int, ...] = ()
     later_steps: int | None = None
@@ -136,6 +137,7 @@ WORKLOADS = {
     "vision": "llmbench.workloads.vision:VisionWorkload",
     "pipeline": "llmbench.workloads.pipeline:PipelineWorkload",
     "serving": "llmbench.workloads.serving:ServingWorkload",
+    "quality": "llmbench.workloads.quality:QualityWorkload",
 }
 """Each workload by its kind, with the class that is imported when it is used."""
 

@@ -14,7 +14,7 @@ import click
 from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.help import GroupedOption, dashed
 from llmbench.cli.options.recipe import read_recipe
-from llmbench.cli.options.types import LOGS, Duration, IntegerList, RangeList, WordList
+from llmbench.cli.options.types import LOGS, Duration, IntegerList, RangeList, ShareType, WordList
 from llmbench.runner.properties import config_names
 from llmbench.schema.config import PLACES, RunConfig
 from llmbench.schema.settings import SETTINGS, Group, Setting, ValueKind
@@ -192,6 +192,28 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
         group=Group.RESULTS,
         type=click.Choice(LOGS),
         help="Lines per request; llm-bench's with -r if not on a terminal.  [default: compact]",
+    ),
+    "max_kld": _row(
+        "--max-kld",
+        group=Group.RESULTS,
+        is_rare=True,
+        type=click.FloatRange(min=0),
+        metavar="NATS",
+        help="Invalid above this mean KL divergence from --quality-base (see llmbench quality).",
+    ),
+    "min_same_top": _row(
+        "--min-same-top",
+        group=Group.RESULTS,
+        is_rare=True,
+        type=ShareType(),
+        help="Invalid where fewer tokens have the base's likeliest token.",
+    ),
+    "quality_base": _row(
+        "--quality-base",
+        group=Group.RESULTS,
+        is_rare=True,
+        metavar="FORMAT|MODEL",
+        help="Base of both.  [default: the most precise IR beside the model]",
     ),
     "cooldown": _row(
         "--cooldown",

@@ -183,6 +183,24 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
+_SHARE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*%")
+
+
+class ShareType(click.ParamType[float]):
+    """``2%`` as 0.02; more than nothing, and less than the whole."""
+
+    name = "N%"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The share."""
+        if isinstance(value, float):
+            return value
+        found = _SHARE.fullmatch(str(value).strip())
+        if not found or not 0 < float(found["number"]) < 100:
+            self.fail(f"{value!r} is not a percentage such as 2%", param, ctx)
+        return float(found["number"]) / 100
+
+
 def check_folder(path: Path, option: str) -> None:
     """Refuse, before anything is loaded, an output folder that could not be written."""
     above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())

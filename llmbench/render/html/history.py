@@ -1,15 +1,16 @@
 """Runs over time on a page: a plot for each metric of a line, and a table of its runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from llmbench.analysis import history
 from llmbench.analysis.history import HistoryEntry, HistoryLine, Track
 from llmbench.analysis.stages import request_metric
 from llmbench.render import views
-from llmbench.render.html.document import Block, Figures, Page, Section, render
+from llmbench.render.html.document import Block, Figures, Notes, Page, Section, render
 from llmbench.render.html.series import colour, dash
 from llmbench.render.html.svg import Axis, Figure, Line, Marks, Point, Shape, Sign
+from llmbench.render.sentences.level_changes import level_command, level_sentence
 from llmbench.render.terminal.history import differing, titles
 from llmbench.render.text import counted, minute, number_text, prompt_name
 
@@ -17,30 +18,38 @@ _TWO_DAYS_S = 2 * 86_400
 _LEAST_REACH = 8.0
 
 
-def history_page(lines: Sequence[HistoryLine], names: Sequence[str]) -> str:
-    """Return the page of runs over time, a section a line."""
-    return render(history_value(lines, names))
+def history_page(
+    lines: Sequence[HistoryLine], names: Sequence[str], accepted: Mapping[str, str] | None = None
+) -> str:
+    """Return the page of runs over time, a section a line; *accepted* has the notes of accepted changes, by run."""
+    return render(history_value(lines, names, accepted))
 
 
-def history_value(lines: Sequence[HistoryLine], names: Sequence[str]) -> Page:
+def history_value(
+    lines: Sequence[HistoryLine], names: Sequence[str], accepted: Mapping[str, str] | None = None
+) -> Page:
     """Return that page as a value."""
     runs = {entry.report.run.id for line in lines for entry in line.entries}
     return Page(
         title=f"History of {counted(len(runs), 'run')}",
         lead=("Steps are from the last valid run before: ~ is undecided, an empty one unchanged.",),
         badges=(),
-        sections=tuple(_sections(lines, names)),
+        sections=tuple(_sections(lines, names, accepted)),
     )
 
 
-def _sections(lines: Sequence[HistoryLine], names: Sequence[str]) -> Iterator[Section]:
+def _sections(
+    lines: Sequence[HistoryLine], names: Sequence[str], accepted: Mapping[str, str] | None
+) -> Iterator[Section]:
     apart = differing(lines)
     for index, line in enumerate(lines):
         title, span = titles(line, apart)
-        yield Section(name=f"line{index}", title=f"{title}: {span}", blocks=tuple(_blocks(line, names)))
+        yield Section(
+            name=f"line{index}", title=f"{title}: {span}", blocks=tuple(_blocks(line, names, accepted))
+        )
 
 
-def _blocks(line: HistoryLine, names: Sequence[str]) -> Iterator[Block]:
+def _blocks(line: HistoryLine, names: Sequence[str], accepted: Mapping[str, str] | None) -> Iterator[Block]:
     tracks = history.tracks(line, names)
     if len(line.entries) > 1:
         by_metric = [[track for track in tracks if track.metric == name] for name in names]
@@ -48,6 +57,11 @@ def _blocks(line: HistoryLine, names: Sequence[str]) -> Iterator[Block]:
         if figures:
             yield Figures(figures=figures)
     yield views.history_table(line, names).without("launches", *names)
+    changes = [each for name in names for each in history.level_changes(line, name, accepted)]
+    for change in changes:
+        yield Notes(lines=(level_sentence(change),), tone="bad" if change.is_regression else "")
+        if change.note is None:
+            yield Notes(lines=(level_command(change),), is_code=True)
 
 
 def _figure(tracks: Sequence[Track], entries: Sequence[HistoryEntry]) -> Figure:

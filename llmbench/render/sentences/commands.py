@@ -28,10 +28,15 @@ def run_command(config: RunConfig, launches: int, run_file: str = "") -> str:
 
     Prompts of a prompt file are read from the *run_file*, which holds the texts of those that were selected.
     """
-    parts = ["llmbench", "run", "-m", config.model, *_prompt_options(config, run_file)]
+    return shlex.join(["llmbench", "run", *_measured(config, run_file), "--launches", str(launches)])
+
+
+def _measured(config: RunConfig, run_file: str) -> list[str]:
+    """The options that say what to measure."""
+    parts = ["-m", config.model, *_prompt_options(config, run_file)]
     for option, values in _options(config).items():
         parts += [part for value in values for part in (option, value)] or [option]
-    return shlex.join([*parts, "--launches", str(launches)])
+    return parts
 
 
 def ab_command(base: RunConfig, candidate: RunConfig, blocks: int, run_file: str = "") -> str | None:

@@ -1,20 +1,29 @@
 """Runs over time on a terminal: a small curve for each prompt and metric, and a table of the runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 
 from llmbench.analysis import history
-from llmbench.analysis.history import HistoryLine
+from llmbench.analysis.history import HistoryLine, level_changes
 from llmbench.render import views
+from llmbench.render.sentences.level_changes import level_command, level_sentence
 from llmbench.render.terminal.table import print_line, print_table
 from llmbench.render.text import counted, minute
 
 _TITLE = ("model", "weight format", "engine", "device", "CPU")
 
 
-def render_history(lines: Sequence[HistoryLine], names: Sequence[str], console: Console) -> None:
-    """Print each line: what it is, its curves, its runs; what sets lines apart stands in their titles."""
+def render_history(
+    lines: Sequence[HistoryLine],
+    names: Sequence[str],
+    console: Console,
+    accepted: Mapping[str, str] | None = None,
+) -> None:
+    """Print each line: what it is, its curves, its runs, and where its level changed.
+
+    What sets lines apart stands in their titles. *accepted* has the notes of accepted changes, by run.
+    """
     apart = differing(lines)
     for index, line in enumerate(lines):
         if index:
@@ -26,6 +35,11 @@ def render_history(lines: Sequence[HistoryLine], names: Sequence[str], console: 
             print_table(views.trend_table(found), console)
             console.print()
         print_table(views.history_table(line, names), console)
+        for change in (change for name in names for change in level_changes(line, name, accepted)):
+            style = "bold red" if change.is_regression else ""
+            print_line(console, level_sentence(change), style=style)
+            if change.note is None:
+                print_line(console, f"  {level_command(change)}", style="dim", is_whole=True)
     if lines:
         print_line(console, _legend(lines), style="dim")
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -108,7 +109,8 @@ def _gaps(report: Report, cell: int) -> list[_Points]:
     ]
 
 
-def _draw(plot: _Plot, *, width: int) -> str:
+def bare_figure(width: int) -> Any:
+    """Return a figure without points for a terminal of this width."""
     from plotille import Figure
 
     figure = Figure()
@@ -118,9 +120,14 @@ def _draw(plot: _Plot, *, width: int) -> str:
     )
     figure.height = HEIGHT
     figure.origin = False
-    figure.x_label, figure.y_label = plot.x_label, plot.y_label
     for kind in (int, float):
-        figure.register_label_formatter(kind, _axis_label)
+        figure.register_label_formatter(kind, axis_label)
+    return figure
+
+
+def _draw(plot: _Plot, *, width: int) -> str:
+    figure = bare_figure(width)
+    figure.x_label, figure.y_label = plot.x_label, plot.y_label
     values = [value for each in plot.points for value in each.y]
     low, high = _ends(0.0 if plot.is_from_zero else min(values), max(values), HEIGHT)
     figure.set_y_limits(min_=low, max_=high)
@@ -149,5 +156,6 @@ def _ends(low: float, high: float, steps: float) -> tuple[float, float]:
     )
 
 
-def _axis_label(value: float, chars: int, delta: float, left: bool = False) -> str:  # noqa: ARG001, FBT001, FBT002  plotille's
+def axis_label(value: float, chars: int, delta: float, left: bool = False) -> str:  # noqa: ARG001, FBT001, FBT002  plotille's
+    """Return the label of a tick, six significant digits."""
     return f"{value:<{chars}.6g}" if left else f"{value:>{chars}.6g}"

@@ -12,6 +12,7 @@ from llmbench.analysis.load import LOAD_METRICS, SHOWN_METRICS
 from llmbench.analysis.metrics import SCREEN_METRICS
 from llmbench.analysis.report import Report
 from llmbench.analysis.stages import row_metric
+from llmbench.analysis.validity import describe_interference
 from llmbench.render import views
 from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
@@ -93,6 +94,7 @@ def _facts(report: Report) -> Iterator[str]:
     yield from _load_and_memory(report)
     yield from bandwidth_sentences(report)
     yield from _placements(report)
+    yield from _interference(report)
     yield from (remark.text for remark in remarks(report) if not remark.is_doubt)
 
 
@@ -127,6 +129,14 @@ def _definitions(report: Report) -> Iterator[str]:
     )
     if definitions:
         yield f"{instants}. {'; '.join(definitions)}"
+
+
+def _interference(report: Report) -> Iterator[str]:
+    """What others took of the CPUs while it was measured, requests that do not count included."""
+    measured = [request.measurement for request in report.evaluation.requests if request.is_measured]
+    conditions = [m.conditions for m in measured if m.conditions is not None]
+    if conditions:
+        yield f"while it was measured, {describe_interference(conditions)}"
 
 
 def _placements(report: Report) -> Iterator[str]:

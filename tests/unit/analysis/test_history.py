@@ -223,3 +223,38 @@ def test_a_script_is_what_a_build_does(report_of: MakeReport) -> None:
     )
 
     assert [2] == [len(line.entries) for line in found]
+
+
+def _levels(report_of: MakeReport, firsts: Sequence[float]) -> history.HistoryLine:
+    reports = [report_of(day, [[ms, 200]]) for day, ms in enumerate(firsts, 1)]
+    (line,) = history.history_lines(reports)
+    return line
+
+
+def test_a_change_of_level_has_both_runs_and_what_it_rests_on(report_of: MakeReport) -> None:
+    """Six runs at 100 ms, six at 121: the mean over two prompts rises by the root of 1.21."""
+    line = _levels(report_of, [100.0] * 6 + [121.0] * 6)
+
+    (found,) = history.level_changes(line, "first_token")
+
+    assert ("day6", "day7") == (found.before.report.run.id, found.after.report.run.id)
+    assert ((6, 6), True, None) == (found.runs, found.is_regression, found.note)
+    assert 1.1 == pytest.approx(found.ratio.ratio)
+
+
+def test_an_accepted_change_alarms_no_more_and_begins_a_new_baseline(report_of: MakeReport) -> None:
+    """It is shown with its note; a later change is measured from it, and alarms."""
+    line = _levels(report_of, [100.0] * 4 + [121.0] * 8 + [150.0] * 6)
+
+    accepted, later = history.level_changes(line, "first_token", {"day5": "a safer kernel"})
+
+    assert ("a safer kernel", False) == (accepted.note, accepted.is_regression)
+    assert ("day13", (8, 6), True) == (later.after.report.run.id, later.runs, later.is_regression)
+
+
+def test_runs_that_are_not_green_are_no_part_of_a_level(report_of: MakeReport) -> None:
+    """A run that was cut short is left out, whatever it measured."""
+    reports = [report_of(day, [[100.0, 200]], is_complete=day % 2 == 0) for day in range(1, 21)]
+    (line,) = history.history_lines(reports)
+
+    assert () == history.level_changes(line, "first_token")

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from llmbench.cli import run
-from llmbench.cli.options.types import Command, Duration, IntegerList, RangeList, WordList
+from llmbench.cli.options.types import Command, Duration, IntegerList, RangeList, ShareType, WordList
 
 NOT_IN_A_RECIPE = frozenset({"recipe", "framework", "optimum"})
 """The option that names it; and llm_bench's words for an engine, which have a test of their own."""
@@ -32,6 +32,8 @@ def _values(option: click.Option) -> list[str]:
             return ["2", "3"]
         case Duration():
             return ["90s"]
+        case ShareType():
+            return ["95%"]
     number = {"integer": ["3"], "integer range": ["3"], "float": ["0.5"], "float range": ["0.5"]}
     found = number.get(kind.name, ["A=1"])
     return (

@@ -1,0 +1,192 @@
+"""``llmbench quality``: what a weight format or a cache precision costs in quality, beside what it gains in latency."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmbench.analysis.quality import Quality, QualityRow, qualities, quality_rows
+from llmbench.analysis.report import Report, distinguish, summarize_run
+from llmbench.cli.messages import complain, say
+from llmbench.cli.model_source import prepared
+from llmbench.cli.options.completion import FileText
+from llmbench.cli.options.resolve import resolve_models
+from llmbench.cli.options.table import MEASUREMENT, parameters
+from llmbench.cli.options.types import Command, check_folder
+from llmbench.cli.outputs import check_outputs, print_on_screen, write_output
+from llmbench.cli.quality_gate import LIMITS, QualityGate, find_base, gate_options, limits_of
+from llmbench.cli.run_view import View, block_options
+from llmbench.errors import ExitCode, worst
+from llmbench.models.resolve import ModelInfo
+from llmbench.render.csv import csv_text
+from llmbench.render.quality import quality_table
+from llmbench.render.terminal.quality import render_quality
+from llmbench.runner import plan, session
+from llmbench.runner.blocks import Stop
+from llmbench.runner.launchers.base import TimeLimits
+from llmbench.runner.quality import ENGLISH, Judged, Trial, read_texts
+from llmbench.runner.session import Outputs, Policy
+from llmbench.schema.config import RunConfig
+from llmbench.schema.run import Launch, Outcome
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+_EXAMPLES = """\b
+Examples:
+  llmbench quality models --weight-format fp16,int8,int4 --kv-cache-precision u8,f16 --base fp32
+  llmbench quality models --weight-format int8,int4 --max-kld 0.05 --html quality.html
+  llmbench quality models --weight-format int8 --kv-cache-precision u8,u4 --attention pa,sdpa --text german.txt"""
+
+
+@click.command(
+    cls=Command,
+    params=parameters(*MEASUREMENT, model={"multiple": True}, launches={"default": 3}),
+    short_help="Output quality beside latency.",
+    epilog=_EXAMPLES,
+)
+@click.argument("models", nargs=-1, type=FileText(), metavar="[MODEL]...")
+@click.option(
+    "--base",
+    metavar="FORMAT|MODEL",
+    help="What everything is compared with, computed in f32.  [default: fp32 or fp16 beside the model, or itself]",
+)
+@click.option(
+    "--text",
+    "texts",
+    multiple=True,
+    type=FileText(),
+    metavar="FILE",
+    help=f"Text to read; may be given several times.  [default: {ENGLISH}, our English prose]",
+)
+@click.option(
+    "--blocks", type=click.IntRange(min=1), default=8, help="Blocks of each text; intervals need three."
+)
+@click.option(
+    "--block-tokens",
+    type=click.IntRange(min=4),
+    default=256,
+    help="Tokens of a block; the second half is scored.",
+)
+@click.option(
+    "--chunk-tokens",
+    type=click.IntRange(min=1),
+    default=16,
+    help="Tokens of a forward pass: the cache is read back from the second pass of a block on.",
+)
+@gate_options(LIMITS)
+@click.option("--no-latency", is_flag=True, help="Read the texts only.")
+@click.option("--csv", type=_FILE, metavar="FILE", help="The table as CSV.")
+@click.option("--html", type=_FILE, metavar="FILE", help="The table and its plot as a page.")
+@block_options
+def command(  # noqa: PLR0917
+    models: tuple[str, ...],
+    base: str | None,
+    texts: tuple[str, ...],
+    blocks: int,
+    block_tokens: int,
+    chunk_tokens: int,
+    no_latency: bool,
+    csv: Path | None,
+    html: Path | None,
+    budget: float | None,
+    output_dir: Path,
+    name: str | None,
+    overwrite: bool,
+    timeout: float,
+    keep_going: bool,
+    quiet: bool,
+    cooldown: float,
+    **options: Any,
+) -> int:
+    """Compare next-token distributions with a base's, token by token, and show latency and memory beside.
+
+    Every configuration reads the same blocks of text in chunks, so that the precision of the KV cache acts as it does
+    while text is generated. Then all are measured as llmbench run does. The exit code is 1 where a configuration loses
+    more than --max-kld or --min-same-top allow.
+    """
+    files = check_outputs({"--csv": csv, "--html": html}, [Path(text) for text in texts if text != ENGLISH])
+    check_folder(output_dir, "--output-dir")
+    options["model"] = models = tuple(dict.fromkeys((*models, *options["model"])))
+    infos, cells = resolve_models(prepared(options))
+    limits = limits_of(options)
+    trial = Trial(
+        base=find_base(base, infos, root=models[0]),
+        texts=read_texts(texts or (ENGLISH,), blocks * block_tokens),
+        blocks=blocks,
+        block_tokens=block_tokens,
+        chunk_tokens=chunk_tokens,
+    )
+    policy = Policy(
+        limits=TimeLimits(load_s=timeout, request_s=timeout), keep_going=keep_going, cooldown_s=cooldown
+    )
+    outputs = Outputs(folder=output_dir, name=name, overwrite=overwrite)
+    gate = QualityGate(limits=limits, trial=trial)
+    judged = gate.measure(cells, infos, outputs, policy, is_quiet=quiet)
+    latency = None
+    if not no_latency:
+        beside = dataclasses.replace(outputs, name=f"{name}-latency" if name else None)
+        latency = _measure_latency(cells, infos, beside, policy, stop=Stop(budget_s=budget), is_quiet=quiet)
+    rows = quality_rows(
+        distinguish(cells),
+        judged.of_cells,
+        limits,
+        latency=latency,
+        file_bytes=[info.provenance.file_bytes for info in infos],
+    )
+    reference = next(iter(qualities(judged.run)), None)
+    if reference is None:
+        complain(f"the base was not measured: {_why(judged.run.launches)}")
+        return ExitCode.LAUNCH
+    return worst([_show(rows, reference, trial.base.path, files), _exit_code(rows, judged, latency)])
+
+
+def _show(rows: Sequence[QualityRow], base: Quality, name: str, files: Mapping[str, Path]) -> ExitCode:
+    """Write the files that were requested, and print the table."""
+    if (csv := files.get("--csv")) is not None:
+        write_output(csv, csv_text(quality_table(rows)))
+    if (html := files.get("--html")) is not None:
+        from llmbench.render.html.quality import quality_page
+
+        write_output(html, quality_page(rows, base, name))
+    return print_on_screen(lambda console: render_quality(rows, base, name, console))
+
+
+def _measure_latency(
+    cells: tuple[RunConfig, ...],
+    infos: Sequence[ModelInfo],
+    outputs: Outputs,
+    policy: Policy,
+    *,
+    stop: Stop,
+    is_quiet: bool,
+) -> Report:
+    """Measure all configurations as ``run`` does, in rounds; return the report."""
+    with View(is_quiet=is_quiet) as shown:
+        run = session.measure(
+            cells,
+            models=infos,
+            outputs=outputs,
+            policy=policy,
+            planned=plan.plan_launches(cells, seed=cells[0].seed),
+            stop=stop,
+            launcher=shown.launcher,
+            on_event=shown.show,
+        )
+    say(f"written: {shown.path}")
+    return summarize_run(run)
+
+
+def _exit_code(rows: Sequence[QualityRow], judged: Judged, latency: Report | None) -> ExitCode:
+    """5 where a launch failed, or a configuration has no figures; 1 where one loses more than allowed."""
+    launches = [*judged.run.launches, *(latency.run.launches if latency else ())]
+    if None in judged.of_cells or any(launch.outcome is not Outcome.FINISHED for launch in launches):
+        complain(f"not every configuration was measured: {_why(launches)}")
+        return ExitCode.LAUNCH
+    return ExitCode.REGRESSION if any(row.faults for row in rows) else ExitCode.OK
+
+
+def _why(launches: Sequence[Launch]) -> str:
+    failures = [launch.failure.message for launch in launches if launch.failure is not None]
+    return next(iter(failures), "a launch was not made")

@@ -1,0 +1,109 @@
+"""Quality beside latency as a table: a row a configuration, and which of them nothing beats in both."""
+
+import math
+from collections.abc import Iterable, Sequence
+from string import ascii_uppercase
+
+from llmbench.analysis.metrics import NEVER_DROPPED, present
+from llmbench.analysis.quality import BESIDE, Quality, QualityRow
+from llmbench.analysis.stages import row_metric
+from llmbench.render.table import EMPTY, Cell, Column, Table, estimate, quantity
+from llmbench.render.text import change
+from llmbench.schema.units import Unit
+
+_Column = tuple[Column, Iterable[Cell]]
+
+
+def quality_table(rows: Sequence[QualityRow]) -> Table:
+    """Return what each configuration loses against the base, and what it takes; ``*`` marks the Pareto front."""
+    names = rows[0].settings
+    found = [row.quality for row in rows]
+    columns: list[_Column] = [
+        (Column("", name="mark", is_text=True), [_mark(index, row) for index, row in enumerate(rows)]),
+        *(
+            (Column(name, is_text=True), [Cell(row.settings[name], tone="name") for row in rows])
+            for name in names
+        ),
+        (
+            Column("KLD", name="kld", full="mean KL divergence", unit="nats"),
+            map(_loss, rows),
+        ),
+        (
+            Column("99 %", name="kld_p99", unit="nats", priority=10),
+            [EMPTY if each is None else _nats(each.kld_p99) for each in found],
+        ),
+        (
+            Column("max", name="kld_max", unit="nats", priority=5),
+            [EMPTY if each is None else _nats(each.kld_max) for each in found],
+        ),
+        (
+            Column("same top", name="same_top", full="same likeliest token", unit="%", priority=40),
+            [_same_top(each) for each in found],
+        ),
+        (
+            Column("perplexity", name="log_ratio", full="perplexity / base's perplexity", priority=20),
+            [_perplexity(each) for each in found],
+        ),
+        *(_beside(name, rows) for name in present(BESIDE, (row.beside for row in rows))),
+        (
+            Column("IR", name="file_bytes", full="size of the IR", unit="MiB", priority=15),
+            [quantity(row.file_bytes, Unit.MEBIBYTES) for row in rows],
+        ),
+    ]
+    return Table.of_columns(columns, note_priority=30)
+
+
+def _mark(index: int, row: QualityRow) -> Cell:
+    front = "*" if row.is_on_front else ""
+    return Cell(f"{point_letter(index)}{front}", tone="good" if front else "")
+
+
+def point_letter(index: int) -> str:
+    """Return the letter of a configuration in the table and in the plot."""
+    return ascii_uppercase[index % len(ascii_uppercase)]
+
+
+def _nats(value: float) -> Cell:
+    return Cell(f"{value:.2g}" if value < 10 else f"{value:.0f}", value=value)
+
+
+def _loss(row: QualityRow) -> Cell:
+    if row.quality is None:
+        return EMPTY
+    found = row.quality.kld
+    reach = "" if found.high is None else f"±{max(found.high - found.value, 0):.1g}"
+    invalid = "!" if row.faults else ""
+    return Cell(
+        f"{found.value:.2g}{invalid}",
+        value=found.value,
+        note=reach,
+        title="; ".join(row.faults),
+        tone="bad" if invalid else "",
+    )
+
+
+def _same_top(found: Quality | None) -> Cell:
+    return EMPTY if found is None else Cell(f"{found.same_top.value * 100:.1f}", value=found.same_top.value)
+
+
+def _perplexity(found: Quality | None) -> Cell:
+    if found is None:
+        return EMPTY
+    ratio = found.log_ratio
+    reach = "" if ratio.high is None else f"±{(ratio.high - ratio.value) * 100:.1f} %"
+    return Cell(change(math.exp(ratio.value)), value=ratio.value, note=reach)
+
+
+def _beside(name: str, rows: Sequence[QualityRow]) -> _Column:
+    metric = row_metric(name)
+    column = Column(
+        metric.short_title,
+        name=name,
+        full=metric.title,
+        unit=metric.unit.value,
+        priority=_BESIDE_PRIORITY[name],
+    )
+    return column, [estimate(row.beside.get(name), metric.unit) for row in rows]
+
+
+_BESIDE_PRIORITY = {"first_token": 35, "next_token": NEVER_DROPPED, "memory": 25}

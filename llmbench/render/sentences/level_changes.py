@@ -1,0 +1,46 @@
+"""A change of level in a history: the sentence on it, and the command that finds its cause.
+
+They are for the terminal and the page alike.
+"""
+
+from llmbench.analysis.history import HistoryEntry, LevelChange
+from llmbench.analysis.stages import row_metric
+from llmbench.render.sentences.commands import ab_command, run_command
+from llmbench.render.text import change, counted, minute
+from llmbench.schema.config import RunConfig
+
+_BLOCKS = 10
+
+
+def level_sentence(found: LevelChange) -> str:
+    """Return by how much a metric changed, since which run, and on how many runs that rests."""
+    ratio, run = found.ratio, found.after.report.run
+    reach = f" [{change(ratio.low)}, {change(ratio.high)}]" if ratio.has_interval else ""
+    before, after = (counted(count, "run") for count in found.runs)
+    versions = " ".join(f"{name} {old} to {new}," for name, old, new in _changed_versions(found))
+    said = f"accepted: {found.note}" if found.note is not None else f"{before} before, {after} since"
+    title = row_metric(found.metric).title
+    where = f"{run.id} ({minute(run.started_at)})"
+    return f"{title} changed by {change(ratio.ratio)}{reach} at {where}: {f'{versions} ' if versions else ''}{said}"
+
+
+def level_command(found: LevelChange) -> str:
+    """Return the command to type: compare both configurations, or measure the last one again."""
+    before, after = (_config(entry) for entry in (found.before, found.after))
+    both = ab_command(before, after, _BLOCKS) if before != after else None
+    return both or run_command(after, max(after.launches, _BLOCKS))
+
+
+def _config(entry: HistoryEntry) -> RunConfig:
+    return entry.report.run.cells[entry.cell]
+
+
+def _changed_versions(found: LevelChange) -> list[tuple[str, str, str]]:
+    """The engine's packages whose versions differ, with both."""
+    old, new = (entry.report.run.software_of(entry.cell) for entry in (found.before, found.after))
+    packages = _config(found.after).engine_info.packages
+    return [
+        (name, old[name], new[name])
+        for name in packages
+        if name in old and name in new and old[name] != new[name]
+    ]

@@ -1,0 +1,183 @@
+"""Measure what configurations lose against a base: one launch each over the same blocks of text, the base first."""
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmbench.analysis.quality import KIND, Quality, QualityLimits, qualities
+from llmbench.errors import InputError
+from llmbench.files.cache import cache_folder
+from llmbench.models.resolve import ModelInfo
+from llmbench.runner import session
+from llmbench.runner.launchers.base import Launcher
+from llmbench.runner.session import OnEvent, Outputs, Policy
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.engines import ModelKind
+from llmbench.schema.run import Run, WorkloadSettings
+from llmbench.workloads.text import corpus
+
+ENGLISH = "en"
+"""The text that the package has; the others are files."""
+
+_CHARACTERS_PER_TOKEN = 16
+"""A text is cut to so many characters for each token that is read: it is stored in the run file."""
+
+EXACT = {"EXECUTION_MODE_HINT": "ACCURACY", "INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
+"""The properties of the base: without them the engine computes with bf16, quantized activations or a u8 cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """The base, and over what it is compared: *blocks* of *block_tokens* from each of the *texts*.
+
+    A forward pass reads *chunk_tokens* at a time; the cache's precision acts from the second one on.
+    """
+
+    base: ModelInfo
+    texts: tuple[Prompt, ...]
+    blocks: int = 8
+    block_tokens: int = 256
+    chunk_tokens: int = 16
+
+
+def read_texts(names: Sequence[str], trial_tokens: int) -> tuple[Prompt, ...]:
+    """Return each text by its name, ``en`` or a file in UTF-8, cut to what so many tokens can need.
+
+    Raises:
+        InputError: a file that cannot be read, or is no text.
+    """
+    limit = trial_tokens * _CHARACTERS_PER_TOKEN
+    return tuple(
+        Prompt(set=name, index=index, text=_read_text(name)[:limit], is_permuted=False)
+        for index, name in enumerate(names)
+    )
+
+
+def _read_text(name: str) -> str:
+    if name == ENGLISH:
+        return corpus()
+    try:
+        found = Path(name).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"text {name} cannot be read: {error}", hint="give a text file in UTF-8") from error
+    if not found.strip():
+        raise InputError(f"text {name} is empty", hint="give a longer text")
+    return found
+
+
+def quality_cell(config: RunConfig, trial: Trial) -> RunConfig:
+    """Return the configuration that reads texts as *config* generates: same model, properties and attention.
+
+    How tokens are chosen, and what guesses them, has no effect on their distributions. Raises InputError for what has
+    one and cannot be read here.
+    """
+    info = config.engine_info
+    if ModelKind.IR not in info.models:
+        raise InputError(
+            f"quality is read from the logits of an IR, which {info.title} does not run",
+            hint="use --engine genai, core or optimum",
+        )
+    if config.lora and not config.is_lora_idle:
+        raise InputError(
+            "the quality of LoRA adapters cannot be read: only GenAI applies them, and it shows no logits",
+            hint="leave out --lora, or merge the adapter into the model before it is converted",
+        )
+    return RunConfig(
+        model=config.model,
+        weight_format=config.weight_format,
+        engine="likelihood",
+        device=config.device,
+        attention=config.attention if len(info.capabilities) > 1 else "sdpa",
+        properties=config.properties,
+        threads=config.threads,
+        interpreter=config.interpreter,
+        prompts=trial.texts,
+        iterations=trial.blocks,
+        warmups=0,
+        output_tokens=1,
+        foreign_cpu_limit=1.0,
+        is_verified=config.is_verified,
+        is_subsequent=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The run that scored configurations; *of_cells* has the quality of each, ``None`` where its launch failed."""
+
+    run: Run
+    of_cells: tuple[Quality | None, ...]
+
+
+def measure_quality(
+    configurations: Sequence[RunConfig],
+    models: Sequence[ModelInfo],
+    trial: Trial,
+    *,
+    outputs: Outputs,
+    policy: Policy | None = None,
+    launcher: Launcher | None = None,
+    on_event: OnEvent | None = None,
+) -> Judged:
+    """Score *configurations* against the base; those that read texts alike are read once.
+
+    The base's distributions are kept in the cache folder meanwhile: 4 bytes for each scored token and each entry of
+    the vocabulary.
+    """
+    wanted = [quality_cell(config, trial) for config in configurations]
+    distinct = list(dict.fromkeys(map(_key, wanted)))
+    first = {key: next(i for i, cell in enumerate(wanted) if _key(cell) == key) for key in distinct}
+    base = dataclasses.replace(
+        wanted[0],
+        model=trial.base.path,
+        weight_format=trial.base.weight_format,
+        attention="sdpa",
+        properties=EXACT,
+    )
+    cells = (base, *(wanted[first[key]] for key in distinct))
+    infos = (trial.base, *(models[first[key]] for key in distinct))
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="quality-", dir=cache_folder())
+    try:
+        run = session.measure(
+            cells,
+            models=infos,
+            workload=WorkloadSettings(
+                kind=KIND,
+                parameters={
+                    "block_tokens": trial.block_tokens,
+                    "chunk_tokens": trial.chunk_tokens,
+                    "folder": folder,
+                },
+                primary_metrics=(),
+            ),
+            outputs=outputs,
+            policy=policy,
+            launcher=launcher,
+            on_event=on_event,
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    found = {each.cell: each for each in qualities(run)}
+    return Judged(run=run, of_cells=tuple(found.get(1 + distinct.index(_key(cell))) for cell in wanted))
+
+
+def _key(cell: RunConfig) -> str:
+    return repr(cell)
+
+
+def with_faults(
+    models: Sequence[ModelInfo], judged: Sequence[Quality | None], limits: QualityLimits
+) -> tuple[ModelInfo, ...]:
+    """Return the models with what is wrong with the quality of each, for which no request of it counts."""
+    return tuple(
+        dataclasses.replace(model, faults=(*model.faults, *_faults(found, limits)))
+        for model, found in zip(models, judged, strict=True)
+    )
+
+
+def _faults(found: Quality | None, limits: QualityLimits) -> tuple[str, ...]:
+    return ("its quality could not be measured",) if found is None else limits.faults(found)

@@ -1,0 +1,80 @@
+"""Losses against a base: means over tokens, intervals over blocks, limits, and the Pareto front."""
+
+import math
+
+import pytest
+
+from llmbench.analysis.quality import QualityLimits, pareto_front, qualities, quality_rows
+from llmbench.schema.measurement import Stage
+from tests import builders
+
+READ = (Stage(name="read", duration_ns=1),)
+
+
+def _block(number: int, kld: list[float], same_top: list[float], *, prompt: int = 0) -> object:
+    nll = [1.0 + each for each in kld]
+    return builders.request_of(
+        iteration=number,
+        prompt=prompt,
+        stages=READ,
+        token_scores={"kld": kld, "nll": nll, "base_nll": [1.0] * len(kld), "same_top": same_top},
+    )
+
+
+def _run(*launches: list[object]) -> object:
+    return builders.run_of(
+        launches=tuple(
+            builders.launch_of(blocks, index=index, cell=index)  # type: ignore[arg-type]
+            for index, blocks in enumerate(launches)
+        )
+    )
+
+
+def test_figures_are_means_over_tokens_with_intervals_over_blocks() -> None:
+    """Block means 0.1, 0.2, 0.3: mean 0.2, t(2, 97.5 %) = 4.3027, error 0.1 / sqrt(3): 0.2 +- 0.2484."""
+    blocks = [_block(i, [i / 10, i / 10], [1.0, 0.0]) for i in (1, 2, 3)]
+
+    (found,) = qualities(_run(blocks))  # type: ignore[arg-type]
+
+    assert (3, 6, 0.3, 0.3) == (found.blocks, found.tokens, found.kld_p99, found.kld_max)
+    assert 0.2 == pytest.approx(found.kld.value)
+    assert (0.2 - 0.24841, 0.2 + 0.24841) == pytest.approx((found.kld.low, found.kld.high), abs=1e-4)
+    assert (0.5, 0.5, 0.5) == (found.same_top.value, found.same_top.low, found.same_top.high)
+    assert 0.2 == pytest.approx(found.log_ratio.value)
+    assert (math.exp(1.2), math.exp(1.0)) == pytest.approx((found.perplexity, found.base_perplexity))
+
+
+def test_two_blocks_have_no_interval_and_one_text_can_be_taken_alone() -> None:
+    """Below three blocks the ends are not known; blocks of another text are left out where one is named."""
+    blocks = [_block(0, [0.1], [1.0]), _block(0, [0.3], [1.0], prompt=1)]
+
+    (both,), (second,) = qualities(_run(blocks)), qualities(_run(blocks), text=1)  # type: ignore[arg-type]
+
+    assert (None, None) == (both.kld.low, both.kld.high)
+    assert (0.2, 0.3) == pytest.approx((both.kld.value, second.kld.value))
+
+
+def test_limits_name_what_is_not_kept() -> None:
+    """A mean above --max-kld, and a share below --min-same-top, are a sentence each; at the limit there is none."""
+    (found,) = qualities(_run([_block(0, [0.25, 0.25], [1.0, 0.0])]))  # type: ignore[arg-type]
+
+    assert () == QualityLimits(max_kld=0.25, min_same_top=0.5).faults(found)
+    assert (
+        "KL divergence 0.25 nats is above --max-kld 0.2",
+        "same top token 50.0% is below --min-same-top 0.51",
+    ) == QualityLimits(max_kld=0.2, min_same_top=0.51).faults(found)
+
+
+def test_front_has_what_nothing_beats_in_both() -> None:
+    """(2, 2) is beaten by (1, 2); equal points do not beat each other."""
+    assert (True, False, True, True) == pareto_front([(1, 2), (2, 2), (3, 1), (3, 1)])
+
+
+def test_a_row_that_was_not_measured_or_is_not_valid_is_on_no_front() -> None:
+    """A row without quality says so; neither it nor a faulty one has a point."""
+    (found,) = qualities(_run([_block(0, [0.25], [1.0])]))  # type: ignore[arg-type]
+
+    lost, worse = quality_rows([{"a": "1"}, {"a": "2"}], [None, found], QualityLimits(max_kld=0.1))
+
+    assert ("not measured",) == lost.faults
+    assert (None, None, False, False) == (lost.point, worse.point, lost.is_on_front, worse.is_on_front)
