@@ -18,18 +18,18 @@ LEAST_VALUES = 8
 LEAST_SEGMENT = 3
 """Values between two changes at least: one or two that stand out are noise."""
 
-ERROR = 0.04
+FALSE_CHANGES = 0.04
 """The chance of a false change in a whole series, as simulated; shared over its places."""
 
 _PENALTY = 6.0
 """For one more segment, in variances: more borders than there are, for the test to choose among."""
 
 _FAR = 3.5
-"""A value so many standard deviations from the median of its neighbours counts as that median: it stands out alone."""
+"""A value so many standard deviations from the median of the five around it is taken for that median."""
 
-_NEIGHBOURS = 2
+_REACH = 2
 _MOVING_RANGE = 1.0483
-"""The standard deviation over the median difference of neighbours, for normal values."""
+"""The standard deviation over the median difference between one and the next, for normal values."""
 
 
 def find_change_points(values: Sequence[float]) -> tuple[int, ...]:
@@ -43,7 +43,7 @@ def find_change_points(values: Sequence[float]) -> tuple[int, ...]:
     borders = list(_borders(calm, _PENALTY * noise**2))
     while borders:
         p_values = [_p_value(calm, borders, index) for index in range(len(borders))]
-        if max(p_values) <= ERROR / len(values):
+        if max(p_values) <= FALSE_CHANGES / len(values):
             break
         borders.pop(p_values.index(max(p_values)))
     return tuple(borders)
@@ -60,7 +60,7 @@ def _borders(values: Sequence[float], penalty: float) -> tuple[int, ...]:
 def _calmed(values: Sequence[float], noise: float) -> list[float]:
     found = []
     for index, value in enumerate(values):
-        near = statistics.median(values[max(0, index - _NEIGHBOURS) : index + _NEIGHBOURS + 1])
+        near = statistics.median(values[max(0, index - _REACH) : index + _REACH + 1])
         found.append(value if abs(value - near) <= _FAR * noise else near)
     return found
 

@@ -49,6 +49,8 @@ STAND_ALONE = {
     "files/strict_json.py": "the one strict reader of JSON",
     "machine/procfs.py": "the one reader of /proc and /sys",
     "models/safetensors.py": "converting and LoRA adapters share it",
+    "render/sentences/level_changes.py": "terminal and page share it",
+    "store/acceptances.py": "the one file beside the runs that people edit",
     "render/junit.py": "one file an output format",
     "render/terminal/comparison.py": "one file a screen",
     "render/terminal/history.py": "one file a screen",

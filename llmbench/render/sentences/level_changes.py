@@ -18,10 +18,10 @@ def level_sentence(found: LevelChange) -> str:
     reach = f" [{change(ratio.low)}, {change(ratio.high)}]" if ratio.has_interval else ""
     before, after = (counted(count, "run") for count in found.runs)
     versions = " ".join(f"{name} {old} to {new}," for name, old, new in _changed_versions(found))
-    said = f"accepted: {found.note}" if found.note is not None else f"{before} before, {after} since"
+    rest = f"accepted: {found.note}" if found.note is not None else f"{before} before, {after} since"
     title = row_metric(found.metric).title
     where = f"{run.id} ({minute(run.started_at)})"
-    return f"{title} changed by {change(ratio.ratio)}{reach} at {where}: {f'{versions} ' if versions else ''}{said}"
+    return f"{title} changed by {change(ratio.ratio)}{reach} at {where}: {f'{versions} ' if versions else ''}{rest}"
 
 
 def level_command(found: LevelChange) -> str:
