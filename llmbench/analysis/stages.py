@@ -5,8 +5,9 @@ where it has none. All are computed per request, so that the shares of a request
 what no stage covers. Which stages there are is known from the measurements only.
 """
 
+import collections
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,10 +88,26 @@ def _stages(run: Run) -> Iterator[Stage]:
 def stage_metrics(run: Run) -> tuple[str, ...]:
     """Return the names of a run's stage metrics, in the order of the stages; none where requests have no stages."""
     found = tuple(dict.fromkeys(stage.name for stage in _stages(run)))
-    repeated = {stage.name for stage in _stages(run) if stage.count > 1}
+    repeated: set[str] = set().union(*(_repeated(m) for launch in run.launches for m in launch.measurements))
     named = (*found, UNEXPLAINED) if found else ()
     every = [f"{kind}.{name}" for kind in ("stage", "share") for name in named]
     return (*every, *(f"{kind}.{name}" for kind in _REPEATED for name in found if name in repeated))
+
+
+def _repeated(m: Measurement) -> set[str]:
+    """The stages that ran more than once in a request."""
+    if len(m.stages) < 2:
+        return {stage.name for stage in m.stages if stage.count > 1}
+    calls: collections.Counter[str] = collections.Counter()
+    for stage in m.stages:
+        calls[stage.name] += stage.count
+    return {name for name, count in calls.items() if count > 1}
+
+
+def call_times(measurements: Iterable[Measurement], name: str) -> list[float]:
+    """Return the seconds of every call of a stage, for those of which each call was timed."""
+    stages = (stage for m in measurements for stage in m.stages if stage.name == name)
+    return [stage.duration_ns / NS_PER_S for stage in stages if stage.count == 1]
 
 
 def stage_times(run: Run) -> tuple[str, ...]:

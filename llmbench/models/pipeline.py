@@ -129,7 +129,7 @@ def _model_faults(stage: PipelineStage, recipe: PipelineRecipe) -> Iterator[str]
 def _loop_faults(stage: PipelineStage) -> Iterator[str]:
     if not 1 <= stage.repeat <= MOST_REPEATS:
         yield f"it repeats {stage.repeat} times; a loop ends after 1 to {MOST_REPEATS}"
-    if stage.batch < 1:
+    if stage.batch is not None and stage.batch < 1:
         yield f"a batch of {stage.batch}; at least 1 is needed"
     for port in {*stage.over, *stage.feedback}.difference(stage.inputs):
         yield f"{port!r} is no input of it"

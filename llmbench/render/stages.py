@@ -2,13 +2,20 @@
 
 import dataclasses
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llmbench.analysis.evaluation import EvaluatedRequest
 from llmbench.analysis.first_call import FirstCall, first_call
 from llmbench.analysis.report import Report, Row
-from llmbench.analysis.stages import UNEXPLAINED, request_metric, stage_of, stage_sources, whole_s
-from llmbench.analysis.stats import Summary
+from llmbench.analysis.stages import (
+    UNEXPLAINED,
+    call_times,
+    request_metric,
+    stage_of,
+    stage_sources,
+    whole_s,
+)
+from llmbench.analysis.stats import Summary, percentile
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
 from llmbench.render.text import LEAST_FOR_MARGIN, row_label, settings_text, share
 from llmbench.schema.measurement import Stage, StageSource
@@ -41,17 +48,24 @@ def stage_table(report: Report) -> Table:
             Column("timed by", is_text=True, priority=10),
             Column("calls", priority=40),
             Column("ms/call", priority=20),
+            *(
+                Column(f"p{percent}", full=f"p{percent} of a call", unit="ms", priority=15)
+                for percent in _PERCENTILES
+            ),
             Column("time", unit="ms"),
             Column("share", unit="%"),
             Column("peak", name="peak memory", full="peak memory in the first call", unit="MiB", priority=35),
         ),
         tuple(
-            cells for row, call in zip(rows, calls, strict=True) for cells in _stage_rows(row, sources, call)
+            cells
+            for row, call in zip(rows, calls, strict=True)
+            for cells in _with_percentiles(report, row, _stage_rows(row, sources, call))
         ),
         note_priority=30,
     )
     if not any(name.startswith("call.") for row in rows for name in row.figures):
         table = table.without("ms/call")
+    table = table.without(*(f"p{percent}" for percent in _unknown(table)))
     if not any(call and call.stage_bytes for call in calls):
         table = table.without("peak memory")
     if len(rows) == 1:
@@ -65,6 +79,37 @@ def stage_table(report: Report) -> Table:
         table,
         columns=(Column("prompt", is_text=True), *table.columns),
         rows=tuple((cell, *cells) for cell, cells in zip(texts(lines), table.rows, strict=True)),
+    )
+
+
+_PERCENTILES = (90, 99)
+_AT = 4
+"""Where percentiles of calls are in a row of stages."""
+
+
+def _with_percentiles(
+    report: Report, row: Row, lines: Iterable[tuple[Cell, ...]]
+) -> Iterator[tuple[Cell, ...]]:
+    """Yield the rows with percentiles of the calls of each stage that ran more than once, where they carry them."""
+    requests = [
+        judged.measurement
+        for judged in report.evaluation.requests
+        if judged.is_counted and judged.launch.cell == row.cell and judged.prompt == row.prompt
+    ]
+    for cells in lines:
+        stage = str(cells[0].value)
+        times = call_times(requests, stage) if f"call.{stage}" in row.figures else []
+        found = (percentile(times, percent) for percent in _PERCENTILES)
+        added = (Cell() if value is None else quantity(value, Unit.MILLISECONDS) for value in found)
+        yield (*cells[:_AT], *added, *cells[_AT:])
+
+
+def _unknown(table: Table) -> tuple[int, ...]:
+    """The percentiles that no stage carries."""
+    return tuple(
+        percent
+        for offset, percent in enumerate(_PERCENTILES)
+        if not any(row[_AT + offset].text for row in table.rows)
     )
 
 
@@ -123,7 +168,7 @@ def _stage_rows(
         Cell("100", value=100.0),
         _peak(max(peaks.values(), default=None)),
     )
-    if call is not None:
+    if call is not None and call.first_token_s is not None:
         yield _first_call_row(call)
 
 

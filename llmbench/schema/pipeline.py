@@ -36,7 +36,8 @@ class PipelineStage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     file is several stages. *shapes* fix a port's shape.
 
     A stage runs once; *repeat* times, where *feedback* has the input that each output is fed to; or once for each
-    *batch* rows of the values named in *over*, whose results are joined. *files* are parts or files that a step reads,
+    *batch* rows of the inputs named in *over*, whose results are joined. ``--stage-batch`` changes a *batch* that is
+    given; without one it is 1 and fixed. *files* are parts or files that a step reads,
     *parameters* its settings.
     """
 
@@ -52,7 +53,7 @@ class PipelineStage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     repeat: int = 1
     feedback: dict[str, str] = {}
     over: tuple[str, ...] = ()
-    batch: int = 1
+    batch: int | None = None
     files: dict[str, str] = {}
     parameters: dict[str, RecipeScalar] = {}
 

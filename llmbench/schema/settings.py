@@ -226,6 +226,16 @@ GENERATION_SETTINGS = (
 
 PARAMETERS = (
     Setting(
+        "--stage-batch",
+        None,
+        ValueKind.INTEGERS,
+        "Rows per call of a pipeline's stages that have a batch.",
+        metavar="N,...",
+        tasks=("pipeline",),
+        least=1,
+        group=Group.MEASUREMENT,
+    ),
+    Setting(
         "--pooling",
         None,
         ValueKind.CHOICE,

@@ -87,8 +87,11 @@ class _Course:
 class StageRunner:
     """A stage that is ready to run."""
 
-    def __init__(self, stage: PipelineStage, call: _Call, network: CompiledNetwork | None) -> None:
+    def __init__(
+        self, stage: PipelineStage, call: _Call, network: CompiledNetwork | None, batch: int
+    ) -> None:
         self.stage = stage
+        self._batch = batch if stage.batch is not None else 1
         self._call = call
         self._network = network
         self._seen: set[tuple[tuple[int, ...], ...]] = set()
@@ -111,14 +114,14 @@ class StageRunner:
         inputs = {port: values[value] for port, value in stage.inputs.items()}
         rows = len(inputs[stage.over[0]])
         results: list[Mapping[str, _Array]] = []
-        for first in range(0, rows, stage.batch):
+        for first in range(0, rows, self._batch):
             start_ns = time.perf_counter_ns()
             part = {
-                port: array[first : first + stage.batch] if port in stage.over else array
+                port: array[first : first + self._batch] if port in stage.over else array
                 for port, array in inputs.items()
             }
             results.append({value: np.array(array) for value, array in self._call(part).items()})
-            if first + stage.batch >= rows:
+            if first + self._batch >= rows:
                 joined = {value: np.concatenate([each[value] for each in results]) for value in stage.outputs}
                 values |= joined
             course.add(stage.name, start_ns)
@@ -168,7 +171,10 @@ class OpenPipeline:
             name: value if isinstance(value, str) else np.asarray(value)
             for name, value in self.recipe.constants.items()
         }
-        self.runners = [_runner(stage, networks) for stage in self.recipe.stages]
+        self.runners = [
+            _runner(stage, networks, int(config.parameters.get("stage_batch") or stage.batch or 1))
+            for stage in self.recipe.stages
+        ]
 
     def prepare(self, prompt: int, iteration: int) -> "PipelineRequest":  # noqa: ARG002  each is the same
         """Return the request of a prompt, whose text is the first value."""
@@ -176,10 +182,10 @@ class OpenPipeline:
         return PipelineRequest(self, _Course({PROMPT: text, **self._constants}, self._beat))
 
 
-def _runner(stage: PipelineStage, networks: Networks) -> StageRunner:
+def _runner(stage: PipelineStage, networks: Networks, batch: int) -> StageRunner:
     network = networks.compiled.get(stage.name)
     if network is not None:
-        return StageRunner(stage, network.infer, network)
+        return StageRunner(stage, network.infer, network, batch)
     try:
         if stage.code is not None:
             made = load_code(networks.found.code[stage.name], stage.code.partition(":")[2])
@@ -195,7 +201,7 @@ def _runner(stage: PipelineStage, networks: Networks) -> StageRunner:
         found = made(inputs)
         return {value: found[port] for value, port in stage.outputs.items()}
 
-    return StageRunner(stage, call, None)
+    return StageRunner(stage, call, None, batch)
 
 
 class PipelineRequest:

@@ -11,7 +11,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-from llmbench.errors import InputError
+from llmbench.errors import InputError, MachineError
+from llmbench.files.package_data import install_command
 from llmbench.schema.pipeline import RecipeScalar
 
 Values = Mapping[str, Any]
@@ -24,6 +25,13 @@ STEPS = {
     "english_phonemes": "llmbench.workloads.steps.speech:english_phonemes",
     "piper_ids": "llmbench.workloads.steps.speech:piper_ids",
     "write_wav": "llmbench.workloads.steps.speech:write_wav",
+    "moving_picture": "llmbench.workloads.steps.video:moving_picture",
+    "vowel_mel": "llmbench.workloads.steps.video:vowel_mel",
+    "searched_frames": "llmbench.workloads.steps.video:searched_frames",
+    "blazeface_boxes": "llmbench.workloads.steps.video:blazeface_boxes",
+    "face_crops": "llmbench.workloads.steps.video:face_crops",
+    "paste_faces": "llmbench.workloads.steps.video:paste_faces",
+    "write_video": "llmbench.workloads.steps.video:write_video",
 }
 """Each step by its name, with the function that makes it, imported when it is used."""
 
@@ -32,7 +40,12 @@ def find_step(name: str) -> MakeStep:
     """Return the function that makes a step; raise InputError where there is none."""
     if name not in STEPS:
         raise InputError(f"step {name!r} is unknown", hint=f"choose one of {', '.join(STEPS)}")
-    made: MakeStep = pkgutil.resolve_name(STEPS[name])
+    try:
+        made: MakeStep = pkgutil.resolve_name(STEPS[name])
+    except ImportError as error:
+        raise MachineError(
+            f"step {name} needs {error.name}, which is not installed", hint=install_command("vision")
+        ) from error
     return made
 
 

@@ -46,7 +46,6 @@ def test_the_table_has_each_stage_the_remainder_and_the_whole() -> None:
         ["vocoder", "engine", "4", "25.00", "100.00", "62.5"],
         ["unexplained", "", "", "", "10.00", "6.2"],
         ["request", "", "", "", "160.0", "100"],
-        ["unexplained, first call", "", "", "", "10.00", ""],
     ] == lines(stage_table(report()))
 
 
