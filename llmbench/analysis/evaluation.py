@@ -9,6 +9,7 @@ from typing import NamedTuple
 from llmbench.analysis import bandwidth, placement_proof, validity
 from llmbench.analysis.bandwidth import BANDWIDTH, Decoding, Reads
 from llmbench.analysis.load import LaunchLoad, read_goodput
+from llmbench.analysis.load_validity import window_reasons
 from llmbench.analysis.placement_proof import Effect, Proof
 from llmbench.analysis.stages import request_metric
 from llmbench.schema.config import Prompt, RunConfig
@@ -101,6 +102,10 @@ def evaluate(run: Run) -> Evaluation:
 def _requests(run: Run, launch: Launch) -> list[EvaluatedRequest]:
     config, reads = run.config_of(launch), bandwidth.reads(run, launch)
     verdicts = validity.judge_launch(launch.measurements, config)
+    if launch.window is not None:
+        measured = [m for m in launch.measurements if not m.is_warmup]
+        shared = window_reasons(launch.window, config, measured)
+        verdicts = tuple(reasons or shared for reasons in verdicts)
     return [
         EvaluatedRequest(launch, config, measurement, reasons, reads)
         for measurement, reasons in zip(launch.measurements, verdicts, strict=True)

@@ -103,7 +103,7 @@ def _judge(m: Measurement, config: RunConfig, launch_share: float | None) -> tup
         if (m.requested_tokens or sequence.at_ns) and not _is_whole(m, sequence):
             found += [why for why in _output_reasons(m, sequence, config) if why not in found]
     if m.conditions is not None:
-        found += _condition_reasons(m.conditions, config, launch_share)
+        found += condition_reasons(m.conditions, config, launch_share)
     return tuple(found)
 
 
@@ -113,8 +113,8 @@ def _is_whole(m: Measurement, sequence: measurement.Sequence) -> bool:
     return bool(at) and sequence.output_tokens == m.requested_tokens and at[0] > m.start_ns
 
 
-def _condition_reasons(c: Conditions, config: RunConfig, launch_share: float | None) -> list[str]:
-    """What else happened on the machine that spoils a measurement."""
+def condition_reasons(c: Conditions, config: RunConfig, launch_share: float | None = None) -> list[str]:
+    """Return what else happened on the machine that spoils a measurement; *launch_share* judges a short one."""
     found = []
     limit = config.foreign_cpu_limit
     if c.wall_s < SHORT_S:

@@ -13,6 +13,7 @@ from llmbench.cli.options.resolve import check_locations
 from llmbench.cli.outputs import Screen, write_output
 from llmbench.cli.run_view import Display, View, run_exit_code
 from llmbench.models.resolve import ModelInfo
+from llmbench.render.terminal.plots import render_load_curves
 from llmbench.render.terminal.report import render_report
 from llmbench.runner import session
 from llmbench.runner.plan import PlannedLaunch
@@ -142,7 +143,8 @@ def show_load(run: Run, path: Path, display: Display, *, html: Path | None = Non
     """Print the report on standard output, and write the page that was requested; return the report."""
     summarized = summarize_run(run)
     with contextlib.suppress(SystemExit, OSError):
-        render_report(summarized, Screen(), is_explained=display.is_explained)
+        render_report(summarized, screen := Screen(), is_explained=display.is_explained)
+        render_load_curves(summarized, screen)
     if html is not None:
         from llmbench.render.html.page import page
 

@@ -79,15 +79,20 @@ def test_metrics_are_those_that_were_scripted(tmp_path: Path) -> None:
     assert run.launches[0].window.client.event_delay_ns
 
 
-def test_each_launch_starts_the_server_afresh_and_a_sweep_shares_rounds(tmp_path: Path) -> None:
-    """Two launches of two numbers of requests at once: four servers, two rounds, an interval over launches."""
-    run, code, _, _ = load(
-        tmp_path, "--server", "scripted", "-m", "first=5ms,next=1ms", "--concurrency", "1,2", "-n", "4",
-        "-ic", "3", "--launches", "2",
+def test_each_launch_starts_the_server_afresh_and_a_sweep_has_a_knee(tmp_path: Path) -> None:
+    """Three numbers of requests at once, two launches each: six servers, two rounds, and the knee of the curve."""
+    run, code, output, _ = load(
+        tmp_path, "--server", "scripted", "-m", "first=20ms,next=1ms,slots=2", "--concurrency", "1,2,6", "-n", "12",
+        "-ic", "3", "--launches", "2", "--html", "load.html",
     )  # fmt: skip
+    page = (tmp_path / "load.html").read_text()
 
     assert code == 0
-    assert [0, 0, 1, 1] == [launch.block for launch in run.launches]
+    assert [0, 0, 0, 1, 1, 1] == [launch.block for launch in run.launches]
     assert {Outcome.FINISHED} == {launch.outcome for launch in run.launches}
     assert all(launch.load_s for launch in run.launches)
-    assert [2, 2] == [row.summaries["request_rate"].n for row in summarize_run(run).rows]
+    assert [2, 2, 2] == [row.summaries["request_rate"].n for row in summarize_run(run).rows]
+    assert "knee: 2 at once" in output
+    assert "K = knee" in output
+    assert "the knee: 2 at once" in page
+    assert "goodput" not in page

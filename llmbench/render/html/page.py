@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.load_curve import load_curves
 from llmbench.analysis.metrics import METRICS
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.speedup import is_sockets_run
@@ -23,6 +24,7 @@ from llmbench.render.html.series import PlotSeries, all_series, key, latencies
 from llmbench.render.html.sockets import details_section, sockets_section
 from llmbench.render.html.stages import stage_blocks
 from llmbench.render.html.svg import Figure
+from llmbench.render.sentences.load import client_lines, load_lines, server_lines
 from llmbench.render.sentences.remarks import agreement_remark, bandwidth_sentences, remarks
 from llmbench.render.sentences.verdict import (
     lengths,
@@ -69,6 +71,7 @@ def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()
                 blocks=tuple(_numbers(series, by_name, is_compared=bool(comparisons))),
             ),
             *map(details_section, about_sockets),
+            Section(name="load", title="Against load", blocks=tuple(_loads(reports))),
             Section(name="stages", title="Stage by stage", blocks=tuple(stage_blocks(series))),
             Section(name="length", title="Against input length", blocks=tuple(_lengths(series))),
             Section(name="gaps", title="Token by token", blocks=tuple(_gaps(series))),
@@ -227,6 +230,16 @@ def _caveats(found: Iterable[str]) -> Iterator[Block]:
     yield Notes(lines=tuple(rest[:WARNINGS_SHOWN]), tone="warn")
     if rest[WARNINGS_SHOWN:]:
         yield tables.caveat_table(rest[WARNINGS_SHOWN:])
+
+
+def _loads(reports: Sequence[Report]) -> Iterator[Block]:
+    """Latency against load, the knee, errors, and what client and server used; nothing of other runs."""
+    for report in reports:
+        drawn = tuple(plots.load_figures(load_curves(report)))
+        if drawn:
+            yield Figures(figures=drawn)
+        yield Notes(lines=tuple(load_lines(report)))
+        yield Notes(lines=(*client_lines(report), *server_lines(report)), tone="dim")
 
 
 def _lengths(series: Sequence[PlotSeries]) -> Iterator[Block]:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.load_curve import CurvePoint, LoadCurve
 from llmbench.analysis.stages import request_metric
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.token_gaps import FIRST_STEADY, GapProfile
 from llmbench.render.html.series import PlotSeries, colour, dash, fill
 from llmbench.render.html.svg import Area, Axis, Bar, Figure, Line, Marks, Point, Shape, Sign
 from llmbench.render.sentences.verdict import VerdictLine, interval_text, verdict_lines
-from llmbench.render.text import number_text, prompt_name
+from llmbench.render.text import number_text, prompt_name, settings_text
 from llmbench.render.views import TONES
 from llmbench.schema.measurement import WORKED_SHARE
 from llmbench.schema.units import Unit
@@ -69,6 +70,58 @@ def against_length(
             for shape in _line(each, name, dashed)
         ),
     )
+
+
+def load_figures(curves: Sequence[LoadCurve]) -> Iterator[Figure]:
+    """Latency against the rate of completed requests, a plot for each configuration; the knee is marked."""
+    for number, curve in enumerate(curves):
+        points = [point for point in curve.points if point.rate and "first_token" in point.row.summaries]
+        if len(points) > 1:
+            yield _load_figure(curve, points, colour(number))
+
+
+def _load_figure(curve: LoadCurve, points: Sequence[CurvePoint], own: str) -> Figure:
+    names = [
+        name for name in ("first_token", "p90.first_token") if all(name in p.row.summaries for p in points)
+    ]
+    scale, rates = Unit.MILLISECONDS.scale, [point.rate.median for point in points if point.rate]
+    highest = max(point.row.summaries[name].median for point in points for name in names) * scale
+    settings = settings_text(curve.settings)
+    shapes: list[Shape] = []
+    for name, mark in zip(names, ("solid", "dash"), strict=False):
+        found = tuple(
+            interval_point(
+                rate,
+                point.row.summaries[name],
+                Unit.MILLISECONDS,
+                f"{request_metric(name).title}, {_level(curve, point)}, {rate:.3g} requests/s",
+            )
+            for rate, point in zip(rates, points, strict=True)
+        )
+        shapes += [
+            Line(points=[(p.x, p.y) for p in found], colour=own, name=request_metric(name).title, dash=mark),
+            Marks(points=found, colour=own, name=request_metric(name).title),
+        ]
+    if curve.knee is not None:
+        knee = curve.points[curve.knee]
+        at = Point(
+            knee.rate.median if knee.rate else 0.0,
+            knee.row.summaries["first_token"].median * scale,
+            f"the knee: {_level(curve, knee)}",
+        )
+        shapes.append(Marks(points=(at,), colour="var(--bad)", name="knee", shape="diamond", size=7))
+    return Figure(
+        title=f"latency against completed requests per second{f', {settings}' if settings else ''}",
+        caption="Bars: intervals at 95 % over launches. Diamond: the knee, where throughput / latency is highest.",
+        key=_metric_key(names, own) if len(names) > 1 else (),
+        x=Axis(title="requests/s", low=0, high=max(rates) * 1.1 or 1.0),
+        y=latency_axis(0, highest, Unit.MILLISECONDS, is_log=False),
+        shapes=tuple(shapes),
+    )
+
+
+def _level(curve: LoadCurve, point: CurvePoint) -> str:
+    return f"{point.level:g} requests/s due" if curve.is_open else f"{point.level:g} at once"
 
 
 def _metric_key(names: Sequence[str], own: str) -> tuple[Sign, ...]:

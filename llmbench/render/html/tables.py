@@ -50,7 +50,7 @@ def _series_table(
 
 
 def _metric_columns(names: Iterable[str]) -> list[Column]:
-    return [Column(METRICS[name].title, unit=METRICS[name].unit.value) for name in names]
+    return [Column(row_metric(name).title, unit=row_metric(name).unit.value) for name in names]
 
 
 def _known(series: Sequence[PlotSeries], names: Iterable[str]) -> list[str]:

@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from llmbench.analysis import token_gaps
+from llmbench.analysis.load_curve import LoadCurve, load_curves
 from llmbench.analysis.metrics import HEADLINES, METRICS
 from llmbench.analysis.report import Report, Row
 from llmbench.render.terminal.table import print_line
+from llmbench.render.text import settings_text
 from llmbench.schema.units import Unit
 
 WIDEST = 72
@@ -34,7 +36,7 @@ class _Points:
 
     name: str
     mark: str | None
-    x: Sequence[int]
+    x: Sequence[float]
     y: Sequence[float]
 
 
@@ -56,15 +58,47 @@ def render_plots(report: Report, console: Console) -> None:
         return
     cells = list(enumerate(report.distinctions))
     found = [plot for cell, settings in cells[:CELLS] for plot in _plots(report, cell, settings)]
-    for plot in found:
-        print_line(console, plot.title, style="bold")
-        console.print(Text(_draw(plot, width=console.width)), soft_wrap=True)
+    if report.run.workload.is_concurrent:
+        found, cells = list(map(_curve, load_curves(report))), []
+    _print_plots(found, console)
     if not found:
         print_line(console, "nothing to plot: it takes two input lengths, or two output tokens", style="dim")
     if len(cells) > CELLS:
         print_line(
             console, f"{len(cells) - CELLS} more configurations: llmbench report html draws all", style="dim"
         )
+
+
+def render_load_curves(report: Report, console: Console) -> None:
+    """Print the curves of a load where there are any and the terminal can draw them."""
+    if not console.options.ascii_only:
+        _print_plots([_curve(curve) for curve in load_curves(report)], console)
+
+
+def _print_plots(found: Sequence[_Plot], console: Console) -> None:
+    for plot in found:
+        print_line(console, plot.title, style="bold")
+        console.print(Text(_draw(plot, width=console.width)), soft_wrap=True)
+
+
+def _curve(curve: LoadCurve) -> _Plot:
+    """The time to the first token against the rate of completed requests; the knee is marked."""
+    points = [
+        (point.rate.median, point.row.summaries["first_token"].median * Unit.MILLISECONDS.scale)
+        for point in curve.points
+        if point.rate and "first_token" in point.row.summaries
+    ]
+    line = _Points(name="", mark=None, x=[x for x, _ in points], y=[y for _, y in points])
+    knee = [] if curve.knee is None else [points[curve.knee]]
+    mark = _Points(name="knee", mark="K", x=[x for x, _ in knee], y=[y for _, y in knee])
+    where = f" [{settings_text(curve.settings)}]" if curve.settings else ""
+    return _Plot(
+        title=f"first token against completed requests per second{where}{', K = knee' if knee else ''}",
+        points=(line, mark) if knee else (line,),
+        x_label="requests/s",
+        y_label="ms",
+        is_from_zero=True,
+    )
 
 
 def _plots(report: Report, cell: int, settings: Mapping[str, str]) -> Iterator[_Plot]:

@@ -15,6 +15,7 @@ from llmbench.analysis.stages import row_metric
 from llmbench.analysis.validity import describe_interference
 from llmbench.render import views
 from llmbench.render.sentences.card import card_lines, verdict_line
+from llmbench.render.sentences.load import client_lines, load_lines, server_lines
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
 from llmbench.render.stages import heaviest_stages, stage_table
 from llmbench.render.table import Table
@@ -56,6 +57,8 @@ def render_report(report: Report, console: Console, *, is_explained: bool = Fals
         percentiles = views.percentile_table(report.rows)
         if percentiles.rows:
             print_table(percentiles, console)
+        for line in load_lines(report):
+            print_line(console, line)
     is_well = report.is_valid and not report.partial
     count = len(notes) - len({f"note: {known}" for known in (*report.alarms, ONE_LAUNCH)} & set(notes))
     more = "" if is_explained or not count else f"; {counted(count, 'note')}: -v"
@@ -91,6 +94,8 @@ def _notes(report: Report) -> Iterator[str]:
 
 def _facts(report: Report) -> Iterator[str]:
     yield from _work(report)
+    yield from client_lines(report)
+    yield from server_lines(report)
     yield from _load_and_memory(report)
     yield from bandwidth_sentences(report)
     yield from _placements(report)
@@ -119,7 +124,9 @@ def _definitions(report: Report) -> Iterator[str]:
     yield "!: not valid, or of a launch that did not finish; left out of comparisons"
     shown = {name for row in report.shown_rows for name in row.figures}
     definitions = [
-        f"{row_metric(name).head} = {row_metric(name).definition}" for name in SHOWN_METRICS if name in shown
+        f"{row_metric(name).head} = {row_metric(name).definition}".replace("\n", " ")
+        for name in SHOWN_METRICS
+        if name in shown
     ]
     is_generating = report.run.cells[0].task_info.is_generating
     instants = (
