@@ -27,7 +27,7 @@ def fetch_part(part: Part, folder: Path, *, title: str, hint: str) -> Path:
     Raises:
         MachineError: it is not there and cannot be fetched, or what came is not the file that is expected.
     """
-    path = folder / Path(part.file).name
+    path = folder / (part.name or Path(part.file).name)
     if path.is_file() and file_sha256(path) == part.sha256:
         return path
     try:

@@ -174,7 +174,7 @@ def _file(stage: PipelineStage, name: str, recipe: PipelineRecipe, path: Path) -
             part,
             parts_folder() / part.sha256[:12],
             title=f"part {name} of {recipe.name}",
-            hint=f"go online once, or put {Path(part.file).name} into {parts_folder() / part.sha256[:12]}",
+            hint=f"go online once, or put {part.name or Path(part.file).name} into {parts_folder() / part.sha256[:12]}",
         )
     found = path.parent / name
     if not found.is_file():

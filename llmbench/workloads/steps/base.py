@@ -24,6 +24,7 @@ MakeStep = Callable[[Mapping[str, Path], Mapping[str, RecipeScalar]], Step]
 STEPS = {
     "english_phonemes": "llmbench.workloads.steps.speech:english_phonemes",
     "piper_ids": "llmbench.workloads.steps.speech:piper_ids",
+    "kokoro_ids": "llmbench.workloads.steps.speech:kokoro_ids",
     "write_wav": "llmbench.workloads.steps.speech:write_wav",
     "moving_picture": "llmbench.workloads.steps.video:moving_picture",
     "vowel_mel": "llmbench.workloads.steps.video:vowel_mel",

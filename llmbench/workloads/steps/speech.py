@@ -66,6 +66,30 @@ def piper_ids(files: Mapping[str, Path], _parameters: Mapping[str, RecipeScalar]
     return step
 
 
+def kokoro_ids(files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
+    """Make a step from ``phonemes`` to ``tokens`` [1, n] of Kokoro and a voice's ``style`` [1, 256] at that length.
+
+    ``files.vocabulary`` is JSON, ``files.voices`` an archive of NumPy with a style for each number of tokens.
+    *parameters*: ``voice``, its name there.
+    """
+    vocabulary = json.loads(files["vocabulary"].read_text(encoding="utf-8"))["vocab"]
+    with np.load(files["voices"], allow_pickle=False) as voices:
+        name = str(parameters["voice"])
+        if name not in voices:
+            raise InputError(f"there is no voice {name!r}", hint=f"choose one of {', '.join(voices)}")
+        styles = voices[name]
+
+    def step(values: Values) -> dict[str, Any]:
+        tokens = [vocabulary[sign] for sign in values["phonemes"] if sign in vocabulary]
+        if not 0 < len(tokens) <= len(styles):
+            raise InputError(
+                f"{len(tokens)} phonemes; Kokoro takes 1 to {len(styles)}", hint="use a shorter text"
+            )
+        return {"tokens": np.array([[0, *tokens, 0]], dtype=np.int64), "style": styles[len(tokens) - 1]}
+
+    return step
+
+
 def write_wav(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
     """Make a step that writes ``audio`` in [-1, 1] as 16 bits of one channel, and gives its ``path``.
 

@@ -1,6 +1,7 @@
 """The stages of a run in every form; the run is 50 ms of acoustic model, 4 x 25 ms of vocoder, 10 ms of nobody's."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -23,7 +24,9 @@ from llmbench.render.stages import request_stages, stage_table
 from llmbench.render.table import Table
 from llmbench.render.terminal.report import render_report
 from llmbench.render.trace import trace_json
+from llmbench.schema.measurement import Measurement, Stage
 from llmbench.schema.run import Run
+from llmbench.schema.units import ns_from_ms
 from tests.builders import speech_story, story_of
 
 
@@ -55,6 +58,27 @@ def test_with_tokens_the_stages_are_those_of_the_first_token() -> None:
 
     assert ["first token", "160.0", "100"] == [found[-2][0], *found[-2][-2:]]
     assert ["31.2", "62.5", "6.2"] == [line[-1] for line in found[:-2]]
+
+
+def test_percentiles_of_calls_where_there_are_enough_of_them() -> None:
+    """32 calls in each of 6 requests: 192 carry a p90 and no p99; of calls of 1 to 32 ms it is 29 ms."""
+    run = speech_story()
+
+    def repeated(m: Measurement) -> Measurement:
+        calls = [
+            Stage(name="step", duration_ns=ns_from_ms(number + 1), at_ns=m.start_ns) for number in range(32)
+        ]
+        return dataclasses.replace(m, stages=tuple(calls), end_ns=ns_from_ms(2000))
+
+    launches = [
+        dataclasses.replace(launch, measurements=tuple(map(repeated, launch.measurements)))
+        for launch in run.launches
+    ]
+    table = stage_table(report(dataclasses.replace(run, launches=tuple(launches))))
+    (step, *_) = lines(table)
+
+    assert ("p90" in table.names(), "p99" in table.names()) == (True, False)
+    assert ["step", "clock", "32", "16.50", "29.00", "528.0"] == step[:6]
 
 
 def test_shares_of_a_request_add_up() -> None:

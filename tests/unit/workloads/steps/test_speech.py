@@ -43,6 +43,24 @@ def test_phonemes_become_ids_with_a_pad_behind_each(tmp_path: Path) -> None:
     assert [7] == found["lengths"].tolist()
 
 
+def test_kokoro_takes_tokens_and_the_style_of_their_number(tmp_path: Path) -> None:
+    """A zero at both ends; the style of two tokens is the second of the voice."""
+    vocabulary = written(tmp_path, "v.json", {"vocab": {"h": 5, "ə": 7}})
+    voices = tmp_path / "voices.npz"
+    np.savez(voices, anna=np.arange(3 * 256, dtype=np.float32).reshape(3, 1, 256))
+    files = {"vocabulary": vocabulary, "voices": voices}
+    step = find_step("kokoro_ids")(files, {"voice": "anna"})
+    found = step({"phonemes": "hʘə"})
+
+    assert [[0, 5, 7, 0]] == found["tokens"].tolist()
+    assert (1, 256) == found["style"].shape
+    assert 256 == found["style"][0, 0]
+    with pytest.raises(InputError, match="4 phonemes; Kokoro takes 1 to 3"):
+        step({"phonemes": "həhə"})
+    with pytest.raises(InputError, match="no voice 'bob'"):
+        find_step("kokoro_ids")(files, {"voice": "bob"})
+
+
 def test_a_wav_file_plays(tmp_path: Path) -> None:
     """A second of a tone at half of full scale: its rate, length and loudness."""
     tone = (0.5 * np.sin(np.arange(8000) * 0.3)).astype(np.float32).reshape(1, 1, -1)
