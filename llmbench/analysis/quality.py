@@ -20,6 +20,8 @@ from llmbench.schema.run import Launch, Run
 KIND = "quality"
 """The workload whose runs hold token scores."""
 
+_EQUAL = 1.1
+
 TokenScores = Mapping[str, Sequence[float]]
 """The scores of the tokens of one block, by name."""
 
@@ -83,8 +85,21 @@ def qualities(run: Run, *, text: int | None = None) -> tuple[Quality, ...]:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> tuple[bool, ...]:
-    """Return for each point whether no other is at most as large in both coordinates and smaller in one."""
-    return tuple(not any(x <= px and y <= py and (x, y) != (px, py) for x, y in points) for px, py in points)
+    """Return for each point whether no other is as small in both coordinates and smaller in one.
+
+    Values within a tenth of each other count as equal: noise puts nothing on the front.
+    """
+
+    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        pairs = list(zip(one, other, strict=True))
+        return all(x <= y * _EQUAL for x, y in pairs) and any(x * _EQUAL < y for x, y in pairs)
+
+    return tuple(not any(beats(other, point) for other in points) for point in points)
+
+
+def scores_of(run: Run, cell: int) -> tuple[TokenScores, ...]:
+    """Return all token scores of one configuration: the same to the last bit where the same was computed."""
+    return tuple(_blocks([launch for launch in run.launches if launch.cell == cell], None))
 
 
 def _blocks(launches: Iterable[Launch], text: int | None) -> list[TokenScores]:

@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "run": "Measure a model: first token, second token, time per token.",
     "ab": "Compare two configurations, measured in turns; exit 1 if the second is slower.",
     "calibrate": "Measure how much results vary on this machine when nothing changes.",
+    "tune": "Find the fastest settings, and prove them on fresh launches.",
     "quality": "Show what a weight format or cache precision costs in output quality, beside latency.",
     "convert": "Convert a Hugging Face model or a GGUF file to OpenVINO IR, and verify it.",
     "sockets": "Measure what a second socket brings: one, the other, both, tensor parallel.",

@@ -8,7 +8,8 @@ memory stops a request), ``faults`` (pages of memory read from disk), ``stop`` (
 ``sleep`` (real time a request takes),
 ``vision`` (time of a vision encoder for 1,000 pixels, which is added to the first token; 200 pixels are a token),
 ``cold`` (requests at the beginning that take twice as long), ``drift`` (by how much each request is slower than the
-one before, ``1%``), ``stray`` (the token from which on every launch says something else), and what must not break
+one before, ``1%``), ``NUM_STREAMS.2=80%`` (all latencies where a property, or ``INFERENCE_NUM_THREADS``, has that
+value), ``stray`` (the token from which on every launch says something else), and what must not break
 us: ``crash=SIGSEGV@3``, ``hang@3``, ``stall@3`` (after the first token), ``nan@3`` at the third request. The whole
 tool runs on it in tests, files and processes included.
 """
@@ -40,6 +41,7 @@ _SHARES = {"noise", "launch-noise", "foreign", "drift", "throttled", "stalled"}
 _COUNTS = {"stop", "step", "cold", "stray", "faults"}
 _KNOWN = {"first", "second", "next", "per-token", "sleep", "vision"} | _SHARES | _COUNTS
 _PART = re.compile(
+    r"(?P<property>[A-Z_]+\.\w+)=(?P<factor>\d[\d.]*%)|"
     r"(?P<break>crash|hang|stall|nan)(?:=(?P<how>\w+))?@(?P<at>\d+)|(?P<key>[a-z-]+)=(?P<value>[\w.%]+)"
 )
 
@@ -77,6 +79,7 @@ class Script:
     vision: float = 0.0
     sleep: float = 0.0
     breaks: dict[int, str] = field(default_factory=dict)
+    factors: dict[str, float] = field(default_factory=dict)
 
 
 def _value(key: str, text: str) -> float:
@@ -92,10 +95,13 @@ def read_script(text: str) -> Script:
     """The script a model name spells out; InputError names the part that is wrong."""
     values: dict[str, Any] = {}
     breaks: dict[int, str] = {}
+    factors: dict[str, float] = {}
     for part in filter(None, text.split(",")):
         found = _PART.fullmatch(part)
         try:
-            if found and found["break"]:
+            if found and found["property"]:
+                factors[found["property"]] = _share(found["factor"])
+            elif found and found["break"]:
                 breaks[int(found["at"])] = found["how"] or found["break"]
             elif found and found["key"] in _KNOWN:
                 values[found["key"].replace("-", "_")] = _value(found["key"], found["value"])
@@ -108,7 +114,7 @@ def read_script(text: str) -> Script:
                 f"script part {part!r} is not understood",
                 hint="for example first=200ms,next=10ms,noise=1%,crash=SIGSEGV@3",
             )
-    return Script(**values, breaks=breaks)
+    return Script(**values, breaks=breaks, factors=factors)
 
 
 class ScriptedSession:
@@ -122,6 +128,10 @@ class ScriptedSession:
             properties={key: str(value) for key, value in config.properties.items()}, attention="none"
         )
         self._seed = config.seed
+        settings = {**config.properties, "INFERENCE_NUM_THREADS": config.threads}
+        self._setting_factor = math.prod(
+            script.factors.get(f"{name}.{value}", 1.0) for name, value in settings.items()
+        )
         self._random = random.Random()  # noqa: S311  seeded by the first request
         self._launch_factor = 1.0
         self._requests = 0
@@ -167,7 +177,7 @@ class ScriptedSession:
         gaps += [script.second if script.second is not None else script.next][:later]
         gaps += [script.next] * max(later - 1, 0)
         factor = self._launch_factor * self._spread(script.noise) * (1 + script.drift) ** (self._requests - 1)
-        factor *= 2 if self._requests <= script.cold else 1
+        factor *= self._setting_factor * (2 if self._requests <= script.cold else 1)
         at = start_ns
         instants = []
         for gap in gaps:

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis.comparison.paired_run import compare_sides, finished_blocks, is_narrow
@@ -19,10 +19,12 @@ class Stop:
 
     ``None`` is never. To stop at a width costs little: of intervals that may stop from five blocks on, 5 to 8 % miss
     the truth where 5 % should, and the thresholds of the rule come on top. *until* needs a run of two configurations.
+    *race* returns, of what was measured so far, the cells that are measured further: with fewer than two it ends.
     """
 
     budget_s: float | None = None
     until: float | None = None
+    race: Callable[[Run], Collection[int]] | None = None
 
     def is_due(self, run: Callable[[], Run], elapsed_s: float, next_s: float) -> bool:
         """Return whether another block, which will take about *next_s* seconds, is too much or not needed."""
@@ -47,5 +49,8 @@ def launches_until(
         block_began = time.monotonic()
         if longest_s and stop.is_due(run, block_began - began, longest_s):
             return
-        yield from block
+        left = stop.race(run()) if longest_s and stop.race is not None else None
+        if left is not None and len(left) < 2:
+            return
+        yield from (launch for launch in block if left is None or launch.cell in left)
         longest_s = max(longest_s, time.monotonic() - block_began)

@@ -31,6 +31,25 @@ def run_command(config: RunConfig, launches: int, run_file: str = "") -> str:
     return shlex.join(["llmbench", "run", *_measured(config, run_file), "--launches", str(launches)])
 
 
+def tuned_properties(config: RunConfig) -> str:
+    """Return the OpenVINO properties of a configuration as JSON for ``-lc``, its number of threads among them."""
+    threads = {} if config.threads is None else {"INFERENCE_NUM_THREADS": config.threads}
+    return json.dumps({**config.properties, **threads}, indent=2) + "\n"
+
+
+def recipe_text(config: RunConfig) -> str:
+    """Return a configuration as a recipe: its model, and the settings that are not at their defaults."""
+    lines = [f"model = {json.dumps(config.model)}"]
+    for setting in _SETTINGS:
+        value = _options(config).get(setting.flags[0])
+        if value is not None and setting.kind is not ValueKind.PROPERTIES:
+            name = setting.name.replace("_", "-")
+            lines.append(f"{name} = {json.dumps(value[0] if len(value) == 1 else list(value) or True)}")
+    if config.properties:
+        lines += ["", "[properties]", *(f"{k} = {json.dumps(v)}" for k, v in config.properties.items())]
+    return "\n".join(lines) + "\n"
+
+
 def _measured(config: RunConfig, run_file: str) -> list[str]:
     """The options that say what to measure."""
     parts = ["-m", config.model, *_prompt_options(config, run_file)]

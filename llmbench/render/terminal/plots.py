@@ -172,6 +172,11 @@ def _draw(plot: _Plot, *, width: int) -> str:
         if each.mark is None:
             figure.plot(each.x, each.y)
         figure.scatter(each.x, each.y, marker=each.mark or "o")
+    return figure_text(figure)
+
+
+def figure_text(figure: Any) -> str:
+    """Return a figure as lines without blanks at their ends."""
     text: str = figure.show()
     return "\n".join(line.rstrip(f" {_BLANK}") for line in text.splitlines())
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from llmbench.analysis.quality import Quality, QualityRow
 from llmbench.render.quality import point_letter, quality_table
-from llmbench.render.terminal.plots import axis_label, bare_figure
+from llmbench.render.terminal.plots import axis_label, bare_figure, figure_text
 from llmbench.render.terminal.table import print_line, print_table
 from llmbench.render.text import counted, settings_text
 from llmbench.schema.units import Unit
@@ -38,7 +38,7 @@ def render_quality(rows: Sequence[QualityRow], base: Quality, name: str, console
         )
     front = [f"{mark} ({settings_text(row.settings)})" for mark, row in drawn if row.is_on_front]
     if front:
-        print_line(console, f"* Pareto front, beaten by none in both: {', '.join(front)}", style="dim")
+        print_line(console, f"* Pareto front, no other is as good in both: {'; '.join(front)}", style="dim")
 
 
 def _plot(points: Sequence[tuple[str, float, float]], width: int) -> str:
@@ -51,8 +51,7 @@ def _plot(points: Sequence[tuple[str, float, float]], width: int) -> str:
     figure.register_label_formatter(float, _label)
     for (mark, _, _), left, up in zip(points, x, y, strict=True):
         figure.scatter([left], [up], marker=mark)
-    text: str = figure.show()
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    return figure_text(figure)
 
 
 def _margin(values: Sequence[float]) -> float:

@@ -66,8 +66,13 @@ def test_limits_name_what_is_not_kept() -> None:
 
 
 def test_front_has_what_nothing_beats_in_both() -> None:
-    """(2, 2) is beaten by (1, 2); equal points do not beat each other."""
-    assert (True, False, True, True) == pareto_front([(1, 2), (2, 2), (3, 1), (3, 1)])
+    """(2, 2) is beaten by (1, 2); equal points, and those that differ by less than a tenth, do not beat each other."""
+    assert (True, False, True, True) == pareto_front([(1, 2), (2, 2), (3, 1), (3.2, 0.95)])
+
+
+def test_a_tenth_more_loss_does_not_save_a_slower_point() -> None:
+    """What is half as fast and a hundredth better is beaten."""
+    assert (True, False) == pareto_front([(1, 1.0), (2, 0.99)])
 
 
 def test_a_row_that_was_not_measured_or_is_not_valid_is_on_no_front() -> None:

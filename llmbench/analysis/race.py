@@ -1,0 +1,89 @@
+"""Racing: candidates measured in the same blocks, those that are clearly worse than the leader left out.
+
+All are compared inside blocks, so that a drift of the machine falls on all alike (F-Race: Birattari et al., GECCO
+2002). The leader of many noisy candidates is better than it is by chance: what the race says of it proves nothing, and
+a comparison on fresh launches follows.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmbench.analysis import stats
+from llmbench.analysis.comparison.change import sample
+from llmbench.analysis.report import summarize_run
+from llmbench.schema.run import Run
+
+DEFAULT = 0
+"""The cell of the default, which stays in the race to its end."""
+
+LEAST_BLOCKS_TO_DROP = 3
+DROP_ERROR = 0.05
+"""The one-sided error at which a candidate is worse than the leader, from three blocks on."""
+
+FAR_BEHIND = 1.5
+"""A candidate that takes so many times as long as the leader is dropped at once."""
+
+Times = Mapping[int, Mapping[int, float]]
+"""Logarithms of times by cell and block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A race so far: the cells still in it, the best first, and the mean time of each over the default's.
+
+    A cell without a valid launch has no ratio.
+    """
+
+    left: tuple[int, ...]
+    ratios: Mapping[int, float]
+
+
+def times_of(run: Run, metric: str) -> dict[int, dict[int, float]]:
+    """Return the logarithm of each cell's time in each block, the mean over its prompts; valid requests only."""
+    blocks = {launch.index: launch.block for launch in run.launches if launch.block is not None}
+    report = summarize_run(run, (metric,))
+    found = {}
+    for cell in range(len(run.cells)):
+        rows = [row for row in report.rows if row.cell == cell]
+        times = sample(rows, metric, blocks) if rows else None
+        if times is not None:
+            found[cell] = dict(times.logs)
+    return found
+
+
+def judge_race(times: Times) -> Standing:
+    """Return which candidates go on: all but those that are clearly slower than the leader; the default always."""
+    ratios = {
+        cell: math.exp(difference)
+        for cell in times
+        if (difference := _mean_difference(times, cell, DEFAULT)) is not None
+    }
+    order = sorted(ratios, key=lambda cell: ratios[cell])
+    leader = order[0] if order else DEFAULT
+    left = [cell for cell in order if cell in {leader, DEFAULT} or not _is_behind(times, cell, leader)]
+    return Standing(left=tuple(left), ratios=ratios)
+
+
+def _differences(times: Times, cell: int, other: int) -> list[float]:
+    shared = times.get(cell, {}).keys() & times.get(other, {}).keys()
+    return [times[cell][block] - times[other][block] for block in sorted(shared)]
+
+
+def _mean_difference(times: Times, cell: int, other: int) -> float | None:
+    found = _differences(times, cell, other)
+    return statistics.fmean(found) if found else None
+
+
+def _is_behind(times: Times, cell: int, leader: int) -> bool:
+    found = _differences(times, cell, leader)
+    if not found:
+        return False
+    mean = statistics.fmean(found)
+    if mean > math.log(FAR_BEHIND):
+        return True
+    if len(found) < LEAST_BLOCKS_TO_DROP or mean <= 0:
+        return False
+    error = statistics.stdev(found) / math.sqrt(len(found))
+    return error == 0 or stats.t_cdf(len(found) - 1, -mean / error) < DROP_ERROR

@@ -1,0 +1,79 @@
+"""Who stays in a race, and how often the whole search finds what is not there: by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+
+from llmbench.analysis import stats
+from llmbench.analysis.comparison.change import decide
+from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.race import DEFAULT, Times, judge_race
+
+NOISE = 0.03
+ROUNDS, BLOCKS = 8, 8
+SEARCHES = 200
+
+
+def _times(rows: dict[int, list[float]]) -> Times:
+    return {
+        cell: {block: math.log(value) for block, value in enumerate(values)} for cell, values in rows.items()
+    }
+
+
+def test_the_default_and_the_leader_stay_whatever_happens() -> None:
+    """A candidate that takes twice as long is dropped after one block, and one that is slower in all three later."""
+    found = judge_race(_times({0: [2.0], 1: [1.0], 2: [2.2], 3: [1.1]}))
+    later = judge_race(_times({0: [2.0, 2.0, 2.0], 1: [1.0, 1.01, 1.0], 3: [1.1, 1.12, 1.09]}))
+
+    assert (1, 3, 0) == found.left
+    assert (1, 0) == later.left
+    assert 0.5 == pytest.approx(later.ratios[1], rel=0.01)
+
+
+def test_a_candidate_without_a_valid_launch_is_dropped() -> None:
+    """It has nothing to be compared by."""
+    assert (0,) == judge_race({0: {0: 0.0, 1: 0.0}, 1: {}}).left
+
+
+def test_blocks_take_a_drift_out() -> None:
+    """Every block is slower than the one before; within blocks candidate 1 is always 1 % faster."""
+    drift = [1.0, 1.2, 1.4, 1.6]
+
+    found = judge_race(_times({0: drift, 1: [0.99 * value for value in drift]}))
+
+    assert 1 == found.left[0]
+    assert 0.99 == pytest.approx(found.ratios[1])
+
+
+def _search(random: np.random.Generator, levels: list[float]) -> tuple[int, Verdict]:
+    """A race and its proof on fresh launches; the noise of launches is 3 %."""
+    left: tuple[int, ...] = tuple(range(len(levels)))
+    times: dict[int, dict[int, float]] = {cell: {} for cell in left}
+    for block in range(ROUNDS):
+        if len(left) < 2:
+            break
+        for cell in left:
+            times[cell][block] = math.log(levels[cell]) + random.normal(0, NOISE)
+        left = judge_race({cell: times[cell] for cell in left}).left
+    best = left[0]
+    if best == DEFAULT:
+        return best, Verdict.UNCHANGED
+    sides = (math.log(levels[cell]) + random.normal(0, NOISE, BLOCKS) for cell in (DEFAULT, best))
+    return best, decide(stats.paired_ratio(*map(list, sides)), 0.03)
+
+
+def test_a_search_without_an_optimum_finds_one_in_less_than_five_of_a_hundred() -> None:
+    """Eight candidates are all as fast as the default."""
+    random = np.random.default_rng(1)
+    found = [_search(random, [1.0] * 9)[1] for _ in range(SEARCHES)]
+
+    assert 0.05 >= found.count(Verdict.IMPROVED) / SEARCHES
+
+
+def test_a_search_with_an_optimum_finds_and_proves_it() -> None:
+    """One of eight is 15 % faster, one 5 %, others are slower: nine times in ten."""
+    random = np.random.default_rng(2)
+    found = [_search(random, [1.0, 1.1, 1.0, 0.95, 0.85, 1.3, 1.0, 1.02, 2.0]) for _ in range(SEARCHES)]
+
+    assert 0.9 <= found.count((4, Verdict.IMPROVED)) / SEARCHES
