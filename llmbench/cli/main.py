@@ -31,6 +31,7 @@ SUBCOMMANDS = {
     "report": "Show, export and compare runs; without arguments the last run.",
     "config": "Write a recipe: the options of a run in a file.",
     "profile": "Show which operators take the time of the first and of the next tokens.",
+    "serve": "Serve a model with the OpenAI protocol, to test servers under load against it.",
     "doctor": "Find what would disturb measurements on this machine.",
     "demo": "Download a small model and measure it; works offline afterwards.",
 }

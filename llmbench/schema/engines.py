@@ -119,6 +119,24 @@ ENGINES: dict[str, EngineInfo] = {
         },
         needs_state=True,
     ),
+    "genai-batching": EngineInfo(
+        title="GenAI's continuous batching",
+        factory="openvino.batching:BatchingEngine",
+        models=frozenset({ModelKind.IR, ModelKind.GGUF}),
+        capabilities={
+            "pa": frozenset(
+                {
+                    Capability.PAGED,
+                    Capability.SCHEDULER,
+                    Capability.BATCH,
+                    Capability.SAMPLING,
+                    Capability.EARLY_END,
+                }
+            )
+        },
+        packages=("openvino", "openvino-genai"),
+        needs_state=True,
+    ),
     "core": EngineInfo(
         title="the core engine",
         factory="openvino.core:CoreEngine",

@@ -105,6 +105,33 @@ def _failures(config: RunConfig) -> Iterator[None]:
         ) from error
 
 
+def generation_config(genai: Any, requested: RunConfig, request: EngineRequest) -> Any:
+    """Return how tokens are chosen: exactly so many, or up to them where the end of text may stop it."""
+    config = genai.GenerationConfig()
+    config.max_new_tokens = request.output_tokens
+    config.ignore_eos = not request.stop_at_eos
+    config.apply_chat_template = False
+    config.num_beams = requested.num_beams
+    if requested.num_beams > 1 and not request.stop_at_eos:
+        config.set_eos_token_id(_NO_TOKEN)  # beams end at an end of text even where it is ignored
+    config.do_sample = requested.do_sample
+    if requested.do_sample:
+        config.rng_seed = requested.seed
+        config.temperature = requested.temperature
+        config.top_p = requested.top_p
+        if requested.top_k is not None:
+            config.top_k = requested.top_k
+    if requested.assistant_confidence_threshold is not None:
+        config.assistant_confidence_threshold = requested.assistant_confidence_threshold
+    elif requested.is_speculative:
+        config.num_assistant_tokens = requested.num_assistant_tokens or ASSISTANT_TOKENS
+    if requested.max_ngram_size is not None:
+        config.max_ngram_size = requested.max_ngram_size
+    if requested.is_lora_idle:
+        config.adapters = genai.AdapterConfig()
+    return config
+
+
 class GenaiSession:
     """A loaded ``LLMPipeline``."""
 
@@ -142,33 +169,6 @@ class GenaiSession:
         found = read_effective(logged, notes=notes, also=digest_adapters(self._config))
         return prove_pipeline_attention(found.attention, Path(self._config.model)).in_settings(found)
 
-    def _generation_config(self, request: EngineRequest) -> Any:
-        """How to choose tokens, for exactly so many of them, or up to them where the end of text may stop it."""
-        requested = self._config
-        config = self._genai.GenerationConfig()
-        config.max_new_tokens = request.output_tokens
-        config.ignore_eos = not request.stop_at_eos
-        config.apply_chat_template = False
-        config.num_beams = requested.num_beams
-        if requested.num_beams > 1 and not request.stop_at_eos:
-            config.set_eos_token_id(_NO_TOKEN)  # beams end at an end of text even where it is ignored
-        config.do_sample = requested.do_sample
-        if requested.do_sample:
-            config.rng_seed = requested.seed
-            config.temperature = requested.temperature
-            config.top_p = requested.top_p
-            if requested.top_k is not None:
-                config.top_k = requested.top_k
-        if requested.assistant_confidence_threshold is not None:
-            config.assistant_confidence_threshold = requested.assistant_confidence_threshold
-        elif requested.is_speculative:
-            config.num_assistant_tokens = requested.num_assistant_tokens or ASSISTANT_TOKENS
-        if requested.max_ngram_size is not None:
-            config.max_ngram_size = requested.max_ngram_size
-        if requested.is_lora_idle:
-            config.adapters = self._genai.AdapterConfig()
-        return config
-
     def _streamer(self, seen: list[int], beat: Callable[[int, int], None] | None) -> tuple[Any, ...]:
         """A streamer of text that notes when it is called; nothing where no streaming is asked for."""
         if not self._config.is_streamed:
@@ -185,7 +185,11 @@ class GenaiSession:
         """One request, observed through the pipeline's own raw metrics."""
         inputs = _inputs(self._genai, request)
         seen: list[int] = []
-        arguments = (inputs, self._generation_config(request), *self._streamer(seen, request.beat))
+        arguments = (
+            inputs,
+            generation_config(self._genai, self._config, request),
+            *self._streamer(seen, request.beat),
+        )
         generate = self._pipeline.generate
         with engine_failures("generating"):
             start_ns = time.perf_counter_ns()

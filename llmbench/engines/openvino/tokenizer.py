@@ -1,5 +1,6 @@
 """OpenVINO GenAI's tokenizer behind the words of a session; the core engine uses it too."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ class Tokenizer:
         self.bos_id: int | None = bos if bos >= 0 else None
         self.eos_id: int | None = eos if eos >= 0 else None
 
+    @functools.cached_property
+    def vocabulary(self) -> int:
+        """How many token ids there are; the first is 0."""
+        return 1 + int(max(self._tokenizer.get_vocab().values()))
+
     def encode(self, text: str, *, chat: bool) -> tuple[int, ...]:
         """Token ids of a text, as a user's turn under the model's chat template where *chat* is set."""
         if chat:
@@ -62,6 +68,11 @@ class Tokenizer:
     def template(self, text: str) -> str:
         """Return a text as a user's turn, up to where the model's answer begins."""
         return self._templated([{"role": "user", "content": text}])
+
+    def encode_messages(self, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
+        """Token ids of a chat under the model's template, up to where its next answer begins."""
+        encoded = self._tokenizer.encode(self._templated(messages), add_special_tokens=False)
+        return tuple(int(token) for token in encoded.input_ids.data[0])
 
     def go_on(self, earlier: Sequence[int], response: Sequence[int], text: str) -> tuple[int, ...]:
         """Token ids of a chat so far, its last answer, and the user's next turn under the chat template."""

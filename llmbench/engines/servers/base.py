@@ -83,6 +83,11 @@ class ServerInfo:
 
 SERVERS: dict[str, ServerInfo] = {
     "scripted": ServerInfo(title="the scripted server", command="servers.scripted:scripted_command"),
+    "genai": ServerInfo(
+        title="GenAI's continuous batching",
+        command="servers.genai:server_command",
+        packages=("openvino", "openvino-genai", "starlette", "uvicorn"),
+    ),
 }
 """Every server that llmbench can start, by what ``--server`` calls it."""
 

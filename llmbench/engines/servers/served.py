@@ -1,0 +1,173 @@
+"""One request that is served: what came of it so far, and what of that is sent as the protocol has it."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from llmbench.engines.servers.bodies import Sampling, StreamOptions
+
+_HALF = "\ufffd"
+"""What a decoder writes where bytes are no whole character yet."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a backend gave a request at *at_ns*: tokens, and why it ended, if it did (``length``, ``stop``, ``error``).
+
+    *started_ns* is when the backend took it up. *detail* is what an error was.
+    """
+
+    token_ids: tuple[int, ...]
+    at_ns: int
+    started_ns: int
+    finish: str | None = None
+    detail: str = ""
+
+
+class Backend(Protocol):
+    """A model that answers several requests at once, in a thread of its own."""
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Tokens that fit into its context; ``None``: not known."""
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids there are; the first is 0."""
+
+    @property
+    def requests(self) -> tuple[int, int]:
+        """Requests that are computed, and requests that wait."""
+
+    @property
+    def cache_usage(self) -> float:
+        """The share of the KV cache that is used, 0 to 1."""
+
+    @property
+    def effective(self) -> Mapping[str, Any]:
+        """The effective settings, as JSON holds them."""
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text."""
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
+        """Token ids of a chat under the model's template; raise InputError where there is none."""
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of some token ids."""
+
+    def submit(
+        self, token_ids: Sequence[int], sampling: Sampling, receive: Callable[[Part], None]
+    ) -> Callable[[], None]:
+        """Begin a request, and return what takes it out again; *receive* is called from another thread."""
+
+
+class TextPieces:
+    """The text of a growing sequence, piece by piece; a character that is not whole yet is kept back.
+
+    New tokens are decoded with those of the piece before them, for how a token is written depends on the one before.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+        self._decode = decode
+        self._before: list[int] = []
+        self._new: list[int] = []
+
+    def add(self, token_ids: Sequence[int], *, is_last: bool = False) -> str:
+        """Return what some tokens add to the text; the last ones add what was kept back as well."""
+        self._new += token_ids
+        if not self._new:
+            return ""
+        known = self._decode(self._before) if self._before else ""
+        text = self._decode([*self._before, *self._new])
+        if not is_last and text.endswith(_HALF):
+            return ""
+        self._before, self._new = self._new, []
+        return text[len(known) :]
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class ServedRequest:
+    """One request under way; *number* and *model* are its name and its model's in what is sent."""
+
+    number: int
+    model: str
+    is_chat: bool
+    options: StreamOptions
+    input_tokens: int
+    arrived_ns: int
+    pieces: TextPieces
+    output_tokens: int = 0
+    first: Part | None = None
+    last: Part | None = None
+    outcome: str = "cancelled"
+
+    def take(self, part: Part) -> str:
+        """Note what came, and return what it adds to the text."""
+        if part.token_ids:
+            self.first = self.first or part
+            self.last = part
+        self.output_tokens += len(part.token_ids)
+        self.outcome = part.finish or self.outcome
+        return self.pieces.add(part.token_ids, is_last=part.finish is not None)
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """Tokens in and out."""
+        return {
+            "prompt_tokens": self.input_tokens,
+            "completion_tokens": self.output_tokens,
+            "total_tokens": self.input_tokens + self.output_tokens,
+        }
+
+    @property
+    def timings(self) -> dict[str, float | int]:
+        """Our own account of the request, in llama.cpp's words and milliseconds; the wait in the queue beside them."""
+        if self.first is None or self.last is None:
+            return {}
+        return {
+            "queue_ms": (self.first.started_ns - self.arrived_ns) / 1e6,
+            "prompt_n": self.input_tokens,
+            "prompt_ms": (self.first.at_ns - self.first.started_ns) / 1e6,
+            "predicted_n": self.output_tokens,
+            "predicted_ms": (self.last.at_ns - self.first.at_ns) / 1e6,
+        }
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": f"cmpl-{self.number}", "object": kind, "model": self.model}
+
+    def opening(self) -> list[dict[str, Any]]:
+        """Return what a stream begins with."""
+        return [self._chunk({"role": "assistant", "content": ""})] if self.is_chat else []
+
+    def chunks(self, part: Part) -> list[dict[str, Any]]:
+        """Return what a part adds to a stream: its text, and the end."""
+        text = self.take(part)
+        counts = {"usage": self.usage} if self.options.continuous_usage_stats else {}
+        found = []
+        if text or (counts and part.token_ids):
+            found.append(self._chunk({"content": text}) | counts)
+        if part.finish is not None:
+            found.append(self._chunk({}, part.finish) | {"timings": self.timings})
+            if self.options.include_usage:
+                found.append({**self._chunk({}), "choices": [], "usage": self.usage, "timings": self.timings})
+        return found
+
+    def _chunk(self, delta: Mapping[str, str], finish: str | None = None) -> dict[str, Any]:
+        content = {"delta": delta} if self.is_chat else {"text": delta.get("content", "")}
+        kind = "chat.completion.chunk" if self.is_chat else "text_completion"
+        return {**self._head(kind), "choices": [{"index": 0, **content, "finish_reason": finish}]}
+
+    def whole(self, text: str) -> dict[str, Any]:
+        """Return the response that is not streamed."""
+        content = {"message": {"role": "assistant", "content": text}} if self.is_chat else {"text": text}
+        return {
+            **self._head("chat.completion" if self.is_chat else "text_completion"),
+            "choices": [{"index": 0, **content, "finish_reason": self.outcome}],
+            "usage": self.usage,
+            "timings": self.timings,
+        }
