@@ -13,7 +13,7 @@ import uvicorn
 
 from llmbench.engines.servers.bodies import Sampling
 from llmbench.engines.servers.openai import OpenAiServer, ServerLimits
-from llmbench.engines.servers.served import Part
+from llmbench.engines.servers.request import Delivery
 from llmbench.errors import InputError
 
 
@@ -52,7 +52,7 @@ class ByteBackend:
         return bytes(token_ids).decode(errors="replace")
 
     def submit(
-        self, token_ids: Sequence[int], sampling: Sampling, receive: Callable[[Part], None]
+        self, token_ids: Sequence[int], sampling: Sampling, receive: Callable[[Delivery], None]
     ) -> Callable[[], None]:
         """Answer in a thread of the request's own."""
         self.sampling = sampling
@@ -71,7 +71,7 @@ class ByteBackend:
                 ids = () if is_fault else (prompt[k % len(prompt)],)
                 at_ns = time.perf_counter_ns()
                 receive(
-                    Part(
+                    Delivery(
                         token_ids=ids, at_ns=at_ns, started_ns=started_ns, finish=finish, detail="out of luck"
                     )
                 )

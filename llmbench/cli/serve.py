@@ -14,10 +14,9 @@ from llmbench.cli.model_source import prepared
 from llmbench.cli.options.resolve import resolve_one
 from llmbench.cli.options.table import option, parse_options
 from llmbench.cli.options.types import Command
-from llmbench.engines.catalog import check_packages, find_engine
-from llmbench.engines.servers.base import LOOPBACK
+from llmbench.engines.catalog import check_installed, find_engine
+from llmbench.engines.servers.base import LOOPBACK, SERVERS
 from llmbench.errors import InputError, MachineError
-from llmbench.files.package_data import install_command
 from llmbench.schema.config import RunConfig
 
 _KEY_VARIABLE = "LLMBENCH_API_KEY"
@@ -88,7 +87,7 @@ def command(
         hint="give one value each",
     )
     find_engine(config.engine).check(config)
-    check_packages(config)
+    check_installed(SERVERS["genai"].packages, user="serve", extra="serve")
     with _listen(host, port) as listener:
         _serve(config, listener, key=key, max_requests=max_requests, max_body=max_body)
     return 0
@@ -125,21 +124,17 @@ def _serve(
     config: RunConfig, listener: socket.socket, *, key: str | None, max_requests: int, max_body: int
 ) -> None:
     """Load the model and serve it until a signal ends that; requests under way end first."""
-    try:
-        import uvicorn
+    import uvicorn
 
-        from llmbench.engines.servers.genai import GenaiBackend
-        from llmbench.engines.servers.openai import OpenAiServer, ServerLimits
-    except ImportError as error:
-        raise MachineError(
-            f"serve needs a package that is not installed: {error.name}", hint=install_command("serve")
-        ) from error
+    from llmbench.engines.servers.genai import GenaiBackend
+    from llmbench.engines.servers.openai import OpenAiServer, ServerLimits
+
     say(f"loading {config.model}")
     backend = GenaiBackend(config)
     limits = ServerLimits(requests=max_requests, body_bytes=max_body << 10)
     host, port = listener.getsockname()[:2]
-    place = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    say(f"serving {backend.name} at {place}{' with a key' if key else ''}; Ctrl-C ends it")
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    say(f"serving {backend.name} at {url}{' with a key' if key else ''}; Ctrl-C ends it")
     settings = uvicorn.Config(
         OpenAiServer(backend, limits=limits, key=key).app,
         log_level="warning",

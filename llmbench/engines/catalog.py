@@ -1,7 +1,7 @@
 """Find an engine by its name, and refuse what it cannot do before anything is loaded."""
 
 import importlib.metadata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from typing import cast
 
@@ -95,11 +95,16 @@ def check_capabilities(config: RunConfig) -> None:
 
 def check_packages(config: RunConfig, *additional: str) -> None:
     """Raise a MachineError that names what of the engine's packages and *additional* ones is not installed."""
-    missing = [name for name in (*config.engine_info.packages, *additional) if not _is_installed(name)]
+    info = config.engine_info
+    check_installed((*info.packages, *additional), user=info.title, extra=info.extra)
+
+
+def check_installed(packages: Iterable[str], *, user: str, extra: str) -> None:
+    """Raise a MachineError that names which of the packages that *user* needs and *extra* brings are not installed."""
+    missing = [name for name in packages if not _is_installed(name)]
     if missing:
         raise MachineError(
-            f"{config.engine_info.title} needs packages that are not installed: {', '.join(missing)}",
-            hint=install_command(config.engine_info.extra),
+            f"{user} needs packages that are not installed: {', '.join(missing)}", hint=install_command(extra)
         )
 
 

@@ -103,7 +103,7 @@ def _check_kind(found: locate.Model, info: EngineInfo, task: str) -> None:
         )
     if found.kind == "ir" and ModelKind.IR not in info.models:
         raise InputError(f"{info.title} needs a GGUF file; {found.path} is an IR", hint="give -m FILE.gguf")
-    if found.kind == "gguf" and ModelKind.IR in info.models:
+    if found.kind == "gguf" and ModelKind.IR in info.models and ModelKind.NAME not in info.models:
         check_gguf_supported(found.path)
 
 

@@ -121,7 +121,7 @@ ENGINES: dict[str, EngineInfo] = {
     ),
     "genai-batching": EngineInfo(
         title="GenAI's continuous batching",
-        factory="openvino.batching:BatchingEngine",
+        factory="openvino.continuous_batch:BatchingEngine",
         models=frozenset({ModelKind.IR, ModelKind.GGUF}),
         capabilities={
             "pa": frozenset(

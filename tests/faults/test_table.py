@@ -7,7 +7,7 @@ import pytest
 from tests.faults.table import PAGE
 
 ROWS = 43
-ITEMS = 7
+ITEMS = 8
 
 
 @pytest.mark.slow

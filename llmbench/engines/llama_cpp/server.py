@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from llmbench.engines.failures import engine_error
 from llmbench.engines.openvino.engine_log import Caught, caught_output
 from llmbench.errors import InputError
@@ -73,26 +75,46 @@ def _context_tokens(config: RunConfig) -> int:
     """Return room for the longest request; a token is at least a byte of text. At most the model's own context."""
     rooms = []
     for prompt in config.prompts:
-        texts = (*(prompt.earlier or ()), prompt.text or "")
+        texts = (*(prompt.earlier or ()), prompt.text) if prompt.text is not None else ()
         text_tokens = sum(len(text.encode()) + _TEMPLATE_TOKENS + config.output_tokens for text in texts)
-        rooms.append((prompt.tokens or 0) + text_tokens)
+        rooms.append((prompt.tokens or 0) + config.output_tokens + text_tokens)
     limit = read_gguf_header(Path(config.model)).context_tokens
     is_limited = limit is not None and not config.ignores_context_limit
     return min(max(rooms), limit) if is_limited and limit is not None else max(rooms)
 
 
-def _parameters(library: Any, config: RunConfig, address: str) -> Any:
-    """Return the server's parameters: nothing is kept of a prompt, and nothing is adapted to the machine."""
+class ServerParameters(msgspec.Struct, frozen=True):
+    """What a server is started with: *context_tokens* for each of its *slots*, together or (*is_shared*) in one."""
+
+    model: str
+    threads: int
+    slots: int
+    context_tokens: int
+    properties: dict[str, PropertyValue]
+    is_shared: bool = False
+
+    @classmethod
+    def of(cls, config: RunConfig, *, slots: int) -> "ServerParameters":
+        """Return those of a configuration."""
+        return cls(
+            model=config.model,
+            threads=_threads(config),
+            slots=slots,
+            context_tokens=_context_tokens(config),
+            properties=dict(config.properties),
+        )
+
+
+def make_parameters(library: Any, wanted: ServerParameters) -> Any:
+    """Return the library's parameters: nothing is kept of a prompt, and nothing is adapted to the machine."""
     found = library.CommonParams()
-    found.model.path = config.model
-    found.hostnames = [address]
+    found.model.path = wanted.model
     found.verbosity, found.ui, found.endpoint_slots = 1, False, False
     found.cache_prompt, found.cache_ram_mib, found.n_ctx_checkpoints, found.fit_params = False, 0, 0, False
-    found.n_threads_http = 2
-    found.n_parallel = config.batch_size
-    found.n_ctx = _context_tokens(config) * config.batch_size
-    found.cpuparams.n_threads = found.cpuparams_batch.n_threads = _threads(config)
-    for name, value in config.properties.items():
+    found.n_parallel, found.kv_unified = wanted.slots, wanted.is_shared
+    found.n_ctx = wanted.context_tokens * wanted.slots
+    found.cpuparams.n_threads = found.cpuparams_batch.n_threads = wanted.threads
+    for name, value in wanted.properties.items():
         if name in _INTEGERS:
             setattr(found, name, value)
         elif name == "flash_attn":
@@ -163,7 +185,9 @@ class LocalServer:
 
         with tempfile.TemporaryDirectory(prefix="llmbench-") as folder, _opened(folder) as location:
             address = f"{location}/llama.sock"
-            self.parameters = _parameters(xllamacpp, config, address)
+            wanted = ServerParameters.of(config, slots=config.batch_size)
+            self.parameters = make_parameters(xllamacpp, wanted)
+            self.parameters.hostnames, self.parameters.n_threads_http = [address], 2
             with _loading():
                 self._server = xllamacpp.Server(self.parameters)
             self._descriptor = os.open(address, os.O_PATH)

@@ -12,7 +12,7 @@ from typing import Any
 from llmbench.engines.base import EngineRequest, Generation, Question
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.device import import_openvino
-from llmbench.engines.openvino.genai import GenaiEngine, GenaiSession
+from llmbench.engines.openvino.genai import GenaiEngine, GenaiSession, generation_config
 from llmbench.engines.openvino.raw_metrics import read_counters
 from llmbench.engines.openvino.scheduler import prefills_in_chunks
 from llmbench.errors import LaunchError
@@ -69,7 +69,7 @@ class GenaiVisionSession(GenaiSession):
 
     def _options(self, request: EngineRequest, question: Question) -> dict[str, Any]:
         tensor = import_openvino().Tensor
-        config = self._generation_config(request)
+        config = generation_config(self._genai, self._config, request)
         config.apply_chat_template = self._config.apply_chat_template
         return {"images": [tensor(pixels[None]) for pixels in question.images], "generation_config": config}
 

@@ -67,13 +67,14 @@ class ServerInfo:
     """One server that llmbench can start.
 
     *command* is a `ServerCommand`, as ``module:function`` below ``llmbench.engines``. *ready_path* responds with
-    status 200 when the model is loaded. *packages* must be installed, and their versions are recorded.
+    status 200 when the model is loaded. *packages* must be installed, which the *extra* brings.
     """
 
     title: str
     command: str
     ready_path: str = "/health"
     packages: tuple[str, ...] = ()
+    extra: str = "load"
 
     def arguments(self, config: RunConfig, port: int) -> Sequence[str]:
         """Return the command line that serves a configuration on a port."""
@@ -85,8 +86,15 @@ SERVERS: dict[str, ServerInfo] = {
     "scripted": ServerInfo(title="the scripted server", command="servers.scripted:scripted_command"),
     "genai": ServerInfo(
         title="GenAI's continuous batching",
-        command="servers.genai:server_command",
-        packages=("openvino", "openvino-genai", "starlette", "uvicorn"),
+        command="servers.genai:genai_command",
+        packages=("openvino", "openvino-genai", "starlette", "uvicorn", "prometheus-client"),
+        extra="serve",
+    ),
+    "llama.cpp": ServerInfo(
+        title="llama.cpp's own server",
+        command="llama_cpp.http_server:llama_cpp_command",
+        packages=("xllamacpp",),
+        extra="llamacpp",
     ),
 }
 """Every server that llmbench can start, by what ``--server`` calls it."""

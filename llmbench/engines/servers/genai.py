@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from llmbench.engines.failures import engine_words
-from llmbench.engines.openvino.batching import ContinuousBatch, Step
+from llmbench.engines.openvino.continuous_batch import ContinuousBatch, StepOutput
 from llmbench.engines.servers.base import own_python
 from llmbench.engines.servers.bodies import Sampling
-from llmbench.engines.servers.served import Part
+from llmbench.engines.servers.request import Delivery
 from llmbench.errors import InputError
 from llmbench.models.resolve import find_model_info
 from llmbench.schema.config import RunConfig
@@ -29,16 +29,16 @@ class _Order:
 
     token_ids: Sequence[int]
     sampling: Sampling
-    receive: Callable[[Part], None]
+    receive: Callable[[Delivery], None]
     started_ns: int = 0
     number: int | None = None
     is_withdrawn: bool = False
 
-    def hand_over(self, step: Step) -> None:
+    def hand_over(self, step: StepOutput) -> None:
         """Pass on what a step gave."""
         is_ignored = step.finish == "ignored"
         self.receive(
-            Part(
+            Delivery(
                 token_ids=step.token_ids,
                 at_ns=step.at_ns,
                 started_ns=self.started_ns,
@@ -50,7 +50,7 @@ class _Order:
     def fail(self, words: str) -> None:
         """Report that it ends with an error."""
         now_ns = time.perf_counter_ns()
-        self.receive(Part(token_ids=(), at_ns=now_ns, started_ns=now_ns, finish="error", detail=words))
+        self.receive(Delivery(token_ids=(), at_ns=now_ns, started_ns=now_ns, finish="error", detail=words))
 
 
 class GenaiBackend:
@@ -98,7 +98,7 @@ class GenaiBackend:
         return self._batch.tokenizer.decode(token_ids)
 
     def submit(
-        self, token_ids: Sequence[int], sampling: Sampling, receive: Callable[[Part], None]
+        self, token_ids: Sequence[int], sampling: Sampling, receive: Callable[[Delivery], None]
     ) -> Callable[[], None]:
         """Begin a request, and return what takes it out again."""
         order = _Order(token_ids, sampling, receive)
@@ -171,7 +171,7 @@ class GenaiBackend:
         return config
 
 
-def server_command(config: RunConfig, port: int) -> list[str]:
+def genai_command(config: RunConfig, port: int) -> list[str]:
     """Return the command that serves a configuration on a port of the loopback interface.
 
     Raises:

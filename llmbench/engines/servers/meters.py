@@ -1,8 +1,8 @@
-"""What ``/metrics`` of our server shows, in the text format of Prometheus."""
+"""What ``/metrics`` of our server shows, in the text format of Prometheus; it stands alone with that package."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from llmbench.engines.servers.served import Backend, ServedRequest
+from llmbench.engines.servers.request import Backend, ServedRequest
 
 _BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 

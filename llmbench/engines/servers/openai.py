@@ -32,7 +32,7 @@ from llmbench.engines.servers.bodies import (
     read_sampling,
 )
 from llmbench.engines.servers.meters import ServerMeters
-from llmbench.engines.servers.served import Backend, Part, ServedRequest, TextPieces
+from llmbench.engines.servers.request import Backend, Delivery, ServedRequest, TextPieces
 from llmbench.errors import InputError
 
 _OPEN_TOKENS = 1024
@@ -66,16 +66,16 @@ class _Exchange:
     def __init__(self, request: ServedRequest, close: Callable[[], None]) -> None:
         self.request = request
         self._close: Callable[[], None] | None = close
-        self._parts: asyncio.Queue[Part] = asyncio.Queue()
+        self._parts: asyncio.Queue[Delivery] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self.cancel: Callable[[], None] = lambda: None
 
-    def receive(self, part: Part) -> None:
+    def receive(self, part: Delivery) -> None:
         """Take a part from the backend's thread."""
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._parts.put_nowait, part)
 
-    async def parts(self) -> AsyncIterator[Part]:
+    async def parts(self) -> AsyncIterator[Delivery]:
         """Yield the parts up to the last."""
         while True:
             part = await self._parts.get()
@@ -282,7 +282,7 @@ async def _whole(request: Request, exchange: _Exchange) -> Response:
         await asyncio.gather(reading, gone, return_exceptions=True)
 
 
-async def _read_all(exchange: _Exchange) -> tuple[str, Part]:
+async def _read_all(exchange: _Exchange) -> tuple[str, Delivery]:
     texts = [(exchange.request.take(part), part) async for part in exchange.parts()]
     return "".join(text for text, _ in texts), texts[-1][1]
 

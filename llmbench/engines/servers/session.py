@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from llmbench.engines.base import Codec
-from llmbench.engines.catalog import check_capabilities
+from llmbench.engines.catalog import check_capabilities, check_installed, check_packages
 from llmbench.engines.servers.base import (
     SERVERS,
     Server,
@@ -18,7 +18,7 @@ from llmbench.engines.servers.base import (
     wait_until_ready,
 )
 from llmbench.engines.servers.client import Client, run_alone
-from llmbench.errors import InputError, MachineError
+from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings
 
@@ -32,15 +32,14 @@ class ServedEngine:
     def check(self, config: RunConfig) -> None:
         """Refuse a server that there is not; see `Engine`."""
         check_capabilities(config)
-        try:
-            import httpx  # noqa: F401
-        except ImportError as error:
-            raise MachineError("load needs the package httpx", hint="pip install 'llmbench[load]'") from error
+        check_packages(config)
         server = config.server or ""
         if is_url(server):
             checked_url(server)
         elif server in SERVERS:
-            SERVERS[server].arguments(config, 1)
+            info = SERVERS[server]
+            check_installed(info.packages, user=info.title, extra=info.extra)
+            info.arguments(config, 1)
 
     def open_tokenizer(self, config: RunConfig) -> Codec | None:  # noqa: ARG002  see `Engine`
         """Return ``None``: the server has the tokenizer."""

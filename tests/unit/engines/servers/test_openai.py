@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 
-from llmbench.engines.servers.served import TextPieces
+from llmbench.engines.servers.request import TextPieces
 from tests.openai_server import ByteBackend, Served, serving
 from tests.waiting import wait_until
 

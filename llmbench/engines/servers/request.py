@@ -11,7 +11,7 @@ _HALF = "\ufffd"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Delivery:
     """What a backend gave a request at *at_ns*: tokens, and why it ended, if it did (``length``, ``stop``, ``error``).
 
     *started_ns* is when the backend took it up. *detail* is what an error was.
@@ -61,7 +61,7 @@ class Backend(Protocol):
         """The text of some token ids."""
 
     def submit(
-        self, token_ids: Sequence[int], sampling: Sampling, receive: Callable[[Part], None]
+        self, token_ids: Sequence[int], sampling: Sampling, receive: Callable[[Delivery], None]
     ) -> Callable[[], None]:
         """Begin a request, and return what takes it out again; *receive* is called from another thread."""
 
@@ -102,11 +102,11 @@ class ServedRequest:
     arrived_ns: int
     pieces: TextPieces
     output_tokens: int = 0
-    first: Part | None = None
-    last: Part | None = None
+    first: Delivery | None = None
+    last: Delivery | None = None
     outcome: str = "cancelled"
 
-    def take(self, part: Part) -> str:
+    def take(self, part: Delivery) -> str:
         """Note what came, and return what it adds to the text."""
         if part.token_ids:
             self.first = self.first or part
@@ -144,7 +144,7 @@ class ServedRequest:
         """Return what a stream begins with."""
         return [self._chunk({"role": "assistant", "content": ""})] if self.is_chat else []
 
-    def chunks(self, part: Part) -> list[dict[str, Any]]:
+    def chunks(self, part: Delivery) -> list[dict[str, Any]]:
         """Return what a part adds to a stream: its text, and the end."""
         text = self.take(part)
         counts = {"usage": self.usage} if self.options.continuous_usage_stats else {}

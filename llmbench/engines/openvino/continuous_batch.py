@@ -29,7 +29,7 @@ from llmbench.schema.units import Nanoseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class StepOutput:
     """What a step gave a request: tokens, when the step ended, and why the request ended, if it did.
 
     *finish* is ``length``, ``stop``, or ``ignored`` where the KV cache has no room for the request.
@@ -40,7 +40,7 @@ class Step:
     finish: str | None = None
 
 
-Receive = Callable[[Step], None]
+Receive = Callable[[StepOutput], None]
 """Takes what a step gave a request; it is called between two steps, so it may not wait."""
 
 
@@ -114,7 +114,7 @@ class ContinuousBatch:
             if found.finish is not None or found.token_ids:
                 member.receive(found)
 
-    def _read(self, handle: Any, at_ns: int) -> Step:
+    def _read(self, handle: Any, at_ns: int) -> StepOutput:
         tokens: list[int] = []
         finish = None
         while handle.can_read():
@@ -127,7 +127,7 @@ class ContinuousBatch:
             finish = "ignored"
         elif finish is None and handle.get_status() == status.FINISHED:
             finish = "length"
-        return Step(token_ids=tuple(tokens), at_ns=at_ns, finish=finish)
+        return StepOutput(token_ids=tuple(tokens), at_ns=at_ns, finish=finish)
 
     def close(self) -> None:
         """Let go of the pipeline."""
@@ -135,7 +135,7 @@ class ContinuousBatch:
 
 
 @dataclass(slots=True)
-class _Answer:
+class _Reply:
     """What came of one sequence so far."""
 
     token_ids: list[int]
@@ -143,7 +143,7 @@ class _Answer:
     counts: list[int]
     finish: str | None = None
 
-    def receive(self, step: Step) -> None:
+    def receive(self, step: StepOutput) -> None:
         """Add what a step gave."""
         self.finish = step.finish
         if step.token_ids:
@@ -181,20 +181,20 @@ class BatchingSession:
     def generate(self, request: EngineRequest) -> Generation:
         """Make steps until each sequence has ended; a token's instant is the end of its step."""
         batch, generation = self._batch, generation_config(self._batch.genai, self._config, request)
-        answers = [_Answer([], [], []) for _ in request.input_ids]
+        replies = [_Reply([], [], []) for _ in request.input_ids]
         beat = request.beat or (lambda _tokens, _at_ns: None)
         steps = 0
         beat(0, time.perf_counter_ns())
         with engine_failures("generating"):
             start_ns = time.perf_counter_ns()
-            for ids, answer in zip(request.input_ids, answers, strict=True):
-                batch.add(ids, generation, answer.receive)
+            for ids, reply in zip(request.input_ids, replies, strict=True):
+                batch.add(ids, generation, reply.receive)
             while batch.requests:
                 batch.step()
                 steps += 1
                 beat(steps, time.perf_counter_ns())
             end_ns = time.perf_counter_ns()
-        if any(answer.finish == "ignored" for answer in answers):
+        if any(reply.finish == "ignored" for reply in replies):
             raise LaunchError(
                 "the KV cache has no room for the request", hint="raise --cb-config cache_size=GB"
             )
@@ -202,7 +202,7 @@ class BatchingSession:
             start_ns=Nanoseconds(start_ns),
             end_ns=Nanoseconds(end_ns),
             sequences=tuple(
-                answer.as_sequence(ids) for ids, answer in zip(request.input_ids, answers, strict=True)
+                reply.as_sequence(ids) for ids, reply in zip(request.input_ids, replies, strict=True)
             ),
         )
 
