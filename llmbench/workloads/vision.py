@@ -127,7 +127,7 @@ class OpenVision:
             return sequence
         text = text_tokens(prompt.text or "", self.config, prompt, self.session)
         tokens = max(0, sequence.input_tokens - text)
-        slices = None if self._slice_tokens is None else round(tokens / self._slice_tokens)
+        slices = None if self._slice_tokens is None else tokens // self._slice_tokens
         return dataclasses.replace(sequence, image_tokens=tokens, image_slices=slices)
 
 

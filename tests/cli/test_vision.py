@@ -45,7 +45,7 @@ def test_each_size_is_a_row_with_its_stages(llmbench: RunCommand, tmp_path: Path
     """400 x 300 and 200 x 150 pixels are 120 and 30 ms of vision encoder: 54.5 and 23.1 % of the first token."""
     found = run(llmbench, tmp_path, SCRIPT, "a", "-t", "visual_text_gen", "--image-size", "400,200")
 
-    lines = [line.split() for line in found.splitlines() if "vision encoder" in line]
+    lines = [line.split() for line in found.splitlines() if "vision encoder  " in line]
     assert [["120.0", "54.5"], ["30.00", "23.1"]] == [line[-2:] for line in lines]
     assert ["P0", "400x300", "600", "603", "4", "220.0", "5.00", "5.00", "200.0"] in [
         line.split() for line in found.splitlines()

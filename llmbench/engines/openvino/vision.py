@@ -59,10 +59,16 @@ class GenaiVisionSession(GenaiSession):
         )
 
     def _prompt(self, question: Question) -> Any:
-        """The text, or the chat so far with it at its end."""
+        """The text, or the chat so far with it at its end.
+
+        A pipeline that has seen a chat adds the next text to it, unless the chat is finished.
+        """
+        if self._chat is not None and not question.is_later:
+            self._pipeline.finish_chat()
+            self._chat = None
         if not question.is_chat:
             return question.text
-        if not question.is_later:
+        if self._chat is None:
             self._chat = self._genai.ChatHistory()
         self._chat.append({"role": "user", "content": question.text})
         return self._chat
@@ -70,7 +76,7 @@ class GenaiVisionSession(GenaiSession):
     def _options(self, request: EngineRequest, question: Question) -> dict[str, Any]:
         tensor = import_openvino().Tensor
         config = generation_config(self._genai, self._config, request)
-        config.apply_chat_template = self._config.apply_chat_template
+        config.apply_chat_template = self._config.apply_chat_template or question.is_chat
         return {"images": [tensor(pixels[None]) for pixels in question.images], "generation_config": config}
 
     def _infer_of(self, metrics: Any) -> tuple[int, ...]:
