@@ -22,6 +22,7 @@ from llmbench.cli.compare import (
     write_comparisons,
 )
 from llmbench.cli.dry_run import rehearse
+from llmbench.cli.fleet import fleet_options
 from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.sides import Side, read_sides, side_options
@@ -74,6 +75,7 @@ Examples:
 @gate_options()
 @block_options
 @click.option("--dry-run", is_flag=True, help="Print what would be measured, and stop.")
+@fleet_options
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,

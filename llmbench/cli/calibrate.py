@@ -9,6 +9,7 @@ import click
 from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.analysis.noise import calibration, false_alarms
+from llmbench.cli.fleet import fleet_options
 from llmbench.cli.messages import complain, say
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.sides import read_side, single_options
@@ -46,6 +47,7 @@ Examples:
     help="What counts as a change for that gate. METRIC may be all.",
 )
 @block_options
+@fleet_options
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,

@@ -15,6 +15,7 @@ from llmbench.analysis.metrics import HEADLINES, METRICS
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.analysis.stages import named_metric
 from llmbench.cli.compare import compare_all, compare_command, comparison_page
+from llmbench.cli.fleet import fleet_report
 from llmbench.cli.messages import load_run, salvage_option, warn
 from llmbench.cli.options.help import HelpCommand, HelpGroup
 from llmbench.cli.outputs import (
@@ -423,5 +424,5 @@ def as_trace(path: tuple[Path, ...], output: Path, *, salvage: bool) -> int:
     return ExitCode.OK
 
 
-for subcommand in (as_html, compare_command, history):
+for subcommand in (as_html, compare_command, fleet_report, history):
     command.add_command(subcommand)

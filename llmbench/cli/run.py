@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from llmbench.cli.dry_run import describe_cells, rehearse
+from llmbench.cli.fleet import Share, fleet_options, share_of
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared, would_convert
 from llmbench.cli.options.completion import FileText
@@ -39,6 +40,8 @@ Examples:
     epilog=_EXAMPLES,
 )
 @click.argument("models", nargs=-1, type=FileText(), metavar="[MODEL]...")
+@fleet_options
+@click.option("--share", type=Share(), hidden=True)
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,
@@ -61,6 +64,7 @@ def command(  # noqa: PLR0917
     recipe: str | None,
     resume: Path | None,
     salvage: bool,
+    share: tuple[int, int] | None,
     **options: Any,
 ) -> int:
     """Measure the latency of a model: time to the first token, to the second, and per token.
@@ -97,6 +101,8 @@ def command(  # noqa: PLR0917
         say(*(f"{model} would be fetched and converted first, once; nothing was run" for model in pending))
         return 0
     model_infos, cells = resolve_models(prepared(options))
+    if share is not None:
+        model_infos, cells = share_of(model_infos, share), share_of(cells, share)
     planned = plan.plan_launches(cells, seed=options["seed"] if order == "random" else None)
     outputs = session.Outputs(folder=output_dir, name=name, overwrite=overwrite)
     if dry_run:

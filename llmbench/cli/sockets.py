@@ -9,6 +9,7 @@ import click
 from llmbench.analysis import report, speedup
 from llmbench.analysis.report import Report
 from llmbench.analysis.speedup import SocketSetup
+from llmbench.cli.fleet import fleet_options
 from llmbench.cli.messages import complain, say, shown
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.resolve import resolve_one
@@ -98,6 +99,7 @@ Examples:
     metavar="FILE",
     help="Write a page as well: the result, the speed-ups as a chart, and all details.",
 )
+@fleet_options
 def command(
     *,
     sockets: tuple[int, ...],

@@ -15,6 +15,9 @@ from llmbench.errors import InputError
 from llmbench.machine.topology import parse_list
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|min|h)?")
+ARGUMENTS = "llmbench.arguments"
+"""Where a command's context keeps its arguments as they were typed."""
+
 _SECONDS = {None: 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -27,6 +30,7 @@ class Command(HelpCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments, equals signs split off and stuck values refused."""
+        ctx.meta[ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args if ctx.resilient_parsing else _separate(self.params, args))
 
 

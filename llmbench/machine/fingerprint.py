@@ -1,0 +1,48 @@
+"""What sets one machine apart from another of the same name: processor, microcode, memory, kernel and settings."""
+
+from pathlib import Path
+
+from llmbench.machine.checks import Survey, machine_settings
+from llmbench.schema.units import format_bytes
+
+_CHANNELS = "sys/devices/system/edac/mc"
+_FIRMWARE = "sys/class/dmi/id/bios_version"
+
+
+def fingerprint(survey: Survey) -> dict[str, str]:
+    """Return what is known of the machine, by name; what the kernel does not tell is left out.
+
+    Memory channels are those that the error detection of the kernel (EDAC) reports with a module in them.
+    """
+    seen = survey.environment
+    sockets = len(seen.topology.sockets)
+    found = {
+        "CPU": seen.cpu_model,
+        "sockets": str(sockets),
+        "cores": str(seen.topology.cores),
+        "CPUs allowed": str(len(seen.topology.allowed)),
+        "microcode": _cpuinfo(survey, "microcode"),
+        "memory": format_bytes(round(seen.memory_bytes, -9)),
+        "memory channels": _channels(survey.root),
+        "firmware": survey.text(_FIRMWARE),
+        "kernel": seen.kernel,
+        **machine_settings(survey),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _cpuinfo(survey: Survey, name: str) -> str | None:
+    for line in (survey.text("proc/cpuinfo") or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return None
+
+
+def _channels(root: Path) -> str | None:
+    labels = {path.parent.parent.name + path.read_text().split("_")[0] for path in _locations(root)}
+    return str(len(labels)) if labels else None
+
+
+def _locations(root: Path) -> list[Path]:
+    return [path for path in (root / _CHANNELS).glob("mc*/dimm*/dimm_location") if path.is_file()]

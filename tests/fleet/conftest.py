@@ -1,0 +1,31 @@
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmbench.files.cache import cache_folder
+from tests import command
+from tests.command import RunCommand
+from tests.fleet import clusters
+from tests.fleet.clusters import Slurm
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A real Slurm of two hosts on this machine."""
+    with clusters.slurm(cache_folder() / "tests" / "slurm", tmp_path_factory.mktemp("slurm")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """The address of a real Ray of two nodes on this machine."""
+    with clusters.ray_cluster() as address:
+        yield address
+
+
+@pytest.fixture
+def on_slurm(slurm: Slurm, tmp_path: Path) -> RunCommand:
+    """Runs the command in a process of its own that finds the Slurm."""
+    return functools.partial(command.as_process, tmp_path, **slurm.variables)

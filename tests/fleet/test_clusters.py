@@ -1,0 +1,184 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmbench.errors import ExitCode
+from llmbench.fleet.folder import FleetFolder
+from llmbench.schema.run import Outcome
+from llmbench.store import reader
+from tests.command import SCREEN, RunCommand
+from tests.fleet.clusters import HOSTS, Slurm
+
+SCRIPT = "first=20ms,next=2ms,launch-noise=1.5%,noise=1%"
+SLOW = f"{SCRIPT},sleep=0.4s"
+RUN = ("-p", "x", "-ic", "8", "-n", "3", "--launches", "3")
+SLURM = "slurm:partition=bench,nodes=2"
+
+
+def _run(script: str, name: str, *options: str, on: str = SLURM) -> tuple[str, ...]:
+    return ("run", "--engine", "scripted", "-m", script, *RUN, "--on", on, "--name", name, *options)
+
+
+def _measured(folder: Path, host: str) -> int:
+    """Requests in a host's run file, warm-ups included."""
+    return sum(len(launch.measurements) for launch in reader.read_run(folder / f"{host}.jsonl").launches)
+
+
+def _whole(folder: Path) -> set[int]:
+    """Requests of the launches that finished; one that was cut short is in the file as well, and made again."""
+    runs = [reader.read_run(folder / f"{host}.jsonl") for host in HOSTS]
+    finished = [[each for each in run.launches if each.outcome is Outcome.FINISHED] for run in runs]
+    return {sum(len(launch.measurements) for launch in launches) for launches in finished}
+
+
+def _until(is_true: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if is_true():
+            return
+        time.sleep(0.1)
+    raise TimeoutError
+
+
+@pytest.mark.slow
+def test_two_hosts_of_slurm_give_one_report(on_slurm: RunCommand, tmp_path: Path) -> None:
+    """Both hosts measure the whole sweep; the report has a row for each, and a run file of each is kept."""
+    done = on_slurm(*_run(SCRIPT, "fleet"))
+
+    assert ExitCode.OK == done.returncode, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("P0 ")]
+    assert [["P0", "1", host] for host in HOSTS] == [row[:3] for row in rows]
+    assert {12} == {_measured(tmp_path / "reports/fleet", host) for host in HOSTS}
+
+
+@pytest.mark.nightly
+def test_a_job_that_is_preempted_goes_on(slurm: Slurm, tmp_path: Path) -> None:
+    """SIGTERM, as before a time limit: the driver submits the rest, and what was measured stays as it was."""
+    folder = tmp_path / "reports/fleet"
+    driver = _start(slurm, tmp_path, *_run(SLOW, "fleet"))
+    _until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 3)
+    slurm.call(
+        "scancel", "--signal=TERM", "--full", slurm.call("squeue", "-h", "-w", "n2", "-o", "%i").strip()
+    )
+    _until((folder / "n2.ending.json").exists)
+    kept = (folder / "n2.jsonl").read_bytes()
+    out, err = driver.communicate(timeout=120)
+
+    assert ExitCode.OK == driver.returncode, out + err
+    assert {12} == _whole(folder)
+    assert (folder / "n2.jsonl").read_bytes().startswith(kept[: kept.rindex(b"\n", 0, -1)])
+
+
+@pytest.mark.nightly
+def test_a_job_that_is_killed_loses_nothing_and_is_resumed(
+    slurm: Slurm, on_slurm: RunCommand, tmp_path: Path
+) -> None:
+    """One host's processes are killed outright: exit 5 and its requests are kept; --resume measures only the rest."""
+    folder = tmp_path / "reports/fleet"
+    driver = _start(slurm, tmp_path, *_run(SLOW, "fleet"))
+    _until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 3)
+    subprocess.run(["pkill", "-KILL", "-f", "--", f"{folder}.*n2"], check=False)
+    out, err = driver.communicate(timeout=120)
+
+    assert ExitCode.LAUNCH == driver.returncode, out + err
+    assert "n2" in out
+    assert 12 > _measured(folder, "n2") >= 3
+    done = on_slurm("run", "--resume", "reports/fleet", "--on", SLURM)
+    assert ExitCode.OK == done.returncode, done.stderr
+    assert "n1: measuring" not in done.stderr
+    assert {12} == _whole(folder)
+
+
+@pytest.mark.nightly
+def test_jobs_outlive_a_driver_that_is_killed(slurm: Slurm, on_slurm: RunCommand, tmp_path: Path) -> None:
+    """The next driver waits for the same jobs, and starts none again."""
+    folder = tmp_path / "reports/fleet"
+    driver = _start(slurm, tmp_path, *_run(SLOW, "fleet"))
+    _until(lambda: (folder / "n1.jsonl").exists() and _measured(folder, "n1") >= 2)
+    driver.kill()
+    driver.communicate()
+    jobs = slurm.call("squeue", "-h", "-o", "%i").split()
+    done = on_slurm("run", "--resume", "reports/fleet", "--on", SLURM)
+
+    assert ExitCode.OK == done.returncode, done.stderr
+    assert [] == slurm.call("squeue", "-h", "-o", "%i").split()
+    assert sorted(jobs) == sorted(_jobs(folder))
+    assert {1} == {len(_started(folder, host)) for host in HOSTS}
+
+
+@pytest.mark.nightly
+def test_two_nodes_of_ray_give_one_report(ray_address: str, tmp_path: Path) -> None:
+    """The same through Ray; the measuring process has none of Ray's variables."""
+    done = subprocess.run(
+        [sys.executable, "-m", "llmbench", *_run(SCRIPT, "fleet", on=f"ray:{ray_address}")],
+        cwd=tmp_path,
+        env={**os.environ, **SCREEN},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert ExitCode.OK == done.returncode, done.stderr
+    assert {12} == {_measured(tmp_path / "reports/fleet", host) for host in HOSTS}
+    run = reader.read_run(tmp_path / "reports/fleet/n1.jsonl")
+    assert not [name for name in run.environment.variables if name.startswith(("RAY_", "OMP_"))]
+
+
+@pytest.mark.nightly
+def test_an_interrupt_ends_the_jobs(slurm: Slurm, tmp_path: Path) -> None:
+    """Ctrl-C in the driver: no job is left in the queue."""
+    folder = tmp_path / "reports/fleet"
+    driver = _start(slurm, tmp_path, *_run(SLOW, "fleet"))
+    _until((folder / "n1.jsonl").exists)
+    driver.send_signal(signal.SIGINT)
+    driver.communicate(timeout=60)
+
+    assert ExitCode.INTERRUPTED == driver.returncode
+    _until(lambda: not slurm.call("squeue", "-h", "-o", "%i").split())
+
+
+@pytest.mark.nightly
+def test_a_host_whose_daemon_dies_is_left_out(slurm: Slurm, on_slurm: RunCommand, tmp_path: Path) -> None:
+    """The host is lost in mid-run: the other's figures are shown, the loss is named, exit 5."""
+    folder = tmp_path / "reports/fleet"
+    driver = _start(slurm, tmp_path, *_run(f"{SCRIPT},sleep=3s", "fleet"))
+    _until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 1)
+    job = slurm.call("squeue", "-h", "-w", "n2", "-o", "%i").strip()
+    slurm.daemons["n2"].kill()
+    subprocess.run(["pkill", "-KILL", "-f", "--", "--host n2"], check=False)
+    slurm.call("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=lost")
+    out, err = driver.communicate(timeout=180)
+
+    assert ExitCode.LAUNCH == driver.returncode, out + err
+    assert "n2" in out
+    assert job in _jobs(folder)
+    assert 12 == _measured(folder, "n1")
+    assert _measured(folder, "n2") >= 1
+
+
+def _start(slurm: Slurm, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "llmbench", *arguments],
+        cwd=folder,
+        env={**os.environ, **SCREEN, **slurm.variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _jobs(folder: Path) -> list[str]:
+    return list(FleetFolder(folder).read_plan().jobs.values())
+
+
+def _started(folder: Path, host: str) -> list[str]:
+    """The lines with which a run of a host began."""
+    return [
+        line for line in (folder / f"{host}.log").read_text().splitlines() if line.startswith("launch 1/")
+    ][:1]
