@@ -22,7 +22,7 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml
 	touch $@ $(VENV)/.base
 
 $(VENV)/.all: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[convert,llamacpp,load,serve,vision,dev]'
+	$(PIP) --editable '.[convert,llamacpp,load,serve,vision,ray,dev]'
 	touch $@ $(VENV)/.base $(VENV)/.dev
 
 demo: $(VENV)/.base

@@ -16,8 +16,9 @@ from rich.table import Table as Grid
 from llmbench._version import __version__
 from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.fleet import FleetReport, HostResult, summarize_fleet
+from llmbench.analysis.metrics import HEADLINES
 from llmbench.analysis.report import summarize_run
-from llmbench.cli.messages import load_run, say, warn
+from llmbench.cli.messages import load_run, paused_collector, say, warn
 from llmbench.cli.options.help import GroupedOption, HelpCommand, dashed
 from llmbench.cli.options.types import ARGUMENTS, Duration
 from llmbench.cli.outputs import print_on_screen
@@ -210,7 +211,7 @@ class FleetView:
     def __init__(self) -> None:
         self._console = Console(stderr=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._said: dict[str, tuple[str, str]] = {}
+        self._printed: dict[str, tuple[str, str]] = {}
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -227,8 +228,8 @@ class FleetView:
             self._live.update(self._table(hosts), refresh=True)
             return
         for each in hosts:
-            if self._said.get(each.host) != (each.doing, each.reason):
-                self._said[each.host] = (each.doing, each.reason)
+            if self._printed.get(each.host) != (each.doing, each.reason):
+                self._printed[each.host] = (each.doing, each.reason)
                 why = f" ({each.reason})" if each.reason else ""
                 say(f"{each.host}: {each.doing}{why}, {each.measured} requests measured")
 
@@ -264,7 +265,8 @@ def _fleet_code(report: FleetReport) -> ExitCode:
 def read_fleet(folder: FleetFolder) -> FleetReport:
     """Return the report of a fleet's folder; a host without a run file is in it with the reason."""
     plan = folder.read_plan()
-    return summarize_fleet([_host(folder, plan, host) for host in plan.hosts])
+    with paused_collector():
+        return summarize_fleet([_host(folder, plan, host) for host in plan.hosts])
 
 
 def _host(folder: FleetFolder, plan: FleetPlan, host: str) -> HostResult:
@@ -280,8 +282,9 @@ def _host(folder: FleetFolder, plan: FleetPlan, host: str) -> HostResult:
     if folder.run_file(host).exists():
         try:
             run = load_run(folder.run_file(host))
-            report = summarize_run(run)
-            comparison = compare_sides(run) if plan.arguments[0] == "ab" else None
+            is_pair = plan.arguments[0] == "ab"
+            report = summarize_run(run, HEADLINES)
+            comparison = compare_sides(run) if is_pair else None
         except InputError as error:
             warn(f"left out: {error.message}")
     return HostResult(

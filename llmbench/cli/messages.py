@@ -1,7 +1,9 @@
 """Messages on the terminal: without secrets, and without characters that steer a terminal."""
 
+import contextlib
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -60,3 +62,15 @@ def load_run(path: Path, *, salvage: bool = False) -> "Run":
     run, warnings = load_with_warnings(path, salvage=salvage)
     warn(*warnings)
     return run
+
+
+@contextlib.contextmanager
+def paused_collector() -> Iterator[None]:
+    """Pause the cyclic garbage collector: it would scan the millions of values of a large run again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,7 +1,5 @@
 """``llmbench report``: show, export and compare runs."""
 
-import contextlib
-import gc
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ from llmbench.analysis.report import Report, summarize_run
 from llmbench.analysis.stages import named_metric
 from llmbench.cli.compare import compare_all, compare_command, comparison_page
 from llmbench.cli.fleet import fleet_report
-from llmbench.cli.messages import load_run, salvage_option, warn
+from llmbench.cli.messages import load_run, paused_collector, salvage_option, warn
 from llmbench.cli.options.help import HelpCommand, HelpGroup
 from llmbench.cli.outputs import (
     STANDARD_OUTPUT,
@@ -226,18 +224,6 @@ def as_html(
     return _code(reports)
 
 
-@contextlib.contextmanager
-def _paused_collector() -> Iterator[None]:
-    """Pause the cyclic garbage collector: it would scan the millions of values of a large run again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 @click.group(
     cls=HelpGroup,
     invoke_without_command=True,
@@ -255,7 +241,7 @@ def command(ctx: click.Context) -> None:
     Without a subcommand it shows the last run in reports. A RUN is a run file (.jsonl), a CSV of either layout, a CSV
     or JSON that llm_bench wrote, a folder (its last run), or the beginning of a run's name.
     """
-    ctx.with_resource(_paused_collector())
+    ctx.with_resource(paused_collector())
     if ctx.invoked_subcommand is None:
         ctx.exit(ctx.invoke(show))
 

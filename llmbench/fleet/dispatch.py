@@ -18,8 +18,8 @@ from llmbench.fleet.folder import FleetFolder
 from llmbench.schema.fleet import FleetPlan, HostProbe
 
 EACH_HOST, SPREAD = "each-host", "spread"
-_POLL_S, _GONE_S = 1.0, 6.0
-"""Seconds between two looks, and how long a job may be gone before its ending is in the shared folder."""
+_GONE_S = 6.0
+"""How long a job may be gone before its ending must be in the shared folder."""
 
 _MOST_ATTEMPTS = 5
 _PROBE = "probe"
@@ -40,10 +40,14 @@ class HostProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetPolicy:
-    """What to do with hosts that do not fit, and how long to wait for one that does not begin; ``None`` for ever."""
+    """What to do with hosts that do not fit, and how long to wait for one that does not begin; ``None`` for ever.
+
+    *poll_s* is the time between two questions to the scheduler.
+    """
 
     skips_unfit: bool = False
     patience_s: float | None = None
+    poll_s: float = 1.0
 
 
 OnProgress = Callable[[Sequence[HostProgress]], None]
@@ -174,7 +178,7 @@ class Dispatch:
                 if left is not None or self._is_given_up(host, statuses[job], started, since):
                     del jobs[host]
             if jobs:
-                time.sleep(_POLL_S)
+                time.sleep(self.policy.poll_s)
         self._tell(hosts, jobs, {}, what)
 
     def _is_given_up(self, host: str, status: JobStatus, started: float, gone_since: float | None) -> bool:

@@ -73,9 +73,11 @@ def _refusal(rehearsal: Sequence[str]) -> str | None:
     )
     if not done.returncode:
         return None
-    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     return (
-        said[-1].removeprefix("error: ") if said else f"the rehearsal ended with exit code {done.returncode}"
+        lines[-1].removeprefix("error: ")
+        if lines
+        else f"the rehearsal ended with exit code {done.returncode}"
     )
 
 

@@ -33,9 +33,9 @@ class RayExecutor:
         try:
             ray.init(address=target.address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError) as error:
-            said = str(error).splitlines()[0]
+            lines = str(error).splitlines()[0]
             raise MachineError(
-                f"--on ray:{target.address}: {said}", hint="ray status shows the cluster"
+                f"--on ray:{target.address}: {lines}", hint="ray status shows the cluster"
             ) from error
         self._tasks: dict[str, Any] = {}
         self._logs: dict[str, HostJob] = {}

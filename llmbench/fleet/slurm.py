@@ -102,9 +102,9 @@ def _script(job: HostJob) -> str:
 def _output(*command: str, script: str | None = None) -> str:
     done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
+        lines = (done.stderr or done.stdout).strip().splitlines()
         raise MachineError(
-            f"{command[0]} failed: {said[-1] if said else f'exit code {done.returncode}'}",
+            f"{command[0]} failed: {lines[-1] if lines else f'exit code {done.returncode}'}",
             hint="scontrol ping and sinfo show the state of the cluster",
         )
     return done.stdout

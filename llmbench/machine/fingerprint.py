@@ -1,4 +1,7 @@
-"""What sets one machine apart from another of the same name: processor, microcode, memory, kernel and settings."""
+"""What sets one machine apart from another of the same name: processor, microcode, memory, kernel and settings.
+
+It stands alone: a probe of a host reads it, and no run does.
+"""
 
 from pathlib import Path
 

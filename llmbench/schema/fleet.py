@@ -1,4 +1,7 @@
-"""What a fleet's folder holds beside one run file per host: the plan, what each host is, and how its job ended."""
+"""What a fleet's folder holds beside one run file per host: the plan, what each host is, and how its job ended.
+
+It stands alone: hosts write and read these values without a run.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

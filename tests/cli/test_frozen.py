@@ -31,6 +31,7 @@ COMMANDS = (
     "report html",
     "report compare",
     "report history",
+    "report fleet",
     "report trace",
     "profile",
     "doctor",

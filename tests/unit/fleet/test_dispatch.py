@@ -1,9 +1,10 @@
+import contextlib
 import dataclasses
 import functools
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,24 @@ class Processes:
         """Not needed here."""
         return " ".join(job.command)
 
+    def close(self) -> None:
+        """Wait for every process."""
+        for process in self.started.values():
+            process.wait(timeout=60)
+
+
+@pytest.fixture
+def schedulers() -> Iterator[Callable[..., Processes]]:
+    """Makes schedulers whose processes have ended when the test has."""
+    with contextlib.ExitStack() as stack:
+
+        def make(*names: str, **options: Sequence[str]) -> Processes:
+            made = Processes(*names, **options)
+            stack.callback(made.close)
+            return made
+
+        yield make
+
 
 def _plan(*hosts: str, **changes: object) -> FleetPlan:
     plan = FleetPlan(
@@ -93,16 +112,16 @@ def _dispatch(folder: Path, plan: FleetPlan, executor: Processes, **policy: obje
         plan=plan,
         folder=FleetFolder(folder),
         executor=executor,
-        policy=FleetPolicy(**policy),
+        policy=FleetPolicy(poll_s=0.05, **policy),
         on_progress=heard.append,
     )
 
 
 @pytest.mark.slow
-def test_a_sweep_is_shared_out(tmp_path: Path) -> None:
+def test_a_sweep_is_shared_out(schedulers: Callable[..., Processes], tmp_path: Path) -> None:
     """Three configurations on two hosts: one measures two of them, the other the third."""
     plan = _plan("a", "b", mode=SPREAD, arguments=(*ARGUMENTS[:-4], "-ic", "4,5,6", "-n", "2"))
-    codes = _dispatch(tmp_path, plan, Processes("a", "b")).run(can_rehearse=False)
+    codes = _dispatch(tmp_path, plan, schedulers("a", "b")).run(can_rehearse=False)
 
     assert {"a": 0, "b": 0} == codes
     rows = {each.host: each.report.rows for each in read_fleet(FleetFolder(tmp_path)).hosts if each.report}
@@ -112,9 +131,9 @@ def test_a_sweep_is_shared_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_host_that_never_begins_is_given_up(tmp_path: Path) -> None:
+def test_a_host_that_never_begins_is_given_up(schedulers: Callable[..., Processes], tmp_path: Path) -> None:
     """With patience the other's figures come, and the report says why one has none."""
-    executor = Processes("a", "b", absent=("b",))
+    executor = schedulers("a", "b", absent=("b",))
     codes = _dispatch(tmp_path, _plan("a", "b"), executor, patience_s=0.1).run(can_rehearse=True)
 
     assert {"a": 0} == codes
@@ -132,14 +151,14 @@ def test_a_host_that_never_begins_is_given_up(tmp_path: Path) -> None:
     ],
 )
 def test_a_host_that_does_not_fit_is_refused_before_anything_is_measured(
-    tmp_path: Path, change: dict[str, object], why: str
+    schedulers: Callable[..., Processes], tmp_path: Path, change: dict[str, object], why: str
 ) -> None:
     """Version, packages, a rehearsal that fails, and for a shared sweep another machine; nothing is submitted."""
     folder = FleetFolder(tmp_path)
     probe = HostProbe(host="a", version=__version__, packages={"openvino": "2"}, fingerprint={"CPU": "one"})
     folder.write_probe(probe)
     folder.write_probe(dataclasses.replace(probe, host="b", **change))
-    executor = Processes("a", "b")
+    executor = schedulers("a", "b")
     plan = _plan("a", "b", mode=SPREAD)
 
     with pytest.raises(MachineError, match=why):
@@ -148,13 +167,13 @@ def test_a_host_that_does_not_fit_is_refused_before_anything_is_measured(
 
 
 @pytest.mark.slow
-def test_unfit_hosts_are_left_out_on_request(tmp_path: Path) -> None:
+def test_unfit_hosts_are_left_out_on_request(schedulers: Callable[..., Processes], tmp_path: Path) -> None:
     """The doctor's problems count as well then; the others measure."""
     folder = FleetFolder(tmp_path)
     probe = HostProbe(host="a", version=__version__, packages={}, fingerprint={})
     folder.write_probe(probe)
     folder.write_probe(dataclasses.replace(probe, host="b", problems=("frequency governor powersave",)))
-    executor = Processes("a", "b")
+    executor = schedulers("a", "b")
     codes = _dispatch(tmp_path, _plan("a", "b"), executor, skips_unfit=True).run(can_rehearse=False)
 
     assert {"a": 0} == codes
@@ -189,11 +208,10 @@ def test_a_command_has_nothing_of_the_scheduler_around_it(
         "node._run([sys.executable, '-c', sys.argv[1]], with_parent=False)"
     )
     out = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, names],
         capture_output=True,
         text=True,
         check=True,
-        env=dict(os.environ),
         cwd=tmp_path,
     )
 
