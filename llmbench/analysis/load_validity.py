@@ -92,7 +92,7 @@ def _client_reasons(client: ClientAccount, completed: Sequence[Measurement]) -> 
 def _sentence(what: str, added_s: float, figure_s: float) -> str:
     return (
         f"the client added {added_s * 1e3:.2f} ms to {what} of {figure_s * 1e3:.1f} ms "
-        f"({added_s / figure_s:.0%}, limit {CLIENT_LIMIT:.0%})"
+        f"({added_s / figure_s:.1%}, limit {CLIENT_LIMIT:.0%})"
     )
 
 

@@ -179,8 +179,8 @@ def _row(
             by_launch.setdefault(request.launch.index, []).append(request)
     loads = _load_values(evaluation.run, group, names)
     names = [name for name in names if name not in LOAD_METRICS]
-    values = loads | _values(names, by_launch)
-    doubtful = {} if by_launch else _values(names, {-1: measured})
+    values = (loads if by_launch else {}) | _values(names, by_launch)
+    doubtful = {} if by_launch else loads | _values(names, {-1: measured})
     shown = [request.measurement for requests in by_launch.values() for request in requests]
     shown = shown or [measured[0].measurement]
     medians = {
@@ -205,7 +205,11 @@ def _row(
         values={name: [value for each in found.values() for value in each] for name, found in values.items()},
         marks=marks,
         warnings=(*marks, *caveats.of_invalid(invalid, len(measured))),
-        doubtful={name: _doubtful(found[-1]) for name, found in doubtful.items() if found},
+        doubtful={
+            name: _doubtful([v for each in found.values() for v in each])
+            for name, found in doubtful.items()
+            if found
+        },
         image_tokens=_typical(m.longest.image_tokens for m in shown),
         image_slices=_typical(m.longest.image_slices for m in shown),
     )

@@ -182,7 +182,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "help": "Tokens of each prompt, exactly.  [sweep]",
         "group": Group.LOAD.value,
     },
-    "timeout": {"help": "Limit for starting the server, for a first token and for each later one."},
+    "timeout": {"default": "5m", "help": "Limit for a first token, and for each later one."},
     "resume": {"help": "Continue a load that was interrupted, in its own configuration."},
 }
 
@@ -201,6 +201,14 @@ def _load_options(command: _Function) -> _Function:
 )
 @_load_options
 @_option(
+    "--start-timeout",
+    type=Duration(),
+    default="20m",
+    group=Group.RUN,
+    is_rare=True,
+    help="Limit for starting the server.",
+)
+@_option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
@@ -215,6 +223,7 @@ def command(  # noqa: PLR0917
     name: str | None,
     overwrite: bool,
     timeout: float,
+    start_timeout: float,
     order: str,
     keep_going: bool,
     strict: bool,
@@ -236,7 +245,7 @@ def command(  # noqa: PLR0917
     files = check_outputs({"--html": html}, [path for path in (resume,) if path is not None])
     check_run_file(files, output_dir, name)
     policy = session.Policy(
-        limits=TimeLimits(load_s=timeout, request_s=timeout + _PATIENCE_S),
+        limits=TimeLimits(load_s=start_timeout, request_s=timeout + _PATIENCE_S),
         keep_going=keep_going,
         cooldown_s=cooldown,
     )
@@ -360,7 +369,7 @@ def _with_level(
 
 
 def _check_resume(ctx: click.Context) -> None:
-    allowed = {*_COURSE, "html"} - {"seed", "order", "foreign_cpu_limit"}
+    allowed = {*_COURSE, "html", "start_timeout"} - {"seed", "order", "foreign_cpu_limit"}
     given = [
         name
         for name in ctx.params

@@ -68,6 +68,7 @@ class LoadDriver:
             await asyncio.wait({load, done}, return_when=asyncio.FIRST_COMPLETED)
             if load.done():
                 load.result()
+            self._check_server()
             if self._failure is not None:
                 raise LaunchError(self._failure, hint=next(iter(reversed(self._server.log())), None))
             return await self._finish()
@@ -130,7 +131,7 @@ class LoadDriver:
         body = self._body(due)
         async with limit or contextlib.nullcontext():
             seen = await self._client.complete(self._path, body)
-        if seen.usage is None and seen.at_ns and not sum(seen.counts):
+        if seen.error is None and seen.usage is None and not sum(seen.counts):
             seen.usage = await self._recount(self._client, seen)
         self._ended(due, is_unmeasured, due_ns, seen)
         self._count(seen)
@@ -168,6 +169,8 @@ class LoadDriver:
     def _count(self, seen: Completion) -> None:
         """End the load where the server is not to be reached any more."""
         self._lost = self._lost + 1 if seen.error in _UNREACHED else 0
+        if self._lost:
+            self._check_server()
         if self._lost >= LOST_REQUESTS:
             self._fail(
                 f"the server is not to be reached: {self._lost} requests in a row, the last: {seen.detail}"
@@ -176,11 +179,13 @@ class LoadDriver:
     async def _watch(self) -> None:
         """End the load when the server's process has ended."""
         while not self._done.is_set():
-            how = self._server.ended()
-            if how is not None:
-                await asyncio.sleep(_WATCH_S)  # requests that it cut off are to be counted
-                self._fail(f"{how} after {self._measured_ended} measured requests")
             await asyncio.sleep(_WATCH_S)
+            self._check_server()
+
+    def _check_server(self) -> None:
+        how = self._server.ended()
+        if how is not None:
+            self._fail(f"{how} after {self._measured_ended} measured requests")
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or why

@@ -17,6 +17,8 @@ from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 
 _SPREAD = re.compile(r"(?P<kind>uniform|normal|lognormal):(?P<spread>\d+(?:\.\d+)?)")
+_WIDEST = 4
+"""So many times their centre is the most that input lengths vary to."""
 MAX_TRACE_LINES = 1_000_000
 
 Parameters = Mapping[str, str | int | float | bool]
@@ -76,12 +78,10 @@ class LoadPlan:
         return len(self.trace) or (None if self.duration_s else self.config.iterations)
 
     @property
-    def longest(self) -> tuple[int, int]:
-        """The most input and output tokens that a request is likely to have, to prepare for them."""
-        if self.trace:
-            return max(due.input_tokens for due in self.trace), max(due.output_tokens for due in self.trace)
-        wide = 4 if self.input_spread else 1
-        return wide * self.input_tokens, self.config.output_tokens
+    def longest(self) -> int:
+        """The most input tokens that a request may have: longer draws of a distribution are cut."""
+        wide = _WIDEST if self.input_spread else 1
+        return max((wide * self.input_tokens, *(due.input_tokens for due in self.trace)))
 
     @property
     def input_tokens(self) -> int:
@@ -95,7 +95,7 @@ class LoadPlan:
         for number in range(self.config.warmups) if self.trace else _count():
             yield Due(
                 number=number,
-                input_tokens=min(draw_length(self.input_spread, self.input_tokens, rng), self.longest[0]),
+                input_tokens=min(draw_length(self.input_spread, self.input_tokens, rng), self.longest),
                 output_tokens=self._output_tokens(number, rng),
                 at_s=at_s if self.config.request_rate else None,
             )

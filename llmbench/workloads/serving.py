@@ -89,7 +89,7 @@ class Bodies:
         return msgspec.json.encode(self._dialect.body(self._session.model, prompt, due.output_tokens))
 
     def _prompt(self, due: Due) -> str | tuple[int, ...]:
-        longest = self._plan.longest[0]
+        longest = self._plan.longest
         shared = self._windows.ids(longest, 0)[: min(self._shared, due.input_tokens - 1)]
         own = self._windows.ids(longest, due.number + 1)[: due.input_tokens - len(shared)]
         ids = (*shared, *own)

@@ -59,7 +59,7 @@ class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
     usage: Usage | None = None
     timings: ServerTimings | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
     at_ns: int | None = None
     arrived_ns: int | None = None
 
@@ -144,9 +144,11 @@ class Client:
             await self._client.aclose()
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Return what the server replies to a request that is not streamed; ``None`` where it refuses it."""
-        response = await self._client.post(path, json=dict(body))
-        return response.json() if response.status_code == 200 else None
+        """Return what the server replies to a request that is not streamed; ``None`` where it refuses or fails."""
+        with contextlib.suppress(self._httpx.HTTPError, ValueError):
+            response = await self._client.post(path, json=dict(body))
+            return response.json() if response.status_code == 200 else None
+        return None
 
     async def get(self, path: str) -> str | None:
         """Return a page of the server; ``None`` where it has none."""
@@ -173,6 +175,8 @@ class Client:
             _fail(seen, "refused", error)
         except httpx.TimeoutException as error:
             _fail(seen, "timeout", error)
+        except httpx.RemoteProtocolError as error:
+            _fail(seen, "cut" if seen.at_ns else "reset", error)
         except (httpx.TransportError, OSError) as error:
             _fail(seen, "reset", error)
         seen.end_ns = time.perf_counter_ns()
@@ -213,7 +217,7 @@ def take_line(line: bytes, now_ns: int, seen: Completion) -> None:
         _fail(seen, "bad_chunk", error)
         return
     if chunk.error is not None:
-        _fail(seen, "stream_error", bytes(chunk.error)[:_SHOWN].decode(errors="replace"))
+        _fail(seen, "stream_error", msgspec.json.encode(chunk.error).decode())
         return
     _take_chunk(chunk, now_ns, seen)
 
@@ -270,12 +274,20 @@ def token_events(seen: Completion, total: int | None) -> tuple[tuple[tuple[int, 
         kept = [chunk for chunk in chunks if chunk[1]] or chunks
         chunks = kept[:total]
     if total is None or total == len(chunks):
-        return tuple((at, 1) for at, _ in chunks), total is not None
-    ends = list(itertools.accumulate(max(1, length) for _, length in chunks))
-    free = total - len(chunks)
-    shares = [0, *(round(free * end / ends[-1]) for end in ends)] if ends else []
-    steps = (after - before for before, after in itertools.pairwise(shares))
-    return tuple((at, 1 + step) for (at, _), step in zip(chunks, steps, strict=True)), False
+        return tuple((at, 1) for at, _ in chunks), total == len(seen.at_ns)
+    return tuple(
+        zip((at for at, _ in chunks), _shares(total, [length for _, length in chunks]), strict=True)
+    ), False
+
+
+def _shares(total: int, lengths: Sequence[int]) -> list[int]:
+    """So many tokens for each chunk, by its characters and at least one; together they are the total."""
+    ends = list(itertools.accumulate(max(1, length) for length in lengths))
+    bounds = [0]
+    for number, end in enumerate(ends, start=1):
+        most = total - (len(ends) - number)
+        bounds.append(min(max(round(total * end / ends[-1]), bounds[-1] + 1), most))
+    return [after - before for before, after in itertools.pairwise(bounds)]
 
 
 EXTRAS: tuple[Mapping[str, Any], ...] = (

@@ -163,7 +163,7 @@ def _measure(worker: WorkerLink, task: Task, request: plan.PlannedRequest) -> Me
 def _measure_load(worker: WorkerLink, task: Task) -> Generator[LaunchEvent, None, LoadWindow]:
     """Yield the requests of a load as they end, and return what they had in common."""
     while True:
-        response = worker.ask(Next(), phase="load", limit_s=task.limits.request_s)
+        response = worker.ask(Next(), phase="the requests", limit_s=task.limits.request_s)
         if isinstance(response, AllMeasured):
             return response.window
         yield _expect(Measured, response).measurement

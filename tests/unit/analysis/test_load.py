@@ -151,7 +151,9 @@ def test_a_client_that_adds_too_much_makes_the_launch_invalid() -> None:
 
     assert [6, 0] == [report.rows[0].invalid for report in reports]
     reasons = reports[0].evaluation.requests[0].reasons
-    assert ("the client added 6.00 ms to the time to the first token of 60.0 ms (10%, limit 5%)",) == reasons
+    assert (
+        "the client added 6.00 ms to the time to the first token of 60.0 ms (10.0%, limit 5%)",
+    ) == reasons
 
 
 def test_a_busy_client_makes_the_launch_invalid() -> None:

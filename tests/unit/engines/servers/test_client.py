@@ -1,0 +1,109 @@
+import json
+
+import pytest
+
+from llmbench.engines.servers.client import Completion, Dialect, take_line, token_events
+
+
+def seen_of(*chunks: dict[str, object] | str) -> Completion:
+    """What a client saw of these chunks, one a millisecond."""
+    seen = Completion()
+    for number, chunk in enumerate(chunks, start=1):
+        data = chunk if isinstance(chunk, str) else f"data: {json.dumps(chunk)}"
+        take_line(data.encode(), number * 1_000_000, seen)
+    return seen
+
+
+def text(content: str | None, finish: str | None = None, **more: object) -> dict[str, object]:
+    return {"choices": [{"index": 0, "text": content, "finish_reason": finish}], **more}
+
+
+def chat(finish: str | None = None, **delta: object) -> dict[str, object]:
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+def test_the_role_that_opens_a_chat_is_no_token() -> None:
+    """The first token is the first chunk with content; reasoning is content, too."""
+    seen = seen_of(
+        chat(role="assistant", content=""), chat(reasoning_content="Hm"), chat(content=" 4"), chat("stop"),
+        "data: [DONE]",
+    )  # fmt: skip
+
+    assert [2_000_000, 3_000_000] == seen.at_ns
+    assert ("stop", True) == (seen.finish, seen.is_done)
+
+
+def test_a_chunk_without_characters_in_midstream_is_a_token_that_was_held_back() -> None:
+    """Half a character cannot be shown, yet its token was made; an empty last chunk is none."""
+    seen = seen_of(text("a"), text(""), text("\N{PARTY POPPER}"), text("", "length"))
+
+    assert 3 == len(seen.at_ns)
+    assert (((1_000_000, 1), (2_000_000, 1), (3_000_000, 1)), True) == token_events(seen, 3)
+
+
+def test_cumulative_counts_tell_the_tokens_of_each_chunk() -> None:
+    """VLLM's continuous usage and llama.cpp's timings of each token."""
+    usage = seen_of(
+        text("a b", usage={"completion_tokens": 2}), text("c", "length", usage={"completion_tokens": 3})
+    )
+    timings = seen_of(text("a b c", timings={"predicted_n": 3}), text("d", timings={"predicted_n": 4}))
+
+    assert (((1_000_000, 2), (2_000_000, 1)), True) == token_events(usage, 3)
+    assert (((1_000_000, 3), (2_000_000, 1)), True) == token_events(timings, 4)
+
+
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [
+        (7, [3, 3, 1]),  # by characters: 9, 9 and 3 of 21
+        (3, [1, 1, 1]),
+        (21, [9, 9, 3]),
+        (4, [2, 1, 1]),  # at least one each
+        (2, [1, 1]),  # fewer tokens than chunks: the last held none
+    ],
+)
+def test_a_total_is_spread_over_chunks_by_their_characters(total: int, expected: list[int]) -> None:
+    """Where the server tells the total only; together they are exactly that."""
+    seen = seen_of(text(" t0 t1 t2"), text(" t3 t4 t5"), text(" t6"))
+    events, is_exact = token_events(seen, total)
+
+    assert expected == [count for _, count in events]
+    assert is_exact is (total == 3)
+
+
+def test_tokens_without_a_total_are_not_exact() -> None:
+    """A chunk is no token."""
+    events, is_exact = token_events(seen_of(text("a"), text("b")), None)
+
+    assert 2 == len(events)
+    assert not is_exact
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ('data: {"error": {"message": "out of memory"}}', "stream_error"),
+        ('error: {"code": 500}', "stream_error"),
+        ("data: {broken", "bad_chunk"),
+        ('data: {"choices": 5}', "bad_chunk"),
+    ],
+)
+def test_what_is_wrong_in_a_stream_is_named(line: str, kind: str) -> None:
+    """An error in mid-stream, in the spellings of servers, and what is no chunk at all."""
+    assert kind == seen_of(text("a"), line).error
+
+
+def test_comments_and_other_fields_of_the_stream_are_nothing() -> None:
+    """Servers send them to keep a connection open."""
+    seen = seen_of(": ping", "event: message", "", text("a"))
+
+    assert (1, None) == (len(seen.at_ns), seen.error)
+
+
+def test_the_exact_length_is_requested_where_the_server_knows_how() -> None:
+    """min_tokens is the length itself; a plain dialect has OpenAI's fields only."""
+    exact = Dialect(extras={"ignore_eos": True, "min_tokens": 1}).body("m", (1, 2), 8)
+    plain = Dialect(endpoint="chat").body("m", "hello", 8)
+
+    assert (8, 8, True) == (exact["max_tokens"], exact["min_tokens"], exact["ignore_eos"])
+    assert {"model", "max_tokens", "stream", "temperature", "messages"} == set(plain)
