@@ -22,7 +22,7 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml
 	touch $@ $(VENV)/.base
 
 $(VENV)/.all: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[convert,llamacpp,load,serve,vision,ray,dev]'
+	$(PIP) --editable '.[convert,llamacpp,load,rag,ray,serve,vision,dev]'
 	touch $@ $(VENV)/.base $(VENV)/.dev
 
 demo: $(VENV)/.base
@@ -30,7 +30,7 @@ demo: $(VENV)/.base
 
 # What is worth doing before each commit, without a model and without PyTorch: less than a minute on two cores.
 quick: lint
-	$(BIN)/pytest -q -m 'not model and not convert and not slow and not nightly' -n 2 --dist worksteal
+	$(BIN)/pytest -q -m 'not model and not convert and not rag and not slow and not nightly' -n 2 --dist worksteal
 
 # In this order everything is installed at once; make lint alone does without PyTorch.
 test: $(VENV)/.all lint docs unit model

@@ -301,6 +301,11 @@ def energy_per_token(m: Measurement) -> float | None:
     return None if m.energy_j is None or not tokens else m.energy_j / tokens
 
 
+def _score(name: str) -> Callable[[Measurement], float | None]:
+    """The function of a score that the workload gives."""
+    return lambda m: m.scores.get(name)
+
+
 _latency = functools.partial(Metric, unit=Unit.MILLISECONDS, direction=Direction.LOWER)
 _per_token = functools.partial(Metric, unit=Unit.MILLISECONDS_PER_TOKEN, direction=Direction.LOWER)
 _rate = functools.partial(Metric, unit=Unit.TOKENS_PER_SECOND, direction=Direction.HIGHER)
@@ -366,6 +371,35 @@ ROWS: tuple[Metric[Any], ...] = (
         title="first token from the send",
         definition="t1 - the instant at which the request was sent; s is when it was due",
         of=first_token_sent,
+    ),
+    _latency(
+        name="retrieve_server",
+        title="retrieval in the server",
+        head="server",
+        priority=35,
+        definition="planning and execution as the database reports them, of the same search made once more",
+        of=_score("retrieve_server_s"),
+    ),
+    Metric(
+        name="recall",
+        aliases=("recall@k",),
+        title="recall@k",
+        head="recall@k",
+        priority=90,
+        unit=Unit.PERCENT,
+        direction=Direction.HIGHER,
+        definition="of the exact nearest k chunks, how many the index returned, over all questions",
+        of=_score("recall"),
+    ),
+    Metric(
+        name="right_chunk",
+        title="right chunk found",
+        head="right chunk",
+        priority=80,
+        unit=Unit.PERCENT,
+        direction=Direction.HIGHER,
+        definition="questions whose right chunk is among the k, of those whose right chunk is known",
+        of=_score("right_chunk"),
     ),
     _latency(
         name="first_infer",

@@ -114,9 +114,14 @@ def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None
         say(attention_line(converted.attention))
 
 
+def progress_screen() -> "_Live | _Plain":
+    """Return what shows progress on standard error: a line that moves on a terminal, else a line a step."""
+    return _Live() if sys.stderr.isatty() else _Plain()
+
+
 def watch_conversion(request: ConvertRequest) -> Iterator[Converted]:
     """Yield each conversion of a request; progress is on standard error while it is made."""
-    screen = _Live() if sys.stderr.isatty() else _Plain()
+    screen = progress_screen()
     conversions = convert(request, screen.report)
     while True:
         with screen.shown():

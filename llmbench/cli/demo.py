@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from llmbench.cli.convert import watch_conversion
 from llmbench.cli.options.types import Command, check_folder
+from llmbench.cli.retrieval_source import demo_language_model
 from llmbench.cli.run_view import Display, measure_and_show
-from llmbench.convert.request import ConvertRequest
 from llmbench.models import demo
 from llmbench.models.resolve import find_model_info
 from llmbench.runner.launchers.base import TimeLimits
@@ -22,15 +21,6 @@ from llmbench.workloads import prompts
 _OUTPUT_TOKENS = 64
 _LIMIT_S = 300.0
 _SHOWN_CHARACTERS = 300
-
-
-def _model(folder: Path) -> Path:
-    path = demo.demo_folder() / demo.DEMO_FILE
-    if not path.is_file():
-        click.echo(f"fetching {demo.DEMO_FILE} (94 MiB), once, into {path.parent}", err=True)
-    request = ConvertRequest(model_id=str(demo.demo_model()), output_dir=folder)
-    (converted,) = watch_conversion(request)
-    return converted.folder
 
 
 def _excerpt(text: str) -> str:
@@ -68,8 +58,8 @@ def command(num_iters: int, output_dir: Path, quiet: bool, explain: bool) -> int
     invalid, as in every run; the demo itself fails only where a launch does.
     """
     check_folder(output_dir, "--output-dir")
-    folder = _model(demo.demo_folder() / "models")
-    model_info = find_model_info(str(folder), engine="genai")
+    folder = demo_language_model(demo.demo_folder() / "models")
+    model_info = find_model_info(folder, engine="genai")
     config = RunConfig(
         model=model_info.path,
         prompts=prompts.read_prompts(prompts.prompt_sets()["demo"]),

@@ -28,6 +28,7 @@ SUBCOMMANDS = {
     "convert": "Convert a Hugging Face model or a GGUF file to OpenVINO IR, and verify it.",
     "sockets": "Measure what a second socket brings: one, the other, both, tensor parallel.",
     "load": "Measure a server under load: goodput, rates and percentiles, with intervals.",
+    "rag": "Index documents for retrieval (-t rag).",
     "report": "Show, export and compare runs; without arguments the last run.",
     "config": "Write a recipe: the options of a run in a file.",
     "profile": "Show which operators take the time of the first and of the next tokens.",

@@ -9,6 +9,7 @@ import click
 
 from llmbench.cli.convert import describe_conversion, watch_conversion
 from llmbench.cli.messages import shown
+from llmbench.cli.retrieval_source import with_retrieval_models
 from llmbench.convert import library
 from llmbench.convert.request import ConvertRequest
 from llmbench.errors import LlmbenchError
@@ -22,6 +23,7 @@ def prepared(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         LlmbenchError: the hub cannot be reached, has no such model, or the model cannot be converted.
     """
+    options = with_retrieval_models(options)
     given = options.get("model") or ()
     models = (given,) if isinstance(given, str) else tuple(given)
     engine, formats = ENGINES.get(str(options.get("engine") or "genai")), _formats(options)

@@ -36,6 +36,7 @@ from llmbench.runner.plan import PlannedLaunch, PlannedRequest, plan_launches, p
 from llmbench.runner.session import LaunchBegun, Outputs, Policy, RunBegun, RunFileRead, SessionEvent
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
+from llmbench.schema.progress import Progress
 from llmbench.schema.run import Outcome, Run
 from llmbench.schema.units import format_duration
 from llmbench.store import reader
@@ -71,6 +72,9 @@ class View:
         self._launch_at = 0.0
         self._seen: list[Measurement] = []
         self._last = ""
+        self._preparing = contextlib.ExitStack()
+        self._steps: LiveLine | None = None
+        self._step = ""
 
     def __enter__(self) -> Self:
         return self
@@ -78,6 +82,7 @@ class View:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        self._preparing.close()
         self._leaving.close()
         if error is None or isinstance(error, Exception) or not self._is_begun or not self.path.exists():
             return
@@ -91,6 +96,8 @@ class View:
     def show(self, event: SessionEvent) -> None:
         """Show one event of the session."""
         match event:
+            case Progress():
+                self._prepare(event)
             case RunBegun():
                 self._begin(event)
             case LaunchBegun():
@@ -116,7 +123,22 @@ class View:
                             click.echo(shown(f"  | {click.unstyle(line)}"), err=True)
                     self._ended()
 
+    def _prepare(self, event: Progress) -> None:
+        """Show a step of what must be there before the first launch: a line as it begins, and a moving one of it."""
+        if not self._is_begun and self._steps is None:
+            self._steps = self._preparing.enter_context(
+                LiveLine(self._describe_step, is_shown=not self._is_quiet)
+            )
+        if event.share is None and not self._is_quiet and self._steps is not None:
+            with self._steps.paused():
+                click.echo(shown(event.label), err=True)
+        self._step = event.label if event.share is None else f"{event.label} {event.share:.0%}"
+
+    def _describe_step(self) -> Iterator[str]:
+        yield self._step
+
     def _begin(self, event: RunBegun) -> None:
+        self._preparing.close()
         self.path, self._is_begun = event.path, True
         self._configurations = event.configurations
         self._apart = [

@@ -5,9 +5,11 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from llmbench.errors import InputError
+from llmbench.retrieval.database import take_password
 from llmbench.runner.properties import PropertySets, read_properties, suggest
 from llmbench.schema.config import Prompt, PropertyValue, RunConfig
 from llmbench.schema.engines import ENGINES
@@ -19,8 +21,10 @@ from llmbench.schema.settings import (
     Setting,
     ValueKind,
 )
-from llmbench.schema.tasks import DEFAULT_TASK, TASKS, VISION_TASK
+from llmbench.schema.tasks import DEFAULT_TASK, RAG, TASKS, VISION_TASK
 from llmbench.workloads import prompts
+from llmbench.workloads.rag.questions import read_questions
+from llmbench.workloads.rag.settings import demo_questions
 
 DEFAULT_PROMPT = "What is OpenVINO?"
 _FIELDS = {setting.field: setting for setting in SETTINGS if setting.field}
@@ -91,8 +95,37 @@ def _parameters(options: Mapping[str, Any]) -> Iterator[dict[str, PropertyValue]
                 f"{setting.flags[0]} belongs to -t {' and -t '.join(setting.tasks)}", hint="leave it out"
             )
         given[setting.name] = _distinct(value, setting.flags[0]) if isinstance(value, tuple) else (value,)
+    _check_needs(given)
+    if "database" in given:
+        given["database"] = (take_password(str(given["database"][0])),)
+    found: list[dict[str, PropertyValue]] = []
     for values in itertools.product(*given.values()):
-        yield dict(zip(given, values, strict=True))
+        meant = _meant(dict(zip(given, values, strict=True)))
+        if meant not in found:
+            found.append(meant)
+    yield from found
+
+
+_NEEDS = {setting.name: setting.needs for setting in PARAMETERS if setting.needs}
+
+
+def _check_needs(given: Mapping[str, Sequence[PropertyValue]]) -> None:
+    """Refuse a parameter whose condition no configuration fulfils."""
+    for name in given:
+        needed = _NEEDS.get(name)
+        if needed is not None and needed[1] not in given.get(needed[0], ()):
+            raise InputError(
+                f"--{name.replace('_', '-')} is for --{needed[0]} {needed[1]}", hint="leave it out"
+            )
+
+
+def _meant(parameters: Mapping[str, PropertyValue]) -> dict[str, PropertyValue]:
+    """The parameters that mean something together; two that differ in others alone are one configuration."""
+    return {
+        name: value
+        for name, value in parameters.items()
+        if name not in _NEEDS or parameters.get(_NEEDS[name][0]) == _NEEDS[name][1]
+    }
 
 
 def _distinct(values: tuple[Any, ...], option: str) -> tuple[Any, ...]:
@@ -113,7 +146,9 @@ def _prompts(options: Mapping[str, Any]) -> tuple[Prompt, ...]:
         raise InputError(
             "-p, -pf and --input-tokens each name the prompts; more than one was given", hint="choose one"
         )
-    if lengths:
+    if options["task"] == RAG:
+        found = _questions(options)
+    elif lengths:
         found = prompts.synthetic(lengths, options["seed"])
     elif files:
         found = prompts.join(prompts.read_prompts(file) for file in files)
@@ -134,6 +169,15 @@ def _check_task(task: str, found: Sequence[Prompt]) -> None:
         raise InputError(f"-t {task} needs an image", hint="add --images FILE")
     if has_images and task not in {DEFAULT_TASK, VISION_TASK}:
         raise InputError(f"-t {task} takes no image", hint="leave out -t, or the images")
+
+
+def _questions(options: Mapping[str, Any]) -> tuple[Prompt, ...]:
+    """The questions of a file, which are one prompt, or those typed; without any, the demo's."""
+    if options["prompt"]:
+        return prompts.given(options["prompt"])
+    if options["prompt_file"] or options["input_tokens"]:
+        raise InputError("-t rag measures questions", hint="use -p QUESTION or --questions FILE.jsonl")
+    return read_questions(Path(options["questions"] or demo_questions()).expanduser())
 
 
 def _read(sources: tuple[str, ...], option: str) -> Iterator[PropertySets]:

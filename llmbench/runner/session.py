@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import pkgutil
 import re
 import shlex
 import time
@@ -25,6 +26,7 @@ from llmbench.runner.protocol import Check
 from llmbench.runner.resume import find_resumption
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
+from llmbench.schema.progress import Progress
 from llmbench.schema.run import Outcome, Run, WorkloadSettings
 from llmbench.schema.tasks import TASKS
 from llmbench.schema.units import format_bytes
@@ -147,7 +149,10 @@ class LaunchBegun:
     cooldown_s: float = 0.0
 
 
-SessionEvent = RunFileRead | RunBegun | LaunchBegun | LaunchEvent
+PREPARATIONS = {"rag": "llmbench.runner.rag_index:retrieval_ready"}
+"""By kind of work, what makes ready what all its launches need: a context manager of configurations and progress."""
+
+SessionEvent = Progress | RunFileRead | RunBegun | LaunchBegun | LaunchEvent
 OnEvent = Callable[[SessionEvent], object]
 
 
@@ -181,6 +186,16 @@ class _Work:
         command = Check(configs=self.configurations, contexts=contexts, workload=self.workload)
         self.launcher.check(command, limit_s=self.policy.limits.load_s)
         return bindings
+
+    def ready(self) -> contextlib.AbstractContextManager[None]:
+        """Return the block in which what all launches of this kind of work need is there, such as a database."""
+        prepare = PREPARATIONS.get(self.workload.kind)
+        if prepare is None:
+            return contextlib.nullcontext()
+        found: contextlib.AbstractContextManager[None] = pkgutil.resolve_name(prepare)(
+            self.configurations, self.on_event
+        )
+        return found
 
     def measure_into(self, file: RunFile, bindings: Sequence[Binding]) -> None:
         """Make the launches; a failed one is the last unless the policy says otherwise."""
@@ -255,7 +270,11 @@ def measure(  # noqa: PLR0913  the one way to measure
     bindings = work.check(outputs.folder)
     header = new_header(cells, models, name=outputs.name, workload=work.workload)
     path = reader.run_file_path(outputs.folder, header.id)
-    with RunFile.create(path, header, overwrite=outputs.overwrite) as file, contextlib.ExitStack() as undo:
+    with (
+        work.ready(),
+        RunFile.create(path, header, overwrite=outputs.overwrite) as file,
+        contextlib.ExitStack() as undo,
+    ):
         undo.callback(_remove_if_empty, path)
         work.measure_into(file, bindings)
         undo.pop_all()
@@ -334,7 +353,8 @@ def resume(
             made=len(contents.run.launches) - len(left.aborted),
         )
         bindings = work.check(folder)
-        work.measure_into(file, bindings)
+        with work.ready():
+            work.measure_into(file, bindings)
         return reader.read_run(path, salvage=salvage)
 
 

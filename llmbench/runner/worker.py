@@ -95,19 +95,22 @@ class OpenLaunch:
         )
         self._threads = _engine_threads(effective)
         pinning.check_threads(self.config, self._topology, self._threads)
-        self.loaded = Loaded(
-            load_s=loaded.seconds,
-            memory=loaded.memory,
-            effective=effective,
-            pinned=dataclasses.replace(pinned, pages=placement.read_pages()),
-            versions=environment.versions(),
-            model_cache=model_cache,
-        )
+        pages, notes = placement.read_pages(), list[str]()
         self._work: OpenWorkload | OpenLoad = find_workload(command.workload.kind).open(
             self.config,
             self.session,
-            LaunchContext(index=self.index, beat=beat, context_tokens=command.context_tokens),
+            LaunchContext(
+                index=self.index, beat=beat, context_tokens=command.context_tokens, note=notes.append
+            ),
             command.workload.parameters,
+        )
+        self.loaded = Loaded(
+            load_s=loaded.seconds,
+            memory=loaded.memory,
+            effective=dataclasses.replace(effective, notes=(*effective.notes, *notes)),
+            pinned=dataclasses.replace(pinned, pages=pages),
+            versions=environment.versions(),
+            model_cache=model_cache,
         )
         self._settings = Probe.start().settings
         self._has_stages = command.workload.kind != "text" and not self.config.engine_info.is_simulated

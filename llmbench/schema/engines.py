@@ -112,7 +112,7 @@ ENGINES: dict[str, EngineInfo] = {
         models=frozenset({ModelKind.IR, ModelKind.GGUF}),
         capabilities={"pa": frozenset(Capability) - {Capability.COMPILING}, "sdpa": _GENAI_SDPA},
         packages=("openvino", "openvino-genai"),
-        workloads=frozenset({"text", "text_embed", "vision"}),
+        workloads=frozenset({"text", "text_embed", "rag", "vision"}),
         factories={
             "text_embed": "openvino.embedding:EmbeddingEngine",
             "vision": "openvino.vision:GenaiVisionEngine",
@@ -204,6 +204,7 @@ ENGINES: dict[str, EngineInfo] = {
     "scripted": EngineInfo(
         title="the scripted engine",
         factory="scripted:ScriptedEngine",
+        factories={"text_embed": "scripted_vectors:ScriptedEmbeddingEngine"},
         models=frozenset({ModelKind.SCRIPT}),
         capabilities={
             "sdpa": frozenset(

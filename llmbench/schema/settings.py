@@ -14,6 +14,7 @@ from llmbench.schema.tasks import TASKS
 ATTENTIONS = ("pa", "sdpa")
 WEIGHT_FORMATS = ("fp32", "fp16", "int8", "int4")
 LORA_MODES = ("auto", "dynamic", "static_rank", "static", "fuse")
+INDEX_KINDS = ("exact", "hnsw", "ivfflat")
 POOLINGS = ("mean", "cls", "last_token")
 """How the vectors of a text's tokens become the vector of the text."""
 
@@ -64,6 +65,7 @@ class Group(enum.Enum):
     EMBEDDING = "Text embedding (-t text_embed)"
     TARGET = "Server"
     LOAD = "Load"
+    RETRIEVAL = "Retrieval (-t rag)"
     RUN = "Course of the run"
     RESULTS = "Results"
 
@@ -74,8 +76,9 @@ class Setting:
 
     It sets a *field* of `RunConfig`, an OpenVINO *key* among its properties, the engine that a value of it stands for
     (*engines*), or, where it belongs to some *tasks* only, the parameter of its own name; with none of them it says
-    what the prompts are. *sweep* is how deeply its list is nested in a sweep (0 changes slowest), ``None`` where a list
-    makes no sweep. *least* is the smallest integer that is accepted.
+    what the prompts are. *sweep* is how deeply its list is nested in a sweep (0 changes slowest), ``None`` where a
+    list makes no sweep. *needs* names another parameter and the value of it without which this one means nothing.
+    *least* is the smallest integer that is accepted.
     Help lists it in its *group*; without ``--help-all`` only if *is_common*.
     """
 
@@ -87,6 +90,7 @@ class Setting:
     key: str | None = None
     engines: Mapping[str | bool, str] | None = None
     tasks: tuple[str, ...] = ()
+    needs: tuple[str, str] | None = None
     metavar: str | None = None
     choices: tuple[str, ...] = ()
     least: int = 0
@@ -251,6 +255,145 @@ PARAMETERS = (
         "Leave vectors at the length the model gives them.",
         tasks=("text_embed",),
         group=Group.EMBEDDING,
+    ),
+    Setting(
+        "--documents",
+        None,
+        ValueKind.TEXT,
+        "Folder of text, Markdown and HTML; indexed first, once.  [default: the demo's]",
+        metavar="DIR",
+        tasks=("rag",),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--questions",
+        None,
+        ValueKind.TEXT,
+        "Questions, one per iteration, and words of the right chunk.  [default: the demo's]",
+        metavar="FILE.jsonl",
+        tasks=("rag",),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--database",
+        None,
+        ValueKind.TEXT,
+        "PostgreSQL with pgvector: postgresql://..., or embedded[:NAME].  [default: embedded]",
+        metavar="URL",
+        tasks=("rag",),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--collection",
+        None,
+        ValueKind.TEXT,
+        "Name of the indexed documents in the database.  [default: the folder's name]",
+        metavar="NAME",
+        tasks=("rag",),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--embedder",
+        None,
+        ValueKind.TEXT,
+        "Embedding model: an IR, or a Hugging Face model.  [default: all-MiniLM-L6-v2]",
+        metavar="MODEL",
+        tasks=("rag",),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--retrieve-top-k",
+        None,
+        ValueKind.INTEGERS,
+        "Chunks that go into the prompt.  [default: 4; sweep]",
+        least=1,
+        tasks=("rag",),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--fixed-context",
+        None,
+        ValueKind.INTEGERS,
+        "Cut or repeat the chunks so that every prompt has N tokens.  [sweep]",
+        least=1,
+        tasks=("rag",),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--chunk-size",
+        None,
+        ValueKind.INTEGERS,
+        "Characters in a chunk.  [default: 800; sweep]",
+        least=1,
+        tasks=("rag",),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--chunk-overlap",
+        None,
+        ValueKind.INTEGER,
+        "Characters that a chunk repeats of the one before.  [default: an eighth]",
+        tasks=("rag",),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--index",
+        None,
+        ValueKind.WORDS,
+        "exact, hnsw or ivfflat.  [default: exact; sweep]",
+        choices=INDEX_KINDS,
+        tasks=("rag",),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--ef-search",
+        None,
+        ValueKind.INTEGERS,
+        "HNSW: nodes of the graph that a search looks at.  [default: 40; sweep]",
+        least=1,
+        tasks=("rag",),
+        needs=("index", "hnsw"),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--hnsw-m",
+        None,
+        ValueKind.INTEGERS,
+        "HNSW: links of a node.  [default: 16; sweep]",
+        least=1,
+        tasks=("rag",),
+        needs=("index", "hnsw"),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--ef-construction",
+        None,
+        ValueKind.INTEGERS,
+        "HNSW: nodes looked at to build it.  [default: 64; sweep]",
+        least=1,
+        tasks=("rag",),
+        needs=("index", "hnsw"),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--ivf-lists",
+        None,
+        ValueKind.INTEGERS,
+        "IVFFlat: lists.  [default: a thousandth of the chunks; sweep]",
+        least=1,
+        tasks=("rag",),
+        needs=("index", "ivfflat"),
+        group=Group.RETRIEVAL,
+    ),
+    Setting(
+        "--ivf-probes",
+        None,
+        ValueKind.INTEGERS,
+        "IVFFlat: lists that a search looks at.  [default: the root of their number; sweep]",
+        least=1,
+        tasks=("rag",),
+        needs=("index", "ivfflat"),
+        group=Group.RETRIEVAL,
     ),
 )
 """Options of some tasks only; each is a parameter of the configuration, by its name."""

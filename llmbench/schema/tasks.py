@@ -18,11 +18,15 @@ class TaskInfo:
 DEFAULT_TASK = "text_gen"
 VISION_TASK = "visual_text_gen"
 """What a task is where images go in, whether it is named or not."""
+RAG = "rag"
+QUESTIONS = "questions"
+"""The name of the prompt set that a file of questions makes."""
 
 TASKS = {
     DEFAULT_TASK: TaskInfo(workload="text"),
     VISION_TASK: TaskInfo(workload="vision", model_title="image-text-to-text"),
     "pipeline": TaskInfo(workload="pipeline", model_title="a pipeline", is_generating=False),
     "text_embed": TaskInfo(workload="text_embed", model_title="text embedding", is_generating=False),
+    RAG: TaskInfo(workload="rag"),
 }
 """Every task by the name that ``--task`` takes, which is llm_bench's where that tool has it."""

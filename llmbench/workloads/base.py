@@ -51,13 +51,15 @@ class Observation:
 class LaunchContext:
     """The launch that a workload is opened for.
 
-    *beat* reports progress to the watchdog, as in an `EngineRequest`. *context_tokens* is what the model's context
+    *beat* reports progress to the watchdog, as in an `EngineRequest`; *note* adds a sentence to the launch's effective
+    settings, while the workload is opened. *context_tokens* is what the model's context
     holds, ``None`` where that is not known.
     """
 
     index: int
     beat: Callable[[int, int], None]
     context_tokens: int | None = None
+    note: Callable[[str], object] = str
 
 
 class WorkloadRequest(Protocol):
@@ -138,6 +140,7 @@ WORKLOADS = {
     "pipeline": "llmbench.workloads.pipeline:PipelineWorkload",
     "serving": "llmbench.workloads.serving:ServingWorkload",
     "quality": "llmbench.workloads.quality:QualityWorkload",
+    "rag": "llmbench.workloads.rag.workload:RagWorkload",
 }
 """Each workload by its kind, with the class that is imported when it is used."""
 

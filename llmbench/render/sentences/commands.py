@@ -7,6 +7,7 @@ from typing import Any
 
 from llmbench.schema.config import RunConfig
 from llmbench.schema.settings import PARAMETERS, SETTINGS, Setting, ValueKind
+from llmbench.schema.tasks import QUESTIONS
 from llmbench.schema.units import format_list
 
 _ELSEWHERE = frozenset({"model", "weight_format", "launches"})
@@ -141,6 +142,8 @@ def _image_options(config: RunConfig) -> list[str]:
 def _prompt_options(config: RunConfig, run_file: str) -> list[str]:
     first = config.prompts[0]
     same = [] if first.is_permuted else ["--disable-prompt-permutation"]
+    if first.set == QUESTIONS:
+        return []
     if first.recorded_sha256 is not None:
         return ["-pf", first.set, *same]
     if first.tokens is not None:

@@ -24,7 +24,16 @@ from llmbench.render.text import counted, load_time, row_label, settings_text
 from llmbench.schema.units import format_bytes
 
 _ON_CARD = frozenset(
-    ("first_token", "second_token", "next_token", "decode_rate", "tokens_per_step", "text_rate")
+    (
+        "first_token",
+        "second_token",
+        "next_token",
+        "decode_rate",
+        "tokens_per_step",
+        "text_rate",
+        "recall",
+        "right_chunk",
+    )
 )
 """The metrics that a card shows, with the primary ones of its workload; the others are explained."""
 

@@ -15,6 +15,7 @@ from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import EffectiveSettings, Pinning, Split
 from llmbench.schema.settings import COMPILER
+from llmbench.schema.tasks import RAG
 from llmbench.schema.units import Unit, format_list
 
 NOTE = "NOTE: "
@@ -50,6 +51,7 @@ def effective_lines(effective: EffectiveSettings, config: RunConfig) -> tuple[st
     ending = "up to" if config.stop_at_eos else "exactly"
     count = f"{ending} {config.output_tokens} output tokens; " if config.task_info.is_generating else ""
     permuted = "permuted each iteration" if config.prompts[0].is_permuted else "the same each iteration"
+    permuted = "with another question each iteration" if config.task == RAG else permuted
     order = "; all iterations of one prompt, then the next one" if config.is_subsequent else ""
     requested = f"{count}prompts {permuted}{order}"
     lines = [", ".join(part) for part in (engine, way) if part]

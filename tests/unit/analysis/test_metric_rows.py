@@ -108,7 +108,8 @@ def test_lists_are_derived_from_rows() -> None:
     assert ("first_token", "tpot") == PRIMARY
     products = ("audio", "rtf", "rtfx", "first_audio", "frame", "in_time")
     later = ("decode_rate", "text_rate", "tokens_per_step", "energy")
-    assert (*COMPARED, *later, *products) == SCREEN_METRICS
+    retrieval = ("retrieve_server", "recall", "right_chunk")
+    assert (*COMPARED, *retrieval, *later, *products) == SCREEN_METRICS
 
 
 @pytest.mark.parametrize(

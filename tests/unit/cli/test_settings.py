@@ -29,7 +29,10 @@ _NEEDS = {
     "assistant_confidence_threshold": ("--draft-model", "small"),
     "lora_mode": ("--lora", "a"),
     "empty_lora": ("--lora", "a"),
-    **{row.name: ("-t", row.tasks[0]) for row in PARAMETERS},
+    **{
+        row.name: ("-t", row.tasks[0], *((f"--{row.needs[0]}", row.needs[1]) if row.needs else ()))
+        for row in PARAMETERS
+    },
 }
 """Options without which another one is refused."""
 
@@ -54,7 +57,7 @@ _VALUES = {
     ).map(json.dumps),
 }
 _FLAGS = {ValueKind.FLAG, ValueKind.NEGATED_FLAG}
-_LEFT_OUT = {"prompt_file", "prompt_index", "framework", "optimum", "images", "image_size"}
+_LEFT_OUT = {"prompt_file", "questions", "prompt_index", "framework", "optimum", "images", "image_size"}
 _ROWS = [row for row in SETTINGS if row.name not in _LEFT_OUT]
 
 
@@ -71,6 +74,8 @@ def _arguments(draw: st.DrawFn, row: Setting) -> list[str]:
         return [*needs, row.flags[-1]]
     if row.name == "draft_cb_config":
         value = draw(st.sampled_from(('{"cache_size": 1}', "max_num_seqs=4", "{}")))
+    elif row.name == "database":
+        value = draw(st.sampled_from(("embedded", "embedded:mine", "postgresql://u@h:5/d?sslmode=require")))
     elif row.kind in {ValueKind.CHOICE, ValueKind.WORDS}:
         choices = [choice for choice in row.choices if choice != VISION_TASK]  # it needs an image
         value = draw(st.sampled_from(choices or ("u8", "f16", "u8,f16")))

@@ -1,0 +1,65 @@
+"""What ``-t rag`` takes where nothing else is named: the demo's language model and embedder, fetched and converted."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmbench.cli.convert import describe_conversion, watch_conversion
+from llmbench.cli.messages import shown
+from llmbench.convert import library
+from llmbench.convert.request import ConvertRequest
+from llmbench.models import demo
+from llmbench.models.demo_embedder import EMBEDDER_NAME, demo_embedder
+from llmbench.schema.engines import ENGINES
+from llmbench.schema.tasks import RAG
+
+_EMBEDDER_FORMAT = "fp16"
+
+
+def with_retrieval_models(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of ``-t rag`` with a language model and an embedder that can be loaded; others as they are.
+
+    Raises:
+        LlmbenchError: one of them cannot be fetched or converted.
+    """
+    engine = ENGINES.get(str(options.get("engine") or "genai"))
+    if options.get("task") != RAG or engine is None:
+        return dict(options)
+    if engine.is_simulated:
+        return {**options, "embedder": options.get("embedder") or "dimension=64"}
+    return {
+        **options,
+        "model": options.get("model") or demo_language_model(demo.demo_folder() / "models"),
+        "embedder": str(embedder_ir(options.get("embedder"))),
+    }
+
+
+def demo_language_model(folder: Path) -> str:
+    """Return the IR of the demo's language model below *folder*, fetched and converted where it is not there."""
+    path = demo.demo_folder() / demo.DEMO_FILE
+    if not path.is_file():
+        click.echo(f"fetching {demo.DEMO_FILE} (94 MiB), once, into {path.parent}", err=True)
+    request = ConvertRequest(model_id=str(demo.demo_model()), output_dir=folder)
+    (converted,) = watch_conversion(request)
+    return str(converted.folder)
+
+
+def embedder_ir(embedder: str | None) -> Path:
+    """Return the IR of an embedding model, converted where it is a Hugging Face model; without one the demo's."""
+    if embedder is None:
+        if not (demo.demo_folder() / EMBEDDER_NAME).is_dir():
+            click.echo(f"fetching {EMBEDDER_NAME} (80 MiB), once, into {demo.demo_folder()}", err=True)
+        embedder = str(demo_embedder())
+    if not library.is_source(embedder):
+        return Path(embedder)
+    formats = (_EMBEDDER_FORMAT,)
+    found = library.find_conversions(embedder, formats)
+    if found:
+        return found[0]
+    request = library.library_request(embedder, formats)
+    click.echo(shown(f"{embedder} is converted once, and kept in {request.output_dir}"), err=True)
+    (converted,) = watch_conversion(request)
+    click.echo(shown("\n".join(describe_conversion(converted))), err=True)
+    return converted.folder

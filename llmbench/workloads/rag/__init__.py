@@ -1,0 +1,1 @@
+"""Retrieval-augmented generation: a request is one question, answered from the chunks that are nearest to it."""

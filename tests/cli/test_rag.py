@@ -1,0 +1,200 @@
+"""``llmbench rag index`` and ``llmbench run -t rag`` on a real database, with a scripted model and embedder."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from llmbench.analysis.report import summarize_run
+from llmbench.retrieval import server as pg
+from llmbench.schema.run import Outcome, Run
+from llmbench.store import reader
+from tests import postgres
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.rag, pytest.mark.slow]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+SCRIPT = ("-m", "first=300ms,next=1ms", "--engine", "scripted", "-ic", "2")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The name of a database that is up while these tests run."""
+    with postgres.database() as name:
+        yield name
+
+
+def _last_run(folder: Path) -> Run:
+    return reader.read_run(max((folder / "reports").glob("*.jsonl"), key=lambda path: path.stat().st_mtime))
+
+
+def _documents(folder: Path, *texts: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, text in enumerate(texts):
+        (folder / f"d{number}.txt").write_text(text)
+    return folder
+
+
+def test_indexing_twice_stores_once_and_follows_the_folder(
+    llmbench: Command, tmp_path: Path, server: str
+) -> None:
+    """Documents that are there are left; a changed one is stored again, a vanished one is removed."""
+    folder = _documents(tmp_path / "twice", "The cat sat.", "A dog ran.", "Fish swim.")
+    index = ("rag", "index", "--documents", str(folder), "--database", server, "--engine", "scripted")
+
+    first = llmbench(*index, "--index", "hnsw")
+    assert first.returncode == 0, first.stderr
+    assert "documents  3: 3 stored now, 0 there before" in first.stdout
+    assert "index      hnsw_16_64, built in" in first.stdout
+    assert "llmbench run -t rag" in first.stdout
+
+    (folder / "d0.txt").write_text("The cat slept.")
+    (folder / "d2.txt").unlink()
+    again = llmbench(*index)
+    assert "documents  2: 1 stored now, 1 there before, 1 removed" in again.stdout
+    assert "chunks     2, 1 of them new" in again.stdout
+
+
+def test_the_demo_is_one_command_and_its_stages_add_up(
+    llmbench: Command, tmp_path: Path, server: str
+) -> None:
+    """Indexed first, once; twenty questions; the first token is the sum of its stages within 2 %."""
+    done = llmbench("run", "-t", "rag", *SCRIPT, "-n", "20", "--database", server)
+
+    assert done.returncode == 0, done.stderr
+    assert "indexing" in done.stderr
+    assert all(word in done.stdout for word in ("embed", "retrieve", "prefill", "recall@k", "right chunk"))
+    (row,) = summarize_run(_last_run(tmp_path)).rows
+    stages = [
+        row.values[f"stage.{name}"] for name in ("embed", "retrieve", "prompt", "prefill", "unexplained")
+    ]
+    for parts, whole in zip(zip(*stages, strict=True), row.values["first_token"], strict=True):
+        assert pytest.approx(whole) == sum(parts)
+    assert row.summaries["share.unexplained"].median < 0.02
+    assert row.summaries["recall"].median == 1
+    assert 0 < row.summaries["right_chunk"].median <= 1
+    assert row.summaries["retrieve_server"].median < row.summaries["stage.retrieve"].median * 3
+
+    again = llmbench("run", "-t", "rag", *SCRIPT, "-n", "1", "--database", server)
+    assert "indexing" not in again.stderr
+
+
+def test_a_fixed_context_holds_the_length_of_every_question(
+    llmbench: Command, tmp_path: Path, server: str
+) -> None:
+    """Without it, what was retrieved changes the length, and the first token with it."""
+    common = ("run", "-t", "rag", *SCRIPT, "-n", "5", "--database", server)
+    lengths = []
+    for more in ((), ("--fixed-context", "150")):
+        assert llmbench(*common, *more).returncode == 0
+        (launch,) = _last_run(tmp_path).launches
+        lengths.append({m.input_tokens for m in launch.measurements})
+
+    assert len(lengths[0]) > 1
+    assert lengths[1] == {150}
+
+
+def test_a_sweep_has_a_row_for_each_that_means_something(
+    llmbench: Command, tmp_path: Path, server: str
+) -> None:
+    """--ef-search varies HNSW alone; the plan is recorded for each."""
+    done = llmbench(
+        *("run", "-t", "rag", *SCRIPT, "-n", "2", "--database", server),
+        *("--index", "exact,hnsw", "--ef-search", "40,80", "--retrieve-top-k", "2,4"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    run = _last_run(tmp_path)
+    assert len(run.cells) == 6
+    notes = [" ".join(launch.effective.notes) for launch in run.launches]
+    assert all("plan: " in note or "the planner did not use the index" in note for note in notes)
+    assert all("pgvector" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--ef-search", "40"), "--ef-search is for --index hnsw"),
+        (("--index", "hnsw", "--ef-search", "2"), "--ef-search 2 is below --retrieve-top-k 4"),
+        (("--input-tokens", "8"), "-t rag measures questions"),
+        (("--collection", "none"), "has no collection none"),
+        (("--fixed-context", "3"), "--fixed-context 3 leaves no context"),
+        (("--questions", "none.jsonl"), "--questions none.jsonl cannot be read"),
+        (("--database", "mysql://h/d"), "is not an address of PostgreSQL"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_line(
+    *, arguments: tuple[str, ...], message: str, llmbench: Command, tmp_path: Path, server: str
+) -> None:
+    """Exit 2, and no run file."""
+    done = llmbench("run", "-t", "rag", *SCRIPT, "--database", server, *arguments)
+
+    assert done.returncode == 2
+    assert f"error: {message}" in done.stderr or message in done.stderr
+    assert not list((tmp_path / "reports").glob("*.jsonl"))
+
+
+def test_a_database_that_is_down_is_exit_4(llmbench: Command, tmp_path: Path) -> None:
+    """One line, the password nowhere."""
+    done = llmbench("run", "-t", "rag", *SCRIPT, "--database", "postgresql://u:geheim99@127.0.0.1:1/d")
+
+    assert done.returncode == 4
+    assert "error: the database postgresql://u@127.0.0.1:1/d cannot be reached" in done.stderr
+    assert "geheim99" not in done.stdout + done.stderr
+    assert not list((tmp_path / "reports").glob("*.jsonl"))
+
+
+def test_a_password_is_in_no_file_and_on_no_screen(llmbench: Command, tmp_path: Path, server: str) -> None:
+    """It is taken out of the address before anything is recorded."""
+    address = pg.address_of(server).replace("postgres@", "postgres:geheim99@")
+
+    done = llmbench("run", "-t", "rag", *SCRIPT, "-n", "1", "--database", address)
+
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "reports").glob("*.jsonl")
+    assert "geheim99" not in path.read_text() + done.stdout + done.stderr
+    assert "postgresql://postgres@/" in path.read_text()
+
+
+def test_killing_the_database_loses_nothing_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """Exit 5 with what was measured kept; --resume makes what is missing."""
+    with postgres.database() as name:
+        victim = subprocess.Popen(
+            [
+                *(
+                    sys.executable,
+                    "-m",
+                    "llmbench",
+                    "run",
+                    "-t",
+                    "rag",
+                    "--database",
+                    name,
+                    "--name",
+                    "victim",
+                ),
+                *("-m", "first=2ms,next=1ms,sleep=50ms", "--engine", "scripted", "-ic", "2", "-n", "200"),
+            ],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "LLMBENCH_LAUNCHER": "inline"},
+        )
+        path = tmp_path / "reports/victim.jsonl"
+        wait_until(lambda: path.exists() and path.read_text().count('"measurement"') > 5, "measurements")
+        pid = int((pg.data_folder(name) / "postmaster.pid").read_text().split()[0])
+        psutil.Process(pid).send_signal(signal.SIGQUIT)
+        out, err = victim.communicate(timeout=120)
+
+    assert victim.returncode == 5, err
+    assert "was lost while" in err
+    assert "--resume" in err + out
+    run = reader.read_run(path)
+    assert len(run.launches[0].measurements) > 5
+    assert run.launches[0].outcome is Outcome.FAILED
