@@ -17,7 +17,7 @@ from llmbench.analysis.stages import (
 )
 from llmbench.analysis.stats import Summary, percentile
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
-from llmbench.render.text import LEAST_FOR_MARGIN, row_label, settings_text, share
+from llmbench.render.text import LEAST_FOR_MARGIN, settings_text, share
 from llmbench.schema.measurement import Stage, StageSource
 from llmbench.schema.units import NS_PER_MS, Unit, seconds_between
 
@@ -138,7 +138,8 @@ def _range(shares: Sequence[float]) -> str:
 def _labels(report: Report, rows: Sequence[Row]) -> list[str]:
     settings = [settings_text(report.distinctions[row.cell]) for row in rows]
     return [
-        f"{row_label(row)}{f' [{apart}]' * bool(apart)}" for row, apart in zip(rows, settings, strict=True)
+        f"{row.prompt.short_label}{f' [{apart}]' * bool(apart)}"
+        for row, apart in zip(rows, settings, strict=True)
     ]
 
 
@@ -158,6 +159,8 @@ def _stage_rows(
             _part(found.get(f"share.{stage}")),
             _peak(peaks.get(stage)),
         )
+    if call is not None and call.first_token_s is not None:
+        yield _first_call_row(call)
     title, whole = covered(row)
     yield (
         Cell(title),
@@ -168,14 +171,12 @@ def _stage_rows(
         Cell("100", value=100.0),
         _peak(max(peaks.values(), default=None)),
     )
-    if call is not None and call.first_token_s is not None:
-        yield _first_call_row(call)
 
 
 def _first_call_row(call: FirstCall) -> tuple[Cell, ...]:
     """What no stage of the first call has: the time in which an engine makes ready for later calls."""
     return (
-        Cell(f"{UNEXPLAINED}, first call", value="first_call", tone="dim"),
+        Cell("  in first call", value="first_call", tone="dim"),
         Cell(),
         Cell(),
         Cell(),

@@ -21,7 +21,7 @@ from llmbench.analysis.stats import Ratio
 from llmbench.render.sentences.card import split_parts
 from llmbench.render.sentences.verdict import VerdictLine
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
-from llmbench.render.text import change, margin, minute, number_text, row_label, share
+from llmbench.render.text import change, margin, minute, number_text, share
 from llmbench.schema.settings import POLICY
 from llmbench.schema.units import Unit
 
@@ -71,6 +71,9 @@ def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Tab
 
 def _image_columns(rows: Sequence[Row]) -> Iterable[_Column]:
     """Yield what the images of prompts became; nothing where none has any."""
+    if not any(row.prompt.images for row in rows):
+        return
+    yield Column("image", is_text=True, priority=44), texts(row.prompt.image_label for row in rows)
     counts = {
         Column("slices", full="image slices", priority=42): [row.image_slices for row in rows],
         Column("image\ntokens", name="image_tokens", priority=43): [row.image_tokens for row in rows],
@@ -134,7 +137,7 @@ def _percentile_row(
 
 
 def _prompt(row: Row) -> Cell:
-    return Cell(row_label(row), title=f"{row.prompt.set}, {row.prompt.sha256[:12]}")
+    return Cell(row.prompt.short_label, title=f"{row.prompt.set}, {row.prompt.sha256[:12]}")
 
 
 def _names(values: Iterable[str]) -> Iterable[Cell]:

@@ -110,11 +110,19 @@ class Prompt:
         return " ".join(dict.fromkeys(f"{each.width}x{each.height}" for each in self.images)) or None
 
     @property
+    def image_label(self) -> str:
+        """Its images in short: ``640x480``, ``640x480 x2`` of two; empty without images."""
+        return " ".join([self.image_size or "", *([f"x{len(self.images)}"] if self.images[1:] else [])])
+
+    @property
+    def short_label(self) -> str:
+        """Its number, as in llm_bench's log: ``P0``, and ``P0 turn 2`` for the second turn of a chat."""
+        return f"P{self.index}" if self.turn is None else f"P{self.index} turn {self.turn + 1}"
+
+    @property
     def label(self) -> str:
-        """Its short name, as in llm_bench's log: ``P0``, ``P0 turn 2`` of a chat, ``P0 640x480`` with an image."""
-        image = "" if self.image_size is None else f" {self.image_size}"
-        image = f"{image} x{len(self.images)}" if len(self.images) > 1 else image
-        return f"P{self.index}{image}" if self.turn is None else f"P{self.index}{image} turn {self.turn + 1}"
+        """Its number, and what goes in with it: ``P0 640x480``."""
+        return f"{self.short_label} {self.image_label}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,8 @@ def test_with_tokens_the_stages_are_those_of_the_first_token() -> None:
     """The request goes on for 40 ms after its first token; shares are of the 160 ms before it."""
     found = lines(stage_table(report(speech_story(has_tokens=True))))
 
-    assert ["first token", "160.0", "100"] == [found[-2][0], *found[-2][-2:]]
+    assert ["first token", "160.0", "100"] == [found[-1][0], *found[-1][-2:]]
+    assert ["  in first call", "10.00"] == [found[-2][0], found[-2][-2]]
     assert ["31.2", "62.5", "6.2"] == [line[-1] for line in found[:-2]]
 
 
