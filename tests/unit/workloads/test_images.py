@@ -159,7 +159,7 @@ def test_a_prompt_file_names_images_beside_it(key: str, tmp_path: Path) -> None:
     found = prompts.read_prompts(file)
 
     assert [1, 3, 1, 1] == [len(prompt.images) for prompt in found]
-    assert ["P0 64x48", "P1 64x48 x3", "P2 64x48 turn 1", "P2 64x48 turn 2"] == [p.label for p in found]
+    assert ["P0 64x48", "P1 64x48 x3", "P2 turn 1 64x48", "P2 turn 2 64x48"] == [p.label for p in found]
 
 
 def test_images_are_named_in_one_place(tmp_path: Path) -> None:
