@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "ab": "Compare two configurations, measured in turns; exit 1 if the second is slower.",
     "calibrate": "Measure how much results vary on this machine when nothing changes.",
     "tune": "Find the fastest settings, and prove them on fresh launches.",
+    "bisect": "Find the version of an engine that made a model slower or faster.",
     "quality": "Show what a weight format or cache precision costs in output quality, beside latency.",
     "convert": "Convert a Hugging Face model or a GGUF file to OpenVINO IR, and verify it.",
     "sockets": "Measure what a second socket brings: one, the other, both, tensor parallel.",

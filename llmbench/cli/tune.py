@@ -171,19 +171,23 @@ class _Search:
         if len(kept) < 2:
             return kept
         say("", f"search among {counted(len(kept), 'candidate')}, the default included")
-        apart = [settings_text({k: v or "default" for k, v in each.items()}) for each in distinguish(kept)]
-        blocks: list[int] = []
+        apart = [_changes(kept[DEFAULT], each) or "default" for each in kept]
+        left = set(range(len(kept)))
 
         def judge(run: Run) -> Collection[int]:
-            standing = judge_race(times_of(run, self.metric))
-            blocks.append(len(run.launches))
+            standing = self._standing(run, left)
+            left.intersection_update(standing.left)
             if not self.is_quiet:
-                say(_standing_line(len(blocks), standing, apart))
-            return standing.left
+                say(_standing_line(len({launch.block for launch in run.launches}), standing, apart))
+            return left
 
         run = self._measure(tuple(kept), part, judge)
-        standing = judge_race(times_of(run, self.metric))
-        return [kept[cell] for cell in standing.left] or [kept[DEFAULT]]
+        return [kept[cell] for cell in self._standing(run, left).left] or [kept[DEFAULT]]
+
+    def _standing(self, run: Run, left: Collection[int]) -> Standing:
+        """Return the standing among those that were not dropped before."""
+        times = times_of(run, self.metric)
+        return judge_race({cell: found for cell, found in times.items() if cell in left})
 
     def _measure(
         self, cells: tuple[RunConfig, ...], part: str, judge: Callable[[Run], Collection[int]]
@@ -232,12 +236,11 @@ class _Search:
                 hint="look at the run file for the failure",
             )
         limits = limits or QualityLimits(max_kld=max(_LOSS_FACTOR * default.kld.value, _LEAST_LOSS))
-        apart = distinguish(cells)
         kept: list[RunConfig] = []
         for index, cell in enumerate(cells):
             reason = "" if index == DEFAULT else _why_not(index, cells, judged, limits)
             if reason:
-                say(f"left out: {settings_text(apart[index])}: {reason}")
+                say(f"left out: {_changes(cells[DEFAULT], cell)}: {reason}")
             else:
                 kept.append(cell)
         return kept
@@ -249,7 +252,7 @@ class _Search:
             for config in (self.side.config, best)
         ]
         left_s = None if self.deadline is None else max(self.deadline - time.monotonic(), 1.0)
-        say("", f"proof on {counted(blocks, 'block')} of fresh launches: {_changes(*sides)}")
+        say("", f"proof on {counted(blocks, 'block')} of fresh launches: {_changes(self.side.config, best)}")
         run, path = measure_blocks(
             sides,
             self._named("proof"),
@@ -261,7 +264,7 @@ class _Search:
         say(f"written: {path}")
         comparison = compare_sides(run, Rule(thresholds=read_thresholds(("all=3%",))))
         found = next((each for each in comparison.primary if each.metric == self.metric), None)
-        say("", *_verdict(found, _changes(*sides)))
+        say("", *_verdict(found, _changes(self.side.config, best)))
         if found is not None and found.verdict is Verdict.IMPROVED:
             base = self.outputs.folder / str(self.outputs.name)
             write_output(base.with_name(f"{base.name}.properties.json"), tuned_properties(best))
@@ -286,8 +289,9 @@ def _why_not(index: int, cells: Sequence[RunConfig], judged: Judged, limits: Qua
     return ""
 
 
-def _changes(base: Side, candidate: Side) -> str:
-    _, apart = distinguish([base.config, candidate.config])
+def _changes(base: RunConfig, candidate: RunConfig) -> str:
+    """What sets a candidate apart from the default."""
+    _, apart = distinguish([base, candidate])
     return settings_text({name: value for name, value in apart.items() if name != "is_attention_fixed"})
 
 

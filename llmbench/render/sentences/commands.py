@@ -32,6 +32,12 @@ def run_command(config: RunConfig, launches: int, run_file: str = "") -> str:
     return shlex.join(["llmbench", "run", *_measured(config, run_file), "--launches", str(launches)])
 
 
+def bisect_command(config: RunConfig, package: str, versions: tuple[str, str], run_file: str = "") -> str:
+    """Return the command line that finds the version of a package between two that changed a configuration."""
+    span = f"{package}=={'..'.join(versions)}"
+    return shlex.join(["llmbench", "bisect", span, *_measured(config, run_file)])
+
+
 def tuned_properties(config: RunConfig) -> str:
     """Return the OpenVINO properties of a configuration as JSON for ``-lc``, its number of threads among them."""
     threads = {} if config.threads is None else {"INFERENCE_NUM_THREADS": config.threads}

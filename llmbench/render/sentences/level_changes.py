@@ -5,7 +5,7 @@ They are for the terminal and the page alike.
 
 from llmbench.analysis.history import HistoryEntry, LevelChange
 from llmbench.analysis.stages import row_metric
-from llmbench.render.sentences.commands import ab_command, run_command
+from llmbench.render.sentences.commands import ab_command, bisect_command, run_command
 from llmbench.render.text import change, counted, minute
 from llmbench.schema.config import RunConfig
 
@@ -25,8 +25,12 @@ def level_sentence(found: LevelChange) -> str:
 
 
 def level_command(found: LevelChange) -> str:
-    """Return the command to type: compare both configurations, or measure the last one again."""
+    """Return the command to type: find the version, compare both configurations, or measure the last one again."""
     before, after = (_config(entry) for entry in (found.before, found.after))
+    changed = _changed_versions(found)
+    if changed:
+        package, old, new = changed[-1]
+        return bisect_command(after, package, (old, new))
     both = ab_command(before, after, _BLOCKS) if before != after else None
     return both or run_command(after, max(after.launches, _BLOCKS))
 

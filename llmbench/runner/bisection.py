@@ -1,0 +1,124 @@
+"""The version of several that changed a latency, found with a noisy oracle: interleaved comparisons of two of them.
+
+Each comparison is with the oldest version. A version counts as changed where its ratio is nearer to the newest one's
+than to none. A comparison whose interval does not decide that is repeated with more blocks.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.rule import Verdict
+from llmbench.errors import InputError
+
+Oracle = Callable[[str, str, int], Change | None]
+"""Compares two versions in so many blocks; ``None`` where the second one cannot be measured."""
+
+_REPEATS_AT_MOST = 2
+"""A comparison that does not decide is made again so often, with twice as many blocks each time."""
+
+_MOVED = {Verdict.REGRESSED, Verdict.IMPROVED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bisected:
+    """What was found: the *whole* change from the oldest to the newest version, and the version *since* which it is.
+
+    *step* compares that version with the one *before* it on launches of its own. *since* is ``None`` where the whole
+    shows no change. *is_sure* is false where a comparison on the way stayed undecided. *unmeasurable* are versions that
+    were left out.
+    """
+
+    whole: Change
+    since: str | None = None
+    before: str | None = None
+    step: Change | None = None
+    is_sure: bool = True
+    comparisons: int = 0
+    unmeasurable: tuple[str, ...] = ()
+
+    @property
+    def is_one_step(self) -> bool:
+        """Whether that version alone accounts for at least half of the whole change."""
+        if self.step is None or self.step.verdict not in _MOVED:
+            return False
+        return math.log(self.step.ratio.ratio) / math.log(self.whole.ratio.ratio) >= 0.5
+
+
+class _Trial:
+    """The versions that can be measured, and what it took."""
+
+    def __init__(self, versions: Sequence[str], oracle: Oracle, blocks: int) -> None:
+        self.versions = list(versions)
+        self.unmeasurable: list[str] = []
+        self.comparisons = 0
+        self.is_sure = True
+        self._oracle = oracle
+        self._blocks = blocks
+
+    def compare(self, base: str, candidate: str, blocks: int | None = None) -> Change | None:
+        """Compare two versions; a candidate that cannot be measured is left out from now on."""
+        self.comparisons += 1
+        found = self._oracle(base, candidate, blocks or self._blocks)
+        if found is None:
+            self.versions.remove(candidate)
+            self.unmeasurable.append(candidate)
+        return found
+
+    def ends(self) -> Change:
+        """Return the change over all versions, from the newest one that can be measured."""
+        while len(self.versions) > 1:
+            found = self.compare(self.versions[0], self.versions[-1])
+            if found is not None:
+                return found
+        raise InputError(
+            "no two versions could be measured", hint="name others, or look at the messages above"
+        )
+
+    def has_changed(self, version: str, half: float) -> bool | None:
+        """Return whether a version is nearer to the newest one's level; ``None`` where it cannot be measured."""
+        blocks = self._blocks
+        for repeat in range(_REPEATS_AT_MOST + 1):
+            found = self.compare(self.versions[0], version, blocks)
+            if found is None:
+                return None
+            ratio = found.ratio
+            if ratio.has_interval and not ratio.low < math.exp(half) < ratio.high:
+                break
+            blocks *= 2
+            self.is_sure = self.is_sure and repeat < _REPEATS_AT_MOST
+        return math.log(ratio.ratio) / half > 1
+
+
+def bisect_versions(versions: Sequence[str], oracle: Oracle, *, blocks: int) -> Bisected:
+    """Return the version of *versions* (oldest first) that changed the latency, by bisection.
+
+    The oldest one must be measurable. Raises InputError where no two are.
+    """
+    trial = _Trial(versions, oracle, blocks)
+    whole = trial.ends()
+    if whole.verdict not in _MOVED:
+        return Bisected(whole=whole, comparisons=trial.comparisons, unmeasurable=tuple(trial.unmeasurable))
+    half = math.log(whole.ratio.ratio) / 2
+    low, high = 0, len(trial.versions) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        changed = trial.has_changed(trial.versions[middle], half)
+        if changed is None:
+            high -= 1
+        elif changed:
+            high = middle
+        else:
+            low = middle
+    before, since = trial.versions[low], trial.versions[high]
+    step = trial.compare(before, since)
+    return Bisected(
+        whole=whole,
+        since=since,
+        before=before,
+        step=step,
+        is_sure=trial.is_sure,
+        comparisons=trial.comparisons,
+        unmeasurable=tuple(trial.unmeasurable),
+    )
