@@ -7,10 +7,13 @@ import msgspec
 
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared
+from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.resolve import check_locations, resolve_one
-from llmbench.cli.options.table import PLACEMENT, option, parameters, parse_options
+from llmbench.cli.options.table import PLACEMENT, option, parameters, parse_options, recipe_options
 from llmbench.cli.options.types import Command
-from llmbench.render.terminal.profile import profile_lines
+from llmbench.errors import InputError
+from llmbench.render.terminal.profile import profile_lines, stage_profile_lines
+from llmbench.runner.pipeline_profile import profile_pipeline
 from llmbench.runner.profile import profile
 from llmbench.schema.settings import WEIGHT_FORMATS
 
@@ -20,7 +23,8 @@ from llmbench.schema.settings import WEIGHT_FORMATS
     short_help="Where the time goes, by operator.",
     epilog="""
     llmbench profile -m models/pytorch/dldt/INT8
-    llmbench profile -m models/pytorch/dldt/INT8 --input-tokens 1024 --threads 16 --json""",
+    llmbench profile -m models/pytorch/dldt/INT8 --input-tokens 1024 --threads 16 --json
+    llmbench profile -c tts-two-stage""",
 )
 @option("model", metavar="IR_DIR", help="IR folder, or a parent of exactly one.")
 @option(
@@ -30,19 +34,28 @@ from llmbench.schema.settings import WEIGHT_FORMATS
     default=None,
     help="Which of several IRs below -m.",
 )
+@click.option(
+    "-c",
+    "--recipe",
+    type=FileText(),
+    metavar="PIPELINE.toml",
+    help="A pipeline, by stage.",
+)
 @option("input_tokens", type=click.IntRange(min=1), default=256, help="Length of the prompt.")
 @option("infer_count", type=click.IntRange(min=3), default=32, help="Output tokens.")
 @option("load_config", help="OpenVINO properties.")
 @option("threads", type=click.IntRange(min=1), default=None, help="INFERENCE_NUM_THREADS.")
 @option("no_verify", help="Skip checksum verification.")
 @click.option("--json", "is_json", is_flag=True, help="Print everything as JSON, in seconds and bytes.")
-def command(*, is_json: bool, **options: Any) -> int:
+def command(*, is_json: bool, recipe: str | None, **options: Any) -> int:
     """Say which operations take the time of the first token and of the next ones.
 
     The share of FullyConnected is what tensor parallelism can split, so it bounds what two sockets can bring. It also
     tells whether attention was recognised, which precisions are in force, and which instructions ran.
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
+    if recipe is not None:
+        return _profile_pipeline(recipe, given, is_json=is_json)
     _, config = resolve_one(
         prepared(parse_options({**given, "engine": "core", "foreign_cpu_limit": 1.0})),
         refusal="profile takes one configuration; these options make a sweep",
@@ -54,6 +67,24 @@ def command(*, is_json: bool, **options: Any) -> int:
         say(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
         say(f"{config.model}, {config.device}, core engine", *profile_lines(found))
+    return 0
+
+
+def _profile_pipeline(recipe: str, given: dict[str, Any], *, is_json: bool) -> int:
+    """Profile the networks of a pipeline; lengths in tokens mean nothing there."""
+    kept = {name: value for name, value in given.items() if name not in {"input_tokens", "infer_count"}}
+    values = {**recipe_options(recipe), **kept, "foreign_cpu_limit": 1.0}
+    if values.get("task") != "pipeline":
+        raise InputError(f"{recipe} describes no pipeline", hint="profile a model with -m")
+    _, config = resolve_one(
+        parse_options(values), refusal="profile takes one configuration of {}", hint="give one value each"
+    )
+    check_locations((config,), is_strict=False)
+    found = profile_pipeline(config)
+    if is_json:
+        say(msgspec.json.format(msgspec.json.encode(found)).decode())
+    else:
+        say(f"{config.model}, {config.device}, {found.prompt}", *stage_profile_lines(found.stages))
     return 0
 
 

@@ -113,35 +113,37 @@ class _Counters:
         """The pass of a first token: the mean of some requests of one token."""
         before = self._read(self._inferences)
         wall_ns = sum(sum(self.run(1).infer_ns) for _ in range(rounds))
-        return _phase([(before, self._read(self._inferences))], wall_ns, passes=rounds)
+        return pass_profile([(before, self._read(self._inferences))], wall_ns, passes=rounds)
 
     def later(self, rounds: int, tokens: int) -> PassProfile:
         """The pass of a next token: the mean over some requests of what follows their first."""
-        spans: list[tuple[_Reading, _Reading]] = []
+        spans: list[tuple[CounterReading, CounterReading]] = []
         wall_ns = 0
         for _ in range(rounds):
-            seen: list[_Reading] = []
+            seen: list[CounterReading] = []
 
-            def read_after_first(count: int, _at_ns: int, seen: list[_Reading] = seen) -> None:
+            def read_after_first(count: int, _at_ns: int, seen: list[CounterReading] = seen) -> None:
                 if count == 1:
                     seen.append(self._read(self._inferences + 1))
 
             wall_ns += sum(self.run(tokens, read_after_first).infer_ns[1:])
             spans.append((seen[0], self._read(self._inferences)))
-        return _phase(spans, wall_ns, passes=rounds * (tokens - 1))
+        return pass_profile(spans, wall_ns, passes=rounds * (tokens - 1))
 
-    def _read(self, inferences: int) -> "_Reading":
+    def _read(self, inferences: int) -> "CounterReading":
         """The counters now, after so many inferences, as seconds in all."""
         found = perf_counters.operations(self._session.request)
         return {each.name: (each, each.seconds * inferences) for each in found}
 
 
-_Reading = Mapping[str, tuple[Operation, float]]
+CounterReading = Mapping[str, tuple[Operation, float]]
 """Each operation by name, and its seconds since compilation."""
 
 
-def _phase(spans: Sequence[tuple[_Reading, _Reading]], wall_ns: int, *, passes: int) -> PassProfile:
-    """One pass of several, from the counters before and after them."""
+def pass_profile(
+    spans: Sequence[tuple[CounterReading, CounterReading]], wall_ns: int, *, passes: int
+) -> PassProfile:
+    """Return one pass of several, from the counters before and after them."""
     kinds: dict[str, float] = collections.defaultdict(float)
     primitives: dict[str, float] = collections.defaultdict(float)
     for before, after in spans:

@@ -31,7 +31,9 @@ _Call = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 class CompiledNetwork(Protocol):
     """A network that an engine has compiled."""
 
-    is_dynamic: bool
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether it compiles anew for a new shape."""
 
     def infer(self, inputs: Mapping[str, _Array]) -> dict[str, _Array]:
         """Return its outputs by the names of their values; they are valid until the next call."""
@@ -43,8 +45,13 @@ class CompiledNetwork(Protocol):
 class Networks(Protocol):
     """What an engine loads for a pipeline: its recipe, and its networks by stage."""
 
-    found: PipelineFiles
-    compiled: Mapping[str, CompiledNetwork]
+    @property
+    def found(self) -> PipelineFiles:
+        """The recipe and its files."""
+
+    @property
+    def compiled(self) -> Mapping[str, CompiledNetwork]:
+        """The networks by stage."""
 
 
 class PipelineWorkload:

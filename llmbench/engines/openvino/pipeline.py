@@ -53,7 +53,7 @@ class CompiledStage:
             self.compiled = openvino.Core().compile_model(
                 read.network, stage.device or config.device, properties
             )
-        self._request = self.compiled.create_infer_request()
+        self.request = self.compiled.create_infer_request()
         self._tensor = openvino.Tensor
         self.is_dynamic = bool(read.network.is_dynamic())
         self._types = {name: port.get_element_type().to_dtype() for name, port in read.inputs.items()}
@@ -64,7 +64,7 @@ class CompiledStage:
 
     def reset(self) -> None:
         """Clear the state of a network that keeps one."""
-        self._request.reset_state()
+        self.request.reset_state()
 
     def infer(self, inputs: Mapping[str, _Array]) -> dict[str, _Array]:
         """Return the outputs by their values' names; each is valid until the next call.
@@ -78,16 +78,16 @@ class CompiledStage:
                 raise InputError(
                     f"input {name!r} has {self._ranks[name]} dimensions; {list(fitting.shape)} was given"
                 )
-            self._request.set_tensor(name, self._tensor(fitting, shared_memory=True))
+            self.request.set_tensor(name, self._tensor(fitting, shared_memory=True))
         try:
-            self._request.start_async()
-            self._request.wait()
+            self.request.start_async()
+            self.request.wait()
         except RuntimeError as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
             raise InputError(
                 f"its inputs do not fit ({shapes})", hint=str(error).strip().splitlines()[-1][:200]
             ) from error
-        return {value: self._request.get_tensor(port).data for value, port in self._outputs.items()}
+        return {value: self.request.get_tensor(port).data for value, port in self._outputs.items()}
 
 
 class PipelineSession:

@@ -6,6 +6,9 @@ from llmbench.analysis.profile import SPLIT_KIND, ModelProfile, PartAttention, P
 from llmbench.schema.units import format_bytes, format_number
 
 _UNNAMED = ("undef", "unknown")
+_TOP = 5
+"""Operations of a stage that are listed."""
+
 _SHOWN_SHARE = 0.005
 """Kinds of operation below this share of both passes stand together."""
 
@@ -28,6 +31,21 @@ def profile_lines(found: ModelProfile) -> Iterator[str]:
     features = found.properties.get("RUNTIME_REQUIREMENTS", "").partition("isa=")[2]
     if features:
         yield f"instruction sets the engine sees: {features}"
+
+
+def stage_profile_lines(stages: Mapping[str, PassProfile]) -> Iterator[str]:
+    """Yield the operations that take the most of each stage, and how much of its time they explain."""
+    whole_s = sum(each.wall_s for each in stages.values())
+    for name, found in sorted(stages.items(), key=lambda item: -item[1].wall_s):
+        share = found.wall_s / whole_s if whole_s else 0.0
+        wall = format_number(found.wall_s * 1e3)
+        yield f"{name}: {wall} ms, {share:.1%} of all networks; operations take {_explained(found)} of it"
+        for kind, seconds in list(found.kinds.items())[:_TOP]:
+            yield f"  {kind:<24}{format_number(seconds * 1e3):>9} ms {seconds / found.wall_s:>7.1%}"
+
+
+def _explained(found: PassProfile) -> str:
+    return f"{found.sum_s / found.wall_s:.0%}" if found.wall_s else "n/a"
 
 
 def _table(found: ModelProfile) -> Iterator[str]:
