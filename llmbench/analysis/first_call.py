@@ -31,7 +31,12 @@ class FirstCall:
 
 
 def first_call(evaluation: Evaluation, row: Row) -> FirstCall | None:
-    """Return the first calls of a row's prompt; ``None`` where there were none, or they have no stages."""
+    """Return the first calls of a row's prompt; ``None`` where there were none, or they have no stages.
+
+    Where requests are in flight at once, the first of a launch is one of several, and there is none either.
+    """
+    if evaluation.run.workload.is_concurrent:
+        return None
     found = [
         judged
         for judged in evaluation.requests

@@ -11,11 +11,13 @@ from llmbench.analysis.change_points import find_change_points
 from llmbench.analysis.comparison import change
 from llmbench.analysis.comparison.change import Change, Sample
 from llmbench.analysis.comparison.rule import COMPARED, Rule
+from llmbench.analysis.load import LOAD_METRICS
 from llmbench.analysis.report import Report, Row, varied_settings
-from llmbench.analysis.stages import stage_of
+from llmbench.analysis.stages import request_metric, stage_of
 from llmbench.analysis.stats import Ratio, Summary
 from llmbench.schema.config import Prompt
 from llmbench.schema.run import Run
+from llmbench.schema.units import Direction
 
 _NOT_WHAT = frozenset(
     (
@@ -157,7 +159,7 @@ def steps(line: HistoryLine, metric: str, rule: Rule | None = None) -> tuple[Cha
     ``None`` where there is none, or where the metric has no verdict. Nothing is corrected for how many runs there
     are: a long line shows a false step now and then.
     """
-    if metric not in COMPARED and stage_of(metric) is None:
+    if metric not in (*COMPARED, *LOAD_METRICS) and stage_of(metric) is None:
         return (None,) * len(line.entries)
     threshold = (rule or Rule()).threshold_of(metric)
     found: list[Change | None] = []
@@ -190,8 +192,9 @@ class LevelChange:
 
     @property
     def is_regression(self) -> bool:
-        """Whether it is slower, and not accepted."""
-        return self.ratio.ratio > 1 and self.note is None
+        """Whether it is worse, and not accepted."""
+        is_lower_better = request_metric(self.metric).direction is Direction.LOWER
+        return (self.ratio.ratio > 1) is is_lower_better and self.note is None
 
 
 def level_changes(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from llmbench.analysis import stats
 from llmbench.analysis.comparison.rule import Threshold, Verdict
+from llmbench.analysis.load import LOAD_METRICS
 from llmbench.analysis.report import Row
 from llmbench.analysis.stages import request_metric
 from llmbench.analysis.stats import Ratio
@@ -53,15 +54,23 @@ class Sample:
 def sample(rows: Sequence[Row], metric: str, blocks: Mapping[int, int] | None = None) -> Sample | None:
     """By launch, the mean over *rows* of the logarithms of its medians; ``None`` if no launch has them all.
 
-    *blocks* has the block of each launch, where launches of both sides were made in turns.
+    *blocks* has the block of each launch, where launches of both sides were made in turns. A launch without anything
+    good, whose rate of 0 has no logarithm, stands for half of the least of its row.
     """
     medians = [row.medians.get(metric, {}) for row in rows]
+    if metric in LOAD_METRICS:
+        medians = [_without_zeros(found) for found in medians]
     launches = set.intersection(*({i for i, value in found.items() if value > 0} for found in medians))
     blocks = blocks or {}
     logs = {
         blocks.get(i, i): statistics.fmean(math.log(found[i]) for found in medians) for i in sorted(launches)
     }
     return Sample(logs=logs) if logs else None
+
+
+def _without_zeros(found: Mapping[int, float]) -> dict[int, float]:
+    least = min((value for value in found.values() if value > 0), default=0.0)
+    return {launch: value or least / 2 for launch, value in found.items()}
 
 
 def judge_change(

@@ -13,6 +13,9 @@ from llmbench.schema.run import Run
 COMPARED = tuple(name for name, metric in METRICS.items() if metric.is_compared)
 """The metrics that have a verdict; all are better lower."""
 
+COMPARED_LOAD = ("goodput", "output_throughput", "first_token", "p90.first_token", "tpot", "e2e")
+"""Those of a load, where its run has them."""
+
 PRIMARY = tuple(name for name, metric in METRICS.items() if metric.is_primary)
 """The metrics whose geometric means over prompts decide the exit code first."""
 
@@ -28,6 +31,8 @@ _THRESHOLD = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>%|ms)")
 
 def compared_metrics(run: Run) -> tuple[str, ...]:
     """Return the metrics of a run that have a verdict: the usual ones, the primary ones of its workload, its stages."""
+    if run.workload.is_concurrent:
+        return tuple(dict.fromkeys((*run.workload.primary_metrics, *COMPARED_LOAD)))
     return tuple(dict.fromkeys((*COMPARED, *run.workload.primary_metrics, *stage_times(run))))
 
 

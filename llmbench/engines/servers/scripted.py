@@ -98,6 +98,9 @@ class ScriptedServer(ThreadingHTTPServer):
         self.requests: list[dict[str, Any]] = []
         self.words: dict[str, int] = {}
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing of clients that go away."""
+
     def begin(self, arrived_ns: int) -> dict[str, Any]:
         """Return the entry of a new request, with its number."""
         with self.lock:

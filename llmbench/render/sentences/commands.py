@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 from llmbench.schema.config import RunConfig
@@ -29,6 +30,8 @@ def run_command(config: RunConfig, launches: int, run_file: str = "") -> str:
 
     Prompts of a prompt file are read from the *run_file*, which holds the texts of those that were selected.
     """
+    if config.server is not None:
+        return load_command(config, launches)
     return shlex.join(["llmbench", "run", *_measured(config, run_file), "--launches", str(launches)])
 
 
@@ -36,6 +39,31 @@ def bisect_command(config: RunConfig, package: str, versions: tuple[str, str], r
     """Return the command line that finds the version of a package between two that changed a configuration."""
     span = f"{package}=={'..'.join(versions)}"
     return shlex.join(["llmbench", "bisect", span, *_measured(config, run_file)])
+
+
+def load_command(config: RunConfig, launches: int, other: RunConfig | None = None) -> str:
+    """Return the command line that puts a server under the same load again, and beside it that of an *other* side."""
+    parts = ["llmbench", "load"]
+    for option, of in _LOAD_OPTIONS.items():
+        values = dict.fromkeys(of(each) for each in (config, other or config))
+        if option == "--server":
+            options = ("--url" if "://" in str(server) else "--server" for server in values)
+            parts += [part for pair in zip(options, map(str, values), strict=True) for part in pair]
+        elif values.keys() != {None}:
+            parts += [option, ",".join(map(str, values))]
+    return shlex.join([*parts, "--launches", str(launches)])
+
+
+_LOAD_OPTIONS: dict[str, Callable[[RunConfig], object]] = {
+    "--server": lambda config: config.server,
+    "-m": lambda config: config.model,
+    "--concurrency": lambda config: config.concurrency,
+    "--request-rate": lambda config: config.request_rate,
+    "--input-tokens": lambda config: config.prompts[0].tokens,
+    "-ic": lambda config: config.output_tokens,
+    "-n": lambda config: config.iterations,
+}
+"""The options of a load that its configuration keeps."""
 
 
 def tuned_properties(config: RunConfig) -> str:
@@ -71,7 +99,7 @@ def ab_command(base: RunConfig, candidate: RunConfig, blocks: int, run_file: str
     An option that is given twice has the first value for the base. ``None`` where they differ in what
     no option can say of one side alone, and where there are adapters, of which one side may have several.
     """
-    if base.lora or candidate.lora:
+    if base.lora or candidate.lora or base.server or candidate.server:
         return None
     before, after = _options(base), _options(candidate)
     absent = {

@@ -12,7 +12,7 @@ from llmbench.analysis.comparison.compare import Comparison, Pair
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.report import Report
 from llmbench.analysis.stages import request_metric, stage_of
-from llmbench.render.sentences.commands import ab_command, run_command
+from llmbench.render.sentences.commands import ab_command, load_command, run_command
 from llmbench.render.text import change, number_text, settings_text, share
 from llmbench.schema.run import Launch, Run
 from llmbench.schema.units import NS_PER_S, format_duration
@@ -291,6 +291,8 @@ def _measure_again(comparison: Comparison, launches: int) -> Iterator[str]:
         for config, path in zip((base, candidate), comparison.run_files, strict=True)
     )
     if comparison.is_paired:
+        if base.server is not None:
+            again = load_command(base, launches, candidate)
         yield f"to settle the undecided rows, measure {launches} blocks{time}:"
         yield f"  {again or f'llmbench ab A.toml B.toml --blocks {launches}'}"
     elif again is not None and len(commands) > 1 and _has_same_software(comparison):

@@ -1,16 +1,18 @@
 import dataclasses
+import math
 from collections.abc import Iterable
 
 import pytest
 
 from llmbench.analysis import load_validity
-from llmbench.analysis.comparison.change import decide
-from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.comparison.change import decide, sample
+from llmbench.analysis.comparison.rule import Verdict, compared_metrics
 from llmbench.analysis.load import LaunchLoad, is_good, load_values, read_goodput
 from llmbench.analysis.load_curve import load_curves
 from llmbench.analysis.report import summarize_run
 from llmbench.analysis.stats import Ratio
 from llmbench.errors import InputError
+from llmbench.render.sentences.commands import load_command, run_command
 from llmbench.schema.config import Prompt
 from llmbench.schema.load import ClientUse, LoadWindow
 from llmbench.schema.measurement import Measurement, Sequence
@@ -206,3 +208,36 @@ def test_the_knee_is_where_throughput_over_latency_is_highest() -> None:
     assert 1 == curve.knee
     assert 1.0 == curve.agreement
     assert curve.is_inside
+
+
+def test_a_launch_without_anything_good_counts_as_half_of_the_least() -> None:
+    """A rate of 0 has no logarithm; left out, the worst launches would not count at all."""
+    row = dataclasses.replace(
+        summarize_run(served_run([launch_of([request(1000, 60, 160, 260)], window=window())])).rows[0],
+        medians={"goodput": {0: 4.0, 1: 0.0, 2: 2.0}},
+    )
+
+    found = sample([row], "goodput")
+
+    assert found is not None
+    assert {0: math.log(4), 1: math.log(1), 2: math.log(2)} == dict(found.logs)
+
+
+def test_a_load_compares_its_own_metrics() -> None:
+    """Its primary ones first; the second token of a request among others tells little."""
+    run = served_run([launch_of([request(1000, 60, 160, 260)], window=window())])
+
+    assert ("goodput", "first_token", "output_throughput") == compared_metrics(run)[:3]
+    assert "second_token" not in compared_metrics(run)
+
+
+def test_the_command_to_measure_again_is_a_load() -> None:
+    """With what its configuration keeps; two sides are two servers in one command."""
+    config = dataclasses.replace(served_run([]).cells[0], iterations=9)
+    other = dataclasses.replace(config, server="genai")
+    expected = "--concurrency 1 --input-tokens 8 -ic 3 -n 9 --launches 5"
+
+    assert f"llmbench load --url http://host -m models/tiny {expected}" == run_command(config, 5)
+    assert f"llmbench load --url http://host --server genai -m models/tiny {expected}" == load_command(
+        config, 5, other
+    )
