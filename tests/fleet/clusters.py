@@ -180,4 +180,5 @@ def ray_cluster() -> Iterator[str]:
         yield process.stdout.readline().strip()
     finally:
         process.stdin.close()
+        process.stdout.close()
         process.wait(timeout=60)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from llmbench.files.cache import cache_folder
-from tests import command
+from llmbench.models import demo
+from tests import command, conversions
 from tests.command import RunCommand
 from tests.fleet import clusters
 from tests.fleet.clusters import Slurm
@@ -29,3 +30,10 @@ def ray_address() -> Iterator[str]:
 def on_slurm(slurm: Slurm, tmp_path: Path) -> RunCommand:
     """Runs the command in a process of its own that finds the Slurm."""
     return functools.partial(command.as_process, tmp_path, **slurm.variables)
+
+
+@pytest.fixture(scope="session")
+def demo_ir() -> Path:
+    """The IR folder of the demo's model."""
+    (made,) = conversions.converted(demo.demo_model()).values()
+    return made.folder

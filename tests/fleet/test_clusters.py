@@ -1,5 +1,6 @@
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from llmbench.analysis.report import summarize_run
 from llmbench.errors import ExitCode
 from llmbench.fleet.folder import FleetFolder
 from llmbench.schema.run import Outcome
@@ -131,6 +133,60 @@ def test_two_nodes_of_ray_give_one_report(ray_address: str, tmp_path: Path) -> N
 
 
 @pytest.mark.nightly
+def test_a_node_of_ray_whose_command_is_killed_is_resumed(ray_address: str, tmp_path: Path) -> None:
+    """Its requests are kept, exit 5; --resume measures the rest, and the other node not again."""
+    folder, on = tmp_path / "reports/fleet", f"ray:{ray_address}"
+    driver = _start_plainly(tmp_path, *_run(SLOW, "fleet", on=on))
+    _until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 3)
+    subprocess.run(["pkill", "-KILL", "-f", "--", f"{folder}.*n2"], check=False)
+    out, err = driver.communicate(timeout=120)
+
+    assert ExitCode.LAUNCH == driver.returncode, out + err
+    again = _start_plainly(tmp_path, "run", "--resume", "reports/fleet", "--on", on)
+    out, err = again.communicate(timeout=120)
+    assert ExitCode.OK == again.returncode, out + err
+    assert "n1: measuring" not in out
+    assert {12} == _whole(folder)
+
+
+@pytest.mark.nightly
+def test_sides_that_differ_on_each_host_are_a_regression_of_the_fleet(on_slurm: RunCommand) -> None:
+    """B is a tenth slower on both hosts: exit 1, and the sentence counts hosts."""
+    noise = "noise=1%,launch-noise=1%"
+    sides = ("-m", f"first=20ms,next=2ms,{noise}", "-m", f"first=22ms,next=2.2ms,{noise}")
+    done = on_slurm(
+        "ab", "--engine", "scripted", *sides, "-p", "x", "-ic", "8", "-n", "2", "--blocks", "5", "--on", SLURM
+    )
+
+    assert ExitCode.REGRESSION == done.returncode, done.stderr
+    assert "first token: 2 of 2 hosts slower, +1" in done.stdout
+    assert "regressed" in done.stdout
+
+
+@pytest.mark.nightly
+@pytest.mark.model
+def test_a_scheduler_changes_no_figure(
+    on_slurm: RunCommand, ray_address: str, tmp_path: Path, demo_ir: Path
+) -> None:
+    """A real model in turns here, under Slurm and under Ray, one host each: medians within a quarter of each other."""
+    (tmp_path / "models").symlink_to(demo_ir)
+    options = ("-m", "models", "--input-tokens", "64", "-ic", "16", "-n", "3", "--foreign-cpu-limit", "1")
+    ways = {"local": (), "slurm": ("--on", "slurm:nodelist=n1"), "ray": ("--on", f"ray:{ray_address}")}
+    next_s: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(3):
+        for way, on in ways.items():
+            done = on_slurm("run", *options, "--name", f"{way}{turn}", *on)
+            assert ExitCode.OK == done.returncode, done.stderr
+            file = f"reports/{way}{turn}.jsonl" if way == "local" else f"reports/{way}{turn}/n1.jsonl"
+            report = summarize_run(reader.read_run(tmp_path / file))
+            next_s[way].append(report.rows[0].summaries["next_token"].median)
+
+    medians = {way: statistics.median(values) for way, values in next_s.items()}
+    print(f"next token by way: { {way: f'{1e3 * value:.2f} ms' for way, value in medians.items()} }")
+    assert max(medians.values()) < 1.25 * min(medians.values())
+
+
+@pytest.mark.nightly
 def test_an_interrupt_ends_the_jobs(slurm: Slurm, tmp_path: Path) -> None:
     """Ctrl-C in the driver: no job is left in the queue."""
     folder = tmp_path / "reports/fleet"
@@ -163,10 +219,14 @@ def test_a_host_whose_daemon_dies_is_left_out(slurm: Slurm, on_slurm: RunCommand
 
 
 def _start(slurm: Slurm, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return _start_plainly(folder, *arguments, **slurm.variables)
+
+
+def _start_plainly(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "llmbench", *arguments],
         cwd=folder,
-        env={**os.environ, **SCREEN, **slurm.variables},
+        env={**os.environ, **SCREEN, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
