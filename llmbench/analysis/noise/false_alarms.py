@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmbench.analysis import stats
-from llmbench.analysis.comparison.change import decide
-from llmbench.analysis.comparison.rule import PRIMARY, Rule, Verdict
+from llmbench.analysis.comparison.rule import PRIMARY, Rule
 from llmbench.analysis.noise.calibration import Calibration
 from llmbench.analysis.noise.estimate import Noise, comparable_sessions, estimate_noise, logs_of
 
@@ -60,7 +59,7 @@ def false_alarms(calibration: Calibration, launches: int, rule: Rule | None = No
 
 
 class _Simulator:
-    """Draws sides of some launches, a row a prompt and metric, and judges pairs of them."""
+    """Draws comparisons, a row a prompt and metric and below them the primary means, and judges all at once."""
 
     def __init__(
         self, calibration: Calibration, noises: Sequence[Noise], *, launches: int, rule: Rule, seed: int = 0
@@ -68,9 +67,8 @@ class _Simulator:
         import numpy as np
 
         self._launches = launches
-        self._rule = rule
         self._random = np.random.default_rng(seed)
-        self._sessions = np.array([each.session or 0.0 for each in noises])
+        self._sessions = np.array([[each.session or 0.0] for each in noises])
         self._factors = _factors(calibration, noises)
         self._rows = len(noises)
         self._groups = [
@@ -80,45 +78,42 @@ class _Simulator:
         ]
         centers = [math.log(each.center) for each in noises]
         centers += [statistics.fmean(centers[i] for i in group) for group in self._groups]
-        metrics = [each.metric for each in noises] + [noises[group[0]].metric for group in self._groups]
-        self._metrics = metrics
+        self.metrics = [
+            *(each.metric for each in noises),
+            *(noises[group[0]].metric for group in self._groups),
+        ]
         self._shares = [
             rule.thresholds[metric].of(math.exp(center))
-            for metric, center in zip(metrics, centers, strict=True)
+            for metric, center in zip(self.metrics, centers, strict=True)
         ]
+        self._allowed = [rule.row_error] * self._rows + [rule.mean_error(1)] * len(self._groups)
 
     def rate(self, *, across: bool) -> float:
-        """The share of comparisons that would exit 1."""
-        found = sum(
-            self._is_alarm(self._side(across=across), self._side(across=across)) for _ in range(SIMULATIONS)
-        )
-        return found / SIMULATIONS
-
-    def power(self, metric: str, slowdown: float, draws: int = SIMULATIONS) -> float:
-        """The share of comparisons that exit 1 where one metric is slower by a share, each judged like a real one."""
-        import numpy as np
-
-        shift = np.array([[math.log1p(slowdown) if name == metric else 0.0] for name in self._metrics])
-        return (
-            sum(
-                self._is_alarm(self._side(across=False), self._side(across=False) + shift)
-                for _ in range(draws)
-            )
-            / draws
-        )
+        """The share of comparisons of unchanged builds that would exit 1."""
+        return self._power(_Draws.of(self.sides(across=across)), 0.0)
 
     def detectable(self) -> dict[str, float | None]:
         """The smallest slowdown of each primary metric that exits 1 four times in five, by the rule itself."""
-        sides = [(self._side(across=False), self._side(across=False)) for _ in range(SIMULATIONS)]
-        drawn = _Draws.of(sides)
-        metrics = [each for each in PRIMARY if any(name == each for name in self._metrics)]
-        return {metric: self._smallest(drawn, metric) for metric in metrics}
+        drawn = _Draws.of(self.sides(across=False))
+        return {metric: self._smallest(drawn, metric) for metric in PRIMARY if metric in self.metrics}
+
+    def sides(self, *, across: bool) -> "Matrix":
+        """Logarithms: comparisons by both sides by rows by launches; *across* sessions each side has a shift."""
+        import numpy as np
+
+        size = self._factors.shape[1] * self._launches
+        drawn = self._random.standard_normal((SIMULATIONS, 2, size + across))
+        found = self._factors @ drawn[..., :size].reshape(SIMULATIONS, 2, -1, self._launches)
+        if across:
+            found += self._sessions * drawn[..., size:, None]
+        means = [found[:, :, group].mean(axis=2, keepdims=True) for group in self._groups]
+        return np.concatenate([found, *means], axis=2)
 
     def _smallest(self, drawn: "_Draws", metric: str) -> float | None:
         """The slowdown of one metric at which the power reaches `stats.POWER`, by bisection of its logarithm."""
         import numpy as np
 
-        moved = np.array([name == metric for name in self._metrics], dtype=float)
+        moved = np.array([name == metric for name in self.metrics], dtype=float)
         low, high = 0.0, math.log1p(MOST_SLOWDOWN)
         if self._power(drawn, high * moved) < stats.POWER:
             return None
@@ -127,7 +122,7 @@ class _Simulator:
             low, high = (low, middle) if self._power(drawn, middle * moved) >= stats.POWER else (middle, high)
         return math.expm1(high)
 
-    def _power(self, drawn: "_Draws", shift: "Matrix") -> float:
+    def _power(self, drawn: "_Draws", shift: "Matrix | float") -> float:
         """The share of the drawn comparisons that exit 1 where the candidate is slower by *shift* (logarithms)."""
         import numpy as np
 
@@ -140,38 +135,7 @@ class _Simulator:
         np.put_along_axis(holm, order, np.maximum.accumulate(ranked, axis=1), axis=1)
         adjusted = np.hstack([holm, p[:, self._rows :]])
         is_beyond = (differences > np.log1p(self._shares)) & (p < 1 - stats.CONFIDENCE)
-        return float((is_beyond & (adjusted <= self._allowed())).any(axis=1).mean())
-
-    def _allowed(self) -> list[float]:
-        return [self._rule.row_error] * self._rows + [self._rule.mean_error(1)] * len(self._groups)
-
-    def _side(self, *, across: bool) -> "Matrix":
-        """The logarithms of one side: rows, and below them the primary means, by launches."""
-        import numpy as np
-
-        drawn = self._factors @ self._random.standard_normal((self._factors.shape[1], self._launches))
-        if across:
-            drawn += (self._sessions * self._random.standard_normal())[:, None]
-        return np.vstack([drawn, *(drawn[group].mean(axis=0) for group in self._groups)])
-
-    def _is_alarm(self, base: "Matrix", candidate: "Matrix") -> bool:
-        import numpy as np
-
-        differences = candidate.mean(axis=1) - base.mean(axis=1)
-        if not (differences > np.log1p(self._shares)).any():
-            return False  # nothing is beyond its threshold; most comparisons end here
-        found = [
-            stats.welch_ratio(before, after)
-            for before, after in zip(base.tolist(), candidate.tolist(), strict=True)
-        ]
-        p_values = [1.0 if ratio.p is None else ratio.p for ratio in found]
-        adjusted = stats.holm(p_values[: self._rows])
-        return any(
-            decide(ratio, share) is Verdict.REGRESSED and p <= error
-            for ratio, share, p, error in zip(
-                found, self._shares, [*adjusted, *p_values[self._rows :]], self._allowed(), strict=True
-            )
-        )
+        return float((is_beyond & (adjusted <= self._allowed)).any(axis=1).mean())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -183,17 +147,17 @@ class _Draws:
     freedom: "Matrix"
 
     @classmethod
-    def of(cls, sides: Sequence[tuple["Matrix", "Matrix"]]) -> "_Draws":
+    def of(cls, sides: "Matrix") -> "_Draws":
         """Welch's figures of each pair of sides, as `stats.welch_ratio` has them."""
         import numpy as np
 
-        base, candidate = (np.stack([pair[side] for pair in sides]) for side in (0, 1))
-        launches = base.shape[2]
-        shares = [side.var(axis=2, ddof=1) / launches for side in (base, candidate)]
-        total = shares[0] + shares[1]
-        squares = (shares[0] ** 2 + shares[1] ** 2) / (launches - 1)
+        launches = sides.shape[3]
+        shares = sides.var(axis=3, ddof=1) / launches
+        total = shares.sum(axis=1)
+        squares = (shares**2).sum(axis=1) / (launches - 1)
         freedom = np.divide(total**2, squares, out=np.full_like(total, 2.0 * launches - 2), where=squares > 0)
-        return cls(candidate.mean(axis=2) - base.mean(axis=2), np.sqrt(total), freedom)
+        means = sides.mean(axis=3)
+        return cls(means[:, 1] - means[:, 0], np.sqrt(total), freedom)
 
     def p_values(self, differences: "Matrix") -> "Matrix":
         """The two-sided p-values of such differences."""

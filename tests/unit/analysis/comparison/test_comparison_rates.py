@@ -51,7 +51,14 @@ class Machine:
 
 @pytest.mark.parametrize(
     ("factor", "tries", "least", "most"),
-    [(1.0, 800, 0.0, 0.01), (1.01, 1000, 0.0, 0.03), (1.10, 300, 0.99, 1.0)],
+    [
+        (1.0, 200, 0.0, 0.01),
+        (1.01, 200, 0.0, 0.03),
+        (1.10, 100, 0.99, 1.0),
+        pytest.param(1.0, 2000, 0.0, 0.01, marks=pytest.mark.nightly),
+        pytest.param(1.01, 2000, 0.0, 0.03, marks=pytest.mark.nightly),
+        pytest.param(1.10, 1000, 0.99, 1.0, marks=pytest.mark.nightly),
+    ],
 )
 @pytest.mark.slow
 def test_the_gate_alarms_as_seldom_and_as_surely_as_promised(
