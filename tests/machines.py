@@ -1,10 +1,15 @@
 """Machines of ``tests/data/sysfs`` and control groups of ``tests/data/cgroup`` laid out as files."""
 
+import functools
+import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
+_TEMPLATES = tempfile.TemporaryDirectory(prefix="machines-")
 
 
 def _numbers(text: str) -> list[int]:
@@ -39,14 +44,20 @@ def write(root: Path, files: dict[str, str]) -> Path:
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # it may be a link to the template of other tests
         path.write_text(content)
     return root
 
 
 def lay_out(name: str, folder: Path) -> Path:
     """The root folder, below *folder*, of the machine called *name*, or with ``cgroup/`` of some control groups."""
-    root = folder / name
+    return shutil.copytree(_template(name), folder / name, copy_function=os.link, dirs_exist_ok=True)
+
+
+@functools.cache
+def _template(name: str) -> Path:
     kind, _, file = name.rpartition("/")
+    root = Path(_TEMPLATES.name) / name
     for line in (DATA / (kind or "sysfs") / f"{file}.txt").read_text().splitlines():
         if line and not line.startswith("#"):
             write(root, dict(_files(line)))

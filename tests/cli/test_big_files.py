@@ -61,7 +61,12 @@ def cpu_s(arguments: Sequence[str]) -> float:
     return float(done.stderr.splitlines()[-1])
 
 
-@pytest.mark.parametrize("title", MOST)
+NIGHTLY = ("csv --summary", "csv --layout llm-bench", "json", "json --layout llm-bench")
+
+
+@pytest.mark.parametrize(
+    "title", [pytest.param(title, marks=[pytest.mark.nightly] * (title in NIGHTLY)) for title in MOST]
+)
 def test_cost_is_a_small_multiple_of_parsing(title: str, folder: Path) -> None:
     """CPU time: other work on the machine does not count."""
     command = big_files.arguments(big_files.COMMANDS[title], folder)

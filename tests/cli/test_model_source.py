@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from llmbench.convert import library
+from llmbench.convert.output import target_folder
 from llmbench.store import reader
 from tests import conversions
 from tests.command import Done, RunCommand
-from tests.unit.models.test_hub import Hub
+from tests.unit.models.test_hub import COMMIT, Hub
 
 SHORT = ("-n", "1", "-ic", "4", "--warmups", "2", "--input-tokens", "8", "--foreign-cpu-limit", "1")
 CLOSED = {"HF_ENDPOINT": "http://127.0.0.1:9"}
@@ -61,25 +62,37 @@ def test_a_hub_s_model_is_converted_once_and_measured(run: Callable[..., Done], 
     assert "example/tiny would be fetched and converted first" in planned.stdout
     assert 0 == first.returncode, first.stderr
     assert "example/tiny is converted once, and kept in" in first.stderr
+    assert "%|" not in first.stderr
     assert 0 == second.returncode, second.stderr
     assert "converted once" not in second.stderr
     for name in ("first", "second"):
         origin = reader.read_run(tmp_path / f"reports/{name}.jsonl").provenance
-        assert ("hub", "example/tiny", "int8") == (origin.source, origin.source_id, origin.weight_format)
+        assert ("hub", "example/tiny", COMMIT) == (origin.source, origin.source_id, origin.revision)
+        assert "int8" == origin.weight_format
 
 
 @pytest.mark.convert
-def test_a_hugging_face_folder_needs_no_hub(run: Callable[..., Done], tmp_path: Path) -> None:
-    """It is converted by its content: another content is another conversion."""
-    folder = shutil.copytree(conversions.tiny_model(), tmp_path / "source")
-    done = run("source", "--weight-format", "fp16,int8", "--name", "both")
-    kept = set((tmp_path / "cache/llmbench/models").iterdir())
-    (folder / "generation_config.json").write_text("{}\n", encoding="utf-8")
+def test_a_hugging_face_folder_needs_no_hub(
+    run: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is converted by its content, to what is not kept; another content is another conversion."""
+    tiny = conversions.tiny_model()
+    fp32 = conversions.converted(tiny, "fp32")["fp32"].folder
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    kept = library.library_folder(str(tiny))
+    shutil.copytree(fp32, target_folder(kept, "fp32"))
+    done = run(str(tiny), "--weight-format", "fp32,int8", "--name", "both")
 
     assert 0 == done.returncode, done.stderr
+    assert "exporting int8" in done.stderr
+    assert "exporting fp32" not in done.stderr
     cells = reader.read_run(tmp_path / "reports/both.jsonl").cells
-    assert ["fp16", "int8"] == [cell.weight_format for cell in cells]
-    assert {library.library_folder(str(folder)).name}.isdisjoint(path.name for path in kept)
+    assert ["fp32", "int8"] == [cell.weight_format for cell in cells]
+    assert [kept] == list((tmp_path / "cache/llmbench/models").iterdir())
+    other = shutil.copytree(tiny, tmp_path / "other")
+    before = library.library_folder(str(other))
+    (other / "generation_config.json").write_text("{}\n", encoding="utf-8")
+    assert before != library.library_folder(str(other))
 
 
 def test_what_no_hub_can_give_ends_with_the_command_to_type(run: Callable[..., Done]) -> None:

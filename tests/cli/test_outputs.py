@@ -115,16 +115,22 @@ def test_standard_output_holds_the_file_alone(reports: Path, llmbench: Run, targ
 
 
 READERS = [
-    ("show", B),
     ("show", B, "--plot"),
     ("csv", B),
-    ("csv", B, "--summary"),
-    ("json", B),
     ("html", B, "-o", "-"),
     ("compare", B, C),
-    ("compare", B, C, "--md", "-"),
-    ("history",),
+    *(
+        pytest.param(arguments, marks=pytest.mark.nightly)
+        for arguments in (
+            ("show", B),
+            ("csv", B, "--summary"),
+            ("json", B),
+            ("compare", B, C, "--md", "-"),
+            ("history",),
+        )
+    ),
 ]
+"""The table, text of each kind, and a comparison; by night what is written the same way."""
 
 
 def _process(folder: Path, *arguments: str, out: object) -> int:

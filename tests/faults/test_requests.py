@@ -225,13 +225,9 @@ def _is_number(cell: str) -> bool:
 
 
 _SCREENS = (
-    {"LANG": "C", "LC_ALL": "C"},
     {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    {"PYTHONIOENCODING": "ascii"},
-    {"COLUMNS": "40"},
-    {"TERM": "dumb"},
-    {"NO_COLOR": "", "FORCE_COLOR": "1"},
-    {"TZ": "Asia/Kathmandu"},
+    {"PYTHONIOENCODING": "ascii", "COLUMNS": "40", "TERM": "dumb"},
+    {"NO_COLOR": "", "FORCE_COLOR": "1", "TZ": "Asia/Kathmandu"},
 )
 
 

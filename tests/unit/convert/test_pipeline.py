@@ -1,24 +1,20 @@
 """Conversions of a tiny model of random weights: everything but proof of the weights, which needs a real model."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
-from llmbench.convert import pipeline, verification
+from llmbench.convert import exporter, pipeline, verification
 from llmbench.convert.request import ConvertRequest
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.files.package_data import install_command
 from llmbench.models import locate
-from llmbench.models.manifest import Manifest, read_manifest
+from llmbench.models.manifest import Manifest, Recipe, read_manifest
 from tests import conversions, gguf_model
 from tests.unit.models.test_hub import COMMIT, Hub
-from tests.waiting import is_gone, wait_until
 
 Done = subprocess.CompletedProcess[str]
 
@@ -109,13 +105,13 @@ def test_an_unknown_weight_format_lists_the_known(run: Callable[..., Done], argu
 
 @pytest.mark.convert
 def test_a_folder_becomes_a_verified_ir(run: Callable[..., Done], tiny: Path, tmp_path: Path) -> None:
-    """The walk of a person: convert, convert again, change the recipe, overwrite; without any network."""
+    """The walk of a person: convert, convert again, change the recipe; without any network."""
     int8 = tmp_path / "out" / "pytorch" / "dldt" / "INT8"
     stale = int8.with_name("INT8.partial")
     stale.mkdir(parents=True)
     (stale / "openvino_model.bin").write_text("what a kill left")
 
-    first = run(tiny, "--weight-format", "int8")
+    first = run(tiny, "--weight-format", "int8", "--sym")
 
     assert 0 == first.returncode, first.stderr
     assert [int8] == list(int8.parent.iterdir())
@@ -124,11 +120,8 @@ def test_a_folder_becomes_a_verified_ir(run: Callable[..., Done], tiny: Path, tm
     locate.verify(model)
     assert 512 == model.context_tokens
     manifest = _manifest(int8)
-    assert ("folder", str(tiny), "int8") == (
-        manifest.source.kind,
-        manifest.source.id,
-        manifest.recipe.weight_format,
-    )
+    assert ("folder", str(tiny)) == (manifest.source.kind, manifest.source.id)
+    assert ("int8", True) == (manifest.recipe.weight_format, manifest.recipe.is_symmetric)
     assert set(manifest.files) == {file.name for file in int8.iterdir()} - {"llmbench_manifest.json"}
     timings = manifest.timings
     assert all(seconds is not None for seconds in (timings.export_s, timings.verify_s, timings.hash_s))
@@ -138,20 +131,15 @@ def test_a_folder_becomes_a_verified_ir(run: Callable[..., Done], tiny: Path, tm
     assert "exporting" not in first.stdout
 
     before = int8.stat().st_mtime_ns
-    again = run(tiny, "--weight_format", "int8")
+    again = run(tiny, "--weight_format", "int8", "--sym")
     assert 0 == again.returncode, again.stderr
     assert "was there already" in again.stdout
     assert before == int8.stat().st_mtime_ns
 
-    other = run(tiny, "--weight-format", "int8", "--sym")
+    other = run(tiny, "--weight-format", "int8")
     assert 2 == other.returncode
     assert "is another conversion" in other.stderr
-    assert "int8, asymmetric; requested" in other.stderr
-
-    replaced = run(tiny, "--weight-format", "int8", "--sym", "--overwrite")
-    assert 0 == replaced.returncode, replaced.stderr
-    assert _manifest(int8).recipe.is_symmetric is True
-    assert [int8] == list(int8.parent.iterdir())
+    assert "int8, symmetric; requested" in other.stderr
     _check_comparison(int8)
 
 
@@ -183,74 +171,44 @@ def _check_comparison(folder: Path) -> None:
 
 
 @pytest.mark.convert
-def test_a_killed_conversion_leaves_only_a_folder_marked_partial(tiny: Path, tmp_path: Path) -> None:
-    """Kill -9 in the middle of the export: the exporter dies too, and what is left is no model."""
-    fixed = ("--model-id", str(tiny), "--output-dir", str(tmp_path / "out"))
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    with subprocess.Popen(
-        [sys.executable, "-m", "llmbench", "convert", *fixed],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        while "exporting" not in process.stderr.readline():
-            assert process.poll() is None
-        command = psutil.Process(process.pid)
-        wait_until(lambda: bool(command.children()), "the exporter to begin")
-        (exporter,) = command.children()
-        process.kill()
-
-    wait_until(lambda: is_gone(exporter), "the exporter to end")
-    assert ["FP16.partial"] == [path.name for path in (tmp_path / "out" / "pytorch" / "dldt").iterdir()]
-    with pytest.raises(InputError, match="contains only an interrupted conversion"):
-        locate.locate(tmp_path / "out")
-
-
-@pytest.mark.convert
-def test_a_group_size_that_does_not_fit_is_named(run: Callable[..., Done], tiny: Path) -> None:
+def test_a_group_size_that_does_not_fit_is_named(tiny: Path, tmp_path: Path) -> None:
     """Channels of 64 and 128 have no groups of 48; the default shrinks to what fits."""
-    done = run(tiny, "--weight-format", "int4", "--group-size", "48")
+    recipe = Recipe(weight_format="int4", ratio=1.0, group_size=48, may_shrink_groups=False)
 
-    assert 2 == done.returncode, done.stderr
-    assert "--group-size 48 does not divide the channels" in done.stderr
+    with pytest.raises(InputError, match="--group-size 48 does not divide the channels"):
+        exporter.export(tiny, tmp_path, recipe=recipe, report=lambda _progress: None)
 
 
 @pytest.mark.convert
-def test_a_hub_s_model_is_fetched_and_converted_then_its_ir_fetched(
+def test_an_ir_of_a_hub_is_fetched_and_not_converted(
     run: Callable[..., Done], tiny: Path, tmp_path: Path
 ) -> None:
-    """Both kinds of repository, against a hub of our own: the commit is pinned, an IR is not converted again."""
+    """From a hub of our own, into the folder of its weight format; the second time no hub is needed."""
+    source = conversions.converted(tiny, "fp32")["fp32"].folder
     hub = Hub()
-    hub.models["example/tiny"] = {file.name: file.read_bytes() for file in tiny.iterdir()}
-    environment = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
-
-    converted = run(Path("example/tiny"), **environment)
-
-    assert 0 == converted.returncode, converted.stderr
-    assert "%|" not in converted.stderr
-    fp16 = tmp_path / "out" / "pytorch" / "dldt" / "FP16"
-    assert pytest.approx(1, abs=0.02) == _manifest(fp16).agreement
-    source = _manifest(fp16).source
-    assert ("hub", "example/tiny", COMMIT) == (source.kind, source.id, source.revision)
-
     hub.models["example/tiny-ov"] = {
-        file.name: file.read_bytes() for file in fp16.iterdir() if file.name != "llmbench_manifest.json"
+        file.name: file.read_bytes() for file in source.iterdir() if file.name != "llmbench_manifest.json"
     }
-    fetched = run(Path("example/tiny-ov"), "--output-dir", "fetched", **environment)
+    environment = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+    fetched = run(Path("example/tiny-ov"), **environment)
 
     assert 0 == fetched.returncode, fetched.stderr
-    folder = tmp_path / "fetched" / "pytorch" / "dldt" / "FP16"
+    folder = tmp_path / "out" / "pytorch" / "dldt" / "FP32"
     manifest = _manifest(folder)
+    assert ("hub", "example/tiny-ov", COMMIT) == (
+        manifest.source.kind,
+        manifest.source.id,
+        manifest.source.revision,
+    )
     assert "not measured" in str(manifest.agreement_note)
     assert manifest.timings.export_s is None
     locate.verify(locate.locate(folder))
-    assert (fp16 / "openvino_model.bin").read_bytes() == (folder / "openvino_model.bin").read_bytes()
+    assert (source / "openvino_model.bin").read_bytes() == (folder / "openvino_model.bin").read_bytes()
     assert not (folder / ".cache").exists()
 
     hub.server.shutdown()
     hub.server.server_close()
-    offline = run(Path("example/tiny"), **(environment | {"HF_HUB_OFFLINE": "1"}))
+    offline = run(Path("example/tiny-ov"), **(environment | {"HF_HUB_OFFLINE": "1"}))
     assert 0 == offline.returncode, offline.stderr
     assert "was there already" in offline.stdout
 
