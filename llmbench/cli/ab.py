@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.compare import SIDES, Comparison
 from llmbench.analysis.comparison.paired_run import compare_sides, flagged_prompts, settle
 from llmbench.analysis.comparison.rule import Rule, read_thresholds
 from llmbench.cli.compare import (
@@ -24,18 +24,25 @@ from llmbench.cli.compare import (
 from llmbench.cli.dry_run import rehearse
 from llmbench.cli.fleet import fleet_options
 from llmbench.cli.messages import say, warn
-from llmbench.cli.model_source import prepared
+from llmbench.cli.model_source import converted_gguf, prepared
 from llmbench.cli.options.sides import Side, read_sides, side_options
 from llmbench.cli.options.types import ShareType, check_folder
 from llmbench.cli.outputs import check_run_file
 from llmbench.cli.quality_gate import GATE, gate_options, gated
 from llmbench.cli.run_view import block_options, describe_block, explain_missing, measure_blocks
-from llmbench.errors import ExitCode, worst
+from llmbench.errors import ExitCode, LlmbenchError, worst
+from llmbench.render.terminal.profile import profile_summary
 from llmbench.runner.blocks import LEAST_BLOCKS, Stop
 from llmbench.runner.launchers.base import TimeLimits
 from llmbench.runner.plan import plan_launches
+from llmbench.runner.profile import profile
 from llmbench.runner.session import Outputs, Policy
+from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Outcome
+
+_OPENVINO = "ov"
+_LEAST_PROFILED = 3
+"""Output tokens that a profile needs at least."""
 
 _EXAMPLES = """\b
 Examples:
@@ -134,7 +141,36 @@ def command(  # noqa: PLR0917
         comparisons = list(settle(comparisons[0], trial.measure_again(sides, comparisons[0])))
         show_comparisons(comparisons[1:])
     write_comparisons(comparisons, files)
+    _explain_engines(sides)
     return _exit_code(comparisons, strict=strict)
+
+
+def _explain_engines(sides: tuple[Side, Side]) -> None:
+    """Where one side's engine is OpenVINO's and the other's is not, say where the time of that one goes."""
+    frameworks = [side.config.engine_info.framework for side in sides]
+    if len(set(frameworks)) == 1 or _OPENVINO not in frameworks:
+        return
+    number = frameworks.index(_OPENVINO)
+    try:
+        found = profile(_core_config(sides[number].config))
+    except LlmbenchError as error:
+        say(f"where the time of {SIDES[number]} goes is not known: {error.message}")
+        return
+    say(*(f"{SIDES[number]}, where the time goes (core engine): {text}" for text in profile_summary(found)))
+
+
+def _core_config(config: RunConfig) -> RunConfig:
+    """The first prompt of a configuration on the engine that can be profiled."""
+    return dataclasses.replace(
+        config,
+        engine="core",
+        attention="sdpa",
+        model=converted_gguf(config.model),
+        prompts=config.prompts[:1],
+        output_tokens=max(config.output_tokens, _LEAST_PROFILED),
+        batch_size=1,
+        scheduler={},
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from llmbench.cli.messages import shown
 from llmbench.cli.retrieval_source import with_retrieval_models
 from llmbench.convert import library
 from llmbench.convert.request import ConvertRequest
-from llmbench.errors import LlmbenchError
+from llmbench.errors import InputError, LlmbenchError
 from llmbench.models import hub
 from llmbench.schema.engines import ENGINES, ModelKind
 
@@ -29,6 +29,8 @@ def prepared(options: Mapping[str, Any]) -> dict[str, Any]:
     engine, formats = ENGINES.get(str(options.get("engine") or "genai")), _formats(options)
     if engine is None or ModelKind.SCRIPT in engine.models or not any(map(library.is_source, models)):
         return dict(options)
+    if ModelKind.IR not in engine.models and ModelKind.HUGGING_FACE not in engine.models:
+        raise InputError(f"{engine.title} needs a GGUF file; {models[0]} is none", hint="give -m FILE.gguf")
     if ModelKind.HUGGING_FACE in engine.models:
         return {**options, "model": _single(tuple(map(_fetched, models)))}
     found: list[str] = []
@@ -36,6 +38,19 @@ def prepared(options: Mapping[str, Any]) -> dict[str, Any]:
         found += map(str, _converted(model, formats)) if library.is_source(model) else [model]
     are_all = all(map(library.is_source, models))
     return {**options, "model": _single(tuple(found))} | ({"weight_format": ()} if are_all else {})
+
+
+def converted_gguf(model: str) -> str:
+    """Return the IR of a GGUF file, which is made once and kept in the cache; any other model as it is."""
+    path = Path(model).expanduser()
+    if not path.is_file():
+        return model
+    found = library.find_gguf_conversion(path)
+    if found is None:
+        request = library.gguf_request(path)
+        click.echo(shown(f"{model} is converted once, and kept in {request.output_dir}"), err=True)
+        (found,) = _convert(request)
+    return str(found)
 
 
 def would_convert(options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from llmbench.cli.messages import say
-from llmbench.cli.model_source import prepared
+from llmbench.cli.model_source import converted_gguf, prepared
 from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.resolve import check_locations, resolve_one
 from llmbench.cli.options.table import PLACEMENT, option, parameters, parse_options, recipe_options
@@ -26,7 +26,7 @@ from llmbench.schema.settings import WEIGHT_FORMATS
     llmbench profile -m models/pytorch/dldt/INT8 --input-tokens 1024 --threads 16 --json
     llmbench profile -c tts-two-stage""",
 )
-@option("model", metavar="IR_DIR", help="IR folder, or a parent of exactly one.")
+@option("model", metavar="MODEL", help="IR folder, a parent of exactly one, or a GGUF file.")
 @option(
     "weight_format",
     type=click.Choice(WEIGHT_FORMATS, case_sensitive=False),
@@ -56,6 +56,8 @@ def command(*, is_json: bool, recipe: str | None, **options: Any) -> int:
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if recipe is not None:
         return _profile_pipeline(recipe, given, is_json=is_json)
+    if given.get("model"):
+        given["model"] = converted_gguf(str(given["model"]))
     _, config = resolve_one(
         prepared(parse_options({**given, "engine": "core", "foreign_cpu_limit": 1.0})),
         refusal="profile takes one configuration; these options make a sweep",

@@ -16,7 +16,7 @@ from llmbench.cli.options.table import option, parse_options
 from llmbench.cli.options.types import Command
 from llmbench.engines.catalog import check_installed, find_engine
 from llmbench.engines.servers.base import LOOPBACK, SERVERS
-from llmbench.errors import InputError, MachineError
+from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.schema.config import RunConfig
 
 _KEY_VARIABLE = "LLMBENCH_API_KEY"
@@ -130,21 +130,25 @@ def _serve(
     from llmbench.engines.servers.openai import OpenAiServer, ServerLimits
 
     say(f"loading {config.model}")
-    backend = GenaiBackend(config)
+    backend = GenaiBackend(config, on_end=lambda: os.kill(os.getpid(), signal.SIGTERM))
     limits = ServerLimits(requests=max_requests, body_bytes=max_body << 10)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            OpenAiServer(backend, limits=limits, key=key).app,
+            log_level="warning",
+            access_log=False,
+            timeout_keep_alive=120,
+            timeout_graceful_shutdown=_GRACE_S,
+            lifespan="off",
+        )
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):  # before uvicorn takes them, and when it raises them again
+        signal.signal(number, lambda _number, _frame: setattr(server, "should_exit", True))
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     say(f"serving {backend.name} at {url}{' with a key' if key else ''}; Ctrl-C ends it")
-    settings = uvicorn.Config(
-        OpenAiServer(backend, limits=limits, key=key).app,
-        log_level="warning",
-        access_log=False,
-        timeout_keep_alive=120,
-        timeout_graceful_shutdown=_GRACE_S,
-        lifespan="off",
-    )
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: None)  # uvicorn raises again what has ended it
-    uvicorn.Server(settings).run(sockets=[listener])
-    backend.close()
+    server.run(sockets=[listener])
+    fault = backend.close()
+    if fault is not None:
+        raise LaunchError(fault, hint="its last lines are above; was it out of memory?")
     say("ended; no request is under way")

@@ -8,6 +8,7 @@ from llmbench.convert.output import target_folder
 from llmbench.convert.request import ConvertRequest
 from llmbench.files.cache import cache_folder
 from llmbench.models import locate, sources
+from llmbench.models.gguf_file import gguf_sha256
 from llmbench.models.hub import HubModel
 from llmbench.models.integrity import LANGUAGE_XML
 from llmbench.models.manifest import MANIFEST_NAME
@@ -64,6 +65,18 @@ def find_conversions(model: str, formats: tuple[str, ...]) -> tuple[Path, ...]:
 def _is_fetched(folder: Path) -> bool:
     manifest = locate.locate(folder).manifest
     return manifest is not None and manifest.recipe.weight_format is None
+
+
+def gguf_request(path: Path) -> ConvertRequest:
+    """Return the conversion of a GGUF file, which keeps its weights; it is kept by the file's content."""
+    folder = cache_folder() / "models" / f"{path.stem}-{gguf_sha256(path)[:12]}"
+    return ConvertRequest(model_id=str(path), output_dir=folder)
+
+
+def find_gguf_conversion(path: Path) -> Path | None:
+    """Return the IR of a GGUF file that is kept; ``None`` where there is none yet."""
+    folder = gguf_request(path).output_dir
+    return next((found.parent for found in folder.glob(f"pytorch/dldt/*/{MANIFEST_NAME}")), None)
 
 
 def library_request(model: str, formats: tuple[str, ...]) -> ConvertRequest:

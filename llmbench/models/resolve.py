@@ -73,6 +73,8 @@ def find_model_info(
         return ModelInfo(path=model, provenance=pipeline_provenance(found_pipeline))
     if ModelKind.NAME in info.models and not Path(model).exists():
         return ModelInfo(path=model, provenance=Provenance(path=model, source="server", source_id=model))
+    if ModelKind.IR not in info.models and Path(model).expanduser().is_dir():
+        raise InputError(f"{info.title} needs a GGUF file; {model} is a folder", hint="give -m FILE.gguf")
     found = locate.locate(model, weight_format=weight_format)
     locate.check_model_files(found)
     locate.check_task(found, needs_state=info.needs_state, task=task)
@@ -101,8 +103,6 @@ def _check_kind(found: locate.Model, info: EngineInfo, task: str) -> None:
             f"{user} needs an IR; {found.path} is a GGUF file",
             hint=f"llmbench convert --model-id {shlex.quote(str(found.path))} --output-dir models",
         )
-    if found.kind == "ir" and ModelKind.IR not in info.models:
-        raise InputError(f"{info.title} needs a GGUF file; {found.path} is an IR", hint="give -m FILE.gguf")
     if found.kind == "gguf" and ModelKind.IR in info.models and ModelKind.NAME not in info.models:
         check_gguf_supported(found.path)
 

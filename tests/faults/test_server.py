@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("uvicorn")
@@ -40,20 +41,40 @@ def test_another_address_than_loopback_needs_a_key(llmbench: Callable[..., Done]
         assert (2, True) == (done.returncode, message in done.stderr), done.stderr
 
 
-@PROMISED
-def test_it_serves_on_loopback_and_ends_what_is_under_way(tmp_path: Path) -> None:
-    """A process with a tiny model: TERM in the middle of a stream, which ends whole; then exit 0."""
-    model = gguf_model.build(tmp_path / "tiny.gguf")
+@contextlib.contextmanager
+def _process(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Served]]:
+    """A process that serves a tiny model, and how to talk to it."""
+    model = gguf_model.build(folder / "tiny.gguf")
     with subprocess.Popen(
         [sys.executable, "-m", "llmbench", "serve", "-m", str(model), "--port", "0"],
         stdout=subprocess.PIPE,
-        env={**os.environ, "LLMBENCH_API_KEY": "", "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "LLMBENCH_API_KEY": ""},
         text=True,
     ) as process:
         assert process.stdout is not None
         line = next(line for line in process.stdout if line.startswith("serving"))
         assert "http://127.0.0.1:" in line
-        served = Served(int(line.partition("127.0.0.1:")[2].partition(";")[0]))
+        yield process, Served(int(line.partition("127.0.0.1:")[2].partition(";")[0]))
+
+
+def test_a_server_whose_model_dies_ends_with_5(tmp_path: Path) -> None:
+    """The process that computes is killed: what waits for it gets an error, and the server does not linger."""
+    with _process(tmp_path) as (process, served), contextlib.closing(served.connect()) as connection:
+        body = {"prompt": "abc", "max_tokens": 400, "ignore_eos": True, "stream": True}
+        connection.request("POST", COMPLETIONS, json.dumps(body))
+        response = connection.getresponse()
+        response.readline()
+        psutil.Process(process.pid).children()[0].kill()
+        rest = response.read().decode()
+
+        assert "the process that computes has ended" in rest.split("data: ")[-1]
+        assert 5 == process.wait(timeout=60)
+
+
+@PROMISED
+def test_it_serves_on_loopback_and_ends_what_is_under_way(tmp_path: Path) -> None:
+    """A process with a tiny model: TERM in the middle of a stream, which ends whole; then exit 0."""
+    with _process(tmp_path) as (process, served):
         body = {"prompt": "abc", "max_tokens": 300, "ignore_eos": True, "stream": True}
         with contextlib.closing(served.connect()) as connection:
             connection.request("POST", COMPLETIONS, json.dumps(body))

@@ -78,10 +78,6 @@ class ContinuousBatch:
         """How many requests are in it."""
         return len(self._members)
 
-    def has(self, number: int | None) -> bool:
-        """Whether a request is in it still."""
-        return number in self._members
-
     @property
     def cache_usage(self) -> float:
         """The share of the KV cache that is used, 0 to 1."""

@@ -37,8 +37,9 @@ class _Body(msgspec.Struct):
 
 
 class CompletionBody(_Body):
-    """The body of ``/v1/completions``: a text, or token ids."""
+    """The body of ``/v1/completions``: a text, or token ids; 16 tokens where no number is given, as OpenAI has it."""
 
+    max_tokens: int | None = 16
     prompt: str | list[Any] = ""
 
 

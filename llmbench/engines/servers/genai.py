@@ -1,187 +1,194 @@
-"""The backend of ``llmbench serve``: GenAI's continuous batching, stepped by a thread of its own."""
+"""The backend of ``llmbench serve``: a process that computes, and a thread that hands out what it sends."""
 
-import dataclasses
+import contextlib
+import itertools
 import json
-import queue
+import os
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from llmbench.engines.failures import engine_words
-from llmbench.engines.openvino.continuous_batch import ContinuousBatch, StepOutput
+from llmbench.engines.openvino.tokenizer import open_tokenizer
 from llmbench.engines.servers.base import own_python
 from llmbench.engines.servers.bodies import Sampling
+from llmbench.engines.servers.genai_process import (
+    Begin,
+    Delivered,
+    ModelFailed,
+    ModelReady,
+    StepEnded,
+    Withdraw,
+)
 from llmbench.engines.servers.request import Delivery
-from llmbench.errors import InputError
+from llmbench.errors import ExitCode, InputError, LaunchError, LlmbenchError, MachineError
 from llmbench.models.resolve import find_model_info
 from llmbench.schema.config import RunConfig
 
-_NO_ROOM = "the KV cache has no room for the request"
-
-
-@dataclasses.dataclass(slots=True)
-class _Order:
-    """A request on its way into the batch; *number* is its number there, *is_withdrawn* that nobody waits for it."""
-
-    token_ids: Sequence[int]
-    sampling: Sampling
-    receive: Callable[[Delivery], None]
-    started_ns: int = 0
-    number: int | None = None
-    is_withdrawn: bool = False
-
-    def hand_over(self, step: StepOutput) -> None:
-        """Pass on what a step gave."""
-        is_ignored = step.finish == "ignored"
-        self.receive(
-            Delivery(
-                token_ids=step.token_ids,
-                at_ns=step.at_ns,
-                started_ns=self.started_ns,
-                finish="error" if is_ignored else step.finish,
-                detail=_NO_ROOM if is_ignored else "",
-            )
-        )
-
-    def fail(self, words: str) -> None:
-        """Report that it ends with an error."""
-        now_ns = time.perf_counter_ns()
-        self.receive(Delivery(token_ids=(), at_ns=now_ns, started_ns=now_ns, finish="error", detail=words))
+_GONE = "the process that computes has ended"
+_LIMIT_S = 10.0
+_MESSAGES = msgspec.msgpack.Decoder(ModelReady | ModelFailed | StepEnded)
+_ENCODER = msgspec.msgpack.Encoder()
+_ERRORS: Mapping[int, type[LlmbenchError]] = {ExitCode.USAGE: InputError, ExitCode.MACHINE: MachineError}
 
 
 class GenaiBackend:
-    """A model whose requests join and leave between steps; only its thread touches the pipeline."""
+    """A model in a process of its own; *on_end* is called from a thread if that ends before `close`."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self._config = config
-        self._batch = ContinuousBatch(config)
-        self._arrivals: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
-        self._orders: list[_Order] = []
-        self._thread = threading.Thread(target=self._work, name="steps", daemon=True)
+    def __init__(self, config: RunConfig, on_end: Callable[[], None]) -> None:
         self.name = Path(config.model).name
+        self._tokenizer = open_tokenizer(config)
+        self.vocabulary = self._tokenizer.vocabulary
         self.context_tokens = find_model_info(
             config.model, engine="genai-batching", is_verified=False
         ).context_tokens
-        self.vocabulary = self._batch.tokenizer.vocabulary
-        self._thread.start()
+        self._on_end = on_end
+        self._socket, theirs = socket.socketpair()
+        self._pipe = Connection(os.dup(self._socket.fileno()))
+        arguments = (str(theirs.fileno()), msgspec.json.encode(config).decode())
+        self._process = subprocess.Popen(
+            own_python("llmbench.engines.servers.genai_process", *arguments),
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        self._waiting: dict[int, Callable[[Delivery], None]] = {}
+        self._computed: set[int] = set()
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self.cache_usage = 0.0
+        self.effective = self._await_model()
+        threading.Thread(target=self._read, name="deliveries", daemon=True).start()
+
+    def _await_model(self) -> Mapping[str, Any]:
+        """Return the effective settings of the loaded model.
+
+        Raises:
+            LlmbenchError: it cannot be loaded.
+        """
+        try:
+            found = _MESSAGES.decode(self._pipe.recv_bytes())
+        except (EOFError, ConnectionError) as error:
+            raise LaunchError(f"{_GONE} while it loaded the model") from error
+        if isinstance(found, ModelFailed):
+            raise _ERRORS.get(found.exit_code, LaunchError)(found.message, hint=found.hint)
+        return found.effective if isinstance(found, ModelReady) else {}
 
     @property
     def requests(self) -> tuple[int, int]:
-        """Requests that are computed, and requests that wait."""
-        return len(self._orders), self._arrivals.qsize()
-
-    @property
-    def cache_usage(self) -> float:
-        """The share of the KV cache that is used."""
-        return self._batch.cache_usage
-
-    @property
-    def effective(self) -> Mapping[str, Any]:
-        """The effective settings, as JSON holds them."""
-        found: dict[str, Any] = msgspec.to_builtins(self._batch.effective)
-        return found
+        """Requests of which a token has been computed, and the others."""
+        computed = len(self._computed)
+        return computed, max(0, len(self._waiting) - computed)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a text."""
-        return self._batch.tokenizer.encode(text, chat=False)
+        return self._tokenizer.encode(text, chat=False)
 
     def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
         """Token ids of a chat under the model's template."""
-        return self._batch.tokenizer.encode_messages(messages)
+        return self._tokenizer.encode_messages(messages)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of some token ids."""
-        return self._batch.tokenizer.decode(token_ids)
+        return self._tokenizer.decode(token_ids)
 
     def submit(
         self, token_ids: Sequence[int], sampling: Sampling, receive: Callable[[Delivery], None]
     ) -> Callable[[], None]:
         """Begin a request, and return what takes it out again."""
-        order = _Order(token_ids, sampling, receive)
-        self._arrivals.put(order)
+        number = next(self._numbers)
+        self._waiting[number] = receive
+        if not self._send(Begin(number, tuple(token_ids), sampling)):
+            self._fail_all()
 
         def withdraw() -> None:
-            order.is_withdrawn = True
+            self._forget(number)
+            self._send(Withdraw(number))
 
         return withdraw
 
-    def close(self) -> None:
-        """End the thread between two steps."""
-        self._arrivals.put(None)
-        self._thread.join()
-
-    def _work(self) -> None:
-        """Take in what has arrived, make a step, and again; wait where there is nothing to do."""
-        while True:
-            while not self._orders or not self._arrivals.empty():
-                order = self._arrivals.get()
-                if order is None:
-                    return
-                self._take_in(order)
-            self._drop_withdrawn()
-            if not self._orders:
-                continue
-            try:
-                self._batch.step()
-            except Exception as error:  # noqa: BLE001  the thread's boundary: the requests get it
-                self._fail_all(engine_words(error))
-            self._orders = [order for order in self._orders if self._batch.has(order.number)]
-
-    def _take_in(self, order: _Order) -> None:
-        if order.is_withdrawn:
-            return
-        order.started_ns = time.perf_counter_ns()
+    def _send(self, order: Begin | Withdraw) -> bool:
+        """Return whether it could be sent."""
         try:
-            order.number = self._batch.add(order.token_ids, self._generation(order.sampling), order.hand_over)
-        except Exception as error:  # noqa: BLE001  as above: it belongs to this request alone
-            order.fail(engine_words(error))
+            with self._lock:
+                self._pipe.send_bytes(_ENCODER.encode(order))
+        except OSError:
+            return False
+        return True
+
+    def _read(self) -> None:
+        """Hand out what each step gave, until the process ends."""
+        while True:
+            try:
+                found = _MESSAGES.decode(self._pipe.recv_bytes())
+            except (EOFError, OSError):
+                break
+            if isinstance(found, StepEnded):
+                self.cache_usage = found.cache_usage
+                for each in found.delivered:
+                    self._hand_out(each)
+        self._fail_all()
+        if not self._is_closed:
+            self._on_end()
+
+    def _hand_out(self, found: Delivered) -> None:
+        receive = self._waiting.get(found.number)
+        if found.finish is None:
+            self._computed.add(found.number)
         else:
-            self._orders.append(order)
+            self._forget(found.number)
+        if receive is not None:
+            receive(
+                Delivery(
+                    token_ids=found.token_ids,
+                    at_ns=found.at_ns,
+                    started_ns=found.started_ns,
+                    finish=found.finish,
+                    detail=found.detail,
+                )
+            )
 
-    def _drop_withdrawn(self) -> None:
-        for order in self._orders:
-            if order.is_withdrawn and order.number is not None:
-                self._batch.cancel(order.number)
-        self._orders = [order for order in self._orders if not order.is_withdrawn]
+    def _forget(self, number: int) -> None:
+        self._waiting.pop(number, None)
+        self._computed.discard(number)
 
-    def _fail_all(self, words: str) -> None:
-        for order in self._orders:
-            if order.number is not None:
-                self._batch.cancel(order.number)
-            order.fail(words)
+    def _fail_all(self) -> None:
+        now_ns = time.perf_counter_ns()
+        for number, receive in list(self._waiting.items()):
+            self._forget(number)
+            receive(Delivery(token_ids=(), at_ns=now_ns, started_ns=now_ns, finish="error", detail=_GONE))
 
-    def _generation(self, sampling: Sampling) -> Any:
-        config = self._batch.genai.GenerationConfig()
-        config.max_new_tokens = sampling.output_tokens
-        config.min_new_tokens = min(sampling.min_tokens, sampling.output_tokens or sampling.min_tokens)
-        config.ignore_eos = sampling.ignores_end
-        config.apply_chat_template = False
-        config.stop_strings = set(sampling.stops)
-        config.do_sample = sampling.temperature > 0
-        if sampling.temperature > 0:
-            config.rng_seed = sampling.seed
-            config.temperature = sampling.temperature
-            config.top_p = sampling.top_p
-            if sampling.top_k is not None:
-                config.top_k = sampling.top_k
-        return config
+    def close(self) -> str | None:
+        """End the process; return how it ended where it did so by itself."""
+        self._is_closed = True
+        code = self._process.poll()
+        with contextlib.suppress(OSError):  # the other end may have gone
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads, which a close would not
+        try:
+            self._process.wait(timeout=_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        return None if code is None else f"{_GONE} with code {code}"
 
 
 def genai_command(config: RunConfig, port: int) -> list[str]:
     """Return the command that serves a configuration on a port of the loopback interface.
 
     Raises:
-        InputError: a property that is no text, number or truth value.
+        InputError: no model was given.
     """
+    if config.model == "":
+        raise InputError("no model was given for the server", hint="-m MODEL: an IR folder or a GGUF file")
     options = ["-m", config.model, "-d", config.device, "--port", str(port)]
     if config.threads is not None:
         options += ["--threads", str(config.threads)]
     for name, values in (("-lc", config.properties), ("--cb-config", config.scheduler)):
         options += [name, json.dumps(dict(values))] if values else []
-    if config.model == "":
-        raise InputError("no model was given for the server", hint="-m MODEL: an IR folder or a GGUF file")
     return own_python("llmbench", "serve", *options)

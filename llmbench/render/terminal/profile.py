@@ -9,6 +9,9 @@ _UNNAMED = ("undef", "unknown")
 _TOP = 5
 """Operations of a stage that are listed."""
 
+_SUMMED = 3
+"""Operations that a sentence names."""
+
 _SHOWN_SHARE = 0.005
 """Kinds of operation below this share of both passes stand together."""
 
@@ -46,6 +49,14 @@ def stage_profile_lines(stages: Mapping[str, PassProfile]) -> Iterator[str]:
 
 def _explained(found: PassProfile) -> str:
     return f"{found.sum_s / found.wall_s:.0%}" if found.wall_s else "n/a"
+
+
+def profile_summary(found: ModelProfile) -> Iterator[str]:
+    """Yield a sentence per phase: the operations that take most of it."""
+    for title, phase in (("first token", found.first), ("next tokens", found.next)):
+        shares = ((kind, _share(phase, kind)) for kind in phase.kinds)
+        most = sorted(shares, key=lambda each: -each[1])[:_SUMMED]
+        yield f"{title}: {', '.join(f'{kind} {share:.0%}' for kind, share in most)}"
 
 
 def _table(found: ModelProfile) -> Iterator[str]:

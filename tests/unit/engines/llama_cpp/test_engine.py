@@ -177,3 +177,15 @@ def test_sigterm_ends_a_launch_at_once(tiny: Path, tmp_path: Path) -> None:
 
     assert 143 == process.wait(timeout=5)
     assert [] == list(tmp_path.glob("llmbench-*"))
+
+
+def test_a_folder_or_a_name_of_the_hub_is_refused_before_it_is_converted(
+    llmbench: LlmBench, tmp_path: Path
+) -> None:
+    """An IR would be made for minutes, and not be taken."""
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf/config.json").write_text("{}")
+
+    for model in ("hf", "someone/some-model", "."):
+        done = llmbench("run", "-m", model, "--engine", "llama.cpp")
+        assert (2, True) == (done.returncode, "llama.cpp needs a GGUF file" in done.stderr), done.stderr
