@@ -157,6 +157,25 @@ class Embedded:
     vectors: Sequence[Sequence[float]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reranked:
+    """Texts in a new order, the best first: the index of each and its score; and when that was computed."""
+
+    start_ns: Nanoseconds
+    end_ns: Nanoseconds
+    ranks: Sequence[tuple[int, float]]
+
+
+class Reranker(LoadedModel, Protocol):
+    """A loaded model that judges how well texts fit a question."""
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the model reads of a text, special ones included."""
+
+    def rerank(self, query: str, texts: Sequence[str]) -> Reranked:
+        """Judge all texts in one call, tokenization inside."""
+
+
 class Embedder(LoadedModel, Protocol):
     """A loaded model that makes a vector of each text."""
 

@@ -1,4 +1,4 @@
-"""Embeddings without a model, for tests: texts with the same words have near vectors, in no time.
+"""Embeddings and ranks without a model, for tests: texts with the same words are near, in no time.
 
 The script is ``dimension=64``, or nothing.
 """
@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Sequence
 
-from llmbench.engines.base import Embedded
+from llmbench.engines.base import Embedded, Reranked
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings
@@ -74,3 +74,34 @@ def _dimension(script: str) -> int:
     if name != "dimension" or not value.isdecimal() or int(value) < 1:
         raise InputError(f"script {script!r} is not understood", hint="write dimension=64")
     return int(value)
+
+
+class ScriptedReranker:
+    """Judges a text by the nearness of its words to those of the question."""
+
+    effective = EffectiveSettings()
+
+    def __init__(self, dimension: int) -> None:
+        self._embedder = ScriptedEmbedder(dimension)
+        self.count_tokens = self._embedder.count_tokens
+
+    def rerank(self, query: str, texts: Sequence[str]) -> Reranked:
+        """Judge all texts."""
+        start_ns = time.perf_counter_ns()
+        wanted, *vectors = self._embedder.embed((query, *texts)).vectors
+        scores = [sum(a * b for a, b in zip(wanted, vector, strict=True)) for vector in vectors]
+        ranks = sorted(enumerate(scores), key=lambda found: -found[1])
+        return Reranked(
+            start_ns=Nanoseconds(start_ns), end_ns=Nanoseconds(time.perf_counter_ns()), ranks=ranks
+        )
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class ScriptedRerankEngine(ScriptedEmbeddingEngine):
+    """Loads a script in place of a reranking model."""
+
+    def open(self, config: RunConfig) -> ScriptedReranker:  # type: ignore[override]
+        """Return a reranker that counts words in as many places as the script has."""
+        return ScriptedReranker(_dimension(config.model))

@@ -32,7 +32,7 @@ _SPEECH = _ModelTask("text-to-audio", "openvino_genai.Text2SpeechPipeline")
 _EMBEDDING = _ModelTask("feature-extraction", "openvino_genai.TextEmbeddingPipeline")
 _RERANK = _ModelTask("text-classification", "openvino_genai.TextRerankPipeline")
 _GENERATION = _ModelTask("text-generation", "openvino_genai.LLMPipeline")
-_TITLES = {"text_embed": _EMBEDDING.title}
+_TITLES = {"text_embed": _EMBEDDING.title, "text_rerank": _RERANK.title}
 """What the model of a workload that generates nothing is called on the hub."""
 
 _MASKED = _ModelTask("fill-mask", "optimum.intel.OVModelForMaskedLM")

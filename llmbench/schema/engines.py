@@ -112,9 +112,10 @@ ENGINES: dict[str, EngineInfo] = {
         models=frozenset({ModelKind.IR, ModelKind.GGUF}),
         capabilities={"pa": frozenset(Capability) - {Capability.COMPILING}, "sdpa": _GENAI_SDPA},
         packages=("openvino", "openvino-genai"),
-        workloads=frozenset({"text", "text_embed", "rag", "vision"}),
+        workloads=frozenset({"text", "text_embed", "text_rerank", "rag", "vision"}),
         factories={
             "text_embed": "openvino.embedding:EmbeddingEngine",
+            "text_rerank": "openvino.rerank:RerankEngine",
             "vision": "openvino.vision:GenaiVisionEngine",
         },
         needs_state=True,
@@ -204,7 +205,10 @@ ENGINES: dict[str, EngineInfo] = {
     "scripted": EngineInfo(
         title="the scripted engine",
         factory="scripted:ScriptedEngine",
-        factories={"text_embed": "scripted_vectors:ScriptedEmbeddingEngine"},
+        factories={
+            "text_embed": "scripted_vectors:ScriptedEmbeddingEngine",
+            "text_rerank": "scripted_vectors:ScriptedRerankEngine",
+        },
         models=frozenset({ModelKind.SCRIPT}),
         capabilities={
             "sdpa": frozenset(

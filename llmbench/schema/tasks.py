@@ -27,6 +27,7 @@ TASKS = {
     VISION_TASK: TaskInfo(workload="vision", model_title="image-text-to-text"),
     "pipeline": TaskInfo(workload="pipeline", model_title="a pipeline", is_generating=False),
     "text_embed": TaskInfo(workload="text_embed", model_title="text embedding", is_generating=False),
+    "text_rerank": TaskInfo(workload="text_rerank", model_title="text reranking", is_generating=False),
     RAG: TaskInfo(workload="rag"),
 }
 """Every task by the name that ``--task`` takes, which is llm_bench's where that tool has it."""

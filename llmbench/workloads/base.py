@@ -140,6 +140,7 @@ WORKLOADS = {
     "pipeline": "llmbench.workloads.pipeline:PipelineWorkload",
     "serving": "llmbench.workloads.serving:ServingWorkload",
     "quality": "llmbench.workloads.quality:QualityWorkload",
+    "text_rerank": "llmbench.workloads.rerank:RerankWorkload",
     "rag": "llmbench.workloads.rag.workload:RagWorkload",
 }
 """Each workload by its kind, with the class that is imported when it is used."""

@@ -42,11 +42,15 @@ def text_of_length(words: tuple[str, ...], start: int, length: int, count: Calla
 
 
 class Texts:
-    """The texts of a launch's requests: a prompt's own, or of an exact length from our prose, each another one."""
+    """The texts of a launch's requests: a prompt's own, or of an exact length from our prose, each another one.
 
-    def __init__(self, config: RunConfig, count: Callable[[str], int]) -> None:
+    With *tokens* all are from our prose, those of a prompt with a text of so many tokens.
+    """
+
+    def __init__(self, config: RunConfig, count: Callable[[str], int], *, tokens: int | None = None) -> None:
         self._config = config
         self._count = count
+        self._tokens = tokens
         self._words = tuple(corpus().split())
 
     def of(self, number: int, iteration: int) -> tuple[str, ...]:
@@ -55,12 +59,12 @@ class Texts:
         return tuple(self._variant(prompt, iteration * size + row) for row in range(size))
 
     def _variant(self, prompt: Prompt, variant: int) -> str:
-        if prompt.text is not None:
+        if prompt.text is not None and self._tokens is None:
             return prompt.text
         k = variant if prompt.is_permuted else 0
         digest = hashlib.sha256(f"{prompt.seed}:{prompt.tokens}:{k}".encode()).digest()
         start = int.from_bytes(digest[:8], "big") % len(self._words)
-        return text_of_length(self._words, start, prompt.tokens or 1, self._count)
+        return text_of_length(self._words, start, prompt.tokens or self._tokens or 1, self._count)
 
 
 class EmbeddingWorkload:

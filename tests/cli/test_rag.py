@@ -116,11 +116,26 @@ def test_a_sweep_has_a_row_for_each_that_means_something(
     assert all("pgvector" in note for note in notes)
 
 
+def test_a_reranker_is_a_stage_of_its_own(llmbench: Command, tmp_path: Path, server: str) -> None:
+    """Six chunks are retrieved, two go into the prompt."""
+    common = ("run", "-t", "rag", *SCRIPT, "-n", "2", "--database", server, "--retrieve-top-k", "6")
+    lengths = []
+    for more in ((), ("--reranker", "dimension=64", "--rerank-top-n", "2")):
+        done = llmbench(*common, *more)
+        assert done.returncode == 0, done.stderr
+        (row,) = summarize_run(_last_run(tmp_path)).rows
+        lengths.append(row.input_tokens)
+
+    assert row.summaries["stage.rerank"].median > 0
+    assert lengths[1] < lengths[0] / 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--ef-search", "40"), "--ef-search is for --index hnsw"),
         (("--index", "hnsw", "--ef-search", "2"), "--ef-search 2 is below --retrieve-top-k 4"),
+        (("--rerank-top-n", "2"), "--rerank-top-n needs a --reranker"),
         (("--input-tokens", "8"), "-t rag measures questions"),
         (("--collection", "none"), "has no collection none"),
         (("--fixed-context", "3"), "--fixed-context 3 leaves no context"),

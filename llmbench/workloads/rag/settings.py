@@ -55,6 +55,8 @@ class RetrievalSettings:
     splitting: Splitting
     index: VectorIndex
     count: int = _COUNT
+    reranker: str | None = None
+    kept: int | None = None
     fixed_context: int | None = None
 
     @classmethod
@@ -80,10 +82,23 @@ class RetrievalSettings:
             ),
             index=_index(found),
             count=_number(found, "retrieve_top_k") or _COUNT,
+            reranker=_text(found, "reranker"),
+            kept=_number(found, "rerank_top_n"),
             fixed_context=_number(found, "fixed_context"),
         )
+        settings.check_reranking()
         settings.index.check_count(settings.count)
         return settings
+
+    def check_reranking(self) -> None:
+        """Raise InputError where there is no reranker, or more chunks are to be kept than are retrieved."""
+        if self.kept is not None and self.reranker is None:
+            raise InputError("--rerank-top-n needs a --reranker", hint="add one, or leave it out")
+        if self.kept is not None and self.kept > self.count:
+            raise InputError(
+                f"--rerank-top-n {self.kept} is more than --retrieve-top-k {self.count}",
+                hint="retrieve at least as many chunks as are kept",
+            )
 
     def without_index(self) -> "RetrievalSettings":
         """Return the same with an exact search: what all indexes of one collection have in common."""
@@ -107,12 +122,12 @@ def embedder_identity(embedder: str, engine: str) -> str:
     return f"{content[:_ID_DIGITS]} {use.pooling} {normal}"
 
 
-def embedder_config(embedder: str, config: RunConfig | None = None) -> RunConfig:
-    """Return the configuration to load an embedder with; device and threads are those of *config*."""
+def embedder_config(embedder: str, config: RunConfig | None = None, *, task: str = "text_embed") -> RunConfig:
+    """Return the configuration to load an embedder or reranker with; device and threads are those of *config*."""
     like = config or RunConfig(model="", prompts=(Prompt(set="", index=0, tokens=1),))
     return RunConfig(
         model=embedder,
-        task="text_embed",
+        task=task,
         engine=like.engine if like.engine_info.is_simulated else EMBEDDER_ENGINE,
         prompts=like.prompts,
         output_tokens=0,

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from llmbench.engines.base import Codec, Embedder, EngineRequest, EngineSession, Generation, LoadedModel
+from llmbench.engines.base import (
+    Codec,
+    Embedder,
+    EngineRequest,
+    EngineSession,
+    Generation,
+    LoadedModel,
+    Reranker,
+)
 from llmbench.engines.catalog import find_engine
 from llmbench.engines.clock_check import suspicions
 from llmbench.errors import InputError, LaunchError
@@ -92,6 +100,7 @@ class OpenRag:
         self._questions = tuple(map(questions_of, config.prompts))
         embedder = embedder_config(self.settings.embedder, config)
         self.embedder = cast("Embedder", find_engine(embedder.engine, "text_embed").open(embedder))
+        self._reranker = self._load_reranker()
         dimension = len(self.embedder.embed_query("a").vectors[0])
         address = server.address_of(self.settings.database)
         connection = database.connect(address)
@@ -114,6 +123,28 @@ class OpenRag:
         for note in plan_notes(self.searcher.explain(self.vector("a")), self.settings.index):
             launch.note(note)
 
+    def _load_reranker(self) -> Reranker | None:
+        if self.settings.reranker is None:
+            return None
+        config = embedder_config(self.settings.reranker, self.config, task="text_rerank")
+        return cast("Reranker", find_engine(config.engine, "text_rerank").open(config))
+
+    def reranked(self, question: str, found: tuple[Hit, ...]) -> tuple[Hit, ...]:
+        """Return the chunks in the reranker's order, the best of them; all as they are where there is none."""
+        if self._reranker is None:
+            return found
+        made = self._reranker.rerank(question, [hit.content for hit in found])
+        return tuple(found[index] for index, _ in made.ranks[: self.settings.kept])
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that this program times itself, in order; the engine's prefill follows."""
+        return (
+            ("embed", "retrieve", "prompt")
+            if self._reranker is None
+            else ("embed", "retrieve", "rerank", "prompt")
+        )
+
     def vector(self, text: str) -> "Vector":
         """Return the vector of a text."""
         return np.asarray(self.embedder.embed_query(text).vectors[0], dtype=np.float32)
@@ -125,6 +156,7 @@ class OpenRag:
             vector = self.vector(question.text)
             found = hits(self.searcher.search(vector))
             recalls.append(recall_of(found, hits(exact.search(vector))))
+            found = self.reranked(question.text, found)
             lengths.append(len(self.writer.write(question.text, found)))
             if question.chunk is not None:
                 found_right.append(question.is_found_in(found))
@@ -180,7 +212,10 @@ class RagRequest:
         rows = rag.searcher.search(self._vector)
         instants.append(now())
         self._hits = hits(rows)
-        ids = rag.writer.write(text, self._hits)
+        kept = rag.reranked(text, self._hits)
+        if kept is not self._hits:
+            instants.append(now())
+        ids = rag.writer.write(text, kept)
         instants.append(now())
         request = EngineRequest(
             input_ids=(ids,),
@@ -218,7 +253,7 @@ class RagRequest:
     def _stages(self, made: Generation) -> tuple[Stage, ...]:
         first_ns = made.sequences[0].at_ns[0] if made.sequences[0].at_ns else made.end_ns
         spans = [
-            *zip(STAGES, self._instants, self._instants[1:], strict=False),
+            *zip(self._rag.stages, self._instants, self._instants[1:], strict=False),
             ("prefill", made.start_ns, first_ns),
         ]
         return tuple(
@@ -237,7 +272,3 @@ class RagRequest:
             *suspicions(made),
             f"the search returned {len(self._hits)} chunks of {self._rag.searcher.count}: {plan}",
         )
-
-
-STAGES = ("embed", "retrieve", "prompt")
-"""The stages that this program times itself, in order; the engine's prefill follows."""
