@@ -9,11 +9,11 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmbench.analysis import history, stats
 from llmbench.analysis.history import HistoryEntry
-from llmbench.analysis.report import Report
+from llmbench.analysis.report import Report, distinguish
 from llmbench.analysis.stats import Summary
 from llmbench.schema.run import Launch, Run
 
@@ -199,3 +199,44 @@ def _beside(latency: Report, cell: int) -> dict[str, Summary]:
     entry = HistoryEntry(report=latency, cell=cell)
     found = ((name, history.mean(entry, name)) for name in BESIDE)
     return {name: summary for name, summary in found if summary is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityReport:
+    """The rows of a run of quality, and its base.
+
+    *by_text* has, where several texts were read, the quality of each row for each of them, by the text's name.
+    """
+
+    base: Quality
+    base_model: str
+    rows: tuple[QualityRow, ...]
+    by_text: Mapping[str, tuple[Quality | None, ...]] = field(default_factory=dict)
+
+
+def quality_report(run: Run, rows: Sequence[QualityRow] | None = None) -> QualityReport | None:
+    """Return the report of a run of quality; *rows* are those with what was measured beside, made here otherwise.
+
+    ``None`` where the base was not measured.
+    """
+    found = {each.cell: each for each in qualities(run)}
+    if 0 not in found:
+        return None
+    if rows is None:
+        judged = [found.get(cell) for cell in range(1, len(run.cells))]
+        sizes = [run.origin_of(cell).file_bytes for cell in range(1, len(run.cells))]
+        rows = quality_rows(distinguish(run.cells[1:]), judged, QualityLimits(), file_bytes=sizes)
+    texts = run.cells[0].prompts
+    return QualityReport(
+        base=found[0],
+        base_model=run.cells[0].model,
+        rows=tuple(rows),
+        by_text={text.set: _of_text(run, index, rows) for index, text in enumerate(texts)}
+        if len(texts) > 1
+        else {},
+    )
+
+
+def _of_text(run: Run, text: int, rows: Sequence[QualityRow]) -> tuple[Quality | None, ...]:
+    found = {each.cell: each for each in qualities(run, text=text)}
+    return tuple(None if row.quality is None else found.get(row.quality.cell) for row in rows)

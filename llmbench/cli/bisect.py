@@ -17,7 +17,7 @@ from llmbench.cli.model_source import prepared
 from llmbench.cli.options.sides import Side, read_side, single_options
 from llmbench.cli.options.types import Command, WordList, check_folder
 from llmbench.cli.run_view import block_options, measure_blocks
-from llmbench.errors import ExitCode, InputError, LlmbenchError
+from llmbench.errors import ExitCode, InputError, LaunchError, LlmbenchError
 from llmbench.render.text import change, counted
 from llmbench.runner import interpreter, session
 from llmbench.runner.bisection import Bisected, bisect_versions
@@ -30,8 +30,10 @@ from llmbench.runner.environments import (
     select_versions,
     size_bytes,
 )
+from llmbench.runner.launchers import default_launcher
 from llmbench.runner.launchers.base import TimeLimits
 from llmbench.runner.session import Outputs, Policy
+from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Outcome, Run
 from llmbench.schema.units import format_bytes, format_duration
 from llmbench.store import reader
@@ -196,11 +198,27 @@ class _Trial:
             python = self.make(version)
             interpreter.check_interpreter(str(python), engine=self.side.config.engine)
             config = dataclasses.replace(self.side.config, interpreter=str(python))
-            session.check([config], [self.side.model_info], outputs=Outputs(folder=self.outputs.folder))
+            why = self._fault(config, version)
         except LlmbenchError as error:
-            warn(f"{version} is not measurable: {error.message}")
+            why = error.message
+        if why is not None:
+            warn(f"{version} is not measurable: {why}")
             return None
         return dataclasses.replace(self.side, config=config)
+
+    def _fault(self, config: RunConfig, version: str) -> str | None:
+        """Return why a version cannot be measured, by one short launch; ``None`` where it can."""
+        short = dataclasses.replace(config, launches=1, iterations=1, warmups=0)
+        outputs = dataclasses.replace(self.outputs, name=f"{self.outputs.name}-check-{version}")
+        run = session.measure(
+            [short],
+            models=[self.side.model_info],
+            outputs=outputs,
+            policy=self.policy,
+            launcher=default_launcher(),
+        )
+        failures = [launch.failure.message for launch in run.launches if launch.failure is not None]
+        return next(iter(failures), None)
 
     def compare(self, base: str, candidate: str, blocks: int) -> Change | None:
         """Compare two versions on fresh launches; ``None`` where the second cannot be measured."""
@@ -224,17 +242,18 @@ class _Trial:
         )
         return self._judge(run, candidate)
 
-    def _judge(self, run: Run, candidate: str) -> Change | None:
+    def _judge(self, run: Run, candidate: str) -> Change:
         """Return the change of the metric; without one so far, of that which changed most."""
         failed = [launch for launch in run.launches if launch.outcome is not Outcome.FINISHED]
         found = list(compare_sides(run, self.rule).primary) if not failed else []
         if not found:
-            why = failed[0].failure.message if failed and failed[0].failure else "it has no valid request"
-            warn(f"{candidate} is not measurable: {why}")
-            return None
+            why = failed[0].failure.message if failed and failed[0].failure else "no request of it is valid"
+            raise LaunchError(
+                f"{candidate} could not be compared: {why}", hint="start it again; what was made is kept"
+            )
         self.metric = self.metric or max(found, key=lambda each: abs(each.ratio.ratio - 1)).metric
-        picked = next((each for each in found if each.metric == self.metric), None)
-        if picked is not None and not self.is_quiet:
+        picked = next(each for each in found if each.metric == self.metric)
+        if not self.is_quiet:
             say(f"  {row_metric(picked.metric).title} {_with_interval(picked)}: {picked.verdict.value}")
         return picked
 

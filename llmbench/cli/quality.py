@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from llmbench.analysis.quality import Quality, QualityRow, qualities, quality_rows
+from llmbench.analysis.quality import QualityReport, QualityRow, quality_report, quality_rows
 from llmbench.analysis.report import Report, distinguish, summarize_run
 from llmbench.cli.messages import complain, say
 from llmbench.cli.model_source import prepared
@@ -135,22 +135,22 @@ def command(  # noqa: PLR0917
         latency=latency,
         file_bytes=[info.provenance.file_bytes for info in infos],
     )
-    reference = next(iter(qualities(judged.run)), None)
-    if reference is None:
+    found = quality_report(judged.run, rows)
+    if found is None:
         complain(f"the base was not measured: {_why(judged.run.launches)}")
         return ExitCode.LAUNCH
-    return worst([_show(rows, reference, trial.base.path, files), _exit_code(rows, judged, latency)])
+    return worst([_show(found, files), _exit_code(rows, judged, latency)])
 
 
-def _show(rows: Sequence[QualityRow], base: Quality, name: str, files: Mapping[str, Path]) -> ExitCode:
-    """Write the files that were requested, and print the table."""
+def _show(found: QualityReport, files: Mapping[str, Path]) -> ExitCode:
+    """Write the files that were requested, and print the tables."""
     if (csv := files.get("--csv")) is not None:
-        write_output(csv, csv_text(quality_table(rows)))
+        write_output(csv, csv_text(quality_table(found.rows)))
     if (html := files.get("--html")) is not None:
         from llmbench.render.html.quality import quality_page
 
-        write_output(html, quality_page(rows, base, name))
-    return print_on_screen(lambda console: render_quality(rows, base, name, console))
+        write_output(html, quality_page(found))
+    return print_on_screen(lambda console: render_quality(found, console))
 
 
 def _measure_latency(

@@ -10,6 +10,7 @@ from rich.console import Console
 from llmbench.analysis.comparison.rule import Rule
 from llmbench.analysis.history import history_lines, level_changes
 from llmbench.analysis.metrics import HEADLINES, METRICS
+from llmbench.analysis.quality import KIND, quality_report
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.analysis.stages import named_metric
 from llmbench.cli.compare import compare_all, compare_command, comparison_page
@@ -31,6 +32,7 @@ from llmbench.render.markdown import report_markdown
 from llmbench.render.stages import request_stages
 from llmbench.render.terminal.history import render_history
 from llmbench.render.terminal.plots import render_plots
+from llmbench.render.terminal.quality import render_quality
 from llmbench.render.terminal.report import render_report
 from llmbench.render.trace import trace_json
 from llmbench.schema.run import Run
@@ -297,6 +299,10 @@ def _show(reports: Sequence[Report], console: Console, *, with_plots: bool, is_e
     for index, report in enumerate(reports):
         if index:
             console.print()
+        losses = quality_report(report.run) if report.run.workload.kind == KIND else None
+        if losses is not None:
+            render_quality(losses, console)
+            continue
         render_report(report, console, is_explained=is_explained)
         if with_plots:
             render_plots(report, console)

@@ -1,13 +1,14 @@
 """Quality beside latency as a table: a row a configuration, and which of them nothing beats in both."""
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from string import ascii_uppercase
 
 from llmbench.analysis.metrics import NEVER_DROPPED, present
-from llmbench.analysis.quality import BESIDE, Quality, QualityRow
+from llmbench.analysis.quality import BESIDE, Quality, QualityReport, QualityRow
 from llmbench.analysis.stages import row_metric
-from llmbench.render.table import EMPTY, Cell, Column, Table, estimate, quantity
+from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity
 from llmbench.render.text import change
 from llmbench.schema.units import Unit
 
@@ -53,6 +54,26 @@ def quality_table(rows: Sequence[QualityRow]) -> Table:
     return Table.of_columns(columns, note_priority=30)
 
 
+def text_table(report: QualityReport) -> Table:
+    """Return the loss of each configuration for each text, where several were read; else no rows."""
+    entries = [
+        (name, index, found)
+        for name, of_rows in report.by_text.items()
+        for index, found in enumerate(of_rows)
+        if found is not None
+    ]
+    return Table.of_columns(
+        [
+            (Column("text", is_text=True), [Cell(name) for name, _, _ in entries]),
+            (Column("", name="mark", is_text=True), [Cell(point_letter(index)) for _, index, _ in entries]),
+            (Column("KLD", name="kld", unit="nats"), [_estimate(found) for _, _, found in entries]),
+            (Column("same top", name="same_top", unit="%"), [_same_top(found) for _, _, found in entries]),
+            (Column("perplexity", name="log_ratio"), [_perplexity(found) for _, _, found in entries]),
+            (Column("blocks"), [count_cell(found.blocks) for _, _, found in entries]),
+        ]
+    )
+
+
 def _mark(index: int, row: QualityRow) -> Cell:
     front = "*" if row.is_on_front else ""
     return Cell(f"{point_letter(index)}{front}", tone="good" if front else "")
@@ -70,16 +91,15 @@ def _nats(value: float) -> Cell:
 def _loss(row: QualityRow) -> Cell:
     if row.quality is None:
         return EMPTY
-    found = row.quality.kld
-    reach = "" if found.high is None else f"±{max(found.high - found.value, 0):.1g}"
-    invalid = "!" if row.faults else ""
-    return Cell(
-        f"{found.value:.2g}{invalid}",
-        value=found.value,
-        note=reach,
-        title="; ".join(row.faults),
-        tone="bad" if invalid else "",
-    )
+    found = _estimate(row.quality)
+    if not row.faults:
+        return found
+    return dataclasses.replace(found, text=f"{found.text}!", title="; ".join(row.faults), tone="bad")
+
+
+def _estimate(found: Quality) -> Cell:
+    reach = "" if found.kld.high is None else f"±{max(found.kld.high - found.kld.value, 0):.1g}"
+    return Cell(f"{found.kld.value:.2g}", value=found.kld.value, note=reach)
 
 
 def _same_top(found: Quality | None) -> Cell:

@@ -9,6 +9,7 @@ import openvino_genai
 import pytest
 from scipy.special import log_softmax
 
+from llmbench.convert.pipeline import Converted
 from llmbench.workloads.text import corpus
 from tests.command import RunCommand
 
@@ -89,6 +90,34 @@ def test_quality_of_cache_precisions_agrees_with_another_computation(
     lost = likelihood - _paged_log_likelihood(demo_ir, "u4")
     assert lost == pytest.approx(float(paged["log_ratio"]), abs=2e-3)
     assert 1e-3 < float(paged["kld"]) < float(sdpa["kld"])
+
+
+@pytest.mark.nightly
+@pytest.mark.convert
+def test_formats_and_caches_agree_with_another_computation_and_are_in_order(
+    llmbench: RunCommand, conversions: dict[str, Converted], tmp_path: Path
+) -> None:
+    """fp16, int8 and int4 with caches of u8 and f16: each to 1e-3, and fewer bits lose more."""
+    models = {name: made.folder for name, made in conversions.items()}
+    folder = models["fp16"].parent
+    done = llmbench(
+        *("quality", str(folder), "--weight-format", "fp16,int8,int4", "--kv-cache-precision", "u8,f16"),
+        *("--base", "fp16", "--attention", "sdpa", "--blocks", str(BLOCKS), "--block-tokens", str(BLOCK)),
+        *("--no-latency", "--csv", "q.csv"),
+    )
+    assert not done.returncode, done.stderr
+
+    base = _log_probabilities(models["fp16"], EXACT, BLOCK)
+    losses = {}
+    for row in csv.DictReader((tmp_path / "q.csv").read_text().splitlines()):
+        precision, name = row["KV_CACHE_PRECISION"], row["weight_format"]
+        found = _log_probabilities(models[name], {"KV_CACHE_PRECISION": precision}, CHUNK)
+        kld = (np.exp(base) * (base - found)).sum(-1).mean()
+        assert kld == pytest.approx(float(row["kld"]), abs=1e-3)
+        losses[name, precision] = float(row["kld"])
+    assert 6 == len(losses)
+    for precision in ("u8", "f16"):
+        assert losses["fp16", precision] < losses["int8", precision] < losses["int4", precision]
 
 
 @pytest.mark.nightly

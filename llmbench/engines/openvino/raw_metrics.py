@@ -51,12 +51,20 @@ def read_sequences(
             finish=Finish.LENGTH if "LENGTH" in str(reason) else Finish.STOP,
         )
         for ids, tokens, reason, (begin, end) in zip(
-            request.input_ids, made, result.finish_reasons, steps, strict=True
+            request.input_ids, made, _finish_reasons(result, request, made), steps, strict=True
         )
     )
     doubts = _doubts(instants, sizes, made, steps, is_search=is_search)
     # a beam's score is the sum of what its tokens were chosen by; nothing else of the logits is told
     return sequences, (*doubts, *["non-finite scores"] * any(math.isnan(score) for score in result.scores))
+
+
+def _finish_reasons(result: Any, request: EngineRequest, made: Sequence[Sequence[int]]) -> Sequence[object]:
+    """Why each sequence ended; releases before 2026.4 do not report it, and there what is shorter was stopped."""
+    reported: Sequence[object] | None = getattr(result, "finish_reasons", None)
+    if reported is not None:
+        return reported
+    return ["LENGTH" if len(ids) == request.output_tokens else "STOP" for ids in made]
 
 
 def _steps(

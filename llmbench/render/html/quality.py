@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 
-from llmbench.analysis.quality import Quality, QualityRow
+from llmbench.analysis.quality import QualityReport, QualityRow
 from llmbench.render.html.document import Block, Figures, Notes, Page, Section, render
 from llmbench.render.html.series import colour
 from llmbench.render.html.svg import Axis, Figure, Line, Marks, Point
-from llmbench.render.quality import point_letter, quality_table
+from llmbench.render.quality import point_letter, quality_table, text_table
 from llmbench.render.text import counted, settings_text
 from llmbench.schema.units import Unit
 
 _LEAST = 1e-6
 
 
-def quality_page(rows: Sequence[QualityRow], base: Quality, name: str) -> str:
+def quality_page(report: QualityReport) -> str:
     """Return the page."""
+    base, name = report.base, report.base_model
     read = f"{counted(base.tokens, 'token')} in {counted(base.blocks, 'block')} of text"
     lead = f"Base: {name} in f32 with an f32 cache, perplexity {base.perplexity:.2f} over {read}."
     return render(
@@ -22,16 +23,19 @@ def quality_page(rows: Sequence[QualityRow], base: Quality, name: str) -> str:
             title=f"Quality beside latency: {name}",
             lead=(lead,),
             badges=(),
-            sections=(Section(name="quality", title="Quality and latency", blocks=tuple(_blocks(rows))),),
+            sections=(Section(name="quality", title="Quality and latency", blocks=tuple(_blocks(report))),),
         )
     )
 
 
-def _blocks(rows: Sequence[QualityRow]) -> Iterator[Block]:
+def _blocks(report: QualityReport) -> Iterator[Block]:
+    rows = report.rows
     figure = _figure(rows)
     if figure is not None:
         yield Figures(figures=(figure,))
     yield quality_table(rows)
+    if report.by_text:
+        yield text_table(report)
     faults = tuple(
         f"{point_letter(index)} INVALID: {fault}" for index, row in enumerate(rows) for fault in row.faults
     )

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from llmbench.analysis.quality import Quality, QualityRow
-from llmbench.render.quality import point_letter, quality_table
+from llmbench.analysis.quality import QualityReport
+from llmbench.render.quality import point_letter, quality_table, text_table
 from llmbench.render.terminal.plots import axis_label, bare_figure, figure_text
 from llmbench.render.terminal.table import print_line, print_table
 from llmbench.render.text import counted, settings_text
@@ -17,8 +17,9 @@ _LEAST = 1e-6
 """A divergence below this is drawn at it: logarithms have no 0."""
 
 
-def render_quality(rows: Sequence[QualityRow], base: Quality, name: str, console: Console) -> None:
-    """Print the base, the table, what loses too much, and the plot."""
+def render_quality(report: QualityReport, console: Console) -> None:
+    """Print the base, the tables, what loses too much, and the plot."""
+    rows, base, name = report.rows, report.base, report.base_model
     blocks, tokens = counted(base.blocks, "block"), counted(base.tokens, "token")
     print_line(
         console,
@@ -26,6 +27,8 @@ def render_quality(rows: Sequence[QualityRow], base: Quality, name: str, console
         style="bold",
     )
     print_table(quality_table(rows), console)
+    if report.by_text:
+        print_table(text_table(report), console)
     for index, row in enumerate(rows):
         for fault in row.faults:
             print_line(console, f"{point_letter(index)} INVALID: {fault}", style="bold red")
