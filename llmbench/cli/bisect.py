@@ -277,7 +277,9 @@ def _with_interval(found: Change) -> str:
 def _sentences(found: Bisected, package: str, threshold: str) -> list[str]:
     """Return what was found, and what to doubt of it."""
     title, whole = row_metric(found.whole.metric).title, _with_interval(found.whole)
-    if found.since is None or found.step is None:
+    if found.whole.verdict is Verdict.INCONCLUSIVE:
+        line = f"undecided: {title} {whole} from the oldest to the newest; more --blocks or a quieter machine decide"
+    elif found.since is None or found.step is None:
         line = f"no change above {threshold}: {title} {whole} from the oldest to the newest"
     elif found.is_one_step:
         word = "slower" if found.step.ratio.ratio > 1 else "faster"

@@ -26,7 +26,7 @@ from llmbench.render.terminal.quality import render_quality
 from llmbench.runner import plan, session
 from llmbench.runner.blocks import Stop
 from llmbench.runner.launchers.base import TimeLimits
-from llmbench.runner.quality import ENGLISH, Judged, Trial, read_texts
+from llmbench.runner.quality import ENGLISH, LANGUAGES, Judged, Trial, read_texts
 from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Launch, Outcome
@@ -56,9 +56,9 @@ Examples:
     "--text",
     "texts",
     multiple=True,
-    type=FileText(),
-    metavar="FILE",
-    help=f"Text to read; may be given several times.  [default: {ENGLISH}, our English prose]",
+    type=FileText(lambda: LANGUAGES),
+    metavar="LANGUAGE|FILE",
+    help=f"Text to read: {', '.join(LANGUAGES)}, or a file; may be given several times.  [default: {ENGLISH}]",
 )
 @click.option(
     "--blocks", type=click.IntRange(min=1), default=8, help="Blocks of each text; intervals need three."
@@ -106,7 +106,9 @@ def command(  # noqa: PLR0917
     while text is generated. Then all are measured as llmbench run does. The exit code is 1 where a configuration loses
     more than --max-kld or --min-same-top allow.
     """
-    files = check_outputs({"--csv": csv, "--html": html}, [Path(text) for text in texts if text != ENGLISH])
+    files = check_outputs(
+        {"--csv": csv, "--html": html}, [Path(text) for text in texts if text not in LANGUAGES]
+    )
     check_folder(output_dir, "--output-dir")
     options["model"] = models = tuple(dict.fromkeys((*models, *options["model"])))
     infos, cells = resolve_models(prepared(options))

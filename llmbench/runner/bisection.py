@@ -68,10 +68,15 @@ class _Trial:
 
     def ends(self) -> Change:
         """Return the change over all versions, from the newest one that can be measured."""
+        blocks = self._blocks
         while len(self.versions) > 1:
-            found = self.compare(self.versions[0], self.versions[-1])
-            if found is not None:
+            found = self.compare(self.versions[0], self.versions[-1], blocks)
+            if found is None:
+                continue
+            is_last = blocks >= self._blocks * 2**_REPEATS_AT_MOST
+            if found.verdict is not Verdict.INCONCLUSIVE or is_last:
                 return found
+            blocks *= 2
         raise InputError(
             "no two versions could be measured", hint="name others, or look at the messages above"
         )

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from llmbench.analysis.quality import KIND, Quality, QualityLimits, qualities
@@ -20,7 +21,8 @@ from llmbench.schema.run import Run, WorkloadSettings
 from llmbench.workloads.text import corpus
 
 ENGLISH = "en"
-"""The text that the package has; the others are files."""
+LANGUAGES = (ENGLISH, "de", "fr", "es", "zh")
+"""The texts that the package has, by language; others are files."""
 
 _CHARACTERS_PER_TOKEN = 16
 """A text is cut to so many characters for each token that is read: it is stored in the run file."""
@@ -44,7 +46,7 @@ class Trial:
 
 
 def read_texts(names: Sequence[str], trial_tokens: int) -> tuple[Prompt, ...]:
-    """Return each text by its name, ``en`` or a file in UTF-8, cut to what so many tokens can need.
+    """Return each text by its name, a language or a file in UTF-8, cut to what so many tokens can need.
 
     Raises:
         InputError: a file that cannot be read, or is no text.
@@ -59,6 +61,8 @@ def read_texts(names: Sequence[str], trial_tokens: int) -> tuple[Prompt, ...]:
 def _read_text(name: str) -> str:
     if name == ENGLISH:
         return corpus()
+    if name in LANGUAGES:
+        return (resources.files("llmbench.data") / f"texts/{name}.txt").read_text(encoding="utf-8")
     try:
         found = Path(name).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -63,7 +63,7 @@ def test_versions_that_do_not_differ_show_no_change() -> None:
     found = [_bisect(_levels(*[1.0] * 6), seed=seed) for seed in range(100)]
 
     assert 5 >= sum(each.since is not None for each in found)
-    assert {1} == {each.comparisons for each in found if each.since is None}
+    assert {Verdict.UNCHANGED} == {each.whole.verdict for each in found if each.since is None}
 
 
 def test_a_version_that_became_faster_is_found_too() -> None:

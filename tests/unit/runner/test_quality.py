@@ -11,7 +11,7 @@ from llmbench.errors import InputError
 from llmbench.models.resolve import ModelInfo, find_model_info
 from llmbench.runner import session
 from llmbench.runner.launchers.inline import InlineLauncher
-from llmbench.runner.quality import Trial, quality_cell, read_texts, with_faults
+from llmbench.runner.quality import LANGUAGES, Trial, quality_cell, read_texts, with_faults
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Provenance
 
@@ -77,6 +77,15 @@ def test_texts_are_cut_and_files_that_are_no_text_refused(tmp_path: Path) -> Non
     assert (160, "ä" * 160) == (len(english.text or ""), own.text)
     with pytest.raises(InputError, match="cannot be read"):
         read_texts((str(tmp_path / "bad.txt"),), 10)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_language_has_a_text_of_its_own(language: str) -> None:
+    """Long enough for a block of 256 tokens, whatever the tokenizer makes of it."""
+    (found,) = read_texts((language,), 1 << 20)
+
+    assert len((found.text or "").encode()) > 1500
+    assert language == found.set
 
 
 def test_a_configuration_that_loses_too_much_is_measured_and_does_not_count(tmp_path: Path) -> None:
