@@ -68,8 +68,11 @@ def text_table(report: QualityReport) -> Table:
             (Column("", name="mark", is_text=True), [Cell(point_letter(index)) for _, index, _ in entries]),
             (Column("KLD", name="kld", unit="nats"), [_estimate(found) for _, _, found in entries]),
             (Column("same top", name="same_top", unit="%"), [_same_top(found) for _, _, found in entries]),
-            (Column("perplexity", name="log_ratio"), [_perplexity(found) for _, _, found in entries]),
-            (Column("blocks"), [count_cell(found.blocks) for _, _, found in entries]),
+            (
+                Column("perplexity", name="log_ratio", priority=20),
+                [_perplexity(found) for _, _, found in entries],
+            ),
+            (Column("blocks", priority=10), [count_cell(found.blocks) for _, _, found in entries]),
         ]
     )
 

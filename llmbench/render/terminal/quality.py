@@ -13,6 +13,9 @@ from llmbench.render.terminal.table import print_line, print_table
 from llmbench.render.text import counted, settings_text
 from llmbench.schema.units import Unit
 
+_LEAST_WIDTH = 60
+"""A narrower screen has no plot: its axes would leave no room for it."""
+
 _LEAST = 1e-6
 """A divergence below this is drawn at it: logarithms have no 0."""
 
@@ -33,7 +36,7 @@ def render_quality(report: QualityReport, console: Console) -> None:
         for fault in row.faults:
             print_line(console, f"{point_letter(index)} INVALID: {fault}", style="bold red")
     drawn = [(point_letter(i), row) for i, row in enumerate(rows) if row.point is not None]
-    if len(drawn) > 1 and not console.options.ascii_only:
+    if len(drawn) > 1 and console.width >= _LEAST_WIDTH and not console.options.ascii_only:
         print_line(console, "KL divergence (nats) against next tokens (ms)", style="bold")
         console.print(
             Text(_plot([(mark, *row.point) for mark, row in drawn if row.point], console.width)),

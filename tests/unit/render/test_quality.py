@@ -1,0 +1,104 @@
+"""Quality beside latency on a screen and on a page: every width, what is invalid, and the Pareto front."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from llmbench.analysis.quality import Estimate, Quality, QualityReport, QualityRow
+from llmbench.analysis.stats import Summary
+from llmbench.render.csv import csv_text
+from llmbench.render.html.quality import quality_page
+from llmbench.render.quality import quality_table
+from llmbench.render.terminal.quality import render_quality
+
+
+def _quality(kld: float, cell: int = 1) -> Quality:
+    return Quality(
+        cell=cell,
+        blocks=8,
+        tokens=1016,
+        kld=Estimate(value=kld, low=kld * 0.9, high=kld * 1.1),
+        kld_p99=kld * 5,
+        kld_max=kld * 20,
+        same_top=Estimate(value=0.95),
+        log_ratio=Estimate(value=0.01, low=0.0, high=0.02),
+        perplexity=12.0,
+        base_perplexity=11.9,
+    )
+
+
+def _row(
+    name: str, kld: float, next_s: float, *, faults: tuple[str, ...] = (), is_best: bool = True
+) -> QualityRow:
+    beside = {
+        name: Summary(n=3, median=value, low=value * 0.98, high=value * 1.02)
+        for name, value in (("first_token", next_s * 10), ("next_token", next_s), ("memory", 5e8))
+    }
+    return QualityRow(
+        settings={"weight_format": name},
+        quality=_quality(kld),
+        beside=beside,
+        file_bytes=200 << 20,
+        faults=faults,
+        is_on_front=is_best and not faults,
+    )
+
+
+REPORT = QualityReport(
+    base=_quality(0.0, 0),
+    base_model="models/FP32",
+    rows=(
+        _row("fp16", 0.001, 0.08),
+        _row("int8", 0.006, 0.05),
+        _row("int8-slow", 0.007, 0.07, is_best=False),
+        _row("int4", 0.3, 0.04, faults=("KL divergence 0.3 nats is above --max-kld 0.05",)),
+    ),
+    by_text={"en": (_quality(0.001),) * 4, "de": (_quality(0.002),) * 4},
+)
+
+
+def _screen(width: int, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    with io.TextIOWrapper(raw, encoding=encoding) as file:
+        render_quality(REPORT, Console(file=file, width=width))
+        file.flush()
+        return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("width", [120, 80, 40])
+def test_every_width_has_the_loss_and_the_time_of_each_row(width: int) -> None:
+    """Other columns are dropped before a line is broken; what is invalid is marked at any width."""
+    shown = _screen(width)
+
+    assert max(map(len, shown.splitlines())) <= width
+    for expected in ("KLD", "next", "0.001", "80.00", "0.3!", "D INVALID"):
+        assert expected in shown
+    assert "A*" in shown
+    assert "C*" not in shown
+    assert "D*" not in shown
+
+
+def test_a_terminal_of_ascii_gets_the_table_without_the_plot() -> None:
+    """The plot needs UTF-8."""
+    assert "against next tokens" in _screen(80)
+    assert "against next tokens" not in _screen(80, "ascii")
+
+
+def test_the_page_has_plot_front_tables_and_faults() -> None:
+    """Each valid row is a mark with its settings; the front is a line; both tables follow."""
+    page = quality_page(REPORT)
+
+    assert page.count("<svg") >= 1
+    assert "A: weight_format=fp16" in page
+    assert "D: weight_format" not in page
+    assert "D INVALID: KL divergence 0.3 nats is above --max-kld 0.05" in page
+    assert 2 == page.count("<table")
+
+
+def test_the_csv_has_values_in_their_units() -> None:
+    """Milliseconds and MiB; names of columns that a program can use."""
+    head, first, *_ = csv_text(quality_table(REPORT.rows)).splitlines()
+
+    assert head.startswith("mark,weight_format,kld,kld_p99,kld_max,same_top,log_ratio,first_token,next_token")
+    assert "fp16,0.001,0.005,0.02,0.95,0.01,800.0,80.0," in first
