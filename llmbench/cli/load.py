@@ -27,7 +27,7 @@ from llmbench.runner.launchers.base import TimeLimits
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import WorkloadSettings
 from llmbench.schema.settings import Group
-from llmbench.workloads.schedule import LoadPlan
+from llmbench.workloads.schedule import CONSTANT, LoadPlan
 
 _LEAST_REQUESTS = PERCENTILE_NEEDS[90]
 _EXAMPLES = """\b
@@ -295,7 +295,7 @@ def _workload(options: dict[str, Any], timeout: float) -> WorkloadSettings:
     given: dict[str, Any] = {
         "endpoint": options["endpoint"],
         "timeout_s": timeout,
-        "burstiness": options["burstiness"] if math.isfinite(options["burstiness"]) else 1e9,
+        "burstiness": options["burstiness"] if math.isfinite(options["burstiness"]) else CONSTANT,
         "trace": str(options["trace"] or ""),
         "duration_s": options["duration"] or 0.0,
         **{name: options[name] for name in ("goodput", "input_distribution", "output_distribution")},

@@ -92,8 +92,12 @@ class LoadMeter:
         """Read the counters at the begin of the window, and then the server's metrics page."""
         self._lags_ns.clear()
         self.reference.clear()
-        self._begin = (self._read(), Probe.start(), Meter.start(self._root))
+        self._begin = await asyncio.to_thread(self._start)
         self._page = await client.get("/metrics") or ""
+
+    def _start(self) -> tuple[_Reading, Probe, Meter]:
+        """Read counters, outside the event loop: files of the kernel take milliseconds on a busy machine."""
+        return self._read(), Probe.start(), Meter.start(self._root)
 
     async def end(self, client: Client) -> tuple[ClientUse, ServerUse, Conditions | None]:
         """Return what was used since the begin of the window."""

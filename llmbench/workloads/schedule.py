@@ -17,6 +17,8 @@ from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 
 _SPREAD = re.compile(r"(?P<kind>uniform|normal|lognormal):(?P<spread>\d+(?:\.\d+)?)")
+CONSTANT = 1e9
+"""The burstiness that a run file has for infinity, which JSON does not: arrivals at constant intervals."""
 _WIDEST = 4
 """So many times their centre is the most that input lengths vary to."""
 MAX_TRACE_LINES = 1_000_000
@@ -54,10 +56,10 @@ class LoadPlan:
     @classmethod
     def read(cls, config: RunConfig, parameters: Parameters) -> "LoadPlan":
         """Return the plan of a configuration; raise InputError on a distribution or a trace that cannot be read."""
-        trace = str(parameters.get("trace", ""))
+        trace, shape = str(parameters.get("trace", "")), float(parameters.get("burstiness", 1.0))
         plan = cls(
             config=config,
-            burstiness=float(parameters.get("burstiness", 1.0)),
+            burstiness=math.inf if shape >= CONSTANT else shape,
             duration_s=float(parameters["duration_s"]) if parameters.get("duration_s") else None,
             input_spread=str(parameters.get("input_distribution", "")),
             output_spread=str(parameters.get("output_distribution", "")),

@@ -1,4 +1,5 @@
 import collections
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from llmbench.errors import ExitCode
 from llmbench.schema.run import Outcome
 from llmbench.store.reader import read_run
 from tests.command import Done, as_process, in_process
-from tests.served import measured, scripted_server
+from tests.served import log_of, measured, scripted_server
 
 FAULTS = "empty@7,reset@8,half@9,error@10,cut@11,429@12,503@13,hang@14"
 BUSY = ("--foreign-cpu-limit", "1", "--name", "run")
@@ -172,3 +173,41 @@ def test_what_cannot_be_measured_is_one_line(
     assert code == done.returncode, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.nightly
+def test_ten_minutes_at_the_highest_rate_lose_nothing_and_leak_nothing(tmp_path: Path) -> None:
+    """Every request that the server has served is in the file, and the client's memory stands still."""
+    resident: list[int] = []
+    done = threading.Event()
+    watch = threading.Thread(target=_watch_worker, args=(resident, done))
+    watch.start()
+    with scripted_server("first=20ms,next=2ms") as server:
+        found = load(
+            tmp_path, "--url", server.url, "--concurrency", "32", "-ic", "16", "--input-tokens", "32",
+            "--duration", SOAK, "--quiet",
+        )  # fmt: skip
+        log = [entry for entry in log_of(server) if entry.get("input_tokens") == 32]
+    done.set()
+    watch.join()
+    run = read_run(tmp_path / "reports/run.jsonl")
+    every = [m for launch in run.launches for m in launch.measurements]
+    later = resident[len(resident) // 5 :]
+
+    print(f"{len(every)} requests of {len(log)}, client {resident[0] >> 20} to {max(resident) >> 20} MiB")
+    assert found.returncode in {ExitCode.OK, ExitCode.LAUNCH}, found.stderr
+    assert {None} == {m.error for m in every}
+    assert 0 <= len(log) - len(every) <= 64  # those in flight when the last measured one had ended
+    assert max(later) - min(later) < 32 << 20
+
+
+SOAK = os.environ.get("LLMBENCH_SOAK", "10m")
+
+
+def _watch_worker(resident: list[int], done: threading.Event) -> None:
+    """Note the memory of the worker every other second."""
+    while not done.wait(2):
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "llmbench.runner.worker" in process.cmdline():
+                    resident.append(process.memory_info().rss)

@@ -38,6 +38,8 @@ _PART = re.compile(
     rf"(?P<fault>{'|'.join(FAULTS)})@(?P<at>\d+)|(?P<key>[a-z-]+)=(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|us|s)?"
 )
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+_KEPT = 32
+"""Tokens or characters of a prompt that ``/log`` keeps."""
 _HANG_S = 3600.0
 _MANY = 1 << 20
 """So many slots are no limit: no request waits."""
@@ -177,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         prompt = body["messages"][-1]["content"] if is_chat else body["prompt"]
         size = len(prompt) if isinstance(prompt, list) else len(prompt.split())
-        entry |= {"input_tokens": size, "written_ns": []}
+        entry |= {"input_tokens": size, "written_ns": [], "prompt": prompt[:_KEPT]}
         with self.server.slots, contextlib.suppress(ConnectionError):
             self._stream(entry, _tokens(behaviour, body), fault, is_chat=is_chat)
 
