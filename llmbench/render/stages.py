@@ -147,6 +147,8 @@ def _stage_rows(
     row: Row, sources: Mapping[str, frozenset[StageSource]], call: FirstCall | None
 ) -> Iterator[tuple[Cell, ...]]:
     found, peaks = row.figures, call.stage_bytes if call else {}
+    if "image_decoding" in found:
+        yield _outside_row(found["image_decoding"])
     for stage in stages_of(row):
         is_rest = stage == UNEXPLAINED
         calls = found.get(f"calls.{stage}")
@@ -170,6 +172,19 @@ def _stage_rows(
         estimate(found.get(whole), Unit.MILLISECONDS),
         Cell("100", value=100.0),
         _peak(max(peaks.values(), default=None)),
+    )
+
+
+def _outside_row(decoding: Summary) -> tuple[Cell, ...]:
+    """What is done before the request begins, and is in no sum."""
+    return (
+        Cell("image decoding", value="image_decoding", tone="dim"),
+        Cell(StageSource.CLOCK.value),
+        Cell(),
+        Cell(),
+        estimate(decoding, Unit.MILLISECONDS),
+        Cell("outside", tone="dim"),
+        Cell(),
     )
 
 

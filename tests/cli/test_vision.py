@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from llmbench import api
 from tests import pictures
 from tests.command import RunCommand
 
@@ -51,6 +52,10 @@ def test_each_size_is_a_row_with_its_stages(llmbench: RunCommand, tmp_path: Path
         line.split() for line in found.splitlines()
     ]
     assert "in first call" in found
+    assert any(
+        line.split()[1:4] == ["image", "decoding", "clock"] and line.endswith("outside")
+        for line in found.splitlines()
+    )
 
 
 def test_pandas_reads_sizes_tokens_and_stages(llmbench: RunCommand, tmp_path: Path) -> None:
@@ -97,6 +102,34 @@ def test_a_run_is_measured_again_by_the_command_it_prints(llmbench: RunCommand, 
 
     assert not done.returncode, done.stderr
     assert "P1 200x150" in done.stdout
+
+
+def test_python_measures_images_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The options of the command line, and a frame with sizes, tokens and stages."""
+    monkeypatch.setenv("LLMBENCH_LAUNCHER", "inline")
+    path = pictures.picture(tmp_path / "a.png", 400, 300)
+
+    run = api.measure(
+        SCRIPT, engine="scripted", images=path, image_size=["400", "200"], infer_count=4, output_dir=tmp_path
+    )
+
+    frame = run.summary()
+    assert "visual_text_gen" == run.cells[0].task
+    assert ["400x300", "200x150"] == list(frame["image_size"])
+    assert [600, 150] == list(frame["image_tokens"])
+    assert [120.0, 30.0] == list(frame["stage.vision_encoder_ms"].round(3))
+
+
+def test_history_follows_a_stage(llmbench: RunCommand, tmp_path: Path) -> None:
+    """Runs with the same image and question are one line of it."""
+    for number, script in enumerate((SCRIPT, SCRIPT.replace("vision=1ms", "vision=2ms"))):
+        run(llmbench, tmp_path, script, f"r{number}")
+
+    done = llmbench("report", "history", "--metric", "stage.vision_encoder")
+
+    assert not done.returncode, done.stderr
+    assert "120.0" in done.stdout
+    assert "240.0" in done.stdout
 
 
 @pytest.mark.parametrize(
