@@ -29,7 +29,7 @@ _CONVERTER = (*sorted((_PACKAGE / "convert").glob("*.py")), _PACKAGE / "models" 
 def converted(source: Path, *weight_formats: str) -> dict[str, Converted]:
     """The conversions of a GGUF or a Hugging Face folder by weight format; made now only where none is kept."""
     revision = sources.find_source(str(source), revision=None, trusts_remote_code=False).revision
-    with _kept(source.stem, _CONVERTER, str(source), revision) as folder:
+    with _kept(f"{source.parents[1].name}-{source.stem}", _CONVERTER, str(source), revision) as folder:
         request = ConvertRequest(model_id=str(source), output_dir=folder, weight_formats=weight_formats)
         made = list(pipeline.convert(request, lambda _progress: None))
     return {str(each.manifest.recipe.weight_format): each for each in made}
@@ -58,8 +58,8 @@ def vision_source(gguf: Path | None, *, has_slices: bool = False) -> Path:
 
 
 def vision_ir(source: Path) -> Path:
-    """The IR of such a folder."""
-    return _built(f"{source.parents[1].name}-ir", lambda folder: vision_model.export(source, folder))
+    """The IR of such a folder, as ``convert`` makes it."""
+    return converted(source, "fp32")["fp32"].folder
 
 
 def _built(name: str, build: Callable[[Path], Path]) -> Path:

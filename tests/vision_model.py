@@ -4,7 +4,6 @@ With SmolLM2 as the language part tokens and text are real and so is the work of
 small and random, so nothing is to be learnt from what such a model says of a picture. The tiny ones are for speed.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -89,20 +88,3 @@ def _processor(tokenizer: Any, tower: Any, *, has_slices: bool) -> Any:
         image_token="<image>",  # noqa: S106  of text
         num_additional_image_tokens=1,
     )
-
-
-def export(source: Path, folder: Path) -> Path:
-    """*folder*, holding the IR of a LLaVA, its tokenizers, and the configuration that GenAI reads."""
-    import openvino
-    from openvino_tokenizers import convert_tokenizer
-    from optimum.exporters.openvino import main_export
-    from transformers import AutoTokenizer
-
-    main_export(str(source), str(folder), task="image-text-to-text")
-    written = json.loads((folder / "processor_config.json").read_text())
-    image = dict(written.get("image_processor", written), patch_size=written.get("patch_size"))
-    (folder / "preprocessor_config.json").write_text(json.dumps(image))
-    made = convert_tokenizer(AutoTokenizer.from_pretrained(source), with_detokenizer=True)
-    for network, name in zip(made, ("openvino_tokenizer.xml", "openvino_detokenizer.xml"), strict=True):
-        openvino.save_model(network, folder / name)
-    return folder

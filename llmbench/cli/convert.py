@@ -109,9 +109,17 @@ def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None
     for converted in watch_conversion(request):
         say(*describe_conversion(converted))
         warn(*converted.manifest.warnings)
-        task = "" if converted.manifest.embedding is None else " -t text_embed"
-        say(f"  next       llmbench run{task} -m {shlex.quote(str(converted.folder))}")
+        say(f"  next       {_next_command(converted)}")
         say(attention_line(converted.attention))
+
+
+def _next_command(converted: Converted) -> str:
+    """Return the command that measures a conversion."""
+    model = f"-m {shlex.quote(str(converted.folder))}"
+    if converted.manifest.embedding is not None:
+        return f"llmbench run -t text_embed {model}"
+    images = " --images FILE" if converted.manifest.images is not None else ""
+    return f"llmbench run {model}{images}"
 
 
 def progress_screen() -> "_Live | _Plain":
@@ -152,6 +160,7 @@ def describe_conversion(converted: Converted) -> tuple[str, ...]:
         f"{converted.folder}{state}",
         f"  weights    {manifest.recipe.weight_format}, {format_bytes(size)}; context {context}",
         *_embedding(manifest),
+        *([f"  images     {manifest.images}"] if manifest.images is not None else []),
         f"  agreement  {agreement}",
         *(f"             {judgement}" for judgement in _judgement(manifest)),
         f"  took       {', '.join(f'{name} {_seconds(s)}' for name, s in times if s is not None)}",

@@ -59,7 +59,10 @@ def command(*, is_json: bool, recipe: str | None, **options: Any) -> int:
     if given.get("model"):
         given["model"] = converted_gguf(str(given["model"]))
     _, config = resolve_one(
-        prepared(parse_options({**given, "engine": "core", "foreign_cpu_limit": 1.0})),
+        {
+            **prepared(parse_options({**given, "engine": "core", "foreign_cpu_limit": 1.0})),
+            "is_text_enough": True,
+        },
         refusal="profile takes one configuration; these options make a sweep",
         hint="give one value each",
     )

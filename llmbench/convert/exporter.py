@@ -18,17 +18,20 @@ from llmbench.schema.progress import ProgressCallback
 CONVERT_PACKAGES = ("optimum-intel", "torch", "transformers", "nncf")
 """What the extra ``convert`` brings."""
 
+VISION_PACKAGES = ("pillow",)
+"""What the processor of a vision-language model needs; the extra ``vision`` brings it."""
 
-def check_extra() -> None:
-    """Raise a ``MachineError`` unless the packages of the extra ``convert`` are installed; imports none."""
-    missing = [
-        name for name in CONVERT_PACKAGES if next(iter(metadata.distributions(name=name)), None) is None
-    ]
-    if missing:
-        raise MachineError(
-            f"converting a Hugging Face model needs {', '.join(missing)} (not installed)",
-            hint=install_command(),
-        )
+
+def check_extra(*, takes_images: bool = False) -> None:
+    """Raise a ``MachineError`` unless the packages that convert a model are installed; imports none."""
+    packages = {"convert": CONVERT_PACKAGES, "vision": VISION_PACKAGES if takes_images else ()}
+    for extra, names in packages.items():
+        missing = [name for name in names if next(iter(metadata.distributions(name=name)), None) is None]
+        if missing:
+            raise MachineError(
+                f"converting this model needs {', '.join(missing)} (not installed)",
+                hint=install_command(extra),
+            )
 
 
 class _Export(msgspec.Struct, tag=True):

@@ -44,7 +44,7 @@ class _Generate(msgspec.Struct, tag=True):
     texts: list[list[int]]
 
 
-class _Generated(msgspec.Struct):
+class Generated(msgspec.Struct):
     """Tokens of each text by kind of attention, and what each kind said where it failed; *margins* are the IR's.
 
     *executed* is how many attention layers are one operation when the IR is run, ``None`` where its graph shows none.
@@ -72,12 +72,12 @@ def check_generation(
     made = run_step(
         __name__,
         _Generate(folder=str(folder), texts=used),
-        _Generated,
+        Generated,
         folder=folder,
         is_online=False,
         report=report,
     )
-    warnings = [*_describe_faults(made), *_describe_executed(folder, made.executed)]
+    warnings = [*describe_faults(made), *_describe_executed(folder, made.executed)]
     if not is_covered:
         warnings.append(f"not verified beyond the model's sliding window of {window} tokens")
     return _surest(made), tuple(warnings)
@@ -89,7 +89,8 @@ def repeat_to(texts: Sequence[Sequence[int]], length: int) -> list[int]:
     return (joined * (length // len(joined) + 1))[:length]
 
 
-def _describe_faults(made: _Generated) -> list[str]:
+def describe_faults(made: Generated) -> list[str]:
+    """Return a warning on each kind of attention that fails, or chooses other tokens than the IR."""
     able = [kind for kind, share in made.agreement.items() if share >= LEAST_AGREEMENT]
     remedy = f"run it with --attention {able[0]}" if able else "run it with --engine optimum"
     warnings = [
@@ -112,7 +113,7 @@ def _describe_executed(folder: Path, executed: int | None) -> list[str]:
     return [f"{layers} have fused attention (SDPA) in the IR, {executed} when it is executed on this CPU"]
 
 
-def _surest(made: _Generated) -> GreedyTokens | None:
+def _surest(made: Generated) -> GreedyTokens | None:
     """Return the tokens of the text whose first choices are surest; ``None`` where nothing could be generated."""
     best = max(made.agreement, key=lambda kind: made.agreement[kind], default=None)
     if best is None:
@@ -134,11 +135,11 @@ REQUESTS = _Generate
 """What the child can be asked."""
 
 
-def do(step: _Generate) -> _Generated:
+def do(step: _Generate) -> Generated:
     """Generate with both kinds of attention and read the results, in the child."""
     reader = IrReader(Path(step.folder))
     texts = step.texts
-    made = _Generated(
+    made = Generated(
         texts=texts, tokens={}, agreement={}, margins={}, faults={}, executed=reader.fused_attention
     )
     for kind in ATTENTIONS:

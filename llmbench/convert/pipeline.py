@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from llmbench._version import __version__
-from llmbench.convert import exporter, output, preflight, vectors, verification
+from llmbench.convert import exporter, output, preflight, vectors, verification, vision
 from llmbench.convert.attention import attention_warnings, read_attention
 from llmbench.convert.request import ConvertRequest, check_format, recipe_of
 from llmbench.errors import InputError, LaunchError
@@ -81,7 +81,7 @@ def convert(request: ConvertRequest, report: ProgressCallback) -> Iterator[Conve
     if found.kind == "gguf":
         yield _convert_gguf(request, found, report)
     else:
-        exporter.check_extra()
+        exporter.check_extra(takes_images=found.takes_images)
         check_exportable(found.quantization, found.id)
         yield from _convert_folder(request, found, report)
 
@@ -120,7 +120,7 @@ def _convert_folder(
             manifest = _manifest(
                 source, recipe, context_tokens=work.context_tokens, findings=findings, timings=timings
             )
-            manifest = dataclasses.replace(manifest, embedding=work.embedding)
+            manifest = dataclasses.replace(manifest, embedding=work.embedding, images=work.images)
             yield _finish(partial, target, manifest, request, report=report)
 
 
@@ -128,13 +128,15 @@ def _convert_folder(
 class _FolderConversion:
     """The conversions of one Hugging Face folder, which is examined and read by its own model once.
 
-    *embedding* is how a text embedding model is to be used; of a language model it is ``None``.
+    *embedding* is how a text embedding model is to be used; of a language model it is ``None``. *images* are the sizes
+    that a vision-language model brings images to, known after its export.
     """
 
     request: ConvertRequest
     source: LocalSource
     report: ProgressCallback
     embedding: EmbeddingUse | None
+    images: str | None = None
     examined: preflight.Examined = field(default_factory=preflight.Examined)
     reading: verification.Reading | None = None
     wanted: vectors.Vectors | None = None
@@ -142,6 +144,8 @@ class _FolderConversion:
     @property
     def task(self) -> str:
         """What the exporter calls the model's purpose."""
+        if self.source.takes_images:
+            return preflight.VISION
         return preflight.GENERATION if self.embedding is None else preflight.EMBEDDING
 
     @property
@@ -168,6 +172,8 @@ class _FolderConversion:
         exporter.export(self.source.path, partial, task=self.task, recipe=recipe, report=self.report)
         elapsed = time.perf_counter() - start
         _check_whole(partial)
+        if self.source.takes_images:
+            self.images = vision.write_preprocessor(self.source.path, partial)
         return elapsed
 
     def verify(self, recipe: Recipe, partial: Path) -> verification.Findings:
@@ -180,16 +186,19 @@ class _FolderConversion:
         return found.with_warnings(self.examined.warnings)
 
     def _verify_tokens(self, recipe: Recipe, partial: Path) -> verification.Findings:
+        takes_images = self.source.takes_images
         if self.reading is None:
             self.report(Progress(label="reading with the source model"))
-            self.reading = verification.read_source_model(
+            read = vision.read_vision_source if takes_images else verification.read_source_model
+            self.reading = read(
                 self.source.path,
                 trusts_remote_code=recipe.trusts_remote_code,
                 scratch=partial,
                 report=self.report,
             )
         self.report(Progress(label=f"comparing {recipe.weight_format} with its source"))
-        return verification.compare_readings(
+        compare = vision.compare_vision if takes_images else verification.compare_readings
+        return compare(
             self.reading,
             partial,
             weight_format=str(recipe.weight_format),

@@ -15,12 +15,18 @@ import msgspec
 from llmbench.convert.texts import PLAIN_TEXT
 from llmbench.errors import InputError, MachineError
 from llmbench.models.safetensors import list_tensors, missing_weights
-from llmbench.models.sources import LocalSource, check_tokenizer_packages
+from llmbench.models.sources import VISION_FAMILIES, LocalSource, check_tokenizer_packages
 from llmbench.runner.step import run_step
 from llmbench.schema.progress import ProgressCallback
 
-GENERATION, EMBEDDING = "text-generation-with-past", "feature-extraction"
+GENERATION, EMBEDDING, VISION = "text-generation-with-past", "feature-extraction", "image-text-to-text"
 """The exporter's names of what a model is for."""
+
+_WHAT = {
+    GENERATION: "a language model",
+    EMBEDDING: "a text embedding model",
+    VISION: "a vision-language model",
+}
 
 _REPORTED = re.compile(
     r"^(?:\x1b\[[\d;]*m)*([\w.{},\s…-]+?)\s*\|\s*(?:\x1b\[[\d;]*m)*(MISSING|MISMATCH|CONVERSION)"
@@ -85,7 +91,7 @@ def _check_architecture(model_type: str, task: str) -> None:
     table = TasksManager._LIBRARY_TO_SUPPORTED_MODEL_TYPES["transformers"]  # noqa: SLF001  (no public look-up)
     tasks = table.get(model_type, {}).get("openvino", {})
     if task not in tasks:
-        what = "a language model" if task == GENERATION else "a text embedding model"
+        what = _WHAT[task]
         raise InputError(
             f"optimum-intel {metadata.version('optimum-intel')} does not export the architecture "
             f"{model_type!r} as {what}",
@@ -101,8 +107,14 @@ def _check_architecture(model_type: str, task: str) -> None:
         raise MachineError(
             f"the architecture {model_type!r} is exported with transformers {','.join(bounds)}; "
             f"{installed} is installed",
-            hint=f"pip install 'transformers{','.join(bounds)}'",
+            hint=f"pip install 'transformers{','.join(bounds)}'{_more_needs(model_type)}",
         )
+
+
+def _more_needs(model_type: str) -> str:
+    """Return what a model with code of its own needs beside its range of transformers."""
+    family = VISION_FAMILIES.get(model_type)
+    return "" if family is None else f"; {family.title} also needs {family.packages}, and --trust-remote-code"
 
 
 def _check_tokenizer(step: _Examine) -> None:
@@ -128,7 +140,7 @@ def _check_tokenizer(step: _Examine) -> None:
         ) from error
     ids = tokenizer(PLAIN_TEXT, add_special_tokens=False)["input_ids"]
     plain = tokenizer.decode(ids, skip_special_tokens=True)
-    if step.task == GENERATION and plain.strip().casefold() != PLAIN_TEXT.casefold():
+    if step.task != EMBEDDING and plain.strip().casefold() != PLAIN_TEXT.casefold():
         raise InputError(
             f"the tokenizer of {step.folder} is broken: its round trip turns {PLAIN_TEXT!r} into {plain!r}",
             hint="fetch the tokenizer's files again; a tokenizer made from a GGUF is often wrong",
@@ -160,9 +172,10 @@ def _check_weights(step: _Examine) -> Iterator[str]:
 
     On the meta device transformers matches every name, renamed, merged and tied ones included, and reads no weights.
     """
-    from transformers import AutoModel, AutoModelForCausalLM
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText
 
-    kind = AutoModelForCausalLM if step.task == GENERATION else AutoModel
+    kinds = {GENERATION: AutoModelForCausalLM, VISION: AutoModelForImageTextToText}
+    kind = kinds.get(step.task, AutoModel)
     logged = _Rows()
     logging.getLogger("transformers").addHandler(logged)
     try:

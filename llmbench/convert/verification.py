@@ -106,9 +106,36 @@ def compare_readings(
 
     *least_agreement* is the share of next tokens that is needed, ``LEAST`` where it is ``None``.
     """
-    least = LEAST if least_agreement is None else least_agreement
     step = _ReadIr(folder=str(folder), ids=source.ids)
     chosen = run_step(__name__, step, list[list[int]], folder=folder, is_online=False, report=report)
+    findings = check_agreement(
+        source,
+        chosen,
+        folder,
+        weight_format=weight_format,
+        least_agreement=least_agreement,
+        report=report,
+    )
+    window = sliding_window_of_config(folder / "config.json")
+    expected, faults = check_generation(folder, source.ids[: len(TEXTS)], window=window, report=report)
+    return dataclasses.replace(findings.with_warnings(faults), expected=expected)
+
+
+def check_agreement(
+    source: Reading,
+    chosen: Rows,
+    folder: Path,
+    *,
+    weight_format: str,
+    least_agreement: float | None,
+    report: ProgressCallback,
+) -> Findings:
+    """Judge the tokens that an IR has *chosen* against its source's, and its tokenizer.
+
+    Raises:
+        LaunchError: it is another model, or cannot spell.
+    """
+    least = LEAST if least_agreement is None else least_agreement
     agreement = agreement_of(source.choices, chosen)
     if agreement < least:
         raise LaunchError(
@@ -123,9 +150,7 @@ def compare_readings(
     if agreement < LEAST:
         warnings = (f"kept by --min-agreement {least:g}: by its agreement this is another model", *warnings)
     note = None if source.dtype == "float32" else f"the source was read in {source.dtype}"
-    window = sliding_window_of_config(folder / "config.json")
-    expected, faults = check_generation(folder, source.ids[: len(TEXTS)], window=window, report=report)
-    return Findings(agreement=agreement, note=note, warnings=(*faults, *warnings), expected=expected)
+    return Findings(agreement=agreement, note=note, warnings=warnings)
 
 
 def expected_spelling(*, has_template: bool) -> Spelling:
@@ -191,12 +216,10 @@ def do(step: _ReadSource | _ReadIr | _Spell) -> object:
 
 def _read_source(step: _ReadSource) -> Reading:
     """Read the texts in float32 where the memory allows it, else in the source's own type."""
-    import psutil
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    size = sum(file.stat().st_size for file in Path(step.folder).glob("*.safetensors"))
-    dtype = torch.float32 if psutil.virtual_memory().available > 2.5 * size else "auto"
+    dtype = reading_dtype(Path(step.folder))
     trusts = step.trusts_remote_code
     tokenizer = AutoTokenizer.from_pretrained(step.folder, trust_remote_code=trusts)
     model = AutoModelForCausalLM.from_pretrained(
@@ -207,17 +230,30 @@ def _read_source(step: _ReadSource) -> Reading:
         ids.append(repeat_to(ids, step.window + FIRST_POSITION + TOKENS))
     with torch.inference_mode():
         choices = [model(torch.tensor([row])).logits[0].argmax(-1).tolist() for row in ids]
+    name = str(model.dtype).removeprefix("torch.")
+    return Reading(ids=ids, choices=choices, spelling=read_spelling(tokenizer), dtype=name)
+
+
+def reading_dtype(folder: Path) -> Any:
+    """Return the type to read a source model in: float32 where the memory allows it, else its own."""
+    import psutil
+    import torch
+
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return torch.float32 if psutil.virtual_memory().available > 2.5 * size else "auto"
+
+
+def read_spelling(tokenizer: Any) -> Spelling:
+    """Return what a source's *tokenizer* makes of the plain and the rich text."""
     rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (PLAIN_TEXT, RICH_TEXT)]
     found = tokenizer.chat_template or {}
     templates = found if isinstance(found, dict) else {DEFAULT_TEMPLATE: found}
-    spelling = Spelling(
+    return Spelling(
         rows=rows,
         texts=[tokenizer.decode(row, skip_special_tokens=True) for row in rows],
         has_template=bool(templates.get(DEFAULT_TEMPLATE)),
         template_names=sorted(templates),
     )
-    name = str(model.dtype).removeprefix("torch.")
-    return Reading(ids=ids, choices=choices, spelling=spelling, dtype=name)
 
 
 def _read_ir(step: _ReadIr) -> list[list[int]]:

@@ -117,6 +117,7 @@ class Manifest:
     timings: Timings = field(default_factory=Timings)
     expected: GreedyTokens | None = None
     embedding: EmbeddingUse | None = None
+    images: str | None = None
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -37,11 +38,39 @@ _VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.j
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VisionFamily:
+    """Vision-language models that bring code of their own: the *transformers* that run it, and other *packages*."""
+
+    title: str
+    transformers: str
+    packages: str
+
+    @property
+    def needs(self) -> str:
+        """What a person must install to convert one, in an environment of its own."""
+        return f"{self.title} is converted in an environment with 'transformers{self.transformers}' and {self.packages}"
+
+
+VISION_FAMILIES = {
+    "minicpmv": VisionFamily(title="MiniCPM-V", transformers=">=4.57,<=4.57.6", packages="torchvision"),
+    "minicpmo": VisionFamily(title="MiniCPM-o", transformers=">=4.51.0,<=4.51.3", packages="torchvision"),
+    "internvl_chat": VisionFamily(
+        title="InternVL", transformers=">=4.57,<=4.57.6", packages="torchvision, timm and einops"
+    ),
+    "phi3_v": VisionFamily(
+        title="Phi-3.5-vision", transformers=">=4.51.0,<=4.53.3", packages="torchvision and backoff"
+    ),
+}
+"""By ``model_type``. Ranges are those of optimum-intel 2.1, packages those of OpenVINO GenAI's export requirements."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSource:
     """A model on this disk, ready to be converted.
 
     *id* and *kind* are where it came from, *revision* the hub's commit or a SHA-256 of its content. *parameters*
-    are its weights, *model_type* its architecture; ``None`` where they do not matter to the conversion.
+    are its weights, *model_type* its architecture; ``None`` where they do not matter to the conversion. A
+    vision-language model *takes_images*.
     """
 
     kind: Literal["hub", "folder", "gguf"]
@@ -51,6 +80,7 @@ class LocalSource:
     parameters: int | None = None
     model_type: str | None = None
     quantization: Quantization | None = None
+    takes_images: bool = False
 
     @property
     def origin(self) -> ModelSource:
@@ -107,6 +137,7 @@ def inspect_folder(
         parameters=parameters,
         model_type=str(config.get("model_type")),
         quantization=find_quantization(folder, config),
+        takes_images=_takes_images(config),
     )
 
 
@@ -142,11 +173,23 @@ def _check_code(folder: Path, *, trusts_remote_code: bool) -> dict[str, Any]:
     """Return ``config.json``; an ``InputError`` where the model runs code of its own without trust."""
     config = _read_object(folder / "config.json")
     if config.get("auto_map") and not trusts_remote_code:
+        family = VISION_FAMILIES.get(str(config.get("model_type")))
+        needs = "" if family is None else f"; {family.needs}"
         raise InputError(
             f"{folder / 'config.json'} has an auto_map: the model runs Python code of its own",
-            hint="read that code, then allow it: llmbench convert --trust-remote-code",
+            hint=f"read that code, then allow it: llmbench convert --trust-remote-code{needs}",
         )
     return config
+
+
+def _takes_images(config: Mapping[str, Any]) -> bool:
+    """Return whether a ``config.json`` is that of a vision-language model."""
+    if config.get("model_type") in VISION_FAMILIES:
+        return True
+    names = config.get("architectures")
+    ends = ("ForConditionalGeneration", "ForCausalLM")
+    is_generating = isinstance(names, list) and any(str(name).endswith(ends) for name in names)
+    return is_generating and isinstance(config.get("vision_config"), dict)
 
 
 def precision_of_gguf(weight_format: str) -> str:

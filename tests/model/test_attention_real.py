@@ -69,6 +69,7 @@ def test_lost_attention_gives_the_same_text_and_is_said(
         base.effective.attention_proof
     )
     compared = llmbench_workers("report", "compare", "base.jsonl", "lost.jsonl", "--vary", "model")
+    assert 0 == compared.returncode, compared.stderr
     changed = [line for line in compared.stdout.splitlines() if line.startswith("changed: ")]
     text = " ".join(compared.stdout.split())
     assert changed[0].startswith("changed: effective: attention: paged attention (default) ->")

@@ -28,6 +28,8 @@ MARK = f"tensor_parallel={Effect.INEFFECTIVE.value}"
 def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo, ...], tuple[RunConfig, ...]]:
     """Return the configurations, one or the cells of a sweep, and the model of each; nothing is loaded.
 
+    Where *is_text_enough* is among the options, a vision-language model needs no image.
+
     Raises:
         InputError: no model there, or something that it or its engine cannot do.
         MachineError: an interpreter of another environment that cannot run a worker.
@@ -58,7 +60,8 @@ def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo,
         for config in configurations(options, model_info.path, model_info.weight_format)
     ]
     for model_info, config in found:
-        check_images(config, model_info)
+        if not options.get("is_text_enough"):
+            check_images(config, model_info)
         check_capabilities(config)
         check_lengths(config, model_info.context_tokens)
     if options["python"] is not None:

@@ -61,8 +61,10 @@ def read_language_model(core: Any, xml: Path) -> Any:
     embeddings = core.read_model(words)
     port = model.input("inputs_embeds").get_node()
     port.output(0).replace(embeddings.outputs[0].get_node().input_value(0))
+    (ids,) = embeddings.get_parameters()
+    ids.output(0).set_names({"input_ids"})
     model.remove_parameter(port)
-    model.add_parameters(embeddings.get_parameters())
+    model.add_parameters([ids])
     return model
 
 

@@ -3,13 +3,13 @@
 import pytest
 
 from llmbench.convert import generation
-from llmbench.convert.generation import _Generated
+from llmbench.convert.generation import Generated
 
 
-def _generated(*, pa: float | None, sdpa: float | None) -> _Generated:
+def _generated(*, pa: float | None, sdpa: float | None) -> Generated:
     """Two texts of which the second is surer; ``None`` is a kind of attention that failed."""
     shares = {kind: share for kind, share in (("pa", pa), ("sdpa", sdpa)) if share is not None}
-    return _Generated(
+    return Generated(
         texts=[[1, 2], [3, 4]],
         tokens={key: [[5, 6], [7, 8]] for key in shares},
         agreement=shares,
@@ -32,7 +32,7 @@ def _generated(*, pa: float | None, sdpa: float | None) -> _Generated:
 )
 def test_each_disagreement_has_its_remedy(pa: float | None, sdpa: float | None, expected: list[str]) -> None:
     """What disagrees, by how much, and what to type."""
-    warnings = "\n".join(generation._describe_faults(_generated(pa=pa, sdpa=sdpa)))
+    warnings = "\n".join(generation.describe_faults(_generated(pa=pa, sdpa=sdpa)))
 
     assert bool(expected) == bool(warnings)
     assert all(words in warnings for words in expected)

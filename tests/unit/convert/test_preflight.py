@@ -28,7 +28,11 @@ def _examine(folder: Path) -> Examined:
     model_type = str(json.loads((folder / "config.json").read_text())["model_type"])
     return preflight.do(
         preflight._Examine(
-            folder=str(folder), model_type=model_type, trusts_remote_code=False, is_quantized=False
+            folder=str(folder),
+            task=preflight.GENERATION,
+            model_type=model_type,
+            trusts_remote_code=False,
+            is_quantized=False,
         )
     )
 

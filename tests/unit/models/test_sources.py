@@ -81,6 +81,42 @@ def test_code_of_the_model_is_refused_unless_trusted(folder: Path) -> None:
     assert "folder" == _find(folder, trusts_remote_code=True).kind
 
 
+@pytest.mark.parametrize(
+    ("changes", "is_vision"),
+    [
+        ({}, False),
+        ({"vision_config": {}, "architectures": ["LlavaForConditionalGeneration"]}, True),
+        ({"vision_config": {}, "architectures": ["Phi3VForCausalLM"]}, True),
+        ({"vision_config": {}, "architectures": ["CLIPModel"]}, False),
+        ({"vision_config": {}, "architectures": "?"}, False),
+        ({"model_type": "minicpmv"}, True),
+    ],
+)
+def test_a_vision_language_model_is_recognized(
+    folder: Path, changes: dict[str, object], *, is_vision: bool
+) -> None:
+    """By its vision part and what it generates, or by its family."""
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **changes}))
+
+    assert is_vision == _find(folder).takes_images
+
+
+def test_minicpm_v_is_named_with_what_it_needs(folder: Path) -> None:
+    """Code of its own, an older transformers, and another package: all at once."""
+    (folder / "config.json").write_text(
+        json.dumps({**CONFIG, "model_type": "minicpmv", "auto_map": {"AutoModel": "m.M"}})
+    )
+
+    with pytest.raises(InputError, match="auto_map") as caught:
+        _find(folder)
+
+    hint = str(caught.value.hint)
+    assert "--trust-remote-code" in hint
+    assert (
+        "MiniCPM-V is converted in an environment with 'transformers>=4.57,<=4.57.6' and torchvision" in hint
+    )
+
+
 def test_pickled_weights_are_refused(folder: Path) -> None:
     """A pytorch_model.bin alone is never read: reading it can run code."""
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")

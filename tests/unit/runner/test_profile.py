@@ -48,7 +48,7 @@ def test_counters_are_averages_so_differences_are_taken_of_their_totals() -> Non
         "fc": (_operation("fc", "FullyConnected", 0.005), 0.025),
         "new": (_operation("new", "Add", 0.0006), 0.003),
     }
-    found = profile._phase([(before, after)], wall_ns=24_000_000, passes=3)
+    found = profile.pass_profile([(before, after)], wall_ns=24_000_000, passes=3)
 
     assert pytest.approx(0.008) == found.wall_s
     assert {"FullyConnected": pytest.approx(0.019 / 3), "Add": pytest.approx(0.001)} == dict(found.kinds)
@@ -65,7 +65,7 @@ def test_several_spans_add_up_and_what_took_no_time_is_left_out() -> None:
         for start in (1.0, 2.0)
     ]
 
-    assert {"Add": pytest.approx(0.2)} == dict(profile._phase(spans, wall_ns=0, passes=4).kinds)
+    assert {"Add": pytest.approx(0.2)} == dict(profile.pass_profile(spans, wall_ns=0, passes=4).kinds)
 
 
 def test_the_share_that_is_split_and_the_bound() -> None:
