@@ -7,7 +7,7 @@ iteration 0; the iterations of later launches go on with the numbers.
 import dataclasses
 import hashlib
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from llmbench.analysis import placement_proof, report
 from llmbench.analysis.attention import attention_mark
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.render.table import TableValue
-from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import Launch, Outcome, Run
 from llmbench.schema.units import BYTES_PER_MIB
@@ -61,72 +60,44 @@ LLM_BENCH_DIGITS = 5
 """Decimals of every value."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryColumns:
-    """MiB: the high-water marks of a phase, and how far they rose."""
+_COUNTS = ("input_size", "infer_count", "output_size")
+_TIMES = {
+    "generation_time": "generation_time(s)",
+    "latency": "latency(ms)",
+    "first_latency": "1st_latency(ms)",
+    "second_avg_latency": "2nd_avg_latency(ms)",
+    "first_infer_latency": "1st_infer_latency(ms)",
+    "second_infer_avg_latency": "2nd_infer_avg_latency(ms)",
+    "tokenization_time": "tokenization_time",
+    "detokenization_time": "detokenization_time",
+}
+"""Times by their names in the JSON, with their names in the CSV."""
 
-    max_rss: float | None = None
-    max_sys: float | None = None
-    max_increase_rss: float | None = None
-    max_increase_sys: float | None = None
-
-    @classmethod
-    def of(cls, memory: Memory | None) -> "MemoryColumns":
-        """From bytes; all ``None`` where nobody looked."""
-        if memory is None:
-            return cls()
-        return cls(
-            max_rss=_mib(memory.peak_bytes),
-            max_sys=_mib(memory.system_bytes),
-            max_increase_rss=_mib(memory.peak_bytes - memory.initial_bytes),
-            max_increase_sys=_mib(memory.system_bytes - memory.initial_system_bytes),
-        )
+_MAY_BE_NA = frozenset(name for name in _TIMES if name.startswith(("first_", "second_")))
+_PEAKS = ("max_rss_mem", "max_sys_mem", "max_increase_rss_mem", "max_increase_sys_mem")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One request, or one summary of a prompt's requests (*iteration* is then its name).
 
-    Times are milliseconds, *generation_time* seconds; *latency* is per output token of one sequence. Sizes are
-    totals of the batch. *chat_idx* is a chat's turn. ``None`` is what does not exist.
+    *values* have the names of the JSON: times in milliseconds, ``generation_time`` in seconds, ``latency`` per output
+    token of one sequence, sizes as totals of the batch, memory in MiB. *chat_idx* is a chat's turn. ``None`` is what
+    does not exist.
     """
 
     cell: int
     iteration: int | str
     prompt_idx: int
-    input_size: float | None
-    infer_count: float | None
-    output_size: float | None
-    generation_time: float | None
-    latency: float | None
-    first_latency: float | None
-    second_avg_latency: float | None
-    first_infer_latency: float | None
-    second_infer_avg_latency: float | None
-    tokenization_time: float | None
-    detokenization_time: float | None
-    memory: MemoryColumns
+    chat_idx: int | None
+    values: Mapping[str, float | None]
     batch_size: int
     result_md5: tuple[str, ...]
     start: str
     end: str
     counts: bool
-    chat_idx: int | None = None
 
 
-_AVERAGED = (
-    "input_size",
-    "infer_count",
-    "output_size",
-    "generation_time",
-    "latency",
-    "first_latency",
-    "second_avg_latency",
-    "first_infer_latency",
-    "second_infer_avg_latency",
-    "tokenization_time",
-    "detokenization_time",
-)
 _SUMMARIES: tuple[tuple[str, Callable[[Sequence[float]], float]], ...] = (
     ("avg", statistics.fmean),
     ("mini", min),
@@ -163,8 +134,7 @@ def summaries(found: Sequence[Record]) -> Iterator[Record]:
 
 def averages(found: Sequence[Record]) -> dict[str, float]:
     """The averages over all requests that count, by name; what does not exist has no name here."""
-    names = _AVERAGED[3:]
-    means = {name: _over(found, name, statistics.fmean) for name in names}
+    means = {name: _over(found, name, statistics.fmean) for name in _TIMES}
     return {name: round(value, LLM_BENCH_DIGITS) for name, value in means.items() if value is not None}
 
 
@@ -195,11 +165,6 @@ def model_name(evaluation: Evaluation, cell: int) -> str:
     return f"{name} [{', '.join(marks)}]" if marks else name
 
 
-def framework(config: RunConfig) -> str:
-    """``ov``, or ``pytorch``, as llm_bench's ``-f``."""
-    return config.engine_info.framework
-
-
 def _record(judged: EvaluatedRequest, offset: int) -> Record:
     """One request in llm_bench's names; *offset* is the number of iterations before its launch."""
     m = judged.measurement
@@ -211,18 +176,20 @@ def _record(judged: EvaluatedRequest, offset: int) -> Record:
         iteration=0 if m.is_warmup else offset + m.iteration - judged.config.warmups + 1,
         prompt_idx=judged.prompt.index,
         chat_idx=judged.prompt.turn,
-        input_size=sum(sequence.input_tokens for sequence in m.sequences),
-        infer_count=_infer_count(m),
-        output_size=total,
-        generation_time=generation_time,
-        latency=_ms(a_token),
-        first_latency=_ms(judged.value("first_token")),
-        second_avg_latency=_ms(judged.value("tpot")),
-        first_infer_latency=_ms(judged.value("first_infer")),
-        second_infer_avg_latency=_ms(judged.value("next_infer")),
-        tokenization_time=_ms(judged.value("tokenize")),
-        detokenization_time=_ms(judged.value("detokenize")),
-        memory=MemoryColumns.of(m.memory),
+        values={
+            "input_size": sum(sequence.input_tokens for sequence in m.sequences),
+            "infer_count": _infer_count(m),
+            "output_size": total,
+            "generation_time": generation_time,
+            "latency": _ms(a_token),
+            "first_latency": _ms(judged.value("first_token")),
+            "second_avg_latency": _ms(judged.value("tpot")),
+            "first_infer_latency": _ms(judged.value("first_infer")),
+            "second_infer_avg_latency": _ms(judged.value("next_infer")),
+            "tokenization_time": _ms(judged.value("tokenize")),
+            "detokenization_time": _ms(judged.value("detokenize")),
+            **_peaks(m.memory),
+        },
         batch_size=m.batch_size,
         result_md5=tuple(_md5(s.text) for s in m.sequences if s.text is not None),
         start=m.started_at,
@@ -238,33 +205,23 @@ def _infer_count(m: Measurement) -> int:
     return len(m.longest.at_ns) if m.has_token_times else m.output_tokens
 
 
+def _peaks(memory: Memory | None) -> dict[str, float | None]:
+    """The high-water marks of a phase, and how far they rose."""
+    if memory is None:
+        return dict.fromkeys(_PEAKS)
+    rises = memory.peak_bytes - memory.initial_bytes, memory.system_bytes - memory.initial_system_bytes
+    return dict(zip(_PEAKS, map(_mib, (memory.peak_bytes, memory.system_bytes, *rises)), strict=True))
+
+
 def _summary(group: Sequence[Record], name: str, summarize: Callable[[Sequence[float]], float]) -> Record:
     """One summary of a prompt's records; it has the text's hash of the first, and no instants."""
-    values = {key: _over(group, key, summarize) for key in _AVERAGED}
-    memory = [record.memory for record in group if record.counts] or [MemoryColumns()]
-    marks = {
-        f.name: _over_present([getattr(columns, f.name) for columns in memory], summarize)
-        for f in dataclasses.fields(MemoryColumns)
-    }
-    return dataclasses.replace(
-        group[0],
-        iteration=name,
-        memory=MemoryColumns(**marks),
-        start="",
-        end="",
-        **values,  # type: ignore[arg-type]  # every one of them may be None
-    )
+    values = {key: _over(group, key, summarize) for key in group[0].values}
+    return dataclasses.replace(group[0], iteration=name, values=values, start="", end="")
 
 
 def _over(found: Sequence[Record], name: str, summarize: Callable[[Sequence[float]], float]) -> float | None:
     """A summary of one value over the records that count; ``None`` where none has it."""
-    return _over_present([getattr(record, name) for record in found if record.counts], summarize)
-
-
-def _over_present(
-    values: Sequence[float | None], summarize: Callable[[Sequence[float]], float]
-) -> float | None:
-    present = [value for value in values if value is not None]
+    present = [value for record in found if record.counts and (value := record.values[name]) is not None]
     return summarize(present) if present else None
 
 
@@ -308,7 +265,7 @@ def llm_bench_content(evaluation: Evaluation) -> dict[str, object]:
     return {
         "metadata": {
             "model": model_name(evaluation, 0),
-            "framework": framework(run.cells[0]),
+            "framework": run.cells[0].engine_info.framework,
             "device": run.cells[0].device.lower(),
             "precision": run.origin_of(0).weight_format or "",
             "num_beams": run.cells[0].num_beams,
@@ -331,7 +288,7 @@ def _cell_columns(evaluation: Evaluation, cell: int) -> dict[str, TableValue]:
     config = run.cells[cell]
     return {
         "model": model_name(evaluation, cell),
-        "framework": framework(config),
+        "framework": config.engine_info.framework,
         "device": config.device.lower(),
         "precision": run.origin_of(cell).weight_format or "",
         "num_beams": config.num_beams,
@@ -339,23 +296,15 @@ def _cell_columns(evaluation: Evaluation, cell: int) -> dict[str, TableValue]:
 
 
 def _record_columns(record: Record) -> dict[str, TableValue]:
+    values = record.values
     return {
         "iteration": record.iteration,
-        "input_size": record.input_size,
-        "infer_count": record.infer_count,
-        "generation_time(s)": _rounded(record.generation_time),
-        "output_size": record.output_size,
-        "latency(ms)": _rounded(record.latency),
-        "1st_latency(ms)": _or_na(record.first_latency),
-        "2nd_avg_latency(ms)": _or_na(record.second_avg_latency),
-        **_memory_columns("max", record.memory),
+        **{name: values[name] for name in _COUNTS},
+        **{column: _or_na(name, values[name]) for name, column in _TIMES.items()},
+        **_memory_columns("", values),
         "prompt_idx": record.prompt_idx,
         "chat_idx": record.chat_idx,
-        "1st_infer_latency(ms)": _or_na(record.first_infer_latency),
-        "2nd_infer_avg_latency(ms)": _or_na(record.second_infer_avg_latency),
         "batch_size": record.batch_size,
-        "tokenization_time": _rounded(record.tokenization_time),
-        "detokenization_time": _rounded(record.detokenization_time),
         "result_md5": str(list(record.result_md5)),
         "start": record.start,
         "end": record.end,
@@ -374,41 +323,27 @@ def _load_memory(launch: Launch | None) -> dict[str, TableValue]:
     return {
         "initial_sys_mem(MiB)": _rounded(_mib(memory.initial_system_bytes) if memory else None),
         "initial_rss_mem(MiB)": _rounded(_mib(memory.initial_bytes) if memory else None),
-        **_memory_columns("compile_max", MemoryColumns.of(memory)),
+        **_memory_columns("compile_", _peaks(memory)),
     }
 
 
-def _memory_columns(phase: str, memory: MemoryColumns) -> dict[str, TableValue]:
-    return {
-        f"{phase}_rss_mem(MiB)": _rounded(memory.max_rss),
-        f"{phase}_sys_mem(MiB)": _rounded(memory.max_sys),
-        f"{phase}_increase_rss_mem(MiB)": _rounded(memory.max_increase_rss),
-        f"{phase}_increase_sys_mem(MiB)": _rounded(memory.max_increase_sys),
-    }
+def _memory_columns(phase: str, values: Mapping[str, float | None]) -> dict[str, TableValue]:
+    return {f"{phase}{name}(MiB)": _rounded(values[name]) for name in _PEAKS}
 
 
 def _json_record(record: Record) -> dict[str, object]:
-    throughput = _throughput(record.second_avg_latency, record.batch_size)
-    memory = {f"{name}_mem": _rounded(value) for name, value in dataclasses.asdict(record.memory).items()}
+    values = record.values
+    throughput = _throughput(values["second_avg_latency"], record.batch_size)
     return {
         "iteration": record.iteration,
-        "input_size": record.input_size,
-        "infer_count": record.infer_count,
-        "output_size": record.output_size,
-        "generation_time": _rounded(record.generation_time),
-        "latency": _rounded(record.latency),
-        "first_latency": _rounded(record.first_latency),
-        "second_avg_latency": _rounded(record.second_avg_latency),
-        "first_infer_latency": _rounded(record.first_infer_latency),
-        "second_infer_avg_latency": _rounded(record.second_infer_avg_latency),
-        "tokenization_time": _rounded(record.tokenization_time),
-        "detokenization_time": _rounded(record.detokenization_time),
+        **{name: values[name] for name in _COUNTS},
+        **{name: _rounded(values[name]) for name in _TIMES},
         "prompt_idx": record.prompt_idx,
         "chat_idx": "" if record.chat_idx is None else record.chat_idx,
         "result_md5": list(record.result_md5),
         "start": record.start,
         "end": record.end,
-        **{name: value for name, value in memory.items() if value is not None},
+        **{name: _rounded(value) for name in _PEAKS if (value := values[name]) is not None},
         **({"second_token_throughput": throughput} if throughput else {}),
     }
 
@@ -433,5 +368,5 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, LLM_BENCH_DIGITS)
 
 
-def _or_na(value: float | None) -> float | str:
-    return "NA" if value is None else round(value, LLM_BENCH_DIGITS)
+def _or_na(name: str, value: float | None) -> float | str | None:
+    return "NA" if value is None and name in _MAY_BE_NA else _rounded(value)
