@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from llmbench.engines.openvino import random_transformers
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.errors import InputError
 
@@ -109,7 +110,12 @@ def _wav2lip() -> Any:
     return openvino.Model([result], [mel, faces], "wav2lip")
 
 
-_NETWORKS: dict[str, Callable[[], Any]] = {"wav2lip": _wav2lip}
+_NETWORKS: dict[str, Callable[[], Any]] = {
+    "wav2lip": _wav2lip,
+    "hubert": random_transformers.hubert,
+    "bert": random_transformers.bert,
+    "speech_decoder": random_transformers.speech_decoder,
+}
 
 
 def make_network(name: str) -> Any:

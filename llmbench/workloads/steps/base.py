@@ -25,6 +25,8 @@ STEPS = {
     "english_phonemes": "llmbench.workloads.steps.speech:english_phonemes",
     "piper_ids": "llmbench.workloads.steps.speech:piper_ids",
     "kokoro_ids": "llmbench.workloads.steps.speech:kokoro_ids",
+    "letter_ids": "llmbench.workloads.steps.speech:letter_ids",
+    "vowel_sound": "llmbench.workloads.steps.speech:vowel_sound",
     "write_wav": "llmbench.workloads.steps.speech:write_wav",
     "moving_picture": "llmbench.workloads.steps.video:moving_picture",
     "vowel_mel": "llmbench.workloads.steps.video:vowel_mel",

@@ -19,6 +19,7 @@ _ESPEAK = {"A": "eɪ", "I": "aɪ", "O": "oʊ", "W": "aʊ", "Y": "ɔɪ", "ʤ": "d
 """Signs of the lexicon of misaki, and how eSpeak writes these sounds."""
 
 _FULL_SCALE = 32767
+_PITCH_HZ, _FORMANTS_HZ = 120, (700, 1200, 2600)
 
 
 def english_phonemes(files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
@@ -110,6 +111,41 @@ def write_wav(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]
         return {"path": str(path)}
 
     return step
+
+
+def letter_ids(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
+    """Make a step from ``text`` to ``ids`` [1, n], one a letter, below ``vocabulary`` (*parameters*).
+
+    They are those of no model: for networks with random weights, whose time does not depend on them.
+    """
+    size = int(parameters["vocabulary"])
+
+    def step(values: Values) -> dict[str, Any]:
+        return {"ids": np.array([[ord(letter) % size for letter in values["text"]]], dtype=np.int64)}
+
+    return step
+
+
+def vowel_sound(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
+    """Make a step that gives the ``audio`` [1, samples] of a sung vowel, which is made when the step is made.
+
+    *parameters*: ``seconds`` and ``sample_rate``.
+    """
+    rate = int(parameters["sample_rate"])
+    sound = vowel(round(float(parameters["seconds"]) * rate), rate).astype(np.float32)[None]
+    return lambda _values: {"audio": sound}
+
+
+def vowel(samples: int, rate: int) -> "np.ndarray[Any, Any]":
+    """Return a sung vowel in [-1, 1]: 120 pulses a second with a vibrato, through three formants."""
+    time = np.arange(samples) / rate
+    phase = 2 * np.pi * np.cumsum(_PITCH_HZ * (1 + 0.02 * np.sin(2 * np.pi * 5 * time))) / rate
+    sound = np.zeros(samples)
+    for harmonic in range(1, 40):
+        distances = (_PITCH_HZ * harmonic - np.array(_FORMANTS_HZ)) / 150
+        sound += (0.05 + np.exp(-(distances**2)).sum()) * np.sin(harmonic * phase)
+    loudest: float = np.abs(sound).max()
+    return sound / loudest
 
 
 def file_stem(text: str) -> str:

@@ -16,7 +16,7 @@ from PIL import Image
 from llmbench.errors import InputError
 from llmbench.schema.pipeline import RecipeScalar
 from llmbench.workloads.steps.base import Step, Values
-from llmbench.workloads.steps.speech import file_stem
+from llmbench.workloads.steps.speech import file_stem, vowel
 
 _Array = np.ndarray[Any, Any]
 
@@ -29,8 +29,6 @@ _FACE = 96
 
 _SAMPLE_RATE, _WINDOW, _HOP, _BANDS, _COLUMNS = 16_000, 800, 200, 80, 16
 """Sound as Wav2Lip takes it: 80 bands, a column every 12.5 ms, and 16 columns for a frame."""
-
-_FORMANTS_HZ = (700, 1200, 2600)
 
 
 def moving_picture(files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
@@ -140,13 +138,7 @@ def vowel_mel(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]
     The vowel is made when the step is made: 120 pulses a second through three formants.
     """
     count = int(parameters["frames"])
-    samples = (count * _SAMPLE_RATE) // FRAMES_PER_S + _COLUMNS * _HOP + _WINDOW
-    time = np.arange(samples) / _SAMPLE_RATE
-    pitch = 120 * (1 + 0.02 * np.sin(2 * np.pi * 5 * time))
-    sound = np.zeros(samples)
-    for harmonic in range(1, 40):
-        height = sum(np.exp(-(((120 * harmonic - formant) / 150) ** 2)) for formant in _FORMANTS_HZ)
-        sound += (0.05 + height) * np.sin(2 * np.pi * harmonic * np.cumsum(pitch) / _SAMPLE_RATE)
+    sound = vowel((count * _SAMPLE_RATE) // FRAMES_PER_S + _COLUMNS * _HOP + _WINDOW, _SAMPLE_RATE)
     filters, window = _mel_filters(), np.hanning(_WINDOW)
 
     def step(_values: Values) -> dict[str, Any]:

@@ -61,6 +61,20 @@ def test_kokoro_takes_tokens_and_the_style_of_their_number(tmp_path: Path) -> No
         find_step("kokoro_ids")(files, {"voice": "bob"})
 
 
+def test_letters_become_ids_below_the_vocabulary() -> None:
+    """One each: h is 104, which is 4 of 100."""
+    assert [[4, 5]] == find_step("letter_ids")({}, {"vocabulary": 100})({"text": "hi"})["ids"].tolist()
+
+
+def test_a_vowel_is_as_long_as_requested() -> None:
+    """Half a second, as loud as can be, and most at its first formant."""
+    sound = find_step("vowel_sound")({}, {"seconds": 0.5, "sample_rate": 16_000})({})["audio"]
+
+    assert (1, 8000) == sound.shape
+    assert pytest.approx(1.0) == np.abs(sound).max()
+    assert 600 < np.abs(np.fft.rfft(sound[0])).argmax() * 2 < 800
+
+
 def test_a_wav_file_plays(tmp_path: Path) -> None:
     """A second of a tone at half of full scale: its rate, length and loudness."""
     tone = (0.5 * np.sin(np.arange(8000) * 0.3)).astype(np.float32).reshape(1, 1, -1)
