@@ -11,11 +11,14 @@ from typing import Any
 import click
 
 from llmbench.cli.messages import say, shown, warn
+from llmbench.cli.options.table import recipe_options
 from llmbench.cli.options.types import Command
 from llmbench.convert.attention import attention_line
 from llmbench.convert.pipeline import Converted, convert
+from llmbench.convert.recipe import convert_pipeline, is_pipeline
 from llmbench.convert.request import CONVERT_FORMATS, ConvertRequest
 from llmbench.convert.verification import EXPECTED
+from llmbench.errors import InputError
 from llmbench.models.manifest import Manifest
 from llmbench.schema.progress import Progress
 from llmbench.schema.units import format_bytes, format_duration
@@ -53,7 +56,10 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
     llmbench convert --model-id model-q4_0.gguf --output-dir models""",
 )
 @click.option(
-    "--model-id", required=True, metavar="ID|DIR|FILE.gguf", help="A hub's name, a folder, or a GGUF."
+    "--model-id",
+    required=True,
+    metavar="ID|DIR|FILE",
+    help="A hub's name, a folder, a GGUF, or a pipeline's recipe.",
 )
 @click.option(
     "--output-dir",
@@ -102,6 +108,9 @@ def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None
     A GGUF file is read by the engine itself and keeps its weights. A hub's model that is an IR already is fetched.
     """
     formats = tuple(dict.fromkeys(name for group in weight_formats for name in group))
+    if is_pipeline(options["model_id"]):
+        _convert_recipe(Path(options["model_id"]), output_dir, formats)
+        return
     output = output_dir or Path("models") / Path(
         options["model_id"]
     ).expanduser().absolute().name.removesuffix(".gguf")
@@ -120,6 +129,31 @@ def _next_command(converted: Converted) -> str:
         return f"llmbench run -t text_embed {model}"
     images = " --images FILE" if converted.manifest.images is not None else ""
     return f"llmbench run {model}{images}"
+
+
+def _convert_recipe(path: Path, output_dir: Path | None, formats: tuple[str, ...]) -> None:
+    """Convert the networks of a pipeline's recipe, and say which recipe uses them."""
+    (weight_format, *others) = formats or ("fp16",)
+    if others or weight_format not in {"fp16", "fp32"}:
+        raise InputError(
+            f"--weight-format {','.join(formats)}: the networks of a pipeline are stored as fp16 or fp32",
+            hint="give one of them",
+        )
+    output = output_dir or Path("models") / path.stem
+    screen = progress_screen()
+    prompts = recipe_options(path).get("prompt") or ("Hello.",)
+    with screen.shown():
+        made = convert_pipeline(
+            path, output, text=str(prompts[0]), weight_format=weight_format, report=screen.report
+        )
+    for stage in made.stages:
+        agreement = (
+            "not compared, it repeats"
+            if stage.cosine is None
+            else f"cosine with its source {stage.cosine:.6f}"
+        )
+        say(f"{stage.folder}: {weight_format}, {format_bytes(stage.size_bytes)}, {agreement}")
+    say(f"  next       llmbench run -c {shlex.quote(str(made.recipe))}")
 
 
 def progress_screen() -> "_Live | _Plain":

@@ -25,7 +25,7 @@ StepSeconds = Annotated[float, msgspec.Meta(ge=0)]
 class ModelSource:
     """What was converted. *revision* is a hub's commit, or the SHA-256 of a local source's content."""
 
-    kind: Literal["hub", "folder", "gguf"]
+    kind: Literal["hub", "folder", "gguf", "pipeline"]
     id: str
     revision: str | None = None
 

@@ -219,6 +219,11 @@ class PipelineRequest:
         self._course = course
         self._start_ns = self._end_ns = 0
 
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """Every value so far, by name."""
+        return self._course.values
+
     def run(self) -> None:
         """Run every stage in its order; raise InputError, with the stage's name, where its inputs do not fit."""
         course, product = self._course, self._pipeline.recipe.product.value

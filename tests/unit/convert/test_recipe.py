@@ -1,0 +1,86 @@
+"""A pipeline's networks as IR: a folder a stage, compared with its source, and a recipe that runs them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from llmbench.convert.recipe import convert_pipeline, is_pipeline
+from llmbench.engines.catalog import find_engine
+from llmbench.errors import InputError, StrictError
+from llmbench.models.manifest import read_manifest
+from llmbench.models.pipeline import find_pipeline
+from llmbench.schema.config import Prompt, RunConfig
+from tests import toy_pipeline
+
+STEPS = """
+[[stages]]
+name = "{0}"
+step = "letter_ids"
+parameters = {{ vocabulary = 100 }}
+inputs = {{ text = "text" }}
+outputs = {{ row = "ids" }}
+"""
+
+
+def recipe_of(folder: Path) -> Path:
+    """The toy without code: its letters are a step of ours, and what the network gives is its audio."""
+    path = toy_pipeline.write(folder)
+    text = path.read_text()
+    first = text[: text.index("[[stages]]")].replace('"audio", kind', '"doubled", kind')
+    network = re.search(r'\[\[stages\]\]\nname = "double".*?(?=\n\[\[stages\]\])', text, re.DOTALL)
+    assert network is not None
+    path.write_text(first + STEPS.format("letters") + "\n" + network[0])
+    return path
+
+
+def test_each_stage_has_a_folder_with_its_manifest(tmp_path: Path) -> None:
+    """Constants are FP16, outputs are those of the source, and the new recipe uses the IR."""
+    path = recipe_of(tmp_path / "source")
+    made = convert_pipeline(path, tmp_path / "out", text="Hello", weight_format="fp16", report=lambda _: None)
+
+    (stage,) = made.stages
+    assert ("double", tmp_path / "out/double") == (stage.name, stage.folder)
+    assert pytest.approx(1.0) == stage.cosine
+    manifest = read_manifest(stage.folder)
+    assert manifest is not None
+    assert ("pipeline", "toy/double") == (manifest.source.kind, manifest.source.id)
+    assert {"openvino_model.bin", "openvino_model.xml"} == set(manifest.files)
+    found = find_pipeline(made.recipe)
+    assert str(tmp_path / "out/double/openvino_model.xml") == found.models["double"]
+    prompts = (Prompt(set="p", index=0, text="Hello"),)
+    config = RunConfig(
+        model=str(made.recipe), engine="pipeline", task="pipeline", attention="sdpa", prompts=prompts
+    )
+    find_engine("pipeline", "pipeline").check(config)
+
+
+def test_a_stage_that_gives_other_values_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the stage's name."""
+    monkeypatch.setattr("llmbench.convert.recipe.LEAST_STAGE_COSINE", 2.0)
+    path = recipe_of(tmp_path / "source")
+    with pytest.raises(StrictError, match="stage double gives other values than its source"):
+        convert_pipeline(path, tmp_path / "out", text="Hello", weight_format="fp32", report=lambda _: None)
+
+
+def test_code_and_a_folder_that_is_not_empty_are_refused(tmp_path: Path) -> None:
+    """Code would have to be run."""
+    code = toy_pipeline.write(tmp_path / "code")
+    with pytest.raises(InputError, match=r"stage letters runs .*steps\.py"):
+        convert_pipeline(code, tmp_path / "out", text="Hello", weight_format="fp16", report=lambda _: None)
+    with pytest.raises(InputError, match="is not empty"):
+        convert_pipeline(
+            recipe_of(tmp_path / "a"),
+            tmp_path / "a",
+            text="Hello",
+            weight_format="fp16",
+            report=lambda _: None,
+        )
+
+
+def test_a_recipe_is_known_by_its_stages(tmp_path: Path) -> None:
+    """One of options alone is none of a pipeline."""
+    assert is_pipeline(str(recipe_of(tmp_path)))
+    (tmp_path / "b.toml").write_text("num-iters = 3")
+    assert not is_pipeline(str(tmp_path / "b.toml"))
+    assert not is_pipeline("HuggingFaceTB/SmolLM2-135M-Instruct")
