@@ -53,6 +53,15 @@ def times_of(run: Run, metric: str) -> dict[int, dict[int, float]]:
     return found
 
 
+def large_cells(run: Run, limit_bytes: float | None) -> frozenset[int]:
+    """Return the candidates whose peak memory is above a limit; the default is none of them."""
+    if limit_bytes is None:
+        return frozenset()
+    rows = summarize_run(run, ("memory",)).rows
+    found = ((row.cell, row.summaries.get("memory")) for row in rows if row.cell != DEFAULT)
+    return frozenset(cell for cell, memory in found if memory is not None and memory.median > limit_bytes)
+
+
 def judge_race(times: Times) -> Standing:
     """Return which candidates go on: all but those that are clearly slower than the leader; the default always."""
     ratios = {

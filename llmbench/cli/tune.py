@@ -12,14 +12,14 @@ from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.analysis.quality import QualityLimits, scores_of
-from llmbench.analysis.race import DEFAULT, Standing, judge_race, times_of
+from llmbench.analysis.race import DEFAULT, Standing, judge_race, large_cells, times_of
 from llmbench.analysis.report import distinguish
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.resolve import check_locations, resolve_models
 from llmbench.cli.options.sides import Side, read_side, single_options
 from llmbench.cli.options.table import parse_options, recipe_options
-from llmbench.cli.options.types import Command, check_folder
+from llmbench.cli.options.types import Command, Size, check_folder
 from llmbench.cli.outputs import write_output
 from llmbench.cli.quality_gate import GATE, QualityGate, find_base, gate_options, limits_of
 from llmbench.cli.run_view import View, block_options, measure_blocks
@@ -76,6 +76,7 @@ Examples:
     metavar="FILE.toml",
     help="Candidates: a recipe in which settings have several values.  [default: from engine and machine]",
 )
+@click.option("--max-memory", type=Size(), help="Drop candidates whose peak memory is above this: 4GiB.")
 @click.option("--rounds", type=click.IntRange(min=3), default=8, help="Blocks of the search at most.")
 @click.option("--blocks", type=click.IntRange(min=2), default=8, help="Blocks of the proof at the end.")
 @gate_options()
@@ -86,6 +87,7 @@ def command(  # noqa: PLR0917
     /,
     goal: str,
     space: Path | None,
+    max_memory: int | None,
     rounds: int,
     blocks: int,
     budget: float | None,
@@ -112,6 +114,7 @@ def command(  # noqa: PLR0917
         side=side,
         metric=METRIC_OF[goal],
         gate=gate,
+        max_memory=max_memory,
         outputs=Outputs(folder=output_dir, name=name or reader.new_id("tune"), overwrite=overwrite),
         policy=Policy(
             limits=TimeLimits(load_s=timeout, request_s=timeout), keep_going=True, cooldown_s=cooldown
@@ -142,6 +145,7 @@ class _Search:
     side: Side
     metric: str
     gate: Mapping[str, Any]
+    max_memory: int | None
     outputs: Outputs
     policy: Policy
     deadline: float | None
@@ -190,7 +194,10 @@ class _Search:
     def _standing(self, run: Run, left: Collection[int]) -> Standing:
         """Return the standing among those that were not dropped before."""
         times = times_of(run, self.metric)
-        return judge_race({cell: found for cell, found in times.items() if cell in left})
+        large = large_cells(run, self.max_memory)
+        return judge_race(
+            {cell: found for cell, found in times.items() if cell in left and cell not in large}
+        )
 
     def _measure(
         self, cells: tuple[RunConfig, ...], part: str, judge: Callable[[Run], Collection[int]]

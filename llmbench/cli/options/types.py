@@ -205,6 +205,25 @@ class ShareType(click.ParamType[float]):
         return float(found["number"]) / 100
 
 
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]iB)")
+_BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+class Size(click.ParamType[int]):
+    """``900MiB`` or ``4GiB`` as bytes."""
+
+    name = "SIZE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return bytes."""
+        if isinstance(value, int):
+            return value
+        found = _SIZE.fullmatch(str(value).strip())
+        if not found:
+            self.fail(f"{value!r} is not a size such as 900MiB or 4GiB", param, ctx)
+        return round(float(found["number"]) * _BYTES[found["unit"]])
+
+
 def check_folder(path: Path, option: str) -> None:
     """Refuse, before anything is loaded, an output folder that could not be written."""
     above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())

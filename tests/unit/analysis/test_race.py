@@ -1,5 +1,6 @@
 """Who stays in a race, and how often the whole search finds what is not there: by simulation."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import decide
 from llmbench.analysis.comparison.rule import Verdict
-from llmbench.analysis.race import DEFAULT, Times, judge_race
+from llmbench.analysis.race import DEFAULT, Times, judge_race, large_cells
+from llmbench.schema.measurement import Memory
+from tests import builders
 
 NOISE = 0.03
 ROUNDS, BLOCKS = 8, 8
@@ -44,6 +47,22 @@ def test_blocks_take_a_drift_out() -> None:
 
     assert 1 == found.left[0]
     assert 0.99 == pytest.approx(found.ratios[1])
+
+
+def test_candidates_above_a_limit_of_memory_are_large_but_never_the_default() -> None:
+    """Cells 0 and 1 have a peak of 300 MiB, cell 2 one of 200."""
+    cell = builders.run_of().cells[0]
+    launches = []
+    for index, mib in enumerate((300, 300, 200)):
+        memory = Memory(initial_bytes=0, peak_bytes=mib << 20, initial_system_bytes=0, system_bytes=0)
+        request = builders.request_of([100, 110, 120, 130], launch=index, memory=memory)
+        launches.append(builders.launch_of([request], index=index, cell=index))
+    run = builders.run_of(
+        launches, cells=tuple(dataclasses.replace(cell, threads=count) for count in (1, 2, 3))
+    )
+
+    assert {1} == large_cells(run, 250 << 20)
+    assert set() == large_cells(run, None)
 
 
 def _search(random: np.random.Generator, levels: list[float]) -> tuple[int, Verdict]:
