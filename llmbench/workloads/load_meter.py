@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import os
 import re
 import time
 from pathlib import Path
@@ -97,7 +98,8 @@ class LoadMeter:
 
     def _start(self) -> tuple[_Reading, Probe, Meter]:
         """Read counters, outside the event loop: files of the kernel take milliseconds on a busy machine."""
-        return self._read(), Probe.start(), Meter.start(self._root)
+        cpus = os.sched_getaffinity(0).union(*(each.cpu_affinity() for each in self._processes[:1]))
+        return self._read(), Probe.start(cpus), Meter.start(self._root)
 
     async def end(self, client: Client) -> tuple[ClientUse, ServerUse, Conditions | None]:
         """Return what was used since the begin of the window."""

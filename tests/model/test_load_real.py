@@ -14,7 +14,7 @@ from tests.plain_client import closed_loop
 
 pytestmark = [pytest.mark.model, pytest.mark.nightly]
 
-INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS = 64, 16, 16
+INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS = 32, 16, 12
 
 
 @pytest.fixture(scope="module", params=["llama.cpp", "genai"])
@@ -22,7 +22,7 @@ def server(request: pytest.FixtureRequest, demo_gguf: Path) -> Iterator[Server]:
     """A server of the demo's model that is ready."""
     model = demo_gguf if request.param == "llama.cpp" else request.getfixturevalue("demo_ir")
     config = RunConfig(
-        model=str(model), engine="server", server=request.param, concurrency=16,
+        model=str(model), engine="server", server=request.param, concurrency=16, threads=1,
         prompts=(Prompt(set="synthetic", index=0, tokens=INPUT_TOKENS),),
     )  # fmt: skip
     found = start_server(config)

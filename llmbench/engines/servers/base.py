@@ -6,6 +6,7 @@ launch, is ready when it responds at its path with status 200, and is ended with
 
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import pkgutil
@@ -18,7 +19,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
@@ -122,7 +123,7 @@ class RemoteServer:
 class ServerProcess:
     """A server in a process of its own, and the file it prints to; it ends with the process that started it."""
 
-    def __init__(self, arguments: Sequence[str], port: int) -> None:
+    def __init__(self, arguments: Sequence[str], port: int, cpus: Collection[int] = ()) -> None:
         self.url = f"http://{LOOPBACK}:{port}"
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the server
         self._last: tuple[str, ...] = ()
@@ -133,7 +134,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509  no thread runs yet
+                preexec_fn=functools.partial(_settle, prctl, frozenset(cpus)),  # noqa: PLW1509  no thread runs yet
             )
         except OSError as error:
             self._log.close()
@@ -178,8 +179,15 @@ class ServerProcess:
         self._log.close()
 
 
-def start_server(config: RunConfig) -> Server:
-    """Start the server of a configuration, or take the one at its URL; it may not be ready yet.
+def _settle(prctl: Callable[[int, int], int], cpus: frozenset[int]) -> None:
+    """In the server's process, before its program: end with the parent, and use these CPUs only, or all of none."""
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+
+
+def start_server(config: RunConfig, cpus: Collection[int] = ()) -> Server:
+    """Start the server of a configuration on some *cpus*, or take the one at its URL; it may not be ready yet.
 
     Raises:
         InputError: no such server, or something that it cannot do.
@@ -190,8 +198,8 @@ def start_server(config: RunConfig) -> Server:
         return RemoteServer(server)
     port = free_port()
     if server in SERVERS:
-        return ServerProcess(SERVERS[server].arguments(config, port), port)
-    return ServerProcess(_spelled_out(server, config, port), port)
+        return ServerProcess(SERVERS[server].arguments(config, port), port, cpus)
+    return ServerProcess(_spelled_out(server, config, port), port, cpus)
 
 
 def _spelled_out(command: str, config: RunConfig, port: int) -> list[str]:

@@ -1,5 +1,6 @@
 """The engine ``server``: a server that is started, or is there already, as the session of a launch."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,13 @@ from llmbench.engines.servers.base import (
 )
 from llmbench.engines.servers.client import Client, run_alone
 from llmbench.errors import InputError
+from llmbench.machine.topology import read_topology
 from llmbench.schema.config import RunConfig
-from llmbench.schema.run import EffectiveSettings
+from llmbench.schema.run import EffectiveSettings, Topology
+from llmbench.schema.units import format_list
+
+LEAST_CORES = 4
+"""Cores from which on the client has one of its own: with fewer the server would lose too much."""
 
 _READY_S = 1200.0
 _LEAST_VOCABULARY_TEXT = "Tokens of a text"
@@ -47,13 +53,37 @@ class ServedEngine:
 
     def open(self, config: RunConfig) -> "ServedSession":
         """Start the server and wait until it is ready."""
-        server = start_server(config)
+        client_cpus, server_cpus = ((), ()) if is_url(config.server or "") else split_cpus(read_topology())
+        server = start_server(config, server_cpus)
+        if client_cpus:
+            os.sched_setaffinity(0, client_cpus)
         try:
             wait_until_ready(server, ready_path(config), limit_s=_READY_S)
             return ServedSession(config, server)
         except BaseException:
             server.stop()
             raise
+
+
+def split_cpus(machine: Topology) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the CPUs of the client and those of the server: a core of its own for the client where there are enough.
+
+    With fewer cores than `LEAST_CORES` both are empty: client and server share all CPUs.
+    """
+    allowed = [cpu for cpu in machine.cpus if cpu.number in machine.allowed]
+    cores = sorted({(cpu.socket, cpu.core) for cpu in allowed})
+    if len(cores) < LEAST_CORES:
+        return (), ()
+    client = tuple(cpu.number for cpu in allowed if (cpu.socket, cpu.core) == cores[-1])
+    return client, tuple(cpu.number for cpu in allowed if cpu.number not in client)
+
+
+def _apart(server: Server) -> tuple[str, ...]:
+    """A sentence where client and server are pinned to CPUs of their own."""
+    cpus = os.sched_getaffinity(0)
+    if server.pid is None or cpus & os.sched_getaffinity(server.pid):
+        return ()
+    return (f"the client is pinned to CPUs {format_list(cpus)}, the server to others",)
 
 
 class ServedSession:
@@ -80,7 +110,7 @@ class ServedSession:
             properties={name: str(value) for name, value in pages["effective"].get("properties", {}).items()},
             scheduler={name: str(value) for name, value in pages["effective"].get("scheduler", {}).items()},
             attention=pages["effective"].get("attention"),
-            notes=(served, *notes),
+            notes=(served, *_apart(server), *notes),
         )
 
     @property

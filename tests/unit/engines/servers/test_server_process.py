@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -13,8 +14,10 @@ from llmbench.engines.servers.base import (
     start_server,
     wait_until_ready,
 )
+from llmbench.engines.servers.session import split_cpus
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.run import Cpu, Topology
 
 PROMPT = Prompt(set="synthetic", index=0, tokens=8)
 LISTENING = (
@@ -98,3 +101,23 @@ def test_address_is_kept_without_the_path_of_an_endpoint() -> None:
     assert checked_url("http://host:8000/v1/") == "http://host:8000"
     assert checked_url("https://host/prefix") == "https://host/prefix"
     assert RemoteServer("http://host:8000").pid is None
+
+
+def test_client_has_a_core_of_its_own_where_there_are_enough() -> None:
+    """Both hyper-threads of the last core; with three cores client and server share them."""
+    cpus = tuple(Cpu(number=n, socket=0, core=n % 4) for n in range(8))
+
+    assert ((3, 7), (0, 1, 2, 4, 5, 6)) == split_cpus(Topology(cpus=cpus, allowed=tuple(range(8))))
+    assert ((), ()) == split_cpus(Topology(cpus=cpus, allowed=(0, 1, 2, 4, 5, 6)))
+
+
+def test_server_uses_the_cpus_it_was_given() -> None:
+    """Before its program begins, so that every thread of it is pinned."""
+    cpu = min(os.sched_getaffinity(0))
+    server = ServerProcess(["sleep", "60"], free_port(), (cpu,))
+    assert server.pid is not None
+
+    pinned = os.sched_getaffinity(server.pid)
+    server.stop()
+
+    assert {cpu} == pinned
