@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from llmbench.analysis.load import read_goodput
 from llmbench.analysis.stats import PERCENTILE_NEEDS
+from llmbench.cli.fleet import fleet_options
 from llmbench.cli.load_view import load_and_show, resume_load
 from llmbench.cli.options.help import GroupedOption
 from llmbench.cli.options.table import parameters, parse_options
@@ -215,6 +216,7 @@ def _load_options(command: _Function) -> _Function:
     group=Group.RESULTS,
     help="Write a page with the curve of latency against load.",
 )
+@fleet_options
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,
