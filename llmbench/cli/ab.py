@@ -151,8 +151,11 @@ def _explain_engines(sides: tuple[Side, Side]) -> None:
     if len(set(frameworks)) == 1 or _OPENVINO not in frameworks:
         return
     number = frameworks.index(_OPENVINO)
+    config = sides[number].config
+    if config.interpreter is not None or not config.device.startswith("CPU"):
+        return
     try:
-        found = profile(_core_config(sides[number].config))
+        found = profile(_core_config(config))
     except LlmbenchError as error:
         say(f"where the time of {SIDES[number]} goes is not known: {error.message}")
         return

@@ -1,6 +1,7 @@
 """``llmbench serve``: the reference server of ``llmbench load``, on GenAI's continuous batching."""
 
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -35,7 +36,7 @@ _GRACE_S = 30
 @option("weight_format", metavar="FORMAT", help="Which of several IRs below -m.")
 @option("device", help="OpenVINO device.")
 @option("load_config", help="OpenVINO properties.")
-@option("cb_config", help="GenAI's scheduler: max_num_batched_tokens=256.")
+@option("cb_config", is_rare=False, help="GenAI's scheduler: max_num_batched_tokens=256.")
 @option("kv_cache_precision", metavar="TYPE", help="KV_CACHE_PRECISION.")
 @option("threads", type=click.IntRange(min=1), default=None, help="INFERENCE_NUM_THREADS.")
 @option("no_verify", help="Skip checksum verification.")
@@ -142,6 +143,7 @@ def _serve(
             lifespan="off",
         )
     )
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a client that has gone
     for number in (signal.SIGINT, signal.SIGTERM):  # before uvicorn takes them, and when it raises them again
         signal.signal(number, lambda _number, _frame: setattr(server, "should_exit", True))
     host, port = listener.getsockname()[:2]

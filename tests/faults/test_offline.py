@@ -81,11 +81,24 @@ def test_the_guard_of_these_tests_sees_an_attempt(tmp_path: Path) -> None:
 
 @network
 @pytest.mark.model
-def test_no_engine_uses_the_network(demo_ir: Path, tmp_path: Path) -> None:
+def test_no_engine_uses_the_network(demo_ir: Path, demo_gguf: Path, tmp_path: Path) -> None:
     """With a real model, with each engine of run, and with profile."""
     for command in (
         ("run", "-m", str(demo_ir), "--engine", "genai", "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1"),
         ("run", "-m", str(demo_ir), "--engine", "core", "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1"),
+        (
+            "run",
+            "-m",
+            str(demo_gguf),
+            "--engine",
+            "llama.cpp",
+            "-n",
+            "1",
+            "-ic",
+            "4",
+            "--foreign-cpu-limit",
+            "1",
+        ),
         ("profile", "-m", str(demo_ir), "--input-tokens", "16"),
     ):
         done = _run_cut_off(tmp_path, command)

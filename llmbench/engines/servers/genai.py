@@ -84,7 +84,7 @@ class GenaiBackend:
     @property
     def requests(self) -> tuple[int, int]:
         """Requests of which a token has been computed, and the others."""
-        computed = len(self._computed)
+        computed = len(self._computed & self._waiting.keys())
         return computed, max(0, len(self._waiting) - computed)
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -140,20 +140,21 @@ class GenaiBackend:
 
     def _hand_out(self, found: Delivered) -> None:
         receive = self._waiting.get(found.number)
+        if receive is None:
+            return  # it was withdrawn while the step was made
         if found.finish is None:
             self._computed.add(found.number)
         else:
             self._forget(found.number)
-        if receive is not None:
-            receive(
-                Delivery(
-                    token_ids=found.token_ids,
-                    at_ns=found.at_ns,
-                    started_ns=found.started_ns,
-                    finish=found.finish,
-                    detail=found.detail,
-                )
+        receive(
+            Delivery(
+                token_ids=found.token_ids,
+                at_ns=found.at_ns,
+                started_ns=found.started_ns,
+                finish=found.finish,
+                detail=found.detail,
             )
+        )
 
     def _forget(self, number: int) -> None:
         self._waiting.pop(number, None)
