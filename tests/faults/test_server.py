@@ -71,6 +71,25 @@ def test_a_server_whose_model_dies_ends_with_5(tmp_path: Path) -> None:
         assert 5 == process.wait(timeout=60)
 
 
+def test_requests_that_clients_left_are_not_counted_as_running(tmp_path: Path) -> None:
+    """What a step still gave them was on its way; they are cancelled, and nothing of them remains."""
+    body = json.dumps({"prompt": "abc", "max_tokens": 400, "ignore_eos": True, "stream": True})
+    with _process(tmp_path) as (process, served):
+        for _ in range(5):
+            with contextlib.closing(served.connect()) as connection:
+                connection.request("POST", COMPLETIONS, body)
+                connection.getresponse().readline()
+        wait_until(
+            lambda: 'llmbench_requests_total{outcome="cancelled"} 5.0' in served.ask("/metrics")[1], "all"
+        )
+        page = served.ask("/metrics")[1]
+        process.terminate()
+
+        assert "llmbench_requests_running 0.0" in page
+        assert "llmbench_requests_waiting 0.0" in page
+        assert 0 == process.wait(timeout=30)
+
+
 @PROMISED
 def test_it_serves_on_loopback_and_ends_what_is_under_way(tmp_path: Path) -> None:
     """A process with a tiny model: TERM in the middle of a stream, which ends whole; then exit 0."""
