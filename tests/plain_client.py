@@ -27,24 +27,19 @@ def complete(url: str, prompt: list[int] | str, output_tokens: int) -> list[floa
     return times
 
 
-def closed_loop(url: str, prompts: list[list[int]], output_tokens: int, at_once: int) -> list[list[float]]:
-    """The times of every request, so many at once; the first round of each thread is left out."""
-    left, results = list(prompts), []
-    lock = threading.Lock()
+def closed_loop(
+    url: str, prompts: list[list[int]], output_tokens: int, *, at_once: int, is_over: threading.Event
+) -> list[tuple[float, list[float]]]:
+    """When each request began and its times, so many at once, until it is over."""
+    results: list[tuple[float, list[float]]] = []
 
-    def work() -> None:
-        is_first = True
-        while True:
-            with lock:
-                if not left:
-                    return
-                prompt = left.pop()
-            times = complete(url, prompt, output_tokens)
-            if not is_first:
-                results.append(times)
-            is_first = False
+    def work(number: int) -> None:
+        while not is_over.is_set():
+            began = time.perf_counter()
+            results.append((began, complete(url, prompts[number % len(prompts)], output_tokens)))
+            number += at_once
 
-    threads = [threading.Thread(target=work) for _ in range(at_once)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(at_once)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -15,6 +15,7 @@ from llmbench.engines.servers.client import (
     Client,
     Completion,
     Dialect,
+    ServerTimings,
     Usage,
     find_dialect,
     run_alone,
@@ -33,8 +34,11 @@ from llmbench.workloads.load_meter import LoadMeter
 from llmbench.workloads.schedule import Due, LoadPlan
 from llmbench.workloads.text import Windows, corpus
 
-SEND, QUEUE, PREFILL, RESPONSE = "send_delay", "queue_and_network", "prefill", "first_response"
-"""The stages of a request until its first token; the last one is the whole where the server reports nothing."""
+SEND, QUEUE, PREFILL = "send_delay", "queue", "prefill"
+"""Stages of a request until its first token: due until sent, and what the server itself reports."""
+
+NETWORK, QUEUE_AND_NETWORK, RESPONSE = "network", "queue_and_network", "first_response"
+"""The rest of them: without what the server reports, be it queue and prefill, prefill, or nothing."""
 
 _PREPARED = 1024
 """Requests whose bodies are made before the load begins."""
@@ -224,9 +228,13 @@ def _stages(due_ns: int, seen: Completion) -> tuple[Stage, ...]:
         return ()
     send = Stage(name=SEND, at_ns=Nanoseconds(due_ns), duration_ns=seen.sent_ns - due_ns)
     wait_ns = seen.at_ns[0] - seen.sent_ns
-    reported_ms = seen.timings.prompt_ms if seen.timings else None
-    if reported_ms is None:
-        return (send, Stage(name=RESPONSE, at_ns=Nanoseconds(seen.sent_ns), duration_ns=wait_ns))
-    prefill_ns = min(wait_ns, ns_from_ms(reported_ms))
-    queue_ = Stage(name=QUEUE, at_ns=Nanoseconds(seen.sent_ns), duration_ns=wait_ns - prefill_ns)
-    return (send, queue_, Stage(name=PREFILL, duration_ns=prefill_ns, source=StageSource.ENGINE))
+    timings = seen.timings or ServerTimings()
+    known = {QUEUE: timings.queue_ms, PREFILL: timings.prompt_ms}
+    reported = {name: ms for name, ms in known.items() if ms is not None}
+    rest = NETWORK if QUEUE in reported else QUEUE_AND_NETWORK if reported else RESPONSE
+    stages = []
+    for name, ms in reported.items():
+        duration_ns = min(wait_ns, ns_from_ms(ms))
+        wait_ns -= duration_ns
+        stages.append(Stage(name=name, duration_ns=duration_ns, source=StageSource.ENGINE))
+    return (send, *stages, Stage(name=rest, at_ns=Nanoseconds(seen.sent_ns), duration_ns=wait_ns))
