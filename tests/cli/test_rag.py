@@ -1,6 +1,8 @@
 """``llmbench rag index`` and ``llmbench run -t rag`` on a real database, with a scripted model and embedder."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +21,8 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.rag, pytest.mark.slow]
 Command = Callable[..., subprocess.CompletedProcess[str]]
+_ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SCRIPT = ("-m", "first=300ms,next=1ms", "--engine", "scripted", "-ic", "2")
 
 
@@ -137,6 +141,7 @@ def test_a_reranker_is_a_stage_of_its_own(llmbench: Command, tmp_path: Path, ser
         (("--index", "hnsw", "--ef-search", "2"), "--ef-search 2 is below --retrieve-top-k 4"),
         (("--rerank-top-n", "2"), "--rerank-top-n needs a --reranker"),
         (("--input-tokens", "8"), "-t rag measures questions"),
+        (("--retrieve-top-k", "9999"), "has 540 chunks, fewer than --retrieve-top-k 9999"),
         (("--collection", "none"), "has no collection none"),
         (("--fixed-context", "3"), "--fixed-context 3 leaves no context"),
         (("--questions", "none.jsonl"), "--questions none.jsonl cannot be read"),
@@ -162,6 +167,23 @@ def test_a_database_that_is_down_is_exit_4(llmbench: Command, tmp_path: Path) ->
     assert "error: the database postgresql://u@127.0.0.1:1/d cannot be reached" in done.stderr
     assert "geheim99" not in done.stdout + done.stderr
     assert not list((tmp_path / "reports").glob("*.jsonl"))
+
+
+def test_every_command_of_the_page_can_be_typed(llmbench: Command, tmp_path: Path, server: str) -> None:
+    """In order, in one folder; with scripted models here, with real ones nightly."""
+    _documents(tmp_path / "docs", *(f"ab compares two configurations, page {number}." for number in range(5)))
+    commands = [
+        line for block in _BLOCK.findall((_ROOT / "docs/rag.md").read_text()) for line in block.splitlines()
+    ]
+    assert len(commands) == 6
+
+    for command in commands[:-1]:  # the last one embeds alone, which a script does not
+        arguments = shlex.split(command)[1:]
+        arguments += ["--engine", "scripted", *(("--database", server) if "rag" in arguments else ())]
+        needs_model = "rag" in arguments and "index" not in arguments
+        done = llmbench(*arguments, *(("-m", "first=30ms,next=1ms") if needs_model else ()))
+
+        assert done.returncode in {0, 1}, f"{command}\n{done.stderr}"
 
 
 def test_a_password_is_in_no_file_and_on_no_screen(llmbench: Command, tmp_path: Path, server: str) -> None:

@@ -113,6 +113,12 @@ class OpenRag:
                 f"collection {collection.key} has no index {self.settings.index.recipe}",
                 hint="llmbench run builds it before the first launch; llmbench rag index --index builds it alone",
             )
+        if collection.count() < self.settings.count:
+            raise InputError(
+                f"collection {collection.key} has {collection.count()} chunks, fewer than "
+                f"--retrieve-top-k {self.settings.count}",
+                hint="retrieve fewer, or index more documents",
+            )
         exact = collection.searcher(VectorIndex(), self.settings.count)
         self.searcher = collection.searcher(self.settings.index, self.settings.count)
         self.findings = tuple(self._find(questions, exact) for questions in self._questions)
