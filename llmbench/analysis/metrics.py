@@ -22,6 +22,9 @@ _Source = TypeVar("_Source")
 TEXT_OUTPUTS = ("vectors", "ranks")
 """Kinds of outputs that are one for each text that went in."""
 
+PRODUCTS = ("audio", "frames")
+"""Kinds of outputs whose size is part of what a request is: of another length they are other work."""
+
 FRAME_S = 0.04
 """The time of a frame at 25 frames a second."""
 
@@ -518,7 +521,7 @@ ROWS: tuple[Metric[Any], ...] = (
         priority=NEVER_DROPPED,
         unit=Unit.RATIO,
         direction=Direction.LOWER,
-        definition="RTF = processing time / duration of the audio; below 1 is faster than real time",
+        definition="processing time / duration of the audio; below 1 is faster than real time",
         of=real_time_factor,
     ),
     Metric(
@@ -528,7 +531,7 @@ ROWS: tuple[Metric[Any], ...] = (
         priority=55,
         unit=Unit.RATIO,
         direction=Direction.HIGHER,
-        definition="RTFX = duration of the audio / processing time",
+        definition="duration of the audio / processing time",
         of=inverse_real_time_factor,
     ),
     _latency(

@@ -25,13 +25,14 @@ from llmbench.analysis.evaluation import (
     present_values,
 )
 from llmbench.analysis.load import LOAD_METRICS, load_values
-from llmbench.analysis.metrics import LOAD
+from llmbench.analysis.metrics import LOAD, PRODUCTS
 from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Effect, Proof
 from llmbench.analysis.stability import Stability
 from llmbench.analysis.stages import stage_metrics
 from llmbench.analysis.stats import Summary
 from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import ModelCache, Outcome, Run
 
 CACHE_SHARE = 1 / 3
@@ -46,7 +47,7 @@ class Row:
     median of each launch (by its index); *values* all values, launch after launch. *marks* must stand beside the
     figures wherever they are shown: ``tensor_parallel=ineffective``. Where no request is valid, *doubtful* has the
     summaries of all: they are shown, marked, and compared with nothing. *image_tokens* and *image_slices* are what its
-    images became, ``None`` without images.
+    images became, ``None`` without images. *product* counts the samples of audio or the frames that came out.
     """
 
     cell: int
@@ -65,6 +66,7 @@ class Row:
     doubtful: Mapping[str, Summary] = field(default_factory=dict)
     image_tokens: int | None = None
     image_slices: int | None = None
+    product: int | None = None
 
     @property
     def figures(self) -> Mapping[str, Summary]:
@@ -212,7 +214,14 @@ def _row(
         },
         image_tokens=_typical(m.longest.image_tokens for m in shown),
         image_slices=_typical(m.longest.image_slices for m in shown),
+        product=_typical(_product(m) for m in shown),
     )
+
+
+def _product(m: Measurement) -> int | None:
+    """Samples of audio or frames that came out of a request; ``None`` where neither did."""
+    counts = [each.count for each in m.outputs if each.kind in PRODUCTS]
+    return sum(counts) if counts else None
 
 
 def _typical(counts: Iterable[int | None]) -> int | None:

@@ -91,6 +91,7 @@ def history(
     check_outputs({"--csv": csv, "--html": html}, paths)
     runs = list(_runs(paths or (REPORTS,), salvage=salvage))
     _refuse_repeated(runs)
+    names = names if metrics else _with_primary(names, runs)
     reports = [summarize_run(run, names) for _, run in runs]
     if not reports:
         raise InputError(
@@ -145,6 +146,13 @@ def _find_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
         if name is None:
             raise InputError(f"--metric {written} is no metric", hint=f"choose among {', '.join(METRICS)}")
     return tuple(dict.fromkeys(name for name in found if name)) or HEADLINES
+
+
+def _with_primary(names: tuple[str, ...], runs: Iterable[tuple[Path, Run]]) -> tuple[str, ...]:
+    """The metrics that are shown by default, with the primary ones of workloads that have none of these."""
+    found = [run.workload.primary_metrics for _, run in runs]
+    more = [name for primary in found if not set(primary) & set(names) for name in primary]
+    return tuple(dict.fromkeys((*names, *more)))
 
 
 def _runs(paths: Sequence[Path], *, salvage: bool) -> Iterator[tuple[Path, Run]]:

@@ -228,7 +228,8 @@ def history_table(line: HistoryLine, names: Sequence[str]) -> Table:
         (Column("openvino", is_text=True, priority=1), texts(entry.engine for entry in line.entries)),
         (Column("launches", priority=2), map(count_cell, launches)),
     ]
-    for name in names:
+    known = {track.metric for track in tracks}
+    for name in [name for name in names if name in known] or names[:1]:
         columns += _history_columns(line, name, [track for track in tracks if track.metric == name])
     if any(notes):
         columns.append((Column("note", is_text=True), [Cell(note, tone="bad") for note in notes]))

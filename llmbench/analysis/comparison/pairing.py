@@ -14,6 +14,7 @@ _WORDS = {
     "output_tokens": "output tokens",
     "batch_size": "batch",
     "generation": "way of generating",
+    "product": "samples or frames",
 }
 
 
@@ -135,6 +136,7 @@ def _guarded(row: Row, *, by_index: bool) -> Mapping[str, object]:
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
         "batch_size": row.config.batch_size,
+        "product": row.product,
     }
     if by_index:
         return reported

@@ -19,7 +19,7 @@ COMPARED_LOAD = ("goodput", "output_throughput", "first_token", "p90.first_token
 PRIMARY = tuple(name for name, metric in METRICS.items() if metric.is_primary)
 """The metrics whose geometric means over prompts decide the exit code first."""
 
-MAY_VARY = ("model", "input_tokens", "output_tokens", "batch_size", "generation")
+MAY_VARY = ("model", "input_tokens", "output_tokens", "batch_size", "generation", "product")
 """What ``--vary`` lifts; the CPU never varies."""
 
 ALL = "all"

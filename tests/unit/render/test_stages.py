@@ -24,7 +24,7 @@ from llmbench.render.stages import request_stages, stage_table
 from llmbench.render.table import Table
 from llmbench.render.terminal.report import render_report
 from llmbench.render.trace import trace_json
-from llmbench.schema.measurement import Measurement, Stage
+from llmbench.schema.measurement import Artifact, Measurement, Stage
 from llmbench.schema.run import Run
 from llmbench.schema.units import ns_from_ms
 from tests.builders import speech_story, story_of
@@ -185,6 +185,27 @@ def test_a_stage_that_takes_next_to_nothing_is_not_judged() -> None:
 
     assert "stage.vocoder" not in {found.metric for found in compared(base, speech_story(0.024)).judged}
     assert "stage.vocoder" in {found.metric for found in compared(base, speech_story(0.06)).judged}
+
+
+def with_audio(run: Run, samples: int) -> Run:
+    """The run with audio of so many samples."""
+    audio = (Artifact(kind="audio", count=samples, audio_s=samples / 100),)
+    launches = (
+        dataclasses.replace(
+            launch,
+            measurements=tuple(dataclasses.replace(m, outputs=audio) for m in launch.measurements),
+        )
+        for launch in run.launches
+    )
+    return dataclasses.replace(run, launches=tuple(launches))
+
+
+def test_audio_of_another_length_is_other_work() -> None:
+    """It is compared only where the product may vary."""
+    base = with_audio(speech_story(), 100)
+    assert not compared(base, with_audio(speech_story(), 100)).pairs[0].reasons
+    found = compared(base, with_audio(speech_story(), 106))
+    assert ("samples or frames: 100 against 106",) == found.pairs[0].reasons
 
 
 def test_a_stage_may_have_a_threshold() -> None:
