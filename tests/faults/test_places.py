@@ -69,7 +69,7 @@ def test_run_and_report_write_where_they_are_told_and_nowhere_else(
 
 @locations
 @pytest.mark.model
-@pytest.mark.parametrize("engine", ["genai", "core"])
+@pytest.mark.parametrize("engine", ["genai", pytest.param("core", marks=pytest.mark.nightly)])
 def test_a_real_engine_writes_nothing_either(
     llmbench_process: Run, demo_ir: Path, tmp_path: Path, *, watched_home: dict[str, str], engine: str
 ) -> None:

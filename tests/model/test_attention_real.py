@@ -11,6 +11,7 @@ from llmbench.models.attention import language_fusion
 from llmbench.schema.attention import CACHED, PAGED, PLAIN, AttentionProof, Fusion
 from llmbench.schema.run import Launch
 from llmbench.store import reader
+from tests import outcome
 from tests.command import RunCommand
 from tests.tiny_ir import unfuse
 
@@ -35,8 +36,7 @@ def unfused(tmp_path_factory: pytest.TempPathFactory, fused: Path) -> Path:
 
 def _launch(llmbench: RunCommand, tmp_path: Path, model: Path, name: str, *options: str) -> Launch:
     done = llmbench("run", "-m", str(model), *_FEW, "--output-dir", ".", "--name", name, *options)
-    assert 0 == done.returncode, done.stderr
-    (launch,) = reader.read_run(tmp_path / f"{name}.jsonl").launches
+    (launch,) = outcome.measured_run(done, tmp_path / f"{name}.jsonl").launches
     return launch
 
 

@@ -74,7 +74,14 @@ def test_a_gguf_has_no_bandwidth(llmbench_workers: Run, demo_gguf: Path, tmp_pat
     assert "GB/s" not in output
 
 
-@pytest.mark.parametrize("way", [("--engine", "core"), ("--attention", "sdpa"), ("--attention", "pa")])
+@pytest.mark.parametrize(
+    "way",
+    [
+        ("--engine", "core"),
+        pytest.param(("--attention", "sdpa"), marks=pytest.mark.nightly),
+        ("--attention", "pa"),
+    ],
+)
 def test_the_first_launch_is_cold_and_the_second_is_not(
     llmbench_workers: Run, demo_ir: Path, tmp_path: Path, way: tuple[str, ...]
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from llmbench.analysis.metrics import METRICS
 from llmbench.schema.measurement import Measurement
 from llmbench.store import reader
-from tests import command
+from tests import command, outcome
 
 pytestmark = pytest.mark.model
 pytest.importorskip("uvicorn")
@@ -58,25 +58,9 @@ def _pieces(stream: str, chat: bool) -> list[str]:  # noqa: FBT001
 def test_a_text_is_that_of_the_pipeline_whole_and_in_pieces(ask: Ask, demo_ir: Path, tmp_path: Path) -> None:
     """Greedy tokens of the same scheduler: what ``run`` records for the engine without a server."""
     prompt = "The capital of France is"
-    options = (
-        "-p",
-        prompt,
-        "-ic",
-        "12",
-        "-n",
-        "1",
-        "--warmups",
-        "0",
-        "--foreign-cpu-limit",
-        "1",
-        "--name",
-        "x",
-    )
-    done = command.in_process(
-        tmp_path, "process", "run", "-m", str(demo_ir), "--engine", "genai-batching", *options
-    )
-    assert done.returncode == 0, done.stderr
-    (m,) = reader.read_run(tmp_path / "reports/x.jsonl").launches[0].measurements
+    options = ("--engine", "genai-batching", "-p", prompt, "-ic", "12", "-n", "1", "--warmups", "0")
+    done = command.in_process(tmp_path, "process", "run", "-m", str(demo_ir), *options, "--name", "x")
+    (m,) = outcome.measured_run(done, tmp_path / "reports/x.jsonl").launches[0].measurements
     body = {"prompt": prompt, "max_tokens": 12, "ignore_eos": True}
 
     assert m.sequences[0].text == json.loads(ask("/v1/completions", body))["choices"][0]["text"]

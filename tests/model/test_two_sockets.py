@@ -102,7 +102,7 @@ def test_the_seed_command_for_two_sockets(pair: Call, demo_ir: Path, tmp_path: P
     assert report.summarize_run(run).rows[0].invalid == 0
 
 
-@pytest.mark.parametrize("attention", ["pa", "sdpa"])
+@pytest.mark.parametrize("attention", [pytest.param("pa", marks=pytest.mark.nightly), "sdpa"])
 def test_threads_of_both_sockets_work_under_either_attention(
     pair: Call, demo_ir: Path, tmp_path: Path, attention: str
 ) -> None:

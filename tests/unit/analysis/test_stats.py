@@ -199,6 +199,7 @@ def _logs(source: random.Random, launches: int, shift: float = 0.0) -> list[floa
 
 @pytest.mark.parametrize("launches", [3, 5, 10])
 @pytest.mark.parametrize("compare", [stats.welch_ratio, stats.paired_ratio])
+@pytest.mark.slow
 @pytest.mark.parametrize("tries", [1000, pytest.param(4000, marks=pytest.mark.nightly)])
 def test_alarms_and_coverage_are_as_promised(
     compare: Callable[..., Ratio], launches: int, tries: int
