@@ -76,22 +76,21 @@ def test_lost_attention_gives_the_same_text_and_is_said(
     assert "plain attention, 0 of 30 layers fused (instead of paged attention)" in text
 
 
+@pytest.mark.parametrize("engine", ["core", pytest.param("optimum", marks=pytest.mark.nightly)])
 def test_the_executed_graph_is_read_where_an_engine_shows_it(
-    llmbench_workers: RunCommand, fused: Path, unfused: Path, tmp_path: Path
+    engine: str, llmbench_workers: RunCommand, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """30 operations with their cache, or none."""
-    for engine, model, kind, count in (
-        ("core", fused, CACHED, LAYERS),
-        ("core", unfused, PLAIN, 0),
-        ("optimum", fused, CACHED, LAYERS),
-    ):
-        launch = _launch(llmbench_workers, tmp_path, model, f"{engine}{count}", "--engine", engine)
+    for name, kind, count in (("fused", CACHED, LAYERS), ("unfused", PLAIN, 0)):
+        model = request.getfixturevalue(name)
+        launch = _launch(llmbench_workers, tmp_path, model, name, "--engine", engine)
         proof = launch.effective.attention_proof
         assert kind == launch.effective.attention
         assert proof is not None
         assert ("executed graph", Fusion(fused=count, layers=LAYERS)) == (proof.evidence, proof.fusion)
 
 
+@pytest.mark.nightly
 def test_profile_says_what_is_lost(llmbench_workers: RunCommand, unfused: Path) -> None:
     """30 softmaxes where 30 operations with a cache should be."""
     done = llmbench_workers("profile", "-m", str(unfused), "--input-tokens", "16", "-ic", "4")

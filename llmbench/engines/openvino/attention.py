@@ -40,13 +40,16 @@ class ExecutedAttention:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """The operations by what they are called in sentences, without those that there are none of."""
+        """The operations by what they are called in sentences, without those that there are none of.
+
+        Softmaxes beside fused attention belong to something else, such as a router of experts.
+        """
         found = {
             PAGED: self.paged,
             CACHED: self.cached,
             FUSED: self.uncached,
             "fused into a Subgraph": self.subgraphs,
-            "Softmax": self.softmaxes,
+            "Softmax": 0 if self.fused else self.softmaxes,
         }
         return {name: count for name, count in found.items() if count}
 

@@ -41,6 +41,12 @@ def test_a_softmax_by_itself_is_no_attention() -> None:
     assert 0 == found.fused
 
 
+def test_a_router_s_softmax_beside_fused_attention_is_not_listed() -> None:
+    """A model of experts has both, and has lost nothing."""
+    assert {"SDPA with KV cache": 3} == ExecutedAttention(cached=3, softmaxes=3).counts
+    assert {"Softmax": 3} == ExecutedAttention(softmaxes=3).counts
+
+
 @pytest.mark.parametrize(("is_fused", "kind"), [(True, CACHED), (False, PLAIN)])
 def test_a_decoder_s_attention_is_proved_by_its_graph(tmp_path: Path, kind: str, *, is_fused: bool) -> None:
     """With its cache in one operation, or left as products and a softmax."""
