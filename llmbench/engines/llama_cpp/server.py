@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import re
-import signal
 import socket
 import tempfile
 import time
@@ -127,11 +126,7 @@ def make_parameters(library: Any, wanted: ServerParameters) -> Any:
 
 @contextlib.contextmanager
 def _loading() -> Iterator[None]:
-    """Name the cause of a failure, which the server only prints; and take back SIGINT and SIGTERM, which end a worker.
-
-    The server would have them wait for the end of what it computes.
-    """
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Name the cause of a failure, which the server only prints."""
     printed = Caught()
     try:
         with caught_output(2) as printed:
@@ -143,9 +138,6 @@ def _loading() -> Iterator[None]:
     except RuntimeError as error:
         cause = _ERROR_LINE.search(printed.text)
         raise engine_error(RuntimeError(cause["words"] if cause else str(error)), "loading") from error
-    finally:
-        for number, action in kept.items():
-            signal.signal(number, action)
 
 
 def _instructions(system_info: str) -> tuple[str, ...]:

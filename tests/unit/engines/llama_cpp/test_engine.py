@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from llmbench.engines.llama_cpp import engine
@@ -162,7 +163,7 @@ def test_a_file_that_it_cannot_load_is_named_with_its_own_words(
 
 
 def test_sigterm_ends_a_launch_at_once(tiny: Path, tmp_path: Path) -> None:
-    """The library's own handlers would wait for the end of the request; no folder of a socket is left either."""
+    """The library leaves signals alone, so that a native call ends at once; no folder of a socket is left either."""
     command = ["run", "-m", str(tiny), "--engine", "llama.cpp", "--input-tokens", "8", "-ic", "400"]
     process = subprocess.Popen(
         [sys.executable, "-m", "llmbench", *command, "-n", "500", "--name", "x"],
@@ -173,8 +174,16 @@ def test_sigterm_ends_a_launch_at_once(tiny: Path, tmp_path: Path) -> None:
     )
     file = tmp_path / "reports/x.jsonl"
     waiting.wait_until(lambda: file.is_file() and len(file.read_bytes().splitlines()) > 3, "measurements")
+    (worker,) = (
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "llmbench.runner.worker" in child.cmdline()
+    )
+    status = Path(f"/proc/{worker.pid}/status").read_text()
+    caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
     process.send_signal(signal.SIGTERM)
 
+    assert not caught >> (signal.SIGTERM - 1) & 1  # its default action ends a native call at once
     assert 143 == process.wait(timeout=5)
     assert [] == list(tmp_path.glob("llmbench-*"))
 
