@@ -30,14 +30,18 @@ def complete(url: str, prompt: list[int] | str, output_tokens: int) -> list[floa
 def closed_loop(
     url: str, prompts: list[list[int]], output_tokens: int, *, at_once: int, is_over: threading.Event
 ) -> list[tuple[float, list[float]]]:
-    """When each request began and its times, so many at once, until it is over."""
+    """When each request began and its times, so many at once, until it is over.
+
+    The first request of each thread is cut, or all would stay in step: their prompts would be prefilled together.
+    """
     results: list[tuple[float, list[float]]] = []
 
     def work(number: int) -> None:
+        tokens = round(output_tokens * (number + 1) / at_once)
         while not is_over.is_set():
             began = time.perf_counter()
-            results.append((began, complete(url, prompts[number % len(prompts)], output_tokens)))
-            number += at_once
+            results.append((began, complete(url, prompts[number % len(prompts)], tokens)))
+            number, tokens = number + at_once, output_tokens
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(at_once)]
     for thread in threads:

@@ -59,7 +59,7 @@ def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Tab
         ),
     ]
     columns: list[_Column] = [
-        (Column("prompt", is_text=True), [_prompt(row) for row in rows]),
+        (Column("prompt", is_text=True, priority=_prompt_priority(rows)), [_prompt(row) for row in rows]),
         *((Column(name, is_text=True), _names(cells)) for name, cells in settings.items()),
         *(tokens if any(row.input_tokens or row.output_tokens for row in rows) else []),
         *(_metric(name, rows) for name in shown),
@@ -81,6 +81,11 @@ def _image_columns(rows: Sequence[Row]) -> Iterable[_Column]:
     for column, values in counts.items():
         if any(values):
             yield column, [EMPTY if value is None else count_cell(value) for value in values]
+
+
+def _prompt_priority(rows: Sequence[Row]) -> int:
+    """That of a load is low: it has one prompt of each length, which is a column of its own."""
+    return 10 if any(row.config.server is not None for row in rows) else NEVER_DROPPED
 
 
 def settings_columns(report: Report) -> dict[str, list[str]]:
