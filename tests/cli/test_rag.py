@@ -1,5 +1,6 @@
 """``llmbench rag index`` and ``llmbench run -t rag`` on a real database, with a scripted model and embedder."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from llmbench.analysis.report import summarize_run
+from llmbench.retrieval import database
 from llmbench.retrieval import server as pg
 from llmbench.schema.run import Outcome, Run
 from llmbench.store import reader
@@ -167,6 +169,30 @@ def test_a_database_that_is_down_is_exit_4(llmbench: Command, tmp_path: Path) ->
     assert "error: the database postgresql://u@127.0.0.1:1/d cannot be reached" in done.stderr
     assert "geheim99" not in done.stdout + done.stderr
     assert not list((tmp_path / "reports").glob("*.jsonl"))
+
+
+def test_a_search_that_became_slow_is_named_by_the_comparison(
+    llmbench: Command, tmp_path: Path, server: str
+) -> None:
+    """The table is made slow behind the tool's back: every row read takes a tenth of a millisecond."""
+    texts = (f"Page {number} is on configuration {number}." for number in range(200))
+    documents = str(_documents(tmp_path / "slow", *texts))
+    run = ("run", "-t", "rag", "-m", "first=20ms,next=1ms", "--engine", "scripted", "-ic", "2", "-n", "3")
+    run = (*run, "--documents", documents, "--database", server, "-p", "configuration", "--launches", "5")
+    assert llmbench(*run, "--name", "base").returncode == 0
+    address = pg.address_of(server)
+    with contextlib.closing(database.connect(address)) as admin:
+        (number,) = admin.execute("SELECT id FROM llmbench.collections WHERE name = 'slow'").fetchone()
+        admin.execute(f"ALTER TABLE llmbench.chunks_{number} RENAME TO real_{number}")
+        admin.execute(
+            f"CREATE VIEW llmbench.chunks_{number} AS SELECT * FROM llmbench.real_{number} "  # noqa: S608
+            "WHERE pg_sleep(0.0001) IS NOT NULL"
+        )
+
+    assert llmbench(*run, "--name", "slow").returncode == 0
+    done = llmbench("report", "compare", "reports/base.jsonl", "reports/slow.jsonl")
+
+    assert "The slower stage is retrieve" in " ".join(done.stdout.split()), done.stdout
 
 
 def test_every_command_of_the_page_can_be_typed(llmbench: Command, tmp_path: Path, server: str) -> None:
