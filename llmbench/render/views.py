@@ -151,12 +151,13 @@ def _names(values: Iterable[str]) -> Iterable[Cell]:
 
 def _metric(name: str, rows: Sequence[Row]) -> _Column:
     metric = request_metric(name)
+    is_whole = name == "e2e" and not any(row.config.task_info.is_generating for row in rows)
     column = Column(
         metric.short_title,
         name=name,
         full=metric.title,
         unit=metric.unit.value,
-        priority=metric.priority,
+        priority=NEVER_DROPPED if is_whole else metric.priority,
     )
     return column, [_figure(row, name, metric.unit) for row in rows]
 

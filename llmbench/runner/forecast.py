@@ -42,8 +42,10 @@ def forecast(
     """How long these launches will take; ``None`` where nothing tells. *model_infos* are the models of the cells.
 
     The newest run of the same model in *folder* tells what a launch, an input and an output token take; without
-    one, the size of the weights tells a floor.
+    one, the size of the weights tells a floor. Of work without output tokens neither tells anything.
     """
+    if not all(cell.task_info.is_generating for cell in cells):
+        return None
     costs = {model_info.path: _cost(model_info, folder) for model_info in model_infos}
     known = [cost for cost in costs.values() if cost is not None]
     if len(known) < len(costs):

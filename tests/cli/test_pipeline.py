@@ -24,6 +24,10 @@ def test_a_recipe_is_measured_reported_and_traced(
 
     assert "P1      voice" in shown
     assert "heaviest: voice" in shown
+    monkeypatch.setenv("COLUMNS", "40")
+    assert ExitCode.OK == invoke(["report", "show", "toy"])
+    narrow = capsys.readouterr().out
+    assert "end to end" in narrow.splitlines()[3]
     assert "RTF" in shown
     run = reader.read_run(tmp_path / "reports/toy.jsonl")
     assert "pipeline" == run.workload.kind
@@ -35,6 +39,19 @@ def test_a_recipe_is_measured_reported_and_traced(
     assert 6 * 4 == sum(
         event["ph"] == "X" for event in json.loads(Path("trace.json").read_text())["traceEvents"]
     )
+
+
+def test_a_rehearsal_tells_no_time_from_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipeline has no tokens to count; what would be run is shown."""
+    monkeypatch.chdir(tmp_path)
+    recipe = toy_pipeline.write(tmp_path)
+    assert ExitCode.OK == invoke(["run", "-c", str(recipe), "--trust-recipe-code", "--dry-run"])
+    shown = capsys.readouterr().out
+
+    assert "about" not in shown
+    assert "with pipeline, prompts: 2, 1 warm-up + 2 measured iterations\n" in shown
 
 
 def test_code_that_is_not_trusted_is_refused(
