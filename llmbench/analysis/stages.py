@@ -13,7 +13,7 @@ from typing import Any
 
 from llmbench.analysis.bandwidth import BANDWIDTH
 from llmbench.analysis.load import LOAD_METRICS
-from llmbench.analysis.metrics import METRICS, Metric, find_metric, first_token
+from llmbench.analysis.metrics import METRICS, Metric, audio, find_metric, first_token
 from llmbench.schema.measurement import Measurement, Stage, StageSource
 from llmbench.schema.run import Run
 from llmbench.schema.units import NS_PER_S, Direction, Unit, seconds_between
@@ -26,7 +26,7 @@ LEAST_OF_WHOLE = 0.01
 LEAST_SHARE = 0.05
 """A stage below this share of the whole on both sides is judged only where it has a threshold of its own."""
 
-_OfStages = Callable[[Measurement, list[Stage]], float]
+_OfStages = Callable[[Measurement, list[Stage]], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,12 @@ _KINDS = {
         Unit.MILLISECONDS,
         lambda m, stages: _total_s(m, stages) / _calls(m, stages),
     ),
+    "pace": _Kind(
+        "{} per second of audio",
+        "stage.{} / duration of the audio",
+        Unit.MILLISECONDS_PER_SECOND,
+        lambda m, stages: _total_s(m, stages) / duration if (duration := audio(m)) else None,
+    ),
 }
 _REPEATED = ("calls", "call")
 """The kinds that only a stage with several calls in a request has."""
@@ -91,6 +97,8 @@ def stage_metrics(run: Run) -> tuple[str, ...]:
     repeated: set[str] = set().union(*(_repeated(m) for launch in run.launches for m in launch.measurements))
     named = (*found, UNEXPLAINED) if found else ()
     every = [f"{kind}.{name}" for kind in ("stage", "share") for name in named]
+    spoken = any(audio(m) for launch in run.launches for m in launch.measurements)
+    every += [f"pace.{name}" for name in found if spoken]
     return (*every, *(f"{kind}.{name}" for kind in _REPEATED for name in found if name in repeated))
 
 

@@ -54,6 +54,7 @@ def stage_table(report: Report) -> Table:
             ),
             Column("time", unit="ms"),
             Column("share", unit="%"),
+            Column("pace", full="ms per second of audio", unit="ms/s", priority=12),
             Column("peak", name="peak memory", full="peak memory in the first call", unit="MiB", priority=35),
         ),
         tuple(
@@ -66,6 +67,8 @@ def stage_table(report: Report) -> Table:
     table = table.without(*(f"p{percent}" for percent in _unknown(table)))
     if not any(name.startswith("call.") for row in rows for name in row.figures):
         table = table.without("ms/call")
+    if not any(name.startswith("pace.") for row in rows for name in row.figures):
+        table = table.without("pace")
     if not any(call and call.stage_bytes for call in calls):
         table = table.without("peak memory")
     if len(rows) == 1:
@@ -159,6 +162,9 @@ def _stage_rows(
             estimate(found[f"call.{stage}"], Unit.MILLISECONDS) if f"call.{stage}" in found else Cell(),
             estimate(found[f"stage.{stage}"], Unit.MILLISECONDS),
             _part(found.get(f"share.{stage}")),
+            estimate(found[pace], Unit.MILLISECONDS_PER_SECOND)
+            if (pace := f"pace.{stage}") in found
+            else Cell(),
             _peak(peaks.get(stage)),
         )
     if call is not None and call.first_token_s is not None:
@@ -171,6 +177,7 @@ def _stage_rows(
         Cell(),
         estimate(found.get(whole), Unit.MILLISECONDS),
         Cell("100", value=100.0),
+        Cell(),
         _peak(max(peaks.values(), default=None)),
     )
 
@@ -196,6 +203,7 @@ def _first_call_row(call: FirstCall) -> tuple[Cell, ...]:
         Cell(),
         Cell(),
         quantity(call.unexplained_s, Unit.MILLISECONDS),
+        Cell(),
         Cell(),
         Cell(),
     )

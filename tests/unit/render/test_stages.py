@@ -200,6 +200,14 @@ def with_audio(run: Run, samples: int) -> Run:
     return dataclasses.replace(run, launches=tuple(launches))
 
 
+def test_a_vocoder_has_a_pace_where_there_is_audio() -> None:
+    """100 ms for a second of audio; without audio there is no such column."""
+    table = stage_table(report(with_audio(speech_story(), 100)))
+
+    assert ("pace" in table.names(), "pace" in stage_table(report()).names()) == (True, False)
+    assert ["50.00", "100.00", "", ""] == [line[-1] for line in lines(table)]
+
+
 def test_audio_of_another_length_is_other_work() -> None:
     """It is compared only where the product may vary."""
     base = with_audio(speech_story(), 100)
