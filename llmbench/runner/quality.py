@@ -18,6 +18,7 @@ from llmbench.runner.session import OnEvent, Outputs, Policy
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.engines import ModelKind
 from llmbench.schema.run import Run, WorkloadSettings
+from llmbench.schema.tasks import DEFAULT_TASK
 from llmbench.workloads.text import corpus
 
 ENGLISH = "en"
@@ -79,6 +80,8 @@ def quality_cell(config: RunConfig, trial: Trial) -> RunConfig:
     one and cannot be read here.
     """
     info = config.engine_info
+    if config.task != DEFAULT_TASK:
+        raise InputError(f"quality is that of generated text; the task is {config.task}", hint="leave out -t")
     if ModelKind.IR not in info.models:
         raise InputError(
             f"quality is read from the logits of an IR, which {info.title} does not run",

@@ -57,7 +57,11 @@ def test_texts_are_read_with_model_properties_and_attention_alone() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"engine": "torch"}, "which the torch engine does not run"), ({"lora": ("a",)}, "LoRA adapters")],
+    [
+        ({"engine": "torch"}, "which the torch engine does not run"),
+        ({"lora": ("a",)}, "LoRA adapters"),
+        ({"task": "text_embed", "output_tokens": 0}, "the task is text_embed"),
+    ],
 )
 def test_what_shows_no_logits_is_refused(changes: dict[str, object], message: str) -> None:
     """With what to do instead."""
