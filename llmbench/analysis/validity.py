@@ -142,8 +142,9 @@ def describe_interference(conditions: Sequence[Conditions]) -> str:
     programs: dict[str, float] = collections.defaultdict(float)
     for name, seconds in itertools.chain.from_iterable(c.programs.items() for c in conditions):
         programs[name] += seconds
+    scale = min(1.0, others_s / sum(programs.values())) if sum(programs.values()) else 1.0
     order = sorted(programs, key=lambda name: programs[name], reverse=True)[:_MOST_NAMED]
-    named = ", ".join(f"{name} {programs[name] / offered_s:.0%}" for name in order)
+    named = ", ".join(f"{name} {scale * programs[name] / offered_s:.0%}" for name in order)
     stolen = f" and the hypervisor {steal_s / offered_s:.0%}" if steal_s >= _WORTH_NAMING * offered_s else ""
     return (
         f"other processes used {others_s / offered_s:.0%} of the CPUs{f' ({named})' if named else ''}{stolen}"

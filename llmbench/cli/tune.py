@@ -277,7 +277,8 @@ class _Search:
         say("", *_verdict(found, _changes(self.side.config, best)))
         if found is not None and found.verdict is Verdict.IMPROVED:
             base = self.outputs.folder / str(self.outputs.name)
-            write_output(base.with_name(f"{base.name}.properties.json"), tuned_properties(best))
+            if best.properties or best.threads is not None:
+                write_output(base.with_name(f"{base.name}.properties.json"), tuned_properties(best))
             write_output(base.with_name(f"{base.name}.toml"), recipe_text(best))
         return ExitCode.OK if found is not None else ExitCode.LAUNCH
 

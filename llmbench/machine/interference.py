@@ -224,11 +224,15 @@ def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path =
     programs_s = time.perf_counter() - programs_start
     used = busiest_programs(programs, read_programs(), cpus, programs_s)
     busiest = {name: spent for name, spent in used.items() if spent > _WORTH_NAMING * seconds}
+    foreign = min(max(0.0, busy_s - worker_s) / total_s, 1.0)
+    shares = [spent / (programs_s * len(cpus)) for spent in busiest.values()]
+    # a process that moved counts for the CPU it ran on last, so that shares may come to more than there was
+    scale = min(1.0, foreign / sum(shares)) if shares else 1.0
     return Interference(
-        foreign=min(max(0.0, busy_s - worker_s) / total_s, 1.0),
+        foreign=foreign,
         steal=min(steal_s / total_s, 1.0),
         busiest=tuple(busiest),
-        shares=tuple(min(spent / (programs_s * len(cpus)), 1.0) for spent in busiest.values()),
+        shares=tuple(share * scale for share in shares),
     )
 
 

@@ -77,7 +77,7 @@ def recipe_text(config: RunConfig) -> str:
     lines = [f"model = {json.dumps(config.model)}"]
     for setting in _SETTINGS:
         value = _options(config).get(setting.flags[0])
-        if value is not None and setting.kind is not ValueKind.PROPERTIES:
+        if value is not None and setting.field != "properties":
             name = setting.name.replace("_", "-")
             lines.append(f"{name} = {json.dumps(value[0] if len(value) == 1 else list(value) or True)}")
     if config.properties:

@@ -172,3 +172,26 @@ def test_outputs_of_few_tokens_are_no_sign(request_of: Build) -> None:
 
     assert () == validity.reasons(short, asked, [short] * 20)
     assert () == _outputs(request_of, (0,) * 16, (0,) * 4)
+
+
+def test_interference_names_programs_and_the_hypervisor() -> None:
+    """Of 2 CPUs for 10 s others took 5.8 s, of which the hypervisor 0.4: 27 % and 2 %; pip has 24 %, node 3 %."""
+    conditions = Conditions(
+        wall_s=10.0,
+        cpus=2,
+        worker_s=10.0,
+        interference_s=5.8,
+        steal_s=0.4,
+        programs={"pip": 4.8, "node": 0.6},
+    )
+
+    expected = "other processes used 27% of the CPUs (pip 24%, node 3%) and the hypervisor 2%"
+    assert expected == validity.describe_interference([conditions])
+    assert expected == validity.describe_interference([conditions, conditions])
+
+
+def test_what_programs_took_is_never_more_than_what_others_took() -> None:
+    """A process that moved to these CPUs late counts for them with all its time."""
+    conditions = Conditions(wall_s=10.0, cpus=1, worker_s=5.0, interference_s=1.0, programs={"pip": 2.0})
+
+    assert "other processes used 10% of the CPUs (pip 10%)" == validity.describe_interference([conditions])
