@@ -33,6 +33,9 @@ PREPROCESSOR = "preprocessor_config.json"
 PROCESSOR = "processor_config.json"
 PICTURE_QUESTION = "Describe the picture."
 _HEIGHT, _WIDTH = 300, 400
+_LINE_BREAKS = 4
+"""Tokens by which a prompt may differ without another picture: line breaks around it, as Gemma's has them."""
+
 _READ = TEXTS[:3]
 
 
@@ -143,7 +146,7 @@ def compare_vision(
 
 
 def _count_warnings(counts: tuple[int, int] | None) -> Iterator[str]:
-    if counts is not None and counts[0] != counts[1]:
+    if counts is not None and abs(counts[0] - counts[1]) > _LINE_BREAKS:
         yield (
             f"OpenVINO GenAI makes {counts[0]} tokens of a prompt with a picture, the model's own processor makes "
             f"{counts[1]}: it brings pictures to another size"

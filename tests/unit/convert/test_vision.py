@@ -76,6 +76,7 @@ def test_a_picture_of_another_size_is_warned_about() -> None:
 
     assert "makes 586 tokens of a prompt with a picture, the model's own processor makes 26" in warning
     assert () == tuple(vision._count_warnings((26, 26)))
+    assert () == tuple(vision._count_warnings((43, 44)))
     assert () == tuple(vision._count_warnings(None))
 
 
