@@ -113,12 +113,14 @@ class ContinuousBatch:
     def _read(self, handle: Any, at_ns: int) -> StepOutput:
         tokens: list[int] = []
         finish = None
-        while handle.can_read():
-            (output,) = handle.read().values()
-            tokens += output.generated_ids
-            if output.finish_reason != self.genai.GenerationFinishReason.NONE:
-                finish = output.finish_reason.name.lower()
         status = self.genai.GenerationStatus
+        while handle.can_read():  # of an ignored request, nothing can be read for ever
+            for output in handle.read().values():
+                tokens += output.generated_ids
+                if output.finish_reason != self.genai.GenerationFinishReason.NONE:
+                    finish = output.finish_reason.name.lower()
+            if handle.get_status() == status.IGNORED:
+                break
         if handle.get_status() == status.IGNORED:
             finish = "ignored"
         elif finish is None and handle.get_status() == status.FINISHED:
