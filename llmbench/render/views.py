@@ -74,11 +74,10 @@ def _image_columns(rows: Sequence[Row]) -> Iterable[_Column]:
     if not any(row.prompt.images for row in rows):
         return
     yield Column("image", is_text=True, priority=44), texts(row.prompt.image_label for row in rows)
-    counts = {
-        Column("slices", full="image slices", priority=42): [row.image_slices for row in rows],
-        Column("image\ntokens", name="image_tokens", priority=43): [row.image_tokens for row in rows],
-    }
-    for column, values in counts.items():
+    slices = Column("slices", full="image slices", priority=42)
+    tokens = Column("image\ntokens", name="image_tokens", full="image tokens", priority=43)
+    counts = ((slices, [row.image_slices for row in rows]), (tokens, [row.image_tokens for row in rows]))
+    for column, values in counts:
         if any(values):
             yield column, [EMPTY if value is None else count_cell(value) for value in values]
 

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from llmbench.convert.pipeline import Converted
+from tests import conversions as kept
 
 _ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _GATE = ("make demo", "make test")
-_SET_UP = (". .venv/bin/activate", "pip install '.[convert]'")
+_SET_UP = (". .venv/bin/activate", "pip install '.[convert,vision]'")
 _LAUNCHES = "--launches 5"
 _HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+_VISION_NAME = "llava-hf/llava-1.5-7b-hf"
 
 
 def _commands(name: str) -> list[str]:
@@ -27,7 +29,7 @@ def _commands(name: str) -> list[str]:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     """A clone as far as the commands see it: prompts and configurations."""
-    for name in ("prompts", "model_configs"):
+    for name in ("prompts", "model_configs", "docs"):
         (tmp_path / name).symlink_to(_ROOT / name)
     return tmp_path
 
@@ -78,7 +80,10 @@ def test_every_command_of_the_readme_runs_as_written(
     proposed they are planned as written, and two are made. One stream, one request and no prefix caching are the
     defaults of each.
     """
+    picture_model = kept.vision_source(None)
+    vision_ir = kept.vision_ir(picture_model)
     (workspace / "models").symlink_to(conversions["int8"].folder.parents[2])
+    (workspace / "vlm").symlink_to(vision_ir.parents[2])
     commands = [command for command in _commands("README.md") if command not in (*_GATE, *_SET_UP)]
 
     assert len(commands) > 8
@@ -88,7 +93,10 @@ def test_every_command_of_the_readme_runs_as_written(
         planned = _type(f"{command} --dry-run", workspace)
         assert planned.returncode == 0, planned.stderr
     for command in commands:
-        typed = command.replace(_HUB_NAME, str(real_folder)).replace(_LAUNCHES, "--launches 2")
+        typed = command.replace(_HUB_NAME, str(real_folder)).replace(_VISION_NAME, str(picture_model))
+        if " vlm" in typed:  # tests have this model in one format
+            typed = typed.replace("int8", "fp32").replace("INT8", "FP32")
+        typed = typed.replace(_LAUNCHES, "--launches 2")
         typed += " --foreign-cpu-limit 1" if typed.startswith("llmbench run ") else ""
         done = _type(typed, workspace)
 
