@@ -192,6 +192,7 @@ def _outside_row(decoding: Summary) -> tuple[Cell, ...]:
         estimate(decoding, Unit.MILLISECONDS),
         Cell("outside", tone="dim"),
         Cell(),
+        Cell(),
     )
 
 
