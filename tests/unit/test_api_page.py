@@ -25,6 +25,7 @@ def test_the_example_runs(
     assert 2 == len(list(Path("reports").glob("*.jsonl")))
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_guide_run_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

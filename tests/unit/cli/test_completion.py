@@ -118,6 +118,7 @@ class _Terminal:
 
 
 @pytest.mark.parametrize(("shell", "arguments"), [("bash", ("--noprofile", "-i")), ("zsh", ("-i",))])
+@pytest.mark.slow
 def test_a_real_shell_completes(
     llmbench: RunCommand, tmp_path: Path, shell: str, arguments: tuple[str, ...]
 ) -> None:

@@ -98,6 +98,7 @@ class ToyEngine:
 """
 
 
+@pytest.mark.slow
 def test_a_new_engine_touches_two_files(tmp_path: Path) -> None:
     """A row in the table and a module: options, help, checks, the worker and the report know the engine then."""
     package = shutil.copytree(Path(llmbench.__file__).parent, tmp_path / "llmbench")

@@ -135,6 +135,7 @@ def test_names_cannot_do_harm_in_markdown() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_comment_stays_within_a_megabyte(comparison_of: Compare) -> None:
     """Thousands of rows and long names are cut, and how many were left out is said."""
     found = comparison_of("regressed")

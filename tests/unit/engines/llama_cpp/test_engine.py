@@ -162,6 +162,7 @@ def test_a_file_that_it_cannot_load_is_named_with_its_own_words(
     assert "nosuch" in done.stderr
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_launch_at_once(tiny: Path, tmp_path: Path) -> None:
     """The library leaves signals alone, so that a native call ends at once; no folder of a socket is left either."""
     command = ["run", "-m", str(tiny), "--engine", "llama.cpp", "--input-tokens", "8", "-ic", "400"]
