@@ -18,6 +18,7 @@ from llmbench.retrieval import database
 from llmbench.retrieval import server as pg
 from llmbench.schema.run import Outcome, Run
 from llmbench.store import reader
+from llmbench.workloads.rag.settings import demo_documents
 from tests import postgres
 from tests.waiting import wait_until
 
@@ -70,7 +71,8 @@ def test_the_demo_is_one_command_and_its_stages_add_up(
     llmbench: Command, tmp_path: Path, server: str
 ) -> None:
     """Indexed first, once; twenty questions; the first token is the sum of its stages within 2 %."""
-    done = llmbench("run", "-t", "rag", *SCRIPT, "-n", "20", "--database", server)
+    fresh = ("--database", server, "--documents", str(demo_documents()), "--collection", "fresh")
+    done = llmbench("run", "-t", "rag", *SCRIPT, "-n", "20", *fresh)
 
     assert done.returncode == 0, done.stderr
     assert "indexing" in done.stderr
@@ -86,7 +88,7 @@ def test_the_demo_is_one_command_and_its_stages_add_up(
     assert 0 < row.summaries["right_chunk"].median <= 1
     assert row.summaries["retrieve_server"].median < row.summaries["stage.retrieve"].median * 3
 
-    again = llmbench("run", "-t", "rag", *SCRIPT, "-n", "1", "--database", server)
+    again = llmbench("run", "-t", "rag", *SCRIPT, "-n", "1", *fresh)
     assert "indexing" not in again.stderr
 
 

@@ -54,8 +54,9 @@ def test_each_search_uses_its_own_index_and_exact_uses_none(collection: Collecti
     }
 
     assert plans["exact"].indexes == ()
-    assert ("chunks_1_hnsw_16_64",) == plans["hnsw"].indexes
-    assert ("chunks_1_ivfflat_auto",) == plans["ivfflat"].indexes
+    table = f"chunks_{collection.number}"
+    assert (f"{table}_hnsw_16_64",) == plans["hnsw"].indexes
+    assert (f"{table}_ivfflat_auto",) == plans["ivfflat"].indexes
     assert all(plan.server_s > 0 for plan in plans.values())
 
 
@@ -127,8 +128,8 @@ def test_a_document_that_fails_half_way_leaves_the_one_before(connection: tuple[
 
 def test_what_is_not_there_or_not_complete_names_the_command(connection: tuple[Any, str]) -> None:
     """A collection whose indexing was cut short is not searched."""
-    key = CollectionKey(name="half", splitting=Splitting(), embedder="e")
-    with pytest.raises(InputError, match="has no collection half") as caught:
+    key = CollectionKey(name="cut-short", splitting=Splitting(), embedder="e")
+    with pytest.raises(InputError, match="has no collection cut-short") as caught:
         Collection.find(*connection, key, dimension=DIMENSION)
     assert "llmbench rag index" in str(caught.value.hint)
 
