@@ -13,6 +13,9 @@ from llmbench.cli.options.types import Command, Duration, IntegerList, RangeList
 FLEET = {"on", "each_host", "skip_unfit", "copy_model", "patience", "share"}
 NOT_IN_A_RECIPE = frozenset({"recipe", "framework", "optimum", *FLEET})
 """The option that names it; llm_bench's words for an engine, which have a test of their own; and on which hosts."""
+FLEET = frozenset({"on", "each_host", "skip_unfit", "copy_model", "patience", "share"})
+NOT_IN_A_RECIPE = frozenset({"recipe", "framework", "optimum"}) | FLEET
+"""The option that names it; and llm_bench's words for an engine, which have a test of their own."""
 
 OPTIONS = [
     param
