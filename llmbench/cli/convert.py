@@ -15,7 +15,6 @@ from llmbench.cli.options.table import recipe_options
 from llmbench.cli.options.types import Command
 from llmbench.convert.attention import attention_line
 from llmbench.convert.pipeline import Converted, convert
-from llmbench.convert.recipe import convert_pipeline, is_pipeline
 from llmbench.convert.request import CONVERT_FORMATS, ConvertRequest
 from llmbench.convert.verification import EXPECTED
 from llmbench.errors import InputError
@@ -108,6 +107,8 @@ def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None
     A GGUF file is read by the engine itself and keeps its weights. A hub's model that is an IR already is fetched.
     """
     formats = tuple(dict.fromkeys(name for group in weight_formats for name in group))
+    from llmbench.convert.recipe import is_pipeline  # which imports numpy
+
     if is_pipeline(options["model_id"]):
         _convert_recipe(Path(options["model_id"]), output_dir, formats)
         return
@@ -143,6 +144,8 @@ def _convert_recipe(path: Path, output_dir: Path | None, formats: tuple[str, ...
     screen = progress_screen()
     prompts = recipe_options(path).get("prompt") or ("Hello.",)
     with screen.shown():
+        from llmbench.convert.recipe import convert_pipeline
+
         made = convert_pipeline(
             path, output, text=str(prompts[0]), weight_format=weight_format, report=screen.report
         )

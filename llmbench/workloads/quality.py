@@ -184,7 +184,7 @@ class BlockRequest:
             raise LaunchError(
                 "the base has no distributions for this block", hint="look at why the base's launch failed"
             )
-        with np.load(self._file) as kept:
+        with np.load(self._file, allow_pickle=False) as kept:
             if not np.array_equal(kept["ids"], ids):
                 raise InputError(
                     "the base has another tokenizer: it splits the text into other tokens",

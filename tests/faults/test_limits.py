@@ -433,9 +433,9 @@ def test_row_41_doctor_names_each_limit_with_a_remedy(
     tmp_path: Path, *, found: ResourceLimits, pressure: dict[str, float], check: str
 ) -> None:
     """One limit, one finding more, with something to type."""
+    seen = Survey.take(machines.lay_out("one_socket", tmp_path))
 
     def findings(limits: ResourceLimits, waits: dict[str, float]) -> dict[str, str | None]:
-        seen = Survey.take(machines.lay_out("one_socket", tmp_path))
         environment = dataclasses.replace(seen.environment, limits=limits, pressure=waits)
         survey = dataclasses.replace(seen, environment=environment)
         return {finding.check: finding.remedy for finding in checks.find_problems(survey)}

@@ -61,7 +61,7 @@ def test_code_from_a_hub_needs_a_pinned_commit(llmbench: Run, revision: tuple[st
 def _calls(path: Path) -> Iterator[str]:
     """The dotted names that a module calls or imports."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.Call) and "allow_pickle=False" not in map(ast.unparse, node.keywords):
             yield ast.unparse(node.func)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -71,7 +71,7 @@ def _calls(path: Path) -> Iterator[str]:
 
 @formats
 def test_nothing_that_could_run_data_is_called() -> None:
-    """No eval, exec, pickle, marshal, shelve, YAML, torch.load or shell anywhere in the package."""
+    """No eval, exec, pickle, marshal, shelve, YAML, torch.load, numpy.load of pickles, or shell in the package."""
     forbidden = re.compile(
         r"^(eval|exec|pickle\b.*|cPickle.*|dill.*|marshal\b.*|shelve\b.*|yaml\b.*|torch\.load|joblib.*|numpy\.load|np\.load|"
         r"os\.system|os\.popen|pty\.spawn|subprocess\.getoutput)$"
