@@ -58,37 +58,38 @@ def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()
     names = _names(reports, comparisons)
     series, by_name = all_series(reports, names), dict(zip(names, reports, strict=True))
     about_sockets = [report for report in reports if is_sockets_run(report.run)] if len(reports) == 1 else []
+    sections = (
+        *map(sockets_section, about_sockets),
+        *_verdicts(comparisons),
+        Section(
+            name="numbers",
+            title="The numbers",
+            blocks=tuple(_numbers(series, by_name, is_compared=bool(comparisons))),
+        ),
+        *map(details_section, about_sockets),
+        Section(name="load", title="Against load", blocks=tuple(_loads(reports))),
+        Section(name="stages", title="Stage by stage", blocks=tuple(stage_blocks(series))),
+        Section(name="length", title="Against input length", blocks=tuple(_lengths(series))),
+        Section(name="gaps", title="Token by token", blocks=tuple(_gaps(series))),
+        Section(name="launches", title="Launch by launch", blocks=tuple(_launches(series))),
+        Section(
+            name="memory",
+            title="Load and memory",
+            blocks=tuple(_memory(series, by_name)),
+        ),
+        Section(name="placement", title="Placement", blocks=tuple(_placement(series))),
+        Section(
+            name="setup",
+            title="What was measured, and on what",
+            blocks=tuple(_shown(*tables.setup_tables(reports))),
+        ),
+        Section(name="requests", title="Every request", blocks=(tables.request_table(series),)),
+    )
     return Page(
         title=_title(reports, comparisons),
         lead=tuple(_lead(reports)),
         badges=tuple(_badges(reports, comparisons)),
-        sections=(
-            *map(sockets_section, about_sockets),
-            *_verdicts(comparisons),
-            Section(
-                name="numbers",
-                title="The numbers",
-                blocks=tuple(_numbers(series, by_name, is_compared=bool(comparisons))),
-            ),
-            *map(details_section, about_sockets),
-            Section(name="load", title="Against load", blocks=tuple(_loads(reports))),
-            Section(name="stages", title="Stage by stage", blocks=tuple(stage_blocks(series))),
-            Section(name="length", title="Against input length", blocks=tuple(_lengths(series))),
-            Section(name="gaps", title="Token by token", blocks=tuple(_gaps(series))),
-            Section(name="launches", title="Launch by launch", blocks=tuple(_launches(series))),
-            Section(
-                name="memory",
-                title="Load and memory",
-                blocks=tuple(_memory(series, by_name)),
-            ),
-            Section(name="placement", title="Placement", blocks=tuple(_placement(series))),
-            Section(
-                name="setup",
-                title="What was measured, and on what",
-                blocks=tuple(_shown(*tables.setup_tables(reports))),
-            ),
-            Section(name="requests", title="Every request", blocks=(tables.request_table(series),)),
-        ),
+        sections=tuple(section for section in sections if section.blocks),
     )
 
 
