@@ -66,12 +66,14 @@ def test_every_engine_tells_its_bandwidth(
     assert "model cache" not in output
 
 
-def test_a_gguf_has_no_bandwidth(llmbench_workers: Run, demo_gguf: Path, tmp_path: Path) -> None:
-    """The engine makes weights of its own from it, and which is not told: nothing is said."""
-    run, output = _measured(llmbench_workers, tmp_path, demo_gguf)
+def test_a_gguf_has_the_bandwidth_of_its_file(llmbench_workers: Run, demo_gguf: Path, tmp_path: Path) -> None:
+    """What a step reads is what the file stores of the weights, and little of a cache so short."""
+    run, _ = _measured(llmbench_workers, tmp_path, demo_gguf)
+    found = summarize_run(run).rows[0].summaries
 
-    assert "bandwidth" not in summarize_run(run).rows[0].summaries
-    assert "GB/s" not in output
+    assert run.provenance.weight_bytes is not None
+    expected = run.provenance.weight_bytes / found["next_token"].median
+    assert found["bandwidth"].median == pytest.approx(expected, rel=0.1)
 
 
 @pytest.mark.parametrize(

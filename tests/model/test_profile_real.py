@@ -34,9 +34,9 @@ def test_the_products_take_most_of_the_time(llmbench_workers: Run, demo_ir: Path
     assert found["counts"]["FullyConnectedCompressed"] == 211
 
 
-def test_a_gguf_is_refused(llmbench_workers: Run, demo_gguf: Path) -> None:
-    """The bare engine needs an IR; what to type is said."""
-    done = llmbench_workers("profile", "-m", str(demo_gguf))
+def test_a_gguf_is_profiled_as_the_ir_that_is_made_of_it(llmbench_workers: Run, demo_gguf: Path) -> None:
+    """It is converted once and kept; the operators are those of an IR."""
+    done = llmbench_workers("profile", "-m", str(demo_gguf), "--input-tokens", "16", "-ic", "4")
 
-    assert done.returncode == 2
-    assert "llmbench convert" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "FullyConnected" in done.stdout
