@@ -150,6 +150,33 @@ def test_a_node_of_ray_whose_command_is_killed_is_resumed(ray_address: str, tmp_
 
 
 @pytest.mark.nightly
+def test_a_driver_of_ray_that_is_killed_is_resumed(ray_address: str, tmp_path: Path) -> None:
+    """Its tasks end with it, in order: nothing measures on, and --resume measures only the rest."""
+    folder, on = tmp_path / "reports/fleet", f"ray:{ray_address}"
+    driver = _start_plainly(tmp_path, *_run(SLOW, "fleet", on=on))
+    _until(
+        lambda: all((folder / f"{host}.jsonl").exists() and _measured(folder, host) >= 2 for host in HOSTS)
+    )
+    driver.kill()
+    driver.communicate()
+    before = {host: _measured(folder, host) for host in HOSTS}
+    _until(lambda: not _processes(folder))
+    again = _start_plainly(tmp_path, "run", "--resume", "reports/fleet", "--on", on)
+    out, err = again.communicate(timeout=120)
+
+    assert ExitCode.OK == again.returncode, out + err
+    assert {12} == _whole(folder)
+    assert all(_measured(folder, host) >= count for host, count in before.items())
+
+
+def _processes(folder: Path) -> str:
+    """The processes that measure in a folder."""
+    return subprocess.run(
+        ["pgrep", "-f", "--", str(folder)], capture_output=True, text=True, check=False
+    ).stdout
+
+
+@pytest.mark.nightly
 def test_sides_that_differ_on_each_host_are_a_regression_of_the_fleet(on_slurm: RunCommand) -> None:
     """B is a tenth slower on both hosts: exit 1, and the sentence counts hosts."""
     noise = "noise=1%,launch-noise=1%"
@@ -161,6 +188,36 @@ def test_sides_that_differ_on_each_host_are_a_regression_of_the_fleet(on_slurm: 
     assert ExitCode.REGRESSION == done.returncode, done.stderr
     assert "first token: 2 of 2 hosts slower, +1" in done.stdout
     assert "regressed" in done.stdout
+
+
+@pytest.mark.nightly
+@pytest.mark.model
+@pytest.mark.parametrize("scheduler", ["slurm", "ray"])
+def test_two_hosts_measure_a_real_model(
+    on_slurm: RunCommand, ray_address: str, tmp_path: Path, demo_ir: Path, *, scheduler: str
+) -> None:
+    """One report with a row per host, of the same model."""
+    (tmp_path / "models").symlink_to(demo_ir)
+    on = SLURM if scheduler == "slurm" else f"ray:{ray_address}"
+    options = (
+        "--input-tokens",
+        "32,64",
+        "-ic",
+        "8",
+        "-n",
+        "2",
+        "--foreign-cpu-limit",
+        "1",
+        "--name",
+        "fleet",
+    )
+    done = on_slurm("run", "-m", "models", *options, "--on", on)
+
+    assert ExitCode.OK == done.returncode, done.stdout + done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith(("P0 ", "P1 "))]
+    expected = [(prompt, host) for prompt in ("P0", "P1") for host in HOSTS]
+    assert expected == [(row[0], row[2]) for row in rows if row[2] in HOSTS]
+    assert "another model" not in done.stdout
 
 
 @pytest.mark.nightly
