@@ -1,4 +1,4 @@
-"""``llmbench rag index``: documents into a database, ready to be asked with ``llmbench run -t rag``."""
+"""``llmbench rag index``: documents into a database, ready for questions by ``llmbench run -t rag``."""
 
 import shlex
 from collections.abc import Iterator
@@ -114,7 +114,7 @@ def _describe(found: Indexed, settings: RetrievalSettings) -> Iterator[str]:
 
 
 def _next_command(options: dict[str, Any]) -> str:
-    """The command that asks what was indexed."""
+    """The command that puts questions to what was indexed."""
     parts = ["llmbench", "run", "-t", RAG]
     for setting in PARAMETERS:
         value = options.get(setting.name)

@@ -71,7 +71,7 @@ def export_gguf(source: Path, target: Path, *, report: ProgressCallback) -> None
 
 
 REQUESTS = _Export | _ReadGguf
-"""What the child can be asked."""
+"""What the child process takes."""
 
 
 def do(step: _Export | _ReadGguf) -> None:

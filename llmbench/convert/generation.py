@@ -132,7 +132,7 @@ def _surest(made: Generated) -> GreedyTokens | None:
 
 
 REQUESTS = _Generate
-"""What the child can be asked."""
+"""What the child process takes."""
 
 
 def do(step: _Generate) -> Generated:

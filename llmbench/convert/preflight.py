@@ -69,7 +69,7 @@ def examine_source(
 
 
 REQUESTS = _Examine
-"""What the child can be asked."""
+"""What the child process takes."""
 
 
 def do(step: _Examine) -> Examined:

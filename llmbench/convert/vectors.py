@@ -90,7 +90,7 @@ def cosine(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 REQUESTS = _EmbedSource | _EmbedIr
-"""What the child can be asked."""
+"""What the child process takes."""
 
 
 def do(step: _EmbedSource | _EmbedIr) -> Vectors:

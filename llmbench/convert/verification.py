@@ -200,7 +200,7 @@ def agreement_of(one: Rows, other: Rows) -> float:
 
 
 REQUESTS = _ReadSource | _ReadIr | _Spell
-"""What the child can be asked."""
+"""What the child process takes."""
 
 
 def do(step: _ReadSource | _ReadIr | _Spell) -> object:

@@ -154,7 +154,7 @@ def _count_warnings(counts: tuple[int, int] | None) -> Iterator[str]:
 
 
 REQUESTS = _ReadSource | _ReadIr
-"""What the child can be asked."""
+"""What the child process takes."""
 
 
 def do(step: _ReadSource | _ReadIr) -> object:

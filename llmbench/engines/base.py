@@ -99,7 +99,7 @@ class Generation:
     *start_ns* is when the token ids were handed over, *end_ns* when the call returned. *infer_ns* are forward
     passes, empty where the engine does not show them. *callback_ns* are the instants at which a streamer was
     called, which are not those of tokens. *stages* are parts of the wait for the first token, which add up to it.
-    *conditions* is told only by an engine without a machine.
+    *conditions* are reported only by an engine without a machine.
     """
 
     start_ns: Nanoseconds

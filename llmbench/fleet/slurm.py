@@ -1,4 +1,4 @@
-"""Slurm, by its own commands: one exclusive job per host, asked about with squeue.
+"""Slurm, by its own commands: one exclusive job per host, observed with squeue.
 
 No accounting database is needed, which Debian's Slurm does not have: how a command ended is in the file that it leaves,
 and squeue only tells whether a job still lives.

@@ -5,29 +5,20 @@ warm-up's part is taken off.
 """
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
 from llmbench.analysis.profile import PassProfile
 from llmbench.engines.openvino import perf_counters
 from llmbench.engines.openvino.pipeline import CompiledStage, PipelineEngine, PipelineSession
-from llmbench.runner import pinning, step
-from llmbench.runner.profile import CounterReading, pass_profile
+from llmbench.runner.profile import CounterReading, ProfileRequest, pass_profile, profile_pinned
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Stage
 from llmbench.workloads.base import LaunchContext
 from llmbench.workloads.pipeline import OpenPipeline
 
 _ROUNDS, _WARMUPS = 3, 2
-
-
-class PipelineProfileRequest(msgspec.Struct):
-    """The configuration to profile; the longest of its prompts is taken."""
-
-    config: RunConfig
 
 
 class PipelineProfile(msgspec.Struct):
@@ -38,29 +29,15 @@ class PipelineProfile(msgspec.Struct):
 
 
 def profile_pipeline(config: RunConfig) -> PipelineProfile:
-    """Return the profile of a pipeline, made in a process of its own, pinned where the configuration says.
-
-    Raises LaunchError where that process ends without a result, and what pinning and the engine refuse.
-    """
-    prefix = pinning.find_placement(config).binding.prefix
-    with tempfile.TemporaryDirectory(prefix="llmbench-") as folder:
-        return step.run_step(
-            __name__,
-            PipelineProfileRequest(config=config),
-            PipelineProfile,
-            folder=Path(folder),
-            is_online=False,
-            report=lambda _: None,
-            work="profile",
-            prefix=prefix,
-        )
+    """Return the profile of a pipeline; raise what `profile_pinned` does."""
+    return profile_pinned(__name__, ProfileRequest(config=config), PipelineProfile)
 
 
-REQUESTS = PipelineProfileRequest
-"""What the child can be requested."""
+REQUESTS = ProfileRequest
+"""What the child process takes."""
 
 
-def do(requested: PipelineProfileRequest) -> PipelineProfile:
+def do(requested: ProfileRequest) -> PipelineProfile:
     """Load the networks with counters, run some requests, and read them."""
     config = dataclasses.replace(
         requested.config, properties={**requested.config.properties, "PERF_COUNT": True}

@@ -10,6 +10,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -26,25 +27,31 @@ from llmbench.workloads.text import Inputs
 
 _ROUNDS = 3
 _WARMUP_TOKENS = 3
+_Profile = TypeVar("_Profile")
 
 
 class ProfileRequest(msgspec.Struct):
-    """The configuration to profile; its first prompt and its output tokens are taken."""
+    """The configuration to profile: of a model its first prompt and output tokens, of a pipeline its longest prompt."""
 
     config: RunConfig
 
 
 def profile(config: RunConfig) -> ModelProfile:
-    """The profile of a configuration of the engine ``core``, made in a process of its own, held where it asks to be.
+    """Return the profile of a configuration of the engine ``core``; raise what `profile_pinned` does."""
+    return profile_pinned(__name__, ProfileRequest(config=config), ModelProfile)
 
-    Raises LaunchError where that process ends without an answer, and what `place.find` and the engine refuse.
+
+def profile_pinned(module: str, requested: ProfileRequest, kind: type[_Profile]) -> _Profile:
+    """Return what *module* profiles in a process of its own, pinned where the configuration says.
+
+    Raises LaunchError where that process ends without a result, and what pinning and the engine refuse.
     """
-    prefix = pinning.find_placement(config).binding.prefix
+    prefix = pinning.find_placement(requested.config).binding.prefix
     with tempfile.TemporaryDirectory(prefix="llmbench-") as folder:
         return step.run_step(
-            __name__,
-            ProfileRequest(config=config),
-            ModelProfile,
+            module,
+            requested,
+            kind,
             folder=Path(folder),
             is_online=False,
             report=lambda _: None,
@@ -54,12 +61,14 @@ def profile(config: RunConfig) -> ModelProfile:
 
 
 REQUESTS = ProfileRequest
-"""What the child can be asked."""
+"""What the child process takes."""
 
 
-def do(asked: ProfileRequest) -> ModelProfile:
+def do(requested: ProfileRequest) -> ModelProfile:
     """Load the model with counters, run it, and read them."""
-    config = dataclasses.replace(asked.config, properties={**asked.config.properties, "PERF_COUNT": True})
+    config = dataclasses.replace(
+        requested.config, properties={**requested.config.properties, "PERF_COUNT": True}
+    )
     engine = core.CoreEngine()
     engine.check(config)
     folder = Path(config.model)

@@ -137,7 +137,7 @@ def _ensure(settings: RetrievalSettings, cell: RunConfig, report: ProgressCallba
 
 
 REQUESTS = _Index
-"""What the child can be asked."""
+"""What the child process takes."""
 
 
 def do(step: _Index) -> Indexed:

@@ -96,7 +96,7 @@ def attention_doubt(base: Run, candidate: Run) -> tuple[str, ...]:
 
 
 def changes(base: Run, candidate: Run) -> tuple[Difference, ...]:
-    """Everything told by both sides that is not the same: software, settings, model files, machine.
+    """Everything that both sides report and that is not the same: software, settings, model files, machine.
 
     The attention is apart, in `attention_change`.
     """

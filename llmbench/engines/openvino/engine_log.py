@@ -83,7 +83,7 @@ def _scheduler(log: str) -> dict[str, str]:
 def read_effective(
     log: str, *, notes: tuple[str, ...] = (), also: Mapping[str, str] = MappingProxyType({})
 ) -> EffectiveSettings:
-    """What an engine log of level 2 says is in force for the language model (not its tokenizers or encoders).
+    """The effective settings of the language model in an engine log of level 2 (not its tokenizers or encoders).
 
     The properties and the scheduler are printed at load only (seen with OpenVINO GenAI 2026.4), the main model's
     before those of a draft, which get ``draft`` before their names. *also* is what else is known to be in force.

@@ -137,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Print nothing: it would take time from the streams."""
 
     def do_GET(self) -> None:
-        """Serve what a client asks beside completions."""
+        """Serve the other requests than completions."""
         pages = {"/health": {}, "/v1/models": {"data": [{"id": "scripted"}]}, "/log": self.server.requests}
         found = pages.get(self.path)
         if found is None:

@@ -90,7 +90,7 @@ def figure_table(report: FleetReport) -> Table:
 
 
 def _row_cells(report: Report, location: tuple[int, int], *, has_settings: bool) -> tuple[Cell, ...]:
-    row = next(row for row in report.rows if (row.cell, row.prompt.index) == location)
+    row = _row(report, location)
     settings = [Cell(settings_text(report.distinctions[row.cell]))] if has_settings else []
     return Cell(row.prompt.label), *settings, Cell(str(row.input_tokens), value=row.input_tokens)
 
@@ -115,10 +115,15 @@ def _spreads(report: FleetReport) -> Iterator[str]:
 
 
 def _name(report: FleetReport, line: FleetLine) -> str:
-    found = next(each.report for each in report.hosts if each.host in line.values)
-    row: Row = next(row for row in found.rows if (row.cell, row.prompt.index) == line.location)  # type: ignore[union-attr]
-    settings = settings_text(found.distinctions[row.cell])  # type: ignore[union-attr]
-    return f"{row.prompt.label} ({settings})" if settings else row.prompt.label
+    """The prompt of a line, with what sets its configuration apart, as the first host that measured it has them."""
+    found = next(each.report for each in report.hosts if each.report is not None and each.host in line.values)
+    settings = settings_text(found.distinctions[line.location[0]])
+    label = _row(found, line.location).prompt.label
+    return f"{label} ({settings})" if settings else label
+
+
+def _row(report: Report, location: tuple[int, int]) -> Row:
+    return next(row for row in report.rows if (row.cell, row.prompt.index) == location)
 
 
 def _outliers(report: FleetReport) -> Iterator[str]:
