@@ -3,6 +3,7 @@
 It stands alone: a probe of a host reads it, and no run does.
 """
 
+import re
 from pathlib import Path
 
 from llmbench.machine.checks import Survey, machine_settings
@@ -25,7 +26,7 @@ def fingerprint(survey: Survey) -> dict[str, str]:
         "cores": str(seen.topology.cores),
         "CPUs allowed": str(len(seen.topology.allowed)),
         "microcode": _cpuinfo(survey, "microcode"),
-        "memory": format_bytes(round(seen.memory_bytes, -9)),
+        "memory": format_bytes(seen.memory_bytes),
         "memory channels": _channels(survey.root),
         "firmware": survey.text(_FIRMWARE),
         "kernel": seen.kernel,
@@ -43,9 +44,10 @@ def _cpuinfo(survey: Survey, name: str) -> str | None:
 
 
 def _channels(root: Path) -> str | None:
-    labels = {path.parent.parent.name + path.read_text().split("_")[0] for path in _locations(root)}
-    return str(len(labels)) if labels else None
-
-
-def _locations(root: Path) -> list[Path]:
-    return [path for path in (root / _CHANNELS).glob("mc*/dimm*/dimm_location") if path.is_file()]
+    """How many channels have a module: a location reads ``channel 0 slot 1`` below its memory controller."""
+    found = {
+        (path.parent.parent.name, match[1])
+        for path in (root / _CHANNELS).glob("mc*/dimm*/dimm_location")
+        if (match := re.search(r"channel (\d+)", path.read_text(encoding="utf-8")))
+    }
+    return str(len(found)) if found else None
