@@ -254,8 +254,7 @@ def _host_codes(report: FleetReport, codes: Mapping[str, int | None]) -> ExitCod
     compares = any(each.comparison is not None for each in report.hosts)
     ignored = {ExitCode.REGRESSION, ExitCode.STRICT} if compares else set()
     found = [ExitCode.LAUNCH if code not in known else ExitCode(code) for code in codes.values()]
-    lost = [ExitCode.LAUNCH] if any(each.report is None for each in report.hosts) else []
-    return worst(code for code in (*found, *lost) if code not in ignored)
+    return worst(code for code in found if code not in ignored)
 
 
 def _fleet_code(report: FleetReport) -> ExitCode:

@@ -64,7 +64,10 @@ class Dispatch:
     on_progress: OnProgress
 
     def run(self, *, can_rehearse: bool) -> Mapping[str, int | None]:
-        """Probe, then measure; return the exit code of each host, ``None`` where none was left."""
+        """Probe, then measure; return the exit code of each host, ``None`` of one that was lost or never began.
+
+        A host that does not fit and is left out on request has none.
+        """
         self.folder.write_plan(self.plan)
         jobs = self.plan.jobs
         pending = [host for host in self.plan.hosts if self.folder.read_probe(host) is None]
@@ -74,8 +77,9 @@ class Dispatch:
             self.plan = dataclasses.replace(
                 self.plan, jobs=running
             )  # a probe's job may linger, and is none of a run
+            lost = dict.fromkeys(self.plan.skipped)
             self._leave_out_unfit()
-            return self._measure()
+            return {**lost, **self._measure()}
 
     def _probe_job(self, *, can_rehearse: bool) -> Callable[[str], HostJob]:
         rehearse = ("--rehearse",) if can_rehearse else ()
