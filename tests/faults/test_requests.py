@@ -265,22 +265,32 @@ def test_row_38_a_closed_stream_costs_no_measurement(tmp_path: Path, redirect: s
 
 
 def _on_a_terminal(command: list[str], folder: Path, columns: int) -> tuple[int, str]:
-    """Exit code and output of a command on a real terminal of so many columns."""
+    """Exit code and output of a command on a real terminal of so many columns.
+
+    The command is started as any child is, never by a fork that goes on in Python: this process has the threads of
+    engines in it, and a copy of it without them was seen to crash before it became the command.
+    """
     environment = {name: os.environ[name] for name in os.environ if name not in {"COLUMNS", "NO_COLOR"}}
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(folder)
-        os.execve(command[0], command, environment | {"TERM": "xterm"})  # noqa: S606  the terminal's own process
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    child = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment | {"TERM": "xterm"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
     output = b""
     try:
-        while chunk := os.read(terminal, 1 << 16):
+        while chunk := os.read(ours, 1 << 16):
             output += chunk
     except OSError:  # how a terminal says that nobody is on it any more
         pass
-    os.close(terminal)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), output.decode()
+    os.close(ours)
+    return child.wait(timeout=60), output.decode()
 
 
 @row_38

@@ -5,12 +5,11 @@ launch, is ready when it responds at its path with status 200, and is ended with
 """
 
 import contextlib
-import ctypes
-import functools
 import json
 import os
 import pkgutil
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,7 +31,16 @@ _POLL_S = 0.05
 _GRACE_S = 5.0
 _LOG_BYTES = 64 << 10
 _LOG_LINES = 40
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+# What becomes the server: it ends with its parent (prctl(2), PR_SET_PDEATHSIG) and uses these CPUs, or all.
+# A program of its own, for a fork that goes on in Python may crash where the parent has threads.
+_BECOME = """import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+if sys.argv[2]:
+    os.sched_setaffinity(0, map(int, sys.argv[2].split(",")))
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Server(Protocol):
@@ -127,21 +135,27 @@ class ServerProcess:
         self.url = f"http://{LOOPBACK}:{port}"
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the server
         self._last: tuple[str, ...] = ()
-        prctl = ctypes.CDLL(None).prctl
-        try:
-            self._process = subprocess.Popen(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                preexec_fn=functools.partial(_settle, prctl, frozenset(cpus)),  # noqa: PLW1509  no thread runs yet
-            )
-        except OSError as error:
+        if shutil.which(arguments[0]) is None:
             self._log.close()
             raise MachineError(
-                f"the server {shlex.join(arguments)} cannot be started: {error.strerror}",
+                f"the server {shlex.join(arguments)} cannot be started: there is no program {arguments[0]}",
                 hint="check the command given to --server",
-            ) from error
+            )
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                "-c",
+                _BECOME,
+                str(os.getpid()),
+                ",".join(map(str, cpus)),
+                *arguments,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+        )
         self.pid: int | None = self._process.pid
 
     def ended(self) -> str | None:
@@ -177,13 +191,6 @@ class ServerProcess:
             children = psutil.wait_procs(children, timeout=_GRACE_S)[1]
         self._last = self.log()
         self._log.close()
-
-
-def _settle(prctl: Callable[[int, int], int], cpus: frozenset[int]) -> None:
-    """In the server's process, before its program: end with the parent, and use these CPUs only, or all of none."""
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if cpus:
-        os.sched_setaffinity(0, cpus)
 
 
 def start_server(config: RunConfig, cpus: Collection[int] = ()) -> Server:

@@ -3,6 +3,8 @@ import dataclasses
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -225,16 +227,16 @@ def test_two_writers_of_one_file_are_refused(tmp_path: Path) -> None:
     """A second process does not get a file that is being written."""
     path = tmp_path / "r.jsonl"
     with RunFile.create(path, _header()):
-        pid = os.fork()
-        if pid == 0:
-            try:
-                RunFile.create(path, _header(), overwrite=True)
-            except InputError:
-                os._exit(7)
-            os._exit(0)
-        _, status = os.waitpid(pid, 0)
+        command = ["-m", "llmbench", "run", "--engine", "scripted", "-m", "first=1ms,next=1ms", "-n", "1"]
+        other = subprocess.run(
+            [sys.executable, *command, "--output-dir", str(tmp_path), "--name", "r", "--overwrite"],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
 
-    assert os.waitstatus_to_exitcode(status) == 7
+    assert other.returncode == 2
+    assert f"is in use by process {os.getpid()}" in other.stderr
 
 
 @pytest.mark.parametrize("name", ["a file/r.jsonl", "a file"])

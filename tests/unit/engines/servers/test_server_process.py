@@ -18,6 +18,7 @@ from llmbench.engines.servers.session import split_cpus
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Cpu, Topology
+from tests.waiting import wait_until
 
 PROMPT = Prompt(set="synthetic", index=0, tokens=8)
 LISTENING = (
@@ -92,7 +93,7 @@ def test_server_that_cannot_be_meant_is_refused(server: str, message: str) -> No
 
 def test_missing_program_is_unfit_machine() -> None:
     """The first word of the command is no program here."""
-    with pytest.raises(MachineError, match="cannot be started: No such file or directory"):
+    with pytest.raises(MachineError, match="cannot be started: there is no program no-such-program"):
         start_server(config("no-such-program {port}"))
 
 
@@ -117,6 +118,7 @@ def test_server_uses_the_cpus_it_was_given() -> None:
     server = ServerProcess(["sleep", "60"], free_port(), (cpu,))
     assert server.pid is not None
 
+    wait_until(lambda: psutil.Process(server.pid).name() == "sleep", "the program to begin")
     pinned = os.sched_getaffinity(server.pid)
     server.stop()
 
