@@ -8,7 +8,9 @@ is counted.
 
 from dataclasses import dataclass
 
-from llmbench.analysis.metrics import METRICS, Metric, next_token
+from llmbench.analysis.metrics.base import Metric
+from llmbench.analysis.metrics.table import METRICS
+from llmbench.analysis.metrics.text import next_token
 from llmbench.analysis.placement_proof import Proof
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.report import Row
 from llmbench.analysis.stages import UNEXPLAINED, request_metric
 from llmbench.schema.measurement import Measurement

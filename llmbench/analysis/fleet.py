@@ -13,7 +13,7 @@ from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import decide
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Rule, Verdict
-from llmbench.analysis.metrics import HEADLINES
+from llmbench.analysis.metrics.table import HEADLINES
 from llmbench.analysis.report import Report
 from llmbench.analysis.stats import Ratio, Summary
 

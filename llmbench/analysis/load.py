@@ -12,14 +12,8 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping
 
 from llmbench.analysis import stats
-from llmbench.analysis.metrics import (
-    METRICS,
-    NEVER_DROPPED,
-    SCREEN_METRICS,
-    Metric,
-    Scope,
-    find_metric,
-)
+from llmbench.analysis.metrics.base import NEVER_DROPPED, Metric, Scope
+from llmbench.analysis.metrics.table import METRICS, SCREEN_METRICS, find_metric
 from llmbench.errors import InputError
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.units import NS_PER_S, Direction, Unit

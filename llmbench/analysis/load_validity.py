@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from llmbench.analysis.metrics import first_token, time_per_output_token
+from llmbench.analysis.metrics.text import first_token, time_per_output_token
 from llmbench.analysis.validity import condition_reasons
 from llmbench.schema.config import RunConfig
 from llmbench.schema.load import LoadWindow

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis import stats
-from llmbench.analysis.metrics import HEADLINES, PHASES
+from llmbench.analysis.metrics.table import HEADLINES, PHASES
 from llmbench.analysis.placement_proof import Proof
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stats import Ratio, Summary
 from llmbench.errors import InputError, MachineError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Run, Topology
-from llmbench.schema.settings import POLICY, TENSOR_PARALLEL
+from llmbench.schema.settings.any_workload import POLICY, TENSOR_PARALLEL
 from llmbench.schema.units import format_list
 
 SPEEDUP_METRICS = (*PHASES, "memory")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from llmbench.analysis import stats, trend
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.trend import Trend
 from llmbench.schema.config import Prompt
 from llmbench.schema.run import Run

@@ -13,7 +13,10 @@ from typing import Any
 
 from llmbench.analysis.bandwidth import BANDWIDTH
 from llmbench.analysis.load import LOAD_METRICS
-from llmbench.analysis.metrics import METRICS, Metric, audio, find_metric, first_token
+from llmbench.analysis.metrics.base import Metric
+from llmbench.analysis.metrics.pipeline import audio
+from llmbench.analysis.metrics.table import METRICS, find_metric
+from llmbench.analysis.metrics.text import first_token
 from llmbench.schema.measurement import Measurement, Stage, StageSource
 from llmbench.schema.run import Run
 from llmbench.schema.units import NS_PER_S, Direction, Unit, seconds_between

@@ -1,7 +1,7 @@
 """The columns of the tidy CSV, apart from its writer and its reader, which may not import each other."""
 
 from llmbench.analysis.bandwidth import ROW_METRICS
-from llmbench.analysis.metrics import LAUNCH_METRICS
+from llmbench.analysis.metrics.table import LAUNCH_METRICS
 from llmbench.schema.config import PLACES
 
 CELL_COLUMNS = (

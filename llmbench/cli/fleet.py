@@ -16,7 +16,7 @@ from rich.table import Table as Grid
 from llmbench._version import __version__
 from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.fleet import FleetReport, HostResult, summarize_fleet
-from llmbench.analysis.metrics import HEADLINES
+from llmbench.analysis.metrics.table import HEADLINES
 from llmbench.analysis.report import summarize_run
 from llmbench.cli.messages import load_run, paused_collector, say, warn
 from llmbench.cli.options.help import GroupedOption, HelpCommand, dashed

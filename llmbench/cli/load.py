@@ -27,7 +27,7 @@ from llmbench.runner.configurations import configurations
 from llmbench.runner.launchers.base import TimeLimits
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import WorkloadSettings
-from llmbench.schema.settings import Group
+from llmbench.schema.settings.base import Group
 from llmbench.workloads.schedule import CONSTANT, LoadPlan
 
 _LEAST_REQUESTS = PERCENTILE_NEEDS[90]

@@ -15,7 +15,7 @@ from llmbench.errors import InputError
 from llmbench.render.terminal.profile import profile_lines, stage_profile_lines
 from llmbench.runner.pipeline_profile import profile_pipeline
 from llmbench.runner.profile import profile
-from llmbench.schema.settings import WEIGHT_FORMATS
+from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
 
 
 @click.command(

@@ -18,7 +18,7 @@ from llmbench.runner import quality
 from llmbench.runner.quality import Judged, Trial
 from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
-from llmbench.schema.settings import WEIGHT_FORMATS
+from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
 
 _Command = TypeVar("_Command", bound=Callable[..., int])
 

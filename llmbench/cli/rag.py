@@ -21,7 +21,7 @@ from llmbench.retrieval.documents import find_documents
 from llmbench.runner.configurations import configurations
 from llmbench.runner.rag_index import Indexed, IndexRequest, index_documents
 from llmbench.schema.config import RunConfig
-from llmbench.schema.settings import PARAMETERS
+from llmbench.schema.settings.table import PARAMETERS
 from llmbench.schema.tasks import RAG
 from llmbench.schema.units import format_duration
 from llmbench.workloads.rag.settings import RetrievalSettings, embedder_config

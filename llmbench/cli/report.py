@@ -9,7 +9,7 @@ from rich.console import Console
 
 from llmbench.analysis.comparison.rule import Rule
 from llmbench.analysis.history import history_lines, level_changes
-from llmbench.analysis.metrics import HEADLINES, METRICS
+from llmbench.analysis.metrics.table import HEADLINES, METRICS
 from llmbench.analysis.quality import KIND, quality_report
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.analysis.stages import named_metric

@@ -25,7 +25,7 @@ from llmbench.runner.blocks import Stop
 from llmbench.runner.launchers.base import TimeLimits
 from llmbench.runner.plan import plan_launches
 from llmbench.schema.config import RunConfig
-from llmbench.schema.settings import WEIGHT_FORMATS
+from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
 from llmbench.store import reader
 from llmbench.store.events import LaunchStarted
 

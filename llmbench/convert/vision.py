@@ -22,7 +22,7 @@ from llmbench.models.image_tokens import image_token
 from llmbench.runner.step import run_step
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.progress import ProgressCallback
-from llmbench.schema.settings import ATTENTIONS
+from llmbench.schema.settings.any_workload import ATTENTIONS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from llmbench.errors import InputError, MachineError
 from llmbench.files.package_data import install_command
 from llmbench.schema.config import RunConfig
 from llmbench.schema.engines import ENGINES, Capability
-from llmbench.schema.settings import COMPILER
+from llmbench.schema.settings.any_workload import COMPILER
 
 _IS_REQUESTED: dict[Capability, Callable[[RunConfig], bool]] = {
     Capability.PAGED: lambda c: c.attention == "pa",

@@ -14,7 +14,8 @@ from llmbench.analysis.bandwidth import ROW_METRICS, Bounds, Decoding
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.differences import Difference
 from llmbench.analysis.evaluation import Evaluation
-from llmbench.analysis.metrics import LAUNCH_METRICS, LOAD, Metric
+from llmbench.analysis.metrics.base import Metric
+from llmbench.analysis.metrics.table import LAUNCH_METRICS, LOAD
 from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Proof, shares
 from llmbench.analysis.report import Report, Row

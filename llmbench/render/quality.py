@@ -5,7 +5,8 @@ import math
 from collections.abc import Iterable, Sequence
 from string import ascii_uppercase
 
-from llmbench.analysis.metrics import NEVER_DROPPED, present
+from llmbench.analysis.metrics.base import NEVER_DROPPED
+from llmbench.analysis.metrics.table import present
 from llmbench.analysis.quality import BESIDE, Quality, QualityReport, QualityRow
 from llmbench.analysis.stages import row_metric
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity

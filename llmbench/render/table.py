@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 
-from llmbench.analysis.metrics import NEVER_DROPPED
+from llmbench.analysis.metrics.base import NEVER_DROPPED
 from llmbench.analysis.stages import request_metric
 from llmbench.analysis.stats import Summary
 from llmbench.render.text import margin, number_text

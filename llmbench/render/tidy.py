@@ -9,7 +9,8 @@ from llmbench.analysis.bandwidth import ROW_METRICS, Decoding
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, Mean, Pair
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
-from llmbench.analysis.metrics import LAUNCH_METRICS, LOAD, Metric
+from llmbench.analysis.metrics.base import Metric
+from llmbench.analysis.metrics.table import LAUNCH_METRICS, LOAD
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import request_metric, row_metric
 from llmbench.analysis.stats import Summary

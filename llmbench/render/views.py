@@ -11,7 +11,8 @@ from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.history import HistoryEntry, HistoryLine, Track
 from llmbench.analysis.load import SHOWN_METRICS
-from llmbench.analysis.metrics import HEADLINES, NEVER_DROPPED, PHASES, present
+from llmbench.analysis.metrics.base import NEVER_DROPPED
+from llmbench.analysis.metrics.table import HEADLINES, PHASES, present
 from llmbench.analysis.noise.estimate import Noise
 from llmbench.analysis.placement_proof import Effect
 from llmbench.analysis.report import Report, Row
@@ -22,7 +23,7 @@ from llmbench.render.sentences.card import split_parts
 from llmbench.render.sentences.verdict import VerdictLine
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
 from llmbench.render.text import change, margin, minute, number_text, share
-from llmbench.schema.settings import POLICY
+from llmbench.schema.settings.any_workload import POLICY
 from llmbench.schema.units import Unit
 
 CURVE = 40

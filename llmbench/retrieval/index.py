@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmbench.errors import InputError
-from llmbench.schema.settings import INDEX_KINDS
+from llmbench.schema.settings.rag import INDEX_KINDS
 
 _MS = 1e-3
 

@@ -13,14 +13,9 @@ from llmbench.retrieval.database import take_password
 from llmbench.runner.properties import PropertySets, read_properties, suggest
 from llmbench.schema.config import Prompt, PropertyValue, RunConfig
 from llmbench.schema.engines import ENGINES
-from llmbench.schema.settings import (
-    PARAMETERS,
-    POLICY,
-    SETTINGS,
-    TENSOR_PARALLEL,
-    Setting,
-    ValueKind,
-)
+from llmbench.schema.settings.any_workload import POLICY, TENSOR_PARALLEL
+from llmbench.schema.settings.base import Setting, ValueKind
+from llmbench.schema.settings.table import PARAMETERS, SETTINGS
 from llmbench.schema.tasks import DEFAULT_TASK, RAG, TASKS, VISION_TASK
 from llmbench.workloads import prompts
 from llmbench.workloads.rag.questions import read_questions

@@ -12,7 +12,7 @@ from typing import Any
 from llmbench.schema.config import PropertyValue, RunConfig
 from llmbench.schema.engines import ModelKind
 from llmbench.schema.run import Topology
-from llmbench.schema.settings import POLICY, TENSOR_PARALLEL
+from llmbench.schema.settings.any_workload import POLICY, TENSOR_PARALLEL
 
 NUMERIC = (
     "KV_CACHE_PRECISION",

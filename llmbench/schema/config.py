@@ -9,16 +9,10 @@ from pathlib import PurePath
 
 from llmbench.errors import InputError
 from llmbench.schema.engines import ENGINES, EngineInfo
-from llmbench.schema.settings import (
-    ATTENTIONS,
-    GENERATION_SETTINGS,
-    LORA_MODES,
-    POLICY,
-    SETTINGS,
-    TENSOR_PARALLEL,
-    WEIGHT_FORMATS,
-    ValueKind,
-)
+from llmbench.schema.settings.any_workload import ATTENTIONS, POLICY, TENSOR_PARALLEL, WEIGHT_FORMATS
+from llmbench.schema.settings.base import ValueKind
+from llmbench.schema.settings.table import SETTINGS
+from llmbench.schema.settings.text import GENERATION_SETTINGS, LORA_MODES
 from llmbench.schema.tasks import DEFAULT_TASK, TASKS, TaskInfo
 
 PropertyValue = str | int | float | bool

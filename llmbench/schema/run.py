@@ -13,7 +13,7 @@ from llmbench.schema.config import RunConfig
 from llmbench.schema.limits import ResourceLimits
 from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Measurement, Memory
-from llmbench.schema.settings import WEIGHT_FORMATS
+from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
 from llmbench.schema.units import Bytes, Rate
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.report import summarize_run
 from llmbench.schema.run import Outcome, Run
 from llmbench.store.reader import read_run

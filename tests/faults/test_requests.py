@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.store import importers, reader
 
 from .conftest import SCRIPTED, files_below

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.validity import TICKS_ALLOWED_S
 from llmbench.convert.pipeline import Converted
 from llmbench.engines import catalog

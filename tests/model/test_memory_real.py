@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.report import summarize_run
 from llmbench.models import ir_xml
 from llmbench.runner.protocol import Measure, Open

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.stages import request_metric
 from llmbench.cli.options.table import parse_options, recipe_options
 from llmbench.engines.catalog import find_engine

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.store import reader
 
 pytestmark = pytest.mark.model

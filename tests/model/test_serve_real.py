@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.schema.measurement import Measurement
 from llmbench.store import reader
 from tests import command, outcome

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmbench import api
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.stages import request_metric, whole_s
 from llmbench.schema.attention import PAGED
 from llmbench.schema.measurement import Measurement

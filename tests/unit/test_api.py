@@ -14,7 +14,8 @@ from llmbench.runner.configurations import option_values
 from llmbench.runner.launchers.inline import InlineLauncher
 from llmbench.runner.session import SessionEvent
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.settings import SETTINGS, Setting
+from llmbench.schema.settings.base import Setting
+from llmbench.schema.settings.table import SETTINGS
 
 _CONFIG = llmbench.RunConfig(
     model="first=200ms,second=30ms,next=10ms,launch-noise=1%",

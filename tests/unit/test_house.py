@@ -64,6 +64,9 @@ STAND_ALONE = {
 }
 """Modules below 60 lines, and why each stands alone."""
 
+BY_WORKLOAD = ("analysis/metrics/", "schema/settings/")
+"""Packages that have a module per workload, however short."""
+
 OLD_WORDS = {
     "told": "reported, recorded, parsed",
     "said": "recorded",
@@ -174,7 +177,7 @@ def test_a_small_module_has_a_reason() -> None:
     small = {name for name, count in lines.items() if count < 60 and not name.endswith("__init__.py")}
     explained = {name for name in small if "stands alone" in (ast.get_docstring(MODULES[name]) or "")}
 
-    assert small - explained <= STAND_ALONE.keys()
+    assert {name for name in small - explained if not name.startswith(BY_WORKLOAD)} <= STAND_ALONE.keys()
 
 
 def test_every_module_says_what_it_answers() -> None:

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from llmbench.analysis import metrics
 from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.rule import COMPARED, Verdict
 from llmbench.analysis.evaluation import evaluate
+from llmbench.analysis.metrics import text
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.report import summarize_run
 from llmbench.engines.base import Counters, Generation
 from llmbench.engines.clock_check import suspicions
@@ -39,7 +40,7 @@ PROMPT = Prompt(set="s", index=0, text="one two three four")
 
 def test_the_throughput_of_a_batch_counts_each_token_once(request_of: Build) -> None:
     """Four sequences get 2 tokens each in the 20 ms after the first: 8 / 0.02 = 400 a second, not 4 x 400."""
-    assert pytest.approx(400) == metrics.decode_rate(request_of(*[[100, 110, 120]] * 4))
+    assert pytest.approx(400) == text.decode_rate(request_of(*[[100, 110, 120]] * 4))
 
 
 def test_averages_of_the_json_leave_the_warm_up_out(
@@ -63,7 +64,7 @@ def test_tokens_that_are_missing_from_the_clock_are_told(request_of: Build) -> N
 
     llm_bench's hooks in another library's loop miss steps, and report up to 24 % too little.
     """
-    assert pytest.approx(0.0125) == metrics.time_per_output_token(request_of([100, 110, 120, 130, 150]))
+    assert pytest.approx(0.0125) == text.time_per_output_token(request_of([100, 110, 120, 130, 150]))
     missed = Sequence(
         input_tokens=4,
         at_ns=tuple(ns_from_ms(1000 + at) for at in (100, 110, 120, 130)),
@@ -97,7 +98,7 @@ def test_the_first_forward_pass_is_never_that_of_a_last_chunk(request_of: Build)
     """300 tokens in steps of 256: the engine tells the pass over the last 44 as its first, so none is taken from it."""
     assert prefills_in_chunks({"max_num_batched_tokens": 256}, 300)
     assert not prefills_in_chunks({"max_num_batched_tokens": 256}, 256)
-    assert metrics.METRICS["first_infer"].of(request_of([100, 110], infer_ms=())) is None
+    assert METRICS["first_infer"].of(request_of([100, 110], infer_ms=())) is None
 
 
 def test_subsequent_prompts_and_chats_end_in_a_csv(llmbench: Command, tmp_path: Path) -> None:
@@ -146,10 +147,10 @@ def test_the_second_token_is_a_number_of_its_own(request_of: Build) -> None:
     """Tokens at 100, 150, 160, 170 ms: the second took 50, the later ones 10; their mean is 70 / 3, and only a mean."""
     m = request_of([100, 150, 160, 170])
 
-    assert pytest.approx(0.1) == metrics.METRICS["first_token"].of(m)
-    assert pytest.approx(0.05) == metrics.METRICS["second_token"].of(m)
-    assert pytest.approx(0.01) == metrics.METRICS["next_token"].of(m)
-    assert pytest.approx(0.07 / 3) == metrics.METRICS["tpot"].of(m)
+    assert pytest.approx(0.1) == METRICS["first_token"].of(m)
+    assert pytest.approx(0.05) == METRICS["second_token"].of(m)
+    assert pytest.approx(0.01) == METRICS["next_token"].of(m)
+    assert pytest.approx(0.07 / 3) == METRICS["tpot"].of(m)
 
 
 def test_reports_say_on_what_and_with_what_they_were_made(llmbench: Command, tmp_path: Path) -> None:

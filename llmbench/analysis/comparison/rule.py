@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.stages import named_metric, stage_of, stage_times
 from llmbench.errors import InputError
 from llmbench.schema.run import Run

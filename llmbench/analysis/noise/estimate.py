@@ -9,7 +9,7 @@ from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import PRIMARY
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.noise.calibration import Calibration, CalibrationSession
 from llmbench.analysis.stats import Ratio
 

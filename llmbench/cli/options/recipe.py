@@ -20,7 +20,8 @@ from llmbench.runner.properties import (
     scalar_of,
     suggest,
 )
-from llmbench.schema.settings import SETTINGS, ValueKind
+from llmbench.schema.settings.base import ValueKind
+from llmbench.schema.settings.table import SETTINGS
 
 _PROPERTIES = tuple(row.name for row in SETTINGS if row.kind is ValueKind.PROPERTIES)
 """Options that take properties, which a recipe may hold as tables."""

@@ -17,7 +17,8 @@ from llmbench.cli.options.recipe import read_recipe
 from llmbench.cli.options.types import LOGS, Duration, IntegerList, RangeList, ShareType, WordList
 from llmbench.runner.properties import config_names
 from llmbench.schema.config import PLACES, RunConfig
-from llmbench.schema.settings import SETTINGS, Group, Setting, ValueKind
+from llmbench.schema.settings.base import Group, Setting, ValueKind
+from llmbench.schema.settings.table import SETTINGS
 from llmbench.workloads.prompts import prompt_sets
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -14,7 +14,7 @@ from llmbench.errors import InputError, MachineError
 from llmbench.models.safetensors import missing_weights
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings
-from llmbench.schema.settings import COMPILER
+from llmbench.schema.settings.any_workload import COMPILER
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _DTYPE = "DTYPE"

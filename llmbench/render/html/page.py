@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.load_curve import load_curves
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.speedup import is_sockets_run
 from llmbench.analysis.stats import Summary

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis.evaluation import EvaluatedRequest
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.report import Row
 from llmbench.render.html.series import PlotSeries, fill, latencies
 from llmbench.render.html.svg import Axis, Bar, Figure, Line, Marks, Point, Shape, Sign

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis import speedup, token_gaps
-from llmbench.analysis.metrics import PHASES
+from llmbench.analysis.metrics.table import PHASES
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.token_gaps import GapProfile, Slope
 from llmbench.render.html.document import Key

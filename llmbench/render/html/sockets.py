@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import speedup
-from llmbench.analysis.metrics import HEADLINES, METRICS
+from llmbench.analysis.metrics.table import HEADLINES, METRICS
 from llmbench.analysis.report import Report
 from llmbench.analysis.speedup import Kind, Speedup, SpeedupLine
 from llmbench.analysis.stats import Ratio

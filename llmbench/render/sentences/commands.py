@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from llmbench.schema.config import RunConfig
-from llmbench.schema.settings import PARAMETERS, SETTINGS, Setting, ValueKind
+from llmbench.schema.settings.base import Setting, ValueKind
+from llmbench.schema.settings.table import PARAMETERS, SETTINGS
 from llmbench.schema.tasks import QUESTIONS
 from llmbench.schema.units import format_list
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from llmbench.analysis.bandwidth import BANDWIDTH, Bounds
 from llmbench.analysis.comparison.compare import Comparison
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.output_agreement import Agreement, Divergence
 from llmbench.analysis.placement_proof import Proof, shares
 from llmbench.analysis.report import Report, Row

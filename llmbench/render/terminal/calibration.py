@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.noise.calibration import Calibration
 from llmbench.analysis.noise.estimate import comparable_sessions, estimate_noise
 from llmbench.analysis.noise.false_alarms import MOST_SLOWDOWN, SIMULATIONS, FalseAlarms

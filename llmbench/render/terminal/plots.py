@@ -10,7 +10,7 @@ from rich.text import Text
 
 from llmbench.analysis import token_gaps
 from llmbench.analysis.load_curve import LoadCurve, load_curves
-from llmbench.analysis.metrics import HEADLINES, METRICS
+from llmbench.analysis.metrics.table import HEADLINES, METRICS
 from llmbench.analysis.report import Report, Row
 from llmbench.render.terminal.table import print_line
 from llmbench.render.text import settings_text

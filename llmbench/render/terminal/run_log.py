@@ -6,15 +6,15 @@ People's scripts read the lines of llm_bench, so they are word for word as that 
 import statistics
 from collections.abc import Iterator, Sequence
 
-from llmbench.analysis import metrics
 from llmbench.analysis.attention import describe_attention
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.machine.interference import Interference
 from llmbench.render.text import number_text
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import EffectiveSettings, Pinning, Split
-from llmbench.schema.settings import COMPILER
+from llmbench.schema.settings.any_workload import COMPILER
 from llmbench.schema.tasks import RAG
 from llmbench.schema.units import Unit, format_list
 
@@ -92,8 +92,8 @@ def request_lines(measurement: Measurement, config: RunConfig) -> tuple[str, str
     """Return the two lines of one request, in llm_bench's words and units."""
     m = measurement
     prefix = f"[ INFO ] [{_iteration_label(m, config)}][{config.prompts[m.prompt].label}]"
-    first, other = metrics.METRICS["first_token"].of(m), metrics.METRICS["tpot"].of(m)
-    e2e = metrics.METRICS["e2e"].of(m)
+    first, other = METRICS["first_token"].of(m), METRICS["tpot"].of(m)
+    e2e = METRICS["e2e"].of(m)
     a_token = e2e / m.output_tokens if e2e is not None and m.output_tokens else None
     parts = [
         f"Input token size: {m.input_tokens}",
@@ -157,7 +157,7 @@ def latency_text(measurement: Measurement) -> str:
         else ("e2e", "text_rate", "rtf", "frame")
     )
     for name in names:
-        metric = metrics.METRICS[name]
+        metric = METRICS[name]
         value = metric.of(measurement)
         if value is not None:
             head = "" if name.endswith("_rate") else f"{metric.short_title} "

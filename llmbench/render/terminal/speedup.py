@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from llmbench.analysis.metrics import HEADLINES, METRICS
+from llmbench.analysis.metrics.table import HEADLINES, METRICS
 from llmbench.analysis.report import Report
 from llmbench.analysis.speedup import SPEEDUP_METRICS as SHOWN
 from llmbench.analysis.speedup import SocketSetup, Speedup

@@ -13,7 +13,7 @@ from rich.segment import Segments
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from llmbench.analysis.metrics import NEVER_DROPPED
+from llmbench.analysis.metrics.base import NEVER_DROPPED
 from llmbench.render.table import Cell, Column, Table
 from llmbench.render.text import plain
 

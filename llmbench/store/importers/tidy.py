@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.tidy_layout import IMAGE_COLUMNS, METRIC_COLUMNS, TIDY_COLUMNS
 from llmbench.errors import InputError
 from llmbench.files.strict_json import JsonError, parse_json

@@ -10,20 +10,21 @@ from typing import Any
 
 import pytest
 
-from llmbench.analysis import metrics
 from llmbench.analysis.comparison.rule import COMPARED, PRIMARY
-from llmbench.analysis.metrics import METRICS, SCREEN_METRICS, Metric, find_metric
+from llmbench.analysis.metrics import text as text_metrics
+from llmbench.analysis.metrics.base import Metric
+from llmbench.analysis.metrics.table import METRICS, SCREEN_METRICS, find_metric
 from llmbench.schema.units import Direction, Unit
 
-METRICS_FILE = "llmbench.analysis.metrics"
+METRICS_FILE = "llmbench.analysis.metrics.text"
 EDITED_TABLE = """
 def third_token(m: Measurement) -> float | None:
     at = m.longest.at_ns
     return (at[2] - at[1]) / NS_PER_S if len(at) > 2 else None
 
 
-ROWS: tuple[Metric[Any], ...] = (
-    _latency(
+LATENCY_METRICS: tuple[Metric[Any], ...] = (
+    latency(
         name="third_token",
         title="third token",
         head="third",
@@ -48,9 +49,9 @@ class _EditedFile:
 @pytest.fixture
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
     """Imports modules of a package whose file of metrics has the row; the package of all other tests stays."""
-    source = Path(metrics.__file__).read_text()
-    edited = tmp_path / "metrics.py"
-    edited.write_text(source.replace("ROWS: tuple[Metric[Any], ...] = (\n", EDITED_TABLE))
+    source = Path(text_metrics.__file__).read_text()
+    edited = tmp_path / "text.py"
+    edited.write_text(source.replace("LATENCY_METRICS: tuple[Metric[Any], ...] = (\n", EDITED_TABLE))
     kept = {name: found for name, found in sys.modules.items() if name.partition(".")[0] == "llmbench"}
     monkeypatch.setattr(sys, "meta_path", [_EditedFile(edited), *sys.meta_path])
     for name in kept:

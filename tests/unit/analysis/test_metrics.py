@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
-from llmbench.analysis import metrics
-from llmbench.analysis.metrics import LOAD, METRICS
+from llmbench.analysis.metrics import text
+from llmbench.analysis.metrics.table import LOAD, METRICS
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import Launch
 from llmbench.schema.units import Direction, Unit, ns_from_ms
@@ -38,7 +38,7 @@ def test_two_tokens_have_no_next(request_of: Build) -> None:
     m = request_of([100, 112])
 
     assert pytest.approx([0.012, 0.012]) == values(m, "second_token", "tpot")
-    assert metrics.next_token(m) is None
+    assert text.next_token(m) is None
 
 
 def test_no_token_has_nothing(request_of: Build) -> None:
@@ -61,7 +61,7 @@ def test_a_first_event_of_several_tokens_divides_by_the_rest(request_of: Build) 
     """Counts 2, 1, 1 at 100, 130, 150 ms: tpot 50/2 = 25, next 20/1; the second came with the first."""
     m = request_of([100, 130, 150], counts=(2, 1, 1))
 
-    assert metrics.second_token(m) is None
+    assert text.second_token(m) is None
     assert pytest.approx([0.020, 0.025]) == values(m, "next_token", "tpot")
 
 
@@ -69,7 +69,7 @@ def test_averaged_times_have_no_second_token(request_of: Build) -> None:
     """A report that tells first and average only has a tpot, but no second and no next token."""
     m = request_of([100, 300], counts=(1, 20), has_token_times=False)
 
-    assert pytest.approx(0.010) == metrics.time_per_output_token(m)
+    assert pytest.approx(0.010) == text.time_per_output_token(m)
     assert [None, None] == values(m, "second_token", "next_token")
 
 
@@ -86,28 +86,28 @@ def test_decode_rate_of_a_batch_is_counted_once(request_of: Build) -> None:
     """Four sequences of 3 tokens, 2 of them after 100 ms, within 20 ms: 8 / 0.02 = 400 tokens/s, not 1600."""
     m = request_of(*[[100, 110, 120]] * 4)
 
-    assert pytest.approx(400) == metrics.decode_rate(m)
-    assert pytest.approx(100) == metrics.decode_rate(request_of([100, 110, 120]))
+    assert pytest.approx(400) == text.decode_rate(m)
+    assert pytest.approx(100) == text.decode_rate(request_of([100, 110, 120]))
 
 
 def test_decode_rate_counts_a_late_first_token(request_of: Build) -> None:
     """Firsts at 100 and 110 ms, last at 120: after 100 ms came 2 + 2 tokens in 20 ms: 200 tokens/s."""
-    assert pytest.approx(200) == metrics.decode_rate(request_of([100, 110, 120], [110, 120]))
+    assert pytest.approx(200) == text.decode_rate(request_of([100, 110, 120], [110, 120]))
 
 
 def test_decode_rate_lasts_until_the_last_token_of_all(request_of: Build) -> None:
     """2 + 2 tokens after 100 ms, the last at 150: 4 / 0.05 = 80 tokens/s."""
-    assert pytest.approx(80) == metrics.decode_rate(request_of([100, 110, 120], [100, 125, 150]))
+    assert pytest.approx(80) == text.decode_rate(request_of([100, 110, 120], [100, 125, 150]))
 
 
 def test_decode_rate_counts_tokens_not_events(request_of: Build) -> None:
     """Counts 1, 3, 2 with the last at 60 ms after the first: 5 / 0.06 tokens/s."""
-    assert pytest.approx(5 / 0.06) == metrics.decode_rate(request_of([100, 130, 160], counts=(1, 3, 2)))
+    assert pytest.approx(5 / 0.06) == text.decode_rate(request_of([100, 130, 160], counts=(1, 3, 2)))
 
 
 def test_prefill_rate_counts_all_inputs(request_of: Build) -> None:
     """Two inputs of 32 tokens in 100 ms: 640 tokens/s."""
-    assert pytest.approx(640) == metrics.prefill_rate(request_of([100, 110], [100, 110]))
+    assert pytest.approx(640) == text.prefill_rate(request_of([100, 110], [100, 110]))
 
 
 def test_infer_is_first_and_mean_of_the_rest(request_of: Build) -> None:

@@ -16,7 +16,8 @@ from llmbench.render.sentences.commands import run_command
 from llmbench.runner.configurations import configurations
 from llmbench.schema.config import LOAD_FIELDS, RunConfig
 from llmbench.schema.engines import ENGINES
-from llmbench.schema.settings import PARAMETERS, SETTINGS, Setting, ValueKind
+from llmbench.schema.settings.base import Setting, ValueKind
+from llmbench.schema.settings.table import PARAMETERS, SETTINGS
 from llmbench.schema.tasks import VISION_TASK
 
 _NEEDS = {

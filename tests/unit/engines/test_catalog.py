@@ -12,7 +12,7 @@ from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import ExitCode, InputError
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.engines import ENGINES
-from llmbench.schema.settings import COMPILER
+from llmbench.schema.settings.any_workload import COMPILER
 
 CONFIG = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="x"),))
 

@@ -12,7 +12,7 @@ from llmbench.render.terminal.table import print_facts
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement
 from llmbench.schema.run import EffectiveSettings, Launch, Outcome, Provenance, Run, Split
-from llmbench.schema.settings import POLICY, TENSOR_PARALLEL
+from llmbench.schema.settings.any_workload import POLICY, TENSOR_PARALLEL
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]

@@ -9,7 +9,7 @@ import pytest
 
 from llmbench.analysis import report
 from llmbench.analysis.evaluation import evaluate
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.tidy_layout import TIDY_COLUMNS
 from llmbench.errors import InputError
 from llmbench.render import csv as csv_render

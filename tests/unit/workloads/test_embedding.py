@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.engines.base import Embedded
 from llmbench.errors import InputError
 from llmbench.runner.configurations import configurations, option_values

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmbench.analysis.metrics import METRICS
+from llmbench.analysis.metrics.table import METRICS
 from llmbench.engines.catalog import find_engine
 from llmbench.errors import InputError
 from llmbench.schema.config import Prompt, RunConfig

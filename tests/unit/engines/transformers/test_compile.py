@@ -11,7 +11,7 @@ from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.transformers.compile import check_compiler
 from llmbench.errors import ExitCode, InputError, MachineError
 from llmbench.schema.config import Prompt, RunConfig
-from llmbench.schema.settings import COMPILER
+from llmbench.schema.settings.any_workload import COMPILER
 
 CONFIG = RunConfig(
     model="m",

@@ -1,0 +1,1 @@
+"""The metrics of reports, in a module per workload."""

@@ -1,0 +1,67 @@
+"""Metrics that every workload has: memory, energy, and the time to load a model."""
+
+from typing import Any
+
+from llmbench.analysis.metrics.base import Metric, Scope
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.units import Direction, Unit
+
+
+def memory(m: Measurement) -> float | None:
+    """Bytes: the worker's own high-water mark, reset between load and generation."""
+    return None if m.memory is None else float(m.memory.peak_bytes)
+
+
+def energy(m: Measurement) -> float | None:
+    """Joules that all CPU packages took during the request; ``None`` where their counters cannot be read."""
+    return m.energy_j
+
+
+def energy_per_token(m: Measurement) -> float | None:
+    """Joules for each output token of all sequences, the input's work included."""
+    tokens = sum(sequence.output_tokens for sequence in m.sequences)
+    return None if m.energy_j is None or not tokens else m.energy_j / tokens
+
+
+RESOURCE_METRICS: tuple[Metric[Any], ...] = (
+    Metric(
+        name="memory",
+        title="peak memory",
+        unit=Unit.MEBIBYTES,
+        direction=Direction.LOWER,
+        definition="the worker's own high-water mark while it generates",
+        of=memory,
+    ),
+    Metric(
+        name="energy",
+        title="energy",
+        head="energy",
+        priority=20,
+        unit=Unit.JOULES,
+        direction=Direction.LOWER,
+        definition="energy of all CPU packages during the request, other processes included",
+        of=energy,
+    ),
+    Metric(
+        name="energy_per_token",
+        title="energy per token",
+        unit=Unit.MILLIJOULES_PER_TOKEN,
+        direction=Direction.LOWER,
+        definition="energy / output tokens of all sequences",
+        of=energy_per_token,
+    ),
+)
+"""What a request uses."""
+
+LAUNCH_ROWS: tuple[Metric[Any], ...] = (
+    Metric(
+        name="load",
+        title="load",
+        scope=Scope.LAUNCH,
+        unit=Unit.MILLISECONDS,
+        direction=Direction.LOWER,
+        definition="read + compile, in the launch",
+        of=lambda launch: launch.load_s,
+    ),
+)
+"""Those of a launch."""

@@ -1,0 +1,39 @@
+"""Metrics of retrieval; the stages of a question are metrics by themselves."""
+
+from typing import Any
+
+from llmbench.analysis.metrics.base import Metric, latency, score
+from llmbench.schema.units import Direction, Unit
+
+RAG_METRICS: tuple[Metric[Any], ...] = (
+    latency(
+        name="retrieve_server",
+        title="retrieval in the server",
+        head="server",
+        priority=35,
+        definition="planning and execution as the database reports them, of the same search made once more",
+        of=score("retrieve_server_s"),
+    ),
+    Metric(
+        name="recall",
+        aliases=("recall@k",),
+        title="recall@k",
+        head="recall@k",
+        priority=90,
+        unit=Unit.PERCENT,
+        direction=Direction.HIGHER,
+        definition="of the exact nearest k chunks, how many the index returned, over all questions",
+        of=score("recall"),
+    ),
+    Metric(
+        name="right_chunk",
+        title="right chunk found",
+        head="right chunk",
+        priority=80,
+        unit=Unit.PERCENT,
+        direction=Direction.HIGHER,
+        definition="questions whose right chunk is among the k, of those whose right chunk is known",
+        of=score("right_chunk"),
+    ),
+)
+"""How well and how fast is retrieved."""
