@@ -206,9 +206,20 @@ def check_lengths(config: RunConfig, context_tokens: int | None) -> None:
     """Refuse, before loading, a synthetic input that the model's context does not hold."""
     longest = max((prompt.tokens or 0) for prompt in config.prompts)
     needed = longest + config.output_tokens
-    if context_tokens is not None and needed > context_tokens and not config.ignores_context_limit:
-        raise InputError(
-            f"{longest} input + {config.output_tokens} output tokens make {needed}; "
-            f"the model's context is {context_tokens}",
-            hint="use fewer --input-tokens or a smaller -ic, or go beyond it with --ignore-context-limit",
-        )
+    check_context(
+        config,
+        (needed, context_tokens),
+        f"{longest} input + {config.output_tokens} output tokens make {needed}",
+        hint="use fewer --input-tokens or a smaller -ic, or go beyond it with --ignore-context-limit",
+    )
+
+
+def check_context(config: RunConfig, counts: tuple[int, int | None], sentence: str, *, hint: str) -> None:
+    """Refuse more tokens than a model's context has, the *counts* of both; ``None`` where its size is not known.
+
+    Raises:
+        InputError: the *sentence* that counts what was requested, and the context.
+    """
+    needed, limit = counts
+    if limit is not None and needed > limit and not config.ignores_context_limit:
+        raise InputError(f"{sentence}; the model's context is {limit}", hint=hint)

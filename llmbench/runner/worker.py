@@ -54,7 +54,7 @@ from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import EffectiveSettings, ModelCache, Split
 from llmbench.schema.units import seconds_between
-from llmbench.workloads.base import LaunchContext, OpenLoad, OpenWorkload, find_workload
+from llmbench.workloads.base import LaunchContext, OpenLoad, OpenWorkload, find_workload, open_workload
 
 
 def _local_now() -> str:
@@ -96,13 +96,13 @@ class OpenLaunch:
         self._threads = _engine_threads(effective)
         pinning.check_threads(self.config, self._topology, self._threads)
         pages, notes = placement.read_pages(), list[str]()
-        self._work: OpenWorkload | OpenLoad = find_workload(command.workload.kind).open(
+        self._work: OpenWorkload | OpenLoad = open_workload(
+            command.workload,
             self.config,
             self.session,
             LaunchContext(
                 index=self.index, beat=beat, context_tokens=command.context_tokens, note=notes.append
             ),
-            command.workload.parameters,
         )
         self.loaded = Loaded(
             load_s=loaded.seconds,

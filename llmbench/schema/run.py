@@ -16,6 +16,9 @@ from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
 from llmbench.schema.units import Bytes, Rate
 
+Parameters = Mapping[str, str | int | float | bool]
+"""Parameters of a workload, by name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cpu:
@@ -141,7 +144,7 @@ class WorkloadSettings:
     """
 
     kind: str = "text"
-    parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=dict)
     primary_metrics: tuple[str, ...] = ("first_token", "tpot")
 
     @property

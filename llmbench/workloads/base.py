@@ -5,6 +5,7 @@ A workload is the kind of work that a request is. A new one is a module with a c
 no value.
 """
 
+import dataclasses
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Artifact, Conditions, Sequence, Stage
-from llmbench.schema.run import WorkloadSettings
+from llmbench.schema.run import Parameters, WorkloadSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +53,15 @@ class LaunchContext:
     """The launch that a workload is opened for.
 
     *beat* reports progress to the watchdog, as in an `EngineRequest`; *note* adds a sentence to the launch's effective
-    settings, while the workload is opened. *context_tokens* is what the model's context
-    holds, ``None`` where that is not known.
+    settings, while the workload is opened. *context_tokens* is the size of the model's context, ``None`` where that is
+    not known. *parameters* are those of the workload's settings, defaults included.
     """
 
     index: int
     beat: Callable[[int, int], None]
     context_tokens: int | None = None
     note: Callable[[str], object] = str
+    parameters: Parameters = field(default_factory=dict)
 
 
 class WorkloadRequest(Protocol):
@@ -116,13 +118,7 @@ class Workload(Protocol):
     def settings(self) -> WorkloadSettings:
         """Its name, the defaults of its parameters, and the metrics that decide a comparison first."""
 
-    def open(
-        self,
-        config: RunConfig,
-        session: LoadedModel,
-        launch: LaunchContext,
-        parameters: Mapping[str, str | int | float | bool],
-    ) -> OpenWorkload | OpenLoad:
+    def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> OpenWorkload | OpenLoad:
         """Make ready for the requests of one launch; *session* is of the kind that the workload's engines load.
 
         Raises:
@@ -152,3 +148,18 @@ def find_workload(kind: str) -> Workload:
         raise InputError(f"workload {kind!r} is unknown", hint=f"choose one of {', '.join(WORKLOADS)}")
     made: Workload = pkgutil.resolve_name(WORKLOADS[kind])()
     return made
+
+
+def open_workload(
+    settings: WorkloadSettings, config: RunConfig, session: LoadedModel, launch: LaunchContext
+) -> OpenWorkload | OpenLoad:
+    """Make a workload ready for one launch, its parameters completed; raise InputError for one it does not have."""
+    workload = find_workload(settings.kind)
+    known = workload.settings.parameters
+    unknown = sorted(settings.parameters.keys() - known.keys())
+    if unknown:
+        raise InputError(
+            f"{settings.kind} has no parameter {unknown[0]!r}", hint=f"choose of {', '.join(known) or 'none'}"
+        )
+    complete = {**known, **settings.parameters}
+    return workload.open(config, session, dataclasses.replace(launch, parameters=complete))

@@ -2,18 +2,22 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
-from typing import cast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 
-from llmbench.engines.base import Codec, Embedded, Embedder, LoadedModel
+from llmbench.engines.base import Codec, Embedded, Embedder, LoadedModel, Reranked
 from llmbench.errors import InputError, LaunchError
+from llmbench.models.resolve import check_context
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Artifact, Sequence
 from llmbench.schema.run import WorkloadSettings
 from llmbench.workloads.base import LaunchContext, Observation
 from llmbench.workloads.text import corpus
+
+_Made = TypeVar("_Made", Embedded, Reranked)
 
 _FILLER = " a"
 """A word that is one token in every vocabulary we met."""
@@ -72,27 +76,20 @@ class EmbeddingWorkload:
 
     settings = WorkloadSettings(kind="text_embed", primary_metrics=("e2e",))
 
-    def open(
-        self,
-        config: RunConfig,
-        session: LoadedModel,
-        launch: LaunchContext,
-        parameters: Mapping[str, str | int | float | bool],
-    ) -> "OpenEmbedding":
+    def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> "OpenEmbedding":
         """Make ready for the requests of one launch."""
         del launch
-        if parameters:
-            raise InputError(f"text_embed has no parameter {next(iter(parameters))!r}")
         return OpenEmbedding(config, cast("Embedder", session))
 
     def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
         """Refuse texts that the model would cut."""
         longest = max(len(codec.encode(prompt.text or "", chat=False)) for prompt in config.prompts)
-        if context_tokens is not None and longest > context_tokens and not config.ignores_context_limit:
-            raise InputError(
-                f"a text of {longest} tokens was given; the model reads {context_tokens}",
-                hint="shorten it, or have it cut with --ignore-context-limit",
-            )
+        check_context(
+            config,
+            (longest, context_tokens),
+            f"a text of {longest} tokens was given",
+            hint="shorten it, or have it cut with --ignore-context-limit",
+        )
 
 
 class OpenEmbedding:
@@ -102,43 +99,56 @@ class OpenEmbedding:
         self.embedder = embedder
         self._texts = Texts(config, embedder.count_tokens)
 
-    def prepare(self, prompt: int, iteration: int) -> "EmbeddingRequest":
+    def prepare(self, prompt: int, iteration: int) -> "BatchRequest[Embedded]":
         """Make the texts of a request."""
-        return EmbeddingRequest(self.embedder, self._texts.of(prompt, iteration))
+        texts = self._texts.of(prompt, iteration)
+        return BatchRequest(
+            call=lambda: self.embedder.embed(texts),
+            lengths=lambda: [self.embedder.count_tokens(text) for text in texts],
+            check=_check_vectors,
+        )
 
 
-class EmbeddingRequest:
-    """One batch of texts."""
+@dataclass(slots=True, kw_only=True)
+class BatchRequest(Generic[_Made]):
+    """One batch of texts, handed over in one *call*.
 
-    def __init__(self, embedder: Embedder, texts: tuple[str, ...]) -> None:
-        self._embedder = embedder
-        self._texts = texts
-        self._embedded: Embedded | None = None
+    *lengths* counts the tokens of each text; *check* makes the output of what was returned, and lists what is wrong
+    with it.
+    """
+
+    call: Callable[[], _Made]
+    lengths: Callable[[], list[int]]
+    check: Callable[[_Made], tuple[Artifact, tuple[str, ...]]]
+    _made: _Made | None = None
 
     def run(self) -> None:
-        """Embed the texts."""
-        self._embedded = self._embedder.embed(self._texts)
+        """Hand the texts over."""
+        self._made = self.call()
 
     def observe(self) -> Observation:
-        """Count tokens, check the vectors, and return what was observed."""
-        made = self._embedded
+        """Count tokens, check the output, and return what was observed; raise LaunchError where nothing ran."""
+        made = self._made
         if made is None:
             raise LaunchError("a request that did not run was observed")
         start_ns = time.perf_counter_ns()
-        lengths = [self._embedder.count_tokens(text) for text in self._texts]
-        vectors = np.asarray(made.vectors, dtype=np.float32)
+        lengths = self.lengths()
+        tokenize_ns = time.perf_counter_ns() - start_ns
+        output, suspicions = self.check(made)
         return Observation(
             start_ns=made.start_ns,
             end_ns=made.end_ns,
             sequences=tuple(Sequence(input_tokens=length, at_ns=()) for length in lengths),
-            outputs=(
-                Artifact(
-                    kind="vectors", count=len(vectors), sha256=hashlib.sha256(vectors.tobytes()).hexdigest()
-                ),
-            ),
-            tokenize_ns=time.perf_counter_ns() - start_ns,
-            suspicions=vector_faults(vectors),
+            outputs=(output,),
+            tokenize_ns=tokenize_ns,
+            suspicions=suspicions,
         )
+
+
+def _check_vectors(made: Embedded) -> tuple[Artifact, tuple[str, ...]]:
+    vectors = np.asarray(made.vectors, dtype=np.float32)
+    digest = hashlib.sha256(vectors.tobytes()).hexdigest()
+    return Artifact(kind="vectors", count=len(vectors), sha256=digest), vector_faults(vectors)
 
 
 def vector_faults(vectors: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> tuple[str, ...]:

@@ -59,16 +59,8 @@ class PipelineWorkload:
 
     settings = WorkloadSettings(kind="pipeline", primary_metrics=("e2e",))
 
-    def open(
-        self,
-        config: RunConfig,
-        session: LoadedModel,
-        launch: LaunchContext,
-        parameters: Mapping[str, str | int | float | bool],
-    ) -> "OpenPipeline":
+    def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> "OpenPipeline":
         """Make the host steps ready; raise InputError where one of them is unknown or cannot be made."""
-        if parameters:
-            raise InputError(f"pipeline has no parameter {next(iter(parameters))!r}")
         return OpenPipeline(config, cast("Networks", session), launch)
 
     def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:

@@ -6,7 +6,6 @@ it keeps its log-probabilities in files, with which every other launch compares 
 """
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,30 +68,18 @@ class QualityWorkload:
     def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
         """Refuse nothing; blocks are cut where the engine is open."""
 
-    def open(
-        self,
-        config: RunConfig,
-        session: EngineSession,
-        launch: LaunchContext,
-        parameters: Mapping[str, str | int | float | bool],
-    ) -> "OpenQuality":
+    def open(self, config: RunConfig, session: EngineSession, launch: LaunchContext) -> "OpenQuality":
         """Make ready for the blocks of one launch; the first launch keeps its distributions for the others."""
         if not hasattr(session, "logits"):
             raise InputError(f"{config.engine_info.title} shows no logits", hint="use the likelihood engine")
-        values = {**self.settings.parameters, **parameters}
-        return OpenQuality(config, cast("Likelihood", session), launch, values)
+        return OpenQuality(config, cast("Likelihood", session), launch)
 
 
 class OpenQuality:
     """The blocks of one launch, cut from its texts."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        session: Likelihood,
-        launch: LaunchContext,
-        parameters: Mapping[str, str | int | float | bool],
-    ) -> None:
+    def __init__(self, config: RunConfig, session: Likelihood, launch: LaunchContext) -> None:
+        parameters = launch.parameters
         self.session = session
         self.beat = launch.beat
         self.is_base = launch.index == 0

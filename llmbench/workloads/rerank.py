@@ -1,17 +1,15 @@
 """Text reranking: a request is one question and a batch of texts, judged in one call of the engine."""
 
 import math
-import time
-from collections.abc import Mapping
 from typing import cast
 
 from llmbench.engines.base import Codec, LoadedModel, Reranked, Reranker
-from llmbench.errors import InputError, LaunchError
+from llmbench.models.resolve import check_context
 from llmbench.schema.config import RunConfig
-from llmbench.schema.measurement import Artifact, Sequence
+from llmbench.schema.measurement import Artifact
 from llmbench.schema.run import WorkloadSettings
-from llmbench.workloads.base import LaunchContext, Observation
-from llmbench.workloads.embedding import Texts
+from llmbench.workloads.base import LaunchContext
+from llmbench.workloads.embedding import BatchRequest, Texts
 
 QUESTION = "Why was the lighthouse lit every evening, and by whom?"
 """The question where texts are synthetic."""
@@ -28,28 +26,21 @@ class RerankWorkload:
 
     settings = WorkloadSettings(kind="text_rerank", primary_metrics=("e2e",))
 
-    def open(
-        self,
-        config: RunConfig,
-        session: LoadedModel,
-        launch: LaunchContext,
-        parameters: Mapping[str, str | int | float | bool],
-    ) -> "OpenRerank":
+    def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> "OpenRerank":
         """Make ready for the requests of one launch."""
         del launch
-        if parameters:
-            raise InputError(f"text_rerank has no parameter {next(iter(parameters))!r}")
         return OpenRerank(config, cast("Reranker", session))
 
     def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
         """Refuse a question that leaves no room for a text."""
         longest = max(len(codec.encode(prompt.text or QUESTION, chat=False)) for prompt in config.prompts)
         needed = longest + max(prompt.tokens or TEXT_TOKENS for prompt in config.prompts) - 1
-        if context_tokens is not None and needed > context_tokens and not config.ignores_context_limit:
-            raise InputError(
-                f"question and text make {needed} tokens; the model reads {context_tokens}",
-                hint="shorten the question, or use fewer --input-tokens",
-            )
+        check_context(
+            config,
+            (needed, context_tokens),
+            f"question and text make {needed} tokens",
+            hint="shorten the question, or use fewer --input-tokens",
+        )
 
 
 class OpenRerank:
@@ -60,40 +51,17 @@ class OpenRerank:
         self._config = config
         self._texts = Texts(config, reranker.count_tokens, tokens=TEXT_TOKENS)
 
-    def prepare(self, prompt: int, iteration: int) -> "RerankRequest":
-        """Make the texts of a request."""
+    def prepare(self, prompt: int, iteration: int) -> BatchRequest[Reranked]:
+        """Make the texts of a request; each is read together with the question, one special token less than apart."""
         question = self._config.prompts[prompt].text or QUESTION
-        return RerankRequest(self.reranker, question, self._texts.of(prompt, iteration))
-
-
-class RerankRequest:
-    """One question and its texts."""
-
-    def __init__(self, reranker: Reranker, question: str, texts: tuple[str, ...]) -> None:
-        self._reranker = reranker
-        self._question = question
-        self._texts = texts
-        self._reranked: Reranked | None = None
-
-    def run(self) -> None:
-        """Judge the texts."""
-        self._reranked = self._reranker.rerank(self._question, self._texts)
-
-    def observe(self) -> Observation:
-        """Count tokens, check the scores, and return what was observed."""
-        made = self._reranked
-        if made is None:
-            raise LaunchError("a request that did not run was observed")
-        start_ns = time.perf_counter_ns()
-        question = self._reranker.count_tokens(self._question)
-        lengths = [question + self._reranker.count_tokens(text) - 1 for text in self._texts]
-        return Observation(
-            start_ns=made.start_ns,
-            end_ns=made.end_ns,
-            sequences=tuple(Sequence(input_tokens=length, at_ns=()) for length in lengths),
-            outputs=(Artifact(kind="ranks", count=len(made.ranks)),),
-            tokenize_ns=time.perf_counter_ns() - start_ns,
-            suspicions=rank_faults(made, len(self._texts)),
+        texts, count = self._texts.of(prompt, iteration), self.reranker.count_tokens
+        return BatchRequest(
+            call=lambda: self.reranker.rerank(question, texts),
+            lengths=lambda: [count(question) + count(text) - 1 for text in texts],
+            check=lambda made: (
+                Artifact(kind="ranks", count=len(made.ranks)),
+                rank_faults(made, len(texts)),
+            ),
         )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
+from llmbench.schema.run import Parameters
 
 _SPREAD = re.compile(r"(?P<kind>uniform|normal|lognormal):(?P<spread>\d+(?:\.\d+)?)")
 CONSTANT = 1e9
@@ -22,8 +23,6 @@ CONSTANT = 1e9
 _WIDEST = 4
 """So many times their centre is the most that input lengths vary to."""
 MAX_TRACE_LINES = 1_000_000
-
-Parameters = Mapping[str, str | int | float | bool]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ import itertools
 import queue
 import sys
 import threading
-from collections.abc import Mapping
 from typing import cast
 
 import msgspec
@@ -50,17 +49,25 @@ _UNCOUNTED = "the server reports no usage and no tokenizer is at hand, so its to
 class ServingWorkload:
     """A server under load."""
 
-    settings = WorkloadSettings(kind="serving", primary_metrics=("output_throughput", "first_token"))
+    settings = WorkloadSettings(
+        kind="serving",
+        parameters={
+            "endpoint": "completions",
+            "timeout_s": 0.0,
+            "burstiness": 1.0,
+            "trace": "",
+            "duration_s": 0.0,
+            "goodput": "",
+            "input_distribution": "",
+            "output_distribution": "",
+            "shared_prefix": 0,
+        },
+        primary_metrics=("output_throughput", "first_token"),
+    )
 
-    def open(
-        self,
-        config: RunConfig,
-        session: LoadedModel,
-        launch: LaunchContext,
-        parameters: Mapping[str, str | int | float | bool],
-    ) -> "OpenServing":
+    def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> "OpenServing":
         """Find what the server understands, and make the requests ready."""
-        return OpenServing(config, cast("ServedSession", session), launch, parameters)
+        return OpenServing(config, cast("ServedSession", session), launch)
 
     def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
         """Refuse nothing: only the server knows its tokenizer."""
@@ -107,17 +114,12 @@ class Bodies:
 class OpenServing:
     """The load of one launch: an event loop in a thread of its own makes the requests."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        session: ServedSession,
-        launch: LaunchContext,
-        parameters: Mapping[str, str | int | float | bool],
-    ) -> None:
+    def __init__(self, config: RunConfig, session: ServedSession, launch: LaunchContext) -> None:
+        parameters = launch.parameters
         self._session, self._launch = session, launch
         self._plan = LoadPlan.read(config, parameters)
-        self._dialect = _find_dialect(session, str(parameters.get("endpoint", "completions")))
-        self._bodies = Bodies(session, self._dialect, self._plan, int(parameters.get("shared_prefix", 0)))
+        self._dialect = _find_dialect(session, str(parameters["endpoint"]))
+        self._bodies = Bodies(session, self._dialect, self._plan, int(parameters["shared_prefix"]))
         expected = config.warmups + (self._plan.measured or _PREPARED) + 2 * (config.concurrency or 1)
         self._bodies.prepare(list(itertools.islice(self._plan.requests(), min(expected, _PREPARED))))
         self._meter = LoadMeter(session.server.pid)
@@ -132,7 +134,7 @@ class OpenServing:
             body=self._bodies.of,
             ended=self._take,
             recount=self._recount,
-            request_s=float(parameters.get("timeout_s", 0)) or None,
+            request_s=float(parameters["timeout_s"]) or None,
         )
 
     def next(self) -> Completed | None:

@@ -6,13 +6,14 @@ The ids of a prompt's variants are a text's own, rotated, or another window of o
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import cast
 
 from llmbench.engines.base import Codec, EngineRequest, EngineSession, Generation, LoadedModel
 from llmbench.engines.clock_check import suspicions
-from llmbench.errors import InputError, LaunchError
+from llmbench.errors import LaunchError
+from llmbench.models.resolve import check_context
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import WorkloadSettings
 from llmbench.workloads.base import LaunchContext, Observation
@@ -183,16 +184,8 @@ class TextWorkload:
 
     settings = WorkloadSettings(kind="text", primary_metrics=("first_token", "tpot"))
 
-    def open(
-        self,
-        config: RunConfig,
-        session: LoadedModel,
-        launch: LaunchContext,
-        parameters: Mapping[str, str | int | float | bool],
-    ) -> "OpenText":
+    def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> "OpenText":
         """Make ready for the requests of one launch; raise InputError where the model's context is too small."""
-        if parameters:
-            raise InputError(f"text has no parameter {next(iter(parameters))!r}")
         model = cast("EngineSession", session)
         inputs = Inputs(config, model)
         _check_context(config, inputs, launch.context_tokens)
@@ -206,13 +199,12 @@ class TextWorkload:
 def _check_context(config: RunConfig, inputs: Inputs, context_tokens: int | None) -> None:
     longest = max(inputs.lengths)
     needed = longest + config.output_tokens
-    limit = None if config.ignores_context_limit else context_tokens
-    if limit is not None and needed > limit:
-        raise InputError(
-            f"{longest} input + {config.output_tokens} output tokens make {needed}; "
-            f"the model's context is {limit}",
-            hint="use a shorter prompt or a smaller -ic, or go beyond it with --ignore-context-limit",
-        )
+    check_context(
+        config,
+        (needed, context_tokens),
+        f"{longest} input + {config.output_tokens} output tokens make {needed}",
+        hint="use a shorter prompt or a smaller -ic, or go beyond it with --ignore-context-limit",
+    )
 
 
 class OpenText:

@@ -6,7 +6,7 @@ nor a cache of encoded images makes a request faster than a user's.
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from llmbench.engines.base import Codec, EngineRequest, EngineSession, Generation, Question
@@ -31,16 +31,8 @@ class VisionWorkload:
 
     settings = WorkloadSettings(kind="vision", primary_metrics=("first_token", "tpot"))
 
-    def open(
-        self,
-        config: RunConfig,
-        session: EngineSession,
-        launch: LaunchContext,
-        parameters: Mapping[str, str | int | float | bool],
-    ) -> "OpenVision":
+    def open(self, config: RunConfig, session: EngineSession, launch: LaunchContext) -> "OpenVision":
         """Make ready for the requests of one launch; raise InputError where the model's context is too small."""
-        if parameters:
-            raise InputError(f"vision has no parameter {next(iter(parameters))!r}")
         self.check(config, session, launch.context_tokens)
         return OpenVision(config, session, launch)
 

@@ -35,7 +35,7 @@ def values_of(chosen: RunConfig, text: str) -> tuple[dict[str, object], object]:
     """Every value of one request, and the session that made them."""
     session = find_engine("pipeline", "pipeline").open(chosen)
     context = LaunchContext(index=0, beat=lambda *_: None)
-    request = find_workload("pipeline").open(chosen, session, context, {}).prepare(0, 0)
+    request = find_workload("pipeline").open(chosen, session, context).prepare(0, 0)
     request.run()
     assert chosen.prompts[0].text == text
     return request._course.values, session  # type: ignore[attr-defined]

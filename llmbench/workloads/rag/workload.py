@@ -9,7 +9,7 @@ import dataclasses
 import statistics
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +27,7 @@ from llmbench.engines.base import (
 from llmbench.engines.catalog import find_engine
 from llmbench.engines.clock_check import suspicions
 from llmbench.errors import InputError, LaunchError
+from llmbench.models.resolve import check_context
 from llmbench.retrieval import database, server
 from llmbench.retrieval.collection import Collection, Hit, Searcher, hits, recall_of
 from llmbench.retrieval.index import Plan, VectorIndex
@@ -60,16 +61,8 @@ class RagWorkload:
 
     settings = WorkloadSettings(kind="rag", primary_metrics=("first_token", "stage.retrieve"))
 
-    def open(
-        self,
-        config: RunConfig,
-        session: LoadedModel,
-        launch: LaunchContext,
-        parameters: Mapping[str, str | int | float | bool],
-    ) -> "OpenRag":
+    def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> "OpenRag":
         """Load the embedder, connect to the database, and see what the questions find there."""
-        if parameters:
-            raise InputError(f"rag has no parameter {next(iter(parameters))!r}")
         return OpenRag(config, cast("EngineSession", session), launch)
 
     def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
@@ -80,12 +73,12 @@ class RagWorkload:
             for question in questions_of(prompt):
                 writer.check(question.text)
         needed = (settings.fixed_context or 0) + config.output_tokens
-        if context_tokens is not None and needed > context_tokens and not config.ignores_context_limit:
-            raise InputError(
-                f"--fixed-context {settings.fixed_context} + {config.output_tokens} output tokens make {needed}; "
-                f"the model's context is {context_tokens}",
-                hint="use a smaller --fixed-context or -ic",
-            )
+        check_context(
+            config,
+            (needed, context_tokens),
+            f"--fixed-context {settings.fixed_context} + {config.output_tokens} output tokens make {needed}",
+            hint="use a smaller --fixed-context or -ic",
+        )
 
 
 class OpenRag:

@@ -140,7 +140,7 @@ def test_a_prompt_beyond_the_context_is_refused_unless_requested(
 
     for check in (
         lambda: check_lengths(config, limit),
-        lambda: TextWorkload().open(config, session, launch, {}),
+        lambda: TextWorkload().open(config, session, launch),
     ):
         if is_refused:
             with pytest.raises(InputError, match="97 input") as caught:

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.comparison.rule import Verdict, compared_metrics
 from llmbench.analysis.report import summarize_run
 from llmbench.engines.base import Codec, EngineRequest, EngineSession
+from llmbench.engines.scripted import ScriptedEngine
 from llmbench.errors import InputError
 from llmbench.render.csv import summary_csv
 from llmbench.render.json import report_json
@@ -21,7 +21,7 @@ from llmbench.runner.launchers.inline import InlineLauncher
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Artifact, Measurement, Stage, StageSource
 from llmbench.schema.run import Run, WorkloadSettings
-from llmbench.workloads.base import WORKLOADS, LaunchContext, Observation, find_workload
+from llmbench.workloads.base import WORKLOADS, LaunchContext, Observation, find_workload, open_workload
 from tests import builders
 
 MS = 1_000_000
@@ -36,16 +36,10 @@ class Speech:
     def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
         """Refuse nothing."""
 
-    def open(
-        self,
-        config: RunConfig,
-        session: EngineSession,
-        launch: LaunchContext,
-        parameters: Mapping[str, str | int | float | bool],
-    ) -> "_OpenSpeech":
+    def open(self, config: RunConfig, session: EngineSession, launch: LaunchContext) -> "_OpenSpeech":
         """Make ready."""
         assert config.engine == "scripted"
-        return _OpenSpeech(session, launch, round(float(parameters["vocoder_ms"]) * MS))
+        return _OpenSpeech(session, launch, round(float(launch.parameters["vocoder_ms"]) * MS))
 
 
 class _OpenSpeech:
@@ -187,3 +181,13 @@ def test_an_unknown_workload_is_refused() -> None:
     """With those there are."""
     with pytest.raises(InputError, match="workload 'dance' is unknown"):
         find_workload("dance")
+
+
+def test_a_parameter_that_a_workload_does_not_have_is_refused() -> None:
+    """Instead of measuring as if it had not been given."""
+    launch = LaunchContext(index=0, beat=lambda _tokens, _at: None)
+    config = RunConfig(model="", engine="scripted", prompts=(Prompt(set="s", index=0, tokens=4),))
+    wrong = WorkloadSettings(parameters={"speed": 1})
+
+    with pytest.raises(InputError, match="text has no parameter 'speed'"):
+        open_workload(wrong, config, ScriptedEngine().open(config), launch)

@@ -56,7 +56,7 @@ def _config(**changes: object) -> RunConfig:
 
 def _observe(config: RunConfig) -> Observation:
     launch = LaunchContext(index=0, beat=lambda _tokens, _at_ns: None)
-    request = EmbeddingWorkload().open(config, KnownEmbedder(), launch, {}).prepare(0, 0)
+    request = EmbeddingWorkload().open(config, KnownEmbedder(), launch).prepare(0, 0)
     request.run()
     return request.observe()
 

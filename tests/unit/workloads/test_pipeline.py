@@ -32,7 +32,7 @@ def observed(recipe: Path, texts: Sequence[str] = ("Hello", "Hello")) -> list[Ob
     """The requests of each text, one after the other in one launch."""
     chosen = config(recipe, texts)
     session = find_engine("pipeline", "pipeline").open(chosen)
-    work = find_workload("pipeline").open(chosen, session, LaunchContext(index=0, beat=lambda *_: None), {})
+    work = find_workload("pipeline").open(chosen, session, LaunchContext(index=0, beat=lambda *_: None))
     found = []
     for number in range(len(texts)):
         request = work.prepare(number, 0)
@@ -137,7 +137,7 @@ def test_a_stage_repeats_with_feedback_and_runs_over_rows(tmp_path: Path) -> Non
     """Three calls double three times."""
     chosen = config(toy_pipeline.write(tmp_path, more=LOOPS))
     session = find_engine("pipeline", "pipeline").open(chosen)
-    work = find_workload("pipeline").open(chosen, session, LaunchContext(index=0, beat=lambda *_: None), {})
+    work = find_workload("pipeline").open(chosen, session, LaunchContext(index=0, beat=lambda *_: None))
     request = work.prepare(0, 0)
     request.run()
     values = request._course.values  # type: ignore[attr-defined]

@@ -41,9 +41,9 @@ class Model:
 
 def _observe(model: Model, folder: Path, launch: int, iteration: int, *, chunk: int = 2) -> Observation:
     config = RunConfig(model="m", engine="likelihood", prompts=(TEXT,))
-    context = LaunchContext(index=launch, beat=lambda _tokens, _at: None)
     parameters = {"block_tokens": 6, "chunk_tokens": chunk, "folder": str(folder)}
-    request = find_workload("quality").open(config, model, context, parameters).prepare(0, iteration)  # type: ignore[arg-type]
+    context = LaunchContext(index=launch, beat=lambda _tokens, _at: None, parameters=parameters)
+    request = find_workload("quality").open(config, model, context).prepare(0, iteration)  # type: ignore[arg-type]
     request.run()
     return request.observe()
 

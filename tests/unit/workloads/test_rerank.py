@@ -38,7 +38,7 @@ class KnownReranker:
 def _observe(prompt: Prompt, size: int) -> Observation:
     config = RunConfig(model="m", prompts=(prompt,), task="text_rerank", output_tokens=0, batch_size=size)
     launch = LaunchContext(index=0, beat=lambda _tokens, _at_ns: None)
-    request = RerankWorkload().open(config, KnownReranker(), launch, {}).prepare(0, 0)
+    request = RerankWorkload().open(config, KnownReranker(), launch).prepare(0, 0)
     request.run()
     return request.observe()
 
@@ -98,5 +98,5 @@ def test_a_question_that_leaves_no_room_is_refused() -> None:
             """Return nothing."""
             raise NotImplementedError
 
-    with pytest.raises(InputError, match="question and text make 73 tokens; the model reads 70"):
+    with pytest.raises(InputError, match="question and text make 73 tokens; the model's context is 70"):
         RerankWorkload().check(config, Words(), 70)

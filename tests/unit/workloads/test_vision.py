@@ -32,7 +32,7 @@ def config(folder: Path, *prompts: Prompt, **changes: object) -> RunConfig:
 def opened(found: RunConfig, context_tokens: int | None = None) -> OpenVision:
     session = ScriptedSession(read_script("first=10ms,next=1ms,vision=1ms"), found)
     context = dataclasses.replace(CONTEXT, context_tokens=context_tokens)
-    return find_workload("vision").open(found, session, context, {})  # type: ignore[return-value]
+    return find_workload("vision").open(found, session, context)  # type: ignore[return-value]
 
 
 def generation(first_ms: float, stages_ms: Sequence[float], source: StageSource) -> Generation:
