@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import placement_proof, validity
 from llmbench.analysis.attention import attention_alarms
-from llmbench.schema.config import FOREIGN_CPU_LIMIT
+from llmbench.schema.config import INTERFERENCE_LIMIT
 from llmbench.schema.limits import describe_limits
 from llmbench.schema.run import Outcome, Run
 
@@ -81,10 +81,10 @@ def _limit_warnings(run: Run) -> Iterator[str]:
 
 def _lenience_warnings(run: Run) -> Iterator[str]:
     """What others took of the CPUs, where the limit was raised above the usual one and they took more than that."""
-    usual = FOREIGN_CPU_LIMIT
+    usual = INTERFERENCE_LIMIT
     for launch in run.launches:
         limit = run.config_of(launch).foreign_cpu_limit
-        share = validity.foreign_share(launch.measurements) if limit > usual else None
+        share = validity.interference_share(launch.measurements) if limit > usual else None
         if share is not None and share > usual:
             yield (
                 f"launch {launch.index + 1}: other processes used {share:.0%} of the CPUs; "

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Finish, Measurement
-from llmbench.schema.measurement import Sequence as Answer
+from llmbench.schema.measurement import Sequence as Generated
 from llmbench.schema.run import Outcome, Run
 
 CellPrompt = tuple[int, int]
@@ -23,7 +23,7 @@ class Output(NamedTuple):
 
     config: RunConfig
     measurement: Measurement
-    sequence: Answer
+    sequence: Generated
 
     @property
     def content(self) -> tuple[object, ...]:
@@ -164,7 +164,7 @@ class _Judgement(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
+class _Variant:
     """What was said for one variant of a prompt, as pairs to set against each other.
 
     With *is_one_enough* the variant is the same where one pair is, else where all are.
@@ -228,7 +228,7 @@ def within(run: Run) -> Agreement:
             if len({output.measurement.launch for output in complete}) > 1:
                 pairs = [(complete[0], other) for other in complete[1:]]
                 found.append(
-                    _Said(
+                    _Variant(
                         cell=cell, prompt=reported.prompt, variant=variant, pairs=pairs, is_one_enough=False
                     )
                 )
@@ -249,7 +249,7 @@ def between(base: Run, candidate: Run, locations: Iterable[tuple[CellPrompt, Cel
         for variant in sorted(set(before.variants) & set(after.variants)):
             pairs = _pairs(before, after, variant)
             found.append(
-                _Said(
+                _Variant(
                     cell=location[0], prompt=before.prompt, variant=variant, pairs=pairs, is_one_enough=True
                 )
             )
@@ -263,7 +263,7 @@ def _pairs(base: PromptOutputs, candidate: PromptOutputs, variant: int) -> Itera
             yield one, other
 
 
-def _judge(found: Iterable[_Said]) -> Agreement:
+def _judge(found: Iterable[_Variant]) -> Agreement:
     """The variants that can be compared, and where they part; a chat goes on only from the same words."""
     partings = []
     alike: set[tuple[object, ...]] = set()

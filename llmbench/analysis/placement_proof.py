@@ -1,4 +1,4 @@
-"""Which sockets worked, and whether tensor parallelism split anything: what was asked for against what was seen."""
+"""Which sockets worked, and whether tensor parallelism split anything: what was requested against what was seen."""
 
 import enum
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ class Effect(enum.Enum):
 class Proof:
     """Where the launches of one configuration ran, all their requests together.
 
-    *asked* are the sockets that were asked to work, empty where any may. *loaded* has the bytes on each node before
+    *requested* are the sockets that should work, empty where any may. *loaded* has the bytes on each node before
     the first request, of the launch whose bytes after the last one *placement* has. *machine* is where they ran.
     """
 
     placement: Placement
-    asked: tuple[int, ...]
+    requested: tuple[int, ...]
     loaded: Mapping[int, int]
     machine: Topology
 
@@ -41,17 +41,19 @@ class Proof:
 
     @property
     def idle(self) -> tuple[int, ...]:
-        """The sockets that were asked to work and surely did not."""
-        return tuple(socket for socket in self.asked if self.is_reported and socket in self.placement.idle)
+        """The sockets that should have worked and surely did not."""
+        return tuple(
+            socket for socket in self.requested if self.is_reported and socket in self.placement.idle
+        )
 
     @property
     def is_proved(self) -> bool:
-        """Whether every socket that was asked to work is seen to have worked."""
-        return self.is_reported and set(self.asked) <= set(self.placement.worked)
+        """Whether every socket that should have worked is seen to have worked."""
+        return self.is_reported and set(self.requested) <= set(self.placement.worked)
 
 
 def effect(run: Run, cell: int) -> Effect | None:
-    """What came of the policy in a configuration's launches; ``None`` where it was not asked for."""
+    """What came of the policy in a configuration's launches; ``None`` where it was not requested."""
     if not run.cells[cell].is_tensor_parallel:
         return None
     splits = [launch.effective.split for launch in run.launches if launch.cell == cell]
@@ -62,13 +64,13 @@ def effect(run: Run, cell: int) -> Effect | None:
 
 
 def requested_sockets(config: RunConfig, placement: Placement) -> tuple[int, ...]:
-    """The sockets that were asked to work, where those are several; empty where one is enough.
+    """The sockets that should work, where those are several; empty where one is enough.
 
     Tensor parallelism asks all that the worker may use.
     """
     seen = tuple(work.socket for work in placement.sockets)
-    asked = seen if config.is_tensor_parallel else config.sockets
-    return asked if len(asked) > 1 and len(seen) > 1 else ()
+    requested = seen if config.is_tensor_parallel else config.sockets
+    return requested if len(requested) > 1 and len(seen) > 1 else ()
 
 
 def shares(placement: Placement) -> tuple[float, ...]:
@@ -79,15 +81,15 @@ def shares(placement: Placement) -> tuple[float, ...]:
 
 
 def idle_reason(measurements: Sequence[Measurement], config: RunConfig) -> tuple[str, ...]:
-    """Why the requests of a launch do not count: a socket that was asked to work did not. Empty where all did."""
+    """Why the requests of a launch do not count: a socket that should have worked did not. Empty where all did."""
     placement = total_placement(m.placement for m in measurements if m.placement is not None)
     if placement is None or placement.wall_s < LEAST_S:
         return ()
-    asked = requested_sockets(config, placement)
-    idle = [socket for socket in asked if socket in placement.idle]
+    requested = requested_sockets(config, placement)
+    idle = [socket for socket in requested if socket in placement.idle]
     if not idle:
         return ()
-    what = "one socket did all the work" if len(idle) == len(asked) - 1 else "not every socket worked"
+    what = "one socket did all the work" if len(idle) == len(requested) - 1 else "not every socket worked"
     return (f"{what}: {' / '.join(f'{share:.0%}' for share in shares(placement))} of the CPU time",)
 
 
@@ -100,7 +102,7 @@ def prove(run: Run, cell: int) -> Proof | None:
         return None
     return Proof(
         placement=placement,
-        asked=requested_sockets(run.cells[cell], placement),
+        requested=requested_sockets(run.cells[cell], placement),
         loaded=launches[-1].pinned.pages,
         machine=run.environment.topology,
     )

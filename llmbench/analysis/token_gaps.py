@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 
 from llmbench.analysis import stats
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
+from llmbench.analysis.output_agreement import CellPrompt
 from llmbench.schema.config import Prompt
 from llmbench.schema.run import Run
 from llmbench.schema.units import NS_PER_S
 
-FIRST_STEADY = 3
+FIRST_STABLE = 3
 """The first token of a slope: the second is slower after a long input, and has a metric of its own."""
-
-_Place = tuple[int, int]
-"""A cell and a prompt of it, by index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +71,7 @@ class Slope:
 class _Waits:
     """The waits of one request before the tokens that have these numbers, seconds a token."""
 
-    location: _Place
+    location: CellPrompt
     launch: int
     input_tokens: int
     tokens: Sequence[int]
@@ -82,7 +80,7 @@ class _Waits:
 
 def gap_profiles(evaluation: Evaluation) -> tuple[GapProfile, ...]:
     """The gaps of every prompt whose requests count and tell when each token came."""
-    groups: dict[_Place, list[_Waits]] = collections.defaultdict(list)
+    groups: dict[CellPrompt, list[_Waits]] = collections.defaultdict(list)
     for waits in _all_waits(evaluation):
         groups[waits.location].append(waits)
     return tuple(_profile(evaluation.run, groups[location]) for location in sorted(groups))
@@ -170,5 +168,5 @@ def _points(requests: Iterable[_Waits]) -> list[tuple[int, float]]:
         (alike[0].input_tokens + token - 1, statistics.median(values))
         for alike in prompts.values()
         for token, values in _by_token(alike).items()
-        if token >= FIRST_STEADY
+        if token >= FIRST_STABLE
     ]

@@ -35,7 +35,7 @@ That is what broken weights give where no logits are seen; a single output so lo
 
 def reasons(m: Measurement, config: RunConfig, launch_measurements: Sequence[Measurement]) -> tuple[str, ...]:
     """Why a measurement does not count; empty if it does. *launch_measurements* are those of its launch."""
-    launch_share = foreign_share(launch_measurements) if _is_short(m) else None
+    launch_share = interference_share(launch_measurements) if _is_short(m) else None
     return (*_judge(m, config, launch_share), *_launch_reasons(launch_measurements, config))
 
 
@@ -43,7 +43,7 @@ def judge_launch(
     launch_measurements: Sequence[Measurement], config: RunConfig
 ) -> tuple[tuple[str, ...], ...]:
     """The reasons of each measurement of a launch, in their order."""
-    share = foreign_share(launch_measurements) if any(map(_is_short, launch_measurements)) else None
+    share = interference_share(launch_measurements) if any(map(_is_short, launch_measurements)) else None
     shared = _launch_reasons(launch_measurements, config)
     return tuple((*_judge(m, config, share), *shared) for m in launch_measurements)
 
@@ -85,7 +85,7 @@ def _is_short(m: Measurement) -> bool:
     return m.conditions is not None and m.conditions.wall_s < SHORT_S
 
 
-def foreign_share(measurements: Iterable[Measurement]) -> float | None:
+def interference_share(measurements: Iterable[Measurement]) -> float | None:
     """The share of a launch's CPUs that others took, beyond the ticks allowed; ``None`` if nobody looked."""
     seen = [m.conditions for m in measurements if m.conditions is not None]
     offered = sum(c.wall_s * c.cpus for c in seen)

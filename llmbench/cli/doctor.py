@@ -13,6 +13,7 @@ from llmbench.machine.bandwidth import Bandwidth
 from llmbench.machine.checks import Checkup, Finding, Survey, Weight, machine_settings
 from llmbench.machine.interference import Interference
 from llmbench.render.terminal.doctor import doctor_lines
+from llmbench.schema.config import INTERFERENCE_LIMIT
 from llmbench.schema.run import Split
 from llmbench.schema.units import format_list
 from llmbench.store.events import utc_now
@@ -71,7 +72,7 @@ def examine(*, with_bandwidth: bool = True) -> Checkup:
     except (ImportError, RuntimeError) as error:
         found.append(_broken_engine(error))
     rates = _bandwidths(seen) if with_bandwidth else {}
-    is_quiet = seen.load is not None and seen.load.foreign <= checks.FOREIGN_LIMIT
+    is_quiet = seen.load is not None and seen.load.total <= INTERFERENCE_LIMIT
     if rates:
         bandwidth.keep_bandwidth(seen.environment, rates, measured_at=utc_now(), is_quiet=is_quiet)
     if is_quiet:
@@ -82,7 +83,7 @@ def examine(*, with_bandwidth: bool = True) -> Checkup:
         nodes=seen.memory.nodes,
         caches=seen.caches,
         settings=machine_settings(seen),
-        load=seen.load or Interference(foreign=0.0, steal=0.0),
+        load=seen.load or Interference(total=0.0, steal=0.0),
         instructions=tuple(name for name in _INSTRUCTIONS if name in environment.cpu_flags()),
         frequency_mhz=environment.frequencies_mhz(),
         devices=devices,

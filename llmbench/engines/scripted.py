@@ -2,7 +2,7 @@
 
 The model is a script, ``"first=200ms,next=10ms"``. Its keys: ``first``, ``second``, ``next`` (durations with a
 unit), ``step`` (tokens that each event after the first gives, where something guesses ahead), ``per-token`` (added
-to the first token for each input token), ``noise`` and ``launch-noise`` (log-normal spread, ``1.5%``), ``foreign``
+to the first token for each input token), ``noise`` and ``launch-noise`` (log-normal spread, ``1.5%``), ``interference``
 (CPU of others, a share), ``throttled`` and ``stalled`` (the share of its time for which a CPU quota or a want of
 memory stops a request), ``faults`` (pages of memory read from disk), ``stop`` (tokens after which the sequence ends),
 ``sleep`` (real time a request takes),
@@ -37,7 +37,7 @@ from llmbench.schema.units import NS_PER_S, Nanoseconds
 _PERIOD_S = 0.1
 _PIXELS_A_TOKEN = 200
 _DURATIONS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-_SHARES = {"noise", "launch-noise", "foreign", "drift", "throttled", "stalled"}
+_SHARES = {"noise", "launch-noise", "interference", "drift", "throttled", "stalled"}
 _COUNTS = {"stop", "step", "cold", "stray", "faults"}
 _KNOWN = {"first", "second", "next", "per-token", "sleep", "vision"} | _SHARES | _COUNTS
 _PART = re.compile(
@@ -67,7 +67,7 @@ class Script:
     per_token: float = 0.0
     noise: float = 0.0
     launch_noise: float = 0.0
-    foreign: float = 0.0
+    interference: float = 0.0
     throttled: float = 0.0
     stalled: float = 0.0
     faults: int = 0
@@ -261,7 +261,7 @@ class ScriptedSession:
             wall_s=wall_s,
             cpus=1,
             worker_s=wall_s * (1 - script.throttled),
-            interference_s=wall_s * script.foreign,
+            interference_s=wall_s * script.interference,
             cpu_quota=1 - script.throttled if script.throttled else None,
             quota_periods=periods if script.throttled else 0,
             throttled_periods=periods if script.throttled else 0,

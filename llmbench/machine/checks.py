@@ -14,6 +14,7 @@ from llmbench.machine.affinity import MemoryNodes
 from llmbench.machine.bandwidth import Bandwidth
 from llmbench.machine.interference import Interference
 from llmbench.machine.topology import Cache, Node
+from llmbench.schema.config import INTERFERENCE_LIMIT
 from llmbench.schema.limits import NOT_LIMITED, ResourceLimits, describe_limits, format_cpus
 from llmbench.schema.run import Environment, Split
 from llmbench.schema.units import format_bytes, format_list
@@ -24,7 +25,6 @@ CPUS = "sys/devices/system/cpu"
 TURBO_SWITCHES = (("intel_pstate/no_turbo", "0", "1"), ("cpufreq/boost", "1", "0"))
 """Files that say whether turbo is on, the text of it and that of off."""
 
-FOREIGN_LIMIT = 0.05
 UNEVEN_SHARE = 0.85
 STEAL_LIMIT = 0.01
 PRESSURE_LIMIT = 0.01
@@ -134,7 +134,7 @@ def uneven(bandwidths: Sequence[Bandwidth]) -> Iterator[Finding]:
 
 
 def _load(survey: Survey) -> Iterator[Finding]:
-    if survey.load is not None and survey.load.foreign > FOREIGN_LIMIT:
+    if survey.load is not None and survey.load.total > INTERFERENCE_LIMIT:
         busiest = ", ".join(survey.load.busiest)
         elsewhere = (
             ", or run on a quiet socket: --sockets 0" if len(survey.environment.topology.sockets) > 1 else ""
@@ -142,9 +142,9 @@ def _load(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             check="load",
             weight=Weight.SPOILS,
-            found=f"other processes use {survey.load.foreign:.0%} of the CPUs"
+            found=f"other processes use {survey.load.total:.0%} of the CPUs"
             + (f" (busiest: {busiest})" if busiest else ""),
-            effect=f"a request is invalid if other processes use more than {FOREIGN_LIMIT:.0%} of the CPU time",
+            effect=f"a request is invalid if other processes use more than {INTERFERENCE_LIMIT:.0%} of the CPU time",
             remedy=f"stop them (see top){elsewhere}",
         )
     if survey.load is not None and survey.load.steal > STEAL_LIMIT:

@@ -197,20 +197,15 @@ def _throttle_counters(root: Path, cpus: frozenset[int]) -> tuple[Path, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interference:
-    """Shares of the CPU time of some CPUs: *foreign* is not ours, *steal* the part a hypervisor took.
+    """Shares of the CPU time of some CPUs: *total* is that of other processes, *steal* the part a hypervisor took.
 
     *busiest* are names of programs that used most of a twentieth of a CPU, or more, and *shares* their shares.
     """
 
-    foreign: float
+    total: float
     steal: float
     busiest: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
-
-    @property
-    def total(self) -> float:
-        """The share of everything but this process."""
-        return self.foreign
 
 
 def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path = Path("/")) -> Interference:
@@ -224,12 +219,12 @@ def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path =
     programs_s = time.perf_counter() - programs_start
     used = busiest_programs(programs, read_programs(), cpus, programs_s)
     busiest = {name: spent for name, spent in used.items() if spent > _WORTH_NAMING * seconds}
-    foreign = min(max(0.0, busy_s - worker_s) / total_s, 1.0)
+    total = min(max(0.0, busy_s - worker_s) / total_s, 1.0)
     shares = [spent / (programs_s * len(cpus)) for spent in busiest.values()]
     # a process that moved counts for the CPU it ran on last, so that shares may come to more than there was
-    scale = min(1.0, foreign / sum(shares)) if shares else 1.0
+    scale = min(1.0, total / sum(shares)) if shares else 1.0
     return Interference(
-        foreign=foreign,
+        total=total,
         steal=min(steal_s / total_s, 1.0),
         busiest=tuple(busiest),
         shares=tuple(share * scale for share in shares),

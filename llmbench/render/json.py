@@ -59,7 +59,7 @@ def placement_value(found: Proof) -> JsonValue:
     return {
         "wall_s": round(placement.wall_s, 6),
         "cpu_s": round(placement.worker_s, 6),
-        "asked_sockets": list(found.asked),
+        "asked_sockets": list(found.requested),
         "worked": list(placement.worked),
         "idle": list(placement.idle),
         "is_proved": found.is_proved,

@@ -16,7 +16,7 @@ from llmbench.store import reader
 
 _LOOKED_AT = 20
 _STARTING_S = 1.5
-_ANSWER_S = 0.05
+_RESPONSE_S = 0.05
 _CHARACTERS_PER_TOKEN = 4
 _GUESSED_BYTES_PER_S = 10e9
 """A modest memory: each token after the first reads every weight once."""
@@ -128,7 +128,7 @@ def _request_s(config: RunConfig, prompt: Prompt, rows: Sequence[Row]) -> float:
     batch = config.batch_size / row.config.batch_size
     first_s = row.summaries["first_token"].median * batch * max(tokens / max(row.input_tokens, 1), 0.1)
     later_s = row.summaries["tpot"].median if "tpot" in row.summaries else 0.0
-    return _ANSWER_S + first_s + later_s * (config.output_tokens - 1) * math.sqrt(max(batch, 1.0))
+    return _RESPONSE_S + first_s + later_s * (config.output_tokens - 1) * math.sqrt(max(batch, 1.0))
 
 
 def _unlikeness(one: RunConfig, other: RunConfig) -> int:
@@ -142,7 +142,7 @@ def _guessed_s(config: RunConfig, size: int) -> float:
     loading_s = _STARTING_S + 4 * token_s
     later_s = token_s * (config.output_tokens - 1)
     return loading_s + sum(
-        _ANSWER_S + token_s * (1 + config.batch_size * _tokens(prompt) / _PREFILL_GAIN) + later_s
+        _RESPONSE_S + token_s * (1 + config.batch_size * _tokens(prompt) / _PREFILL_GAIN) + later_s
         for prompt in _requests(config)
     )
 

@@ -13,7 +13,7 @@ from llmbench.schema.units import format_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PinnedPlace:
+class PinnedPlacement:
     """Where the launches of one configuration run: how they are held there, the CPUs they may use, their sockets."""
 
     binding: Binding
@@ -21,11 +21,11 @@ class PinnedPlace:
     sockets: tuple[int, ...]
 
 
-def find_placement(config: RunConfig, *, root: Path = Path("/")) -> PinnedPlace:
+def find_placement(config: RunConfig, *, root: Path = Path("/")) -> PinnedPlacement:
     """The place of a configuration on the machine whose files lie below *root*.
 
     Raises:
-        InputError: sockets, nodes and cores asked for together.
+        InputError: sockets, nodes and cores requested together.
         MachineError: more than this machine has or this process may use; tensor parallelism on another device.
     """
     kind = config.device.partition(":")[0].partition(".")[0]
@@ -35,16 +35,16 @@ def find_placement(config: RunConfig, *, root: Path = Path("/")) -> PinnedPlace:
             hint="use -d CPU, or leave the policy out",
         )
     machine = topology.read_topology(root / "sys")
-    asked = AffinityRequest(
+    requested = AffinityRequest(
         sockets=config.sockets,
         nodes=config.numa_nodes,
         cpus=config.cores,
         membind=config.membind,
         interleave=config.interleave,
     )
-    binding = bind(asked, machine, MemoryNodes.read(root))
+    binding = bind(requested, machine, MemoryNodes.read(root))
     cpus = binding.cpus or machine.allowed
-    return PinnedPlace(binding=binding, cpus=cpus, sockets=_sockets(machine, cpus))
+    return PinnedPlacement(binding=binding, cpus=cpus, sockets=_sockets(machine, cpus))
 
 
 def _sockets(machine: Topology, cpus: Collection[int]) -> tuple[int, ...]:
@@ -60,16 +60,16 @@ def read_pinning(machine: Topology, *, root: Path = Path("/")) -> Pinning:
     )
 
 
-def check_pinning(asked: Binding, got: Pinning) -> None:
-    """Raise ``MachineError`` where a process is not held as it was asked to be."""
-    if asked.cpus and set(asked.cpus) != set(got.cpus):
+def check_pinning(requested: Binding, got: Pinning) -> None:
+    """Raise ``MachineError`` where a process is not held as it was requested to be."""
+    if requested.cpus and set(requested.cpus) != set(got.cpus):
         raise MachineError(
-            f"requested CPUs {format_list(asked.cpus)}, got {format_list(got.cpus) or 'none'}",
+            f"requested CPUs {format_list(requested.cpus)}, got {format_list(got.cpus) or 'none'}",
             hint="does a job scheduler or container move processes to CPUs of its own?",
         )
-    if asked.memory and got.memory is not None and _policy(got.memory) != _policy(asked.memory):
+    if requested.memory and got.memory is not None and _policy(got.memory) != _policy(requested.memory):
         raise MachineError(
-            f"requested memory {asked.memory}, got {got.memory}",
+            f"requested memory {requested.memory}, got {got.memory}",
             hint="is numactl replaced by something that does not bind?",
         )
 
@@ -81,7 +81,7 @@ def _policy(reported: str) -> tuple[str, str]:
 
 
 def check_threads(config: RunConfig, machine: Topology, threads: int | None) -> None:
-    """Raise ``MachineError`` where several sockets were asked for and the engine took threads that one of them holds.
+    """Raise ``MachineError`` where several sockets were requested and the engine used threads of one of them.
 
     That is what it does by itself under ``LATENCY``; *threads* is ``None`` where an engine does not say.
     """
@@ -97,8 +97,8 @@ def check_threads(config: RunConfig, machine: Topology, threads: int | None) -> 
     )
 
 
-def warn_of_no_split(config: RunConfig, location: PinnedPlace) -> str | None:
-    """What a person must know before measuring: tensor parallelism was asked for, and there is one socket.
+def warn_of_no_split(config: RunConfig, location: PinnedPlacement) -> str | None:
+    """What a person must know before measuring: tensor parallelism was requested, and there is one socket.
 
     ``None`` where that is not so.
     """

@@ -68,9 +68,9 @@ def find_resumption(contents: Contents, *, model: str | None = None) -> Resumpti
 
 
 def _is_whole(run: Run, launch: Launch) -> bool:
-    asked = {(request.iteration, request.prompt) for request in plan.plan_requests(run.config_of(launch))}
+    requested = {(request.iteration, request.prompt) for request in plan.plan_requests(run.config_of(launch))}
     made = {(m.iteration, m.prompt) for m in launch.measurements}
-    return launch.outcome is Outcome.FINISHED and (made == asked or run.workload.is_concurrent)
+    return launch.outcome is Outcome.FINISHED and (made == requested or run.workload.is_concurrent)
 
 
 def _check_unredacted(run: Run, model: str | None) -> None:

@@ -20,7 +20,7 @@ PropertyValue = str | int | float | bool
 
 ASSISTANT_TOKENS = 5
 """Tokens guessed ahead in a step by default, as in GenAI."""
-FOREIGN_CPU_LIMIT = 0.05
+INTERFERENCE_LIMIT = 0.05
 """The CPU share of other processes above which a measurement is invalid."""
 
 PLACES = tuple(row.field for row in SETTINGS if row.field and row.kind is ValueKind.RANGES)
@@ -56,10 +56,10 @@ class ImageInput:
 class Prompt:
     """One input of a run: (set, index, length, seed).
 
-    It has *text*, or it is synthetic and has *tokens*, the exact length asked for. Iteration k uses variant k.
+    It has *text*, or it is synthetic and has *tokens*, the exact length requested. Iteration k uses variant k.
     A turn of a chat has the texts of the user's *earlier* turns (none before the first), which is ``None`` where the
     prompt is no chat; the turns of a chat share their index. *images* go in with it, those of a chat with its first
-    turn. *recorded_sha256* is the hash that a report told, where neither text nor recipe is at hand.
+    turn. *recorded_sha256* is the hash that a report has, where neither text nor recipe is at hand.
     """
 
     set: str
@@ -123,14 +123,14 @@ class Prompt:
 class RunConfig:
     """One configuration to measure.
 
-    *task* is a key of `TASKS`, and *parameters* are what only some tasks have. *scheduler* holds keys of GenAI's
+    *task* is a key of `TASKS`, and *parameters* are what only some tasks have. *scheduler* has keys of GenAI's
     ``SchedulerConfig``, those of its parts behind a dot (``cache_eviction_config.start_size``). *temperature*,
     *top_p* and *top_k* mean something only where *do_sample* is set; *top_k* ``None`` is every token. A
     *draft_model*, or a *max_ngram_size* (prompt lookup), guesses ahead: *num_assistant_tokens* a step, or as many
     as it is sure of (*assistant_confidence_threshold*). *lora* are files of adapters, *lora_alphas* their weights
     in that order (none given: 1 each); with *is_lora_idle* they are loaded and no request uses them. With
     *trusts_recipe_code* code beside a pipeline's recipe is run. *interpreter* is the Python of another environment
-    whose engine is measured, ``None`` this one. *weight_format* is what tells the model's IR from others of the
+    whose engine is measured, ``None`` this one. *weight_format* distinguishes the model's IR from others of the
     same source, see `weight_format_of`. Where *is_attention_fixed*, the attention was requested; else SDPA replaces
     paged attention for a model that cannot have it. With *is_subsequent* a launch makes all iterations of one
     prompt, or of one chat, and then those of the next; otherwise each iteration is a pass over all of them.
@@ -180,7 +180,7 @@ class RunConfig:
     cores: tuple[int, ...] = ()
     membind: tuple[int, ...] = ()
     interleave: tuple[int, ...] = ()
-    foreign_cpu_limit: float = FOREIGN_CPU_LIMIT
+    foreign_cpu_limit: float = INTERFERENCE_LIMIT
     is_verified: bool = True
     ignores_context_limit: bool = False
     is_subsequent: bool = False

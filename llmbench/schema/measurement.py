@@ -34,9 +34,9 @@ class TokenEvent:
 class Sequence:
     """One sequence of a request: what went in, and when each of its tokens came out.
 
-    ``at_ns`` has one instant a token event; ``counts`` its tokens, and is empty where each event held one.
+    ``at_ns`` has one instant per token event; ``counts`` its tokens, and is empty where each event has one.
     *image_tokens* are those of the input that its images added, *image_slices* the parts that these were cut into by
-    that number; ``None`` where no image went in, or the model does not tell how many tokens a part has.
+    that number; ``None`` where no image went in, or the model does not report how many tokens each part has.
     """
 
     input_tokens: Index

@@ -55,7 +55,7 @@ class Topology:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryRate:
-    """Bytes a second that a triad got from this machine's memory, when it was last measured.
+    """Bytes per second that a triad got from this machine's memory, when it was last measured.
 
     *bytes_per_s* is that of all CPUs which may be used, *sockets* that of each socket alone, empty where there is one.
     *is_beyond_caches* is false where some of it may have come from caches.
@@ -69,7 +69,7 @@ class MemoryRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The machine and the software, taken before the first launch. ``None`` is what the kernel does not tell.
+    """The machine and the software, taken before the first launch. ``None`` is what the kernel does not report.
 
     *last_caches* has the bytes of each socket's caches of the last level. *memory_rate* is ``None`` where it was not
     measured: a run never does so itself. *limits* is ``None`` in files of versions that did not record it. *pressure*
@@ -100,11 +100,11 @@ _FOLDERS = frozenset(("/", "pytorch", "dldt", *WEIGHT_FORMATS))
 class Provenance:
     """Where the model files came from; ``known`` is false for an IR without a manifest.
 
-    *stamp* is a hash over names, sizes and times of the files: what tells a changed model where content was not hashed.
+    *stamp* is a hash over names, sizes and times of the files; it shows a change where no content was hashed.
     *companions* are what is loaded beside the model, by name with its hash: a draft model, LoRA adapters.
     *weight_bytes* is what a decode step reads of the weights, *kv_values* how many numbers a token of context adds to
     the KV cache (`llmbench.network`), *parameters* its number of weights and *file_bytes* the size of the file that
-    holds them; ``None`` where that is not known.
+    has them; ``None`` where that is not known.
     """
 
     path: str
@@ -188,7 +188,7 @@ class Failure:
 class Split:
     """Threads the CPU plug-in takes for one request, without and with the tensor-parallel policy.
 
-    The policy is accepted and reads back as set even where it does nothing. *parts* tells: over how many sockets it
+    The policy is accepted and reads back as set even where it does nothing. *parts* shows: over how many sockets it
     splits a product. Threads alone do not, because the policy takes at most 32 a socket, so that with it a
     machine of large sockets may use fewer than one socket has. Threads are ``None`` where a report recorded no more.
     """

@@ -245,7 +245,7 @@ def test_a_crash_ends_it_with_what_was_measured(llmbench_workers: Run, tmp_path:
 
 def test_busy_neighbours_make_a_row_missing(llmbench: Run) -> None:
     """Nothing that counts is exit 5, never 0."""
-    done = ab(llmbench, "-m", "first=1s,next=1ms,foreign=20%", "--blocks", "2")
+    done = ab(llmbench, "-m", "first=1s,next=1ms,interference=20%", "--blocks", "2")
 
     assert done.returncode == 5
     assert "without a valid request" in done.stderr

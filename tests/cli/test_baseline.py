@@ -38,7 +38,7 @@ def test_latest_is_the_last_green_run_of_the_same(
     assert measure("old").returncode == 0
     assert measure("good").returncode == 0
     assert measure("longer", "-ic", "5").returncode == 0
-    assert measure("noisy", script="first=1s,foreign=20%").returncode == 5
+    assert measure("noisy", script="first=1s,interference=20%").returncode == 5
     assert measure("cut", script=f"{SCRIPT},crash=SIGKILL@2", by=llmbench_workers).returncode == 5
     (tmp_path / "reports/damaged.jsonl").write_text('{"event": "run started", "schema": 1}\n')
     (tmp_path / "reports/other.jsonl").write_text("no run\n")

@@ -123,7 +123,7 @@ def test_bad_input_is_named(
 
 def test_too_few_launches_are_no_calibration(calibrate: Run, tmp_path: Path) -> None:
     """Busy neighbours spoil everything: nothing is kept, and the exit code says so."""
-    done = calibrate("--blocks", "2", script="first=1s,next=1ms,foreign=20%")
+    done = calibrate("--blocks", "2", script="first=1s,next=1ms,interference=20%")
 
     assert done.returncode == 5
     assert "noise takes two" in done.stderr

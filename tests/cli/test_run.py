@@ -112,7 +112,7 @@ def test_a_name_is_not_taken_twice(llmbench: Run) -> None:
 
 def test_busy_neighbours_make_a_row_missing(llmbench: Run) -> None:
     """Measurements under too much foreign CPU do not count; with none left, the exit code is 5."""
-    done = llmbench(*_FAST[:2], "first=1s,next=1ms,foreign=20%", *_FAST[3:])
+    done = llmbench(*_FAST[:2], "first=1s,next=1ms,interference=20%", *_FAST[3:])
 
     assert done.returncode == 5
     assert "1 row without a valid request: other processes used 20%" in done.stderr
@@ -123,7 +123,7 @@ def test_busy_neighbours_make_a_row_missing(llmbench: Run) -> None:
 
 def test_a_launch_that_is_all_invalid_is_named_before_the_next_one(llmbench: Run) -> None:
     """Once, with what Ctrl-C keeps; each request has its reason at once."""
-    done = llmbench(*_FAST[:2], "first=1s,next=1ms,foreign=20%", *_FAST[3:], "--launches", "3")
+    done = llmbench(*_FAST[:2], "first=1s,next=1ms,interference=20%", *_FAST[3:], "--launches", "3")
 
     assert 1 == done.stderr.count("every request of this launch is invalid: other processes used 20%")
     assert "2 launches to come, Ctrl-C stops and keeps what was measured" in done.stderr

@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/faults.md"
 _HEAD = """# Faults
 
-What must not break llmbench, and the tests that hold it to that; made from the tests' own markers by
+What must not break llmbench, and the tests that prove it; made from the tests' own markers by
 `python tests/faults/table.py > docs/faults.md`. After every case each line that was recorded still reads, nothing
-outside the output folder and the cache has changed, and the message says what, where, and what to do.
+outside the output folder and the cache has changed, and the message has what, where, and what to do.
 
-Tests marked *model* run a real model, those marked *convert* need the extra `convert`. Where a sentence says
+Tests marked *model* run a real model, those marked *convert* need the extra `convert`. Those marked
 *injected*, machines that run tests cannot do it (throttle, change their governor, suspend), so counters or clocks are
 changed instead. All else is done for real: processes are killed, disks are full, memory is limited.
 """

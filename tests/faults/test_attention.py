@@ -23,7 +23,7 @@ def unfused(tmp_path_factory: pytest.TempPathFactory, demo_ir: Path) -> Path:
 
 
 @row_43
-def test_row_43_sdpa_replaces_paged_attention_and_says_so(
+def test_row_43_sdpa_replaces_paged_attention_with_a_warning(
     llmbench_workers: RunCommand, unfused: Path, tmp_path: Path
 ) -> None:
     """Without --attention the run goes on: a warning, a line of the card, and in the run file what was effective."""

@@ -54,7 +54,7 @@ def _changed(run: WholeRun, change: Callable[[Measurement], Measurement], **conf
 def test_row_23_rows_of_other_output_counts_are_not_compared(
     llmbench: Run, story_of: Story, tmp_path: Path
 ) -> None:
-    """One of two rows: exit 0, told with both counts; 3 with --strict."""
+    """One of two rows: exit 0, reported with both counts; 3 with --strict."""
     base = _changed(story_of(launches=3), lambda m: m, stop_at_eos=True)
     write_run(base, tmp_path / "base.jsonl")
     write_run(_changed(base, _ending_early), tmp_path / "cand.jsonl")
@@ -105,7 +105,7 @@ def test_row_24_an_instant_that_cannot_be_names_its_line(
 
 @row_24
 @pytest.mark.parametrize("layout", ["report", "llm-bench"])
-def test_row_24_json_never_holds_a_nan(llmbench: Run, layout: str) -> None:
+def test_row_24_json_never_has_a_nan(llmbench: Run, layout: str) -> None:
     """Requests without a second token, and rows without an interval, are null: any JSON reader takes it."""
     llmbench("run", "-m", "first=20ms", *SCRIPTED, "-n", "2", "-ic", "1", "--name", "x")
     done = llmbench("report", "json", "reports/x.jsonl", "--layout", layout)
@@ -157,7 +157,7 @@ def test_row_35_without_a_common_prompt_nothing_is_compared(llmbench: Run) -> No
 
 @row_36
 @pytest.mark.parametrize(("base", "cand"), [(1, 1), (1, 5)])
-def test_row_36_one_launch_is_inconclusive_and_says_what_is_needed(
+def test_row_36_one_launch_is_inconclusive_and_shows_what_is_needed(
     llmbench: Run, story_of: Story, tmp_path: Path, *, base: int, cand: int
 ) -> None:
     """Exit 0 though it is twice as slow, for nothing is known of launches; 3 with --strict."""
@@ -198,7 +198,7 @@ def test_row_36_identical_values_and_unequal_launches_are_defined(
 def test_row_37_a_missing_baseline_is_never_green(
     llmbench: Run, story_of: Story, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    """Exit 2, whatever else was asked for."""
+    """Exit 2, whatever else was requested."""
     write_run(story_of(launches=3), tmp_path / "cand.jsonl")
     (tmp_path / "reports").mkdir()
     done = llmbench("report", "compare", *options, "--fail-on-regression")

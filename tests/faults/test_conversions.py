@@ -50,7 +50,7 @@ def test_row_15_a_killed_conversion_leaves_a_partial_folder_that_the_next_one_cl
 @row_15
 @needs_mounts
 @pytest.mark.model
-def test_row_15_a_disk_too_small_is_told_before_converting(
+def test_row_15_a_disk_too_small_is_reported_before_converting(
     llmbench_workers: Run, demo_gguf: Path, disk_of: Disk
 ) -> None:
     """Exit 6 with what it takes and what is free; the disk is as it was."""
@@ -136,7 +136,7 @@ def test_row_39_a_hub_that_refuses_is_one_line(
 
 @row_39
 @pytest.mark.convert
-def test_row_39_a_hub_that_does_not_answer_is_one_line(llmbench_process: Run, tmp_path: Path) -> None:
+def test_row_39_a_hub_that_does_not_respond_is_one_line(llmbench_process: Run, tmp_path: Path) -> None:
     """Nobody listens there, and nothing is cached: what to do instead."""
     done = llmbench_process(
         *("convert", "--model-id", "example/model", "--output-dir", "models"),

@@ -150,7 +150,7 @@ def altered_events(draw: st.DrawFn) -> str:
 @bounded
 @given(text=altered_events())
 def test_row_24_no_value_in_a_run_file_breaks_its_reader(tmp_path: Path, text: str) -> None:
-    """Any JSON in the place of any value: the wrong type, a number beyond all bounds, nothing."""
+    """Any JSON instead of any value: the wrong type, a number beyond all bounds, nothing."""
     path = tmp_path / "x.jsonl"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     with _bounds():
@@ -221,8 +221,10 @@ def test_row_24_no_damage_to_a_report_breaks_its_reader(
 @pytest.mark.parametrize("kind", ["tidy", "llm_bench"])
 @bounded
 @given(data=st.data())
-def test_row_24_no_cell_breaks_the_reader_of_a_report(tmp_path: Path, data: st.DataObject, kind: str) -> None:
-    """Any text in the place of any cell."""
+def test_row_24_no_value_breaks_the_reader_of_a_report(
+    tmp_path: Path, data: st.DataObject, kind: str
+) -> None:
+    """Any text instead of any value."""
     rows = [line.split(",") for line in REPORTS[kind].decode().splitlines()]
     row = data.draw(st.integers(1, len(rows) - 1))
     column = data.draw(st.integers(0, len(rows[row]) - 1))
@@ -336,7 +338,7 @@ def _manifest(make: Callable[..., Path]) -> bytes:
 def test_nothing_breaks_the_reader_of_a_manifest(
     tmp_path_factory: pytest.TempPathFactory, ir_of: Callable[..., Path], data: st.DataObject
 ) -> None:
-    """A manifest, or an error that says that it is damaged."""
+    """A manifest, or an error that calls it damaged."""
     folder = tmp_path_factory.mktemp("folder")
     original = _manifest(lambda: ir_of(name=str(folder / "model")))
     content = data.draw(

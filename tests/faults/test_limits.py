@@ -24,7 +24,7 @@ from llmbench.machine.checks import Survey
 from llmbench.machine.interference import Probe
 from llmbench.machine.limits import read_resource_limits
 from llmbench.runner import limits, resume
-from llmbench.schema.config import FOREIGN_CPU_LIMIT, Prompt, RunConfig
+from llmbench.schema.config import INTERFERENCE_LIMIT, Prompt, RunConfig
 from llmbench.schema.limits import ResourceLimits
 from llmbench.schema.measurement import Conditions, Measurement
 from llmbench.schema.run import Run as WholeRun
@@ -453,4 +453,4 @@ def test_row_41_the_page_of_limits_has_those_of_the_code() -> None:
 
     assert page.count(f"| {validity.STOPPED_LIMIT * 100:.0f} % of the time") == 2
     assert f"| {faults} |" in page
-    assert f"| {FOREIGN_CPU_LIMIT * 100:.0f} % of the CPUs" in page
+    assert f"| {INTERFERENCE_LIMIT * 100:.0f} % of the CPUs" in page

@@ -27,10 +27,10 @@ MakeIr = Callable[..., Path]
 
 row_25 = pytest.mark.fault(25, "unknown or badly typed OV property")
 row_26 = pytest.mark.fault(26, "no such device")
-row_27 = pytest.mark.fault(27, "threads, affinity or cgroup narrower than asked (9999 -> 2 in silence)")
+row_27 = pytest.mark.fault(27, "threads, affinity or cgroup narrower than requested (9999 -> 2 in silence)")
 row_28 = pytest.mark.fault(28, "TENSOR_PARALLEL on one socket (accepted in silence and reported as set)")
-row_29 = pytest.mark.fault(29, "numactl or NUMA absent when memory binding is asked")
-row_30 = pytest.mark.fault(30, "noisy neighbour")
+row_29 = pytest.mark.fault(29, "numactl or NUMA absent when memory binding is requested")
+row_30 = pytest.mark.fault(30, "interference by other processes")
 row_31 = pytest.mark.fault(31, "throttling, governor or frequency change")
 row_32 = pytest.mark.fault(32, "suspend, clock step")
 row_40 = pytest.mark.fault(40, "broken pair of packages (torchvision beside a CPU torch)")
@@ -64,7 +64,7 @@ def test_row_25_a_property_is_judged_before_loading(
 
 
 @row_26
-def test_row_26_an_absent_device_is_told_with_those_there_are(
+def test_row_26_an_absent_device_is_reported_with_those_there_are(
     llmbench_workers: Run, ir_of: MakeIr, tmp_path: Path
 ) -> None:
     """Before loading, exit 4."""
@@ -74,17 +74,17 @@ def test_row_26_an_absent_device_is_told_with_those_there_are(
 
 @row_27
 @pytest.mark.model
-def test_row_27_fewer_threads_than_asked_is_an_error(
+def test_row_27_fewer_threads_than_requested_is_an_error(
     llmbench_workers: Run, demo_ir: Path, tmp_path: Path
 ) -> None:
-    """The engine takes what it can get in silence; what it took is read back."""
+    """The engine uses what it can get in silence; what it uses is read back."""
     done = llmbench_workers("run", "-m", str(demo_ir), "--threads", "9999")
     _assert_refused(done, 4, tmp_path, "requested 9999 threads, got")
 
 
 @row_27
 def test_row_27_cpus_outside_the_affinity_are_refused(tmp_path: Path) -> None:
-    """This process may use one CPU; two were asked for."""
+    """This process may use one CPU; two were requested."""
     mine, *others = sorted(os.sched_getaffinity(0))
     other = others[0] if others else mine + 1
     done = subprocess.run(
@@ -149,7 +149,9 @@ def test_row_28_an_ineffective_split_runs_and_is_marked_everywhere(
 
 @row_29
 @pytest.mark.parametrize("option", ["--membind", "--interleave"])
-def test_row_29_memory_is_bound_as_asked_or_not_at_all(llmbench: Run, tmp_path: Path, option: str) -> None:
+def test_row_29_memory_is_bound_as_requested_or_not_at_all(
+    llmbench: Run, tmp_path: Path, option: str
+) -> None:
     """Without numactl, or without the node: exit 4, and no silent fallback."""
     _assert_refused(
         llmbench(*FAST, option, "0", PATH="/nonexistent"),
@@ -161,10 +163,10 @@ def test_row_29_memory_is_bound_as_asked_or_not_at_all(llmbench: Run, tmp_path: 
 
 
 @row_30
-def test_row_30_a_neighbours_cpu_time_makes_a_request_invalid(llmbench: Run) -> None:
+def test_row_30_cpu_time_of_other_processes_makes_a_request_invalid(llmbench: Run) -> None:
     """Above 5 % a request does not count; with more than half of them the run is INVALID, and so is its exit code."""
-    quiet = ("run", "-m", "first=1s,next=1ms,foreign=4%", *SCRIPTED, "-n", "2", "-ic", "4")
-    noisy = ("run", "-m", "first=1s,next=1ms,foreign=20%", *SCRIPTED, "-n", "2", "-ic", "4")
+    quiet = ("run", "-m", "first=1s,next=1ms,interference=4%", *SCRIPTED, "-n", "2", "-ic", "4")
+    noisy = ("run", "-m", "first=1s,next=1ms,interference=20%", *SCRIPTED, "-n", "2", "-ic", "4")
 
     done = llmbench(*noisy)
     assert done.returncode == 5
@@ -189,7 +191,7 @@ def busy_neighbours() -> Iterator[None]:
 
 @row_30
 @pytest.mark.model
-def test_row_30_real_neighbours_are_seen(
+def test_row_30_real_interference_is_seen(
     llmbench_workers: Run, demo_ir: Path, tmp_path: Path, busy_neighbours: None
 ) -> None:
     """Four processes against two threads: most of the CPUs' time is theirs, which makes each request invalid."""
@@ -253,10 +255,10 @@ def test_row_31_what_changes_on_a_cpu_makes_a_request_invalid(
 
 
 @row_31
-def test_row_31_throttled_requests_are_told(
+def test_row_31_throttled_requests_are_reported(
     story_of: Callable[..., WholeRun], llmbench: Run, tmp_path: Path
 ) -> None:
-    """A run of which one request was throttled (injected): exit 0 and told, by the report as by the run itself."""
+    """A run of which one request was throttled (injected): exit 0 and a note, in the report as in the run itself."""
     run = story_of()
     launch, *others = run.launches
     hot = Conditions(wall_s=1.0, cpus=2, worker_s=1.0, interference_s=0.0, throttle_events=3)

@@ -79,7 +79,7 @@ def test_row_12_damaged_weights_are_named(
 @row_13
 @pytest.mark.parametrize("name", ["openvino_model.bin", "openvino_model.xml"])
 def test_row_13_a_flipped_bit_is_refused(llmbench: Run, ir_of: MakeIr, tmp_path: Path, name: str) -> None:
-    """Same size, same time, other content: the SHA-256 tells, also where it was known from before."""
+    """Same size, same time, other content: the SHA-256 differs, also where it was known from before."""
     model = ir_of()
     weights = model / name
     locate.verify(locate.locate(model))
@@ -117,7 +117,7 @@ def _copied(model: Path, target: Path) -> Path:
 def test_row_13_running_it_all_the_same_is_recorded(
     llmbench_workers: Run, demo_ir: Path, tmp_path: Path
 ) -> None:
-    """The engine does not notice a flipped bit; with --no-verify it is run, and the report says so ever after."""
+    """The engine does not notice a flipped bit; with --no-verify it is run, and every report of it has a note."""
     model = _copied(demo_ir, tmp_path / "model")
     with (model / "openvino_model.bin").open("r+b") as file:
         file.seek(-1000, 2)
@@ -135,7 +135,7 @@ def test_row_13_running_it_all_the_same_is_recorded(
 
 @row_14
 def test_row_14_non_finite_logits_are_invalid(llmbench: Run) -> None:
-    """One request of three: exit 0 and told, 3 with --strict; all of them: exit 5."""
+    """One request of three: exit 0 and a note, 3 with --strict; all of them: exit 5."""
     some = ("run", "-m", "first=9ms,nan@3", "--engine", "scripted", "-n", "3", "-ic", "4")
     every = ("run", "-m", "first=9ms,nan@2,nan@3", "--engine", "scripted", "-n", "2", "-ic", "4")
 
@@ -158,7 +158,7 @@ def test_row_14_non_finite_logits_are_invalid(llmbench: Run) -> None:
     ],
     ids=["core", "genai", "beams", "two sampled tokens"],
 )
-def test_row_14_weights_that_are_no_numbers_are_noticed(
+def test_row_14_nan_weights_are_noticed(
     llmbench_workers: Run, demo_ir: Path, tmp_path: Path, *, options: str, why: str
 ) -> None:
     """The timings of a model of NaNs are plausible; its logits show where they can be seen, its output where not.
@@ -200,7 +200,7 @@ def test_row_16_all_missing_tokenizer_files_are_listed_at_once(
 def test_row_20_a_synthetic_prompt_beyond_the_context_is_refused_before_loading(
     llmbench: Run, ir_of: MakeIr, tmp_path: Path
 ) -> None:
-    """The manifest's context, the input and the output are all told; just fitting is not refused for that."""
+    """The manifest's context, the input and the output are all reported; just fitting is not refused for that."""
     model = ir_of(context=100)
     run = ("run", "-m", str(model), "--dry-run")
     _assert_refused(
@@ -212,8 +212,8 @@ def test_row_20_a_synthetic_prompt_beyond_the_context_is_refused_before_loading(
 
 
 @row_20
-def test_row_20_a_gguf_tells_its_context_in_its_metadata(llmbench: Run, tmp_path: Path) -> None:
-    """The same for a GGUF, whose head holds the number."""
+def test_row_20_a_gguf_has_its_context_in_its_metadata(llmbench: Run, tmp_path: Path) -> None:
+    """The same for a GGUF, whose head has the number."""
     import gguf
     import numpy as np
 
@@ -241,7 +241,7 @@ def test_row_20_a_gguf_tells_its_context_in_its_metadata(llmbench: Run, tmp_path
 def test_row_20_a_text_beyond_the_context_is_refused_by_its_tokens(
     llmbench_workers: Run, demo_ir: Path, tmp_path: Path
 ) -> None:
-    """A text's tokens are known when the tokenizer is: nothing is measured, and the numbers are told."""
+    """A text's tokens are known when the tokenizer is: nothing is measured, and the numbers are reported."""
     (tmp_path / "p.jsonl").write_text('{"prompt": "' + "word " * 8190 + '"}\n')
     done = llmbench_workers("run", "-m", str(demo_ir), "-pf", "p.jsonl", "-ic", "8")
 

@@ -108,7 +108,7 @@ def test_no_engine_uses_the_network(demo_ir: Path, demo_gguf: Path, tmp_path: Pa
 
 @network
 @pytest.mark.slow
-def test_workers_are_told_to_stay_offline(llmbench_process: Run, tmp_path: Path) -> None:
+def test_workers_stay_offline(llmbench_process: Run, tmp_path: Path) -> None:
     """Offline variables are set whatever the user's are, and telemetry of the engine cannot be imported."""
     interfere(
         tmp_path / "code",

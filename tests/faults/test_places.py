@@ -41,10 +41,10 @@ def _assert_untouched(tmp_path: Path) -> None:
 
 @locations
 @pytest.mark.slow
-def test_run_and_report_write_where_they_are_told_and_nowhere_else(
+def test_run_and_report_write_to_the_given_folders_and_nowhere_else(
     llmbench_process: Run, tmp_path: Path, watched_home: dict[str, str]
 ) -> None:
-    """The output folder holds the runs, the files asked for are there, and home and temporary folder are as before."""
+    """The output folder has the runs, the requested files are there, and home and temporary folder are as before."""
     commands = (
         (*FAST, "--output-dir", "out", "--name", "x", "-r", "x.csv", "-rj", "x.json"),
         (*FAST, "--output-dir", "out", "--name", "z"),

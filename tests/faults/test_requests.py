@@ -87,8 +87,8 @@ _TEXTS = ("emoji 😀👩‍👩‍👧", "中文 日本語", "עברית \u202e
 
 
 @row_18
-def test_row_18_any_text_runs_and_stands_in_the_run_file_alone(llmbench: Run, tmp_path: Path) -> None:
-    """Exit 0; the texts come back from the run file as they were, and CSV, JSON and screen hold none of them."""
+def test_row_18_any_text_runs_and_is_in_the_run_file_alone(llmbench: Run, tmp_path: Path) -> None:
+    """Exit 0; the texts come back from the run file as they were, and CSV, JSON and screen have none of them."""
     (tmp_path / "p.jsonl").write_text("".join(json.dumps({"prompt": text}) + "\n" for text in _TEXTS))
     done = llmbench(*FAST, "-pf", "p.jsonl", "--name", "x", "-r", "out.csv", "-rj", "out.json")
 
@@ -167,7 +167,7 @@ def test_row_21_after_one_token_there_is_no_second(
 
 @row_22
 def test_row_22_an_end_at_the_first_token_leaves_no_later_metric(llmbench: Run, tmp_path: Path) -> None:
-    """Where an early end was asked for it counts: exit 0, and the metrics after it do not exist."""
+    """Where an early end was requested it counts: exit 0, and the metrics after it do not exist."""
     done = llmbench(
         *("run", "-m", "first=20ms,stop=1", *SCRIPTED, "-n", "2", "-ic", "8", "--end-token-stopping"),
         *("--name", "x", "-r", "out.csv", "-rj", "out.json"),
@@ -178,7 +178,7 @@ def test_row_22_an_end_at_the_first_token_leaves_no_later_metric(llmbench: Run, 
 
 
 @row_22
-def test_row_22_an_end_that_nobody_asked_for_does_not_count(llmbench: Run, tmp_path: Path) -> None:
+def test_row_22_an_end_that_was_not_requested_does_not_count(llmbench: Run, tmp_path: Path) -> None:
     """A request that ended early without leave is marked with both counts; a report in which none counts is exit 2."""
     llmbench(*FAST, "--name", "x")
     path = tmp_path / "reports/x.jsonl"
@@ -201,10 +201,10 @@ def test_row_22_an_end_that_nobody_asked_for_does_not_count(llmbench: Run, tmp_p
 
 @row_33
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "'=1"])
-def test_row_33_no_cell_runs_in_a_spreadsheet_and_each_reads_back(
+def test_row_33_no_value_runs_in_a_spreadsheet_and_each_reads_back(
     llmbench: Run, tmp_path: Path, name: str
 ) -> None:
-    """A run's name stands in a column of text: neutral in the file, and as it was once read again."""
+    """A run's name is in a column of text: neutral in the file, and as it was once read again."""
     done = llmbench(*FAST, f"--name={name}", "--output-dir", "out", "-p", name)
     assert done.returncode == 0, done.stderr
     (run_file,) = (tmp_path / "out").iterdir()
@@ -295,7 +295,7 @@ def _on_a_terminal(command: list[str], folder: Path, columns: int) -> tuple[int,
 
 @row_38
 def test_row_38_a_table_fits_a_terminal_of_40_columns(llmbench: Run, tmp_path: Path) -> None:
-    """No line of a report is broken by the terminal, and no number is cut."""
+    """No line of a report is broken by the terminal, and numbers are whole."""
     llmbench(*FAST, "--name", "x")
     show = [sys.executable, "-m", "llmbench", "report", "show", "reports/x.jsonl"]
     code, output = _on_a_terminal(show, tmp_path, 40)

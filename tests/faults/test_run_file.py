@@ -53,7 +53,7 @@ def test_row_02_a_real_run_file_reads_when_cut_at_every_byte_of_its_last_two_lin
 
 @row_2
 def test_row_02_a_torn_last_line_is_ignored_and_named(llmbench: Run, run_file: Path) -> None:
-    """Exit 0; the line's number is told, and the launch that lost a request is left out."""
+    """Exit 0; the line's number is reported, and the launch that lost a request is left out."""
     whole = run_file.read_bytes()
     lines = whole.splitlines(keepends=True)
     run_file.write_bytes(b"".join(lines[:11]) + lines[11][:-30])
@@ -85,7 +85,7 @@ def test_row_02_a_damaged_middle_line_is_an_error_that_salvage_reads_around(
 def test_row_02_resume_with_salvage_makes_the_launch_that_lost_a_line_again(
     llmbench: Run, run_file: Path
 ) -> None:
-    """The damaged line stays where it is; the launch it stood in is marked aborted and made again, whole."""
+    """The damaged line stays where it is; its launch is marked aborted and made again, whole."""
     lines = run_file.read_bytes().splitlines(keepends=True)
     damaged = b"".join([*lines[:3], b'{"event": "meas\n', *lines[4:]])
     run_file.write_bytes(damaged)
@@ -165,7 +165,7 @@ def test_row_03_an_old_report_is_untouched_when_the_new_one_does_not_fit(
 @row_3
 @needs_mounts
 def test_row_03_overwriting_on_a_full_disk_leaves_the_old_run(llmbench: Run, disk_of: Disk) -> None:
-    """A run file is replaced once the new one stands."""
+    """A run file is replaced once the new one is complete."""
     disk = disk_of(64)
     assert llmbench(*FAST, "--output-dir", str(disk), "--name", "x").returncode == 0
     before = (disk / "x.jsonl").read_bytes()
@@ -192,7 +192,7 @@ def test_row_03_dev_full_as_a_report_is_exit_6(llmbench: Run, tmp_path: Path, op
 
 @row_3
 def test_row_03_dev_full_as_standard_output_costs_no_measurement(tmp_path: Path) -> None:
-    """The run goes on and says that it prints no more; a report, which is its output, fails with 6."""
+    """The run goes on, with a warning that it prints no more; a report, which is its output, fails with 6."""
     base = f"{sys.executable} -m llmbench"
     ran = subprocess.run(
         f"{base} {' '.join(FAST)} --name kept > /dev/full",
@@ -278,7 +278,7 @@ def test_row_04_a_read_only_folder_is_found_before_the_model_loads(llmbench: Run
 
 
 @row_5
-def test_row_05_a_run_of_that_name_is_refused_or_replaced_when_asked(llmbench: Run, tmp_path: Path) -> None:
+def test_row_05_a_run_of_that_name_is_refused_or_replaced_on_request(llmbench: Run, tmp_path: Path) -> None:
     """Exit 2 before the model loads; with --overwrite it is replaced."""
     llmbench(*FAST, "--name", "mine")
     path = tmp_path / "reports/mine.jsonl"
@@ -401,7 +401,7 @@ def test_row_02_resume_goes_on_after_a_torn_last_line(llmbench: Run, run_file: P
 
 @row_2
 @pytest.mark.parametrize(("key", "value"), [("prompt", 7), ("prompt", -1), ("launch", 9)])
-def test_row_02_a_request_of_nothing_that_was_asked_for_is_damage(
+def test_row_02_a_request_that_was_not_planned_is_damage(
     llmbench: Run, run_file: Path, *, key: str, value: int
 ) -> None:
     """A prompt or a launch that the run does not have: exit 2 and the line, and no traceback later on."""

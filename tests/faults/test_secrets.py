@@ -58,10 +58,10 @@ def _assert_no_canary(folder: Path, *outputs: str) -> None:
     ],
     ids=lambda options: options[0] if options else "environment",
 )
-def test_no_secret_of_environment_or_arguments_is_written_or_said(
+def test_no_secret_of_environment_or_arguments_is_written_or_printed(
     llmbench: Run, llmbench_process: Run, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    """Whether the run succeeds or not, no file and no line holds it; where options hold none, in a real worker too."""
+    """Whether the run succeeds or not, no file and no line has it; where options have none, in a real worker too."""
     call = llmbench if options else llmbench_process
     base = FAST if "--resume" not in options else ("run",)
     ran = call(*base, *options, "-r", "out.csv", "-rj", "out.json", **_ENVIRONMENT)
@@ -79,10 +79,10 @@ def test_no_secret_of_environment_or_arguments_is_written_or_said(
 
 
 @secrets
-def test_no_secret_of_a_recipe_or_a_models_path_is_written_or_said(
+def test_no_secret_of_a_recipe_or_a_models_path_is_written_or_printed(
     llmbench_workers: Run, ir_of: MakeIr, tmp_path: Path
 ) -> None:
-    """The recipe is read and the model is found; what is told of either is without the secret."""
+    """The recipe is read and the model is found; what is printed of either is without the secret."""
     outside = tmp_path / "in"
     outside.mkdir()
     model = ir_of(name=f"in/{HUB_TOKEN}")
@@ -117,7 +117,7 @@ def test_a_run_without_its_secret_is_not_resumed_as_if_it_were_whole(llmbench: R
 
 
 @secrets
-def test_no_secret_in_what_a_worker_said_before_it_died(llmbench_process: Run, tmp_path: Path) -> None:
+def test_no_secret_in_what_a_worker_printed_before_it_died(llmbench_process: Run, tmp_path: Path) -> None:
     """The last lines of its log are kept in the run file and shown: redacted."""
     interfere(
         tmp_path / "code",

@@ -16,7 +16,7 @@ from .conftest import FAST, interfere
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[2]
 
-code = pytest.mark.security(1, "no code of a model's repository runs unless asked for, pinned and recorded")
+code = pytest.mark.security(1, "no code of a model's repository runs unless requested, pinned and recorded")
 formats = pytest.mark.security(2, "no pickle, eval or unsafe YAML; safetensors only; JSON lines over pipes")
 privileges = pytest.mark.security(6, "no shell, no root needed, no change of governor or turbo")
 
@@ -41,7 +41,7 @@ def test_code_of_a_model_is_refused_and_not_run(llmbench: Run, tmp_path: Path) -
 @code
 @pytest.mark.parametrize("revision", [(), ("--revision", "main"), ("--revision", "0123abc")])
 def test_code_from_a_hub_needs_a_pinned_commit(llmbench: Run, revision: tuple[str, ...]) -> None:
-    """A branch moves; only the 40 digits of a commit say what will run. Exit 2, before anything is fetched."""
+    """A branch moves; only the 40 digits of a commit fix what will run. Exit 2, before anything is fetched."""
     done = llmbench(
         *(
             "convert",
@@ -103,7 +103,7 @@ def test_weights_that_could_run_code_are_refused(llmbench: Run, tmp_path: Path) 
 
 @privileges
 def test_no_process_is_started_by_way_of_a_shell() -> None:
-    """No call in the package says shell=True."""
+    """No call in the package has shell=True."""
     found = [
         path.name
         for path in (ROOT / "llmbench").rglob("*.py")

@@ -88,7 +88,7 @@ def test_nothing_in_an_argument_or_a_file_name_steers_a_terminal(llmbench: Run, 
 def test_nothing_in_a_run_file_runs_in_a_browser_or_breaks_a_report(
     llmbench: Run, hostile_run: Path, tmp_path: Path
 ) -> None:
-    """HTML, Markdown and JUnit hold the text as text."""
+    """HTML, Markdown and JUnit have the text as text."""
     assert hostile_run.exists()
     html = llmbench("report", "html", "x.jsonl", "-o", "x.html")
     assert html.returncode == 0, html.stderr
@@ -140,7 +140,7 @@ def test_doubled_keys_and_numbers_that_are_none_are_refused(
 
 
 @untrusted
-def test_a_key_that_stands_twice_in_a_run_file_is_damage(llmbench: Run, tmp_path: Path) -> None:
+def test_a_duplicate_key_in_a_run_file_is_damage(llmbench: Run, tmp_path: Path) -> None:
     """In the header and in a measurement."""
     llmbench(*FAST, "--name", "x")
     path = tmp_path / "reports/x.jsonl"

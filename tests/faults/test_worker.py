@@ -82,7 +82,7 @@ def test_row_07_a_native_generate_is_interrupted(
 def test_row_08_a_crash_is_named_and_other_launches_go_on(
     llmbench_workers: Run, tmp_path: Path, name: str
 ) -> None:
-    """Exit 5; signal and phase are told, on the screen and in the file; with --keep-going the others are made."""
+    """Exit 5; signal and phase are reported, on the screen and in the file; with --keep-going the others are made."""
     crash = ("run", "-m", f"first=1ms,crash={name}@3", *SCRIPTED, "-n", "3", "-ic", "4", "--launches", "2")
     done = llmbench_workers(*crash, "--name", "x", "--keep-going")
     run = reader.read_run(tmp_path / "reports/x.jsonl")
@@ -101,7 +101,7 @@ def test_row_08_a_crash_is_named_and_other_launches_go_on(
 
 @row_8
 def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench_process: Run) -> None:
-    """What a worker printed before it died stands in the run file; here a package that is broken."""
+    """What a worker printed before it died is in the run file; here a package that is broken."""
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text(
@@ -131,7 +131,7 @@ def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench_pro
 def test_row_10_a_hang_is_ended_phase_by_phase_with_its_stack(
     llmbench_workers: Run, tmp_path: Path, script: str, output: str
 ) -> None:
-    """Exit 5: what was waited for and how long is told, and where the worker stood is kept.
+    """Exit 5: what was waited for, how long, and where the worker was is recorded.
 
     Eight seconds, for they are those of the loading too, and a busy machine starts an interpreter slowly.
     """
@@ -193,7 +193,7 @@ def test_row_10_a_slow_request_is_no_hang() -> None:
 @row_10
 @pytest.mark.model
 def test_row_10_a_native_call_that_lasts_too_long_is_ended_with_its_stack(demo_ir: Path) -> None:
-    """The engine does not tell its tokens, so the whole request is what is waited for; the stack names the call."""
+    """The engine does not report its tokens, so the whole request is what is waited for; the stack names the call."""
     task = _task(RunConfig(model=str(demo_ir), prompts=(_ONE,), iterations=1, warmups=0, output_tokens=8000))
     *_, ended = ProcessLauncher().launch(task)
 
@@ -270,7 +270,7 @@ def test_row_09_a_worker_killed_for_want_of_memory_is_named(
 @row_9
 @pytest.mark.model
 @needs_group
-def test_row_09_a_model_that_does_not_fit_is_told_before_it_is_loaded(
+def test_row_09_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
     small_memory: Callable[[int], list[str]], demo_ir: Path, tmp_path: Path
 ) -> None:
     """100 MiB of weights in a group of 90: refused with both sizes, exit 5, and nothing is written."""
@@ -291,7 +291,7 @@ def test_row_09_a_model_that_does_not_fit_is_told_before_it_is_loaded(
 def test_row_09_weights_beyond_the_memory_available_are_refused_before_loading(
     llmbench: Run, ir_of: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A file of a TiB, which the disk does not really hold, is no match for any memory: exit 5, with both sizes."""
+    """A file of a TiB, larger than the disk, is no match for any memory: exit 5, with both sizes."""
     model = ir_of(known=False)
     with (model / "openvino_model.bin").open("ab") as file:
         file.truncate(1 << 40)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.analysis.validity import foreign_share
+from llmbench.analysis.validity import interference_share
 from llmbench.schema.run import Run as Measured
 from llmbench.store import reader
 
@@ -18,7 +18,7 @@ SMALL = ("-n", "2", "-ic", "8", "--foreign-cpu-limit", "1", "--name", "x", "--qu
 
 def taken(run: Measured) -> float:
     """The share of the CPUs that others took while it was measured, on average over launches."""
-    shares = [foreign_share(launch.measurements) or 0.0 for launch in run.launches]
+    shares = [interference_share(launch.measurements) or 0.0 for launch in run.launches]
     return sum(shares) / len(shares)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.analysis.validity import foreign_share
+from llmbench.analysis.validity import interference_share
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Run as Measured
 from llmbench.store import reader
@@ -87,7 +87,7 @@ def test_its_own_times_agree_with_our_clock(compared: tuple[str, Measured]) -> N
     """The engine's account of each request is checked; on busy CPUs a thread of ours may have to wait its turn."""
     _, run = compared
     found = [m.suspicions for m in _measured(run, "llama.cpp") if m.suspicions]
-    if found and max(foreign_share(launch.measurements) or 0.0 for launch in run.launches) > 0.2:
+    if found and max(interference_share(launch.measurements) or 0.0 for launch in run.launches) > 0.2:
         pytest.skip("other processes used the CPUs")
 
     assert [] == found

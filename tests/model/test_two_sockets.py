@@ -59,7 +59,7 @@ def _run(folder: Path) -> Run:
 
 def _others(run: Run) -> float:
     """What others took of the CPUs in the first launch."""
-    return validity.foreign_share(run.launches[0].measurements) or 0.0
+    return validity.interference_share(run.launches[0].measurements) or 0.0
 
 
 def _one_socket_only() -> None:
@@ -93,7 +93,7 @@ def test_the_seed_command_for_two_sockets(pair: Call, demo_ir: Path, tmp_path: P
     assert Effect.EFFECTIVE is placement_proof.effect(run, 0)
     found = placement_proof.prove(run, 0)
     assert found is not None
-    assert ((0, 1), ()) == (found.asked, found.idle)
+    assert ((0, 1), ()) == (found.requested, found.idle)
     assert sum(found.placement.pages.values()) > 100 << 20
     assert sum(found.loaded.values()) > 100 << 20
     if _others(run) < BUSY:

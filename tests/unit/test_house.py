@@ -95,14 +95,6 @@ OLD_WORDS = {
 STABLE_NAMES = {"foreign_cpu_limit"}
 """An option's name, which is a key of recipes and run files, too."""
 
-OLD_WORDS_LEFT = {
-    (module, word)
-    for line in (ROOT / "tests/data/old_words.txt").read_text().splitlines()
-    for module, *words in [line.split()]
-    for word in words
-}
-"""Modules that still use such a word, one per line: a list that only shrinks."""
-
 
 def definitions(tree: ast.Module) -> Iterator[str]:
     """Public names that a module defines at its top level; what it imports is not its own."""
@@ -186,11 +178,10 @@ def test_every_module_says_what_it_answers() -> None:
 
 
 def test_identifiers_use_the_terms_of_the_field() -> None:
-    """No identifier holds a word that outsiders have to read twice, but for those on a list that only shrinks."""
+    """No identifier holds a word that outsiders have to read twice."""
     used = {(name, word) for name, tree in MODULES.items() for word in words(name, tree) & OLD_WORDS.keys()}
 
-    assert [] == [f"{name}: {word}; write {OLD_WORDS[word]}" for name, word in sorted(used - OLD_WORDS_LEFT)]
-    assert [] == [f"{name}: {word}; strike it off" for name, word in sorted(OLD_WORDS_LEFT - used)]
+    assert [] == [f"{name}: {word}; write {OLD_WORDS[word]}" for name, word in sorted(used)]
 
 
 def test_functions_are_short() -> None:

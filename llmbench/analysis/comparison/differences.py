@@ -22,7 +22,7 @@ class Difference:
     candidate: str
 
 
-def is_foreign(run: Run) -> bool:
+def is_imported(run: Run) -> bool:
     """Whether a run comes from a report that tells neither machine nor settings, as llm_bench's do."""
     return not run.version
 
@@ -100,7 +100,7 @@ def changes(base: Run, candidate: Run) -> tuple[Difference, ...]:
 
     The attention is apart, in `attention_change`.
     """
-    is_reported = not (is_foreign(base) or is_foreign(candidate))
+    is_reported = not (is_imported(base) or is_imported(candidate))
     found = [*_between("", _reported(base, is_whole=is_reported), _reported(candidate, is_whole=is_reported))]
     found += _between("", _files(base), _files(candidate))
     if is_reported:

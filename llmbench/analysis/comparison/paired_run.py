@@ -85,9 +85,9 @@ def finished_blocks(run: Run) -> int:
 
 
 def _remark(run: Run) -> str:
-    """That fewer blocks were measured than were asked for, where it is so."""
-    asked, made = run.cells[0].launches, finished_blocks(run)
-    return f"Stopped early, after {made} of {asked} blocks" if made < asked else ""
+    """That fewer blocks were measured than were planned, where it is so."""
+    planned, made = run.cells[0].launches, finished_blocks(run)
+    return f"Stopped early, after {made} of {planned} blocks" if made < planned else ""
 
 
 def is_narrow(comparison: Comparison, share: float) -> bool:

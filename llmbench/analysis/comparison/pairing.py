@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbench.analysis.comparison.differences import Difference, is_foreign
+from llmbench.analysis.comparison.differences import Difference, is_imported
 from llmbench.analysis.report import Report, Row, varied_settings
 
 _WORDS = {
@@ -46,7 +46,7 @@ def pair(base: Report, candidate: Report, vary: frozenset[str] = frozenset()) ->
 
     Where a configuration has a prompt several times, its k-th row is paired with the k-th row of the other side.
     """
-    by_index = is_foreign(base.run) or is_foreign(candidate.run)
+    by_index = is_imported(base.run) or is_imported(candidate.run)
     apart = _setting_names(base, candidate)
     left = _by_prompt(base, by_index=by_index)
     right = _by_prompt(candidate, by_index=by_index)

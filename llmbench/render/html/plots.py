@@ -9,7 +9,7 @@ from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.load_curve import CurvePoint, LoadCurve
 from llmbench.analysis.stages import request_metric
 from llmbench.analysis.stats import Summary
-from llmbench.analysis.token_gaps import FIRST_STEADY, GapProfile
+from llmbench.analysis.token_gaps import FIRST_STABLE, GapProfile
 from llmbench.render.html.series import PlotSeries, colour, dash, fill
 from llmbench.render.html.svg import Area, Axis, Bar, Figure, Line, Marks, Point, Shape, Sign
 from llmbench.render.sentences.verdict import VerdictLine, interval_text, verdict_lines
@@ -220,7 +220,7 @@ def against_position(series: Sequence[PlotSeries]) -> tuple[Figure, ...]:
 
 def _gaps(title: str, lines: Sequence[tuple[str, int, GapProfile]], *, is_wide: bool = False) -> Figure:
     found = [gap for _, _, profile in lines for gap in profile.gaps]
-    stable = [gap for gap in found if gap.token >= FIRST_STEADY] or found
+    stable = [gap for gap in found if gap.token >= FIRST_STABLE] or found
     scale = Unit.MILLISECONDS.scale
     low, high = min(gap.low for gap in stable) * scale, max(gap.median for gap in found) * scale
     high = max(high, statistics.median(gap.high for gap in stable) * scale)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llmbench.analysis import placement_proof, stats
 from llmbench.analysis.comparison.compare import Comparison
-from llmbench.analysis.comparison.differences import is_foreign
+from llmbench.analysis.comparison.differences import is_imported
 from llmbench.analysis.evaluation import EvaluatedRequest
 from llmbench.analysis.load import SHOWN_METRICS
 from llmbench.analysis.metrics.table import LAUNCH_METRICS, METRICS, present
@@ -296,7 +296,7 @@ def _worked(proved: Proof, socket: int) -> Cell:
     if socket in proved.placement.worked:
         return Cell("yes", tone="good")
     if socket in proved.placement.idle:
-        return Cell("no", tone="bad" if socket in proved.asked else "dim")
+        return Cell("no", tone="bad" if socket in proved.requested else "dim")
     return Cell("unclear", tone="warn")
 
 
@@ -333,7 +333,7 @@ def setup_tables(reports: Sequence[Report]) -> Iterator[Table]:
     runs = [report.run for report in reports]
     models = [model for run in runs for model in _models(run)]
     yield _matrix([name for name, _ in models], [shown for _, shown in models])
-    shown = [run for run in runs if not is_foreign(run)]
+    shown = [run for run in runs if not is_imported(run)]
     names = [run.id for run in shown]
     yield _matrix(names, [_settings(run) for run in shown], fold="requested settings")
     yield _matrix(

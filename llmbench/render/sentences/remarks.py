@@ -155,7 +155,7 @@ def placement_sentence(proof: Proof) -> str:
 
 
 def _worked(proof: Proof) -> str:
-    placement, requested = proof.placement, proof.asked
+    placement, requested = proof.placement, proof.requested
     sockets = [work.socket for work in placement.sockets]
     if not proof.is_reported:
         return "too short to decide which sockets worked"

@@ -50,7 +50,7 @@ def _machine_lines(checkup: Checkup) -> Iterator[str]:
     if checkup.frequency_mhz:
         yield f"frequency now: {min(checkup.frequency_mhz):.0f} to {max(checkup.frequency_mhz):.0f} MHz"
     yield from _wrapped("", ", ".join(f"{name} {value or 'n/a'}" for name, value in checkup.settings.items()))
-    yield f"other processes: {checkup.load.foreign:.1%}, steal time: {checkup.load.steal:.1%}"
+    yield f"other processes: {checkup.load.total:.1%}, steal time: {checkup.load.steal:.1%}"
     for name, rate in checkup.bandwidth.items():
         what = "memory" if name == bandwidth.WHOLE else f"memory of socket {name}"
         doubt = "" if rate.is_beyond_caches else " (partly from caches: too little memory for larger arrays)"

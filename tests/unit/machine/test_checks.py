@@ -144,9 +144,9 @@ def test_a_narrow_affinity_is_noted_with_its_cpus(look: Look) -> None:
     ("load", "checks"),
     [
         (None, set()),
-        (Interference(foreign=0.05, steal=0.01), set()),
-        (Interference(foreign=0.2, steal=0.0, busiest=("make", "cc1")), {"load"}),
-        (Interference(foreign=0.2, steal=0.02), {"load", "steal"}),
+        (Interference(total=0.05, steal=0.01), set()),
+        (Interference(total=0.2, steal=0.0, busiest=("make", "cc1")), {"load"}),
+        (Interference(total=0.2, steal=0.02), {"load", "steal"}),
     ],
 )
 def test_load_is_judged_by_the_limit_that_judges_requests(

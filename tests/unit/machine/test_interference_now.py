@@ -17,7 +17,7 @@ def test_a_neighbour_is_seen_and_named() -> None:
         found = interference.watch_interference([last], 1.0)
         neighbour.kill()
 
-    assert 0.5 < found.foreign <= 1.0
+    assert 0.5 < found.total <= 1.0
     assert found.busiest
     assert len(found.busiest) == len(found.shares)
     assert 0 < sum(found.shares) <= 1

@@ -20,7 +20,7 @@ def test_findings_stand_apart_and_fit_the_terminal(monkeypatch: pytest.MonkeyPat
         nodes=(),
         caches=(),
         settings={},
-        load=Interference(foreign=0.0, steal=0.0),
+        load=Interference(total=0.0, steal=0.0),
         instructions=(),
         frequency_mhz=(),
         devices={},

@@ -147,7 +147,7 @@ def test_the_average_line_of_llm_bench(
 
 def test_interference_is_named_before_it_spoils_anything() -> None:
     """What uses how much, the limit and what to do; silence where it is within the limit."""
-    busy = Interference(foreign=0.31, steal=0.0, busiest=("pip", "cc1"), shares=(0.24, 0.05))
+    busy = Interference(total=0.31, steal=0.0, busiest=("pip", "cc1"), shares=(0.24, 0.05))
 
     assert (
         "other processes use 31% of the CPU time: pip 24%, cc1 5%; results will be marked invalid (limit 5%). "

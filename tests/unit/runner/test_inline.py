@@ -50,7 +50,7 @@ def _events(launcher: Launcher, task: Task) -> list[LaunchEvent]:
 @pytest.mark.parametrize("launch", [0, 3])
 def test_events_are_those_of_a_process(launch: int) -> None:
     """Latencies, drift, both noises, stray tokens, NaN and what other processes took: to the nanosecond."""
-    script = "first=9ms,next=2ms,noise=3%,launch-noise=5%,drift=1%,stray=2,foreign=4%,nan@2,cold=1"
+    script = "first=9ms,next=2ms,noise=3%,launch-noise=5%,drift=1%,stray=2,interference=4%,nan@2,cold=1"
     task = _task(script, launch=launch, batch_size=2)
 
     assert _facts(_events(ProcessLauncher(), task)) == _facts(_events(InlineLauncher(), task))

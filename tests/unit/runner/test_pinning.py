@@ -78,11 +78,11 @@ def test_threads_of_one_socket_where_two_were_asked_for_are_refused() -> None:
 
 def test_the_warning_names_the_sockets_seen() -> None:
     """One socket and the policy: nothing is split, and the sentence says on which CPUs."""
-    one = pinning.PinnedPlace(binding=Binding(), cpus=(0, 1), sockets=(0,))
+    one = pinning.PinnedPlacement(binding=Binding(), cpus=(0, 1), sockets=(0,))
 
     assert "1 socket seen (socket 0, CPUs 0-1)" in (
         pinning.warn_of_no_split(_config(properties=POLICY), one) or ""
     )
     assert pinning.warn_of_no_split(_config(), one) is None
-    both = pinning.PinnedPlace(binding=Binding(), cpus=(0, 1), sockets=(0, 1))
+    both = pinning.PinnedPlacement(binding=Binding(), cpus=(0, 1), sockets=(0, 1))
     assert pinning.warn_of_no_split(_config(properties=POLICY), both) is None
