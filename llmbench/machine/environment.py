@@ -1,5 +1,6 @@
 """The machine and the software a run was made on."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -61,12 +62,16 @@ def memory_bytes(root: Path = Path("/")) -> int:
 def versions() -> dict[str, str]:
     """Versions of Python, this tool and the packages that make a number; without what is not installed."""
     found = {"python": platform.python_version(), "llmbench": __version__}
-    for package in ENGINE_PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return found | {package: v for package in ENGINE_PACKAGES if (v := _version(package)) is not None}
+
+
+@functools.cache
+def _version(package: str) -> str | None:
+    """The version of an installed package; its whole description is parsed for it, which is done once."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def variables(environment: Mapping[str, str]) -> dict[str, str]:

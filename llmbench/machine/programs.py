@@ -14,6 +14,7 @@ MOST_NAMED = 3
 WORTH_NAMING = 0.01
 """The share of the CPUs watched from which on a program is recorded."""
 
+_MOST_BYTES = 4096
 _USER, _SYSTEM, _PROCESSOR = 11, 12, 36
 """Fields of proc(5) counted from the state, which follows the name in parentheses."""
 
@@ -35,10 +36,12 @@ def read_programs(root: Path = Path("/")) -> ProgramTimes:
     found: dict[int, ProgramTime] = {}
     own = str(os.getpid())
     with os.scandir(root / "proc") as entries:
-        numbers = [entry.name for entry in entries if entry.name.isdecimal() and entry.name != own]
-    for number in numbers:
+        numbers = {
+            entry.name: entry.path for entry in entries if entry.name.isdecimal() and entry.name != own
+        }
+    for number, path in numbers.items():
         try:
-            text = (root / "proc" / number / "stat").read_bytes()
+            text = _content(f"{path}/stat")
         except OSError:  # it has ended
             continue
         name, _, rest = text.partition(b"(")[2].rpartition(b")")
@@ -49,8 +52,19 @@ def read_programs(root: Path = Path("/")) -> ProgramTimes:
     return found
 
 
+def _content(path: str) -> bytes:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(file, _MOST_BYTES)
+    finally:
+        os.close(file)
+
+
 def _plain(name: bytes) -> str:
-    return "".join(c if c.isprintable() else "?" for c in name.decode(errors="replace")) or "?"
+    text = name.decode(errors="replace")
+    if text.isprintable():
+        return text or "?"
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def busiest_programs(
