@@ -15,6 +15,7 @@ from llmbench.engines.servers.bodies import Sampling
 from llmbench.engines.servers.openai import OpenAiServer, ServerLimits
 from llmbench.engines.servers.request import Delivery
 from llmbench.errors import InputError
+from tests.waiting import PATIENCE_S
 
 
 class ByteBackend:
@@ -91,7 +92,7 @@ class Served:
 
     def connect(self) -> http.client.HTTPConnection:
         """A connection of its own."""
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
 
     def ask(
         self, path: str, body: object = None, *, content: bytes | None = None, **headers: str
@@ -129,5 +130,5 @@ def serving(
         yield Served(listener.getsockname()[1])
     finally:
         server.should_exit = True
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE_S)
         listener.close()

@@ -9,6 +9,7 @@ from typing import Any
 from llmbench.engines.servers.base import ServerProcess, free_port, own_python, wait_until_ready
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Run
+from tests.waiting import PATIENCE_S
 
 
 @contextlib.contextmanager
@@ -17,7 +18,7 @@ def scripted_server(script: str) -> Iterator[ServerProcess]:
     port = free_port()
     server = ServerProcess(own_python("llmbench.engines.servers.scripted", script, str(port)), port)
     try:
-        wait_until_ready(server, "/health", limit_s=30)
+        wait_until_ready(server, "/health", limit_s=PATIENCE_S)
         yield server
     finally:
         server.stop()

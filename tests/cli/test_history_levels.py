@@ -5,24 +5,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import RunCommand
+from tests.command import RunCommand, in_process
 
 FAST, SLOW = "first=100ms,next=10ms,launch-noise=1%", "first=115ms,next=10ms,launch-noise=1%"
 
 
-@pytest.fixture
-def series(llmbench: RunCommand, tmp_path: Path) -> Path:
-    """Five runs, and five that are slower: two that were measured, copied with names and dates of their own."""
-    folder = tmp_path / "runs"
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs, of which one is slower."""
+    folder = tmp_path_factory.mktemp("measured")
     for name, script in (("fast", FAST), ("slow", SLOW)):
         options = ("--engine", "scripted", "-ic", "4", "-n", "2", "--launches", "3", "--name", name)
-        done = llmbench("run", "-m", script, *options, "--output-dir", "measured")
+        done = in_process(folder, "inline", "run", "-m", script, *options, "--output-dir", ".")
         assert not done.returncode, done.stderr
+    return folder
+
+
+@pytest.fixture
+def series(measured: Path, tmp_path: Path) -> Path:
+    """Five runs, and five that are slower: two that were measured, copied with names and dates of their own."""
+    folder = tmp_path / "runs"
     folder.mkdir()
     for number in range(10):
-        head, *lines = (
-            (tmp_path / f"measured/{'fast' if number < 5 else 'slow'}.jsonl").read_text().splitlines()
-        )
+        head, *lines = (measured / f"{'fast' if number < 5 else 'slow'}.jsonl").read_text().splitlines()
         dated = {"id": f"run{number}", "started_at": f"2026-01-{number + 1:02d}T03:04:00+00:00"}
         (folder / f"run{number}.jsonl").write_text(
             "\n".join([json.dumps(json.loads(head) | dated), *lines, ""])

@@ -1,12 +1,15 @@
 """Outputs never cost data, and a full or closed standard output has the same exit codes everywhere."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.command import in_process
 
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
@@ -25,11 +28,20 @@ SCRIPTED = (
 )
 
 
-@pytest.fixture
-def reports(llmbench: Run, tmp_path: Path) -> Path:
-    """A folder with runs b and c, and links to b."""
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs b and c."""
+    folder = tmp_path_factory.mktemp("measured")
     for seed, name in ((1, "b"), (2, "c")):
-        assert llmbench("run", *SCRIPTED, "--launches", "2", "-s", str(seed), "--name", name).returncode == 0
+        options = ("--launches", "2", "-s", str(seed), "--name", name)
+        assert in_process(folder, "inline", "run", *SCRIPTED, *options).returncode == 0
+    return folder / "reports"
+
+
+@pytest.fixture
+def reports(measured: Path, tmp_path: Path) -> Path:
+    """A folder with runs b and c, and links to b."""
+    shutil.copytree(measured, tmp_path / "reports")
     (tmp_path / "soft.csv").symlink_to(tmp_path / "reports" / "b.jsonl")
     (tmp_path / "hard.csv").hardlink_to(tmp_path / "reports" / "b.jsonl")
     return tmp_path / "reports"

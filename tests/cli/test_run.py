@@ -79,27 +79,6 @@ def test_bad_input_is_one_line_and_its_exit_code(
     assert list(tmp_path.rglob("*.jsonl")) == []
 
 
-def test_a_crash_keeps_what_was_measured_and_is_exit_5(llmbench_workers: Run, tmp_path: Path) -> None:
-    """The signal and the phase are named; what was measured before is in the file."""
-    done = llmbench_workers(*_FAST[:2], "first=1ms,crash=SIGSEGV@3", *_FAST[3:])
-
-    assert done.returncode == 5
-    assert "launch 1: the worker was killed by SIGSEGV during iteration 2, prompt 0" in done.stderr
-    (launch,) = reader.read_run(_only_run(tmp_path)).launches
-    assert Outcome.FAILED is launch.outcome
-    assert len(launch.measurements) == 2
-
-
-def test_other_launches_go_on_where_asked(llmbench_workers: Run, tmp_path: Path) -> None:
-    """Without --keep-going a failed launch is the last; with it the others are made."""
-    crash = (*_FAST[:2], "first=1ms,crash=SIGKILL@3", *_FAST[3:], "--launches", "3")
-
-    assert llmbench_workers(*crash, "--name", "one").returncode == 5
-    assert llmbench_workers(*crash, "--name", "two", "--keep-going").returncode == 5
-    assert len(reader.read_run(tmp_path / "reports/one.jsonl").launches) == 1
-    assert len(reader.read_run(tmp_path / "reports/two.jsonl").launches) == 3
-
-
 def test_a_name_is_not_taken_twice(llmbench: Run) -> None:
     """A run file that exists is refused, or replaced when asked."""
     assert llmbench(*_FAST, "--name", "mine").returncode == 0

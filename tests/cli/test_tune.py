@@ -33,6 +33,7 @@ def test_the_known_optimum_is_proved_and_written(llmbench: RunCommand, space: st
     assert not again.returncode, again.stderr
 
 
+@pytest.mark.slow
 def test_without_an_optimum_nothing_is_recommended(llmbench: RunCommand, space: str, tmp_path: Path) -> None:
     """All settings are the same: the answer says so, and no file is written."""
     done = llmbench("tune", "-m", SCRIPT, "--space", space, *OPTIONS)
@@ -42,6 +43,7 @@ def test_without_an_optimum_nothing_is_recommended(llmbench: RunCommand, space: 
     assert not (tmp_path / "reports/t.toml").exists()
 
 
+@pytest.mark.slow
 def test_the_proof_is_made_of_launches_that_the_search_never_saw(
     llmbench: RunCommand, space: str, tmp_path: Path
 ) -> None:

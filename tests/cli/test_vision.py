@@ -75,6 +75,7 @@ def test_pandas_reads_sizes_tokens_and_stages(llmbench: RunCommand, tmp_path: Pa
     )
 
 
+@pytest.mark.slow
 def test_a_slower_vision_encoder_is_named_by_compare(llmbench: RunCommand, tmp_path: Path) -> None:
     """Twice its time: the first token and the time per token decide, and the sentence has the stage that moved."""
     slow = SCRIPT.replace("vision=1ms", "vision=2ms")

@@ -58,8 +58,9 @@ def test_run_and_report_write_to_the_given_folders_and_nowhere_else(
         ),
         ("doctor", "--no-bandwidth"),
     )
-    for command in commands:
-        done = llmbench_process(*command, **watched_home)
+    for number, command in enumerate(commands):  # the first in a worker of its own, too
+        launcher = "inline" if number else "process"
+        done = llmbench_process(*command, LLMBENCH_LAUNCHER=launcher, **watched_home)
         assert done.returncode in {0, 1}, done.stderr
     _assert_untouched(tmp_path)
     left = {path.relative_to(tmp_path).parts[0] for path in files_below(tmp_path)} - {"home"}
@@ -137,18 +138,18 @@ def test_symbolic_links_are_not_followed(llmbench: Run, tmp_path: Path) -> None:
 @locations
 @pytest.mark.slow
 def test_a_property_does_not_have_the_engine_write_elsewhere(
-    llmbench_process: Run, ir_of: MakeIr, tmp_path: Path, watched_home: dict[str, str]
+    llmbench: Run, llmbench_workers: Run, ir_of: MakeIr, tmp_path: Path, *, watched_home: dict[str, str]
 ) -> None:
     """CACHE_DIR outside the output folder and the cache is refused, also by way of a link; inside it is fine."""
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/link").symlink_to(tmp_path / "home")
     run = ("run", "-m", str(ir_of()))
     for outside in ("/var/ov", "elsewhere", "reports/../elsewhere", "reports/link"):
-        done = llmbench_process(*run, "-lc", f"CACHE_DIR={outside}", **watched_home)
+        done = llmbench_workers(*run, "-lc", f"CACHE_DIR={outside}", **watched_home)
         assert done.returncode == 2, done.stderr
         assert "property CACHE_DIR leads to" in done.stderr
         assert str(tmp_path / "reports") in done.stderr
-    assert llmbench_process(*FAST, "-lc", "CACHE_DIR=reports/cache", **watched_home).returncode == 0
+    assert llmbench(*FAST, "-lc", "CACHE_DIR=reports/cache", **watched_home).returncode == 0
     _assert_untouched(tmp_path)
 
 
@@ -168,7 +169,7 @@ def test_two_users_do_not_meet_in_the_temporary_folder(llmbench: Run, tmp_path: 
     while any(process.poll() is None for process in users.values()):
         for folder, names in seen.items():
             names.update(name for _, folders, files in os.walk(folder) for name in (*folders, *files))
-        time.sleep(0.001)
+        time.sleep(0.005)
     for process in users.values():
         process.communicate()
 

@@ -17,6 +17,7 @@ import pytest
 
 from llmbench.analysis.metrics.table import METRICS
 from llmbench.store import importers, reader
+from tests.waiting import PATIENCE_S
 
 from .conftest import SCRIPTED, files_below
 
@@ -119,7 +120,8 @@ def test_row_19_half_a_character_is_refused_with_its_line(llmbench: Run, tmp_pat
 def test_row_19_bytes_that_are_no_text_are_refused_as_an_argument(tmp_path: Path) -> None:
     """A byte that is not UTF-8 on the command line becomes a lone surrogate in Python."""
     command = [sys.executable, "-m", "llmbench", *FAST, "-p", b"caf\xe9"]
-    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True)
+    environment = {**os.environ, "LLMBENCH_LAUNCHER": "inline"}
+    done = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True)
 
     assert done.returncode == 2
     assert b"not valid Unicode" in done.stderr
@@ -239,7 +241,7 @@ def test_row_38_files_do_not_depend_on_the_screen(
 ) -> None:
     """Exit 0 and a table; the reports made of one run file are the same bytes, whatever the screen."""
     (tmp_path / "p.jsonl").write_text('{"prompt": "emoji 😀 and 中文"}\n')
-    ran = llmbench_process(*FAST, "-pf", "p.jsonl", "--name", "x", **changes)
+    ran = llmbench_process(*FAST, "-pf", "p.jsonl", "--name", "x", LLMBENCH_LAUNCHER="inline", **changes)
     assert ran.returncode == 0, ran.stderr
     assert "20.00" in ran.stdout
     for kind in ("csv", "json", *(["html"] if "LANG" in changes else [])):
@@ -256,7 +258,10 @@ def test_row_38_files_do_not_depend_on_the_screen(
 def test_row_38_a_closed_stream_costs_no_measurement(tmp_path: Path, redirect: str) -> None:
     """The run goes on to its end, and what is in its files is all there."""
     command = f"{sys.executable} -m llmbench {' '.join(FAST)} --name x -r out.csv {redirect}"
-    done = subprocess.run(command, shell=True, check=False, cwd=tmp_path, capture_output=True, text=True)
+    environment = {**os.environ, "LLMBENCH_LAUNCHER": "inline"}
+    done = subprocess.run(
+        command, shell=True, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
 
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -290,7 +295,7 @@ def _on_a_terminal(command: list[str], folder: Path, columns: int) -> tuple[int,
     except OSError:  # how a terminal says that nobody is on it any more
         pass
     os.close(ours)
-    return child.wait(timeout=60), output.decode()
+    return child.wait(timeout=PATIENCE_S), output.decode()
 
 
 @row_38

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from llmbench.errors import InputError
 from llmbench.schema.run import Outcome
 from llmbench.store import reader
+from tests.command import in_process
 from tests.waiting import wait_until
 
 from .conftest import SCRIPTED, Marked, fill, needs_mounts
@@ -29,11 +31,19 @@ row_6 = pytest.mark.fault(6, "two processes, one run file")
 row_34 = pytest.mark.fault(34, "run file of another schema, CSV with unknown or doubled columns")
 
 
-@pytest.fixture
-def run_file(llmbench: Run, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real run of two launches: header, then 2 x (start, 4 requests, end), then the run's end."""
-    assert llmbench(*FAST, "--launches", "2", "--name", "real").returncode == 0
-    return tmp_path / "reports/real.jsonl"
+    folder = tmp_path_factory.mktemp("measured")
+    assert in_process(folder, "inline", *FAST, "--launches", "2", "--name", "real").returncode == 0
+    return folder / "reports/real.jsonl"
+
+
+@pytest.fixture
+def run_file(measured: Path, tmp_path: Path) -> Path:
+    """A copy of it in the folder of a test."""
+    (tmp_path / "reports").mkdir()
+    return Path(shutil.copy(measured, tmp_path / "reports"))
 
 
 @row_2
@@ -127,8 +137,8 @@ def test_row_02_only_a_run_file_is_ever_cut(llmbench: Run, tmp_path: Path) -> No
 @needs_mounts
 def test_row_03_a_full_disk_keeps_what_was_measured(llmbench: Run, disk_of: Disk) -> None:
     """Exit 6 with the count of what is safe; with room again, resuming loses nothing and makes the rest."""
-    disk = disk_of(64)
-    command = ("-n", "200", "-ic", "8", "--output-dir", str(disk), "--name", "full")
+    disk = disk_of(32)
+    command = ("-n", "60", "-ic", "8", "--output-dir", str(disk), "--name", "full")
     done = llmbench("run", "-m", "first=20ms,next=10ms", *SCRIPTED, *command)
     path = disk / "full.jsonl"
     kept = len(reader.read_run(path).launches[0].measurements)
@@ -140,7 +150,7 @@ def test_row_03_a_full_disk_keeps_what_was_measured(llmbench: Run, disk_of: Disk
     assert path.read_bytes().endswith(b"\n")
     subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
     assert llmbench("run", "--resume", str(path), "--quiet").returncode == 0
-    assert [kept, 201] == [len(launch.measurements) for launch in reader.read_run(path).launches]
+    assert [kept, 61] == [len(launch.measurements) for launch in reader.read_run(path).launches]
 
 
 @row_3
@@ -199,6 +209,7 @@ def test_row_03_dev_full_as_standard_output_costs_no_measurement(tmp_path: Path)
         shell=True,
         check=False,
         cwd=tmp_path,
+        env={**os.environ, "LLMBENCH_LAUNCHER": "inline"},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -225,7 +236,10 @@ def test_row_03_a_short_write_is_cut_back(tmp_path: Path) -> None:
         [*limited, sys.executable, "-m", "llmbench", *FAST, "-n", "99", "--name", "short", "--quiet"],
         check=False,
         cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if not name.startswith("COV")},
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("COV")},
+            "LLMBENCH_LAUNCHER": "inline",
+        },
         capture_output=True,
         text=True,
     )

@@ -20,7 +20,7 @@ from llmbench.engines.servers.openai import ServerLimits
 from tests import gguf_model
 from tests.command import Done
 from tests.openai_server import ByteBackend, Served, serving
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 COMPLETIONS = "/v1/completions"
 PROMISED = pytest.mark.security(
@@ -57,6 +57,7 @@ def _process(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Served]]:
         yield process, Served(int(line.partition("127.0.0.1:")[2].partition(";")[0]))
 
 
+@pytest.mark.slow
 def test_a_server_whose_model_dies_ends_with_5(tmp_path: Path) -> None:
     """The process that computes is killed: what waits for it gets an error, and the server does not linger."""
     with _process(tmp_path) as (process, served), contextlib.closing(served.connect()) as connection:
@@ -68,9 +69,10 @@ def test_a_server_whose_model_dies_ends_with_5(tmp_path: Path) -> None:
         rest = response.read().decode()
 
         assert "the process that computes has ended" in rest.split("data: ")[-1]
-        assert 5 == process.wait(timeout=60)
+        assert 5 == process.wait(timeout=PATIENCE_S)
 
 
+@pytest.mark.slow
 def test_requests_that_clients_left_are_not_counted_as_running(tmp_path: Path) -> None:
     """What a step still gave them was on its way; they are cancelled, and nothing of them remains."""
     body = json.dumps({"prompt": "abc", "max_tokens": 400, "ignore_eos": True, "stream": True})
@@ -87,10 +89,11 @@ def test_requests_that_clients_left_are_not_counted_as_running(tmp_path: Path) -
 
         assert "llmbench_requests_running 0.0" in page
         assert "llmbench_requests_waiting 0.0" in page
-        assert 0 == process.wait(timeout=30)
+        assert 0 == process.wait(timeout=PATIENCE_S)
 
 
 @PROMISED
+@pytest.mark.slow
 def test_it_serves_on_loopback_and_ends_what_is_under_way(tmp_path: Path) -> None:
     """A process with a tiny model: TERM in the middle of a stream, which ends whole; then exit 0."""
     with _process(tmp_path) as (process, served):
@@ -104,7 +107,7 @@ def test_it_serves_on_loopback_and_ends_what_is_under_way(tmp_path: Path) -> Non
 
         assert rest.endswith("data: [DONE]\n\n")
         assert 300 == json.loads(rest.split("data: ")[-2])["timings"]["predicted_n"]
-        assert 0 == process.wait(timeout=30)
+        assert 0 == process.wait(timeout=PATIENCE_S)
 
 
 @PROMISED

@@ -165,6 +165,7 @@ _LARGE = (
 
 @untrusted
 @pytest.mark.parametrize(("name", "options", "size"), _LARGE)
+@pytest.mark.slow
 def test_files_that_are_too_large_are_not_read_into_memory(
     llmbench: Run, tmp_path: Path, *, name: str, options: tuple[str, ...], size: int
 ) -> None:
@@ -179,6 +180,7 @@ def test_files_that_are_too_large_are_not_read_into_memory(
 
 
 @untrusted
+@pytest.mark.slow
 def test_a_run_file_of_one_endless_line_is_refused(llmbench: Run, tmp_path: Path) -> None:
     """Read up to the cap of a line, and no further."""
     path = tmp_path / "x.jsonl"

@@ -15,7 +15,8 @@ from llmbench.runner import plan
 from llmbench.runner.launchers.base import Task, TimeLimits
 from llmbench.runner.launchers.process import ProcessLauncher
 from llmbench.schema.config import Prompt, RunConfig
-from llmbench.schema.run import Outcome
+from llmbench.schema.measurement import Measurement
+from llmbench.schema.run import Failure, Outcome
 from llmbench.store import reader
 from llmbench.store.events import LaunchEnded
 from tests import machines
@@ -37,6 +38,7 @@ def _lines(path: Path) -> int:
 
 @row_7
 @INTERRUPTS
+@pytest.mark.slow
 def test_row_07_an_interrupted_run_ends_at_once_with_what_it_has(
     marked: Marked, number: signal.Signals, code: int
 ) -> None:
@@ -95,8 +97,16 @@ def test_row_08_a_crash_is_named_and_other_launches_go_on(
         assert launch.failure is not None
         assert (name, "iteration 2, prompt 0") == (launch.failure.signal, launch.failure.phase)
         assert 2 == len(launch.measurements)
+
+
+@row_8
+def test_row_08_a_crash_ends_a_run_that_is_not_to_keep_going(llmbench_workers: Run, tmp_path: Path) -> None:
+    """Exit 5 after the first of two launches, whose finished measurements are kept."""
+    crash = ("run", "-m", "first=1ms,crash=SIGSEGV@3", *SCRIPTED, "-n", "3", "-ic", "4", "--launches", "2")
+
     assert llmbench_workers(*crash, "--name", "y").returncode == 5
-    assert 1 == len(reader.read_run(tmp_path / "reports/y.jsonl").launches)
+    (launch,) = reader.read_run(tmp_path / "reports/y.jsonl").launches
+    assert 2 == len(launch.measurements)
 
 
 @row_8
@@ -122,61 +132,63 @@ def test_row_08_the_last_words_of_a_worker_are_kept(tmp_path: Path, llmbench_pro
     assert ("a library says farewell",) == launch.failure.log
 
 
-@row_10
-@pytest.mark.parametrize(
-    ("script", "output"),
-    [("hang@3", "no first token in 8 s"), ("stall@3", "no token after token 1 in 8 s")],
-)
-@pytest.mark.slow
-def test_row_10_a_hang_is_ended_phase_by_phase_with_its_stack(
-    llmbench_workers: Run, tmp_path: Path, script: str, output: str
-) -> None:
-    """Exit 5: what was waited for, how long, and where the worker was is recorded.
-
-    Eight seconds, for they are those of the loading too, and a busy machine starts an interpreter slowly.
-    """
-    broken = ("run", "-m", f"first=1ms,{script}", *SCRIPTED, "-n", "9", "-ic", "4", "--name", "x")
-    done = llmbench_workers(*broken, "--timeout", "8s")
-    (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches
-
-    assert done.returncode == 5, done.stderr
-    assert f"{output} during iteration 2, prompt 0; the worker was ended" in done.stderr
-    assert launch.failure is not None
-    assert any("scripted.py" in line and "_break" in line for line in launch.failure.log)
-    assert 2 == len(launch.measurements)
-
-
-@row_10
-@pytest.mark.slow
-def test_row_10_a_load_that_hangs_is_ended(llmbench_process: Run, tmp_path: Path) -> None:
-    """The watchdog watches the loading too, the start of the interpreter included."""
-    slow = tmp_path / "slow"
-    slow.mkdir()
-    (slow / "sitecustomize.py").write_text(
-        "import os, pathlib, time\n"
-        "checked = pathlib.Path(__file__).with_name('checked')\n"
-        "if 'LLMBENCH_LAUNCH' in os.environ:\n"
-        "    time.sleep(3600 * checked.exists())\n"
-        "    checked.touch()\n"
-    )
-    done = llmbench_process("run", "-m", "first=1ms", *SCRIPTED, "--timeout", "9s", PYTHONPATH=str(slow))
-
-    assert done.returncode == 5
-    assert "no response in 9 s during load" in done.stderr
-
-
 _ONE = Prompt(set="s", index=0, text="one")
 
 
-def _task(config: RunConfig) -> Task:
+def _task(config: RunConfig, *, load_s: float = PATIENCE_S) -> Task:
     """A launch that may take long to load, and three seconds a request."""
     planned = plan.PlannedLaunch(index=0, cell=0)
     return Task(
         planned=planned,
         config=config,
-        limits=TimeLimits(load_s=PATIENCE_S, request_s=3),
+        limits=TimeLimits(load_s=load_s, request_s=3),
         context_tokens=8192,
     )
+
+
+def _failure(task: Task) -> tuple[Failure, int]:
+    """Why a launch failed, and how many measurements it made before."""
+    *events, ended = ProcessLauncher().launch(task)
+    assert isinstance(ended, LaunchEnded)
+    assert ended.failure is not None
+    return ended.failure, sum(isinstance(event, Measurement) for event in events)
+
+
+@row_10
+@pytest.mark.parametrize(
+    ("script", "output"),
+    [("hang@3", "no first token in 3 s"), ("stall@3", "no token after token 1 in 3 s")],
+)
+@pytest.mark.slow
+def test_row_10_a_hang_is_ended_phase_by_phase_with_its_stack(script: str, output: str) -> None:
+    """What was waited for, how long, and where the worker was is recorded, with what was measured before."""
+    failure, measured = _failure(
+        _task(RunConfig(model=f"first=1ms,{script}", engine="scripted", prompts=(_ONE,), iterations=9))
+    )
+
+    assert failure.message.startswith(f"{output} during iteration 2, prompt 0; the worker was ended")
+    assert any("scripted.py" in line and "_break" in line for line in failure.log)
+    assert 2 == measured
+
+
+@row_10
+def test_row_10_a_load_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watchdog watches the loading too, the start of the interpreter included."""
+    (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep(3600)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    task = _task(RunConfig(model="first=1ms", engine="scripted", prompts=(_ONE,)), load_s=1)
+
+    assert "no response in 1 s during load" in _failure(task)[0].message
+
+
+@row_10
+@pytest.mark.slow
+def test_row_10_the_limit_of_a_command_ends_a_hang(llmbench_workers: Run) -> None:
+    """``--timeout`` is the limit of each wait: exit 5 and one line; a busy machine may not even have loaded by then."""
+    done = llmbench_workers("run", "-m", "hang@1", *SCRIPTED, "-n", "1", "--timeout", "3s")
+
+    assert done.returncode == 5, done.stderr
+    assert " in 3 s during " in done.stderr
 
 
 @row_10
@@ -195,12 +207,10 @@ def test_row_10_a_slow_request_is_no_hang() -> None:
 def test_row_10_a_native_call_that_lasts_too_long_is_ended_with_its_stack(demo_ir: Path) -> None:
     """The engine does not report its tokens, so the whole request is what is waited for; the stack names the call."""
     task = _task(RunConfig(model=str(demo_ir), prompts=(_ONE,), iterations=1, warmups=0, output_tokens=8000))
-    *_, ended = ProcessLauncher().launch(task)
+    failure, _ = _failure(task)
 
-    assert isinstance(ended, LaunchEnded)
-    assert ended.failure is not None
-    assert "no response in 3 s during iteration 0, prompt 0" in ended.failure.message
-    assert any("genai.py" in line for line in ended.failure.log)
+    assert "no response in 3 s during iteration 0, prompt 0" in failure.message
+    assert any("genai.py" in line for line in failure.log)
 
 
 _GROUPS = Path("/sys/fs/cgroup/memory")

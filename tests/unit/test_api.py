@@ -40,15 +40,17 @@ def test_measure_returns_the_run_that_load_reads(tmp_path: Path) -> None:
 def test_a_slower_candidate_is_regressed(tmp_path: Path) -> None:
     """20 % on the first token, three launches a side with 1 % between launches."""
     slower = dataclasses.replace(_CONFIG, model=_CONFIG.model.replace("200ms", "240ms"))
-    base = llmbench.measure(_CONFIG, output_dir=tmp_path)
-    candidate = llmbench.measure(slower, output_dir=tmp_path)
+    base, candidate = (
+        llmbench.measure(config, output_dir=tmp_path, launcher=InlineLauncher())
+        for config in (_CONFIG, slower)
+    )
 
     assert Verdict.REGRESSED is llmbench.compare(base, candidate).verdict
 
 
 def test_a_frame_has_a_row_a_request(tmp_path: Path) -> None:
     """Every request is a row, and it says which of them were warm-ups."""
-    frame = llmbench.measure(_CONFIG, output_dir=tmp_path).to_pandas()
+    frame = llmbench.measure(_CONFIG, output_dir=tmp_path, launcher=InlineLauncher()).to_pandas()
 
     assert len(frame) == 9
     assert 3 == frame["is_warmup"].sum()
@@ -139,7 +141,7 @@ def test_comparing_a_path_says_how_to_load_it() -> None:
 
 def test_a_run_prints_as_its_table(tmp_path: Path) -> None:
     """Its repr is one short line, however many requests it has; a notebook shows the table too."""
-    run = _measured(tmp_path, input_tokens=[8, 32], num_iters=50)
+    run = _measured(tmp_path, input_tokens=[8, 32], num_iters=9)
 
     assert len(repr(run)) < 160
     assert "\n" not in repr(run)

@@ -14,6 +14,7 @@ from click.shell_completion import ShellComplete
 
 from llmbench.cli.main import cli
 from tests.command import RunCommand
+from tests.waiting import PATIENCE_S
 
 
 def _offers(*words: str) -> list[tuple[str, str]]:
@@ -102,7 +103,7 @@ class _Terminal:
         )
         os.close(follower)
 
-    def type(self, text: str, *, until: str, limit_s: float = 30) -> str:
+    def type(self, text: str, *, until: str, limit_s: float = PATIENCE_S) -> str:
         """What the screen shows after some keys, at the latest after a limit."""
         os.write(self._leader, text.encode())
         seen, end = "", time.monotonic() + limit_s

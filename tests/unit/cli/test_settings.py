@@ -109,7 +109,7 @@ def test_options_have_names_and_spellings_of_their_own() -> None:
 
 @pytest.mark.parametrize("row", _ROWS, ids=lambda row: row.name)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_the_command_to_type_next_makes_the_same_configuration(row: Setting, data: st.DataObject) -> None:
     """Whatever value an option has: option, configuration, command, and the same configuration again."""
     for config in _configurations(*data.draw(_arguments(row))):

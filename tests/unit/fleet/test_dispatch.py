@@ -16,6 +16,7 @@ from llmbench.fleet.dispatch import EACH_HOST, SPREAD, Dispatch, FleetPolicy, Ho
 from llmbench.fleet.executor import HostJob, JobState, JobStatus
 from llmbench.fleet.folder import FleetFolder
 from llmbench.schema.fleet import FleetPlan, HostProbe
+from tests.waiting import PATIENCE_S
 
 ARGUMENTS = (
     "run",
@@ -77,7 +78,7 @@ class Processes:
     def close(self) -> None:
         """Wait for every process."""
         for process in self.started.values():
-            process.wait(timeout=60)
+            process.wait(timeout=PATIENCE_S)
 
 
 @pytest.fixture

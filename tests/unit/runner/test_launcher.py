@@ -99,33 +99,6 @@ def test_a_batch_holds_distinct_variants() -> None:
     assert len(set(ids)) == 9
 
 
-@pytest.mark.parametrize("name", ["SIGSEGV", "SIGBUS", "SIGKILL"])
-def test_a_crash_is_named_with_its_signal_and_phase(name: str) -> None:
-    """A worker that dies is an event that names signal and phase; what came before it stands."""
-    events = list(ProcessLauncher().launch(_task(f"first=1ms,crash={name}@4")))
-    last = events[-1]
-
-    assert len([e for e in events if isinstance(e, Measurement)]) == 3
-    assert isinstance(last, LaunchEnded)
-    assert last.failure is not None
-    assert name == last.failure.signal
-    assert last.failure.phase == "iteration 1, prompt 1"
-    assert name in last.failure.message
-
-
-@pytest.mark.slow
-def test_a_hang_is_ended_and_its_stack_is_kept() -> None:
-    """A worker that does not answer in time is ended; the log shows where it stood."""
-    task = _task("first=1ms,hang@2", limits=TimeLimits(load_s=60, request_s=3))
-    last = list(ProcessLauncher().launch(task))[-1]
-
-    assert isinstance(last, LaunchEnded)
-    assert last.failure is not None
-    assert "no first token in 3 s during warm-up 0, prompt 1" in last.failure.message
-    assert any("scripted.py" in line for line in last.failure.log)
-    assert _workers() == []
-
-
 def test_a_bad_configuration_is_the_workers_error_with_its_hint() -> None:
     """An error found in the worker is the same error in the parent."""
     with pytest.raises(InputError, match="'fist=1ms' is not understood") as error:

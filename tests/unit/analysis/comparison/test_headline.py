@@ -72,6 +72,7 @@ KIND_LISTS = st.lists(st.sampled_from(KINDS), min_size=1, max_size=3)
 
 
 @given(KIND_LISTS, KIND_LISTS)
+@pytest.mark.slow
 def test_every_rendering_and_exit_code_has_one_verdict(
     means: list[tuple[Verdict, bool]], rows: list[tuple[Verdict, bool]]
 ) -> None:

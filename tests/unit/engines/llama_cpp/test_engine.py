@@ -112,6 +112,7 @@ def test_every_token_has_an_instant_within_its_request(
     )
 
 
+@pytest.mark.slow
 def test_a_text_and_its_continuation_are_tokenized_by_the_model(
     llmbench_workers: LlmBench, tiny: Path, tmp_path: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_what_it_cannot_do_is_refused_with_a_remedy(
         assert (2, True) == (done.returncode, message in done.stderr), done.stderr
 
 
+@pytest.mark.slow
 def test_a_gguf_that_only_llama_cpp_reads_is_measured(
     llmbench_workers: LlmBench, tiny: Path, tmp_path: Path
 ) -> None:
@@ -185,7 +187,7 @@ def test_sigterm_ends_a_launch_at_once(tiny: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
 
     assert not caught >> (signal.SIGTERM - 1) & 1  # its default action ends a native call at once
-    assert 143 == process.wait(timeout=5)
+    assert 143 == process.wait(timeout=waiting.PATIENCE_S)
     assert [] == list(tmp_path.glob("llmbench-*"))
 
 

@@ -28,6 +28,7 @@ def _measured(llmbench: LlmBench, folder: Path, model: Path, *options: str) -> M
     return m
 
 
+@pytest.mark.slow
 def test_each_sequence_of_a_batch_is_a_request_of_its_own(
     llmbench_workers: LlmBench, tiny: Path, tmp_path: Path
 ) -> None:
@@ -41,6 +42,7 @@ def test_each_sequence_of_a_batch_is_a_request_of_its_own(
         assert both.start_ns < sequence.at_ns[0] < sequence.at_ns[-1] <= both.end_ns
 
 
+@pytest.mark.slow
 def test_a_request_that_the_cache_cannot_hold_is_no_measurement(
     llmbench_workers: LlmBench, tiny: Path, tmp_path: Path
 ) -> None:

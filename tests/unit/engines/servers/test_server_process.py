@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -18,7 +17,7 @@ from llmbench.engines.servers.session import split_cpus
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Cpu, Topology
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, is_gone, wait_until
 
 PROMPT = Prompt(set="synthetic", index=0, tokens=8)
 LISTENING = (
@@ -36,13 +35,13 @@ def test_command_is_ready_and_is_ended_with_what_it_started() -> None:
     """A command serves at its port until it is stopped, and nothing of it remains."""
     server = start_server(config(f'{sys.executable} -u -c "{LISTENING}" {{port}}'))
 
-    waited_s = wait_until_ready(server, "/", limit_s=20)
+    waited_s = wait_until_ready(server, "/", limit_s=PATIENCE_S)
     assert server.pid is not None
     started = psutil.Process(server.pid).children()
     assert server.ended() is None
     server.stop()
 
-    assert 0 < waited_s < 20
+    assert 0 < waited_s < PATIENCE_S
     assert [process for process in started if process.is_running()] == []
     assert server.ended() == "the server was killed by SIGTERM"
 
@@ -52,7 +51,7 @@ def test_command_that_ends_is_reported_with_its_last_line() -> None:
     server = ServerProcess([sys.executable, "-c", "print('no such model'); raise SystemExit(3)"], free_port())
 
     with pytest.raises(LaunchError, match="ended with exit code 3 before it was ready") as caught:
-        wait_until_ready(server, "/", limit_s=20)
+        wait_until_ready(server, "/", limit_s=PATIENCE_S)
 
     assert caught.value.hint == "its last line: no such model"
     server.stop()
@@ -66,12 +65,7 @@ def test_server_ends_with_the_process_that_started_it() -> None:
     )
     output = subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.PIPE).stdout
 
-    deadline = time.monotonic() + 10
-    while psutil.pid_exists(int(output)) and time.monotonic() < deadline:
-        if psutil.Process(int(output)).status() == psutil.STATUS_ZOMBIE:
-            break
-        time.sleep(0.02)
-    assert time.monotonic() < deadline
+    wait_until(lambda: not psutil.pid_exists(int(output)) or is_gone(psutil.Process(int(output))), "its end")
 
 
 @pytest.mark.parametrize(
