@@ -25,11 +25,12 @@ from llmbench.cli.dry_run import rehearse
 from llmbench.cli.fleet import fleet_options
 from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import converted_gguf, prepared
+from llmbench.cli.options.course import block_options
 from llmbench.cli.options.sides import Side, read_sides, side_options
 from llmbench.cli.options.types import ShareType, check_folder
 from llmbench.cli.outputs import check_run_file
 from llmbench.cli.quality_gate import GATE, gate_options, gated
-from llmbench.cli.run_view import block_options, describe_block, explain_missing, measure_blocks
+from llmbench.cli.run_view import describe_block, explain_missing, measure_blocks
 from llmbench.errors import ExitCode, LlmbenchError, worst
 from llmbench.render.terminal.profile import profile_summary
 from llmbench.runner.blocks import LEAST_BLOCKS, Stop

@@ -14,14 +14,14 @@ from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.analysis.stages import named_metric, row_metric
 from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import prepared
+from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.sides import Side, read_side, single_options
-from llmbench.cli.options.types import Command, WordList, check_folder
-from llmbench.cli.run_view import block_options, measure_blocks
+from llmbench.cli.options.types import Command, WordList
+from llmbench.cli.run_view import measure_blocks
 from llmbench.errors import ExitCode, InputError, LaunchError, LlmbenchError
 from llmbench.render.text import change, counted
 from llmbench.runner import interpreter, session
 from llmbench.runner.bisection import Bisected, bisect_versions
-from llmbench.runner.blocks import Stop
 from llmbench.runner.environments import (
     known_versions,
     make_environment,
@@ -31,12 +31,9 @@ from llmbench.runner.environments import (
     size_bytes,
 )
 from llmbench.runner.launchers import default_launcher
-from llmbench.runner.launchers.base import TimeLimits
-from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Outcome, Run
 from llmbench.schema.units import format_bytes, format_duration
-from llmbench.store import reader
 
 _NUMBERS = 1000
 """Launches of each comparison are numbered from another thousand on, so that none is like one before."""
@@ -77,7 +74,7 @@ Examples:
     metavar="3%",
     help="The change that counts; a smaller one from A to B ends the search.",
 )
-@block_options
+@course_options
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,
@@ -88,14 +85,7 @@ def command(  # noqa: PLR0917
     metric: str | None,
     blocks: int,
     threshold: str,
-    budget: float | None,
-    output_dir: Path,
-    name: str | None,
-    overwrite: bool,
-    timeout: float,
-    keep_going: bool,
-    quiet: bool,
-    cooldown: float,
+    course: Course,
     **options: Any,
 ) -> int:
     """Find the version of a package that changed a latency, by bisection.
@@ -105,12 +95,10 @@ def command(  # noqa: PLR0917
     compared with the one before it on launches of its own. A version that cannot be installed or measured is left out
     and named. The exit code is 1 where it became slower.
     """
-    check_folder(output_dir, "--output-dir")
     package, first, last = read_span(span)
     chosen = _find_versions(package, first, last, versions)
     side = read_side(ctx, None, options, launches=blocks, prepare=prepared)
     rule = Rule(thresholds=read_thresholds((f"all={threshold}",)))
-    del keep_going
     trial = _Trial(
         make=(lambda version: run_maker(maker, version))
         if maker
@@ -118,10 +106,7 @@ def command(  # noqa: PLR0917
         side=side,
         metric=_known_metric(metric),
         rule=rule,
-        outputs=Outputs(folder=output_dir, name=name or reader.new_id("bisect"), overwrite=overwrite),
-        policy=Policy(limits=TimeLimits(load_s=timeout, request_s=timeout), cooldown_s=cooldown),
-        budget=budget,
-        is_quiet=quiet,
+        course=course.named("bisect"),
     )
     began = time.monotonic()
     found = bisect_versions(trial.from_first_measurable(chosen), trial.compare, blocks=blocks)
@@ -171,10 +156,7 @@ class _Trial:
     side: Side
     metric: str | None
     rule: Rule
-    outputs: Outputs
-    policy: Policy
-    budget: float | None
-    is_quiet: bool
+    course: Course
     count: int = 0
     sides: dict[str, Side | None] = dataclasses.field(default_factory=dict)
 
@@ -192,7 +174,7 @@ class _Trial:
         return self.sides[version]
 
     def _new_side(self, version: str) -> Side | None:
-        if not self.is_quiet:
+        if not self.course.is_quiet:
             say(f"{version}: preparing its environment")
         try:
             python = self.make(version)
@@ -209,12 +191,11 @@ class _Trial:
     def _fault(self, config: RunConfig, version: str) -> str | None:
         """Return why a version cannot be measured, by one short launch; ``None`` where it can."""
         short = dataclasses.replace(config, launches=1, iterations=1, warmups=0)
-        outputs = dataclasses.replace(self.outputs, name=f"{self.outputs.name}-check-{version}")
         run = session.measure(
             [short],
             models=[self.side.model_info],
-            outputs=outputs,
-            policy=self.policy,
+            outputs=self.course.part(f"check-{version}"),
+            policy=self.course.policy,
             launcher=default_launcher(),
         )
         failures = [launch.failure.message for launch in run.launches if launch.failure is not None]
@@ -234,10 +215,10 @@ class _Trial:
         ]
         run, _ = measure_blocks(
             chosen,
-            dataclasses.replace(self.outputs, name=f"{self.outputs.name}-{self.count}"),
-            self.policy,
-            Stop(budget_s=self.budget),
-            is_quiet=self.is_quiet,
+            self.course.part(str(self.count)),
+            self.course.policy,
+            self.course.stop,
+            is_quiet=self.course.is_quiet,
             first_launch=self.count * _NUMBERS,
         )
         return self._judge(run, candidate)
@@ -253,7 +234,7 @@ class _Trial:
             )
         self.metric = self.metric or max(found, key=lambda each: abs(each.ratio.ratio - 1)).metric
         picked = next(each for each in found if each.metric == self.metric)
-        if not self.is_quiet:
+        if not self.course.is_quiet:
             say(f"  {row_metric(picked.metric).title} {_with_interval(picked)}: {picked.verdict.value}")
         return picked
 

@@ -12,13 +12,11 @@ from llmbench.analysis.noise import calibration, false_alarms
 from llmbench.cli.fleet import fleet_options
 from llmbench.cli.messages import complain, say
 from llmbench.cli.model_source import prepared
+from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.sides import read_side, single_options
-from llmbench.cli.options.types import Command, check_folder
-from llmbench.cli.run_view import block_options, measure_blocks
+from llmbench.cli.options.types import Command
+from llmbench.cli.run_view import measure_blocks
 from llmbench.errors import ExitCode
-from llmbench.runner.blocks import Stop
-from llmbench.runner.launchers.base import TimeLimits
-from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.run import Outcome, Run
 
 _EXAMPLES = """\b
@@ -46,8 +44,8 @@ Examples:
     metavar="METRIC=5%,2ms",
     help="What counts as a change for that gate. METRIC may be all.",
 )
-@block_options
 @fleet_options
+@course_options
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,
@@ -56,14 +54,7 @@ def command(  # noqa: PLR0917
     blocks: int,
     launches: int,
     threshold: tuple[str, ...],
-    budget: float | None,
-    output_dir: Path,
-    name: str | None,
-    overwrite: bool,
-    timeout: float,
-    keep_going: bool,
-    quiet: bool,
-    cooldown: float,
+    course: Course,
     **options: Any,
 ) -> int:
     """Measure a configuration against itself: how much it varies when nothing changes.
@@ -72,17 +63,14 @@ def command(  # noqa: PLR0917
     how often a gate of --launches a side would call an unchanged build slower. What is found is kept in the cache
     folder, by machine, model and configuration; report compare puts it into its notes.
     """
-    check_folder(output_dir, "--output-dir")
     rule = Rule(thresholds=read_thresholds(threshold))
     side = read_side(ctx, recipe, options, launches=blocks, prepare=prepared)
     run, path = measure_blocks(
         (side, side),
-        Outputs(folder=output_dir, name=name, overwrite=overwrite),
-        Policy(
-            limits=TimeLimits(load_s=timeout, request_s=timeout), keep_going=keep_going, cooldown_s=cooldown
-        ),
-        Stop(budget_s=budget),
-        is_quiet=quiet,
+        course.outputs,
+        course.policy,
+        course.stop,
+        is_quiet=course.is_quiet,
     )
     setup = calibration.setup_of_run(run)
     found = calibration.add_session(setup, calibration.session_of(run))

@@ -1,6 +1,5 @@
 """``llmbench quality``: what a weight format or a cache precision costs in quality, beside what it gains in latency."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,20 @@ from llmbench.analysis.report import Report, distinguish, summarize_run
 from llmbench.cli.messages import complain, say
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.completion import FileText
+from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.table import MEASUREMENT, parameters
-from llmbench.cli.options.types import Command, check_folder
+from llmbench.cli.options.types import Command
 from llmbench.cli.outputs import check_outputs, print_on_screen, write_output
 from llmbench.cli.quality_gate import LIMITS, QualityGate, find_base, gate_options, limits_of
-from llmbench.cli.run_view import View, block_options
+from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode, worst
 from llmbench.models.resolve import ModelInfo
 from llmbench.render.csv import csv_text
 from llmbench.render.quality import quality_table
 from llmbench.render.terminal.quality import render_quality
 from llmbench.runner import plan, session
-from llmbench.runner.blocks import Stop
-from llmbench.runner.launchers.base import TimeLimits
 from llmbench.runner.quality import ENGLISH, LANGUAGES, Judged, Trial, read_texts
-from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Launch, Outcome
 
@@ -79,7 +76,7 @@ Examples:
 @click.option("--no-latency", is_flag=True, help="Read the texts only.")
 @click.option("--csv", type=_FILE, metavar="FILE", help="The table as CSV.")
 @click.option("--html", type=_FILE, metavar="FILE", help="The table and its plot as a page.")
-@block_options
+@course_options
 def command(  # noqa: PLR0917
     models: tuple[str, ...],
     base: str | None,
@@ -90,14 +87,7 @@ def command(  # noqa: PLR0917
     no_latency: bool,
     csv: Path | None,
     html: Path | None,
-    budget: float | None,
-    output_dir: Path,
-    name: str | None,
-    overwrite: bool,
-    timeout: float,
-    keep_going: bool,
-    quiet: bool,
-    cooldown: float,
+    course: Course,
     **options: Any,
 ) -> int:
     """Compare next-token distributions with a base's, token by token, and show latency and memory beside.
@@ -109,7 +99,6 @@ def command(  # noqa: PLR0917
     files = check_outputs(
         {"--csv": csv, "--html": html}, [Path(text) for text in texts if text not in LANGUAGES]
     )
-    check_folder(output_dir, "--output-dir")
     options["model"] = models = tuple(dict.fromkeys((*models, *options["model"])))
     infos, cells = resolve_models(prepared(options))
     limits = limits_of(options)
@@ -120,16 +109,9 @@ def command(  # noqa: PLR0917
         block_tokens=block_tokens,
         chunk_tokens=chunk_tokens,
     )
-    policy = Policy(
-        limits=TimeLimits(load_s=timeout, request_s=timeout), keep_going=keep_going, cooldown_s=cooldown
-    )
-    outputs = Outputs(folder=output_dir, name=name, overwrite=overwrite)
     gate = QualityGate(limits=limits, trial=trial)
-    judged = gate.measure(cells, infos, outputs, policy, is_quiet=quiet)
-    latency = None
-    if not no_latency:
-        beside = dataclasses.replace(outputs, name=f"{name}-latency" if name else None)
-        latency = _measure_latency(cells, infos, beside, policy, stop=Stop(budget_s=budget), is_quiet=quiet)
+    judged = gate.measure(cells, infos, course.outputs, course.policy, is_quiet=course.is_quiet)
+    latency = None if no_latency else _measure_latency(cells, infos, course)
     rows = quality_rows(
         distinguish(cells),
         judged.of_cells,
@@ -155,24 +137,16 @@ def _show(found: QualityReport, files: Mapping[str, Path]) -> ExitCode:
     return print_on_screen(lambda console: render_quality(found, console))
 
 
-def _measure_latency(
-    cells: tuple[RunConfig, ...],
-    infos: Sequence[ModelInfo],
-    outputs: Outputs,
-    policy: Policy,
-    *,
-    stop: Stop,
-    is_quiet: bool,
-) -> Report:
+def _measure_latency(cells: tuple[RunConfig, ...], infos: Sequence[ModelInfo], course: Course) -> Report:
     """Measure all configurations as ``run`` does, in rounds; return the report."""
-    with View(is_quiet=is_quiet) as shown:
+    with View(is_quiet=course.is_quiet) as shown:
         run = session.measure(
             cells,
             models=infos,
-            outputs=outputs,
-            policy=policy,
+            outputs=course.part("latency"),
+            policy=course.policy,
             planned=plan.plan_launches(cells, seed=cells[0].seed),
-            stop=stop,
+            stop=course.stop,
             launcher=shown.launcher,
             on_event=shown.show,
         )

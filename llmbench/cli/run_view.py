@@ -5,10 +5,10 @@ import dataclasses
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import click
 
@@ -21,7 +21,7 @@ from llmbench.analysis.stages import request_metric
 from llmbench.cli.messages import complain, say, shown, warn
 from llmbench.cli.options.resolve import check_locations
 from llmbench.cli.options.sides import Side
-from llmbench.cli.options.types import LLM_BENCH, LOGS, Duration
+from llmbench.cli.options.types import LLM_BENCH, LOGS
 from llmbench.errors import ExitCode, OutputError, worst
 from llmbench.machine.interference import watch_interference
 from llmbench.models.resolve import ModelInfo
@@ -425,34 +425,6 @@ def explain_missing(*reports: Report) -> None:
             if is_busy
             else None,
         )
-
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_OPTIONS = (
-    click.option("--budget", type=Duration(), help="Begin no block that would end after so long."),
-    click.option(
-        "--output-dir", type=click.Path(path_type=Path), default="reports", help="Where the run file goes."
-    ),
-    click.option("--name", help="Name of the run and of its file.  [default: time, model, short id]"),
-    click.option("--overwrite", is_flag=True, help="Replace a run file of that name."),
-    click.option("--timeout", type=Duration(), default="20m", help="For loading, and for each request."),
-    click.option("--keep-going", is_flag=True, help="Go on with the next launch when one fails."),
-    click.option(
-        "--cooldown",
-        type=Duration(may_be_zero=True),
-        default=0.0,
-        help="Rest before each launch, the same on both sides.",
-    ),
-    click.option("--quiet", is_flag=True, help="Only the table and the files."),
-)
-
-
-def block_options(command: _Command) -> _Command:
-    """Add the options of every command that measures in blocks."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 class _BlockView(View):

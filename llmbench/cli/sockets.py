@@ -1,6 +1,7 @@
 """``llmbench sockets``: one socket, the other, both, both with tensor parallelism; the speed-up and its proof."""
 
 import contextlib
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,16 @@ from llmbench.analysis.speedup import SocketSetup
 from llmbench.cli.fleet import fleet_options
 from llmbench.cli.messages import complain, say, shown
 from llmbench.cli.model_source import prepared
+from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.resolve import resolve_one
 from llmbench.cli.options.table import option, parse_options
-from llmbench.cli.options.types import Command, Duration, check_folder
+from llmbench.cli.options.types import Command
 from llmbench.cli.outputs import check_outputs, write_output
 from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode
 from llmbench.machine import topology
 from llmbench.models.resolve import ModelInfo
 from llmbench.runner import session
-from llmbench.runner.blocks import Stop
-from llmbench.runner.launchers.base import TimeLimits
 from llmbench.runner.plan import plan_launches
 from llmbench.schema.config import RunConfig
 from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
@@ -71,7 +71,6 @@ Examples:
     default=5,
     help="Blocks of one fresh launch of each setup, in random order.",
 )
-@click.option("--budget", type=Duration(), help="Begin no block that would end after this time.")
 @option("sockets", help="Which sockets.  [default: all]")
 @option("load_config", help="OpenVINO properties.")
 @option("engine", type=str, help="As for run.")
@@ -79,13 +78,7 @@ Examples:
 @option("seed", help="For the prompts and the order of launches.")
 @option("no_verify")
 @option("foreign_cpu_limit", help="CPU share of other processes that makes a request invalid.")
-@option("timeout", help="For loading, and for each request.")
-@option("output_dir")
-@option("name", help="Name of the run and of its file.")
-@option("overwrite")
-@option("quiet", help="Only the result.")
 @option("explain", help="Add every metric, threads, proof and notes to the result.")
-@option("cooldown")
 @click.option(
     "--show",
     type=click.Path(path_type=Path),
@@ -100,17 +93,12 @@ Examples:
     help="Write a page as well: the result, the speed-ups as a chart, and all details.",
 )
 @fleet_options
+@course_options
 def command(
     *,
     sockets: tuple[int, ...],
-    budget: float | None,
-    timeout: float,
-    output_dir: Path,
-    name: str | None,
-    overwrite: bool,
-    quiet: bool,
     explain: bool,
-    cooldown: float,
+    course: Course,
     show: Path | None,
     is_json: bool,
     html: Path | None,
@@ -126,19 +114,16 @@ def command(
         summarized = report.summarize_run(reader.read_run(show))
         _show(summarized, show, is_json=is_json, html=html, is_explained=explain)
         return _exit_code(summarized)
-    check_folder(output_dir, "--output-dir")
     model_info, base = _base(options)
     cells = speedup.socket_configurations(base, topology.read_topology(), sockets)
-    with _SocketView(is_quiet=quiet) as view:
+    with _SocketView(is_quiet=course.is_quiet) as view:
         run = session.measure(
             cells,
             models=[model_info] * len(cells),
-            outputs=session.Outputs(folder=output_dir, name=name, overwrite=overwrite),
-            policy=session.Policy(
-                limits=TimeLimits(load_s=timeout, request_s=timeout), must_split=True, cooldown_s=cooldown
-            ),
+            outputs=course.outputs,
+            policy=dataclasses.replace(course.policy, must_split=True),
             planned=plan_launches(cells, seed=cells[0].seed),
-            stop=Stop(budget_s=budget),
+            stop=course.stop,
             launcher=view.launcher,
             on_event=view.show,
         )

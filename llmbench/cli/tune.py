@@ -16,13 +16,14 @@ from llmbench.analysis.race import DEFAULT, Standing, judge_race, large_cells, t
 from llmbench.analysis.report import distinguish
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared
+from llmbench.cli.options.course import block_options
 from llmbench.cli.options.resolve import check_locations, resolve_models
 from llmbench.cli.options.sides import Side, read_side, single_options
 from llmbench.cli.options.table import parse_options, recipe_options
 from llmbench.cli.options.types import Command, Size, check_folder
 from llmbench.cli.outputs import write_output
 from llmbench.cli.quality_gate import GATE, QualityGate, find_base, gate_options, limits_of
-from llmbench.cli.run_view import View, block_options, measure_blocks
+from llmbench.cli.run_view import View, measure_blocks
 from llmbench.errors import ExitCode, InputError
 from llmbench.machine import topology
 from llmbench.models.resolve import ModelInfo

@@ -1,0 +1,89 @@
+"""How a run in blocks goes: where it is kept, with which limits, for how long; its options, and the value they make."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import click
+
+from llmbench.cli.options.help import GroupedOption
+from llmbench.cli.options.table import option
+from llmbench.cli.options.types import Duration, check_folder
+from llmbench.runner.blocks import Stop
+from llmbench.runner.launchers.base import TimeLimits
+from llmbench.runner.session import Outputs, Policy
+from llmbench.schema.settings.base import Group
+from llmbench.store import reader
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--budget",
+        cls=GroupedOption,
+        group=Group.RUN.value,
+        type=Duration(),
+        help="Begin no block that would end after so long.",
+    ),
+    *(
+        option(name, is_rare=False)
+        for name in ("output_dir", "name", "overwrite", "timeout", "keep_going", "cooldown", "quiet")
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """Where a run is kept, its policy, for how many seconds it begins blocks, and whether it prints its progress."""
+
+    outputs: Outputs
+    policy: Policy
+    budget_s: float | None = None
+    is_quiet: bool = False
+
+    @property
+    def stop(self) -> Stop:
+        """The rule that ends it early."""
+        return Stop(budget_s=self.budget_s)
+
+    def named(self, kind: str) -> Self:
+        """Return it with a new name of this kind, unless it has one."""
+        name = self.outputs.name or reader.new_id(kind)
+        return dataclasses.replace(self, outputs=dataclasses.replace(self.outputs, name=name))
+
+    def part(self, suffix: str) -> Outputs:
+        """Return the outputs of a run beside it: its name with a suffix, or none where it has none."""
+        name = f"{self.outputs.name}-{suffix}" if self.outputs.name else None
+        return dataclasses.replace(self.outputs, name=name)
+
+
+def block_options(command: _Command) -> _Command:
+    """Add the options of every command that measures in blocks."""
+    for add in reversed(_OPTIONS):
+        command = add(command)
+    return command
+
+
+def course_options(command: _Command) -> _Command:
+    """Add the same options, and call the command with the `Course` that they make, as *course*."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, output_dir: Path, timeout: float, **options: Any) -> Any:
+        check_folder(output_dir, "--output-dir")
+        names = ("name", "overwrite", "keep_going", "cooldown", "budget", "quiet")
+        name, overwrite, keep_going, cooldown_s, budget_s, is_quiet = map(options.pop, names)
+        course = Course(
+            outputs=Outputs(folder=output_dir, name=name, overwrite=overwrite),
+            policy=Policy(
+                limits=TimeLimits(load_s=timeout, request_s=timeout),
+                keep_going=keep_going,
+                cooldown_s=cooldown_s,
+            ),
+            budget_s=budget_s,
+            is_quiet=is_quiet,
+        )
+        return command(*arguments, course=course, **options)
+
+    return block_options(wrapped)  # type: ignore[return-value]
