@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from llmbench.analysis import history, stats
 from llmbench.analysis.history import HistoryEntry
+from llmbench.analysis.output_agreement import Agreement, between
 from llmbench.analysis.report import Report, distinguish
 from llmbench.analysis.stats import Summary
 from llmbench.schema.run import Launch, Run
@@ -152,7 +153,8 @@ BESIDE = ("first_token", "next_token", "memory")
 class QualityRow:
     """One configuration: its *settings* as far as they differ, its quality, and what it takes.
 
-    *beside* has the metrics of `BESIDE` that were measured, *file_bytes* the size of its weights on disk. It
+    *beside* has the metrics of `BESIDE` that were measured, *file_bytes* the size of its weights on disk. Where it
+    guesses tokens ahead, *tokens* says whether greedy search gave the same as without. It
     *is_on_front* where no valid configuration is at least as good and as fast, and better in one of the two.
     """
 
@@ -161,6 +163,7 @@ class QualityRow:
     beside: Mapping[str, Summary]
     file_bytes: int | None
     faults: tuple[str, ...]
+    tokens: Agreement | None = None
     is_on_front: bool = False
 
     @property
@@ -186,6 +189,7 @@ def quality_rows(
             quality=found,
             beside={} if latency is None else _beside(latency, cell),
             file_bytes=file_bytes[cell] if file_bytes else None,
+            tokens=None if latency is None else _tokens_as_without_guessing(latency.run, cell),
             faults=("not measured",) if found is None else limits.faults(found),
         )
         for cell, (each, found) in enumerate(zip(settings, judged, strict=True))
@@ -193,6 +197,16 @@ def quality_rows(
     points = [row.point for row in rows if row.point is not None]
     front = {point for point, is_best in zip(points, pareto_front(points), strict=True) if is_best}
     return tuple(dataclasses.replace(row, is_on_front=row.point in front) for row in rows)
+
+
+def _tokens_as_without_guessing(run: Run, cell: int) -> Agreement | None:
+    """Compare greedy tokens with those of the same configuration without a draft or prompt lookup."""
+    config = run.cells[cell]
+    plain = config.without_speculation
+    if not config.is_speculative or plain not in run.cells:
+        return None
+    other = run.cells.index(plain)
+    return between(run, run, [((other, prompt), (cell, prompt)) for prompt in range(len(config.prompts))])
 
 
 def _beside(latency: Report, cell: int) -> dict[str, Summary]:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import sample
 from llmbench.analysis.report import summarize_run
+from llmbench.analysis.stages import request_metric
 from llmbench.schema.run import Run
+from llmbench.schema.units import Direction
 
 DEFAULT = 0
 """The cell of the default, which stays in the race to its end."""
@@ -41,7 +43,11 @@ class Standing:
 
 
 def times_of(run: Run, metric: str) -> dict[int, dict[int, float]]:
-    """Return the logarithm of each cell's time in each block, the mean over its prompts; valid requests only."""
+    """Return the logarithm of each cell's time in each block, the mean over its prompts; valid requests only.
+
+    Of a metric that is to be high, such as a rate, it is that of its inverse.
+    """
+    sign = 1 if request_metric(metric).direction is Direction.LOWER else -1
     blocks = {launch.index: launch.block for launch in run.launches if launch.block is not None}
     report = summarize_run(run, (metric,))
     found = {}
@@ -49,7 +55,7 @@ def times_of(run: Run, metric: str) -> dict[int, dict[int, float]]:
         rows = [row for row in report.rows if row.cell == cell]
         times = sample(rows, metric, blocks) if rows else None
         if times is not None:
-            found[cell] = dict(times.logs)
+            found[cell] = {block: sign * log for block, log in times.logs.items()}
     return found
 
 

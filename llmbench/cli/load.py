@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,11 +66,11 @@ def _option(*spellings: str, group: Group, **attributes: Any) -> Callable[[_Func
     return click.option(*spellings, cls=GroupedOption, group=group.value, **attributes)
 
 
-_LOAD_OPTIONS = (
-    _option(
+_LOAD_OPTIONS = {
+    "url": _option(
         "--url", "urls", multiple=True, metavar="URL", group=Group.TARGET, help="Server that runs already."
     ),
-    _option(
+    "server": _option(
         "--server",
         "servers",
         multiple=True,
@@ -78,28 +78,28 @@ _LOAD_OPTIONS = (
         group=Group.TARGET,
         help=f"Server started fresh in each launch: {', '.join(SERVERS)}, or a command with {{port}} and {{model}}.",
     ),
-    _option(
+    "endpoint": _option(
         "--endpoint",
         type=click.Choice(("completions", "chat")),
         default="completions",
         group=Group.TARGET,
         help="Endpoint of the OpenAI protocol.",
     ),
-    _option(
+    "concurrency": _option(
         "--concurrency",
         type=IntegerList(),
         default=(),
         group=Group.LOAD,
         help="Requests in flight at once; with --request-rate at most.  [default: 1; sweep]",
     ),
-    _option(
+    "request-rate": _option(
         "--request-rate",
         type=NumberList(),
         default=(),
         group=Group.LOAD,
         help="Requests begun per second, whether earlier ones have ended or not.  [sweep]",
     ),
-    _option(
+    "burstiness": _option(
         "--burstiness",
         type=click.FloatRange(min=0, min_open=True),
         default=1.0,
@@ -107,17 +107,17 @@ _LOAD_OPTIONS = (
         is_rare=True,
         help="Shape of the gamma distribution of the time between requests: 1 is Poisson, inf constant.",
     ),
-    _option(
+    "trace": _option(
         "--trace",
         type=click.Path(path_type=Path, dir_okay=False),
         metavar="FILE.csv",
         group=Group.LOAD,
         help="Requests of a file: time,input_tokens,output_tokens.",
     ),
-    _option(
+    "duration": _option(
         "--duration", type=Duration(), group=Group.LOAD, help="Measure for so long, instead of -n requests."
     ),
-    _option(
+    "input-distribution": _option(
         "--input-distribution",
         default="",
         metavar="KIND:SPREAD",
@@ -125,7 +125,7 @@ _LOAD_OPTIONS = (
         is_rare=True,
         help="Of input lengths: uniform:0.5, normal:0.2 or lognormal:0.6.",
     ),
-    _option(
+    "output-distribution": _option(
         "--output-distribution",
         default="",
         metavar="KIND:SPREAD",
@@ -133,7 +133,7 @@ _LOAD_OPTIONS = (
         is_rare=True,
         help="Of output lengths.",
     ),
-    _option(
+    "shared-prefix": _option(
         "--shared-prefix",
         type=click.IntRange(min=0),
         default=0,
@@ -141,14 +141,15 @@ _LOAD_OPTIONS = (
         is_rare=True,
         help="Tokens that all prompts begin with.",
     ),
-    _option(
+    "goodput": _option(
         "--goodput",
         default="",
         metavar="METRIC:MS,...",
         group=Group.LOAD,
         help="Limits of a good request: ttft:200,tpot:50,e2e:3000.",
     ),
-)
+}
+"""The options of a load, by name."""
 
 _MODEL = ("model", "weight_format", "no_verify")
 _LENGTHS = ("input_tokens", "num_iters", "warmups", "launches", "infer_count", "end_token_stopping", "seed")
@@ -161,6 +162,7 @@ _ENGINE = (
     "numa_nodes",
     "cores",
     "membind",
+    "allocator",
 )
 _RESULTS = ("output_dir", "name", "overwrite", "strict", "quiet", "explain")
 _COURSE = (*_RESULTS, "timeout", "order", "keep_going", "cooldown", "resume", "salvage", "foreign_cpu_limit")
@@ -188,10 +190,15 @@ _CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-def _load_options(command: _Function) -> _Function:
-    for add in reversed(_LOAD_OPTIONS):
-        command = add(command)
-    return command
+def load_options(*names: str) -> Callable[[_Function], _Function]:
+    """Return the decorator that adds options of a load to a command; all of them by default."""
+
+    def add(command: _Function) -> _Function:
+        for name in reversed(names or tuple(_LOAD_OPTIONS)):
+            command = _LOAD_OPTIONS[name](command)
+        return command
+
+    return add
 
 
 @click.command(
@@ -200,7 +207,7 @@ def _load_options(command: _Function) -> _Function:
     short_help="Measure a server under load.",
     epilog=_EXAMPLES,
 )
-@_load_options
+@load_options()
 @_option(
     "--start-timeout",
     type=Duration(),
@@ -316,8 +323,11 @@ def _cells(given: dict[str, Any], options: dict[str, Any]) -> Iterator[tuple[Run
     """Yield each configuration, one for each server, input length and level of load, and its model."""
     for server in _targets(options):
         model = given["model"] or served_model(server)
-        model_info = find_model_info(model, engine="server", is_verified=not given["no_verify"])
-        for tokens in given["input_tokens"]:
+        weight_formats = dict.fromkeys(given["weight_format"]) or (None,)
+        for weight_format, tokens in itertools.product(weight_formats, given["input_tokens"]):
+            model_info = find_model_info(
+                model, engine="server", is_verified=not given["no_verify"], weight_format=weight_format
+            )
             values = {
                 **parse_options({}),
                 **given,
@@ -328,6 +338,28 @@ def _cells(given: dict[str, Any], options: dict[str, Any]) -> Iterator[tuple[Run
             for base in configurations(values, model_info.path, model_info.weight_format):
                 for level in _levels(options):
                     yield _with_level(base, server, level, given["warmups"]), model_info
+
+
+def load_cells(
+    typed: Mapping[str, Any], *, request_s: float
+) -> tuple[tuple[ModelInfo, ...], tuple[RunConfig, ...], WorkloadSettings]:
+    """Return the configurations of a load, the model of each, and the kind of work; options not *typed* are default.
+
+    A request may take *request_s* for its first token, and for each later one.
+
+    Raises:
+        InputError: an option that a load does not have, or a value that it does not accept.
+    """
+    names = {str(param.name) for param in command.params}
+    alien = [f"--{name.replace('_', '-')}" for name in typed if name not in names]
+    if alien:
+        raise InputError(f"a server has no {', '.join(alien)}", hint="leave it out")
+    options = command.make_context("load", [], default_map=dict(typed)).params
+    workload = _workload(options, request_s)
+    found = list(_cells({name: options[name] for name in options if name not in _OF_LOAD}, options))
+    for config, _ in found:
+        LoadPlan.read(config, workload.parameters)
+    return tuple(model for _, model in found), tuple(config for config, _ in found), workload
 
 
 def _targets(options: dict[str, Any]) -> Sequence[str]:

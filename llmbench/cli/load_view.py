@@ -58,10 +58,6 @@ class _LoadView(View):
         self._measured_count += 1
         self._errors += measurement.error is not None
 
-    def _reasons(self, measurement: Measurement) -> tuple[str, ...]:
-        """Why a request failed; everything else is judged when its launch has ended."""
-        return measurement.suspicions if measurement.error else ()
-
     def _summary(self) -> str:
         seconds = time.monotonic() - self._began
         errors = f", {self._errors} failed" if self._errors else ""

@@ -100,7 +100,7 @@ def command(  # noqa: PLR0917
         {"--csv": csv, "--html": html}, [Path(text) for text in texts if text not in LANGUAGES]
     )
     options["model"] = models = tuple(dict.fromkeys((*models, *options["model"])))
-    infos, cells = resolve_models(prepared(options))
+    infos, cells = _with_plain_ones(*resolve_models(prepared(options)))
     limits = limits_of(options)
     trial = Trial(
         base=find_base(base, infos, root=models[0]),
@@ -124,6 +124,17 @@ def command(  # noqa: PLR0917
         complain(f"the base was not measured: {_why(judged.run.launches)}")
         return ExitCode.LAUNCH
     return worst([_show(found, files), _exit_code(rows, judged, latency)])
+
+
+def _with_plain_ones(
+    infos: Sequence[ModelInfo], cells: Sequence[RunConfig]
+) -> tuple[tuple[ModelInfo, ...], tuple[RunConfig, ...]]:
+    """Add to configurations that guess tokens ahead the same ones without, whose tokens they must have."""
+    found: dict[str, tuple[ModelInfo, RunConfig]] = {}
+    for info, config in zip(infos, cells, strict=True):
+        for each in (config.without_speculation, config):
+            found.setdefault(repr(each), (info, each))
+    return tuple(info for info, _ in found.values()), tuple(config for _, config in found.values())
 
 
 def _show(found: QualityReport, files: Mapping[str, Path]) -> ExitCode:

@@ -37,7 +37,7 @@ from llmbench.runner.session import LaunchBegun, Outputs, Policy, RunBegun, RunF
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.progress import Progress
-from llmbench.schema.run import Outcome, Run
+from llmbench.schema.run import Outcome, Run, WorkloadSettings
 from llmbench.schema.units import format_duration
 from llmbench.store import reader
 from llmbench.store.events import LaunchEnded, LaunchStarted
@@ -164,7 +164,9 @@ class View:
             return
         now, request = time.monotonic(), self._request
         yield f"launch {self._number}/{self._count}"
-        if request is None:
+        if self._config.server is not None and self._seen:
+            yield f"{counted(len(self._seen), 'request')}"
+        elif request is None:
             yield "cooling down" if now < self._launch_at else "loading the model"
         else:
             tokens = self.launcher.tokens()
@@ -176,6 +178,9 @@ class View:
         yield self._last
 
     def _reasons(self, measurement: Measurement) -> tuple[str, ...]:
+        """Return why a request does not count; of a load only errors are known before its end."""
+        if self._config.server is not None:
+            return measurement.suspicions if measurement.error else ()
         if measurement.is_warmup:
             return ()
         return validity.reasons(measurement, self._config, self._seen[-_LOOKED_AT:])
@@ -463,6 +468,7 @@ def measure_blocks(
     *,
     is_quiet: bool,
     first_launch: int = 0,
+    workload: WorkloadSettings | None = None,
 ) -> tuple[Run, Path]:
     """Measure the sides in as many blocks as their configurations have launches; return the run and its file.
 
@@ -474,6 +480,7 @@ def measure_blocks(
         run = session.measure(
             cells,
             models=[side.model_info for side in sides],
+            workload=workload,
             outputs=outputs,
             policy=policy,
             planned=plan_launches(cells, seed=cells[0].seed + first_launch, first_index=first_launch),

@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from string import ascii_uppercase
 
 from llmbench.analysis.metrics.base import NEVER_DROPPED
 from llmbench.analysis.metrics.table import present
+from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.quality import BESIDE, Quality, QualityReport, QualityRow
 from llmbench.analysis.stages import row_metric
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity
@@ -46,6 +47,7 @@ def quality_table(rows: Sequence[QualityRow]) -> Table:
             Column("perplexity", name="log_ratio", full="perplexity / base's perplexity", priority=20),
             [_perplexity(each) for each in found],
         ),
+        *_tokens(rows),
         *(_beside(name, rows) for name in present(BESIDE, (row.beside for row in rows))),
         (
             Column("IR", name="file_bytes", full="size of the IR", unit="MiB", priority=15),
@@ -116,6 +118,25 @@ def _perplexity(found: Quality | None) -> Cell:
     ratio = found.log_ratio
     reach = "" if ratio.high is None else f"±{(ratio.high - ratio.value) * 100:.1f} %"
     return Cell(change(math.exp(ratio.value)), value=ratio.value, note=reach)
+
+
+def _tokens(rows: Sequence[QualityRow]) -> Iterator[_Column]:
+    """Whether what guesses ahead left the greedy tokens as they are; no column where nothing guesses."""
+    if any(row.tokens is not None for row in rows):
+        column = Column("tokens", name="tokens", full="greedy tokens", is_text=True, priority=38)
+        yield column, [_agreement(row.tokens) for row in rows]
+
+
+def _agreement(found: Agreement | None) -> Cell:
+    if found is None:
+        return Cell()
+    if not found.variants:
+        return EMPTY
+    if found.first is None:
+        return Cell("same", title=f"in all {found.variants} compared")
+    first = f" from {found.first.token}" if found.first.token else ""
+    share = f"{len(found.partings)} of {found.variants}"
+    return Cell(f"{share} differ{first}", title="the first token that differs from the same without guessing")
 
 
 def _beside(name: str, rows: Sequence[QualityRow]) -> _Column:

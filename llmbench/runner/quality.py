@@ -87,18 +87,15 @@ def quality_cell(config: RunConfig, trial: Trial) -> RunConfig:
             f"quality is read from the logits of an IR, which {info.title} does not run",
             hint="use --engine genai, core or optimum",
         )
-    if config.lora and not config.is_lora_idle:
-        raise InputError(
-            "the quality of LoRA adapters cannot be read: only GenAI applies them, and it shows no logits",
-            hint="leave out --lora, or merge the adapter into the model before it is converted",
-        )
     return RunConfig(
         model=config.model,
         weight_format=config.weight_format,
         engine="likelihood",
         device=config.device,
-        attention=config.attention if len(info.capabilities) > 1 else "sdpa",
+        attention=config.attention if config.attention in info.capabilities else info.default_attention,
         properties=config.properties,
+        lora=() if config.is_lora_idle else config.lora,
+        lora_alphas=() if config.is_lora_idle else config.lora_alphas,
         threads=config.threads,
         interpreter=config.interpreter,
         prompts=trial.texts,

@@ -15,6 +15,7 @@ from llmbench.errors import InputError, LaunchError
 from llmbench.files.cache import cache_folder
 from llmbench.machine import environment, memory
 from llmbench.machine.affinity import Binding
+from llmbench.machine.allocator import allocator_variables
 from llmbench.models.gguf_file import gguf_parts
 from llmbench.models.resolve import ModelInfo, check_images, check_lengths, complete, find_model_info
 from llmbench.runner import limits, pinning, plan
@@ -180,6 +181,7 @@ class _Work:
         bindings = tuple(pinning.find_placement(config).binding for config in self.configurations)
         for config in self.configurations:
             limits.check_quota(config)
+            allocator_variables(config.allocator)
         for model in {config.model for config in self.configurations if not config.engine_info.is_simulated}:
             check_memory(model)
         contexts = tuple(model.context_tokens for model in self.models)

@@ -27,6 +27,7 @@ from llmbench.engines.openvino.device import check_effective
 from llmbench.engines.openvino.model_cache import Compiled
 from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError, StrictError
 from llmbench.machine import environment, placement, topology
+from llmbench.machine.allocator import prove_allocator
 from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe, count_stops
 from llmbench.machine.memory import MemoryPhase, PeakWatch
@@ -93,6 +94,9 @@ class OpenLaunch:
             notes=(*self.session.effective.notes, *changes),
             split=split,
         )
+        if self.config.allocator is not None:
+            used = prove_allocator(self.config.allocator)
+            effective = dataclasses.replace(effective, notes=(*effective.notes, used))
         self._threads = _engine_threads(effective)
         pinning.check_threads(self.config, self._topology, self._threads)
         pages, notes = placement.read_pages(), list[str]()

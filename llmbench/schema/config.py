@@ -4,8 +4,9 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePath
+from typing import Self
 
 from llmbench.errors import InputError
 from llmbench.schema.engines import ENGINES, EngineInfo
@@ -130,7 +131,8 @@ class RunConfig:
     as it is sure of (*assistant_confidence_threshold*). *lora* are files of adapters, *lora_alphas* their weights
     in that order (none given: 1 each); with *is_lora_idle* they are loaded and no request uses them. With
     *trusts_recipe_code* code beside a pipeline's recipe is run. *interpreter* is the Python of another environment
-    whose engine is measured, ``None`` this one. *weight_format* distinguishes the model's IR from others of the
+    whose engine is measured, ``None`` this one. *allocator* is one of `ALLOCATORS`, ``None`` the system's.
+    *weight_format* distinguishes the model's IR from others of the
     same source, see `weight_format_of`. Where *is_attention_fixed*, the attention was requested; else SDPA replaces
     paged attention for a model that cannot have it. With *is_subsequent* a launch makes all iterations of one
     prompt, or of one chat, and then those of the next; otherwise each iteration is a pass over all of them.
@@ -180,6 +182,7 @@ class RunConfig:
     cores: tuple[int, ...] = ()
     membind: tuple[int, ...] = ()
     interleave: tuple[int, ...] = ()
+    allocator: str | None = None
     foreign_cpu_limit: float = INTERFERENCE_LIMIT
     is_verified: bool = True
     ignores_context_limit: bool = False
@@ -296,6 +299,19 @@ class RunConfig:
     def is_speculative(self) -> bool:
         """Whether something guesses ahead, so that a step may give several tokens."""
         return self.draft_model is not None or self.max_ngram_size is not None
+
+    @property
+    def without_speculation(self) -> Self:
+        """This configuration with nothing that guesses ahead."""
+        return replace(
+            self,
+            draft_model=None,
+            draft_device=None,
+            draft_scheduler={},
+            num_assistant_tokens=None,
+            assistant_confidence_threshold=None,
+            max_ngram_size=None,
+        )
 
     @property
     def way(self) -> str:

@@ -150,7 +150,10 @@ ENGINES: dict[str, EngineInfo] = {
         title="the likelihood engine",
         factory="openvino.likelihood:LikelihoodEngine",
         models=frozenset({ModelKind.IR}),
-        capabilities={"pa": frozenset({Capability.PAGED}), "sdpa": frozenset()},
+        capabilities={
+            "pa": frozenset({Capability.PAGED, Capability.ADAPTERS}),
+            "sdpa": frozenset({Capability.ADAPTERS}),
+        },
         packages=("openvino", "openvino-genai", "openvino-tokenizers"),
         workloads=frozenset({"quality"}),
         needs_state=True,

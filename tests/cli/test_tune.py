@@ -56,3 +56,46 @@ def test_the_proof_is_made_of_launches_that_the_search_never_saw(
 
     assert 10 == len(launches("proof"))
     assert not launches("race") & launches("proof")
+
+
+LIMITS = ("--goodput", "ttft:1000", "--concurrency", "2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--concurrency", "2"), "--concurrency is for a search under load"),
+        (("--for", "goodput"), "--for goodput needs the limits of a good request"),
+        (("--for", "goodput", *LIMITS, "--attention", "sdpa"), "a server has no --attention"),
+        (("--for", "goodput", *LIMITS[:3], "1,2"), "a sweep of 2 loads"),
+    ],
+)
+def test_what_belongs_to_another_search_is_refused(
+    llmbench: RunCommand, arguments: tuple[str, ...], message: str
+) -> None:
+    """Before anything is measured, with what to write instead."""
+    engine = () if "goodput" in arguments else ("--engine", "scripted")
+    server = ("--server", "scripted") if "goodput" in arguments else ()
+
+    done = llmbench("tune", "-m", SCRIPT, *engine, *server, *arguments)
+
+    assert 2 == done.returncode
+    assert message in done.stderr
+
+
+@pytest.mark.nightly
+def test_the_known_optimum_of_a_server_under_load_is_proved(
+    llmbench_workers: RunCommand, space: str, tmp_path: Path
+) -> None:
+    """Three streams take half: goodput nearly doubles, on launches of the server that the search never saw."""
+    script = "first=20ms,next=4ms,slots=2,NUM_STREAMS.3=50%"
+    done = llmbench_workers(
+        *("tune", "-m", script, "--for", "goodput", "--server", "scripted", *LIMITS, "--space", space),
+        *("-n", "20", "-ic", "10", "--rounds", "3", "--blocks", "4", "--name", "t"),
+        *("--foreign-cpu-limit", "1"),
+    )
+
+    assert not done.returncode, done.stderr
+    assert "NUM_STREAMS=3 is 1." in done.stdout
+    assert "times the default's goodput" in done.stdout
+    assert {"NUM_STREAMS": 3} == json.loads((tmp_path / "reports/t.properties.json").read_text())

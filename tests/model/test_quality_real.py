@@ -10,6 +10,8 @@ import pytest
 from scipy.special import log_softmax
 
 from llmbench.convert.pipeline import Converted
+from llmbench.engines.openvino.likelihood import LikelihoodSession
+from llmbench.schema.config import Prompt, RunConfig
 from llmbench.workloads.text import corpus
 from tests.command import RunCommand
 
@@ -130,3 +132,73 @@ def test_a_limit_makes_the_rows_of_a_run_invalid(llmbench: RunCommand, demo_ir: 
 
     assert 5 == done.returncode
     assert "is above --max-kld 0.001" in " ".join(done.stdout.split())
+
+
+def _adapter(path: Path) -> Path:
+    """A LoRA adapter of rank 4 for all query projections of the demo model, its numbers drawn by a seed."""
+    from safetensors.numpy import save_file
+
+    draw = np.random.default_rng(0)
+    tensors = {
+        f"base_model.model.model.layers.{layer}.self_attn.q_proj.lora_{side}.weight": draw.normal(
+            scale=0.1, size=shape
+        ).astype(np.float32)
+        for layer in range(30)
+        for side, shape in (("A", (4, 576)), ("B", (576, 4)))
+    }
+    save_file(tensors, path)
+    return path
+
+
+@pytest.mark.convert
+def test_adapters_are_applied_as_genai_applies_them(
+    conversions: dict[str, Converted], tmp_path: Path
+) -> None:
+    """Eight greedy tokens under an adapter: the same ones, and their log-likelihood to 1e-3 per token."""
+    folder, file = conversions["int8"].folder, _adapter(tmp_path / "a.safetensors")
+    session = LikelihoodSession(
+        RunConfig(
+            model=str(folder),
+            prompts=(Prompt(set="s", index=0, text="x"),),
+            engine="likelihood",
+            attention="sdpa",
+            lora=(str(file),),
+            lora_alphas=(4.0,),
+            properties=EXACT,
+        )
+    )
+    ids, likelihood = _ids(folder)[0, :24].tolist(), 0.0
+    for _ in range(8):
+        parts = [part.copy() for part in session.logits(ids, CHUNK)]
+        found = log_softmax(parts[-1][-1].astype(np.float64))
+        ids.append(int(found.argmax()))
+        likelihood += found.max()
+
+    adapters = openvino_genai.AdapterConfig()
+    adapters.add(openvino_genai.Adapter(str(file)), 4.0)
+    pipeline = openvino_genai.LLMPipeline(
+        str(folder), "CPU", adapters=adapters, ATTENTION_BACKEND="PA", **EXACT
+    )
+    config = openvino_genai.GenerationConfig(max_new_tokens=8, logprobs=1, ignore_eos=True, adapters=adapters)
+    result = pipeline.generate(openvino.Tensor(np.array(ids[:24])[None]), config)
+    assert ids[24:] == list(result.tokens[0])
+    assert likelihood / 8 == pytest.approx(result.scores[0] / 8, abs=1e-3)
+
+
+@pytest.mark.nightly
+def test_prompt_lookup_is_compared_with_greedy_search_without_it(
+    llmbench: RunCommand, demo_ir: Path, tmp_path: Path
+) -> None:
+    """The plain row is added; both have one loss, for both have one distribution; tokens are compared."""
+    done = llmbench(
+        *("quality", str(demo_ir), "--max-ngram-size", "3", "--num-assistant-tokens", "4"),
+        *("--blocks", "1", "--block-tokens", "32", "-n", "1", "-ic", "12", "--launches", "1"),
+        *("--foreign-cpu-limit", "1", "--csv", "q.csv"),
+    )
+
+    plain, lookup = csv.DictReader((tmp_path / "q.csv").read_text().splitlines())
+    assert not done.returncode, done.stderr
+    assert ("", "3") == (plain["max_ngram_size"], lookup["max_ngram_size"])
+    assert plain["kld"] == lookup["kld"]
+    assert not plain["tokens"]
+    assert "same" == lookup["tokens"] or "differ" in lookup["tokens"]

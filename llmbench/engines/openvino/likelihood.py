@@ -16,6 +16,7 @@ from llmbench.engines.base import EngineRequest
 from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.failures import PagedAttentionError, engine_failures, engine_words
 from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, read_back
+from llmbench.engines.openvino.lora import add_adapters, check_adapters
 from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
 from llmbench.errors import InputError
 from llmbench.models.integrity import MODEL_XML
@@ -113,6 +114,8 @@ class LikelihoodSession:
     def __init__(self, config: RunConfig) -> None:
         openvino = import_openvino()
         model = openvino.Core().read_model(Path(config.model) / MODEL_XML)
+        if config.lora:
+            add_adapters(model, config)
         kind = _PagedModel if config.attention == "pa" else _StatefulModel
         with engine_failures("compiling"):
             self._model = kind(openvino, model, config)
@@ -150,6 +153,7 @@ class LikelihoodEngine:
     def check(self, config: RunConfig) -> None:
         """Refuse what the device or this engine cannot do, before anything is loaded."""
         check_capabilities(config)
+        check_adapters(config)
         check_device(config.device, compile_properties(config))
 
     def open_tokenizer(self, config: RunConfig) -> Tokenizer:

@@ -4,11 +4,15 @@ An adapter whose layers have other names than the model's is accepted, and then 
 on every IR made from a GGUF): it warns on standard error only.
 """
 
+import json
 import math
 import re
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from llmbench.errors import InputError
 from llmbench.files.cache import file_sha256
@@ -87,6 +91,68 @@ def build_adapters(genai: Any, config: RunConfig) -> Any:
     for file, alpha in zip(config.lora, alphas, strict=True):
         adapters.add(genai.Adapter(file), alpha)
     return adapters
+
+
+def add_adapters(model: Any, config: RunConfig) -> None:
+    """Add the adapters of a configuration to a model that is not compiled: y + alpha x A^T B^T for each layer.
+
+    It is what GenAI computes in its modes that keep the weights as they are. Raises InputError where no layer of an
+    adapter is one of the model's.
+    """
+    from openvino import opset13
+
+    layers = {
+        found["layer"]: node
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "MatMul" and (found := _LINEAR.match(node.get_friendly_name()))
+    }
+    alphas = config.lora_alphas or (1.0,) * len(config.lora)
+    for file, alpha in zip(config.lora, alphas, strict=True):
+        products = _matrices(Path(file))
+        if not layers.keys() & products.keys():
+            first = next(iter(products))
+            raise InputError(
+                f"the LoRA adapters fit nothing in this model, which has no layer {first}",
+                hint=_names_hint(config, first),
+            )
+        for name in layers.keys() & products.keys():
+            node, (a, b) = layers[name], products[name]
+            readers = node.output(0).get_target_inputs()
+            low = opset13.matmul(
+                node.input_value(0), opset13.constant(a), transpose_a=False, transpose_b=True
+            )
+            part = opset13.matmul(low, opset13.constant(b * alpha), transpose_a=False, transpose_b=True)
+            whole = opset13.add(node.output(0), part)
+            for reader in readers:
+                reader.replace_source_output(whole.output(0))
+    model.validate_nodes_and_infer_types()
+
+
+_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_LINEAR = re.compile(r"__module\.(?P<layer>.+)/[a-z_]+::linear/MatMul")
+
+
+def _matrices(path: Path) -> "dict[str, tuple[Any, Any]]":
+    """The matrices A and B of each layer, as float32."""
+    parts: dict[str, dict[str, Any]] = {}
+    for name, values in _tensors(path):
+        layer, _, side = name.partition(".lora_")
+        parts.setdefault(layer.removeprefix("base_model.model."), {})[side[:1]] = values
+    return {layer: (found["A"], found["B"]) for layer, found in parts.items() if {"A", "B"} <= found.keys()}
+
+
+def _tensors(path: Path) -> "Iterator[tuple[str, np.ndarray[Any, Any]]]":
+    """Each tensor as float32; those of bf16 have its bits in front."""
+    data = path.read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    head = json.loads(data[8 : 8 + length])
+    for name in head.keys() - {"__metadata__"}:
+        kind, (start, end) = head[name]["dtype"], head[name]["data_offsets"]
+        if kind not in _DTYPES:
+            raise InputError(f"{path}: {name} has type {kind}", hint=f"use {', '.join(_DTYPES)}")
+        raw = np.frombuffer(data[8 + length + start : 8 + length + end], _DTYPES[kind])
+        values = (raw.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else raw.astype(np.float32)
+        yield name, values.reshape(head[name]["shape"])
 
 
 def digest_adapters(config: RunConfig) -> dict[str, str]:

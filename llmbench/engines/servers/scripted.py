@@ -6,7 +6,8 @@ at once; others wait), ``step`` (tokens a chunk), ``stop`` (tokens after which a
 request counted from 1, what must not break a client: ``empty@2`` (status 200, no token), ``reset``, ``hang``, ``half``
 (a chunk ends in the middle of a character), ``error`` (in mid-stream), ``cut`` (the stream ends early), ``429``,
 ``503``, ``die`` (the server ends). ``usage=0`` leaves out the usage, ``tokenizer=0`` the tokenizer, ``strict=1``
-refuses fields that are not OpenAI's, ``keep=0`` closes each connection.
+refuses fields that are not OpenAI's, ``keep=0`` closes each connection, ``NUM_STREAMS.2=80%`` scales all times where a
+property has that value.
 
 Each chunk carries the instant at which it was written (``at_ns``, on the clock that all processes of a machine share),
 and ``/log`` the instants of every request: what a client saw can be held against what really happened.
@@ -15,6 +16,7 @@ and ``/log`` the instants of every request: what a client saw can be held agains
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import re
 import socket
@@ -37,6 +39,7 @@ _FIELDS = {"model", "prompt", "messages", "max_tokens", "stream", "stream_option
 _PART = re.compile(
     rf"(?P<fault>{'|'.join(FAULTS)})@(?P<at>\d+)|(?P<key>[a-z-]+)=(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|us|s)?"
 )
+_FACTOR = re.compile(r"(?P<property>[A-Z_]+)\.(?P<value>\w+)=(?P<percent>\d[\d.]*)%")
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _KEPT = 32
 """Tokens or characters of a prompt that ``/log`` keeps."""
@@ -283,8 +286,19 @@ def _sleep_until(instant_ns: int) -> None:
 
 def scripted_command(config: RunConfig, port: int) -> list[str]:
     """Return the command that serves the script of a configuration."""
-    read_behaviour(config.model)
-    return own_python("llmbench.engines.servers.scripted", config.model, str(port))
+    factors = [_FACTOR.fullmatch(part) for part in config.model.split(",")]
+    share = math.prod(
+        float(found["percent"]) / 100
+        for found in factors
+        if found and str(config.properties.get(found["property"])) == found["value"]
+    )
+    script = ",".join(
+        part for part, found in zip(config.model.split(","), factors, strict=True) if found is None
+    )
+    behaviour = read_behaviour(script)
+    times = ((name, getattr(behaviour, name) * share) for name in ("first", "next", "per_token"))
+    script += "".join(f",{name.replace('_', '-')}={round(seconds * 1e6)}us" for name, seconds in times)
+    return own_python("llmbench.engines.servers.scripted", script, str(port))
 
 
 def main() -> None:

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import IO
 
 import msgspec
 
 from llmbench.errors import LaunchError
 from llmbench.files.redaction import redact
+from llmbench.machine.allocator import allocator_variables
 from llmbench.machine.memory import Kills
 from llmbench.runner.heartbeat import Heartbeat
 from llmbench.runner.interpreter import worker_command
@@ -54,7 +55,8 @@ class ProcessLauncher:
 
     def launch(self, task: Task) -> Generator[LaunchEvent]:
         """Yield the events of one launch; see `Launcher`."""
-        worker = Worker(task.planned.index, task.binding.prefix, task.config.interpreter)
+        variables = allocator_variables(task.config.allocator)
+        worker = Worker(task.planned.index, task.binding.prefix, task.config.interpreter, variables)
         with contextlib.closing(worker):
             self._worker = worker
             try:
@@ -85,7 +87,13 @@ class ProcessLauncher:
 class Worker:
     """A worker process in a group of its own, its two pipes, and the file its engine prints to."""
 
-    def __init__(self, launch: int, prefix: Sequence[str] = (), interpreter: str | None = None) -> None:
+    def __init__(
+        self,
+        launch: int,
+        prefix: Sequence[str] = (),
+        interpreter: str | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.phase = "start"
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
         self.heartbeat = Heartbeat.create()
@@ -108,6 +116,7 @@ class Worker:
                     **os.environ,
                     **OFFLINE,
                     **WITHOUT_TELEMETRY,
+                    **(variables or {}),
                     "LLMBENCH_LAUNCH": str(launch),
                 },
             )

@@ -9,6 +9,10 @@ from llmbench.schema.tasks import TASKS
 ATTENTIONS = ("pa", "sdpa")
 WEIGHT_FORMATS = ("fp32", "fp16", "int8", "int4")
 
+HUGE_PAGES = "glibc-thp"
+ALLOCATORS = (HUGE_PAGES, "jemalloc", "tcmalloc", "mimalloc")
+"""Memory allocators of a worker: glibc's with transparent huge pages, and others."""
+
 COMPILER = "TORCH_COMPILE"
 """The property of the torch engine that names a back end of ``torch.compile``."""
 
@@ -181,6 +185,14 @@ EXECUTION_SETTINGS = (
         field="threads",
         sweep=1,
         is_common=True,
+    ),
+    _placement(
+        "--allocator",
+        "jemalloc, tcmalloc, mimalloc; or glibc-thp: huge pages.  [default: the system's; sweep]",
+        kind=ValueKind.WORDS,
+        field="allocator",
+        choices=ALLOCATORS,
+        sweep=6,
     ),
 )
 """How often it is measured, and how the engine executes it."""

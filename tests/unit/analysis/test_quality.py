@@ -1,11 +1,14 @@
 """Losses against a base: means over tokens, intervals over blocks, limits, and the Pareto front."""
 
+import dataclasses
 import math
 
 import pytest
 
-from llmbench.analysis.quality import QualityLimits, pareto_front, qualities, quality_rows
+from llmbench.analysis.quality import QualityLimits, QualityRow, pareto_front, qualities, quality_rows
+from llmbench.analysis.report import summarize_run
 from llmbench.schema.measurement import Stage
+from llmbench.schema.run import Launch
 from tests import builders
 
 READ = (Stage(name="read", duration_ns=1),)
@@ -83,3 +86,37 @@ def test_a_row_that_was_not_measured_or_is_not_valid_is_on_no_front() -> None:
 
     assert ("not measured",) == lost.faults
     assert (None, None, False, False) == (lost.point, worse.point, lost.is_on_front, worse.is_on_front)
+
+
+def _guessed(*ids: tuple[int, ...]) -> QualityRow:
+    """The row of prompt lookup whose greedy tokens are these in two iterations; without it they are 1 to 4."""
+    lookup = dataclasses.replace(builders.run_of().cells[0], max_ngram_size=3, output_tokens=4)
+    plain = lookup.without_speculation
+
+    def launch(cell: int, tokens: tuple[tuple[int, ...], ...]) -> Launch:
+        requests = [
+            dataclasses.replace(
+                request,
+                requested_tokens=4,
+                sequences=(dataclasses.replace(request.sequences[0], token_ids=each),),
+            )
+            for iteration, each in enumerate(tokens)
+            for request in (builders.request_of([10, 20, 30, 40], iteration=iteration),)
+        ]
+        return builders.launch_of(requests, index=cell, cell=cell)
+
+    run = builders.run_of([launch(0, ((1, 2, 3, 4),) * 2), launch(1, ids)], cells=(plain, lookup))
+    rows = quality_rows([{}, {}], [None, None], QualityLimits(), latency=summarize_run(run))
+    assert rows[0].tokens is None
+    return rows[1]
+
+
+def test_what_guesses_ahead_is_compared_with_greedy_tokens_without_it() -> None:
+    """The same in both iterations, or from the third token on in one of the two."""
+    same, other = _guessed((1, 2, 3, 4), (1, 2, 3, 4)).tokens, _guessed((1, 2, 3, 4), (1, 2, 9, 4)).tokens
+
+    assert same is not None
+    assert (2, None) == (same.variants, same.first)
+    assert other is not None
+    assert other.first is not None
+    assert (1, 3) == (len(other.partings), other.first.token)

@@ -9,7 +9,7 @@ import pytest
 from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import decide
 from llmbench.analysis.comparison.rule import Verdict
-from llmbench.analysis.race import DEFAULT, Times, judge_race, large_cells
+from llmbench.analysis.race import DEFAULT, Times, judge_race, large_cells, times_of
 from llmbench.schema.measurement import Memory
 from tests import builders
 
@@ -47,6 +47,19 @@ def test_blocks_take_a_drift_out() -> None:
 
     assert 1 == found.left[0]
     assert 0.99 == pytest.approx(found.ratios[1])
+
+
+def test_a_rate_is_raced_by_its_inverse() -> None:
+    """Twice the output throughput counts as half the time."""
+    requests = [builders.request_of([10, 20, 30], launch=index) for index in range(2)]
+    run = builders.run_of(
+        [builders.launch_of([m], index=i, cell=i, block=0) for i, m in enumerate(requests)],
+        cells=(builders.run_of().cells[0],) * 2,
+    )
+
+    times = times_of(run, "decode_rate")
+
+    assert math.log(10e-3) == pytest.approx(times[0][0])
 
 
 def test_candidates_above_a_limit_of_memory_are_large_but_never_the_default() -> None:

@@ -1,16 +1,21 @@
 """Quality beside latency on a screen and on a page: every width, what is invalid, and the Pareto front."""
 
+import dataclasses
 import io
 
 import pytest
 from rich.console import Console
 
+from llmbench.analysis.output_agreement import Agreement, Divergence
 from llmbench.analysis.quality import Estimate, Quality, QualityReport, QualityRow
 from llmbench.analysis.stats import Summary
 from llmbench.render.csv import csv_text
 from llmbench.render.html.quality import quality_page
 from llmbench.render.quality import quality_table
 from llmbench.render.terminal.quality import render_quality
+from llmbench.schema.config import Prompt
+
+PROMPT = Prompt(set="text", index=0, text="Hello")
 
 
 def _quality(kld: float, cell: int = 1) -> Quality:
@@ -102,3 +107,16 @@ def test_the_csv_has_values_in_their_units() -> None:
 
     assert head.startswith("mark,weight_format,kld,kld_p99,kld_max,same_top,log_ratio,first_token,next_token")
     assert "fp16,0.001,0.005,0.02,0.95,0.01,800.0,80.0," in first
+
+
+def test_rows_that_guess_ahead_say_whether_the_tokens_are_the_same() -> None:
+    """The column is there only then."""
+    assert "tokens" not in csv_text(quality_table(REPORT.rows)).splitlines()[0].split(",")
+    part = Divergence(cell=0, prompt=PROMPT, variant=1, launches=(0, 1), token=12, tokens=32)
+    agreements = Agreement(variants=6), Agreement(variants=6, partings=(part,)), None
+    rows = [dataclasses.replace(REPORT.rows[0], tokens=each) for each in agreements]
+
+    head, *lines = csv_text(quality_table(rows)).splitlines()
+
+    column = head.split(",").index("tokens")
+    assert ["same", "1 of 6 differ from 12", ""] == [line.split(",")[column] for line in lines]

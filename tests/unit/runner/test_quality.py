@@ -53,13 +53,26 @@ def test_texts_are_read_with_model_properties_and_attention_alone() -> None:
         found.warmups,
     )
     assert "sdpa" == quality_cell(dataclasses.replace(config, engine="core"), TRIAL).attention
+    assert (
+        "pa" == quality_cell(dataclasses.replace(config, engine="server", attention="sdpa"), TRIAL).attention
+    )
+
+
+def test_adapters_are_read_with_unless_no_request_uses_them() -> None:
+    """Their files and weights; those that are only loaded change nothing."""
+    config = RunConfig(model="m", prompts=(PROMPT,), lora=("a", "b"), lora_alphas=(0.5, 2.0))
+
+    found = quality_cell(config, TRIAL)
+    idle = quality_cell(dataclasses.replace(config, is_lora_idle=True), TRIAL)
+
+    assert (("a", "b"), (0.5, 2.0)) == (found.lora, found.lora_alphas)
+    assert ((), ()) == (idle.lora, idle.lora_alphas)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"engine": "torch"}, "which the torch engine does not run"),
-        ({"lora": ("a",)}, "LoRA adapters"),
         ({"task": "text_embed", "output_tokens": 0}, "the task is text_embed"),
     ],
 )

@@ -1,0 +1,254 @@
+"""The search of ``tune``: a race of candidates, of their combinations, and a proof on fresh launches."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmbench.analysis.comparison.change import Change
+from llmbench.analysis.comparison.paired_run import compare_sides
+from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
+from llmbench.analysis.quality import QualityLimits, scores_of
+from llmbench.analysis.race import DEFAULT, Standing, judge_race, large_cells, times_of
+from llmbench.analysis.report import distinguish
+from llmbench.analysis.stages import request_metric
+from llmbench.cli.messages import say
+from llmbench.cli.options.resolve import check_locations
+from llmbench.cli.options.sides import Side
+from llmbench.cli.outputs import write_output
+from llmbench.cli.quality_gate import QualityGate, find_base, limits_of
+from llmbench.cli.run_view import View, measure_blocks
+from llmbench.errors import ExitCode, InputError
+from llmbench.machine import topology
+from llmbench.models.resolve import ModelInfo
+from llmbench.render.sentences.commands import recipe_text, tuned_properties
+from llmbench.render.text import change, counted, settings_text
+from llmbench.runner import plan, quality, session, space
+from llmbench.runner.blocks import Stop
+from llmbench.runner.quality import Judged, Trial
+from llmbench.runner.session import Outputs, Policy
+from llmbench.schema.config import RunConfig
+from llmbench.schema.engines import ModelKind
+from llmbench.schema.run import Run, WorkloadSettings
+from llmbench.schema.units import Direction
+
+_SEARCH_SHARE = 0.6
+"""The share of the budget that the search may use; the rest is for the proof."""
+
+_WORTH = 0.03
+"""A setting counts if it makes the metric better by this share."""
+
+_LEAST_LOSS = 0.01
+_LOSS_FACTOR = 2.0
+"""Without limits a candidate may lose twice what the default loses, or so many nats."""
+
+_PROBE_BLOCKS, _PROBE_TOKENS = 3, 128
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """How candidates are measured, and where that is kept; *workload* is that of a load, ``None`` of the task."""
+
+    side: Side
+    metric: str
+    workload: WorkloadSettings | None = None
+    gate: Mapping[str, Any]
+    max_memory: int | None
+    outputs: Outputs
+    policy: Policy
+    deadline: float | None
+    budget: float | None
+    is_quiet: bool
+
+    def find(self, cells: Sequence[RunConfig] | None) -> RunConfig:
+        """Return the candidate that is fastest so far: of *cells*, or of single settings and their combinations."""
+        default = self.side.config
+        if cells is not None:
+            others = [dataclasses.replace(cell, launches=default.launches) for cell in cells]
+            return self._race([default, *(each for each in others if each != default)], "race")[0]
+        single, untried = space.find_space(default, topology.read_topology())
+        if not self.is_quiet:
+            say(*(f"not tried: {each.name}: {each.reason}" for each in untried))
+        by_cell = {repr(each.apply(default)): each for each in single}
+        order = self._race([default, *(each.apply(default) for each in single)], "race")
+        helpful = [by_cell[repr(cell)] for cell in order[: order.index(default)]]
+        combined = space.combine(default, helpful)
+        if not combined or not self._has_time():
+            return order[0]
+        return self._race([default, order[0], *combined], "combined")[0]
+
+    def _has_time(self) -> bool:
+        if self.deadline is None or self.budget is None:
+            return True
+        return self.deadline - time.monotonic() > (1 - _SEARCH_SHARE) * self.budget
+
+    def _race(self, cells: Sequence[RunConfig], part: str) -> list[RunConfig]:
+        """Return the candidates that are left when the race is over, the fastest first."""
+        kept = self._suitable(cells, part)
+        if len(kept) < 2:
+            return kept
+        say("", f"search among {counted(len(kept), 'candidate')}, the default included")
+        apart = [_changes(kept[DEFAULT], each) or "default" for each in kept]
+        left = set(range(len(kept)))
+
+        def judge(run: Run) -> Collection[int]:
+            standing = self._standing(run, left)
+            left.intersection_update(standing.left)
+            if not self.is_quiet:
+                say(_standing_line(len({launch.block for launch in run.launches}), standing, apart))
+            return left
+
+        run = self._measure(tuple(kept), part, judge)
+        return [kept[cell] for cell in self._standing(run, left).left] or [kept[DEFAULT]]
+
+    def _standing(self, run: Run, left: Collection[int]) -> Standing:
+        """Return the standing among those that were not dropped before."""
+        times = times_of(run, self.metric)
+        large = large_cells(run, self.max_memory)
+        return judge_race(
+            {cell: found for cell, found in times.items() if cell in left and cell not in large}
+        )
+
+    def _measure(
+        self, cells: tuple[RunConfig, ...], part: str, judge: Callable[[Run], Collection[int]]
+    ) -> Run:
+        check_locations(cells, is_strict=False)
+        left_s = None
+        if self.deadline is not None and self.budget is not None:
+            left_s = max(self.deadline - time.monotonic() - (1 - _SEARCH_SHARE) * self.budget, 1.0)
+        with View(is_quiet=self.is_quiet) as view:
+            run = session.measure(
+                cells,
+                models=[self.side.model_info] * len(cells),
+                workload=self.workload,
+                outputs=self._named(part),
+                policy=self.policy,
+                planned=plan.plan_launches(cells, seed=cells[0].seed),
+                stop=Stop(budget_s=left_s, race=judge),
+                launcher=view.launcher,
+                on_event=view.show,
+            )
+        say(f"written: {view.path}")
+        return run
+
+    def _named(self, part: str) -> Outputs:
+        return dataclasses.replace(self.outputs, name=f"{self.outputs.name}-{part}")
+
+    def _suitable(self, cells: Sequence[RunConfig], part: str) -> list[RunConfig]:
+        """Return the candidates that change something and keep the quality; the others are named."""
+        if ModelKind.IR not in cells[0].engine_info.models or not Path(cells[0].model).is_dir():
+            return list(cells)
+        models: Sequence[ModelInfo] = [self.side.model_info] * len(cells)
+        read = [dataclasses.replace(cell, threads=None) for cell in cells]
+        trial = Trial(
+            base=find_base(self.gate["quality_base"] or self.side.model_info.path, models),
+            texts=quality.read_texts((quality.ENGLISH,), _PROBE_BLOCKS * _PROBE_TOKENS),
+            blocks=_PROBE_BLOCKS,
+            block_tokens=_PROBE_TOKENS,
+        )
+        limits = limits_of(self.gate)
+        judged = QualityGate(limits=limits, trial=trial).measure(
+            read, models, self._named(f"{part}-quality"), self.policy, is_quiet=self.is_quiet
+        )
+        default = judged.of_cells[DEFAULT]
+        if default is None:
+            raise InputError(
+                "the quality of the default could not be measured",
+                hint="look at the run file for the failure",
+            )
+        limits = limits or QualityLimits(max_kld=max(_LOSS_FACTOR * default.kld.value, _LEAST_LOSS))
+        kept: list[RunConfig] = []
+        for index, cell in enumerate(cells):
+            reason = "" if index == DEFAULT else _why_not(index, cells, judged, limits)
+            if reason:
+                say(f"left out: {_changes(cells[DEFAULT], cell)}: {reason}")
+            else:
+                kept.append(cell)
+        return kept
+
+    def prove(self, best: RunConfig, blocks: int) -> ExitCode:
+        """Compare the fastest candidate with the default on fresh launches; write its settings where it holds."""
+        sides = [
+            dataclasses.replace(self.side, config=dataclasses.replace(config, launches=blocks))
+            for config in (self.side.config, best)
+        ]
+        left_s = None if self.deadline is None else max(self.deadline - time.monotonic(), 1.0)
+        say("", f"proof on {counted(blocks, 'block')} of fresh launches: {_changes(self.side.config, best)}")
+        run, path = measure_blocks(
+            sides,
+            self._named("proof"),
+            self.policy,
+            Stop(budget_s=left_s),
+            is_quiet=self.is_quiet,
+            first_launch=self.side.config.launches * 1000,
+            workload=self.workload,
+        )
+        say(f"written: {path}")
+        comparison = compare_sides(run, Rule(thresholds=read_thresholds((f"all={_WORTH:.0%}",))))
+        found = next((each for each in comparison.primary if each.metric == self.metric), None)
+        say("", *_verdict(found, _changes(self.side.config, best)))
+        if found is not None and found.verdict is Verdict.IMPROVED:
+            base = self.outputs.folder / str(self.outputs.name)
+            if best.properties or best.threads is not None:
+                write_output(base.with_name(f"{base.name}.properties.json"), tuned_properties(best))
+            write_output(base.with_name(f"{base.name}.toml"), recipe_text(best))
+        return ExitCode.OK if found is not None else ExitCode.LAUNCH
+
+
+def _why_not(index: int, cells: Sequence[RunConfig], judged: Judged, limits: QualityLimits) -> str:
+    """Return why a candidate is not tried: it was not measured, loses too much, or computes what another does."""
+    found = judged.of_cells[index]
+    if found is None:
+        return "its quality could not be measured"
+    faults = limits.faults(found)
+    if faults:
+        return "; ".join(faults)
+    for other, earlier in zip(cells[:index], judged.of_cells, strict=False):
+        if earlier is None or scores_of(judged.run, earlier.cell) != scores_of(judged.run, found.cell):
+            continue
+        if space.is_numeric_only(other, cells[index]):
+            return "no effect: it computes exactly what another candidate does"
+        if space.differ_in_properties(other, cells[index]) and _read_back(judged, earlier.cell) == _read_back(
+            judged, found.cell
+        ):
+            return "no effect: all properties are those of another candidate"
+    return ""
+
+
+def _read_back(judged: Judged, cell: int) -> Mapping[str, str]:
+    """What the engine really used for a configuration."""
+    return next(each.effective.properties for each in judged.run.launches if each.cell == cell)
+
+
+def _changes(base: RunConfig, candidate: RunConfig) -> str:
+    """What sets a candidate apart from the default."""
+    _, apart = distinguish([base, candidate])
+    return settings_text({name: value for name, value in apart.items() if name != "is_attention_fixed"})
+
+
+def _standing_line(block: int, standing: Standing, apart: Sequence[str]) -> str:
+    best = standing.left[0] if standing.left else DEFAULT
+    ratio = change(standing.ratios.get(best, 1.0))
+    leader = "the default leads" if best == DEFAULT else f"{apart[best]} leads with {ratio}"
+    return f"block {block}: {leader}, {counted(len(standing.left), 'candidate')} left"
+
+
+def _verdict(found: Change | None, changes: str) -> Iterator[str]:
+    if found is None:
+        yield "the proof has no valid launches; nothing is recommended"
+        return
+    ratio, metric = found.ratio, request_metric(found.metric)
+    reach = f" [{change(ratio.low)}, {change(ratio.high)}]" if ratio.has_interval else ""
+    measured = f"{metric.title} {change(ratio.ratio)}{reach} on {found.launches[0]} fresh pairs"
+    is_time = metric.direction is Direction.LOWER
+    best_ratio = ratio.low if is_time else 1 / ratio.high
+    if found.verdict is Verdict.IMPROVED:
+        gain = 1 / ratio.ratio if is_time else ratio.ratio
+        what = "times as fast as the default" if is_time else f"times the default's {metric.title}"
+        yield f"{changes} is {gain:.2f} {what}: {measured}"
+    elif ratio.has_interval and best_ratio > 1 - _WORTH:
+        yield f"no setting beats the default by 3 %: the best, {changes}, has {measured}"
+    else:
+        yield f"no setting is proved to beat the default by 3 %: the best, {changes}, has {measured}"
+        yield "more --blocks, a longer --budget or a quieter machine would decide"
