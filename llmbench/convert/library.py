@@ -10,7 +10,7 @@ from llmbench.files.cache import cache_folder
 from llmbench.models import locate, sources
 from llmbench.models.gguf_file import gguf_sha256
 from llmbench.models.hub import HubModel
-from llmbench.models.integrity import LANGUAGE_XML
+from llmbench.models.integrity import MAIN_NETWORKS
 from llmbench.models.manifest import MANIFEST_NAME
 
 DEFAULT_FORMAT = "int8"
@@ -34,7 +34,7 @@ def is_source(model: str) -> bool:
 
 
 def _holds_ir(folder: Path) -> bool:
-    return any(next(folder.rglob(name), None) for name in (locate.MODEL_XML, LANGUAGE_XML))
+    return any(next(folder.rglob(name), None) for name in MAIN_NETWORKS)
 
 
 def library_folder(model: str) -> Path:

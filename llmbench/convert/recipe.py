@@ -93,7 +93,7 @@ def convert_pipeline(
         prompts=(Prompt(set="convert", index=0, text=text),),
     )
     report(Progress(label="running the source"))
-    values = _values(found, config)
+    values = _values(found, config, output)
     stages = tuple(
         _convert_stage(stage, found, config, _Work(output, weight_format, values, report))
         for stage in found.recipe.stages
@@ -116,10 +116,10 @@ class _Work:
     report: ProgressCallback
 
 
-def _values(found: PipelineFiles, config: RunConfig) -> Mapping[str, Any]:
-    """Every value of one request through the source."""
+def _values(found: PipelineFiles, config: RunConfig, folder: Path) -> Mapping[str, Any]:
+    """Every value of one request through the source; what it writes goes into *folder*."""
     session = PipelineEngine().open(config)
-    work = OpenPipeline(config, session, LaunchContext(index=0, beat=lambda *_: None))
+    work = OpenPipeline(config, session, LaunchContext(index=0, beat=lambda *_: None, folder=folder))
     request = work.prepare(0, 0)
     request.run()
     session.close()

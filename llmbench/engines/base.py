@@ -189,6 +189,34 @@ class Embedder(LoadedModel, Protocol):
         """Embed one question, with the instruction that the model has for questions."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """What a text became: *samples* in [-1, 1] at *sample_rate*, and when it was handed over and the call returned.
+
+    *engine_ns* is how long the engine says that it took.
+    """
+
+    start_ns: Nanoseconds
+    end_ns: Nanoseconds
+    samples: "np.ndarray[Any, Any]"
+    sample_rate: int
+    engine_ns: int
+
+
+class Speaker(LoadedModel, Protocol):
+    """A loaded model that speaks a text."""
+
+    def speak(self, text: str) -> Spoken:
+        """Speak a text in one call, its phonemes or tokens inside."""
+
+
+class Listener(LoadedModel, Protocol):
+    """A loaded model that writes down what is said."""
+
+    def hear(self, samples: Sequence[float], beat: Callable[[int, int], None]) -> Generation:
+        """Write down a sound of 16,000 samples per second in one call; the text is that of its one sequence."""
+
+
 class Likelihood(Protocol):
     """A loaded model that shows the logits of every position of a text."""
 

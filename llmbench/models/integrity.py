@@ -3,12 +3,17 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from llmbench.files.strict_json import read_json_file
 from llmbench.models.ir_xml import read_constants
 from llmbench.models.manifest import FileRecord
 
 MODEL_XML = "openvino_model.xml"
 LANGUAGE_XML = "openvino_language_model.xml"
 """The language model of a vision-language model, which has other networks beside it."""
+DECODER_XML = "openvino_decoder_model.xml"
+"""The decoder of a model that has an encoder too."""
+MAIN_NETWORKS = (LANGUAGE_XML, DECODER_XML, MODEL_XML)
+"""The network that generates tokens, by its file: the first that is there."""
 
 _TOKENIZERS = ("openvino_tokenizer", "openvino_detokenizer")
 PARTS = ("openvino_model", *_TOKENIZERS)
@@ -22,11 +27,23 @@ _VISION_PARTS = (
 )
 """What every vision-language model has; some have more."""
 
+_PAIR = ("openvino_encoder_model", "openvino_decoder_model")
+_MOST_CONFIG_BYTES = 16 << 20
+
 
 def main_network(folder: Path) -> Path:
     """Return the ``.xml`` of the network that generates tokens, whether it is there or not."""
-    language = folder / LANGUAGE_XML
-    return language if language.exists() else folder / MODEL_XML
+    found = (folder / name for name in MAIN_NETWORKS)
+    return next((each for each in found if each.exists()), folder / MODEL_XML)
+
+
+def is_kokoro(folder: Path) -> bool:
+    """Return whether an IR speaks by the network of Kokoro, which reads phonemes and so has no tokenizer."""
+    try:
+        config = read_json_file(folder / "config.json", most_bytes=_MOST_CONFIG_BYTES)
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("model_type") == "kokoro"
 
 
 def holds_ir(folder: Path) -> bool:
@@ -37,13 +54,24 @@ def holds_ir(folder: Path) -> bool:
 def networks(folder: Path) -> tuple[Path, ...]:
     """Return the ``.xml`` of each network of a model but for its tokenizers, the one that generates tokens first."""
     main = main_network(folder)
-    others = () if main.name == MODEL_XML else sorted(folder.glob("openvino_*_model.xml"))
-    return (main, *(each for each in others if each != main))
+    others = () if main.name == MODEL_XML else sorted(folder.glob("openvino_*.xml"))
+    return (main, *(each for each in others if each != main and each.stem not in _TOKENIZERS))
+
+
+def _required(folder: Path) -> tuple[str, ...]:
+    """The networks that a model must have, by what it has."""
+    if (folder / LANGUAGE_XML).exists():
+        return _VISION_PARTS
+    if (folder / "openvino_vocoder.xml").exists() or (folder / "openvino_postnet.xml").exists():
+        return (*_PAIR, "openvino_postnet", "openvino_vocoder", "openvino_tokenizer")
+    if (folder / DECODER_XML).exists():
+        return (*_PAIR, *_TOKENIZERS)
+    return (Path(MODEL_XML).stem,) if is_kokoro(folder) else PARTS
 
 
 def ir_faults(folder: Path, recorded: Mapping[str, FileRecord]) -> Iterator[str]:
     """What is wrong with an IR's files, the network first; *recorded* are those its manifest lists."""
-    parts = _VISION_PARTS if (folder / LANGUAGE_XML).exists() else PARTS
+    parts = _required(folder)
     required = [f"{part}.xml" for part in parts] + [f"{part}.bin" for part in parts]
     for name in [*required, *sorted(set(recorded) - set(required))]:
         size = _size(folder / name)

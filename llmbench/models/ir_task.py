@@ -9,9 +9,9 @@ from pathlib import Path
 
 from llmbench.errors import InputError
 from llmbench.files.strict_json import read_json_file
-from llmbench.models.integrity import LANGUAGE_XML, MODEL_XML
+from llmbench.models.integrity import LANGUAGE_XML, MODEL_XML, is_kokoro
 from llmbench.models.ir_xml import Network
-from llmbench.schema.tasks import DEFAULT_TASK, TaskInfo
+from llmbench.schema.tasks import DEFAULT_TASK, SPEECH_TO_TEXT, TEXT_TO_SPEECH, TaskInfo
 
 _CONFIG_CAP_BYTES = 16 << 20
 
@@ -32,7 +32,12 @@ _SPEECH = _ModelTask("text-to-audio", "openvino_genai.Text2SpeechPipeline")
 _EMBEDDING = _ModelTask("feature-extraction", "openvino_genai.TextEmbeddingPipeline")
 _RERANK = _ModelTask("text-classification", "openvino_genai.TextRerankPipeline")
 _GENERATION = _ModelTask("text-generation", "openvino_genai.LLMPipeline")
-_TITLES = {"text_embed": _EMBEDDING.title, "text_rerank": _RERANK.title}
+_TITLES = {
+    "text_embed": _EMBEDDING.title,
+    "text_rerank": _RERANK.title,
+    TEXT_TO_SPEECH: _SPEECH.title,
+    SPEECH_TO_TEXT: _WHISPER.title,
+}
 """What the model of a workload that generates nothing is called on the hub."""
 
 _MASKED = _ModelTask("fill-mask", "optimum.intel.OVModelForMaskedLM")
@@ -44,8 +49,6 @@ _BY_FILE = {
     "unet/openvino_model.xml": _DIFFUSION,
     "transformer/openvino_model.xml": _DIFFUSION,
     "vae_decoder/openvino_model.xml": _DIFFUSION,
-    "openvino_vocoder.xml": _SPEECH,
-    "openvino_postnet.xml": _SPEECH,
 }
 """Files that only one task has; the first that is there decides."""
 
@@ -84,18 +87,29 @@ def _other_task(folder: Path) -> _ModelTask | None:
     if (folder / LANGUAGE_XML).exists():
         return None
     task = next((task for name, task in _BY_FILE.items() if (folder / name).exists()), None)
-    if task is None and (folder / "openvino_encoder_model.xml").exists():
-        return _WHISPER if "whisper" in _config(folder, "model_type") else _SEQ2SEQ
+    if task is None and (folder / "openvino_encoder_model.xml").exists() and _speech(folder) is None:
+        return _SEQ2SEQ
     return task
+
+
+def _speech(folder: Path) -> _ModelTask | None:
+    """What a model of speech is for; ``None`` where it is none."""
+    if (folder / "openvino_vocoder.xml").exists() or is_kokoro(folder):
+        return _SPEECH
+    has_encoder = (folder / "openvino_encoder_model.xml").exists()
+    return _WHISPER if has_encoder and "whisper" in _config(folder, "model_type") else None
 
 
 def check_network(folder: Path, network: Network, *, task: TaskInfo, needs_state: bool) -> None:
     """Raise an ``InputError`` unless the *network* in *folder* is one for *task*; see `check_language_model`."""
+    speech = _speech(folder)
     if task.is_generating:
+        if speech is not None:
+            raise _refusal(folder, speech)
         check_language_model(folder, network, needs_state=needs_state)
         return
-    found = _by_architecture(folder) or (_GENERATION if network.has_logits else _EMBEDDING)
-    if network.inputs and found.title != _TITLES[task.workload]:
+    found = speech or _by_architecture(folder) or (_GENERATION if network.has_logits else _EMBEDDING)
+    if (speech or network.inputs) and found.title != _TITLES[task.workload]:
         raise InputError(
             f"{folder} is a model for {found.title}; {task.model_title} needs one for {_TITLES[task.workload]}",
             hint=f"give another model, or measure it with -t {DEFAULT_TASK}"

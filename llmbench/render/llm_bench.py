@@ -169,15 +169,18 @@ def _record(judged: EvaluatedRequest, offset: int) -> Record:
     """One request in llm_bench's names; *offset* is the number of iterations before its launch."""
     m = judged.measurement
     generation_time = judged.value("e2e")
-    total = sum(sequence.output_tokens for sequence in m.sequences)
-    a_token = generation_time / total * m.batch_size if generation_time is not None and total else None
+    samples = sum(each.count for each in m.outputs if each.kind == "audio")
+    total = samples or sum(sequence.output_tokens for sequence in m.sequences)
+    rows = m.batch_size or 1
+    a_token = generation_time / total * rows if generation_time is not None and total else None
     return Record(
         cell=judged.launch.cell,
         iteration=0 if m.is_warmup else offset + m.iteration - judged.config.warmups + 1,
         prompt_idx=judged.prompt.index,
         chat_idx=judged.prompt.turn,
         values={
-            "input_size": sum(sequence.input_tokens for sequence in m.sequences),
+            "input_size": sum(sequence.input_tokens for sequence in m.sequences)
+            or (samples and len((judged.prompt.text or "").split())),
             "infer_count": _infer_count(m),
             "output_size": total,
             "generation_time": generation_time,
@@ -190,7 +193,7 @@ def _record(judged: EvaluatedRequest, offset: int) -> Record:
             "detokenization_time": _ms(judged.value("detokenize")),
             **_peaks(m.memory),
         },
-        batch_size=m.batch_size,
+        batch_size=rows,
         result_md5=tuple(_md5(s.text) for s in m.sequences if s.text is not None),
         start=m.started_at,
         end=m.ended_at,

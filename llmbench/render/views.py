@@ -47,27 +47,27 @@ _Column = tuple[Column, Iterable[Cell]]
 
 def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Table:
     """Return what each prompt took; *settings* are the columns that distinguish rows of one prompt."""
-    several = len({row.output_tokens for row in rows}) > 1
     shown = present(SHOWN_METRICS, (row.figures for row in rows))
-    outputs = [count_cell(row.output_tokens) for row in rows]
-    tokens: list[_Column] = [
-        *_image_columns(rows),
-        (Column("in", full="input tokens"), [count_cell(row.input_tokens) for row in rows]),
-        *(
-            [(Column("out", full="output tokens", priority=80 if several else 45), outputs)]
-            if any(row.config.task_info.is_generating for row in rows)
-            else []
-        ),
-    ]
     columns: list[_Column] = [
         (Column("prompt", is_text=True, priority=_prompt_priority(rows)), [_prompt(row) for row in rows]),
         *((Column(name, is_text=True), _names(cells)) for name, cells in settings.items()),
-        *(tokens if any(row.input_tokens or row.output_tokens for row in rows) else []),
+        *_image_columns(rows),
+        *_count_columns(rows),
         *(_metric(name, rows) for name in shown),
         (Column("launches", is_detail=True), [count_cell(row.launches) for row in rows]),
         (Column("requests", is_detail=True), map(_requests, rows)),
     ]
     return Table.of_columns(columns, note_priority=50)
+
+
+def _count_columns(rows: Sequence[Row]) -> Iterable[_Column]:
+    """Yield the tokens that went in and came out, where there are any."""
+    several = len({row.output_tokens for row in rows}) > 1
+    if any(row.input_tokens for row in rows):
+        yield Column("in", full="input tokens"), [count_cell(row.input_tokens) for row in rows]
+    if any(row.output_tokens for row in rows):
+        outputs = Column("out", full="output tokens", priority=80 if several else 45)
+        yield outputs, [count_cell(row.output_tokens) for row in rows]
 
 
 def _image_columns(rows: Sequence[Row]) -> Iterable[_Column]:

@@ -16,12 +16,18 @@ from llmbench.schema.engines import ENGINES
 from llmbench.schema.settings.any_workload import POLICY, TENSOR_PARALLEL
 from llmbench.schema.settings.base import Setting, ValueKind
 from llmbench.schema.settings.table import PARAMETERS, SETTINGS
-from llmbench.schema.tasks import DEFAULT_TASK, RAG, TASKS, VISION_TASK
+from llmbench.schema.tasks import DEFAULT_TASK, RAG, SPEECH_TO_TEXT, TASKS, TEXT_TO_SPEECH, VISION_TASK
 from llmbench.workloads import prompts
 from llmbench.workloads.rag.questions import read_questions
 from llmbench.workloads.rag.settings import demo_questions
 
 DEFAULT_PROMPT = "What is OpenVINO?"
+SPOKEN_PROMPT = "The boat came home before the storm, with the lamp still burning."
+"""What is spoken where nothing else is given: words that every lexicon has."""
+
+_SAME_EACH_TIME = ("pipeline", TEXT_TO_SPEECH, SPEECH_TO_TEXT)
+"""Tasks whose iterations all have the same input: another phrase would be audio of another length."""
+
 _FIELDS = {setting.field: setting for setting in SETTINGS if setting.field}
 _KEYS = [setting for setting in SETTINGS if setting.key and setting.key != POLICY]
 
@@ -143,18 +149,35 @@ def _prompts(options: Mapping[str, Any]) -> tuple[Prompt, ...]:
         )
     if options["task"] == RAG:
         found = _questions(options)
+    elif options["task"] == SPEECH_TO_TEXT:
+        found = _sounds(options)
     elif lengths:
         found = prompts.synthetic(lengths, options["seed"])
     elif files:
         found = prompts.join(prompts.read_prompts(file) for file in files)
     else:
-        found = prompts.given(texts or (DEFAULT_PROMPT,))
+        default = SPOKEN_PROMPT if options["task"] == TEXT_TO_SPEECH else DEFAULT_PROMPT
+        found = prompts.given(texts or (default,))
     if options["prompt_index"]:
         found = prompts.select(found, options["prompt_index"])
-    found = prompts.with_images(found, options["images"], options["image_size"])
+    if options["task"] != SPEECH_TO_TEXT:
+        found = prompts.with_images(found, options["images"], options["image_size"])
     _check_task(options["task"], found)
-    is_permuted = options["task"] != "pipeline" and not options["disable_prompt_permutation"]
+    is_permuted = options["task"] not in _SAME_EACH_TIME and not options["disable_prompt_permutation"]
     return tuple(dataclasses.replace(prompt, is_permuted=is_permuted) for prompt in found)
+
+
+def _sounds(options: Mapping[str, Any]) -> tuple[Prompt, ...]:
+    """The sounds of files; those of a prompt file as llm_bench has them."""
+    files = options["prompt_file"]
+    if options["prompt"] or options["input_tokens"] or bool(options["images"]) == bool(files):
+        raise InputError(
+            f"-t {SPEECH_TO_TEXT} hears sounds",
+            hint='give --media FILE.wav, or -pf FILE.jsonl with lines of {"media": "FILE.wav"}',
+        )
+    if files:
+        return prompts.join(prompts.read_sounds(file) for file in files)
+    return prompts.sounds(map(Path, options["images"]))
 
 
 def _check_task(task: str, found: Sequence[Prompt]) -> None:

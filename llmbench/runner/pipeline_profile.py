@@ -5,7 +5,9 @@ warm-up's part is taken off.
 """
 
 import dataclasses
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -46,11 +48,14 @@ def do(requested: ProfileRequest) -> PipelineProfile:
     engine.check(config)
     session = engine.open(config)
     longest = max(range(len(config.prompts)), key=lambda index: len(config.prompts[index].text or ""))
-    work = OpenPipeline(config, session, LaunchContext(index=0, beat=lambda *_: None))
-    calls = [_run(work, longest) for _ in range(_WARMUPS)]
-    before = _read(session, calls)
-    calls += [_run(work, longest) for _ in range(_ROUNDS)]
-    after = _read(session, calls)
+    with tempfile.TemporaryDirectory() as folder:
+        work = OpenPipeline(
+            config, session, LaunchContext(index=0, beat=lambda *_: None, folder=Path(folder))
+        )
+        calls = [_run(work, longest) for _ in range(_WARMUPS)]
+        before = _read(session, calls)
+        calls += [_run(work, longest) for _ in range(_ROUNDS)]
+        after = _read(session, calls)
     found = {}
     for name in session.compiled:
         wall_ns = sum(stage.duration_ns for each in calls[_WARMUPS:] for stage in each if stage.name == name)

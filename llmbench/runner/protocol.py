@@ -30,6 +30,7 @@ class Open(msgspec.Struct, tag="open"):
     """Load the model of a configuration; *context_tokens* is what it takes, ``None`` if unknown.
 
     *binding* says where this process was put. With *must_split*, tensor parallelism that splits nothing is refused.
+    What requests produce is written into *folder*.
     """
 
     config: RunConfig
@@ -38,6 +39,7 @@ class Open(msgspec.Struct, tag="open"):
     binding: Binding = Binding()
     must_split: bool = False
     workload: WorkloadSettings = WorkloadSettings()
+    folder: str = "reports"
 
 
 class Measure(msgspec.Struct, tag="measure"):

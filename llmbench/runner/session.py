@@ -215,6 +215,7 @@ class _Work:
                 binding=bindings[launch.cell],
                 must_split=self.policy.must_split,
                 workload=self.workload,
+                folder=file.path.parent,
             )
             if not self._measure_launch(file, task) and not self.policy.keep_going:
                 return

@@ -105,7 +105,11 @@ class OpenLaunch:
             self.config,
             self.session,
             LaunchContext(
-                index=self.index, beat=beat, context_tokens=command.context_tokens, note=notes.append
+                index=self.index,
+                beat=beat,
+                context_tokens=command.context_tokens,
+                note=notes.append,
+                folder=Path(command.folder),
             ),
         )
         self.loaded = Loaded(

@@ -54,13 +54,23 @@ class ImageInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AudioInput:
+    """A sound file, by the *sha256* of its content, and its duration in *seconds*."""
+
+    path: str
+    sha256: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
     """One input of a run: (set, index, length, seed).
 
     It has *text*, or it is synthetic and has *tokens*, the exact length requested. Iteration k uses variant k.
     A turn of a chat has the texts of the user's *earlier* turns (none before the first), which is ``None`` where the
     prompt is no chat; the turns of a chat share their index. *images* go in with it, those of a chat with its first
-    turn. *recorded_sha256* is the hash that a report has, where neither text nor recipe is at hand.
+    turn. A prompt that is *audio* has its file's name as text. *recorded_sha256* is the hash that a report has, where
+    neither text nor recipe is at hand.
     """
 
     set: str
@@ -71,6 +81,7 @@ class Prompt:
     is_permuted: bool = True
     earlier: tuple[str, ...] | None = None
     images: tuple[ImageInput, ...] = ()
+    audio: AudioInput | None = None
     recorded_sha256: str | None = None
 
     def __post_init__(self) -> None:
@@ -91,6 +102,8 @@ class Prompt:
             recipe += (
                 f":images:{json.dumps([(each.sha256, each.width, each.height) for each in self.images])}"
             )
+        if self.audio is not None:
+            recipe = f"audio:{self.audio.sha256}"
         kind = "rotated" if self.is_permuted else "same"
         return hashlib.sha256(f"v1:{kind}:{recipe}".encode()).hexdigest()
 
@@ -117,7 +130,8 @@ class Prompt:
     @property
     def label(self) -> str:
         """Its number, and what goes in with it: ``P0 640x480``."""
-        return f"{self.short_label} {self.image_label}".rstrip()
+        sound = f" {self.audio.seconds:.3g} s" if self.audio else ""
+        return f"{self.short_label} {self.image_label}".rstrip() + sound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,11 +112,15 @@ ENGINES: dict[str, EngineInfo] = {
         models=frozenset({ModelKind.IR, ModelKind.GGUF}),
         capabilities={"pa": frozenset(Capability) - {Capability.COMPILING}, "sdpa": _GENAI_SDPA},
         packages=("openvino", "openvino-genai"),
-        workloads=frozenset({"text", "text_embed", "text_rerank", "rag", "vision"}),
+        workloads=frozenset(
+            {"text", "text_embed", "text_rerank", "rag", "vision", "text_to_speech", "speech_to_text"}
+        ),
         factories={
             "text_embed": "openvino.embedding:EmbeddingEngine",
             "text_rerank": "openvino.rerank:RerankEngine",
             "vision": "openvino.vision:GenaiVisionEngine",
+            "text_to_speech": "openvino.speech:SpeakingEngine",
+            "speech_to_text": "openvino.speech:ListeningEngine",
         },
         needs_state=True,
     ),

@@ -36,7 +36,8 @@ class Sequence:
 
     ``at_ns`` has one instant per token event; ``counts`` its tokens, and is empty where each event has one.
     *image_tokens* are those of the input that its images added, *image_slices* the parts that these were cut into by
-    that number; ``None`` where no image went in, or the model does not report how many tokens each part has.
+    that number; ``None`` where no image went in, or the model does not report how many tokens each part has. *audio_s*
+    is the duration of the sound that went in.
     """
 
     input_tokens: Index
@@ -47,6 +48,7 @@ class Sequence:
     finish: Finish = Finish.LENGTH
     image_tokens: Index | None = None
     image_slices: Index | None = None
+    audio_s: Seconds | None = None
 
     def __post_init__(self) -> None:
         if self.counts and len(self.counts) != len(self.at_ns):

@@ -21,6 +21,7 @@ VISION_TASK = "visual_text_gen"
 RAG = "rag"
 QUESTIONS = "questions"
 """The name of the prompt set that a file of questions makes."""
+TEXT_TO_SPEECH, SPEECH_TO_TEXT = "text_to_speech", "speech_to_text"
 
 TASKS = {
     DEFAULT_TASK: TaskInfo(workload="text"),
@@ -28,6 +29,8 @@ TASKS = {
     "pipeline": TaskInfo(workload="pipeline", model_title="a pipeline", is_generating=False),
     "text_embed": TaskInfo(workload="text_embed", model_title="text embedding", is_generating=False),
     "text_rerank": TaskInfo(workload="text_rerank", model_title="text reranking", is_generating=False),
+    TEXT_TO_SPEECH: TaskInfo(workload=TEXT_TO_SPEECH, model_title="text to speech", is_generating=False),
+    SPEECH_TO_TEXT: TaskInfo(workload=SPEECH_TO_TEXT, model_title="speech to text", is_generating=False),
     RAG: TaskInfo(workload="rag"),
 }
 """Every task by the name that ``--task`` takes, which is llm_bench's where that tool has it."""

@@ -9,6 +9,7 @@ import dataclasses
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from llmbench.engines.base import Codec, LoadedModel
@@ -54,7 +55,8 @@ class LaunchContext:
 
     *beat* reports progress to the watchdog, as in an `EngineRequest`; *note* adds a sentence to the launch's effective
     settings, while the workload is opened. *context_tokens* is the size of the model's context, ``None`` where that is
-    not known. *parameters* are those of the workload's settings, defaults included.
+    not known. *parameters* are those of the workload's settings, defaults included. What requests produce, such as
+    audio, is written into *folder*.
     """
 
     index: int
@@ -62,6 +64,7 @@ class LaunchContext:
     context_tokens: int | None = None
     note: Callable[[str], object] = str
     parameters: Parameters = field(default_factory=dict)
+    folder: Path = Path("reports")
 
 
 class WorkloadRequest(Protocol):
@@ -135,6 +138,8 @@ WORKLOADS = {
     "vision": "llmbench.workloads.vision:VisionWorkload",
     "pipeline": "llmbench.workloads.pipeline:PipelineWorkload",
     "serving": "llmbench.workloads.serving:ServingWorkload",
+    "text_to_speech": "llmbench.workloads.speech:SpeakingWorkload",
+    "speech_to_text": "llmbench.workloads.speech:ListeningWorkload",
     "quality": "llmbench.workloads.quality:QualityWorkload",
     "text_rerank": "llmbench.workloads.rerank:RerankWorkload",
     "rag": "llmbench.workloads.rag.workload:RagWorkload",

@@ -24,6 +24,10 @@ from llmbench.workloads.product import describe
 from llmbench.workloads.steps.base import Values, find_step, load_code
 
 _Array = np.ndarray[Any, Any]
+
+MOST_DENORMALS = 0.01
+"""The share of denormal numbers in an output above which a request does not count."""
+
 _Call = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Inputs by port to outputs by value."""
 
@@ -155,8 +159,23 @@ class StageRunner:
                 yield f"stage {self.stage.name} compiled for new shapes during the request"
         for value in self.stage.outputs:
             array = values[value]
-            if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all():
+            if not (isinstance(array, np.ndarray) and array.dtype.kind == "f"):
+                continue
+            if not np.isfinite(array).all():
                 yield f"stage {self.stage.name} returned NaN or infinity in {value!r}"
+            share = _denormal_share(array)
+            if share > MOST_DENORMALS:
+                yield (
+                    f"stage {self.stage.name} returned {share:.0%} denormal numbers in {value!r}, which are slow "
+                    "(-lc CPU_DENORMALS_OPTIMIZATION=true flushes them to 0)"
+                )
+
+
+def _denormal_share(array: _Array) -> float:
+    """The share of numbers that are nearer to 0 than the format's precision allows."""
+    if not array.size:
+        return 0.0
+    return float(np.mean((array != 0) & (np.abs(array) < np.finfo(array.dtype).tiny)))
 
 
 class OpenPipeline:
@@ -171,7 +190,7 @@ class OpenPipeline:
             for name, value in self.recipe.constants.items()
         }
         self.runners = [
-            _runner(stage, networks, int(config.parameters.get("stage_batch") or stage.batch or 1))
+            _runner(stage, networks, launch, int(config.parameters.get("stage_batch") or stage.batch or 1))
             for stage in self.recipe.stages
         ]
 
@@ -181,7 +200,7 @@ class OpenPipeline:
         return PipelineRequest(self, _Course({PROMPT: text, **self._constants}, self._beat))
 
 
-def _runner(stage: PipelineStage, networks: Networks, batch: int) -> StageRunner:
+def _runner(stage: PipelineStage, networks: Networks, launch: LaunchContext, batch: int) -> StageRunner:
     network = networks.compiled.get(stage.name)
     if network is not None:
         return StageRunner(stage, network.infer, network, batch)
@@ -189,7 +208,8 @@ def _runner(stage: PipelineStage, networks: Networks, batch: int) -> StageRunner
         if stage.code is not None:
             made = load_code(networks.found.code[stage.name], stage.code.partition(":")[2])
         else:
-            made = find_step(stage.step or "")(networks.found.files[stage.name], stage.parameters)
+            parameters = {"folder": str(launch.folder), **stage.parameters}
+            made = find_step(stage.step or "")(networks.found.files[stage.name], parameters)
     except LlmbenchError as error:
         error.message = f"stage {stage.name}: {error.message}"
         raise

@@ -19,6 +19,7 @@ from llmbench.schema.config import ImageInput, Prompt
 from llmbench.schema.units import format_bytes
 from llmbench.store.reader import is_run_file, read_run_header
 from llmbench.workloads.images import Resize, describe_image, find_images, read_sizes
+from llmbench.workloads.sound import describe_sound
 
 
 class _UnfitError(ValueError):
@@ -75,6 +76,40 @@ def _prompts_of(file: Path, index: int, entry: _Entry) -> Iterator[Prompt]:
         return
     for turn, text in enumerate(entry.content):
         yield Prompt(set=file.stem, index=index, text=text, earlier=entry.content[:turn], images=images)
+
+
+def sounds(paths: Iterable[Path], name: str = "sound") -> tuple[Prompt, ...]:
+    """Return a prompt for each WAV file; raise InputError where one is none."""
+    return tuple(
+        Prompt(set=name, index=index, text=path.name, audio=describe_sound(path.expanduser()))
+        for index, path in enumerate(paths)
+    )
+
+
+def read_sounds(name: str | Path) -> tuple[Prompt, ...]:
+    """Return the sounds of a file with lines of ``{"media": "FILE.wav"}``, or those that a run file measured.
+
+    Raises InputError on another line; paths are relative to the file.
+    """
+    path = resolve(name)
+    measured = read_run_header(path) if is_run_file(path) else None
+    if measured is not None:
+        return measured.cells[0].prompts
+    found = []
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = parse_json(line)
+        except JsonError as error:
+            raise InputError(f"{path}:{number}: expected JSON: {error}") from None
+        media = entry.get("media") if isinstance(entry, dict) else None
+        if not isinstance(media, str):
+            raise InputError(f'{path}:{number}: expected {{"media": "FILE.wav"}}')
+        found.append(path.parent / media)
+    if not found:
+        raise InputError(f"{path} contains no sound", hint='write one per line: {"media": "FILE.wav"}')
+    return sounds(found, path.stem)
 
 
 def join(sets: Iterable[Sequence[Prompt]]) -> tuple[Prompt, ...]:

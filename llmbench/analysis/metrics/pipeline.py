@@ -14,8 +14,9 @@ FRAME_S = 0.04
 
 
 def audio(m: Measurement) -> float | None:
-    """Seconds of audio that came out; ``None`` where none did."""
-    return sum(each.audio_s or 0.0 for each in m.outputs) or None
+    """Seconds of audio that came out, or of that which went in; ``None`` where there was none."""
+    durations = [*(each.audio_s for each in m.outputs), *(each.audio_s for each in m.sequences)]
+    return sum(filter(None, durations)) or None
 
 
 def real_time_factor(m: Measurement) -> float | None:
@@ -70,7 +71,7 @@ PIPELINE_METRICS: tuple[Metric[Any], ...] = (
         priority=60,
         unit=Unit.SECONDS,
         direction=Direction.HIGHER,
-        definition="duration of the audio that came out",
+        definition="duration of the audio that came out, or that went in",
         of=audio,
     ),
     Metric(

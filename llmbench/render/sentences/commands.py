@@ -179,6 +179,8 @@ def _prompt_options(config: RunConfig, run_file: str) -> list[str]:
     same = [] if first.is_permuted else ["--disable-prompt-permutation"]
     if first.set == QUESTIONS:
         return []
+    if first.audio is not None and first.set == "sound":
+        return [part for each in config.prompts if each.audio for part in ("--media", each.audio.path)]
     if first.recorded_sha256 is not None:
         return ["-pf", first.set, *same]
     if first.tokens is not None:

@@ -7,6 +7,7 @@ measured can be on the disk first.
 import dataclasses
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from llmbench.errors import ExitCode, LaunchError
@@ -50,7 +51,8 @@ class TimeLimits:
 class Task:
     """A launch to make: its position in the plan, its configuration, pinning, limits, and the model's context.
 
-    With *must_split* it is refused where the configuration has tensor parallelism and the engine splits nothing.
+    With *must_split* it is refused where the configuration has tensor parallelism and the engine splits nothing. What
+    requests produce, such as audio, is written into *folder*.
     """
 
     planned: plan.PlannedLaunch
@@ -60,6 +62,7 @@ class Task:
     binding: Binding = Binding()  # noqa: RUF009  it is frozen
     must_split: bool = False
     workload: WorkloadSettings = field(default_factory=WorkloadSettings)
+    folder: Path = Path("reports")
 
 
 class Launcher(Protocol):
@@ -137,6 +140,7 @@ def _load(worker: WorkerLink, task: Task) -> LaunchStarted:
         binding=task.binding,
         must_split=task.must_split,
         workload=task.workload,
+        folder=str(task.folder),
     )
     loaded = _expect(Loaded, worker.ask(command, phase="load", limit_s=task.limits.load_s))
     return LaunchStarted(

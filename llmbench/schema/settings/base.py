@@ -44,6 +44,7 @@ class Group(enum.Enum):
     SPECULATION = "Speculative decoding"
     ADAPTERS = "LoRA adapters"
     EMBEDDING = "Text embedding (-t text_embed)"
+    SPEECH = "Speech (-t text_to_speech, -t speech_to_text)"
     TARGET = "Server"
     LOAD = "Load"
     RETRIEVAL = "Retrieval (-t rag)"

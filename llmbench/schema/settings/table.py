@@ -9,10 +9,11 @@ from llmbench.schema.settings.any_workload import CONDITION_SETTINGS, EXECUTION_
 from llmbench.schema.settings.embedding import EMBEDDING_SETTINGS
 from llmbench.schema.settings.pipeline import PIPELINE_SETTINGS
 from llmbench.schema.settings.rag import RAG_SETTINGS
+from llmbench.schema.settings.speech import SPEECH_SETTINGS
 from llmbench.schema.settings.text import GENERATION_SETTINGS
 from llmbench.schema.settings.vision import VISION_SETTINGS
 
-PARAMETERS = (*PIPELINE_SETTINGS, *EMBEDDING_SETTINGS, *RAG_SETTINGS)
+PARAMETERS = (*PIPELINE_SETTINGS, *SPEECH_SETTINGS, *EMBEDDING_SETTINGS, *RAG_SETTINGS)
 """Options of some tasks only; each is a parameter of the configuration, by its name."""
 
 SETTINGS = (

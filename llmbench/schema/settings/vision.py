@@ -9,7 +9,7 @@ _prompts = functools.partial(Setting, group=Group.PROMPTS)
 VISION_SETTINGS = (
     _prompts(
         "-i --images --media",
-        "Image, or a folder of some, for each prompt.",
+        "Image, or a folder of some, for each prompt; with -t speech_to_text, a WAV file each.",
         kind=ValueKind.TEXTS,
         metavar="PATH",
         is_common=True,

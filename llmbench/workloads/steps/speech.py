@@ -2,7 +2,6 @@
 
 import json
 import re
-import wave
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from llmbench.errors import InputError
 from llmbench.schema.pipeline import RecipeScalar
+from llmbench.workloads.sound import file_stem, write_sound
 from llmbench.workloads.steps.base import Step, Values
 
 _WORD = re.compile(r"[A-Za-z']+|[.,;:!?]")
@@ -18,7 +18,6 @@ _WORD = re.compile(r"[A-Za-z']+|[.,;:!?]")
 _ESPEAK = {"A": "eɪ", "I": "aɪ", "O": "oʊ", "W": "aʊ", "Y": "ɔɪ", "ʤ": "dʒ", "ʧ": "tʃ", "ᵊ": "ə", "T": "ɾ"}
 """Signs of the lexicon of misaki, and how eSpeak writes these sounds."""
 
-_FULL_SCALE = 32767
 _PITCH_HZ, _FORMANTS_HZ = 120, (700, 1200, 2600)
 
 
@@ -94,20 +93,15 @@ def kokoro_ids(files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]
 def write_wav(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
     """Make a step that writes ``audio`` in [-1, 1] as 16 bits of one channel, and gives its ``path``.
 
-    *parameters*: ``sample_rate``, and the ``folder``, which is made. The file is called by the text in ``name``, and
-    replaced by each request.
+    *parameters*: ``sample_rate``, and the ``folder``, which is made; it is the run's where the recipe has none. The
+    file is called by the text in ``name``, and replaced by each request.
     """
-    folder, rate = Path(str(parameters.get("folder", "reports"))), int(parameters["sample_rate"])
+    folder, rate = Path(str(parameters["folder"])), int(parameters["sample_rate"])
     folder.mkdir(parents=True, exist_ok=True)
 
     def step(values: Values) -> dict[str, Any]:
         path = folder / f"{file_stem(str(values['name']))}.wav"
-        samples = np.clip(np.asarray(values["audio"]).reshape(-1), -1, 1) * _FULL_SCALE
-        with wave.open(str(path), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(rate)
-            file.writeframes(samples.astype("<i2").tobytes())
+        write_sound(path, values["audio"], rate)
         return {"path": str(path)}
 
     return step
@@ -146,8 +140,3 @@ def vowel(samples: int, rate: int) -> "np.ndarray[Any, Any]":
         sound += (0.05 + np.exp(-(distances**2)).sum()) * np.sin(harmonic * phase)
     loudest: float = np.abs(sound).max()
     return sound / loudest
-
-
-def file_stem(text: str) -> str:
-    """Return a file's name for a text: its first words, in letters that every system takes."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:32].strip("-") or "request"

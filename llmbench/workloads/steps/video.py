@@ -15,8 +15,9 @@ from PIL import Image
 
 from llmbench.errors import InputError
 from llmbench.schema.pipeline import RecipeScalar
+from llmbench.workloads.sound import file_stem
 from llmbench.workloads.steps.base import Step, Values
-from llmbench.workloads.steps.speech import file_stem, vowel
+from llmbench.workloads.steps.speech import vowel
 
 _Array = np.ndarray[Any, Any]
 
@@ -164,9 +165,9 @@ def _mel_filters() -> _Array:
 def write_video(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
     """Make a step that writes ``frames`` as a film called by ``name``, and gives its ``path``; empty without ffmpeg.
 
-    *parameters*: the ``folder``, which is made.
+    *parameters*: the ``folder``, which is made; it is the run's where the recipe has none.
     """
-    folder, program = Path(str(parameters.get("folder", "reports"))), shutil.which("ffmpeg")
+    folder, program = Path(str(parameters["folder"])), shutil.which("ffmpeg")
     folder.mkdir(parents=True, exist_ok=True)
 
     def step(values: Values) -> dict[str, Any]:

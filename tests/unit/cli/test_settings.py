@@ -18,7 +18,7 @@ from llmbench.schema.config import LOAD_FIELDS, RunConfig
 from llmbench.schema.engines import ENGINES
 from llmbench.schema.settings.base import Setting, ValueKind
 from llmbench.schema.settings.table import PARAMETERS, SETTINGS
-from llmbench.schema.tasks import VISION_TASK
+from llmbench.schema.tasks import SPEECH_TO_TEXT, VISION_TASK
 
 _NEEDS = {
     "temperature": ("--do-sample",),
@@ -58,7 +58,16 @@ _VALUES = {
     ).map(json.dumps),
 }
 _FLAGS = {ValueKind.FLAG, ValueKind.NEGATED_FLAG}
-_LEFT_OUT = {"prompt_file", "questions", "prompt_index", "framework", "optimum", "images", "image_size"}
+_LEFT_OUT = {
+    "prompt_file",
+    "questions",
+    "prompt_index",
+    "framework",
+    "optimum",
+    "images",
+    "image_size",
+    "timestamps",
+}
 _ROWS = [row for row in SETTINGS if row.name not in _LEFT_OUT]
 
 
@@ -78,7 +87,9 @@ def _arguments(draw: st.DrawFn, row: Setting) -> list[str]:
     elif row.name == "database":
         value = draw(st.sampled_from(("embedded", "embedded:mine", "postgresql://u@h:5/d?sslmode=require")))
     elif row.kind in {ValueKind.CHOICE, ValueKind.WORDS}:
-        choices = [choice for choice in row.choices if choice != VISION_TASK]  # it needs an image
+        choices = [
+            choice for choice in row.choices if choice not in {VISION_TASK, SPEECH_TO_TEXT}
+        ]  # they need files
         value = draw(st.sampled_from(choices or ("u8", "f16", "u8,f16")))
     else:
         value = draw(_VALUES[row.kind])

@@ -145,11 +145,9 @@ def test_optimum_needs_no_state(tmp_path: Path) -> None:
 
 FILES = [
     (("openvino_vision_embeddings_model.xml",), "image-text-to-text", "VLMPipeline"),
-    (("openvino_encoder_model.xml", "whisper"), "automatic-speech-recognition", "WhisperPipeline"),
     (("openvino_encoder_model.xml", "t5"), "text2text-generation", "OVModelForSeq2SeqLM"),
     (("model_index.json",), "text-to-image", "Text2ImagePipeline"),
     (("unet/openvino_model.xml",), "text-to-image", "Text2ImagePipeline"),
-    (("openvino_vocoder.xml",), "text-to-audio", "Text2SpeechPipeline"),
 ]
 
 
@@ -174,3 +172,36 @@ def test_an_ir_of_another_task_is_named(
     if "openvino_model.xml" not in files:
         with pytest.raises(InputError, match=f"a model for {task}"):
             sources.inspect_folder(folder, trusts_remote_code=False)
+
+
+PAIR = ("openvino_encoder_model", "openvino_decoder_model")
+TOKENIZERS = ("openvino_tokenizer", "openvino_detokenizer")
+SPEECH = [
+    ((*PAIR, *TOKENIZERS), "whisper", "speech_to_text"),
+    ((*PAIR, "openvino_postnet", "openvino_vocoder", "openvino_tokenizer"), "speecht5", "text_to_speech"),
+    (("openvino_model",), "kokoro", "text_to_speech"),
+]
+
+
+@pytest.mark.parametrize(("parts", "kind", "task"), SPEECH)
+def test_a_model_of_speech_is_found_whole_and_for_its_task_alone(
+    parts: tuple[str, ...], kind: str, task: str, tmp_path: Path
+) -> None:
+    """Each network must be there; another task is refused with the command that measures this one."""
+    for part in parts:
+        (tmp_path / f"{part}.xml").write_text(SMALL)
+        (tmp_path / f"{part}.bin").write_bytes(bytes(4))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+
+    assert str(tmp_path) == find_model_info(str(tmp_path), engine="genai", task=task).path
+    other = {"text_to_speech": "speech_to_text", "speech_to_text": "text_embed"}[task]
+    for wrong in ("text_gen", other):
+        with pytest.raises(InputError, match="is a model for"):
+            find_model_info(str(tmp_path), engine="genai", task=wrong)
+    with pytest.raises(InputError) as caught:
+        find_model_info(str(tmp_path), engine="genai")
+    assert f"llmbench run -t {task} -m {tmp_path}" == caught.value.hint
+
+    (tmp_path / f"{parts[-1]}.bin").unlink()
+    with pytest.raises(InputError, match=f"{parts[-1]}.bin is missing"):
+        find_model_info(str(tmp_path), engine="genai", task=task)

@@ -88,6 +88,17 @@ def test_nan_and_silence_do_not_count(tmp_path: Path, level: str, fault: str) ->
     assert any(fault in each for each in observed(toy_pipeline.write(tmp_path, level=level))[1].suspicions)
 
 
+def test_denormal_numbers_do_not_count(tmp_path: Path) -> None:
+    """They slow arithmetic down on most machines, and trained networks give none."""
+    (found,) = [
+        each
+        for each in observed(toy_pipeline.write(tmp_path, level="1e-42"))[1].suspicions
+        if "denormal" in each
+    ]
+
+    assert found.startswith("stage voice returned 100% denormal numbers in 'audio'")
+
+
 CUT = """
 [[stages]]
 name = "upper"

@@ -1,0 +1,135 @@
+"""Speech by one model: a request is a text that is spoken, or a sound that is written down."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from llmbench.engines.base import Codec, Generation, Listener, LoadedModel, Speaker, Spoken
+from llmbench.errors import InputError, LaunchError
+from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Stage, StageSource
+from llmbench.schema.pipeline import Product
+from llmbench.schema.run import WorkloadSettings
+from llmbench.workloads.base import LaunchContext, Observation
+from llmbench.workloads.product import describe
+from llmbench.workloads.sound import HEARD_RATE, file_stem, read_sound, write_sound
+
+
+class SpeakingWorkload:
+    """Text to speech: a request is one text, whose audio is written into the run's folder."""
+
+    settings = WorkloadSettings(kind="text_to_speech", primary_metrics=("e2e",))
+
+    def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> "OpenSpeaking":
+        """Make ready for the requests of one launch."""
+        launch.folder.mkdir(parents=True, exist_ok=True)
+        return OpenSpeaking(config, cast("Speaker", session), launch.folder)
+
+    def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
+        """No text can be refused by its tokens."""
+
+
+class OpenSpeaking:
+    """The requests of one launch."""
+
+    def __init__(self, config: RunConfig, speaker: Speaker, folder: Path) -> None:
+        self.speaker = speaker
+        self.folder = folder
+        self._config = config
+
+    def prepare(self, prompt: int, iteration: int) -> "SpeakingRequest":
+        """Return the request of a prompt; iterations speak the same text, whose audio has the same length."""
+        del iteration
+        return SpeakingRequest(self, self._config.prompts[prompt].text or "")
+
+
+class SpeakingRequest:
+    """One text."""
+
+    def __init__(self, work: OpenSpeaking, text: str) -> None:
+        self._work = work
+        self._text = text
+        self._spoken: Spoken | None = None
+
+    def run(self) -> None:
+        """Speak."""
+        self._spoken = self._work.speaker.speak(self._text)
+
+    def observe(self) -> Observation:
+        """Write the audio, and return what was observed; what the engine's own clock left out is no stage."""
+        made = self._spoken
+        if made is None:
+            raise LaunchError("a request that did not run was observed")
+        product = Product(value="audio", kind="audio", sample_rate=made.sample_rate)
+        artifact, faults = describe(product, made.samples, made.end_ns)
+        write_sound(self._work.folder / f"{file_stem(self._text)}.wav", made.samples, made.sample_rate)
+        synthesis = min(made.engine_ns, made.end_ns - made.start_ns)
+        return Observation(
+            start_ns=made.start_ns,
+            end_ns=made.end_ns,
+            stages=(Stage(name="synthesis", duration_ns=synthesis, source=StageSource.ENGINE),),
+            outputs=(artifact,),
+            suspicions=faults,
+        )
+
+
+class ListeningWorkload:
+    """Speech recognition: a request is one sound file."""
+
+    settings = WorkloadSettings(kind="speech_to_text", primary_metrics=("e2e",))
+
+    def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> "OpenListening":
+        """Read the sounds of one launch."""
+        return OpenListening(config, cast("Listener", session), launch.beat)
+
+    def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
+        """No sound can be refused by its tokens."""
+
+
+class OpenListening:
+    """The requests of one launch."""
+
+    def __init__(self, config: RunConfig, listener: Listener, beat: Callable[[int, int], None]) -> None:
+        self.listener = listener
+        self.beat = beat
+        sounds = [prompt.audio for prompt in config.prompts]
+        self._samples = [read_sound(Path(sound.path)).tolist() if sound else [] for sound in sounds]
+
+    def prepare(self, prompt: int, iteration: int) -> "ListeningRequest":
+        """Return the request of a prompt; iterations hear the same sound."""
+        del iteration
+        if not self._samples[prompt]:
+            raise InputError(f"prompt {prompt} is no sound", hint="give WAV files with --media")
+        return ListeningRequest(self, self._samples[prompt])
+
+
+class ListeningRequest:
+    """One sound."""
+
+    def __init__(self, work: OpenListening, samples: list[float]) -> None:
+        self._work = work
+        self._samples = samples
+        self._heard: Generation | None = None
+
+    def run(self) -> None:
+        """Write down what is said."""
+        self._heard = self._work.listener.hear(self._samples, self._work.beat)
+
+    def observe(self) -> Observation:
+        """Return what was observed; text without a word is marked."""
+        made = self._heard
+        if made is None:
+            raise LaunchError("a request that did not run was observed")
+        seconds = len(self._samples) / HEARD_RATE
+        sequences = tuple(replace(each, audio_s=seconds) for each in made.sequences)
+        is_empty = not any((each.text or "").strip() for each in sequences)
+        return Observation(
+            start_ns=made.start_ns,
+            end_ns=made.end_ns,
+            requested_tokens=sequences[0].output_tokens,  # as many as the sound has
+            sequences=sequences,
+            stages=made.stages,
+            infer_ns=made.infer_ns,
+            suspicions=("no word was recognized",) if is_empty else (),
+        )
