@@ -138,10 +138,7 @@ def tracks(line: HistoryLine, names: Sequence[str]) -> tuple[Track, ...]:
             if any(points):
                 found.append(
                     Track(
-                        prompt=rows[-1].prompt,
-                        input_tokens=rows[-1].input_tokens,
-                        metric=name,
-                        points=points,
+                        prompt=rows[-1].prompt, input_tokens=rows[-1].input_tokens, metric=name, points=points
                     )
                 )
     return tuple(found)

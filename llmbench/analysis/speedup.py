@@ -217,11 +217,7 @@ def _setup(report: Report, cell: int) -> SocketSetup:
     threads = next((int(text) for text in reported if text.isdecimal()), None)
     config = run.cells[cell]
     return SocketSetup(
-        cell=cell,
-        kind=setup_kind(config),
-        sockets=config.sockets,
-        threads=threads,
-        proof=report.proofs[cell],
+        cell=cell, kind=setup_kind(config), sockets=config.sockets, threads=threads, proof=report.proofs[cell]
     )
 
 

@@ -33,10 +33,7 @@ Examples:
     "--blocks", type=click.IntRange(min=2), default=10, help="Each has two fresh launches of the same."
 )
 @click.option(
-    "--launches",
-    type=click.IntRange(min=2),
-    default=5,
-    help="Launches per side of the gate that is judged.",
+    "--launches", type=click.IntRange(min=2), default=5, help="Launches per side of the gate that is judged."
 )
 @click.option(
     "--threshold",
@@ -66,11 +63,7 @@ def command(  # noqa: PLR0917
     rule = Rule(thresholds=read_thresholds(threshold))
     side = read_side(ctx, recipe, options, launches=blocks, prepare=prepared)
     run, path = measure_blocks(
-        (side, side),
-        course.outputs,
-        course.policy,
-        course.stop,
-        is_quiet=course.is_quiet,
+        (side, side), course.outputs, course.policy, course.stop, is_quiet=course.is_quiet
     )
     setup = calibration.setup_of_run(run)
     found = calibration.add_session(setup, calibration.session_of(run))

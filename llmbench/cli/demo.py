@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from llmbench.cli.options.table import option
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.retrieval_source import demo_language_model
 from llmbench.cli.run_view import Display, measure_and_show
@@ -46,10 +47,10 @@ def _show_texts(run: Run) -> None:
     llmbench demo
     llmbench demo -n 3 --output-dir results""",
 )
-@click.option("-n", "--num-iters", default=6, show_default=True, help="Measured iterations.")
-@click.option("--output-dir", type=click.Path(path_type=Path), default="reports", show_default=True)
-@click.option("--quiet", is_flag=True, help="Only the table, the texts and the files.")
-@click.option("-v", "--explain", is_flag=True, help="Add notes, definitions and all metrics to the card.")
+@option("num_iters", default=6)
+@option("output_dir")
+@option("quiet", is_rare=False)
+@option("explain")
 def command(num_iters: int, output_dir: Path, quiet: bool, explain: bool) -> int:
     """Measure SmolLM2-135M on this machine: three prompts of different lengths.
 

@@ -61,13 +61,7 @@ _GRACE_S = 30
     help="Longest body of a request, in KiB.",
 )
 def command(
-    *,
-    host: str,
-    port: int,
-    api_key_file: Path | None,
-    max_requests: int,
-    max_body: int,
-    **options: Any,
+    *, host: str, port: int, api_key_file: Path | None, max_requests: int, max_body: int, **options: Any
 ) -> int:
     """Serve a model with the OpenAI protocol, for llmbench load and other load generators.
 

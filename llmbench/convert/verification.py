@@ -109,12 +109,7 @@ def compare_readings(
     step = _ReadIr(folder=str(folder), ids=source.ids)
     chosen = run_step(__name__, step, list[list[int]], folder=folder, is_online=False, report=report)
     findings = check_agreement(
-        source,
-        chosen,
-        folder,
-        weight_format=weight_format,
-        least_agreement=least_agreement,
-        report=report,
+        source, chosen, folder, weight_format=weight_format, least_agreement=least_agreement, report=report
     )
     window = sliding_window_of_config(folder / "config.json")
     expected, faults = check_generation(folder, source.ids[: len(TEXTS)], window=window, report=report)

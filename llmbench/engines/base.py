@@ -1,11 +1,11 @@
 """What an engine must offer: two small Protocols, and the values that pass through them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmbench.schema import measurement
-from llmbench.schema.config import PropertyValue, RunConfig
+from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Conditions, Finish
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
@@ -251,6 +251,3 @@ class Engine(Protocol):
 
     def open(self, config: RunConfig) -> LoadedModel:
         """Load and compile the model."""
-
-
-EngineProperties = Mapping[str, PropertyValue]

@@ -144,15 +144,7 @@ class Dispatch:
         return ("--share", f"{hosts.index(host) + 1}/{len(hosts)}")
 
     def _job(self, host: str, options: Sequence[str], arguments: Sequence[str]) -> HostJob:
-        node = (
-            sys.executable,
-            "-m",
-            "llmbench.fleet.node",
-            "--fleet",
-            str(self.folder.path),
-            "--host",
-            host,
-        )
+        node = (sys.executable, "-m", "llmbench.fleet.node", "--fleet", str(self.folder.path), "--host", host)
         return HostJob(
             host=host,
             command=(*node, *options, "--", *arguments),

@@ -94,8 +94,7 @@ def locate(path: str | os.PathLike[str], *, weight_format: str | None = None) ->
         return found
     if not location.is_dir() or not os.fspath(path):
         raise InputError(
-            f"there is no model at {location if os.fspath(path) else 'an empty path'}",
-            hint=_MAKE_ONE,
+            f"there is no model at {location if os.fspath(path) else 'an empty path'}", hint=_MAKE_ONE
         )
     if any(part.endswith(PARTIAL_SUFFIX) for part in location.resolve().parts):
         raise InputError(f"{location} is an interrupted conversion", hint=_PARTIAL_REMEDY)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.evaluation import Evaluation
+from llmbench.analysis.llm_bench_layout import LLM_BENCH_COLUMNS
 from llmbench.analysis.report import Report
 from llmbench.analysis.tidy_layout import TIDY_COLUMNS
 from llmbench.files.atomic import write_atomically
 from llmbench.render import tidy
-from llmbench.render.llm_bench import LLM_BENCH_COLUMNS, llm_bench_rows
+from llmbench.render.llm_bench import llm_bench_rows
 from llmbench.render.table import Cell, Table, TableValue
 from llmbench.render.text import encodable
 

@@ -14,67 +14,18 @@ from pathlib import Path
 from llmbench.analysis import placement_proof, report
 from llmbench.analysis.attention import attention_mark
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
+from llmbench.analysis.llm_bench_layout import LLM_BENCH_PEAKS, LLM_BENCH_TIMES
 from llmbench.render.table import TableValue
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import Launch, Outcome, Run
 from llmbench.schema.units import BYTES_PER_MIB
-
-LLM_BENCH_COLUMNS = (
-    "iteration",
-    "model",
-    "framework",
-    "device",
-    "pretrain_time(s)",
-    "initial_sys_mem(MiB)",
-    "initial_rss_mem(MiB)",
-    "compile_max_rss_mem(MiB)",
-    "compile_max_sys_mem(MiB)",
-    "compile_max_increase_rss_mem(MiB)",
-    "compile_max_increase_sys_mem(MiB)",
-    "input_size",
-    "infer_count",
-    "generation_time(s)",
-    "output_size",
-    "latency(ms)",
-    "1st_latency(ms)",
-    "2nd_avg_latency(ms)",
-    "precision",
-    "max_rss_mem(MiB)",
-    "max_sys_mem(MiB)",
-    "max_increase_rss_mem(MiB)",
-    "max_increase_sys_mem(MiB)",
-    "prompt_idx",
-    "chat_idx",
-    "1st_infer_latency(ms)",
-    "2nd_infer_avg_latency(ms)",
-    "num_beams",
-    "batch_size",
-    "tokenization_time",
-    "detokenization_time",
-    "result_md5",
-    "start",
-    "end",
-)
 
 LLM_BENCH_DIGITS = 5
 """Decimals of every value."""
 
 
 _COUNTS = ("input_size", "infer_count", "output_size")
-_TIMES = {
-    "generation_time": "generation_time(s)",
-    "latency": "latency(ms)",
-    "first_latency": "1st_latency(ms)",
-    "second_avg_latency": "2nd_avg_latency(ms)",
-    "first_infer_latency": "1st_infer_latency(ms)",
-    "second_infer_avg_latency": "2nd_infer_avg_latency(ms)",
-    "tokenization_time": "tokenization_time",
-    "detokenization_time": "detokenization_time",
-}
-"""Times by their names in the JSON, with their names in the CSV."""
-
-_MAY_BE_NA = frozenset(name for name in _TIMES if name.startswith(("first_", "second_")))
-_PEAKS = ("max_rss_mem", "max_sys_mem", "max_increase_rss_mem", "max_increase_sys_mem")
+_MAY_BE_NA = frozenset(name for name in LLM_BENCH_TIMES if name.startswith(("first_", "second_")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +85,7 @@ def summaries(found: Sequence[Record]) -> Iterator[Record]:
 
 def averages(found: Sequence[Record]) -> dict[str, float]:
     """The averages over all requests that count, by name; what does not exist has no name here."""
-    means = {name: _over(found, name, statistics.fmean) for name in _TIMES}
+    means = {name: _over(found, name, statistics.fmean) for name in LLM_BENCH_TIMES}
     return {name: round(value, LLM_BENCH_DIGITS) for name, value in means.items() if value is not None}
 
 
@@ -211,9 +162,11 @@ def _infer_count(m: Measurement) -> int:
 def _peaks(memory: Memory | None) -> dict[str, float | None]:
     """The high-water marks of a phase, and how far they rose."""
     if memory is None:
-        return dict.fromkeys(_PEAKS)
+        return dict.fromkeys(LLM_BENCH_PEAKS)
     rises = memory.peak_bytes - memory.initial_bytes, memory.system_bytes - memory.initial_system_bytes
-    return dict(zip(_PEAKS, map(_mib, (memory.peak_bytes, memory.system_bytes, *rises)), strict=True))
+    return dict(
+        zip(LLM_BENCH_PEAKS, map(_mib, (memory.peak_bytes, memory.system_bytes, *rises)), strict=True)
+    )
 
 
 def _summary(group: Sequence[Record], name: str, summarize: Callable[[Sequence[float]], float]) -> Record:
@@ -303,7 +256,7 @@ def _record_columns(record: Record) -> dict[str, TableValue]:
     return {
         "iteration": record.iteration,
         **{name: values[name] for name in _COUNTS},
-        **{column: _or_na(name, values[name]) for name, column in _TIMES.items()},
+        **{column: _or_na(name, values[name]) for name, column in LLM_BENCH_TIMES.items()},
         **_memory_columns("", values),
         "prompt_idx": record.prompt_idx,
         "chat_idx": record.chat_idx,
@@ -331,7 +284,7 @@ def _load_memory(launch: Launch | None) -> dict[str, TableValue]:
 
 
 def _memory_columns(phase: str, values: Mapping[str, float | None]) -> dict[str, TableValue]:
-    return {f"{phase}{name}(MiB)": _rounded(values[name]) for name in _PEAKS}
+    return {f"{phase}{name}(MiB)": _rounded(values[name]) for name in LLM_BENCH_PEAKS}
 
 
 def _json_record(record: Record) -> dict[str, object]:
@@ -340,13 +293,13 @@ def _json_record(record: Record) -> dict[str, object]:
     return {
         "iteration": record.iteration,
         **{name: values[name] for name in _COUNTS},
-        **{name: _rounded(values[name]) for name in _TIMES},
+        **{name: _rounded(values[name]) for name in LLM_BENCH_TIMES},
         "prompt_idx": record.prompt_idx,
         "chat_idx": "" if record.chat_idx is None else record.chat_idx,
         "result_md5": list(record.result_md5),
         "start": record.start,
         "end": record.end,
-        **{name: _rounded(value) for name in _PEAKS if (value := values[name]) is not None},
+        **{name: _rounded(value) for name in LLM_BENCH_PEAKS if (value := values[name]) is not None},
         **({"second_token_throughput": throughput} if throughput else {}),
     }
 

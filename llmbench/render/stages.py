@@ -7,14 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from llmbench.analysis.evaluation import EvaluatedRequest
 from llmbench.analysis.first_call import FirstCall, first_call
 from llmbench.analysis.report import Report, Row
-from llmbench.analysis.stages import (
-    UNEXPLAINED,
-    call_times,
-    request_metric,
-    stage_of,
-    stage_sources,
-    whole_s,
-)
+from llmbench.analysis.stages import UNEXPLAINED, call_times, request_metric, stage_of, stage_sources, whole_s
 from llmbench.analysis.stats import Summary, percentile
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
 from llmbench.render.text import LEAST_FOR_MARGIN, settings_text, share

@@ -54,9 +54,7 @@ def _sockets(machine: Topology, cpus: Collection[int]) -> tuple[int, ...]:
 def read_pinning(machine: Topology, *, root: Path = Path("/")) -> Pinning:
     """Where this process is held, its pages left out; *machine* is as this process sees it."""
     return Pinning(
-        cpus=machine.allowed,
-        sockets=_sockets(machine, machine.allowed),
-        memory=placement.read_policy(root),
+        cpus=machine.allowed, sockets=_sockets(machine, machine.allowed), memory=placement.read_policy(root)
     )
 
 

@@ -133,8 +133,7 @@ def _failure(
     free = shutil.disk_usage(folder).free
     if any(_NO_SPACE.search(line) for line in lines[-40:]) or free < _DISK_FULL_BYTES:
         return OutputError(
-            f"the {work} could not write below {folder}: {format_bytes(free)} are left there",
-            hint=_MAKE_ROOM,
+            f"the {work} could not write below {folder}: {format_bytes(free)} are left there", hint=_MAKE_ROOM
         )
     log = _keep_log(lines, work)
     name = signal_name(code)

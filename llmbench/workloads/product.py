@@ -29,7 +29,4 @@ def describe(
     audio_s = array.size / (product.sample_rate or 1)
     level = float(np.sqrt(np.mean(np.square(array, dtype=np.float64)))) if array.size else 0.0
     faults = () if level >= SILENT_BELOW else ("the audio is silent",)
-    return (
-        Artifact(kind="audio", count=array.size, audio_s=audio_s, sha256=digest, ready_ns=ready),
-        faults,
-    )
+    return (Artifact(kind="audio", count=array.size, audio_s=audio_s, sha256=digest, ready_ns=ready), faults)

@@ -60,9 +60,7 @@ class QualityWorkload:
     """Distributions of the next token over blocks of text, against those of a base."""
 
     settings = WorkloadSettings(
-        kind="quality",
-        parameters={"block_tokens": 256, "chunk_tokens": 16, "folder": ""},
-        primary_metrics=(),
+        kind="quality", parameters={"block_tokens": 256, "chunk_tokens": 16, "folder": ""}, primary_metrics=()
     )
 
     def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:

@@ -58,10 +58,7 @@ class OpenRerank:
         return BatchRequest(
             call=lambda: self.reranker.rerank(question, texts),
             lengths=lambda: [count(question) + count(text) - 1 for text in texts],
-            check=lambda made: (
-                Artifact(kind="ranks", count=len(made.ranks)),
-                rank_faults(made, len(texts)),
-            ),
+            check=lambda made: (Artifact(kind="ranks", count=len(made.ranks)), rank_faults(made, len(texts))),
         )
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from llmbench.analysis import report
 from llmbench.analysis.evaluation import Evaluation, evaluate
+from llmbench.analysis.llm_bench_layout import LLM_BENCH_COLUMNS
 from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
 from llmbench.render.csv import llm_bench_csv
 from llmbench.render.json import llm_bench_json
-from llmbench.render.llm_bench import LLM_BENCH_COLUMNS
 from llmbench.schema.run import EffectiveSettings, MemoryRate, ModelCache, Run
 from llmbench.store import reader
 from tests import run_files

@@ -25,10 +25,7 @@ class AsTyped(click.ParamType[str]):
         self._parsed_as = parsed_as
 
     def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,
-        incomplete: str,
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return what the later type offers."""
         return self._parsed_as.shell_complete(ctx, param, incomplete)

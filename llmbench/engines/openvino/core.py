@@ -16,12 +16,7 @@ from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.attention import prove_attention
-from llmbench.engines.openvino.device import (
-    check_device,
-    compile_properties,
-    import_openvino,
-    read_back,
-)
+from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, read_back
 from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
 from llmbench.errors import InputError
 from llmbench.models.integrity import main_network

@@ -156,8 +156,7 @@ def _try(openvino: Any, device: str, properties: Mapping[str, PropertyValue]) ->
         _try(openvino, device, {})
         given = ", ".join(f"{name}={value}" for name, value in tried.items())
         raise InputError(
-            f"{device} does not take {given}: {engine_words(error)}",
-            hint="correct the values given with -lc",
+            f"{device} does not take {given}: {engine_words(error)}", hint="correct the values given with -lc"
         ) from error
     if threads is not None:
         _check_thread_count(int(tried[_THREADS]), threads)

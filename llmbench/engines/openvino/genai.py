@@ -13,12 +13,7 @@ from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.failures import PagedAttentionError, engine_failures
 from llmbench.engines.openvino.attention import prove_pipeline_attention
-from llmbench.engines.openvino.device import (
-    check_device,
-    compile_properties,
-    import_openvino,
-    paging_fault,
-)
+from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, paging_fault
 from llmbench.engines.openvino.engine_log import caught_output, read_effective
 from llmbench.engines.openvino.lora import build_adapters, check_adapters, digest_adapters, note_unused
 from llmbench.engines.openvino.raw_metrics import read_counters, read_sequences

@@ -18,7 +18,7 @@ BACKENDS = ("inductor",)
 """Back ends that work with the models of this engine."""
 
 _REFUSED = {
-    "openvino": "it fails on the key-value cache of transformers (seen with torch 2.13 and OpenVINO 2026.4)",
+    "openvino": "it fails on the key-value cache of transformers (seen with torch 2.13 and OpenVINO 2026.4)"
 }
 """Back ends that are there and do not work, and why."""
 

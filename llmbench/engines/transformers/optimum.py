@@ -10,12 +10,7 @@ from typing import Any
 from llmbench.engines.catalog import check_capabilities, check_packages
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.attention import prove_attention
-from llmbench.engines.openvino.device import (
-    check_device,
-    compile_properties,
-    import_openvino,
-    read_back,
-)
+from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, read_back
 from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
 from llmbench.engines.transformers.generate import GenerateSession
 from llmbench.errors import InputError

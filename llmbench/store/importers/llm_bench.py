@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from llmbench.analysis.llm_bench_layout import LLM_BENCH_COLUMNS, LLM_BENCH_PEAKS, LLM_BENCH_TIMES
 from llmbench.errors import InputError
 from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import Prompt, RunConfig
@@ -32,35 +33,8 @@ UNIT_SLIP = 50.0
 
 _SUMMARY_ROWS = frozenset({"avg", "mini", "median"})
 _REQUIRED = ("iteration", "input_size", "output_size", "1st_latency(ms)", "2nd_avg_latency(ms)", "prompt_idx")
-_KNOWN = frozenset(
-    {
-        *_REQUIRED,
-        *("model", "framework", "device", "pretrain_time(s)", "infer_count", "generation_time(s)"),
-        *("latency(ms)", "precision", "chat_idx", "1st_infer_latency(ms)", "2nd_infer_avg_latency(ms)"),
-        *(
-            "num_beams",
-            "batch_size",
-            "tokenization_time",
-            "detokenization_time",
-            "result_md5",
-            "start",
-            "end",
-        ),
-    }
-)
 _MEMORY = re.compile(r"(?:initial|compile_max|max)(?:_increase)?_(?:rss|sys|uss|shared)_mem\([KMG]?i?B\)")
-_FROM_JSON = {
-    "first_latency": "1st_latency(ms)",
-    "second_avg_latency": "2nd_avg_latency(ms)",
-    "first_infer_latency": "1st_infer_latency(ms)",
-    "second_infer_avg_latency": "2nd_infer_avg_latency(ms)",
-    "generation_time": "generation_time(s)",
-    "latency": "latency(ms)",
-    "max_rss_mem": "max_rss_mem(MiB)",
-    "max_sys_mem": "max_sys_mem(MiB)",
-    "max_increase_rss_mem": "max_increase_rss_mem(MiB)",
-    "max_increase_sys_mem": "max_increase_sys_mem(MiB)",
-}
+_FROM_JSON = LLM_BENCH_TIMES | {name: f"{name}(MiB)" for name in LLM_BENCH_PEAKS}
 
 
 def is_llm_bench_header(columns: Iterable[str]) -> bool:
@@ -74,7 +48,7 @@ def read_llm_bench_csv(path: Path, columns: list[str], lines: Iterable[CsvLine])
         path,
         columns,
         required=_REQUIRED,
-        is_known=lambda name: name in _KNOWN or bool(_MEMORY.fullmatch(name)),
+        is_known=lambda name: name in LLM_BENCH_COLUMNS or bool(_MEMORY.fullmatch(name)),
     )
     return _run(path, "llm_bench CSV", _requests(lines))
 
@@ -103,7 +77,7 @@ def _json_lines(path: Path, text: str) -> Iterator[CsvLine]:
     content = _parse_json(path, text)
     try:
         perfdata, metadata = content["perfdata"], content["metadata"]
-        shared = {name: _as_cell(metadata.get(name)) for name in _KNOWN & set(metadata)}
+        shared = {name: _as_cell(metadata.get(name)) for name in LLM_BENCH_COLUMNS if name in metadata}
         shared["pretrain_time(s)"] = _as_cell(perfdata.get("compile_time"))
         results: list[dict[str, Any]] = [dict(result) for result in perfdata["results"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:

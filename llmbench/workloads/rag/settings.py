@@ -77,8 +77,7 @@ class RetrievalSettings:
             documents=Path(documents) if documents else None if collection else demo_documents(),
             embedder=str(found["embedder"]),
             splitting=Splitting(
-                size=_number(found, "chunk_size") or Splitting().size,
-                overlap=_overlap(found),
+                size=_number(found, "chunk_size") or Splitting().size, overlap=_overlap(found)
             ),
             index=_index(found),
             count=_number(found, "retrieve_top_k") or _COUNT,

@@ -8,6 +8,7 @@ import pytest
 
 from llmbench.analysis import report
 from llmbench.analysis.evaluation import evaluate
+from llmbench.analysis.llm_bench_layout import LLM_BENCH_COLUMNS
 from llmbench.render.csv import (
     csv_text,
     llm_bench_csv,
@@ -16,7 +17,7 @@ from llmbench.render.csv import (
     tidy_csv,
     write_llm_bench_csv,
 )
-from llmbench.render.llm_bench import LLM_BENCH_COLUMNS, model_name
+from llmbench.render.llm_bench import model_name
 from llmbench.render.table import Cell, Column, Table
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement

@@ -9,12 +9,13 @@ import pytest
 
 from llmbench.analysis import report
 from llmbench.analysis.evaluation import evaluate
+from llmbench.analysis.llm_bench_layout import LLM_BENCH_COLUMNS
 from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.tidy_layout import TIDY_COLUMNS
 from llmbench.errors import InputError
 from llmbench.render import csv as csv_render
 from llmbench.render import json as json_render
-from llmbench.render import llm_bench, tidy
+from llmbench.render import tidy
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, ModelCache, Outcome, Run
@@ -26,7 +27,7 @@ Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
 BuildRun = Callable[..., Run]
 
-HEADER = ",".join(llm_bench.LLM_BENCH_COLUMNS)
+HEADER = ",".join(LLM_BENCH_COLUMNS)
 PROSE = "iteration=0: warm-up; iteration=avg: average (exclude warm-up)" + "," * 33
 
 
@@ -59,7 +60,7 @@ def request_row(**values: object) -> str:
         {"first": "1st_latency(ms)", "other": "2nd_avg_latency(ms)"}.get(k, k): v for k, v in values.items()
     }
     out = io.StringIO()
-    csv.DictWriter(out, llm_bench.LLM_BENCH_COLUMNS, lineterminator="").writerow(cells)
+    csv.DictWriter(out, LLM_BENCH_COLUMNS, lineterminator="").writerow(cells)
     return out.getvalue()
 
 
