@@ -236,6 +236,7 @@ def _percentile_metric(base: str, percent: int) -> Metric[LaunchLoad]:
 
 def _percentile(base: str, percent: int) -> Callable[[LaunchLoad], float | None]:
     def of(load: LaunchLoad) -> float | None:
+        """Return the percentile over a launch in seconds; ``None`` where too few values carry it."""
         values = (
             _gaps(load.counted)
             if base == GAPS

@@ -92,6 +92,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> tuple[bool, ...]:
     """
 
     def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        """Return whether one point is no worse in both figures and better in one, beyond rounding."""
         pairs = list(zip(one, other, strict=True))
         return all(x <= y * _EQUAL for x, y in pairs) and any(x * _EQUAL < y for x, y in pairs)
 

@@ -288,6 +288,7 @@ def _faster(rows: _Rows, alone: Sequence[SocketSetup]) -> SocketSetup:
     """The socket with the lower latencies alone: the geometric mean over prompts of first and next tokens."""
 
     def mean(setup: SocketSetup) -> float:
+        """Return the mean logarithm of a setup's latencies."""
         found = [
             statistics.fmean(logs.values())
             for cell, prompt in rows.rows

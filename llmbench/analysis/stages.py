@@ -167,6 +167,7 @@ def _figure(name: str, of: _OfStages) -> Callable[[Measurement], float | None]:
     """The function of a stage's figure; ``None`` for a request that has no such stage, or took no time at all."""
 
     def figure(m: Measurement) -> float | None:
+        """Return the figure of the stage in a request, in the unit of its kind."""
         parts = [stage for stage in m.stages if stage.name == name]
         return of(m, parts) if parts and whole_s(m) else None
 
@@ -177,6 +178,7 @@ def _rest(of: _OfStages) -> Callable[[Measurement], float | None]:
     """The function of what no stage covers, as if it were a stage; ``None`` for a request without stages."""
 
     def rest(m: Measurement) -> float | None:
+        """Return the seconds that no stage covers, or their share of the whole."""
         whole = whole_s(m)
         if not m.stages or whole is None:
             return None

@@ -84,6 +84,7 @@ def fleet_options(function: _Function) -> _Function:
     @_fleet_option("--patience", type=Duration(), help="Give up a host that has not begun after so long.")
     @functools.wraps(function)
     def wrapped(**options: Any) -> Any:
+        """Call the command here, or with ``--on`` on the hosts; return the exit code."""
         given = {
             name: options.pop(name) for name in ("on", "each_host", "skip_unfit", "copy_model", "patience")
         }

@@ -38,6 +38,7 @@ def gate_options(names: Sequence[str] = GATE) -> Callable[[_Command], _Command]:
     """Return the decorator that adds limits of quality to a command."""
 
     def add(command: _Command) -> _Command:
+        """Add the options in their order."""
         for name in reversed(names):
             command = option(name, is_rare=False)(command)
         return command

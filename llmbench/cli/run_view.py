@@ -341,6 +341,7 @@ def resume_and_show(
     with _RunView(display, salvage=salvage) as view:
 
         def show(event: SessionEvent) -> None:
+            """Check the CPUs of the run before it goes on, and show each event."""
             if isinstance(event, RunBegun):
                 check_locations(event.configurations, is_strict=policy.must_split)
             view.show(event)

@@ -110,6 +110,7 @@ def _run(command: Sequence[str], *, with_parent: bool) -> int:
     child = subprocess.Popen(command, env=_environment(os.environ))
 
     def end(_number: int, _frame: FrameType | None) -> None:
+        """Pass the signal on to the command."""
         child.terminate()
 
     signal.signal(signal.SIGTERM, end)

@@ -104,6 +104,7 @@ def _rates(cpus: Sequence[int], elements: int, *, window_s: float, windows: int)
     barrier = threading.Barrier(len(cpus), timeout=_PATIENCE_S)
 
     def work(cpu: int) -> list[float]:
+        """Return the bytes per second of one CPU, window by window; raise BrokenBarrierError where another failed."""
         with contextlib.ExitStack() as undo:
             undo.callback(barrier.abort)
             os.sched_setaffinity(0, {cpu})

@@ -288,6 +288,7 @@ def trend_table(tracks: Sequence[Track]) -> Table:
     curves = [curve([point.median if point else None for point in track.points[-CURVE:]]) for track in tracks]
 
     def ends(head: str, pick: Callable[[Sequence[float]], float], priority: int = NEVER_DROPPED) -> _Column:
+        """Return a column of what *pick* finds in each series."""
         return Column(head, priority=priority), [
             quantity(pick(found), unit) for found, unit in zip(known, units, strict=True)
         ]

@@ -207,6 +207,7 @@ def _properties_of_json(text: str, source: str, *, is_nested: bool) -> tuple[Pro
     seen: collections.Counter[str] = collections.Counter()
 
     def where_is(key: str) -> str:
+        """Return file and line of a key's next occurrence."""
         pattern = rf"(?P<key>{re.escape(json.dumps(key))})\s*:"
         seen[key] += 1
         return f"{source}:{line_of(text, pattern, nth=seen[key] - 1)}"

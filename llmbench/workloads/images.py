@@ -71,6 +71,7 @@ def _resize(text: str) -> Resize:
         )
 
     def resize(width: int, height: int) -> tuple[int, int]:
+        """Return width and height in pixels after the resizing, at least 1 each."""
         if len(sides) == 2:
             return sides[0], sides[1]
         factor = sides[0] / max(width, height)

@@ -217,6 +217,7 @@ def _runner(stage: PipelineStage, networks: Networks, launch: LaunchContext, bat
         raise InputError(f"stage {stage.name}: step {stage.step} needs {error.args[0]!r}") from error
 
     def call(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the values of the stage, its outputs under the recipe's names."""
         found = made(inputs)
         return {value: found[port] for value, port in stage.outputs.items()}
 

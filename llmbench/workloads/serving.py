@@ -218,6 +218,7 @@ def _find_dialect(session: ServedSession, endpoint: str) -> Dialect:
     ids = session.encode(text, chat=False) if session.can_encode else ()
 
     async def find(client: Client) -> Dialect:
+        """Return what the server understands."""
         return await find_dialect(client, session.model, endpoint=endpoint, text=text, ids=ids)
 
     found: Dialect = run_alone(session.server.url, find)

@@ -91,6 +91,7 @@ def _starts(ring: tuple[int, ...], length: int, seed: int) -> list[int]:
     """
 
     def rank(start: int) -> bytes:
+        """Return the digest by which starts are ordered."""
         return hashlib.sha256(f"{seed}:{length}:{start}".encode()).digest()
 
     openings: dict[tuple[int, ...], int] = {}
@@ -168,6 +169,7 @@ class Inputs:
         is_turn = self._is_turn(prompt)
 
         def encode(text: str) -> tuple[int, ...]:
+            """Return the token ids of a text, as a turn of a chat where it is one."""
             return self._session.encode(text, chat=is_turn)
 
         frame = self._frame if is_turn else (0, 0)

@@ -135,6 +135,7 @@ def _marked(comparison: Comparison, pinned: AbstractSet[Flag]) -> Comparison:
     """The comparison with these alarms and no others."""
 
     def mark(changes: tuple[Change, ...], prompt: Prompt | None) -> tuple[Change, ...]:
+        """Return the changes of a row, or of the means (no prompt), with these alarms only."""
         return tuple(
             dataclasses.replace(found, is_alarm=(prompt, found.metric) in pinned) for found in changes
         )

@@ -71,6 +71,7 @@ def course_options(command: _Command) -> _Command:
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, output_dir: Path, timeout: float, **options: Any) -> Any:
+        """Call the command with its course; raise InputError on a folder that cannot be written."""
         check_folder(output_dir, "--output-dir")
         names = ("name", "overwrite", "keep_going", "cooldown", "budget", "quiet")
         name, overwrite, keep_going, cooldown_s, budget_s, is_quiet = map(options.pop, names)

@@ -170,6 +170,7 @@ class GenaiSession:
             return ()
 
         def note(_text: str, now: Callable[[], int] = time.perf_counter_ns) -> None:
+            """Record the instant of a callback, in ns."""
             seen.append(now())
             if beat is not None:
                 beat(len(seen), seen[-1])

@@ -89,12 +89,15 @@ def _collector(genai: Any, request: EngineRequest) -> Any:
     """A streamer that keeps token ids and when they came, because the result of the pipeline has its text only."""
 
     class Collector(genai.StreamerBase):  # type: ignore[misc]
+        """A streamer that records ids and instants (ns), chunk by chunk."""
+
         def __init__(self) -> None:
             super().__init__()
             self.token_ids: list[int] = []
             self.at_ns: list[int] = []
 
         def write(self, token: int | Sequence[int]) -> Any:
+            """Record one token or several that came at once; go on."""
             self.at_ns.append(time.perf_counter_ns())
             self.token_ids += [token] if isinstance(token, int) else token
             if request.beat is not None:

@@ -109,6 +109,7 @@ class GenaiBackend:
             self._fail_all()
 
         def withdraw() -> None:
+            """Forget the request, here and in the process."""
             self._forget(number)
             self._send(Withdraw(number))
 

@@ -100,6 +100,7 @@ class _Loop:
         started_ns = time.perf_counter_ns()
 
         def receive(found: StepOutput) -> None:
+            """Deliver what a step gave; a request that found no room ends with an error."""
             is_ignored = found.finish == "ignored"
             finish = "error" if is_ignored else found.finish
             self._deliver(order.number, started_ns, found, finish, _NO_ROOM if is_ignored else "")

@@ -40,6 +40,7 @@ class StageWatch:
         """Return the function that notes the first call of a request."""
 
         def timed(*args: Any, **options: Any) -> Any:
+            """Call the part, and record the instants (ns) of its first call."""
             start_ns = time.perf_counter_ns()
             result = call(*args, **options)
             self.calls.setdefault(name, (start_ns, time.perf_counter_ns()))

@@ -184,6 +184,7 @@ class _Drawing:
         self._depth = figure.height - _TOP - self._foot
 
     def elements(self, attributes: str) -> Iterator[str]:
+        """Yield the parts of the SVG, from back to front."""
         figure = self._figure
         yield (
             f'<svg viewBox="0 0 {self._width} {figure.height}" role="img" '

@@ -32,6 +32,7 @@ def english_phonemes(files: Mapping[str, Path], parameters: Mapping[str, RecipeS
     signs = str.maketrans(_ESPEAK if parameters.get("alphabet") == "espeak" else {})
 
     def step(values: Values) -> dict[str, Any]:
+        """Return ``phonemes``, a text."""
         return {"phonemes": "".join(_spoken(str(values["text"]), lexicon)).translate(signs)}
 
     return step
@@ -57,6 +58,7 @@ def piper_ids(files: Mapping[str, Path], _parameters: Mapping[str, RecipeScalar]
     pad = ids["_"]
 
     def step(values: Values) -> dict[str, Any]:
+        """Return ``ids``, int64 of shape [1, length], and ``lengths``, of shape [1]."""
         found = [*ids["^"], *pad]
         for sign in values["phonemes"]:
             found += [*ids.get(sign, ()), *(pad if sign in ids else ())]
@@ -80,6 +82,7 @@ def kokoro_ids(files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]
         styles = voices[name]
 
     def step(values: Values) -> dict[str, Any]:
+        """Return ``tokens``, int64 [1, phonemes + 2], and ``style``; raise InputError on a text that is too long."""
         tokens = [vocabulary[sign] for sign in values["phonemes"] if sign in vocabulary]
         if not 0 < len(tokens) <= len(styles):
             raise InputError(
@@ -100,6 +103,7 @@ def write_wav(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]
     folder.mkdir(parents=True, exist_ok=True)
 
     def step(values: Values) -> dict[str, Any]:
+        """Write the samples, floats in [-1, 1], and return the ``path``."""
         path = folder / f"{file_stem(str(values['name']))}.wav"
         write_sound(path, values["audio"], rate)
         return {"path": str(path)}
@@ -115,6 +119,7 @@ def letter_ids(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar
     size = int(parameters["vocabulary"])
 
     def step(values: Values) -> dict[str, Any]:
+        """Return ``ids``, int64 of shape [1, letters]."""
         return {"ids": np.array([[ord(letter) % size for letter in values["text"]]], dtype=np.int64)}
 
     return step

@@ -42,6 +42,7 @@ def moving_picture(files: Mapping[str, Path], parameters: Mapping[str, RecipeSca
     count = int(parameters["frames"])
 
     def step(_values: Values) -> dict[str, Any]:
+        """Return ``frames``, uint8 of shape [frames, height, width, 3]."""
         return {"frames": np.stack([np.roll(picture, 2 * index, axis=1) for index in range(count)])}
 
     return step
@@ -54,6 +55,7 @@ def searched_frames(_files: Mapping[str, Path], _parameters: Mapping[str, Recipe
     """
 
     def step(values: Values) -> dict[str, Any]:
+        """Return ``images``, the frames to search, in [-1, 1]: float32 of shape [n, side, side, 3]."""
         frames = values["frames"]
         if values["mode"] == "face in the first frame":
             frames = frames[:1]
@@ -72,6 +74,7 @@ def blazeface_boxes(_files: Mapping[str, Path], parameters: Mapping[str, RecipeS
     anchors, least = _anchors(), float(parameters.get("least", 0.5))
 
     def step(values: Values) -> dict[str, Any]:
+        """Return ``boxes`` in pixels, shape [frames, 4]; raise InputError where no face is found."""
         scores, regressors = values["scores"][..., 0], values["regressors"]
         count, height, width = values["frames"].shape[:3]
         best = scores.argmax(axis=1)
@@ -103,6 +106,7 @@ def face_crops(_files: Mapping[str, Path], _parameters: Mapping[str, RecipeScala
     """Make a step from ``frames`` and ``boxes`` to ``faces`` [n, 6, 96, 96]: without its lower half, then whole."""
 
     def step(values: Values) -> dict[str, Any]:
+        """Return ``faces``, each without its lower half and whole: float32 of shape [frames, 6, face, face]."""
         crops = [
             np.asarray(Image.fromarray(frame[top:bottom, left:right]).resize((_FACE, _FACE)))
             for frame, (left, top, right, bottom) in zip(
@@ -121,6 +125,7 @@ def paste_faces(_files: Mapping[str, Path], _parameters: Mapping[str, RecipeScal
     """Make a step from ``frames``, ``boxes`` and new ``faces`` [n, 3, 96, 96] in [0, 1] to ``frames`` with these."""
 
     def step(values: Values) -> dict[str, Any]:
+        """Return ``frames`` with the faces in their boxes, uint8."""
         pasted = values["frames"].copy()
         faces = (values["faces"].transpose(0, 2, 3, 1) * 255).clip(0, 255).astype(np.uint8)
         for frame, face, box in zip(pasted, faces, values["boxes"].astype(int), strict=True):
@@ -143,6 +148,7 @@ def vowel_mel(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]
     filters, window = _mel_filters(), np.hanning(_WINDOW)
 
     def step(_values: Values) -> dict[str, Any]:
+        """Return ``mel``, float32 of shape [frames, 1, bands, columns]."""
         parts = np.lib.stride_tricks.sliding_window_view(sound, _WINDOW)[::_HOP] * window
         mel = np.log10(np.maximum(np.abs(np.fft.rfft(parts, axis=1)) @ filters.T, 1e-5)).T.astype(np.float32)
         starts = (np.arange(count) * _SAMPLE_RATE / _HOP / FRAMES_PER_S).astype(int)
@@ -171,6 +177,7 @@ def write_video(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScala
     folder.mkdir(parents=True, exist_ok=True)
 
     def step(values: Values) -> dict[str, Any]:
+        """Write the frames as a film, and return its ``path``; empty where no encoder is installed."""
         if program is None:
             return {"path": ""}
         frames, path = values["frames"], folder / f"{file_stem(str(values['name']))}.mp4"
