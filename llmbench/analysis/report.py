@@ -308,7 +308,7 @@ def varied_settings(config: RunConfig) -> dict[str, str]:
     parameters = fields.pop("parameters")
     fields.pop("prompts")
     fields.pop("is_attention_fixed")  # what came of it is among the effective settings
-    if config.server is not None:
+    if config.is_load:
         fields.pop("warmups")  # they follow from the load
     flat = fields | dict(parameters) | dict(properties) | dict(scheduler)
     return {name: _as_text(value) for name, value in flat.items()}

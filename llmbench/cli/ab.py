@@ -23,14 +23,16 @@ from llmbench.cli.compare import (
 )
 from llmbench.cli.dry_run import rehearse
 from llmbench.cli.fleet import fleet_options
+from llmbench.cli.load_view import LoadBlockView
 from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import converted_gguf, prepared
 from llmbench.cli.options.course import block_options
+from llmbench.cli.options.load import load_workload
 from llmbench.cli.options.sides import Side, read_sides, side_options
 from llmbench.cli.options.types import ShareType, check_folder
 from llmbench.cli.outputs import check_run_file
 from llmbench.cli.quality_gate import GATE, gate_options, gated
-from llmbench.cli.run_view import describe_block, explain_missing, measure_blocks
+from llmbench.cli.run_view import BlockView, describe_block, explain_missing, measure_blocks
 from llmbench.errors import ExitCode, LlmbenchError, worst
 from llmbench.render.terminal.profile import profile_summary
 from llmbench.runner.blocks import LEAST_BLOCKS, Stop
@@ -39,7 +41,7 @@ from llmbench.runner.plan import plan_launches
 from llmbench.runner.profile import profile
 from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
-from llmbench.schema.run import Outcome
+from llmbench.schema.run import Outcome, WorkloadSettings
 
 _OPENVINO = "ov"
 _LEAST_PROFILED = 3
@@ -50,7 +52,8 @@ Examples:
   llmbench ab before.toml after.toml
   llmbench ab -m models --weight-format int8 --weight-format int4 --input-tokens 32,512
   llmbench ab -m models/pytorch/dldt/INT8 --threads 16 --threads 32 --budget 20m --until 2%
-  llmbench ab bench.toml --python old/bin/python --python new/bin/python --confirm"""
+  llmbench ab bench.toml --python old/bin/python --python new/bin/python --confirm
+  llmbench ab -m models --server genai --concurrency 4 --goodput ttft:500,tpot:50 --threads 16 --threads 32"""
 
 
 @click.command(
@@ -120,6 +123,7 @@ def command(  # noqa: PLR0917
     if sides[0].config == sides[1].config:
         warn("A and B are the same: give an option twice to compare, or use llmbench calibrate")
     say(*describe_block(sides))
+    cells = [side.config for side in sides]
     trial = _Trial(
         rule=rule,
         outputs=Outputs(folder=output_dir, name=name, overwrite=overwrite),
@@ -131,6 +135,7 @@ def command(  # noqa: PLR0917
         ),
         stop=Stop(budget_s=budget, until=until),
         is_quiet=quiet,
+        workload=load_workload(options, cells, timeout) if any(cell.is_load for cell in cells) else None,
     )
     if dry_run:
         trial.rehearse(sides)
@@ -186,12 +191,13 @@ class _Trial:
     policy: Policy
     stop: Stop
     is_quiet: bool
+    workload: WorkloadSettings | None
 
     def rehearse(self, sides: tuple[Side, Side]) -> None:
         """Refuse what measuring would refuse, and print how long it would take."""
         cells, models = [side.config for side in sides], [side.model_info for side in sides]
         planned = plan_launches(tuple(cells))
-        rehearse(cells, models, planned, outputs=self.outputs, policy=self.policy)
+        rehearse(cells, models, planned, outputs=self.outputs, policy=self.policy, workload=self.workload)
 
     def measure(self, sides: tuple[Side, Side]) -> Comparison:
         """Measure the blocks, show what they say."""
@@ -211,7 +217,14 @@ class _Trial:
     def _compare(self, sides: tuple[Side, Side], outputs: Outputs, *, first_launch: int) -> Comparison:
         """The comparison of what was measured; says where it is kept."""
         run, path = measure_blocks(
-            sides, outputs, self.policy, self.stop, is_quiet=self.is_quiet, first_launch=first_launch
+            sides,
+            outputs,
+            self.policy,
+            self.stop,
+            is_quiet=self.is_quiet,
+            first_launch=first_launch,
+            workload=self.workload,
+            show=LoadBlockView if self.workload else BlockView,
         )
         say(f"written: {path}")
         found = annotate(compare_sides(run, self.rule))

@@ -12,6 +12,7 @@ from llmbench.runner.forecast import forecast
 from llmbench.runner.plan import PlannedLaunch
 from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
+from llmbench.schema.run import WorkloadSettings
 from llmbench.schema.units import format_duration
 
 
@@ -22,10 +23,11 @@ def rehearse(
     *,
     outputs: Outputs,
     policy: Policy,
+    workload: WorkloadSettings | None = None,
 ) -> None:
     """Raise what measuring would raise before its first launch; else print how long it would take."""
     check_locations(cells, is_strict=policy.must_split)
-    session.check(cells, models, outputs=outputs, policy=policy)
+    session.check(cells, models, outputs=outputs, policy=policy, workload=workload)
     expected = forecast(cells, planned, models, outputs.folder)
     if expected is not None:
         say(f"about {format_duration(expected.seconds)}, {expected.basis}")

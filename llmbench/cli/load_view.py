@@ -11,7 +11,7 @@ from llmbench.analysis.report import Report, summarize_run
 from llmbench.cli.messages import say, shown, warn
 from llmbench.cli.options.resolve import check_locations
 from llmbench.cli.outputs import Screen, write_output
-from llmbench.cli.run_view import Display, View, run_exit_code
+from llmbench.cli.run_view import BlockView, Display, View, run_exit_code
 from llmbench.models.resolve import ModelInfo
 from llmbench.render.terminal.plots import render_load_curves
 from llmbench.render.terminal.report import render_report
@@ -24,31 +24,18 @@ from llmbench.schema.run import Run, WorkloadSettings
 from llmbench.store.events import LaunchEnded, LaunchStarted
 
 
-class _LoadView(View):
+class _LoadCourse(View):
     """Shows how far each launch is; requests are too many for a line each."""
 
-    def __init__(self, display: Display, *, salvage: bool = False) -> None:
-        super().__init__(is_quiet=display.is_quiet, salvage=salvage)
-        self._display = display
-        self._measured_count = self._errors = self._before = 0
-        self._began = 0.0
+    _measured_count = _errors = _before = 0
+    _began = 0.0
 
     def show(self, event: SessionEvent) -> None:
         """Show one event of the session."""
-        if isinstance(event, RunFileRead):
-            warn(*event.warnings)
-            if event.is_complete:
-                click.echo(shown(f"{event.path} is complete; nothing is left to do"), err=True)
         if isinstance(event, LaunchStarted):
             self._measured_count = self._errors = self._before = 0
             self._began = time.monotonic()
         super().show(event)
-        if isinstance(event, LaunchEnded) and event.failure is None:
-            self._say(self._summary())
-
-    def _loaded(self, event: LaunchStarted) -> None:
-        apart = self._apart[event.configuration]
-        self._say(f"launch {self._number}/{self._count}{apart}: ready in {event.load_s or 0.0:.2f} s")
 
     def _measured(self, measurement: Measurement, reasons: Sequence[str]) -> None:
         del reasons
@@ -57,11 +44,6 @@ class _LoadView(View):
             return
         self._measured_count += 1
         self._errors += measurement.error is not None
-
-    def _summary(self) -> str:
-        seconds = time.monotonic() - self._began
-        errors = f", {self._errors} failed" if self._errors else ""
-        return f"  {self._measured_count} requests{errors} in {seconds:.0f} s"
 
     def _describe(self) -> Iterator[str]:
         if not self._number:
@@ -79,6 +61,37 @@ class _LoadView(View):
             yield f"{self._errors} failed"
         left_s = self._pace.left_s(time.monotonic())
         yield "" if left_s is None else f"{left_s:.0f} s left"
+
+
+class LoadBlockView(_LoadCourse, BlockView):
+    """What ``ab`` shows under load: how far each launch is, and the ratio of each block as it ends."""
+
+
+class _LoadView(_LoadCourse):
+    """What ``load`` shows: each launch as its server is ready and as it ends."""
+
+    def __init__(self, display: Display, *, salvage: bool = False) -> None:
+        super().__init__(is_quiet=display.is_quiet, salvage=salvage)
+        self._display = display
+
+    def show(self, event: SessionEvent) -> None:
+        """Show one event of the session; of a run file that is read, what was left out."""
+        if isinstance(event, RunFileRead):
+            warn(*event.warnings)
+            if event.is_complete:
+                click.echo(shown(f"{event.path} is complete; nothing is left to do"), err=True)
+        super().show(event)
+        if isinstance(event, LaunchEnded) and event.failure is None:
+            self._say(self._summary())
+
+    def _loaded(self, event: LaunchStarted) -> None:
+        apart = self._apart[event.configuration]
+        self._say(f"launch {self._number}/{self._count}{apart}: ready in {event.load_s or 0.0:.2f} s")
+
+    def _summary(self) -> str:
+        seconds = time.monotonic() - self._began
+        errors = f", {self._errors} failed" if self._errors else ""
+        return f"  {self._measured_count} requests{errors} in {seconds:.0f} s"
 
     def _interrupted(self, run: Run, path: Path) -> None:
         super()._interrupted(run, path)

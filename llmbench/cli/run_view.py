@@ -164,7 +164,7 @@ class View:
             return
         now, request = time.monotonic(), self._request
         yield f"launch {self._number}/{self._count}"
-        if self._config.server is not None and self._seen:
+        if self._config.is_load and self._seen:
             yield f"{counted(len(self._seen), 'request')}"
         elif request is None:
             yield "cooling down" if now < self._launch_at else "loading the model"
@@ -179,7 +179,7 @@ class View:
 
     def _reasons(self, measurement: Measurement) -> tuple[str, ...]:
         """Return why a request does not count; of a load only errors are known before its end."""
-        if self._config.server is not None:
+        if self._config.is_load:
             return measurement.suspicions if measurement.error else ()
         if measurement.is_warmup:
             return ()
@@ -433,7 +433,7 @@ def explain_missing(*reports: Report) -> None:
         )
 
 
-class _BlockView(View):
+class BlockView(View):
     """What ``ab`` and ``calibrate`` show: the ratio of each block as it ends."""
 
     def __init__(self, *, is_quiet: bool) -> None:
@@ -470,14 +470,15 @@ def measure_blocks(
     is_quiet: bool,
     first_launch: int = 0,
     workload: WorkloadSettings | None = None,
+    show: type[BlockView] = BlockView,
 ) -> tuple[Run, Path]:
     """Measure the sides in as many blocks as their configurations have launches; return the run and its file.
 
-    Launches are numbered, and shuffled inside a block, from *first_launch*.
+    Launches are numbered, and shuffled inside a block, from *first_launch*. *show* is the view on the run.
     """
     cells = tuple(side.config for side in sides)
     check_locations(cells, is_strict=policy.must_split)
-    with _BlockView(is_quiet=is_quiet) as view:
+    with show(is_quiet=is_quiet) as view:
         run = session.measure(
             cells,
             models=[side.model_info for side in sides],

@@ -9,13 +9,13 @@ from typing import Any, Self
 import click
 from click.core import ParameterSource
 
-from llmbench.cli.load import load_cells, load_options
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.course import block_options
+from llmbench.cli.options.load import load_cells
 from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.sides import Side, read_side, single_options
-from llmbench.cli.options.table import parse_options, recipe_options
+from llmbench.cli.options.table import parameters, parse_options, recipe_options
 from llmbench.cli.options.types import Command, Size, check_folder
 from llmbench.cli.quality_gate import GATE, gate_options
 from llmbench.cli.tune_search import Search
@@ -30,10 +30,9 @@ METRIC_OF = {"first": "first_token", "next": "tpot", "goodput": "goodput"}
 """What ``--for`` names."""
 
 _GOODPUT = "goodput"
-_OF_LOAD = ("servers", "concurrency", "request_rate", "goodput")
+_OF_LOAD = ("server", "concurrency", "request_rate", "goodput")
 """The options that only a search under load has."""
 
-_SPELLED = {"servers": "server", "request_rate": "request-rate"}
 _SERVER = "genai"
 
 _EXAMPLES = """\b
@@ -45,7 +44,10 @@ Examples:
 
 
 @click.command(
-    cls=Command, params=single_options(), short_help="The fastest settings, proved.", epilog=_EXAMPLES
+    cls=Command,
+    params=[*single_options(), *parameters(*_OF_LOAD)],
+    short_help="The fastest settings, proved.",
+    epilog=_EXAMPLES,
 )
 @click.option(
     "--for",
@@ -54,7 +56,6 @@ Examples:
     default="next",
     help="What is to be better: the first token, the next ones, or goodput, the rate of good requests under load.",
 )
-@load_options("server", "concurrency", "request-rate", "goodput")
 @click.option(
     "--space",
     type=click.Path(path_type=Path),
@@ -136,7 +137,7 @@ class _Requests:
         alien = [each for each in _OF_LOAD if each in typed]
         if alien:
             raise InputError(
-                f"--{_SPELLED.get(alien[0], alien[0])} is for a search under load", hint="add --for goodput"
+                f"--{alien[0].replace('_', '-')} is for a search under load", hint="add --for goodput"
             )
         options = {name: value for name, value in options.items() if name not in _OF_LOAD}
         return cls(side=read_side(ctx, None, options, launches=1, prepare=prepared), typed=typed)
@@ -157,7 +158,7 @@ class _Load:
 
     @classmethod
     def read(cls, typed: Mapping[str, Any], request_s: float) -> Self:
-        typed = {"servers": (_SERVER,), **typed}
+        typed = {"server": (_SERVER,), **typed}
         if not typed.get("goodput"):
             raise InputError(
                 "--for goodput needs the limits of a good request", hint="write --goodput ttft:500,tpot:50"

@@ -85,7 +85,7 @@ def _image_columns(rows: Sequence[Row]) -> Iterable[_Column]:
 
 def _prompt_priority(rows: Sequence[Row]) -> int:
     """That of a load is low: it has one prompt of each length, which is a column of its own."""
-    return 10 if any(row.config.server is not None for row in rows) else NEVER_DROPPED
+    return 10 if any(row.config.is_load for row in rows) else NEVER_DROPPED
 
 
 def settings_columns(report: Report) -> dict[str, list[str]]:

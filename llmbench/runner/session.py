@@ -291,6 +291,7 @@ def check(
     outputs: Outputs,
     policy: Policy | None = None,
     launcher: Launcher | None = None,
+    workload: WorkloadSettings | None = None,
 ) -> None:
     """Refuse what `measure` would refuse before its first launch; nothing is loaded and nothing is written.
 
@@ -305,7 +306,7 @@ def check(
         launcher=launcher or default_launcher(),
         stop=Stop(),
         on_event=_ignore,
-        workload=workload_of(configurations),
+        workload=workload or workload_of(configurations),
     )
     if outputs.name is not None and not outputs.overwrite:
         refuse_existing(reader.run_file_path(outputs.folder, outputs.name))

@@ -298,6 +298,11 @@ class RunConfig:
         return ENGINES[self.engine]
 
     @property
+    def is_load(self) -> bool:
+        """Whether it is of a server under load, or of a model that several requests are made of at once."""
+        return any(getattr(self, name) is not None for name in LOAD_FIELDS)
+
+    @property
     def has_images(self) -> bool:
         """Whether images go in with a prompt, so that a vision-language model is measured."""
         return any(prompt.images for prompt in self.prompts)

@@ -140,6 +140,8 @@ ENGINES: dict[str, EngineInfo] = {
             )
         },
         packages=("openvino", "openvino-genai"),
+        workloads=frozenset({"text", "serving"}),
+        factories={"serving": "servers.direct:DirectEngine"},
         needs_state=True,
     ),
     "core": EngineInfo(

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from llmbench.engines.servers.base import Server
-from llmbench.engines.servers.client import Client, Completion, Usage
+from llmbench.engines.servers.client import Completion, Connection, Usage
 from llmbench.errors import LaunchError
 from llmbench.schema.load import LoadWindow
 from llmbench.schema.units import NS_PER_S, Nanoseconds
@@ -37,18 +37,18 @@ class LoadDriver:
         path: str,
         body: Callable[[Due], bytes],
         ended: Callable[[Due, bool, int, Completion], None],
-        recount: Callable[[Client, Completion], Awaitable[Usage | None]],
-        request_s: float | None,
+        recount: Callable[[Connection, Completion], Awaitable[Usage | None]],
+        connect: Callable[[], Connection],
     ) -> None:
         self._plan, self._server, self._meter = plan, server, meter
         self._path, self._body, self._ended, self._recount = path, body, ended, recount
-        self._request_s = request_s
+        self._connect = connect
         self._requests: Iterator[Due] = plan.requests()
         self._begin_ns = self._end_ns = 0
         self._measured_begun = self._measured_ended = 0
         self._lost = 0
         self._beside: list[asyncio.Task[Any]] = []
-        self._client: Client
+        self._client: Connection
         self._done: asyncio.Event
         self._failure: str | None = None
 
@@ -58,11 +58,11 @@ class LoadDriver:
         Raises:
             LaunchError: the server ended, or is not to be reached any more.
         """
-        self._client = Client(self._server.url, request_s=self._request_s)
+        self._client = self._connect()
         self._done = asyncio.Event()
         load = asyncio.create_task(self._open_loop() if self._plan.is_open else self._closed_loop())
         done = asyncio.create_task(self._done.wait())
-        aside = (self._meter.sample(), self._meter.reference.read(), self._watch())
+        aside = (self._meter.sample(), self._meter.read_reference(), self._watch())
         self._beside = [load, done, *(asyncio.create_task(work) for work in aside)]
         try:
             await asyncio.wait({load, done}, return_when=asyncio.FIRST_COMPLETED)

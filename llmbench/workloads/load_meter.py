@@ -11,7 +11,7 @@ import msgspec
 import psutil
 
 from llmbench.engines.servers.base import ServerProcess, free_port, own_python, wait_until_ready
-from llmbench.engines.servers.client import Client, Dialect
+from llmbench.engines.servers.client import Client, Connection, Dialect
 from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe
 from llmbench.schema.load import ClientUse, ServerUse
@@ -70,10 +70,10 @@ class _Reading:
 class LoadMeter:
     """Reads counters at the begin and the end of the window, and samples lags and memory in between."""
 
-    def __init__(self, pid: int | None, root: Path = Path("/")) -> None:
+    def __init__(self, pid: int | None, reference: Reference | None, root: Path = Path("/")) -> None:
         self._root = root
         self._processes = _processes(pid)
-        self.reference = Reference()
+        self._reference = reference
         self._lags_ns: list[int] = []
         self._peak_bytes = 0
         self._page = ""
@@ -89,10 +89,16 @@ class LoadMeter:
                 resident = await asyncio.to_thread(_resident, self._processes)
                 self._peak_bytes = max(self._peak_bytes, resident)
 
-    async def begin(self, client: Client) -> None:
+    async def read_reference(self) -> None:
+        """Read the reference stream until cancelled; without a network there is none."""
+        if self._reference is not None:
+            await self._reference.read()
+
+    async def begin(self, client: Connection) -> None:
         """Read the counters at the begin of the window, and then the server's metrics page."""
         self._lags_ns.clear()
-        self.reference.clear()
+        if self._reference is not None:
+            self._reference.clear()
         self._begin = await asyncio.to_thread(self._start)
         self._page = await client.get("/metrics") or ""
 
@@ -101,7 +107,7 @@ class LoadMeter:
         cpus = os.sched_getaffinity(0).union(*(each.cpu_affinity() for each in self._processes[:1]))
         return self._read(), Probe.start(cpus), Meter.start(self._root)
 
-    async def end(self, client: Client) -> tuple[ClientUse, ServerUse, Conditions | None]:
+    async def end(self, client: Connection) -> tuple[ClientUse, ServerUse, Conditions | None]:
         """Return what was used since the begin of the window."""
         if self._begin is None:
             return ClientUse(cpu_s=0.0), ServerUse(), None
@@ -115,8 +121,8 @@ class LoadMeter:
         used = ClientUse(
             cpu_s=client_s,
             loop_lag_ns=tuple(self._lags_ns),
-            event_delay_ns=tuple(self.reference.event_delay_ns),
-            send_delay_ns=tuple(self.reference.send_delay_ns),
+            event_delay_ns=tuple(self._reference.event_delay_ns) if self._reference else (),
+            send_delay_ns=tuple(self._reference.send_delay_ns) if self._reference else (),
         )
         server = ServerUse(
             cpu_s=server_s,
@@ -128,7 +134,8 @@ class LoadMeter:
 
     def close(self) -> None:
         """End the reference stream."""
-        self.reference.server.stop()
+        if self._reference is not None:
+            self._reference.server.stop()
 
     def _read(self) -> _Reading:
         return _Reading(time.process_time(), _cpu_s(self._processes) if self._processes else None)

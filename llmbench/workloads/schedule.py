@@ -16,10 +16,9 @@ from pathlib import Path
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Parameters
+from llmbench.schema.settings.serving import CONSTANT
 
 _SPREAD = re.compile(r"(?P<kind>uniform|normal|lognormal):(?P<spread>\d+(?:\.\d+)?)")
-CONSTANT = 1e9
-"""The burstiness that a run file has for infinity, which JSON does not: arrivals at constant intervals."""
 _WIDEST = 4
 """So many times their centre is the most that input lengths vary to."""
 MAX_TRACE_LINES = 1_000_000

@@ -1,26 +1,26 @@
 """Requests to a server under load: many in flight at once, each timed from the instant at which it was due."""
 
 import asyncio
+import dataclasses
 import itertools
 import queue
 import sys
 import threading
+from functools import partial
 from typing import cast
 
 import msgspec
 
 from llmbench.engines.base import Codec, LoadedModel
 from llmbench.engines.servers.client import (
-    Client,
     Completion,
+    Connection,
     Dialect,
     ServerTimings,
     Usage,
-    find_dialect,
-    run_alone,
     token_events,
 )
-from llmbench.engines.servers.session import ServedSession
+from llmbench.engines.servers.session import LoadTarget
 from llmbench.errors import LaunchError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.load import LoadWindow
@@ -29,7 +29,7 @@ from llmbench.schema.run import WorkloadSettings
 from llmbench.schema.units import Nanoseconds, ns_from_ms
 from llmbench.workloads.base import Completed, LaunchContext, Observation
 from llmbench.workloads.load_driver import LoadDriver
-from llmbench.workloads.load_meter import LoadMeter
+from llmbench.workloads.load_meter import LoadMeter, Reference
 from llmbench.workloads.schedule import Due, LoadPlan
 from llmbench.workloads.text import Windows, corpus
 
@@ -67,7 +67,7 @@ class ServingWorkload:
 
     def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> "OpenServing":
         """Find what the server understands, and make the requests ready."""
-        return OpenServing(config, cast("ServedSession", session), launch)
+        return OpenServing(config, cast("LoadTarget", session), launch)
 
     def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
         """Refuse nothing: only the server knows its tokenizer."""
@@ -76,7 +76,7 @@ class ServingWorkload:
 class Bodies:
     """The bodies of requests: prompts of exact lengths, none of which begins like another."""
 
-    def __init__(self, session: ServedSession, dialect: Dialect, plan: LoadPlan, shared_prefix: int) -> None:
+    def __init__(self, session: LoadTarget, dialect: Dialect, plan: LoadPlan, shared_prefix: int) -> None:
         self._session, self._dialect, self._plan = session, dialect, plan
         self._shared = shared_prefix
         text = corpus()
@@ -114,15 +114,15 @@ class Bodies:
 class OpenServing:
     """The load of one launch: an event loop in a thread of its own makes the requests."""
 
-    def __init__(self, config: RunConfig, session: ServedSession, launch: LaunchContext) -> None:
+    def __init__(self, config: RunConfig, session: LoadTarget, launch: LaunchContext) -> None:
         parameters = launch.parameters
         self._session, self._launch = session, launch
         self._plan = LoadPlan.read(config, parameters)
-        self._dialect = _find_dialect(session, str(parameters["endpoint"]))
+        self._dialect = _without_exact_length(config, session.find_dialect(str(parameters["endpoint"])))
         self._bodies = Bodies(session, self._dialect, self._plan, int(parameters["shared_prefix"]))
         expected = config.warmups + (self._plan.measured or _PREPARED) + 2 * (config.concurrency or 1)
         self._bodies.prepare(list(itertools.islice(self._plan.requests(), min(expected, _PREPARED))))
-        self._meter = LoadMeter(session.server.pid)
+        self._meter = LoadMeter(session.server.pid, Reference() if session.has_network else None)
         self._queue: queue.SimpleQueue[Completed | Exception | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._window: LoadWindow | None = None
@@ -134,7 +134,7 @@ class OpenServing:
             body=self._bodies.of,
             ended=self._take,
             recount=self._recount,
-            request_s=float(parameters["timeout_s"]) or None,
+            connect=partial(session.connect, float(parameters["timeout_s"]) or None),
         )
 
     def next(self) -> Completed | None:
@@ -202,27 +202,25 @@ class OpenServing:
             suspicions=suspicions,
         )
 
-    async def _recount(self, client: Client, seen: Completion) -> Usage | None:
+    async def _recount(self, client: Connection, seen: Completion) -> Usage | None:
         count = await self._session.count(client, seen.text)
         return None if count is None else Usage(completion_tokens=count)
+
+
+def _without_exact_length(config: RunConfig, dialect: Dialect) -> Dialect:
+    """The dialect without the fields that keep a text from ending by itself, where it may."""
+    if not config.stop_at_eos:
+        return dialect
+    extras = {
+        name: value for name, value in dialect.extras.items() if name not in {"ignore_eos", "min_tokens"}
+    }
+    return dataclasses.replace(dialect, extras=extras)
 
 
 def _tokens(seen: Completion) -> int | None:
     """The output tokens of a request as the server counts them; ``None`` where it does not."""
     usage = seen.usage.completion_tokens if seen.usage else 0
     return usage or sum(seen.counts) or None
-
-
-def _find_dialect(session: ServedSession, endpoint: str) -> Dialect:
-    text = "The first request of a launch."
-    ids = session.encode(text, chat=False) if session.can_encode else ()
-
-    async def find(client: Client) -> Dialect:
-        """Return what the server understands."""
-        return await find_dialect(client, session.model, endpoint=endpoint, text=text, ids=ids)
-
-    found: Dialect = run_alone(session.server.url, find)
-    return found
 
 
 def _stages(due_ns: int, seen: Completion) -> tuple[Stage, ...]:

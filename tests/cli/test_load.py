@@ -201,3 +201,33 @@ def test_no_two_prompts_begin_alike_unless_a_prefix_is_shared(tmp_path: Path) ->
     assert len({tuple(prompt[:4]) for prompt in prompts[:half]}) == half
     assert len({tuple(prompt[:6]) for prompt in prompts[half:]}) == 1
     assert len({tuple(prompt[6:10]) for prompt in prompts[half:]}) == len(prompts) - half
+
+
+def test_two_sides_under_load_are_compared_in_blocks(tmp_path: Path) -> None:
+    """Blocks in random order, a verdict on goodput first, exit code 1, and the command that does it again."""
+    done = in_process(
+        tmp_path, "process", "ab", "--name", "run", *BUSY, "--server", "scripted", "-m", "first=60ms,next=5ms",
+        "-m", "first=200ms,next=5ms", "--concurrency", "2", "-n", "4", "--warmups", "2", "-ic", "3",
+        "--goodput", "ttft:150", "--blocks", "3", COLUMNS="200",
+    )  # fmt: skip
+    run = read_run(tmp_path / "reports/run.jsonl")
+    blocks = [sorted(launch.cell for launch in run.launches if launch.block == block) for block in range(3)]
+    words = next(line for line in done.stdout.splitlines() if "goodput" in line).split()
+
+    assert [[0, 1]] * 3 == blocks
+    assert [4] * 6 == [sum(not m.is_warmup for m in launch.measurements) for launch in run.launches]
+    assert ("goodput", "first_token") == run.workload.primary_metrics
+    assert done.returncode == 1, done.stderr
+    assert "regressed" in words
+    assert "B is slower: goodput" in done.stdout
+
+
+def test_a_dry_run_under_load_starts_nothing(tmp_path: Path) -> None:
+    """What would be refused is refused; the sides are described."""
+    arguments = ("ab", "--server", "scripted", "-m", "first=60ms", "--concurrency", "1", "--concurrency", "2")
+    done = in_process(tmp_path, "process", *arguments, "--blocks", "3", "--dry-run")
+
+    assert done.returncode == 0, done.stderr
+    assert "B: first=60ms, concurrency=2" in done.stdout
+    assert "launches: 6; nothing was run" in done.stdout
+    assert not list(tmp_path.glob("reports/*"))

@@ -159,7 +159,7 @@ def test_a_server_elsewhere_that_goes_away_ends_the_launch(tmp_path: Path) -> No
             "the script of a server has no 'first=5'",
         ),
         (
-            ("--server", "scripted", "-m", "", "--goodput", "ttft"),
+            ("--server", "scripted", "-m", "first=1ms", "--goodput", "ttft"),
             ExitCode.USAGE,
             "a latency and a limit in ms",
         ),

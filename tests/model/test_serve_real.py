@@ -97,6 +97,26 @@ def test_stop_texts_and_seeds_are_kept(ask: Ask) -> None:
     assert sampled[0] == sampled[1] != sampled[2]
 
 
+def test_a_load_without_a_server_has_its_metrics_and_no_network(demo_ir: Path, tmp_path: Path) -> None:
+    """Several requests at once on the engine itself, each of the length asked for, and in the same stages."""
+    done = command.in_process(
+        tmp_path, "process", "load", "-m", str(demo_ir), "--engine", "genai-batching", "--concurrency", "2",
+        "-n", "4", "--warmups", "2", "-ic", "5", "--input-tokens", "16", "--name", "x", "--foreign-cpu-limit", "1",
+    )  # fmt: skip
+    run = reader.read_run(tmp_path / "reports/x.jsonl")
+    found = [m for m in run.launches[0].measurements if not m.is_warmup]
+    window = run.launches[0].window
+
+    assert done.returncode in {0, 5}, done.stderr
+    assert [(16, 5)] * 4 == [(m.input_tokens, m.output_tokens) for m in found]
+    assert {("send_delay", "queue", "prefill", "network")} == {tuple(s.name for s in m.stages) for m in found}
+    assert max(m.stages[-1].duration_ns for m in found) < 1000
+    assert window is not None
+    assert window.server is not None
+    assert (window.server.cpu_s or 0) > 0
+    assert () == window.client.event_delay_ns
+
+
 def _fastest(folder: Path, metric: str) -> float:
     run = reader.read_run(folder / "reports/x.jsonl")
     measured: list[Measurement] = [

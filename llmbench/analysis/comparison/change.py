@@ -55,11 +55,12 @@ def sample(rows: Sequence[Row], metric: str, blocks: Mapping[int, int] | None = 
     """By launch, the mean over *rows* of the logarithms of its medians; ``None`` if no launch has them all.
 
     *blocks* has the block of each launch, where launches of both sides were made in turns. A launch without anything
-    good, whose rate of 0 has no logarithm, stands for half of the least of its row.
+    good, whose rate of 0 has no logarithm, stands for half of the least of its row, or where nothing was good in any
+    launch, for half a request.
     """
     medians = [row.medians.get(metric, {}) for row in rows]
     if metric in LOAD_METRICS:
-        medians = [_without_zeros(found) for found in medians]
+        medians = [_without_zeros(found, row) for found, row in zip(medians, rows, strict=True)]
     launches = set.intersection(*({i for i, value in found.items() if value > 0} for found in medians))
     blocks = blocks or {}
     logs = {
@@ -68,8 +69,10 @@ def sample(rows: Sequence[Row], metric: str, blocks: Mapping[int, int] | None = 
     return Sample(logs=logs) if logs else None
 
 
-def _without_zeros(found: Mapping[int, float]) -> dict[int, float]:
-    least = min((value for value in found.values() if value > 0), default=0.0)
+def _without_zeros(found: Mapping[int, float], row: Row) -> dict[int, float]:
+    tokens_a_second = max(row.medians.get("output_throughput", {}).values(), default=0.0)
+    one = tokens_a_second / max(row.output_tokens, 1) * row.launches / max(row.measured, 1)
+    least = min((value for value in found.values() if value > 0), default=one)
     return {launch: value or least / 2 for launch, value in found.items()}
 
 

@@ -1,7 +1,7 @@
 """What the options describe, found on this machine: the models, the configurations, and the CPUs they run on."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -21,6 +21,9 @@ from llmbench.models.resolve import (
 from llmbench.runner import interpreter, limits, pinning
 from llmbench.runner.configurations import configurations
 from llmbench.schema.config import RunConfig
+
+Resolve = Callable[[Mapping[str, Any]], tuple[tuple[ModelInfo, ...], tuple[RunConfig, ...]]]
+"""Finds the configurations that options describe, and the model of each."""
 
 MARK = f"tensor_parallel={Effect.INEFFECTIVE.value}"
 
@@ -80,12 +83,14 @@ def resolve_models(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo, ...], t
     return model_infos, tuple(config for _, each in found for config in each)
 
 
-def resolve_one(options: Mapping[str, Any], *, refusal: str, hint: str) -> tuple[ModelInfo, RunConfig]:
+def resolve_one(
+    options: Mapping[str, Any], *, refusal: str, hint: str, resolve: Resolve = resolve_models
+) -> tuple[ModelInfo, RunConfig]:
     """Return the one configuration that options describe, and its model.
 
     Raises InputError where it is a sweep: *refusal*, in which ``{}`` is the number of its configurations.
     """
-    model_infos, configs = resolve_models(options)
+    model_infos, configs = resolve(options)
     if len(configs) != 1:
         raise InputError(refusal.format(len(configs)), hint=hint)
     return model_infos[0], configs[0]

@@ -12,11 +12,20 @@ from click.core import ParameterSource
 from llmbench.analysis.comparison.compare import SIDES
 from llmbench.cli.options.completion import AsTyped
 from llmbench.cli.options.help import GroupedOption, values_of
-from llmbench.cli.options.resolve import resolve_one
-from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters, parse_options, recipe_options
+from llmbench.cli.options.load import TARGETS, is_load, load_configurations, parse_load, target_of_side
+from llmbench.cli.options.resolve import resolve_models, resolve_one
+from llmbench.cli.options.table import (
+    LOAD_OPTIONS,
+    MEASUREMENT,
+    OPTIONS,
+    parameters,
+    parse_options,
+    recipe_options,
+)
 from llmbench.errors import InputError
 from llmbench.models.resolve import ModelInfo
 from llmbench.schema.config import RunConfig
+from llmbench.schema.settings.serving import LOAD_PARAMETERS
 
 _LEFT_OUT = frozenset({"launches"})
 """Options of ``run`` that blocks make pointless."""
@@ -25,6 +34,7 @@ _SHARED = frozenset(
     {
         *("prompt", "prompt_file", "prompt_index", "input_tokens", "disable_prompt_permutation"),
         *("images", "image_size", "task"),
+        *(setting.name for setting in LOAD_PARAMETERS.values()),
     }
 )
 """Options that are the same for both sides, which are compared prompt by prompt."""
@@ -49,7 +59,7 @@ def side_options() -> list[click.Parameter]:
         option
         if option.name in _SHARED or not isinstance(option, GroupedOption) or option.is_flag
         else _twofold(option)
-        for option in single_options()
+        for option in (*single_options(), *parameters(*LOAD_OPTIONS))
     ]
 
 
@@ -152,12 +162,16 @@ def _without_prompts(recipe: Mapping[str, Any], typed: Mapping[str, Any]) -> dic
 
 def _values(recipe: Mapping[str, Any], typed: Mapping[str, Any], number: int, blocks: int) -> dict[str, Any]:
     chosen = {name: _of_side(name, value, number) for name, value in typed.items()}
+    if is_load(typed):
+        chosen = {name: value for name, value in chosen.items() if name not in TARGETS}
+        chosen |= target_of_side(typed, number)
     return _without_prompts(recipe, typed) | chosen | {"launches": blocks}
 
 
 def _side(ctx: click.Context, values: Mapping[str, Any], name: str, prepare: Prepare) -> Side:
     try:
-        options = prepare(parse_options(values))
+        of_load = parse_load(values) if is_load(values) else None
+        options = of_load or prepare(parse_options(values))
     except click.UsageError as error:
         error.ctx = ctx
         raise
@@ -165,6 +179,7 @@ def _side(ctx: click.Context, values: Mapping[str, Any], name: str, prepare: Pre
         options,
         refusal=f"{name} is a sweep of {{}} configurations, where one is wanted",
         hint="give one value to each option; ab takes an option twice, once for each side",
+        resolve=load_configurations if of_load else resolve_models,
     )
     return Side(model_info=model_info, config=config)
 
@@ -178,4 +193,4 @@ def _of_side(name: str, value: Any, number: int) -> Any:
             f"{option} was given {len(value)} times", hint="once for both sides, or twice: for A, then for B"
         )
     chosen = value[min(number, len(value) - 1)]
-    return (chosen,) if OPTIONS[name][1].get("multiple") else chosen
+    return (chosen,) if (OPTIONS | LOAD_OPTIONS)[name][1].get("multiple") else chosen

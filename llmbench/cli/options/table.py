@@ -14,10 +14,11 @@ import click
 from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.help import GroupedOption, dashed
 from llmbench.cli.options.recipe import read_recipe
-from llmbench.cli.options.types import LOGS, Duration, IntegerList, RangeList, ShareType, WordList
+from llmbench.cli.options.types import LOGS, Duration, IntegerList, NumberList, RangeList, ShareType, WordList
 from llmbench.runner.properties import config_names
 from llmbench.schema.config import PLACES, RunConfig
 from llmbench.schema.settings.base import Group, Setting, ValueKind
+from llmbench.schema.settings.serving import LOAD_SETTINGS
 from llmbench.schema.settings.table import SETTINGS
 from llmbench.workloads.prompts import prompt_sets
 
@@ -40,7 +41,7 @@ def _choose_engine(ctx: click.Context, param: click.Parameter, value: str | bool
 
 def _default(setting: Setting) -> Any:
     """The default of an option: the field's, as a command line has it; ``None`` where there is none."""
-    if setting.kind in {ValueKind.WORDS, ValueKind.RANGES}:
+    if setting.kind in {ValueKind.WORDS, ValueKind.RANGES, ValueKind.RATES}:
         return ()
     fields = {field.name: field.default for field in dataclasses.fields(RunConfig)}
     value = fields.get(setting.field or "")
@@ -64,6 +65,8 @@ def _attributes(setting: Setting) -> dict[str, Any]:
         ValueKind.NUMBERS: {"multiple": True, "type": float},
         ValueKind.WORDS: {"type": WordList(setting.choices)},
         ValueKind.INTEGERS: {"type": IntegerList(setting.least, may_repeat=setting.sweep is None)},
+        ValueKind.RATES: {"type": NumberList()},
+        ValueKind.DURATION: {"type": Duration()},
         ValueKind.RANGES: {"type": RangeList()},
         ValueKind.PROPERTIES: {
             "multiple": True,
@@ -241,6 +244,9 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
 }
 """The spellings and attributes of each option of ``run``, by its name; other subcommands have some of them."""
 
+LOAD_OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for setting in LOAD_SETTINGS}
+"""The same of what only a load has; no recipe has them."""
+
 MEASUREMENT = tuple(setting.name for setting in SETTINGS)
 """The options that say what to measure."""
 
@@ -256,7 +262,7 @@ def option(name: str, **changes: Any) -> Callable[[_Command], _Command]:
 
 def parameters(*names: str, **changes: Mapping[str, Any]) -> list[click.Parameter]:
     """Return the options of these names, for a command's ``params``; *changes* are attributes of some of them."""
-    found = ((name, *OPTIONS[name]) for name in names)
+    found = ((name, *(OPTIONS | LOAD_OPTIONS)[name]) for name in names)
     return [
         GroupedOption(spellings, **(attributes | {**changes.get(name, {})}))
         for name, spellings, attributes in found
@@ -271,11 +277,11 @@ def recipe_options(path: str | Path) -> dict[str, Any]:
     return {name: value for name, value in read_recipe(path, known=OPTIONS).items() if name in MEASUREMENT}
 
 
-def parse_options(values: Mapping[str, Any]) -> dict[str, Any]:
+def parse_options(values: Mapping[str, Any], *, more: Iterable[str] = ()) -> dict[str, Any]:
     """Return every option that says what to measure: these values, parsed, the others at their defaults.
 
-    Raises InputError or click's UsageError on a value that is not valid.
+    *more* are names of others. Raises InputError or click's UsageError on a value that is not valid.
     """
-    command = click.Command("recipe", params=parameters(*MEASUREMENT))
+    command = click.Command("recipe", params=parameters(*MEASUREMENT, *more))
     context = command.make_context("recipe", [], default_map=dict(values), token_normalize_func=dashed)
     return context.params

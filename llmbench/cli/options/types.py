@@ -1,5 +1,6 @@
 """Types of option values, multi-letter options, and the check of output folders before anything is measured."""
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ def _separate(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
     return result
 
 
-_Value = TypeVar("_Value", int, str)
+_Value = TypeVar("_Value", int, float, str)
 
 
 class IntegerList(click.ParamType[tuple[int, ...]]):
@@ -88,6 +89,28 @@ class IntegerList(click.ParamType[tuple[int, ...]]):
             self.fail(f"{min(numbers)} is less than {self._least}", param, ctx)
         if not self._may_repeat and (twice := _repeated(numbers)) is not None:
             self.fail(f"{twice} is listed twice in {_as_typed(value)!r}; list each value once", param, ctx)
+        return numbers
+
+
+class NumberList(click.ParamType[tuple[float, ...]]):
+    """``0.5,2`` as a tuple of positive numbers."""
+
+    name = "X,..."
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Return the numbers, in the order given."""
+        if value == ():
+            return ()
+        try:
+            numbers = tuple(map(float, _parts(value)))
+        except ValueError:
+            numbers = ()
+        if not numbers or not all(0 < number < math.inf for number in numbers):
+            self.fail(f"{_as_typed(value)!r} is not a list of positive numbers such as 0.5,2", param, ctx)
+        if (twice := _repeated(numbers)) is not None:
+            self.fail(f"{twice:g} is listed twice; list each value once", param, ctx)
         return numbers
 
 

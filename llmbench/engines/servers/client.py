@@ -11,7 +11,7 @@ import itertools
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -122,6 +122,22 @@ class Completion:
         return "".join(self.parts)
 
 
+class Connection(Protocol):
+    """What makes the requests of a load."""
+
+    async def complete(self, path: str, body: bytes) -> Completion:
+        """Return one streamed completion; what goes wrong is in it, and raises nothing."""
+
+    async def get(self, path: str) -> str | None:
+        """Return a page; ``None`` where there is none."""
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Return the reply to a request that is not streamed; ``None`` where there is none."""
+
+    async def close(self) -> None:
+        """Let go of it."""
+
+
 class Client:
     """Connections to one server; requests are made in an event loop."""
 
@@ -172,24 +188,24 @@ class Client:
             finally:
                 await response.aclose()
         except httpx.ConnectError as error:
-            _fail(seen, "refused", error)
+            fail(seen, "refused", error)
         except httpx.TimeoutException as error:
-            _fail(seen, "timeout", error)
+            fail(seen, "timeout", error)
         except httpx.RemoteProtocolError as error:
-            _fail(seen, "cut" if seen.at_ns else "reset", error)
+            fail(seen, "cut" if seen.at_ns else "reset", error)
         except (httpx.TransportError, OSError) as error:
-            _fail(seen, "reset", error)
+            fail(seen, "reset", error)
         seen.end_ns = time.perf_counter_ns()
         if seen.error is None and not seen.at_ns:
-            _fail(seen, "empty", f"status 200 and no token (finish: {seen.finish})")
+            fail(seen, "empty", f"status 200 and no token (finish: {seen.finish})")
         elif seen.error is None and not (seen.is_done or seen.finish):
-            _fail(seen, "cut", "the stream ended without an end")
+            fail(seen, "cut", "the stream ended without an end")
         return seen
 
     async def _read(self, response: Any, seen: Completion) -> None:
         if response.status_code != 200:
             detail = (await response.aread())[:_SHOWN].decode(errors="replace")
-            _fail(seen, f"http_{response.status_code}", detail)
+            fail(seen, f"http_{response.status_code}", detail)
             return
         pending = b""
         async for data in response.aiter_raw():
@@ -204,7 +220,7 @@ class Client:
 def take_line(line: bytes, now_ns: int, seen: Completion) -> None:
     """Add one line of an event stream to what was seen."""
     if line.startswith(b"error:"):
-        _fail(seen, "stream_error", line[6 : 6 + _SHOWN].decode(errors="replace"))
+        fail(seen, "stream_error", line[6 : 6 + _SHOWN].decode(errors="replace"))
     if not line.startswith(b"data:"):
         return
     data = line[5:].strip()
@@ -214,10 +230,10 @@ def take_line(line: bytes, now_ns: int, seen: Completion) -> None:
     try:
         chunk = _CHUNK.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        _fail(seen, "bad_chunk", error)
+        fail(seen, "bad_chunk", error)
         return
     if chunk.error is not None:
-        _fail(seen, "stream_error", msgspec.json.encode(chunk.error).decode())
+        fail(seen, "stream_error", msgspec.json.encode(chunk.error).decode())
         return
     _take_chunk(chunk, now_ns, seen)
 
@@ -254,7 +270,8 @@ def _count(seen: Completion) -> int:
     return max(usage, (seen.timings.predicted_n or 0) if seen.timings else 0)
 
 
-def _fail(seen: Completion, kind: str, detail: object) -> None:
+def fail(seen: Completion, kind: str, detail: object) -> None:
+    """Note that a request failed, the first reason only."""
     seen.error = seen.error or kind
     seen.detail = seen.detail or str(detail)[:_SHOWN] or type(detail).__name__
 

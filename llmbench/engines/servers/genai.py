@@ -167,17 +167,27 @@ class GenaiBackend:
             self._forget(number)
             receive(Delivery(token_ids=(), at_ns=now_ns, started_ns=now_ns, finish="error", detail=_GONE))
 
+    @property
+    def pid(self) -> int:
+        """The process that computes."""
+        return self._process.pid
+
+    def ended(self) -> str | None:
+        """Return how the process ended; ``None`` while it runs."""
+        code = self._process.poll()
+        return None if code is None else f"{_GONE} with code {code}"
+
     def close(self) -> str | None:
         """End the process; return how it ended where it did so by itself."""
         self._is_closed = True
-        code = self._process.poll()
+        fault = self.ended()
         with contextlib.suppress(OSError):  # the other end may have gone
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads, which a close would not
         try:
             self._process.wait(timeout=_LIMIT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        return None if code is None else f"{_GONE} with code {code}"
+        return fault
 
 
 def genai_command(config: RunConfig, port: int) -> list[str]:

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from llmbench.engines.base import Codec
+from llmbench.engines.base import Codec, LoadedModel
 from llmbench.engines.catalog import check_capabilities, check_installed, check_packages
 from llmbench.engines.servers.base import (
     SERVERS,
@@ -18,7 +18,7 @@ from llmbench.engines.servers.base import (
     start_server,
     wait_until_ready,
 )
-from llmbench.engines.servers.client import Client, run_alone
+from llmbench.engines.servers.client import Client, Connection, Dialect, find_dialect, run_alone
 from llmbench.errors import InputError
 from llmbench.machine.topology import read_topology
 from llmbench.schema.config import RunConfig
@@ -30,6 +30,38 @@ LEAST_CORES = 4
 
 _READY_S = 1200.0
 _LEAST_VOCABULARY_TEXT = "Tokens of a text"
+_FIRST_TEXT = "The first request of a launch."
+
+
+class LoadTarget(LoadedModel, Protocol):
+    """What a load is made against: a server, or a model without one."""
+
+    has_network: bool
+    bos_id: int | None
+    model: str
+
+    @property
+    def server(self) -> Server:
+        """Its process."""
+
+    @property
+    def can_encode(self) -> bool:
+        """Whether a text can be made token ids, and these a text."""
+
+    def encode(self, text: str, *, chat: bool) -> tuple[int, ...]:
+        """Token ids of a text; see `Codec`."""
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of some token ids."""
+
+    def find_dialect(self, endpoint: str) -> Dialect:
+        """Return what it understands of the protocol; raise InputError where it has no such endpoint."""
+
+    def connect(self, request_s: float | None) -> Connection:
+        """Return what makes requests, with a limit for each first token and each later one."""
+
+    async def count(self, connection: Connection, text: str) -> int | None:
+        """Return the tokens of a text; ``None`` where no tokenizer is at hand."""
 
 
 class ServedEngine:
@@ -89,6 +121,7 @@ def _apart(server: Server) -> tuple[str, ...]:
 class ServedSession:
     """A server that is ready; its tokenizer is that of the server, or else of the model's files."""
 
+    has_network = True
     bos_id: int | None = None
 
     def __init__(self, config: RunConfig, server: Server) -> None:
@@ -140,11 +173,11 @@ class ServedSession:
         found = run_alone(self.server.url, lambda client: client.post("/tokenize", self._text(text)))
         return tuple(int(token) for token in (found or {}).get("tokens", ()))
 
-    async def count(self, client: Client, text: str) -> int | None:
+    async def count(self, connection: Connection, text: str) -> int | None:
         """Return the tokens of a text; ``None`` where no tokenizer is at hand."""
         if self._local is not None:
             return len(self._local.encode(text, chat=False))
-        found = await client.post("/tokenize", self._text(text)) if self._has_tokenizer else None
+        found = await connection.post("/tokenize", self._text(text)) if self._has_tokenizer else None
         return len(found["tokens"]) if found else None
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -154,6 +187,21 @@ class ServedSession:
         body = {"model": self.model, "tokens": list(token_ids)}
         found = run_alone(self.server.url, lambda client: client.post("/detokenize", body)) or {}
         return str(found.get("content", found.get("prompt", "")))
+
+    def find_dialect(self, endpoint: str) -> Dialect:
+        """Return what the server understands; see `find_dialect`."""
+        ids = self.encode(_FIRST_TEXT, chat=False) if self.can_encode else ()
+
+        async def find(client: Client) -> Dialect:
+            """Return what the server understands."""
+            return await find_dialect(client, self.model, endpoint=endpoint, text=_FIRST_TEXT, ids=ids)
+
+        found: Dialect = run_alone(self.server.url, find)
+        return found
+
+    def connect(self, request_s: float | None) -> Client:
+        """Return connections to the server."""
+        return Client(self.server.url, request_s=request_s)
 
     def close(self) -> None:
         """End the server, if it was started here."""

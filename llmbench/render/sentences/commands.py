@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from llmbench.schema.config import RunConfig
+from llmbench.schema.run import WorkloadSettings
 from llmbench.schema.settings.base import Setting, ValueKind
+from llmbench.schema.settings.serving import CONSTANT, LOAD_PARAMETERS, LOAD_SETTINGS, LOAD_TIMEOUT_S
 from llmbench.schema.settings.table import PARAMETERS, SETTINGS
 from llmbench.schema.tasks import QUESTIONS
 from llmbench.schema.units import format_list
@@ -26,14 +28,25 @@ _SETTINGS = sorted(
 )
 
 
-def run_command(config: RunConfig, launches: int, run_file: str = "") -> str:
+def run_command(
+    config: RunConfig, launches: int, run_file: str = "", *, workload: WorkloadSettings | None = None
+) -> str:
     """Return the command line that measures a configuration again with so many launches.
 
-    Prompts of a prompt file are read from the *run_file*, which holds the texts of those that were selected.
+    Prompts of a prompt file are read from the *run_file*, which holds the texts of those that were selected. The
+    *workload* is that of its run.
     """
-    if config.server is not None:
-        return load_command(config, launches)
-    return shlex.join(["llmbench", "run", *_measured(config, run_file), "--launches", str(launches)])
+    if workload is not None and workload.is_concurrent:
+        parts = [
+            "llmbench",
+            "load",
+            *_target(config),
+            *_spelled(_load_options(config)),
+            *_shared_options(workload),
+        ]
+    else:
+        parts = ["llmbench", "run", *_measured(config, run_file)]
+    return shlex.join([*parts, "--launches", str(launches)])
 
 
 def bisect_command(config: RunConfig, package: str, versions: tuple[str, str], run_file: str = "") -> str:
@@ -42,29 +55,61 @@ def bisect_command(config: RunConfig, package: str, versions: tuple[str, str], r
     return shlex.join(["llmbench", "bisect", span, *_measured(config, run_file)])
 
 
-def load_command(config: RunConfig, launches: int, other: RunConfig | None = None) -> str:
-    """Return the command line that puts a server under the same load again, and beside it that of an *other* side."""
-    parts = ["llmbench", "load"]
-    for option, of in _LOAD_OPTIONS.items():
-        values = dict.fromkeys(of(each) for each in (config, other or config))
-        if option == "--server":
-            options = ("--url" if "://" in str(server) else "--server" for server in values)
-            parts += [part for pair in zip(options, map(str, values), strict=True) for part in pair]
-        elif values.keys() != {None}:
-            parts += [option, ",".join(map(str, values))]
-    return shlex.join([*parts, "--launches", str(launches)])
+def _target(config: RunConfig) -> list[str]:
+    """The option that names what is put under load."""
+    if config.server is None:
+        return ["--engine", config.engine]
+    return ["--url" if "://" in config.server else "--server", config.server]
 
 
-_LOAD_OPTIONS: dict[str, Callable[[RunConfig], object]] = {
-    "--server": lambda config: config.server,
-    "-m": lambda config: config.model,
-    "--concurrency": lambda config: config.concurrency,
-    "--request-rate": lambda config: config.request_rate,
-    "--input-tokens": lambda config: config.prompts[0].tokens,
-    "-ic": lambda config: config.output_tokens,
-    "-n": lambda config: config.iterations,
-}
-"""The options of a load that its configuration keeps."""
+_TARGETS = ("--url", "--server", "--engine")
+"""The options that name it, in the order in which two of them are A and B."""
+
+_ALWAYS = {"-ic": "output_tokens", "-n": "iterations", "--warmups": "warmups"}
+"""Options whose default is another one under load."""
+
+
+def _load_options(config: RunConfig) -> dict[str, tuple[str, ...]]:
+    """The options of one configuration of a load, but for what is put under it."""
+    levels = {
+        setting.flags[0]: (_plain(value),)
+        for setting in LOAD_SETTINGS
+        if setting.sweep is not None and (value := getattr(config, str(setting.field))) is not None
+    }
+    others = {
+        option: words
+        for option, words in _options(config).items()
+        if option not in {"--engine", "--attention"}
+    }
+    always = {option: (str(getattr(config, field)),) for option, field in _ALWAYS.items()}
+    lengths = {"--input-tokens": (str(config.prompts[0].tokens),)}
+    return {"-m": (config.model,), **levels, **lengths, **others, **always}
+
+
+def _shared_options(workload: WorkloadSettings) -> list[str]:
+    """The options that all configurations of a load share."""
+    found = workload.parameters
+    parts = [
+        part
+        for name, setting in LOAD_PARAMETERS.items()
+        if found.get(name)
+        for part in (setting.flags[0], "inf" if found[name] == CONSTANT else _plain(found[name]))
+    ]
+    timeout_s = found.get("timeout_s", LOAD_TIMEOUT_S)
+    return parts if timeout_s == LOAD_TIMEOUT_S else [*parts, "--timeout", _plain(timeout_s)]
+
+
+def _plain(value: object) -> str:
+    return str(value).removesuffix(".0")
+
+
+def _spelled(options: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Options with their values; a flag has none."""
+    return [
+        part
+        for option, values in options.items()
+        for part in ([p for v in values for p in (option, v)] or [option])
+    ]
 
 
 def tuned_properties(config: RunConfig) -> str:
@@ -88,30 +133,49 @@ def recipe_text(config: RunConfig) -> str:
 
 def _measured(config: RunConfig, run_file: str) -> list[str]:
     """The options that say what to measure."""
-    parts = ["-m", config.model, *_prompt_options(config, run_file)]
-    for option, values in _options(config).items():
-        parts += [part for value in values for part in (option, value)] or [option]
-    return parts
+    return ["-m", config.model, *_prompt_options(config, run_file), *_spelled(_options(config))]
 
 
-def ab_command(base: RunConfig, candidate: RunConfig, blocks: int, run_file: str = "") -> str | None:
+def ab_command(
+    base: RunConfig,
+    candidate: RunConfig,
+    blocks: int,
+    run_file: str = "",
+    *,
+    workload: WorkloadSettings | None = None,
+) -> str | None:
     """Return the command line that measures two configurations again in so many blocks.
 
     An option that is given twice has the first value for the base. ``None`` where they differ in what
-    no option can say of one side alone, and where there are adapters, of which one side may have several.
+    no option can say of one side alone, and where there are adapters, of which one side may have several. The
+    *workload* is that of their run.
     """
-    if base.lora or candidate.lora or base.server or candidate.server:
+    if base.lora or candidate.lora:
         return None
-    before, after = _options(base), _options(candidate)
+    if workload is not None and workload.is_concurrent:
+        targets = [_target(each) for each in (base, candidate)]
+        options = _on_both_sides(_load_options(base), _load_options(candidate))
+        if options is None or targets != sorted(targets, key=lambda target: _TARGETS.index(target[0])):
+            return None
+        first, second = targets
+        parts = [*first, *(second if second != first else ()), *options, *_shared_options(workload)]
+    else:
+        options = _on_both_sides(_options(base), _options(candidate))
+        if options is None:
+            return None
+        models = _twice("-m", base.model, candidate.model)
+        parts = [*models, *_prompt_options(candidate, run_file), *options]
+    return shlex.join(["llmbench", "ab", *parts, "--blocks", str(blocks)])
+
+
+def _on_both_sides(
+    before: Mapping[str, tuple[str, ...]], after: Mapping[str, tuple[str, ...]]
+) -> list[str] | None:
+    """The options of two sides; ``None`` where no option can say what sets them apart."""
     absent = {
         each.flags[0]: _words(each, default) for each in _SETTINGS if (default := _default(each)) is not None
     }
-    parts = [
-        "llmbench",
-        "ab",
-        *_twice("-m", base.model, candidate.model),
-        *_prompt_options(candidate, run_file),
-    ]
+    parts: list[str] = []
     for option in dict.fromkeys((*before, *after)):
         one, other = before.get(option), after.get(option)
         if one == other == ():
@@ -121,7 +185,7 @@ def ab_command(base: RunConfig, candidate: RunConfig, blocks: int, run_file: str
         if not one or not other:
             return None
         parts += _twice(option, *one, *other)
-    return shlex.join([*parts, "--blocks", str(blocks)])
+    return parts
 
 
 def _twice(option: str, base: str, candidate: str) -> list[str]:

@@ -31,8 +31,9 @@ def level_command(found: LevelChange) -> str:
     if changed:
         package, old, new = changed[-1]
         return bisect_command(after, package, (old, new))
-    both = ab_command(before, after, _BLOCKS) if before != after else None
-    return both or run_command(after, max(after.launches, _BLOCKS))
+    workload = found.after.report.run.workload
+    both = ab_command(before, after, _BLOCKS, workload=workload) if before != after else None
+    return both or run_command(after, max(after.launches, _BLOCKS), workload=workload)
 
 
 def _config(entry: HistoryEntry) -> RunConfig:

@@ -12,7 +12,7 @@ from llmbench.analysis.comparison.compare import Comparison, Pair
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.report import Report
 from llmbench.analysis.stages import request_metric, stage_of
-from llmbench.render.sentences.commands import ab_command, load_command, run_command
+from llmbench.render.sentences.commands import ab_command, run_command
 from llmbench.render.text import change, number_text, settings_text, share
 from llmbench.schema.run import Launch, Run
 from llmbench.schema.units import NS_PER_S, format_duration
@@ -282,17 +282,16 @@ def next_steps(comparison: Comparison) -> Iterator[str]:
 
 def _measure_again(comparison: Comparison, launches: int) -> Iterator[str]:
     """What to type: an ``ab`` where options alone tell the sides apart, else the command of each side."""
-    base, candidate = (report.run.cells[0] for report in (comparison.base, comparison.candidate))
+    runs = [report.run for report in (comparison.base, comparison.candidate)]
+    base, candidate = (run.cells[0] for run in runs)
     time = f" (about {format_duration(launches * _launch_pair_s(comparison))})"
     file = comparison.run_files[1]
-    again = ab_command(base, candidate, launches, file)
+    again = ab_command(base, candidate, launches, file, workload=runs[1].workload)
     commands = dict.fromkeys(
-        run_command(config, launches, path)
-        for config, path in zip((base, candidate), comparison.run_files, strict=True)
+        run_command(run.cells[0], launches, path, workload=run.workload)
+        for run, path in zip(runs, comparison.run_files, strict=True)
     )
-    if comparison.is_paired:
-        if base.server is not None:
-            again = load_command(base, launches, candidate)
+    if comparison.is_paired and not (again is None and base.is_load):
         yield f"to settle the undecided rows, measure {launches} blocks{time}:"
         yield f"  {again or f'llmbench ab A.toml B.toml --blocks {launches}'}"
     elif again is not None and len(commands) > 1 and _has_same_software(comparison):

@@ -26,6 +26,10 @@ class ValueKind(enum.Enum):
     """``pa,sdpa``."""
     INTEGERS = enum.auto()
     """``32,512``."""
+    RATES = enum.auto()
+    """``0.5,2``."""
+    DURATION = enum.auto()
+    """``90s``."""
     RANGES = enum.auto()
     """``0,2-3``."""
     PROPERTIES = enum.auto()

@@ -12,7 +12,7 @@ from llmbench.analysis.load_curve import load_curves
 from llmbench.analysis.report import summarize_run
 from llmbench.analysis.stats import Ratio
 from llmbench.errors import InputError
-from llmbench.render.sentences.commands import load_command, run_command
+from llmbench.render.sentences.commands import ab_command, run_command
 from llmbench.schema.config import Prompt
 from llmbench.schema.load import ClientUse, LoadWindow
 from llmbench.schema.measurement import Measurement, Sequence
@@ -232,12 +232,15 @@ def test_a_load_compares_its_own_metrics() -> None:
 
 
 def test_the_command_to_measure_again_is_a_load() -> None:
-    """With what its configuration keeps; two sides are two servers in one command."""
-    config = dataclasses.replace(served_run([]).cells[0], iterations=9)
+    """With all that its configuration and its workload keep; two sides are compared by ``ab``."""
+    run = served_run([])
+    config = dataclasses.replace(run.cells[0], iterations=9)
     other = dataclasses.replace(config, server="genai")
-    expected = "--concurrency 1 --input-tokens 8 -ic 3 -n 9 --launches 5"
+    same = f"--concurrency 1 --input-tokens 8 -ic 3 -n 9 --warmups {config.warmups} --goodput"
 
-    assert f"llmbench load --url http://host -m models/tiny {expected}" == run_command(config, 5)
-    assert f"llmbench load --url http://host --server genai -m models/tiny {expected}" == load_command(
-        config, 5, other
+    assert f"llmbench load --url http://host -m models/tiny {same}" in run_command(
+        config, 5, workload=run.workload
+    )
+    assert f"llmbench ab --url http://host --server genai -m models/tiny {same}" in str(
+        ab_command(config, other, 5, workload=run.workload)
     )
