@@ -64,6 +64,26 @@ def build_alibi(folder: Path) -> Path:
     return folder
 
 
+def build_cross_encoder(folder: Path, tokenizer: Path) -> Path:
+    """*folder*, holding a BERT of two layers and random weights that scores pairs of texts."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    found = AutoTokenizer.from_pretrained(tokenizer)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = BertConfig(
+        vocab_size=found.vocab_size,
+        **sizes,
+        max_position_embeddings=128,
+        num_labels=1,
+        initializer_range=0.2,
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    found.save_pretrained(folder)
+    return folder
+
+
 def _save_weights(gguf: Path, folder: Path) -> None:
     """Write config.json and the weights as bfloat16 safetensors, the way such models are published."""
     import torch

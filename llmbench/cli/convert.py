@@ -20,6 +20,7 @@ from llmbench.convert.verification import EXPECTED
 from llmbench.errors import InputError
 from llmbench.models.manifest import Manifest
 from llmbench.schema.progress import Progress
+from llmbench.schema.tasks import DEFAULT_TASK
 from llmbench.schema.units import format_bytes, format_duration
 
 _CLOSE = 0.97
@@ -126,8 +127,8 @@ def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None
 def _next_command(converted: Converted) -> str:
     """Return the command that measures a conversion."""
     model = f"-m {shlex.quote(str(converted.folder))}"
-    if converted.manifest.embedding is not None:
-        return f"llmbench run -t text_embed {model}"
+    if converted.manifest.task != DEFAULT_TASK:
+        return f"llmbench run -t {converted.manifest.task} {model}"
     images = " --images FILE" if converted.manifest.images is not None else ""
     return f"llmbench run {model}{images}"
 
@@ -183,7 +184,7 @@ def describe_conversion(converted: Converted) -> tuple[str, ...]:
     context = f"{manifest.context_tokens} tokens" if manifest.context_tokens else "unknown"
     if manifest.agreement is None:
         agreement = manifest.agreement_note or "not measured"
-    elif manifest.embedding is not None:
+    elif manifest.task != DEFAULT_TASK:
         agreement = f"{manifest.agreement:.4f} ({manifest.agreement_note})"
     else:
         agreement = f"{manifest.agreement:.3f} of next tokens" + _in_brackets(manifest.agreement_note)
@@ -212,7 +213,7 @@ def _embedding(manifest: Manifest) -> Iterator[str]:
 
 def _judgement(manifest: Manifest) -> Iterator[str]:
     share, name = manifest.agreement, (manifest.recipe.weight_format or "").lower()
-    if share is None or name not in EXPECTED or manifest.embedding is not None:
+    if share is None or name not in EXPECTED or manifest.task != DEFAULT_TASK:
         return
     differ = f"{1 - share:.0%} of next tokens differ from the source"
     if share < EXPECTED[name]:

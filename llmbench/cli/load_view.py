@@ -128,7 +128,9 @@ def load_and_show(
             launcher=view.launcher,
             on_event=view.show,
         )
-    return run_exit_code(show_load(run, view.path, display, html=html), is_strict=display.is_strict)
+    return run_exit_code(
+        show_load(run, view.path, display, html=html), view.path, is_strict=display.is_strict
+    )
 
 
 def resume_load(
@@ -145,7 +147,7 @@ def resume_load(
         run = session.resume(
             path, salvage=salvage, folder=folder, policy=policy, launcher=view.launcher, on_event=show
         )
-    return run_exit_code(show_load(run, path, display, html=html), is_strict=display.is_strict)
+    return run_exit_code(show_load(run, path, display, html=html), path, is_strict=display.is_strict)
 
 
 def show_load(run: Run, path: Path, display: Display, *, html: Path | None = None) -> Report:

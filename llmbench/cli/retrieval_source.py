@@ -15,7 +15,7 @@ from llmbench.models.demo_embedder import EMBEDDER_NAME, demo_embedder
 from llmbench.schema.engines import ENGINES
 from llmbench.schema.tasks import RAG
 
-_EMBEDDER_FORMAT = "fp16"
+_RETRIEVAL_FORMAT = "fp16"
 
 
 def with_retrieval_models(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,10 +29,12 @@ def with_retrieval_models(options: Mapping[str, Any]) -> dict[str, Any]:
         return dict(options)
     if engine.is_simulated:
         return {**options, "embedder": options.get("embedder") or "dimension=64"}
+    reranker = options.get("reranker")
     return {
         **options,
         "model": options.get("model") or demo_language_model(demo.demo_folder() / "models"),
         "embedder": str(embedder_ir(options.get("embedder"))),
+        "reranker": reranker and str(retrieval_ir(reranker)),
     }
 
 
@@ -52,14 +54,19 @@ def embedder_ir(embedder: str | None) -> Path:
         if not (demo.demo_folder() / EMBEDDER_NAME).is_dir():
             click.echo(f"fetching {EMBEDDER_NAME} (80 MiB), once, into {demo.demo_folder()}", err=True)
         embedder = str(demo_embedder())
-    if not library.is_source(embedder):
-        return Path(embedder)
-    formats = (_EMBEDDER_FORMAT,)
-    found = library.find_conversions(embedder, formats)
+    return retrieval_ir(embedder)
+
+
+def retrieval_ir(model: str) -> Path:
+    """Return the IR of an embedding or reranking model, converted where it is a Hugging Face model."""
+    if not library.is_source(model):
+        return Path(model)
+    formats = (_RETRIEVAL_FORMAT,)
+    found = library.find_conversions(model, formats)
     if found:
         return found[0]
-    request = library.library_request(embedder, formats)
-    click.echo(shown(f"{embedder} is converted once, and kept in {request.output_dir}"), err=True)
+    request = library.library_request(model, formats)
+    click.echo(shown(f"{model} is converted once, and kept in {request.output_dir}"), err=True)
     (converted,) = watch_conversion(request)
     click.echo(shown("\n".join(describe_conversion(converted))), err=True)
     return converted.folder

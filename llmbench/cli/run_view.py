@@ -205,8 +205,12 @@ class View:
         """Show what a launch came to that has ended."""
 
     def _interrupted(self, run: Run, path: Path) -> None:
-        command = "load" if run.workload.is_concurrent else "run"
-        click.echo(shown(f"resume with: llmbench {command} --resume {shlex.quote(str(path))}"), err=True)
+        click.echo(shown(f"resume with: {_resume_command(run, path)}"), err=True)
+
+
+def _resume_command(run: Run, path: Path) -> str:
+    command = "load" if run.workload.is_concurrent else "run"
+    return f"llmbench {command} --resume {shlex.quote(str(path))}"
 
 
 def _warn_of_interference(cells: Sequence[RunConfig]) -> None:
@@ -325,7 +329,7 @@ def measure_and_show(
     if display.is_lenient:
         is_whole = all(launch.outcome is Outcome.FINISHED for launch in run.launches)
         return ExitCode.OK if is_whole else ExitCode.LAUNCH
-    return run_exit_code(summarized, is_strict=display.is_strict)
+    return run_exit_code(summarized, view.path, is_strict=display.is_strict)
 
 
 def resume_and_show(
@@ -355,7 +359,7 @@ def resume_and_show(
             launcher=view.launcher,
             on_event=show,
         )
-    return run_exit_code(show_run(run, path, display), is_strict=display.is_strict)
+    return run_exit_code(show_run(run, path, display), path, is_strict=display.is_strict)
 
 
 def show_run(run: Run, path: Path, display: Display) -> Report:
@@ -389,7 +393,7 @@ def show_run(run: Run, path: Path, display: Display) -> Report:
     return summarized
 
 
-def run_exit_code(summarized: Report, *, is_strict: bool) -> ExitCode:
+def run_exit_code(summarized: Report, path: Path, *, is_strict: bool) -> ExitCode:
     """5 where a launch is missing or a row has nothing that counts; 3 with ``--strict`` where anything is invalid."""
     run = summarized.run
     finished = sum(launch.outcome is Outcome.FINISHED for launch in run.launches)
@@ -400,19 +404,26 @@ def run_exit_code(summarized: Report, *, is_strict: bool) -> ExitCode:
     if sum(row.launches > 0 for row in summarized.rows) < requested_rows:
         codes.add(ExitCode.LAUNCH)
     if codes:
-        explain_missing(summarized)
+        explain_missing(summarized, resume=_resume_command(run, path))
     if is_strict and any(row.invalid for row in summarized.rows):
         codes.add(ExitCode.STRICT)
     return worst(codes)
 
 
-def explain_missing(*reports: Report) -> None:
-    """Print, as the last line, why a launch or a row is missing: a failed launch, or what makes requests invalid."""
+def explain_missing(*reports: Report, resume: str | None = None) -> None:
+    """Print, as the last line, why a launch or a row is missing: a failed launch, or what makes requests invalid.
+
+    *resume* is the command that goes on after a failed launch, where there is one and something was measured.
+    """
     launches = [launch for each in reports for launch in each.run.launches]
     failed = [launch for launch in launches if launch.failure is not None]
     if failed and failed[0].failure is not None:
         count = f"{len(failed)} of {len(launches)} launches failed"
-        complain(f"{count}; launch {failed[0].index + 1}: {failed[0].failure.message}")
+        has_measured = any(launch.measurements for launch in launches)
+        complain(
+            f"{count}; launch {failed[0].index + 1}: {failed[0].failure.message}",
+            hint=f"go on with what is missing: {resume}" if resume and has_measured else None,
+        )
         return
     missing = {(row.cell, row.prompt) for each in reports for row in each.rows if not row.launches}
     requests = [

@@ -22,6 +22,7 @@ from llmbench.models.embedding import read_source_use
 from llmbench.models.gguf import read_gguf_header
 from llmbench.models.gguf_file import check_gguf_supported, gguf_bytes, gguf_weight_format
 from llmbench.models.hub import HubModel
+from llmbench.models.ir_task import is_reranker_source
 from llmbench.models.manifest import (
     MANIFEST_SCHEMA,
     EmbeddingUse,
@@ -35,6 +36,7 @@ from llmbench.models.quantization import DESCRIPTION_FILES, check_exportable
 from llmbench.models.sources import LocalSource
 from llmbench.schema.attention import Fusion
 from llmbench.schema.progress import Progress, ProgressCallback
+from llmbench.schema.tasks import DEFAULT_TASK
 
 DEFAULT_FORMATS = ("fp16",)
 _BYTES_PER_WEIGHT = {"fp32": 4.0, "fp16": 2.0, "int8": 1.1, "int4": 0.7}
@@ -109,7 +111,13 @@ def _convert_folder(
         partials = [stack.enter_context(output.partial_folder(target)) for _, target in pending]
         for partial in partials[:1]:
             output.check_space(partial, _needed_bytes(source, [recipe for recipe, _ in pending]))
-        work = _FolderConversion(request, source, report, embedding=read_source_use(source.path))
+        work = _FolderConversion(
+            request,
+            source,
+            report,
+            embedding=read_source_use(source.path),
+            is_reranker=is_reranker_source(source.path),
+        )
         if pending:
             work.examine(pending[0][0], partials[0])
         for (recipe, target), partial in zip(pending, partials, strict=True):
@@ -120,7 +128,9 @@ def _convert_folder(
             manifest = _manifest(
                 source, recipe, context_tokens=work.context_tokens, findings=findings, timings=timings
             )
-            manifest = dataclasses.replace(manifest, embedding=work.embedding, images=work.images)
+            manifest = dataclasses.replace(
+                manifest, embedding=work.embedding, images=work.images, is_reranker=work.is_reranker
+            )
             yield _finish(partial, target, manifest, request, report=report)
 
 
@@ -128,7 +138,8 @@ def _convert_folder(
 class _FolderConversion:
     """The conversions of one Hugging Face folder, which is examined and read by its own model once.
 
-    *embedding* is how a text embedding model is to be used; of a language model it is ``None``. *images* are the sizes
+    *embedding* is how a text embedding model is to be used; of another one it is ``None``. One that *is_reranker*
+    scores pairs of texts. *images* are the sizes
     that a vision-language model brings images to, known after its export.
     """
 
@@ -136,6 +147,7 @@ class _FolderConversion:
     source: LocalSource
     report: ProgressCallback
     embedding: EmbeddingUse | None
+    is_reranker: bool
     images: str | None = None
     examined: preflight.Examined = field(default_factory=preflight.Examined)
     reading: verification.Reading | None = None
@@ -146,6 +158,8 @@ class _FolderConversion:
         """What the exporter calls the model's purpose."""
         if self.source.takes_images:
             return preflight.VISION
+        if self.is_reranker:
+            return preflight.RERANKING
         return preflight.GENERATION if self.embedding is None else preflight.EMBEDDING
 
     @property
@@ -179,9 +193,9 @@ class _FolderConversion:
     def verify(self, recipe: Recipe, partial: Path) -> verification.Findings:
         """Compare what was exported with the source."""
         found = (
-            self._verify_tokens(recipe, partial)
-            if self.embedding is None
-            else self._verify_vectors(self.embedding, recipe, partial)
+            self._verify_vectors(recipe, partial)
+            if self.embedding is not None or self.is_reranker
+            else self._verify_tokens(recipe, partial)
         )
         return found.with_warnings(self.examined.warnings)
 
@@ -206,12 +220,12 @@ class _FolderConversion:
             report=self.report,
         )
 
-    def _verify_vectors(self, use: EmbeddingUse, recipe: Recipe, partial: Path) -> verification.Findings:
+    def _verify_vectors(self, recipe: Recipe, partial: Path) -> verification.Findings:
         if self.wanted is None:
-            self.report(Progress(label="embedding with the source model"))
-            self.wanted = vectors.embed_with_source(
+            self.report(Progress(label="reading with the source model"))
+            self.wanted = vectors.read_with_source(
                 self.source.path,
-                use,
+                self.embedding,
                 trusts_remote_code=recipe.trusts_remote_code,
                 scratch=partial,
                 report=self.report,
@@ -220,7 +234,7 @@ class _FolderConversion:
         return vectors.compare_vectors(
             self.wanted,
             partial,
-            use,
+            self.embedding,
             weight_format=str(recipe.weight_format),
             least=self.request.least_agreement,
             report=self.report,
@@ -358,7 +372,7 @@ def _finish(
         for file in output.files_of(partial)
     }
     timings = dataclasses.replace(manifest.timings, hash_s=time.perf_counter() - start)
-    lost = () if manifest.embedding else attention_warnings(attention, manifest.versions)
+    lost = attention_warnings(attention, manifest.versions) if manifest.task == DEFAULT_TASK else ()
     manifest = dataclasses.replace(
         manifest, files=files, timings=timings, warnings=(*manifest.warnings, *lost)
     )

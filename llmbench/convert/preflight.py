@@ -19,12 +19,14 @@ from llmbench.models.sources import VISION_FAMILIES, LocalSource, check_tokenize
 from llmbench.runner.step import run_step
 from llmbench.schema.progress import ProgressCallback
 
-GENERATION, EMBEDDING, VISION = "text-generation-with-past", "feature-extraction", "image-text-to-text"
+GENERATION, VISION = "text-generation-with-past", "image-text-to-text"
+EMBEDDING, RERANKING = "feature-extraction", "text-classification"
 """The exporter's names of what a model is for."""
 
 _WHAT = {
     GENERATION: "a language model",
     EMBEDDING: "a text embedding model",
+    RERANKING: "a text reranking model",
     VISION: "a vision-language model",
 }
 
@@ -140,7 +142,7 @@ def _check_tokenizer(step: _Examine) -> None:
         ) from error
     ids = tokenizer(PLAIN_TEXT, add_special_tokens=False)["input_ids"]
     plain = tokenizer.decode(ids, skip_special_tokens=True)
-    if step.task != EMBEDDING and plain.strip().casefold() != PLAIN_TEXT.casefold():
+    if step.task in {GENERATION, VISION} and plain.strip().casefold() != PLAIN_TEXT.casefold():
         raise InputError(
             f"the tokenizer of {step.folder} is broken: its round trip turns {PLAIN_TEXT!r} into {plain!r}",
             hint="fetch the tokenizer's files again; a tokenizer made from a GGUF is often wrong",
@@ -172,10 +174,14 @@ def _check_weights(step: _Examine) -> Iterator[str]:
 
     On the meta device transformers matches every name, renamed, merged and tied ones included, and reads no weights.
     """
-    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText
+    import transformers
 
-    kinds = {GENERATION: AutoModelForCausalLM, VISION: AutoModelForImageTextToText}
-    kind = kinds.get(step.task, AutoModel)
+    kinds = {
+        GENERATION: transformers.AutoModelForCausalLM,
+        VISION: transformers.AutoModelForImageTextToText,
+        RERANKING: transformers.AutoModelForSequenceClassification,
+    }
+    kind = kinds.get(step.task, transformers.AutoModel)
     logged = _Rows()
     logging.getLogger("transformers").addHandler(logged)
     try:

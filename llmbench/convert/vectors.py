@@ -1,59 +1,75 @@
-"""Is the IR of a text embedding model the model it was made from? The cosine of both vectors of each text.
+"""Is the IR of a text embedding or reranking model the model it was made from? The cosine of both vectors of each text.
 
-The IR is read by the pipeline that measures it, with the pooling that the manifest will record. Both steps run in child
-processes.
+A reranking model has a vector per question: its scores of the texts as log-odds, less their mean, so that the cosine
+of two is the correlation of the scores. The IR is read by the pipeline that measures it, with the pooling that the
+manifest will record. Both steps run in child processes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
 from llmbench.convert.texts import PLAIN_TEXT, RICH_TEXT, TEXTS
 from llmbench.convert.verification import Findings
-from llmbench.engines.base import Embedder
+from llmbench.engines.base import Embedder, Reranker
 from llmbench.engines.catalog import find_engine
 from llmbench.errors import LaunchError
 from llmbench.models.manifest import EmbeddingUse
 from llmbench.runner.step import run_step
-from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.config import Prompt, PropertyValue, RunConfig
 from llmbench.schema.progress import ProgressCallback
 
 LEAST_COSINE = 0.8
 """The mean cosine below which the IR is not the model."""
 
-_EXPECTED = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.98, "int4": 0.9}
+_EXPECTED = {"fp32": 0.999, "fp16": 0.999, "int8": 0.98, "int4": 0.9}
 """The mean cosine below which a format is warned about."""
 
 _READ = (*TEXTS, PLAIN_TEXT, RICH_TEXT)
+_QUESTIONS = (
+    "Where does water boil at a lower temperature?",
+    "How is a program's speed measured?",
+    "Who wrote the letter?",
+)
+_LEAST_ODDS = 1e-6
+"""Scores nearer to 0 or 1 than this are not told apart: 32 bits hold no more."""
 
 Vectors = list[list[float]]
 
 
-class _EmbedSource(msgspec.Struct, tag=True):
+class _ReadSource(msgspec.Struct, tag=True):
     folder: str
-    use: EmbeddingUse
+    use: EmbeddingUse | None
     trusts_remote_code: bool
 
 
-class _EmbedIr(msgspec.Struct, tag=True):
+class _ReadIr(msgspec.Struct, tag=True):
     folder: str
-    use: EmbeddingUse
+    use: EmbeddingUse | None
 
 
-def embed_with_source(
-    folder: Path, use: EmbeddingUse, *, trusts_remote_code: bool, scratch: Path, report: ProgressCallback
+def read_with_source(
+    folder: Path,
+    use: EmbeddingUse | None,
+    *,
+    trusts_remote_code: bool,
+    scratch: Path,
+    report: ProgressCallback,
 ) -> Vectors:
-    """Return the source model's vectors of the built-in texts; temporary files go below *scratch*."""
-    step = _EmbedSource(folder=str(folder), use=use, trusts_remote_code=trusts_remote_code)
+    """Return the source model's vectors of the built-in texts; *use* is ``None`` of one that scores pairs of texts.
+
+    Temporary files go below *scratch*.
+    """
+    step = _ReadSource(folder=str(folder), use=use, trusts_remote_code=trusts_remote_code)
     return run_step(__name__, step, Vectors, folder=scratch, is_online=trusts_remote_code, report=report)
 
 
 def compare_vectors(
     source: Vectors,
     folder: Path,
-    use: EmbeddingUse,
+    use: EmbeddingUse | None,
     *,
     weight_format: str,
     least: float | None = None,
@@ -63,20 +79,21 @@ def compare_vectors(
 
     *least* is the mean cosine that is needed, ``LEAST_COSINE`` where it is ``None``.
     """
-    step = _EmbedIr(folder=str(folder), use=use)
+    step = _ReadIr(folder=str(folder), use=use)
     found = run_step(__name__, step, Vectors, folder=folder, is_online=False, report=report)
     cosines = [cosine(one, other) for one, other in zip(source, found, strict=True)]
     mean, worst = sum(cosines) / len(cosines), min(cosines)
+    measure, what = ("correlation", "questions' scores") if use is None else ("cosine", "texts' vectors")
     if mean < (LEAST_COSINE if least is None else least):
         raise LaunchError(
-            f"the {weight_format} model's vectors agree with its source's by a mean cosine of {mean:.3f} only",
+            f"the {weight_format} model's {what} agree with its source's by a mean {measure} of {mean:.3f} only",
             hint="what was written is not this model: try another weight format, or keep it with --min-agreement 0",
         )
     expected = _EXPECTED[weight_format]
-    low = f"a mean cosine of {mean:.4f} is low for {weight_format}: {expected:g} is expected"
+    low = f"a mean {measure} of {mean:.4f} is low for {weight_format}: {expected:g} is expected"
     return Findings(
         agreement=max(0.0, min(mean, 1.0)),
-        note=f"mean cosine of {len(cosines)} texts' vectors, the lowest {worst:.4f}",
+        note=f"mean {measure} of {len(cosines)} {what}, the lowest {worst:.4f}",
         warnings=(low,) if mean < expected else (),
     )
 
@@ -89,41 +106,79 @@ def cosine(one: Sequence[float], other: Sequence[float]) -> float:
     return float(np.dot(one, other)) / lengths if lengths else 0.0
 
 
-REQUESTS = _EmbedSource | _EmbedIr
+def log_odds(scores: Sequence[float]) -> list[float]:
+    """Return scores from 0 to 1 as log-odds, less their mean."""
+    import numpy as np
+
+    kept = np.clip(np.asarray(scores, dtype=np.float64), _LEAST_ODDS, 1 - _LEAST_ODDS)
+    odds = np.log(kept / (1 - kept))
+    return [float(value) for value in odds - odds.mean()]
+
+
+REQUESTS = _ReadSource | _ReadIr
 """What the child process takes."""
 
 
-def do(step: _EmbedSource | _EmbedIr) -> Vectors:
+def do(step: _ReadSource | _ReadIr) -> Vectors:
     """Do a step, in the child."""
-    return _embed_source(step) if isinstance(step, _EmbedSource) else _embed_ir(step)
-
-
-def _embed_source(step: _EmbedSource) -> Vectors:
+    if isinstance(step, _ReadIr):
+        return _score_with_ir(step.folder) if step.use is None else _embed_with_ir(step.folder, step.use)
     import torch
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
     trusts = step.trusts_remote_code
     tokenizer = AutoTokenizer.from_pretrained(step.folder, trust_remote_code=trusts)
-    model = AutoModel.from_pretrained(
+    kind = AutoModelForSequenceClassification if step.use is None else AutoModel
+    model = kind.from_pretrained(
         step.folder, trust_remote_code=trusts, dtype=torch.float32, use_safetensors=True
     ).eval()
-    made = []
     with torch.inference_mode():
-        for text in _READ:
-            tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=step.use.max_tokens)
-            hidden = model(**tokens).last_hidden_state[0]
-            pooled = {"mean": hidden.mean(0), "cls": hidden[0], "last_token": hidden[-1]}[step.use.pooling]
-            made.append(torch.nn.functional.normalize(pooled, dim=0) if step.use.is_normalized else pooled)
+        if step.use is None:
+            return _score_with_source(model, tokenizer)
+        return _embed_with_source(model, tokenizer, step.use)
+
+
+def _embed_with_source(model: Any, tokenizer: Any, use: EmbeddingUse) -> Vectors:
+    import torch
+
+    made = []
+    for text in _READ:
+        tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=use.max_tokens)
+        hidden = model(**tokens).last_hidden_state[0]
+        pooled = {"mean": hidden.mean(0), "cls": hidden[0], "last_token": hidden[-1]}[use.pooling]
+        made.append(torch.nn.functional.normalize(pooled, dim=0) if use.is_normalized else pooled)
     return [[float(value) for value in vector] for vector in made]
 
 
-def _embed_ir(step: _EmbedIr) -> Vectors:
-    config = RunConfig(
-        model=step.folder,
-        task="text_embed",
-        prompts=(Prompt(set="check", index=0, tokens=1),),
-        parameters={"pooling": step.use.pooling, "no_normalize": not step.use.is_normalized},
-        output_tokens=0,
-    )
+def _score_with_source(model: Any, tokenizer: Any) -> Vectors:
+    """Scores as the pipeline makes them: the sigmoid of one class, or the softmax of two of which the second counts."""
+    made = []
+    for question in _QUESTIONS:
+        logits = [
+            model(**tokenizer(question, text, return_tensors="pt", truncation=True)).logits[0]
+            for text in _READ
+        ]
+        made.append([float(each.sigmoid()[0] if len(each) == 1 else each.softmax(0)[1]) for each in logits])
+    return [log_odds(scores) for scores in made]
+
+
+def _embed_with_ir(folder: str, use: EmbeddingUse) -> Vectors:
+    config = _ir_config(folder, "text_embed", {"pooling": use.pooling, "no_normalize": not use.is_normalized})
     session = cast("Embedder", find_engine("genai", "text_embed").open(config))
     return [list(map(float, session.embed([text]).vectors[0])) for text in _READ]
+
+
+def _score_with_ir(folder: str) -> Vectors:
+    session = cast("Reranker", find_engine("genai", "text_rerank").open(_ir_config(folder, "text_rerank")))
+    ranks = [dict(session.rerank(question, _READ).ranks) for question in _QUESTIONS]
+    return [log_odds([scores[index] for index in range(len(_READ))]) for scores in ranks]
+
+
+def _ir_config(folder: str, task: str, parameters: Mapping[str, PropertyValue] | None = None) -> RunConfig:
+    return RunConfig(
+        model=folder,
+        task=task,
+        prompts=(Prompt(set="check", index=0, tokens=1),),
+        parameters=dict(parameters or {}),
+        output_tokens=0,
+    )

@@ -4,8 +4,10 @@ File names are those of optimum-intel 2.1; pipelines are those of OpenVINO GenAI
 """
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llmbench.errors import InputError
 from llmbench.files.strict_json import read_json_file
@@ -14,6 +16,7 @@ from llmbench.models.ir_xml import Network
 from llmbench.schema.tasks import DEFAULT_TASK, SPEECH_TO_TEXT, TEXT_TO_SPEECH, TaskInfo
 
 _CONFIG_CAP_BYTES = 16 << 20
+_MOST_CLASSES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,24 @@ def check_causal(folder: Path) -> None:
         )
 
 
+def is_reranker_source(folder: Path) -> bool:
+    """Return whether a Hugging Face *folder* holds a cross-encoder, which scores pairs of texts.
+
+    Raises:
+        InputError: it tells more classes apart than a score has; one whose two are "no" and "yes" has.
+    """
+    if _by_architecture(folder) is not _RERANK:
+        return False
+    names = _read_config(folder).get("id2label")
+    classes = len(names) if isinstance(names, dict) else _MOST_CLASSES  # which transformers does not write
+    if classes > _MOST_CLASSES:
+        raise InputError(
+            f"{folder} sorts texts into {classes} classes; llmbench measures models that score pairs of texts",
+            hint="give a cross-encoder, which has one class, or two",
+        )
+    return True
+
+
 def _refusal(folder: Path, task: _ModelTask) -> InputError:
     measured = next((name for name, title in _TITLES.items() if title == task.title), None)
     if measured is not None:
@@ -175,9 +196,13 @@ def _by_architecture(folder: Path) -> _ModelTask | None:
 
 def _config(folder: Path, key: str) -> str:
     """Return a value of config.json, the first of a list; empty where there is none."""
+    value = _read_config(folder).get(key)
+    return str(value[0] if isinstance(value, list) and value else value or "")
+
+
+def _read_config(folder: Path) -> Mapping[str, Any]:
     try:
         config = read_json_file(folder / "config.json", most_bytes=_CONFIG_CAP_BYTES)
     except (OSError, ValueError):
-        return ""
-    value = config.get(key) if isinstance(config, dict) else None
-    return str(value[0] if isinstance(value, list) and value else value or "")
+        return {}
+    return config if isinstance(config, dict) else {}

@@ -10,6 +10,7 @@ import msgspec
 from llmbench.errors import InputError, OutputError
 from llmbench.files.atomic import replace_file, sync
 from llmbench.files.strict_json import read_json_file
+from llmbench.schema.tasks import DEFAULT_TASK
 
 MANIFEST_NAME = "llmbench_manifest.json"
 MANIFEST_SCHEMA = 1
@@ -98,8 +99,9 @@ class Manifest:
     """Everything known about a converted model.
 
     *agreement* is the share of next tokens, teacher-forced, on which the IR and its source agree; of a model with an
-    *embedding*, which is how it is to be used, the mean cosine of both vectors of a text instead. It is ``None``
-    with *agreement_note* saying why it was not measured. *warnings* are what the verification found that a
+    *embedding*, which is how it is to be used, the mean cosine of both vectors of a text instead, and of one that
+    *is_reranker* the mean correlation of both scores. It is ``None`` with *agreement_note* saying why it was not
+    measured. *warnings* are what the verification found that a
     person should know. *expected* are greedy tokens, ``None`` where they were not generated. *created_at* is UTC in
     ISO 8601.
     """
@@ -118,6 +120,14 @@ class Manifest:
     expected: GreedyTokens | None = None
     embedding: EmbeddingUse | None = None
     images: str | None = None
+    is_reranker: bool = False
+
+    @property
+    def task(self) -> str:
+        """What ``-t`` measures it with."""
+        if self.embedding is not None:
+            return "text_embed"
+        return "text_rerank" if self.is_reranker else DEFAULT_TASK
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -86,7 +86,7 @@ def failures(address: str, doing: str) -> Iterator[None]:
     except psycopg.OperationalError as error:
         raise LaunchError(
             f"the database {address} was lost while {doing}: {_first_line(error)}",
-            hint="start it again; what was measured is kept, and llmbench run --resume RUN.jsonl goes on",
+            hint="start it again (an embedded one starts by itself); what was measured is kept",
         ) from error
     except psycopg.Error as error:
         raise MachineError(f"the database {address} failed while {doing}: {_first_line(error)}") from error

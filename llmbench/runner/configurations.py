@@ -39,6 +39,7 @@ def configurations(
 
     *options* are those of `table.MEASUREMENT`; *model* and its *weight_format* are those of all cells.
     """
+    options = _with_retrieved_chunks(options)
     fixed = {field: _value(setting, options) for field, setting in _FIELDS.items() if setting.sweep is None}
     fixed |= {"model": model, "weight_format": weight_format, "prompts": _prompts(options)}
     fixed["is_attention_fixed"] = bool(options["attention"])
@@ -58,6 +59,18 @@ def configurations(
         dataclasses.replace(base, **dict(zip(lists, values, strict=True)))
         for values in itertools.product(*lists.values())
     )
+
+
+def _with_retrieved_chunks(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take --top-k of a retrieval for its chunks, as the field does, unless tokens are sampled."""
+    if options["task"] != RAG or options["do_sample"] or not options["top_k"]:
+        return options
+    if options["retrieve_top_k"]:
+        raise InputError(
+            "--top-k and --retrieve-top-k were given: without --do-sample both are the chunks retrieved",
+            hint="leave one of them out",
+        )
+    return {**options, "retrieve_top_k": options["top_k"], "top_k": ()}
 
 
 def _value(setting: Setting, options: Mapping[str, Any]) -> Any:

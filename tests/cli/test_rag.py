@@ -124,6 +124,18 @@ def test_a_sweep_has_a_row_for_each_that_means_something(
     assert all("pgvector" in note for note in notes)
 
 
+def test_top_k_is_how_many_chunks_are_retrieved_unless_tokens_are_sampled(
+    llmbench: Command, tmp_path: Path, server: str
+) -> None:
+    """A sweep over it; with --do-sample it is the sampling's, and both spellings at once are refused."""
+    run = ("run", "-t", "rag", *SCRIPT, "-n", "1", "--database", server, "--top-k", "2,4")
+    assert llmbench(*run).returncode == 0
+    assert [2, 4] == [cell.parameters["retrieve_top_k"] for cell in _last_run(tmp_path).cells]
+
+    done = llmbench(*run, "--retrieve-top-k", "6")
+    assert (2, True) == (done.returncode, "--top-k and --retrieve-top-k were given" in done.stderr)
+
+
 def test_a_reranker_is_a_stage_of_its_own(llmbench: Command, tmp_path: Path, server: str) -> None:
     """Six chunks are retrieved, two go into the prompt."""
     common = ("run", "-t", "rag", *SCRIPT, "-n", "2", "--database", server, "--retrieve-top-k", "6")
@@ -226,40 +238,41 @@ def test_a_password_is_in_no_file_and_on_no_screen(llmbench: Command, tmp_path: 
     assert "postgresql://postgres@/" in path.read_text()
 
 
+def _as_process(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "llmbench", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LLMBENCH_LAUNCHER": "inline"},
+    )
+
+
 def test_killing_the_database_loses_nothing_and_says_how_to_go_on(tmp_path: Path) -> None:
-    """Exit 5 with what was measured kept; --resume makes what is missing."""
+    """Exit 5 with what was measured kept and the command to type; it starts the database, and makes what is missing."""
     with postgres.database() as name:
-        victim = subprocess.Popen(
-            [
-                *(
-                    sys.executable,
-                    "-m",
-                    "llmbench",
-                    "run",
-                    "-t",
-                    "rag",
-                    "--database",
-                    name,
-                    "--name",
-                    "victim",
-                ),
-                *("-m", "first=2ms,next=1ms,sleep=50ms", "--engine", "scripted", "-ic", "2", "-n", "200"),
-            ],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "LLMBENCH_LAUNCHER": "inline"},
+        victim = _as_process(
+            tmp_path,
+            *("run", "-t", "rag", "--database", name, "--name", "victim"),
+            *("-m", "first=2ms,next=1ms,sleep=50ms", "--engine", "scripted", "-ic", "2", "-n", "40"),
         )
         path = tmp_path / "reports/victim.jsonl"
         wait_until(lambda: path.exists() and path.read_text().count('"measurement"') > 5, "measurements")
         pid = int((pg.data_folder(name) / "postmaster.pid").read_text().split()[0])
         psutil.Process(pid).send_signal(signal.SIGQUIT)
-        out, err = victim.communicate(timeout=120)
+        _, err = victim.communicate(timeout=120)
+        kept = path.read_bytes()
+        resumed = _as_process(tmp_path, "run", "--resume", "reports/victim.jsonl")
+        again, failure = resumed.communicate(timeout=120)
 
     assert victim.returncode == 5, err
     assert "was lost while" in err
-    assert "--resume" in err + out
-    run = reader.read_run(path)
-    assert len(run.launches[0].measurements) > 5
-    assert run.launches[0].outcome is Outcome.FAILED
+    assert "hint: go on with what is missing: llmbench run --resume reports/victim.jsonl" in err
+    assert resumed.returncode == 0, failure
+    assert "1 of 2 launches FAILED" in " ".join(again.split())
+    assert path.read_bytes().startswith(kept)
+    lost, whole = reader.read_run(path).launches
+    assert (Outcome.FAILED, Outcome.FINISHED) == (lost.outcome, whole.outcome)
+    assert len(lost.measurements) > 5
+    assert [m.is_warmup for m in whole.measurements].count(False) == 40

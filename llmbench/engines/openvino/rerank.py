@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from llmbench.engines.base import Reranked
 from llmbench.engines.failures import engine_failures
@@ -11,6 +12,7 @@ from llmbench.engines.openvino.engine_log import caught_output, read_effective
 from llmbench.engines.openvino.genai import import_genai
 from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
 from llmbench.errors import InputError
+from llmbench.models.context import context_of_config
 from llmbench.schema.config import RunConfig
 from llmbench.schema.units import Nanoseconds
 
@@ -25,6 +27,9 @@ class RerankSession:
         genai = import_genai()
         pipeline_config = genai.TextRerankPipeline.Config()
         pipeline_config.top_n = _ALL
+        longest = context_of_config(Path(config.model) / "config.json")
+        if longest is not None:  # a tokenizer may allow more than the model has positions for
+            pipeline_config.max_length = longest
         with caught_output() as logged, engine_failures("loading"):
             self._pipeline = genai.TextRerankPipeline(
                 config.model, config.device, pipeline_config, **compile_properties(config)

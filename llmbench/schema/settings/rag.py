@@ -39,12 +39,17 @@ RAG_SETTINGS = (
         metavar="MODEL",
     ),
     _text(
-        "--reranker", "Reranking model (IR) that orders the chunks anew.  [default: none]", metavar="MODEL"
+        "--reranker",
+        "Reranking model that orders the chunks anew: an IR, or a Hugging Face model.  [default: none]",
+        metavar="MODEL",
     ),
     _numbers(
         "--rerank-top-n", "With --reranker: the best N chunks go into the prompt.  [default: all; sweep]"
     ),
-    _numbers("--retrieve-top-k", "Chunks that are retrieved.  [default: 4; sweep]"),
+    _numbers(
+        "--retrieve-top-k",
+        "Chunks that are retrieved; --top-k is the same without --do-sample.  [default: 4; sweep]",
+    ),
     _numbers("--fixed-context", "Cut or repeat the chunks so that every prompt has N tokens.  [sweep]"),
     _numbers("--chunk-size", "Characters in a chunk.  [default: 800; sweep]"),
     _retrieval(

@@ -30,9 +30,10 @@ GENERATION_SETTINGS = (
     ),
     _sampling(
         "--top-k",
-        "Sample from the N likeliest tokens.  [default: all]",
-        kind=ValueKind.INTEGER,
+        "Sample from the N likeliest tokens.  [default: all; sweep]",
+        kind=ValueKind.INTEGERS,
         field="top_k",
+        sweep=6,
     ),
     _speculation(
         "--draft-model",

@@ -205,3 +205,32 @@ def test_a_model_of_speech_is_found_whole_and_for_its_task_alone(
     (tmp_path / f"{parts[-1]}.bin").unlink()
     with pytest.raises(InputError, match=f"{parts[-1]}.bin is missing"):
         find_model_info(str(tmp_path), engine="genai", task=task)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"architectures": ["BertForSequenceClassification"], "id2label": {"0": "LABEL_0"}}, True),
+        ({"architectures": ["BertForSequenceClassification"]}, True),
+        ({"architectures": ["BertModel"]}, False),
+        ({"architectures": ["LlamaForCausalLM"]}, False),
+    ],
+)
+def test_a_cross_encoder_is_known_by_its_class(
+    tmp_path: Path, *, config: dict[str, object], expected: bool
+) -> None:
+    """One class, or two, which transformers does not write down."""
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    assert expected == ir_task.is_reranker_source(tmp_path)
+
+
+def test_a_classifier_of_many_classes_is_no_cross_encoder(tmp_path: Path) -> None:
+    """Its classes are counted in the error."""
+    names = {"id2label": {str(number): f"LABEL_{number}" for number in range(5)}}
+    (tmp_path / "config.json").write_text(
+        json.dumps({"architectures": ["BertForSequenceClassification"], **names})
+    )
+
+    with pytest.raises(InputError, match="sorts texts into 5 classes"):
+        ir_task.is_reranker_source(tmp_path)
