@@ -19,7 +19,7 @@ from llmbench.analysis.noise import calibration, estimate
 from llmbench.analysis.report import summarize_run
 from llmbench.cli.baseline import find_baseline
 from llmbench.cli.messages import load_run, salvage_option
-from llmbench.cli.options.types import Command
+from llmbench.cli.options.types import Command, WordChoice
 from llmbench.cli.outputs import check_outputs, is_standard_output, print_on_screen, write_output
 from llmbench.cli.run_files import RunPath
 from llmbench.errors import ExitCode, InputError, worst
@@ -73,7 +73,7 @@ def strict_option(command: _Command) -> _Command:
     """Add ``--strict``, for a `StrictCommand`."""
     return click.option(
         "--strict",
-        type=click.Choice([UNDECIDED, INVALID]),
+        type=WordChoice([UNDECIDED, INVALID]),
         metavar="[=invalid]",
         help="Exit 3 if anything is undecided, invalid or not compared; with =invalid, undecided rows pass.",
     )(command)

@@ -120,7 +120,7 @@ def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None
     for converted in watch_conversion(request):
         say(*describe_conversion(converted))
         warn(*converted.manifest.warnings)
-        say(f"  next       {_next_command(converted)}")
+        say(f"  next       {_next_command(converted)}", is_whole=True)
         say(attention_line(converted.attention))
 
 
@@ -157,7 +157,7 @@ def _convert_recipe(path: Path, output_dir: Path | None, formats: tuple[str, ...
             else f"cosine with its source {stage.cosine:.6f}"
         )
         say(f"{stage.folder}: {weight_format}, {format_bytes(stage.size_bytes)}, {agreement}")
-    say(f"  next       llmbench run -c {shlex.quote(str(made.recipe))}")
+    say(f"  next       llmbench run -c {shlex.quote(str(made.recipe))}", is_whole=True)
 
 
 def progress_screen() -> "_Live | _Plain":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from llmbench.cli.messages import say
 from llmbench.cli.options.table import option
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.retrieval_source import demo_language_model
@@ -33,11 +34,11 @@ def _excerpt(text: str) -> str:
 def _show_texts(run: Run) -> None:
     """Show what the model wrote to each prompt in the warm-up, which has the prompts as they are."""
     config = run.cells[0]
-    click.echo("\nWhat the model wrote (a 135M model: fluent, not wise):")
+    say("", "What the model wrote (a 135M model: fluent, not wise):")
     for measurement in run.launches[0].measurements[: len(config.prompts)]:
         prompt = config.prompts[measurement.prompt]
-        click.echo(f"  [P{prompt.index}] {_excerpt(prompt.text or '')}")
-        click.echo(f"    -> {_excerpt(measurement.sequences[0].text or '')}")
+        say(f"  [P{prompt.index}] {_excerpt(prompt.text or '')}")
+        say(f"    -> {_excerpt(measurement.sequences[0].text or '')}")
 
 
 @click.command(
@@ -81,8 +82,7 @@ def command(num_iters: int, output_dir: Path, quiet: bool, explain: bool) -> int
     code = measure_and_show((config,), (model_info,), outputs, policy=policy, display=display)
     run = reader.read_run(output_dir / f"{name}.jsonl")
     _show_texts(run)
-    click.echo(
-        f"\nnext: llmbench report html {shlex.quote(f'{output_dir / name}.jsonl')}, "
-        "or a model of your own: llmbench run ORGANISATION/MODEL"
-    )
+    page = f"llmbench report html {shlex.quote(f'{output_dir / name}.jsonl')}"
+    say("", "next, the page of this run, and a model of your own:")
+    say(f"  {page}", "  llmbench run ORGANISATION/MODEL", is_whole=True)
     return code

@@ -178,7 +178,8 @@ class _Fleet:
             host,
         )
         say(f"hosts: {', '.join(plan.hosts)}", f"job of {host}:")
-        say(executor.describe(HostJob(host=host, command=command, log=folder.log(host), folder=Path.cwd())))
+        job = HostJob(host=host, command=command, log=folder.log(host), folder=Path.cwd())
+        say(executor.describe(job), is_whole=True)
         say("nothing was submitted")
         return ExitCode.OK
 

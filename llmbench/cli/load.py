@@ -19,7 +19,7 @@ from llmbench.cli.options.load import (
     load_workload,
 )
 from llmbench.cli.options.table import LOAD_OPTIONS, parameters
-from llmbench.cli.options.types import Command, Duration, check_folder
+from llmbench.cli.options.types import Command, Duration, WordChoice, check_folder
 from llmbench.cli.outputs import check_outputs, check_run_file
 from llmbench.cli.run_view import Display
 from llmbench.errors import InputError
@@ -41,7 +41,7 @@ _COURSE = (*_RESULTS, "timeout", "order", "keep_going", "cooldown", "resume", "s
 _CHANGES: dict[str, dict[str, Any]] = {
     "model": {"help": "Model that the server loads, or its name there."},
     "engine": {
-        "type": click.Choice(LOAD_ENGINES),
+        "type": WordChoice(LOAD_ENGINES),
         "default": None,
         "multiple": True,
         "metavar": "ENGINE",

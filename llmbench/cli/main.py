@@ -17,6 +17,7 @@ import click
 from llmbench._version import __version__
 from llmbench.cli.messages import complain, shown
 from llmbench.cli.options.help import HelpGroup, dashed
+from llmbench.cli.options.llm_bench import REPLACEMENTS
 from llmbench.errors import ExitCode, InputError, LlmbenchError
 
 SUBCOMMANDS = {
@@ -175,7 +176,8 @@ def _report_error(error: Exception) -> int:
             return int(error.exit_code)
         case click.ClickException():
             context: click.Context | None = getattr(error, "ctx", None)
-            complain(_message_of(error), hint=f"{context.command_path} --help" if context else None)
+            usage = f"{context.command_path} --help" if context else None
+            complain(_message_of(error), hint=_replacement(error) or usage)
             return error.exit_code
         case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
             where = f" for {error.filename}" if error.filename else ""
@@ -188,7 +190,15 @@ def _report_error(error: Exception) -> int:
 
 def _message_of(error: click.ClickException) -> str:
     is_only_help = isinstance(error, click.NoSuchOption) and list(error.possibilities or ()) == ["--help"]
-    return error.message if is_only_help else error.format_message()  # nobody meant --help
+    is_plain = is_only_help or _replacement(error)  # nobody meant --help
+    return error.message if is_plain else error.format_message()
+
+
+def _replacement(error: click.ClickException) -> str | None:
+    """Return what to type instead of an option of llm_bench; ``None`` where it is none."""
+    if isinstance(error, click.NoSuchOption) and error.option_name in REPLACEMENTS:
+        return f"instead of llm_bench's {error.option_name}: {REPLACEMENTS[error.option_name]}"
+    return None
 
 
 def main() -> NoReturn:

@@ -3,17 +3,24 @@
 import contextlib
 import gc
 import os
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from llmbench.cli.options.help import colored
 from llmbench.files.redaction import redact
 
 if TYPE_CHECKING:
     from llmbench.schema.run import Run
+
+
+def colored(text: str, **style: Any) -> str:
+    """Return the text in a style, unless NO_COLOR is set; click drops it where there is no terminal."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, **style)
 
 
 def shown(text: str) -> str:
@@ -23,11 +30,29 @@ def shown(text: str) -> str:
     return "\n".join(plain(line) for line in redact(text).split("\n"))
 
 
-def say(*texts: str) -> None:
-    """Print lines on standard output; once that takes no more, nowhere: no measurement is lost for it."""
+def folded(text: str, *, err: bool = False) -> str:
+    """Return what a terminal may have, its long lines broken between words; elsewhere they stay whole."""
+    stream, safe = sys.stderr if err else sys.stdout, shown(text)
+    if stream is None or not stream.isatty():
+        return safe
+    wrapper = textwrap.TextWrapper(
+        shutil.get_terminal_size().columns,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    lines = safe.split("\n")
+    return "\n".join(wrapper.fill(line) if len(line) > wrapper.width else line for line in lines)
+
+
+def say(*texts: str, is_whole: bool = False) -> None:
+    """Print lines on standard output; once that takes no more, nowhere: no measurement is lost for it.
+
+    Text that *is_whole*, as a command to copy, is not folded.
+    """
     try:
         for text in texts:
-            click.echo(shown(text))
+            click.echo(shown(text) if is_whole else folded(text))
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if not isinstance(error, BrokenPipeError):  # a reader such as head has seen what it wanted
@@ -37,12 +62,14 @@ def say(*texts: str) -> None:
 def warn(*texts: str) -> None:
     """Print warnings on standard error."""
     for text in texts:
-        click.echo(f"{colored('warning:', fg='yellow')} {shown(text)}", err=True)
+        line = folded(f"warning: {text}", err=True)
+        click.echo(line.replace("warning:", colored("warning:", fg="yellow"), 1), err=True)
 
 
 def complain(error: str, *, hint: str | None = None) -> None:
-    """Print what was wrong and what to do, a line each, on standard error."""
-    click.echo(f"{colored('error:', fg='red', bold=True)} {shown(error)}", err=True)
+    """Print what was wrong and what to do, a line each, on standard error; the hint stays whole, to be copied."""
+    line = folded(f"error: {error}", err=True)
+    click.echo(line.replace("error:", colored("error:", fg="red", bold=True), 1), err=True)
     if hint:
         click.echo(f"{colored('hint:', fg='cyan')} {shown(hint)}", err=True)
 

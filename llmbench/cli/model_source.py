@@ -14,7 +14,9 @@ from llmbench.convert import library
 from llmbench.convert.request import ConvertRequest
 from llmbench.errors import InputError, LlmbenchError
 from llmbench.models import hub
+from llmbench.models.ir_task import check_causal
 from llmbench.schema.engines import ENGINES, ModelKind
+from llmbench.schema.tasks import DEFAULT_TASK
 
 
 def prepared(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,6 +35,9 @@ def prepared(options: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"{engine.title} needs a GGUF file; {models[0]} is none", hint="give -m FILE.gguf")
     if ModelKind.HUGGING_FACE in engine.models:
         return {**options, "model": _single(tuple(map(_fetched, models)))}
+    if (options.get("task") or DEFAULT_TASK) == DEFAULT_TASK:
+        for folder in filter(Path.is_dir, (Path(model).expanduser() for model in models)):
+            check_causal(folder)
     found: list[str] = []
     for model in models:
         found += map(str, _converted(model, formats)) if library.is_source(model) else [model]

@@ -10,7 +10,7 @@ from llmbench.cli.model_source import converted_gguf, prepared
 from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.resolve import check_locations, resolve_one
 from llmbench.cli.options.table import PLACEMENT, option, parameters, parse_options, recipe_options
-from llmbench.cli.options.types import Command
+from llmbench.cli.options.types import Command, WordChoice
 from llmbench.errors import InputError
 from llmbench.render.terminal.profile import profile_lines, stage_profile_lines
 from llmbench.runner.pipeline_profile import profile_pipeline
@@ -29,7 +29,7 @@ from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
 @option("model", metavar="MODEL", help="IR folder, a parent of exactly one, or a GGUF file.")
 @option(
     "weight_format",
-    type=click.Choice(WEIGHT_FORMATS, case_sensitive=False),
+    type=WordChoice(WEIGHT_FORMATS, case_sensitive=False),
     metavar=None,
     default=None,
     help="Which of several IRs below -m.",
@@ -69,7 +69,7 @@ def command(*, is_json: bool, recipe: str | None, **options: Any) -> int:
     check_locations((config,), is_strict=False)
     found = profile(config)
     if is_json:
-        say(msgspec.json.format(msgspec.json.encode(found)).decode())
+        say(msgspec.json.format(msgspec.json.encode(found)).decode(), is_whole=True)
     else:
         say(f"{config.model}, {config.device}, core engine", *profile_lines(found))
     return 0
@@ -87,7 +87,7 @@ def _profile_pipeline(recipe: str, given: dict[str, Any], *, is_json: bool) -> i
     check_locations((config,), is_strict=False)
     found = profile_pipeline(config)
     if is_json:
-        say(msgspec.json.format(msgspec.json.encode(found)).decode())
+        say(msgspec.json.format(msgspec.json.encode(found)).decode(), is_whole=True)
     else:
         say(f"{config.model}, {config.device}, {found.prompt}", *stage_profile_lines(found.stages))
     return 0

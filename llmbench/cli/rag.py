@@ -75,7 +75,7 @@ def index_command(**options: Any) -> None:
                 stack.enter_context(server.served(name))
         for settings, kinds in wanted.items():
             _index(settings, kinds, cells[0])
-    say(f"  next       {_next_command(options)}")
+    say(f"  next       {_next_command(options)}", is_whole=True)
 
 
 def _index(settings: RetrievalSettings, kinds: list[RetrievalSettings], cell: RunConfig) -> None:

@@ -1,5 +1,6 @@
 """``llmbench report``: show, export and compare runs."""
 
+import difflib
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ from llmbench.analysis.report import Report, summarize_run
 from llmbench.analysis.stages import named_metric
 from llmbench.cli.compare import compare_all, compare_command, comparison_page
 from llmbench.cli.fleet import fleet_report
-from llmbench.cli.messages import load_run, paused_collector, salvage_option, warn
+from llmbench.cli.messages import complain, load_run, paused_collector, salvage_option, warn
 from llmbench.cli.options.help import HelpCommand, HelpGroup
+from llmbench.cli.options.types import WordChoice
 from llmbench.cli.outputs import (
     STANDARD_OUTPUT,
     check_outputs,
@@ -144,7 +146,11 @@ def _find_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
     found = [named_metric(name) for name in metrics]
     for written, name in zip(metrics, found, strict=True):
         if name is None:
-            raise InputError(f"--metric {written} is no metric", hint=f"choose among {', '.join(METRICS)}")
+            near = difflib.get_close_matches(written, METRICS, n=1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise InputError(
+                f"--metric {written} is not a metric", hint=f"{meant}the metrics are {', '.join(METRICS)}"
+            )
     return tuple(dict.fromkeys(name for name in found if name)) or HEADLINES
 
 
@@ -268,8 +274,16 @@ def _deliver(text: str, output: Path | None) -> None:
 
 
 def _code(reports: list[Report]) -> ExitCode:
-    """2 where nothing counts, else 0."""
-    return ExitCode.OK if any(row.launches for report in reports for row in report.rows) else ExitCode.USAGE
+    """Return 2 where nothing was measured, 5 where none of it is valid, and say so; else 0."""
+    from llmbench.cli.run_view import explain_missing
+
+    if any(row.launches for report in reports for row in report.rows):
+        return ExitCode.OK
+    if not any(row.figures for report in reports for row in report.shown_rows):
+        complain("no request was measured")
+        return ExitCode.USAGE
+    explain_missing(*reports)
+    return ExitCode.LAUNCH
 
 
 @command.command(
@@ -336,7 +350,7 @@ def _refuse_repeated(found: Iterable[tuple[Path, Run]]) -> None:
 @click.argument("paths", type=RunPath(), nargs=-1, metavar="[RUN]...")
 @click.option(
     "--layout",
-    type=click.Choice(["tidy", "llm-bench"]),
+    type=WordChoice(["tidy", "llm-bench"]),
     default="tidy",
     show_default=True,
     help="tidy has one row per request with its configuration; llm-bench has that tool's 34 columns.",
@@ -383,7 +397,7 @@ def as_csv(
 @click.argument("path", type=RunPath(), required=False, metavar="[RUN]")
 @click.option(
     "--layout",
-    type=click.Choice(["report", "llm-bench"]),
+    type=WordChoice(["report", "llm-bench"]),
     default="report",
     show_default=True,
     help="report has summaries with their definitions; llm-bench has that tool's layout.",

@@ -27,8 +27,8 @@ Examples:
   llmbench run HuggingFaceTB/SmolLM2-135M-Instruct
   llmbench run -m models/pytorch/dldt/INT8 -n 2
   llmbench run -m models/pytorch/dldt/INT8 -p "What is openvino?" -n 2
-  llmbench run -m models/pytorch/dldt/INT8 -pf prompts/llama-2-7b-chat_l.jsonl -n 2
-  llmbench run -m models/pytorch/dldt/INT8 --input-tokens 32,512 -ic 64 --launches 5
+  llmbench run -m models -pf prompts/llama-2-7b-chat_l.jsonl -n 2
+  llmbench run -m models --input-tokens 32,512 -ic 64 --launches 5
   llmbench run -m models/pytorch/dldt/INT8 -bs 1 -lc ov_distributed_config.json
   llmbench run -m models --weight-format int8,int4 --threads 1,2 --dry-run"""
 

@@ -248,6 +248,7 @@ class _RunView(View):
         super().__init__(is_quiet=display.is_quiet, salvage=salvage)
         self._display = display
         self._cells_shown: set[int] = set()
+        self._reasons_shown: set[str] = set()
         self._is_invalid_shown = False
 
     def show(self, event: SessionEvent) -> None:
@@ -280,7 +281,12 @@ class _RunView(View):
             self._say(*run_log.request_lines(measurement, self._config))
             return
         launch = f"{self._number}/{self._count}"
-        self._say(run_log.request_line(measurement, self._config, launch=launch, reasons=reasons))
+        self._say(
+            run_log.request_line(
+                measurement, self._config, launch=launch, reasons=reasons, known=self._reasons_shown
+            )
+        )
+        self._reasons_shown.update(map(run_log.reason_kind, reasons[:1]))
 
     def _ended(self) -> None:
         reasons = [self._reasons(each) for each in self._seen if not each.is_warmup]
@@ -301,7 +307,7 @@ class _RunView(View):
     def _say(self, *texts: str) -> None:
         if not self._is_quiet:
             with self._live.paused():
-                say(*texts)
+                say(*texts, is_whole=self._is_llm_bench)
 
 
 def measure_and_show(
@@ -374,7 +380,7 @@ def show_run(run: Run, path: Path, display: Display) -> Report:
 
     summarized = report.summarize_run(run)
     if display.log == LLM_BENCH and not display.is_quiet:
-        say(*run_log.average_lines(summarized.evaluation))
+        say(*run_log.average_lines(summarized.evaluation), is_whole=True)
     with contextlib.suppress(
         SystemExit, OSError
     ):  # rich's answer to a closed standard output, and a full one's

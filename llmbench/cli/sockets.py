@@ -16,7 +16,7 @@ from llmbench.cli.model_source import prepared
 from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.resolve import resolve_one
 from llmbench.cli.options.table import option, parse_options
-from llmbench.cli.options.types import Command
+from llmbench.cli.options.types import Command, WordChoice
 from llmbench.cli.outputs import check_outputs, write_output
 from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode
@@ -49,7 +49,7 @@ class _SocketView(View):
             click.echo(shown(f"{block}{setup.name}: loaded in {event.load_s or 0:.1f} s"), err=True)
 
 
-_ONE_FORMAT = click.Choice(WEIGHT_FORMATS, case_sensitive=False)
+_ONE_FORMAT = WordChoice(WEIGHT_FORMATS, case_sensitive=False)
 _EXAMPLES = """\b
 Examples:
   llmbench sockets -m models/pytorch/dldt/INT8 --input-tokens 32,256,1024,2048 -bs 1
@@ -150,7 +150,7 @@ def _show(summarized: Report, path: Path, *, is_json: bool, html: Path | None, i
     if is_json:
         import msgspec
 
-        say(msgspec.json.format(msgspec.json.encode(table)).decode())
+        say(msgspec.json.format(msgspec.json.encode(table)).decode(), is_whole=True)
         return
     from rich.console import Console
 

@@ -16,7 +16,7 @@ from llmbench.cli.options.load import load_cells
 from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.sides import Side, read_side, single_options
 from llmbench.cli.options.table import parameters, parse_options, recipe_options
-from llmbench.cli.options.types import Command, Size, check_folder
+from llmbench.cli.options.types import Command, Size, WordChoice, check_folder
 from llmbench.cli.quality_gate import GATE, gate_options
 from llmbench.cli.tune_search import Search
 from llmbench.errors import ExitCode, InputError
@@ -52,7 +52,7 @@ Examples:
 @click.option(
     "--for",
     "goal",
-    type=click.Choice(tuple(METRIC_OF)),
+    type=WordChoice(tuple(METRIC_OF)),
     default="next",
     help="What is to be better: the first token, the next ones, or goodput, the rate of good requests under load.",
 )

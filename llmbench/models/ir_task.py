@@ -152,9 +152,12 @@ def check_causal(folder: Path) -> None:
     is_headless = name.endswith("Model") and not name.endswith(("HeadModel", "HeadsModel"))
     task = _by_architecture(folder) or (_SEQ2SEQ if is_pair else _EMBEDDING if is_headless else None)
     if task is not None:
+        measured = next((f"-t {name}" for name, title in _TITLES.items() if title == task.title), None)
         raise InputError(
             f"{folder} is a model for {task.title} ({name}); llmbench run measures text generation",
-            hint="give a causal language model, whose architecture in config.json is ...ForCausalLM",
+            hint=f"measure it with llmbench run {measured} -m {shlex.quote(str(folder))}"
+            if measured
+            else "give a causal language model, whose architecture in config.json is ...ForCausalLM",
         )
 
 

@@ -59,8 +59,11 @@ def report_markdown(report: Report) -> str:
     tables = (run_table(report.shown_rows, settings_columns(report)), stage_table(report))
     table = "\n".join(table_markdown(each) for each in tables if each.rows)
     notes = [f"- {_prose(text)}" for text in report.warnings]
-    titles = (f"**{escape(title)}**\n" for title in (*card_lines(report), *attention_alarms(report.run)))
-    verdict = f"{escape(verdict_line(report))}\n"
+    titles = (
+        f"**{escape(title, longest=MAX_SENTENCE)}**\n"
+        for title in (*card_lines(report), *attention_alarms(report.run))
+    )
+    verdict = f"{escape(verdict_line(report), longest=MAX_VERDICT)}\n"
     return "\n".join(
         [*titles, table, verdict, *([_folded("notes", "\n".join(notes) + "\n")] if notes else [])]
     )

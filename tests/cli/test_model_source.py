@@ -71,6 +71,20 @@ def test_a_hub_s_model_is_converted_once_and_measured(run: Callable[..., Done], 
         assert "int8" == origin.weight_format
 
 
+def test_a_model_of_another_task_is_refused_before_it_is_converted(
+    llmbench: RunCommand, tmp_path: Path
+) -> None:
+    """Its config.json says what it is, and the hint how it is measured."""
+    (tmp_path / "embedder").mkdir()
+    (tmp_path / "embedder/config.json").write_text('{"architectures": ["BertModel"]}')
+    done = llmbench("run", "-m", "embedder")
+
+    assert 2 == done.returncode
+    assert "embedder is a model for feature-extraction" in done.stderr
+    assert "llmbench run -t text_embed -m embedder" in done.stderr
+    assert "converted" not in done.stderr
+
+
 @pytest.mark.convert
 def test_a_hugging_face_folder_needs_no_hub(
     run: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -17,9 +17,10 @@ from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
 from llmbench.render.csv import llm_bench_csv
 from llmbench.render.json import llm_bench_json
+from llmbench.schema.measurement import Conditions
 from llmbench.schema.run import EffectiveSettings, MemoryRate, ModelCache, Run
 from llmbench.store import reader
-from tests import run_files
+from tests import builders, run_files
 
 Write = Callable[..., Path]
 BuildRun = Callable[..., Run]
@@ -243,6 +244,27 @@ def test_a_run_without_a_row_is_exit_2(
     """Nothing that counts is empty input, never green."""
     assert ExitCode.USAGE == invoke(["report", command, str(run_file(run_of([])))])
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("command", ["show", "csv", "json"])
+def test_a_run_without_a_valid_request_is_exit_5_and_says_why(
+    run_file: Write, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """As when it was measured; its figures are shown all the same."""
+    noisy = Conditions(wall_s=1.0, cpus=1, worker_s=0.5, interference_s=0.5)
+    request = builders.request_of([100, 110, 120, 130], conditions=noisy)
+    run = builders.run_of([builders.launch_of([request])])
+
+    assert ExitCode.LAUNCH == invoke(["report", command, str(run_file(run))])
+    reported = capsys.readouterr()
+    assert "error: 1 row without a valid request: other processes used 50%" in reported.err
+    assert reported.out
+
+
+def test_a_misspelt_metric_is_answered_with_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is read."""
+    assert ExitCode.USAGE == invoke(["report", "history", "--metric", "fisrt_token"])
+    assert "did you mean first_token?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["show", "csv", "json"])

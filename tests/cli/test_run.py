@@ -101,12 +101,13 @@ def test_busy_neighbours_make_a_row_missing(llmbench: Run) -> None:
 
 
 def test_a_launch_that_is_all_invalid_is_named_before_the_next_one(llmbench: Run) -> None:
-    """Once, with what Ctrl-C keeps; each request has its reason at once."""
+    """Once, with what Ctrl-C keeps; the first request has its reason at once, the others a mark."""
     done = llmbench(*_FAST[:2], "first=1s,next=1ms,interference=20%", *_FAST[3:], "--launches", "3")
 
     assert 1 == done.stderr.count("every request of this launch is invalid: other processes used 20%")
     assert "2 launches to come, Ctrl-C stops and keeps what was measured" in done.stderr
-    assert 6 == done.stdout.count("  INVALID: other processes used 20%")
+    assert 1 == done.stdout.count("  INVALID (!): other processes used 20%")
+    assert 5 == done.stdout.count(" tokens/s !\n")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

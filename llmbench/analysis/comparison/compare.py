@@ -264,7 +264,7 @@ def _unmeasured(base: Report, candidate: Report) -> Iterator[str]:
     rows = {row.prompt.sha256 for report in (base, candidate) for row in report.rows}
     for prompt in dict.fromkeys(prompt for cell in base.run.cells for prompt in cell.prompts):
         if prompt.sha256 not in rows:
-            yield f"prompt {prompt.index} of {prompt.set} was measured on neither side"
+            yield f"{prompt.label} of {prompt.set} was measured on neither side"
 
 
 def _blocks(report: Report) -> dict[int, int]:

@@ -106,7 +106,7 @@ def describe_group(row: Row, names: Sequence[str] = ()) -> str:
     """A row in words: its prompt, its length, and the settings that set it apart."""
     flat = varied_settings(row.config)
     apart = "".join(f", {name}={flat.get(name, '')}" for name in names)
-    return f"prompt {row.prompt.index} of {row.prompt.set} ({row.input_tokens} tokens in{apart})"
+    return f"{row.prompt.label} of {row.prompt.set} ({row.input_tokens} tokens in{apart})"
 
 
 def _couple(base: Row, candidate: Row, vary: frozenset[str], *, by_index: bool) -> Couple:

@@ -1,24 +1,23 @@
 """Help texts: options in groups, rarer ones behind ``--help-all``, and one spelling of values."""
 
-import os
+import re
 import shutil
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
 import click
 
+from llmbench.cli.messages import colored
+
 OTHER = "Options"
 """The section of options that are in no group."""
 
 _NARROW, _LEAST, _TERM = 60, 24, 30
+_GLUE = "\N{NO-BREAK SPACE}"
 _HELP_ALL = "llmbench.help_all"
 _VALUES = {"integer": "N", "float": "X", "path": "PATH"}
 """What values look like, by the name of their type."""
-
-
-def colored(text: str, **style: Any) -> str:
-    """Return the text in a style, unless NO_COLOR is set; click drops it where there is no terminal."""
-    return text if os.environ.get("NO_COLOR") else click.style(text, **style)
 
 
 def dashed(token: str) -> str:
@@ -89,12 +88,33 @@ class HelpCommand(click.Command):
                 formatter.write_dl([(term.ljust(widest), text) for term, text in rows])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the examples, a line each, as they are to be typed."""
+        """Write the examples as they are to be typed, a long one on several lines."""
         if self.epilog:
             with formatter.section("Examples"):
                 for line in filter(None, map(str.strip, self.epilog.splitlines())):
                     if line not in {"\b", "Examples:"}:
-                        formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+                        formatter.write(_continued(line, formatter))
+
+
+def _continued(command: str, formatter: click.HelpFormatter) -> str:
+    """Return a command line in lines of the formatter's width, each but the last ending in a backslash.
+
+    What is in quotes is not broken, and where there is room an option stays with its value.
+    """
+    indent = " " * formatter.current_indent
+    if len(indent + command) <= formatter.width + 2:
+        return f"{indent}{command}\n"
+    glued = re.sub(r"'.*?'|\".*?\"", lambda quoted: quoted[0].replace(" ", _GLUE), command)
+    glued = re.sub(r" (?!-)", _GLUE, glued) if formatter.width >= _NARROW else glued
+    lines = textwrap.wrap(
+        glued,
+        formatter.width - 2,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return " \\\n".join(lines).replace(_GLUE, " ") + "\n"
 
 
 class HelpGroup(HelpCommand, click.Group):

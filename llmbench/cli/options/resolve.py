@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from llmbench.analysis.placement_proof import Effect
+from llmbench.cli.messages import folded, warn
 from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import InputError, MachineError
 from llmbench.machine.limits import read_resource_limits
@@ -125,9 +126,9 @@ def _warn_of_limits(cells: Sequence[tuple[RunConfig, int]]) -> None:
         sentence for config, cpus in cells for sentence in limits.limit_warnings(config, found, cpus)
     )
     for sentence in dict.fromkeys(sentences):
-        click.echo(f"warning: {sentence}", err=True)
+        warn(sentence)
 
 
 def _shout(title: str, sentence: str) -> None:
-    text = f"!!! {title}: {sentence}"
+    text = folded(f"!!! {title}: {sentence}", err=True)
     click.echo(click.style(text, fg="red", bold=True) if "NO_COLOR" not in os.environ else text, err=True)

@@ -14,7 +14,16 @@ import click
 from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.help import GroupedOption, dashed
 from llmbench.cli.options.recipe import read_recipe
-from llmbench.cli.options.types import LOGS, Duration, IntegerList, NumberList, RangeList, ShareType, WordList
+from llmbench.cli.options.types import (
+    LOGS,
+    Duration,
+    IntegerList,
+    NumberList,
+    RangeList,
+    ShareType,
+    WordChoice,
+    WordList,
+)
 from llmbench.runner.properties import config_names
 from llmbench.schema.config import PLACES, RunConfig
 from llmbench.schema.settings.base import Group, Setting, ValueKind
@@ -52,7 +61,7 @@ def _default(setting: Setting) -> Any:
 
 def _attributes(setting: Setting) -> dict[str, Any]:
     by_kind: dict[ValueKind, dict[str, Any]] = {
-        ValueKind.CHOICE: {"type": click.Choice(setting.choices)},
+        ValueKind.CHOICE: {"type": WordChoice(setting.choices)},
         ValueKind.INTEGER: {"type": int},
         ValueKind.NUMBER: {"type": float},
         ValueKind.FLAG: {"is_flag": True},
@@ -164,7 +173,7 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
         "--order",
         group=Group.RUN,
         is_rare=True,
-        type=click.Choice(("random", "given")),
+        type=WordChoice(("random", "given")),
         default="random",
         help="Order of a sweep's launches within a round: random (see --seed), or as listed.",
     ),
@@ -194,7 +203,7 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
     "log": _row(
         "--log",
         group=Group.RESULTS,
-        type=click.Choice(LOGS),
+        type=WordChoice(LOGS),
         help="Lines per request; llm-bench's with -r if not on a terminal.  [default: compact]",
     ),
     "max_kld": _row(

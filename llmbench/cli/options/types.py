@@ -1,5 +1,6 @@
 """Types of option values, multi-letter options, and the check of output folders before anything is measured."""
 
+import difflib
 import math
 import os
 import re
@@ -12,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from llmbench.cli.options.completion import complete_list
 from llmbench.cli.options.help import HelpCommand
+from llmbench.cli.options.llm_bench import SHORT
 from llmbench.errors import InputError
 from llmbench.machine.topology import parse_list
 
@@ -50,6 +52,8 @@ def _separate(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
     is_value = False
     for arg in args:
         name, equals, value = arg.partition("=")
+        if not is_value and name in SHORT and name not in short:
+            raise click.NoSuchOption(name)
         if is_value or arg == "-" or not arg.startswith("-") or arg.startswith("--"):
             result.append(arg)
         elif equals and name in short:
@@ -112,6 +116,16 @@ class NumberList(click.ParamType[tuple[float, ...]]):
         if (twice := _repeated(numbers)) is not None:
             self.fail(f"{twice:g} is listed twice; list each value once", param, ctx)
         return numbers
+
+
+class WordChoice(click.Choice[str]):
+    """One of several words, which an error spells as help does."""
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Return what may be given, and what was probably meant."""
+        near = difflib.get_close_matches(str(value), self.choices, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return f"{value!r} is not one of {', '.join(self.choices)}{meant}"
 
 
 class RangeList(click.ParamType[tuple[int, ...]]):

@@ -89,8 +89,12 @@ def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()
         title=_title(reports, comparisons),
         lead=tuple(_lead(reports)),
         badges=tuple(_badges(reports, comparisons)),
-        sections=tuple(section for section in sections if section.blocks),
+        sections=tuple(section for section in sections if any(map(_has_content, section.blocks))),
     )
+
+
+def _has_content(block: Block) -> bool:
+    return not isinstance(block, Notes) or bool(block.lines)
 
 
 def _title(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> str:

@@ -1,6 +1,7 @@
 """Runs over time on a terminal: a small curve for each prompt and metric, and a table of the runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 
 from rich.console import Console
 
@@ -56,7 +57,9 @@ def differing(lines: Sequence[HistoryLine]) -> tuple[str, ...]:
 
 def titles(line: HistoryLine, apart: Sequence[str]) -> Iterator[str]:
     """What was measured on what, and when."""
-    named = line.setup.named
+    named, entry = dict(line.setup.named), line.entries[-1]
+    if PurePath(named["model"]).is_absolute():
+        named["model"] = entry.report.run.origin_of(entry.cell).name
     parts = [named[name] for name in _TITLE] + [
         f"{name}={named.get(name) or 'default'}" for name in apart if named.get(name) or name in named
     ]

@@ -62,7 +62,9 @@ def render_plots(report: Report, console: Console) -> None:
         found, cells = list(map(_curve, load_curves(report))), []
     _print_plots(found, console)
     if not found:
-        print_line(console, "nothing to plot: it takes two input lengths, or two output tokens", style="dim")
+        is_valid = any(row.launches for row in report.rows)
+        needs = "two input lengths, or two output tokens" if is_valid else "a valid request"
+        print_line(console, f"nothing to plot: it takes {needs}", style="dim")
     if len(cells) > CELLS:
         print_line(
             console, f"{len(cells) - CELLS} more configurations: llmbench report html draws all", style="dim"

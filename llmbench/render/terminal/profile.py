@@ -66,7 +66,7 @@ def _table(found: ModelProfile) -> Iterator[str]:
     ]
     names = {kind: f"{kind} ({found.counts.get(kind, 0)})" for kind in shown}
     width = max(map(len, names.values()), default=0)
-    yield f"{'operation (count)':{width}}   first token, ms   next tokens, ms/token"
+    yield f"{'operation (count)':{width}}   first token, ms   next, ms/token"
     for kind in shown:
         yield f"{names[kind]:{width}}  {_cells(found, kind)}"
     if len(shown) < len(kinds):

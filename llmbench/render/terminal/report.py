@@ -90,9 +90,14 @@ def _say_hidden(table: Table, shown: Table, console: Console) -> None:
         for column in table.columns
         if not column.is_detail and column.key not in shown.names()
     ]
+    if _has_notes(table) and not _has_notes(shown):
+        hidden.append("±")
     if hidden:
-        what = f"{counted(len(hidden), 'column')} hidden: {', '.join(hidden)}"
-        print_line(console, f"{what} (widen the terminal)", style="dim")
+        print_line(console, f"hidden: {', '.join(hidden)} (widen the terminal)", style="dim")
+
+
+def _has_notes(table: Table) -> bool:
+    return any(cell.note for row in table.rows for cell in row)
 
 
 def _notes(report: Report) -> Iterator[str]:

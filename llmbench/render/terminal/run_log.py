@@ -3,8 +3,9 @@
 People's scripts read the lines of llm_bench, so they are word for word as that tool prints them.
 """
 
+import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from llmbench.analysis.attention import describe_attention
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
@@ -166,11 +167,28 @@ def latency_text(measurement: Measurement) -> str:
     return ", ".join(parts) or "no token"
 
 
-def request_line(measurement: Measurement, config: RunConfig, *, launch: str, reasons: Sequence[str]) -> str:
-    """Return the line of one request, with why it is not valid; *launch* is its number: ``2/5``."""
+def request_line(
+    measurement: Measurement,
+    config: RunConfig,
+    *,
+    launch: str,
+    reasons: Sequence[str],
+    known: Container[str] = (),
+) -> str:
+    """Return the line of one request, with why it is not valid; *launch* is its number: ``2/5``.
+
+    A reason of a kind that is *known* is only marked, as in the table.
+    """
     where = position(config, prompt=measurement.prompt, iteration=measurement.iteration)
-    invalid = f"  INVALID: {reasons[0]}" if reasons else ""
+    invalid = f"  INVALID (!): {reasons[0]}" if reasons else ""
+    if reasons and reason_kind(reasons[0]) in known:
+        invalid = " !"
     return f"launch {launch}  {where:<18} {latency_text(measurement)}{invalid}"
+
+
+def reason_kind(reason: str) -> str:
+    """Return a reason without figures, and without the names in brackets."""
+    return re.sub(r"[\d.]+", "", reason.partition(" (")[0])
 
 
 def interference_warning(load: Interference, limit: float) -> str | None:

@@ -149,3 +149,45 @@ def test_a_wrong_command_gets_what_to_type(
     assert f"error: there is no command {arguments[0]!r}" == done.stderr.splitlines()[0]
     assert f"hint: {hint}" in done.stderr
     assert 2 == len(done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("command", ["", *_commands()])
+@pytest.mark.parametrize("columns", [40, 80])
+def test_an_example_that_takes_several_lines_is_the_same_command(command: str, columns: int) -> None:
+    """A shell joins them; at 80 columns no line is longer."""
+    shown = _help(*command.split(), "--help", columns=columns).partition("Examples:\n")[2]
+    written = (_commands()[command] if command else cli).epilog or ""
+    lines = [line for line in written.splitlines() if line.strip() not in {"", "\b", "Examples:"}]
+
+    assert [*map(shlex.split, lines)] == [*map(shlex.split, shown.replace("\\\n", "").splitlines())]
+    if columns == 80:
+        assert [] == [line for line in shown.splitlines() if len(line) > columns]
+
+
+def test_a_wrong_word_is_answered_with_the_spelling_of_the_help(llmbench: RunCommand) -> None:
+    """``text_gen``, as in llm_bench, and never click's own dashes."""
+    done = llmbench("run", "-m", "first=1ms", "-t", "text_gne")
+
+    assert 2 == done.returncode
+    assert "'text_gne' is not one of text_gen, visual_text_gen," in done.stderr
+    assert "did you mean text_gen?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("--genai",), "instead of llm_bench's --genai: leave it out"),
+        (("-mc", "1"), "instead of llm_bench's -mc: leave it out"),
+        (("-np", "64"), "instead of llm_bench's -np: --input-tokens N"),
+        (("--set_torch_thread", "4"), "instead of llm_bench's --set-torch-thread: --threads N"),
+    ],
+)
+def test_an_option_of_llm_bench_that_is_not_here_gets_what_to_type(
+    llmbench: RunCommand, arguments: tuple[str, ...], hint: str
+) -> None:
+    """A pasted command line; ``-mc 1`` is no ``-m c``."""
+    done = llmbench("run", "-m", "first=1ms", *arguments)
+
+    assert 2 == done.returncode
+    assert "No such option" in done.stderr.splitlines()[0]
+    assert f"hint: {hint}" in done.stderr

@@ -43,6 +43,13 @@ def week(story_of: BuildRun) -> list[Run]:
     ]
 
 
+def test_a_title_has_a_model_s_name_and_never_its_path(week: list[Run]) -> None:
+    """A model that was converted from a folder of this machine."""
+    origin = dataclasses.replace(week[0].provenance, source_id="/home/someone/models/tiny")
+
+    assert screen([dataclasses.replace(week[0], provenance=origin)]).startswith("tiny, int8, genai")
+
+
 @pytest.mark.parametrize("width", [100, 60])
 def test_the_screen_at_each_width(week: list[Run], golden: Golden, width: int) -> None:
     """The whole screen, as it was looked at once."""

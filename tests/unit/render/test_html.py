@@ -250,6 +250,14 @@ def test_requests_stand_in_their_launch_in_order(story_of: BuildRun, page_of: Ca
     assert ("1", "2") == tuple(label for _, label in figure.x.labels())
 
 
+def test_a_section_without_content_is_left_out(story_of: BuildRun) -> None:
+    """A run that is no load has nothing against load."""
+    titles = [section.title for section in html.page_value([summarize_run(story_of())]).sections]
+
+    assert "The numbers" in titles
+    assert "Against load" not in titles
+
+
 def test_an_invalid_run_is_drawn_in_crosses(
     request_of: Build, launch_of: BuildLaunch, run_of: BuildRun, page_of: Callable[..., Reader]
 ) -> None:

@@ -8,7 +8,7 @@ from llmbench.analysis.report import summarize_run
 from llmbench.render.terminal import plots
 from llmbench.render.terminal.plots import render_plots
 from llmbench.schema.config import Prompt, RunConfig
-from llmbench.schema.measurement import Measurement
+from llmbench.schema.measurement import Conditions, Measurement
 from llmbench.schema.run import Launch, Run
 
 Build = Callable[..., Measurement]
@@ -45,6 +45,16 @@ def test_one_length_and_one_token_have_no_plot(
     config = RunConfig(model="m", prompts=(Prompt(set="s", index=0, text="Hello"),), output_tokens=1)
 
     assert "nothing to plot" in screen(run_of([launch_of([request_of([100])])], cells=(config,)))
+
+
+def test_a_run_without_a_valid_request_says_so(
+    request_of: Build, launch_of: BuildLaunch, run_of: BuildRun
+) -> None:
+    """Lengths and tokens enough are not what is missing."""
+    noisy = Conditions(wall_s=1.0, cpus=1, worker_s=0.5, interference_s=0.5)
+    run = run_of([launch_of([request_of([100, 110, 120], conditions=noisy)])])
+
+    assert "nothing to plot: it takes a valid request" in screen(run)
 
 
 def test_a_console_without_our_signs(story_of: BuildRun) -> None:

@@ -9,6 +9,7 @@ from llmbench.render.terminal.run_log import (
     average_lines,
     effective_lines,
     interference_warning,
+    reason_kind,
     request_line,
     request_lines,
 )
@@ -109,8 +110,22 @@ def test_a_request_has_one_line_of_80_columns() -> None:
 
     assert "launch 2/5  P3 iteration 1/4   first 100.0 ms, next 10.00 ms, 85.71 tokens/s" == line
     assert len(line) <= 80
-    assert f"{line}  INVALID: why" == noisy
+    assert f"{line}  INVALID (!): why" == noisy
     assert "launch 2/5  P3 warm-up         first 100.0 ms" == warmup
+
+
+def test_a_reason_that_was_shown_is_only_marked() -> None:
+    """Whatever its figures and names; another kind of reason is shown."""
+    shown = reason_kind("other processes used 87% of the CPUs (python 51%) (limit 5%)")
+
+    def line(reason: str) -> str:
+        measured = _measurement((100, 115, 125, 135))
+        return request_line(measured, _CONFIG, launch="2/5", reasons=(reason,), known={shown})
+
+    assert line("other processes used 9.5% of the CPUs (mypy 9%) (limit 5%)").endswith("85.71 tokens/s !")
+    assert line("the process was stopped (SIGSTOP)").endswith(
+        "  INVALID (!): the process was stopped (SIGSTOP)"
+    )
 
 
 @pytest.mark.parametrize(("batch", "unit", "throughput"), [(1, "token", "100.00"), (4, "4tokens", "400.00")])

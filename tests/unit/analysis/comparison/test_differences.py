@@ -187,8 +187,8 @@ def test_a_prompt_of_one_side_only_is_listed(story_of: BuildRun) -> None:
 
     assert 1 == len(got.pairs)
     assert (
-        "prompt 1 of ladder (512 tokens in) is in the base only",
-        "prompt 1 of ladder (512 tokens in) is in the candidate only",
+        "P1 of ladder (512 tokens in) is in the base only",
+        "P1 of ladder (512 tokens in) is in the candidate only",
     ) == got.unpaired
     assert not got.is_clean
 

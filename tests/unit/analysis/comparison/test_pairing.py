@@ -65,7 +65,7 @@ def test_a_repeat_without_partner_is_named_by_its_index() -> None:
     found = pair(report_with(["a", "a", "a"], [1, 2, 3]), report_with(["a"], [1]))
 
     assert 1 == len(found.couples)
-    assert ["prompt 1 of s", "prompt 2 of s"] == [text.split(" (")[0] for text in found.unpaired]
+    assert ["P1 of s", "P2 of s"] == [text.split(" (")[0] for text in found.unpaired]
     assert all("in the base only" in text for text in found.unpaired)
 
 
