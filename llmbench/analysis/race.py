@@ -24,6 +24,9 @@ LEAST_BLOCKS_TO_DROP = 3
 DROP_ERROR = 0.05
 """The one-sided error at which a candidate is worse than the leader, from three blocks on."""
 
+BOUND_ERROR = 0.05
+"""The error of what any candidate may gain at most, for all of them together."""
+
 FAR_BEHIND = 1.5
 """A candidate that takes so many times as long as the leader is dropped at once."""
 
@@ -79,6 +82,22 @@ def judge_race(times: Times) -> Standing:
     leader = order[0] if order else DEFAULT
     left = [cell for cell in order if cell in {leader, DEFAULT} or not _is_behind(times, cell, leader)]
     return Standing(left=tuple(left), ratios=ratios)
+
+
+def largest_gain(times: Times) -> float | None:
+    """Return how many times as fast as the default any candidate may be at most, at 95 % for all of them together.
+
+    *times* are those of a whole race, of the candidates that were dropped too. Bonferroni's bound, with one spread of
+    the differences for all: a candidate that was dropped after one block has none of its own. ``None`` where no
+    candidate has two blocks.
+    """
+    found = [each for cell in times if cell != DEFAULT and (each := _differences(times, cell, DEFAULT))]
+    spread = stats.pooled_deviation(found)
+    if spread is None:
+        return None
+    freedom = sum(len(each) - 1 for each in found)
+    reach = stats.t_quantile(freedom, 1 - 2 * BOUND_ERROR / len(found)) * spread
+    return math.exp(-min(statistics.fmean(each) - reach / math.sqrt(len(each)) for each in found))
 
 
 def _differences(times: Times, cell: int, other: int) -> list[float]:

@@ -99,7 +99,7 @@ def summarize_launches(medians: Sequence[float], *, confidence: float = CONFIDEN
     center = statistics.fmean(logs)
     if len(logs) < 2:
         return Summary(n=1, median=medians[0], warnings=("one launch has no interval between launches",))
-    margin = _t_quantile(len(logs) - 1, confidence) * math.sqrt(_variance(logs) / len(logs))
+    margin = t_quantile(len(logs) - 1, confidence) * math.sqrt(_variance(logs) / len(logs))
     return Summary(
         n=len(logs),
         median=math.exp(center),
@@ -113,7 +113,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) ->
     if len(values) < 3:
         return None
     center = statistics.fmean(values)
-    margin = _t_quantile(len(values) - 1, confidence) * math.sqrt(_variance(values) / len(values))
+    margin = t_quantile(len(values) - 1, confidence) * math.sqrt(_variance(values) / len(values))
     return center - margin, center + margin
 
 
@@ -158,7 +158,7 @@ def _ratio(difference: float, error: float, freedom: float, *, spread: float, co
     if abs(difference) < _ROUNDING:
         difference = 0.0
     p = 2 * t_cdf(freedom, -abs(difference) / error) if error else float(difference == 0)
-    margin = _t_quantile(freedom, confidence) * error
+    margin = t_quantile(freedom, confidence) * error
     return Ratio(
         ratio=math.exp(difference),
         low=math.exp(difference - margin),
@@ -209,7 +209,7 @@ def smallest_visible(ratio: Ratio, *, confidence: float = CONFIDENCE) -> float |
     """The smallest change, as a share, that data as noisy as these show 4 times in 5; ``None`` if unknown."""
     if ratio.log_error is None or ratio.freedom is None:
         return None
-    quantiles = _t_quantile(ratio.freedom, confidence) + _t_quantile(ratio.freedom, 2 * POWER - 1)
+    quantiles = t_quantile(ratio.freedom, confidence) + t_quantile(ratio.freedom, 2 * POWER - 1)
     return math.expm1(quantiles * ratio.log_error)
 
 
@@ -236,11 +236,12 @@ def _power(effect: float, bar: float, error: float, *, freedom: float, confidenc
         return 1.0 if effect > bar else 0.0
     from scipy.special import nctdtr
 
-    excluded = 1 - float(nctdtr(freedom, effect / error, _t_quantile(freedom, confidence)))
+    excluded = 1 - float(nctdtr(freedom, effect / error, t_quantile(freedom, confidence)))
     return min(excluded, statistics.NormalDist().cdf((effect - bar) / error))
 
 
-def _t_quantile(freedom: float, confidence: float) -> float:
+def t_quantile(freedom: float, confidence: float) -> float:
+    """What Student's t exceeds to neither side with the chance *confidence*."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + confidence) / 2))

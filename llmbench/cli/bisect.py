@@ -108,9 +108,8 @@ def command(  # noqa: PLR0917
         rule=rule,
         course=course.named("bisect"),
     )
-    began = time.monotonic()
     found = bisect_versions(trial.from_first_measurable(chosen), trial.compare, blocks=blocks)
-    cost = f"{counted(found.comparisons, 'comparison')}, {format_duration(time.monotonic() - began)}"
+    cost = f"{counted(found.comparisons, 'comparison')}, {format_duration(time.monotonic() - trial.began)}"
     say("", *_sentences(found, package, threshold), f"{cost}{trial.disk_use()}")
     is_slower = found.since is not None and found.whole.verdict is Verdict.REGRESSED
     return ExitCode.REGRESSION if is_slower else ExitCode.OK
@@ -157,6 +156,7 @@ class _Trial:
     metric: str | None
     rule: Rule
     course: Course
+    began: float = dataclasses.field(default_factory=time.monotonic)
     count: int = 0
     sides: dict[str, Side | None] = dataclasses.field(default_factory=dict)
 
@@ -217,7 +217,7 @@ class _Trial:
             chosen,
             self.course.part(str(self.count)),
             self.course.policy,
-            self.course.stop,
+            self.course.stop_of_part(self.began),
             is_quiet=self.course.is_quiet,
             first_launch=self.count * _NUMBERS,
         )

@@ -1,7 +1,6 @@
 """``llmbench tune``: the fastest settings of a configuration, proved on launches that the search never saw."""
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -11,20 +10,17 @@ from click.core import ParameterSource
 
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared
-from llmbench.cli.options.course import block_options
+from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.load import load_cells
 from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.sides import Side, read_side, single_options
 from llmbench.cli.options.table import parameters, parse_options, recipe_options
-from llmbench.cli.options.types import Command, Size, WordChoice, check_folder
+from llmbench.cli.options.types import Command, Size, WordChoice
 from llmbench.cli.quality_gate import GATE, gate_options
 from llmbench.cli.tune_search import Search
 from llmbench.errors import ExitCode, InputError
-from llmbench.runner.launchers.base import TimeLimits
-from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import WorkloadSettings
-from llmbench.store import reader
 
 METRIC_OF = {"first": "first_token", "next": "tpot", "goodput": "goodput"}
 """What ``--for`` names."""
@@ -66,7 +62,7 @@ Examples:
 @click.option("--rounds", type=click.IntRange(min=3), default=8, help="Blocks of the search at most.")
 @click.option("--blocks", type=click.IntRange(min=2), default=8, help="Blocks of the proof at the end.")
 @gate_options()
-@block_options
+@course_options
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,
@@ -76,14 +72,7 @@ def command(  # noqa: PLR0917
     max_memory: int | None,
     rounds: int,
     blocks: int,
-    budget: float | None,
-    output_dir: Path,
-    name: str | None,
-    overwrite: bool,
-    timeout: float,
-    keep_going: bool,
-    quiet: bool,
-    cooldown: float,
+    course: Course,
     **options: Any,
 ) -> int:
     """Search the fastest settings, then compare them with the default on fresh launches.
@@ -93,15 +82,14 @@ def command(  # noqa: PLR0917
     search never saw. That no setting beats the default by 3 % is a result, too. Candidates that lose more quality than
     --max-kld or --min-same-top allow, by default twice what the default loses, are left out.
     """
-    check_folder(output_dir, "--output-dir")
-    del keep_going
     gate = {each: options.pop(each) for each in GATE}
     typed = {
         each: value
         for each, value in options.items()
         if ctx.get_parameter_source(each) is ParameterSource.COMMANDLINE
     }
-    found = _Load.read(typed, timeout) if goal == _GOODPUT else _Requests.read(ctx, options, typed)
+    request_s = course.policy.limits.request_s or 0.0
+    found = _Load.read(typed, request_s) if goal == _GOODPUT else _Requests.read(ctx, options, typed)
     side = dataclasses.replace(found.side, config=dataclasses.replace(found.side.config, launches=rounds))
     search = Search(
         side=side,
@@ -109,17 +97,14 @@ def command(  # noqa: PLR0917
         workload=found.workload,
         gate=gate,
         max_memory=max_memory,
-        outputs=Outputs(folder=output_dir, name=name or reader.new_id("tune"), overwrite=overwrite),
-        policy=Policy(
-            limits=TimeLimits(load_s=timeout, request_s=timeout), keep_going=True, cooldown_s=cooldown
+        course=dataclasses.replace(
+            course.named("tune"), policy=dataclasses.replace(course.policy, keep_going=True)
         ),
-        deadline=None if budget is None else time.monotonic() + budget,
-        budget=budget,
-        is_quiet=quiet,
     )
     best = search.find(None if space is None else found.cells(recipe_options(space)))
     if best == side.config:
-        say("", "the default is the fastest of all candidates; there is nothing to prove")
+        say("", "the default is the best of all candidates")
+        search.say_bounds()
         return ExitCode.OK
     return search.prove(best, blocks)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.analysis.quality import QualityLimits, scores_of
-from llmbench.analysis.race import DEFAULT, Standing, judge_race, large_cells, times_of
+from llmbench.analysis.race import DEFAULT, Standing, judge_race, large_cells, largest_gain, times_of
 from llmbench.analysis.report import distinguish
 from llmbench.analysis.stages import request_metric
 from llmbench.cli.messages import say
+from llmbench.cli.options.course import Course
 from llmbench.cli.options.resolve import check_locations
 from llmbench.cli.options.sides import Side
 from llmbench.cli.outputs import write_output
@@ -25,9 +27,7 @@ from llmbench.models.resolve import ModelInfo
 from llmbench.render.sentences.commands import recipe_text, tuned_properties
 from llmbench.render.text import change, counted, settings_text
 from llmbench.runner import plan, quality, session, space
-from llmbench.runner.blocks import Stop
 from llmbench.runner.quality import Judged, Trial
-from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
 from llmbench.schema.engines import ModelKind
 from llmbench.schema.run import Run, WorkloadSettings
@@ -48,18 +48,19 @@ _PROBE_BLOCKS, _PROBE_TOKENS = 3, 128
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """How candidates are measured, and where that is kept; *workload* is that of a load, ``None`` of the task."""
+    """How candidates are measured, and where that is kept; *workload* is that of a load, ``None`` of the task.
+
+    *bounds* has of each race how many candidates it had, and how many times as fast as the default they are at most.
+    """
 
     side: Side
     metric: str
     workload: WorkloadSettings | None = None
     gate: Mapping[str, Any]
     max_memory: int | None
-    outputs: Outputs
-    policy: Policy
-    deadline: float | None
-    budget: float | None
-    is_quiet: bool
+    course: Course
+    began: float = field(default_factory=time.monotonic)
+    bounds: list[tuple[int, float]] = field(default_factory=list)
 
     def find(self, cells: Sequence[RunConfig] | None) -> RunConfig:
         """Return the candidate that is fastest so far: of *cells*, or of single settings and their combinations."""
@@ -68,7 +69,7 @@ class Search:
             others = [dataclasses.replace(cell, launches=default.launches) for cell in cells]
             return self._race([default, *(each for each in others if each != default)], "race")[0]
         single, untried = space.find_space(default, topology.read_topology())
-        if not self.is_quiet:
+        if not self.course.is_quiet:
             say(*(f"not tried: {each.name}: {each.reason}" for each in untried))
         by_cell = {repr(each.apply(default)): each for each in single}
         order = self._race([default, *(each.apply(default) for each in single)], "race")
@@ -79,9 +80,8 @@ class Search:
         return self._race([default, order[0], *combined], "combined")[0]
 
     def _has_time(self) -> bool:
-        if self.deadline is None or self.budget is None:
-            return True
-        return self.deadline - time.monotonic() > (1 - _SEARCH_SHARE) * self.budget
+        left_s = self.course.left_s(self.began, _SEARCH_SHARE)
+        return left_s is None or left_s > 0
 
     def _race(self, cells: Sequence[RunConfig], part: str) -> list[RunConfig]:
         """Return the candidates that are left when the race is over, the fastest first."""
@@ -95,11 +95,14 @@ class Search:
         def judge(run: Run) -> Collection[int]:
             standing = self._standing(run, left)
             left.intersection_update(standing.left)
-            if not self.is_quiet:
+            if not self.course.is_quiet:
                 say(_standing_line(len({launch.block for launch in run.launches}), standing, apart))
             return left
 
         run = self._measure(tuple(kept), part, judge)
+        gain = largest_gain(times_of(run, self.metric))
+        if gain is not None:
+            self.bounds.append((len(kept) - 1, gain))
         return [kept[cell] for cell in self._standing(run, left).left] or [kept[DEFAULT]]
 
     def _standing(self, run: Run, left: Collection[int]) -> Standing:
@@ -114,26 +117,20 @@ class Search:
         self, cells: tuple[RunConfig, ...], part: str, judge: Callable[[Run], Collection[int]]
     ) -> Run:
         check_locations(cells, is_strict=False)
-        left_s = None
-        if self.deadline is not None and self.budget is not None:
-            left_s = max(self.deadline - time.monotonic() - (1 - _SEARCH_SHARE) * self.budget, 1.0)
-        with View(is_quiet=self.is_quiet) as view:
+        with View(is_quiet=self.course.is_quiet) as view:
             run = session.measure(
                 cells,
                 models=[self.side.model_info] * len(cells),
                 workload=self.workload,
-                outputs=self._named(part),
-                policy=self.policy,
+                outputs=self.course.part(part),
+                policy=self.course.policy,
                 planned=plan.plan_launches(cells, seed=cells[0].seed),
-                stop=Stop(budget_s=left_s, race=judge),
+                stop=dataclasses.replace(self.course.stop_of_part(self.began, _SEARCH_SHARE), race=judge),
                 launcher=view.launcher,
                 on_event=view.show,
             )
         say(f"written: {view.path}")
         return run
-
-    def _named(self, part: str) -> Outputs:
-        return dataclasses.replace(self.outputs, name=f"{self.outputs.name}-{part}")
 
     def _suitable(self, cells: Sequence[RunConfig], part: str) -> list[RunConfig]:
         """Return the candidates that change something and keep the quality; the others are named."""
@@ -149,7 +146,11 @@ class Search:
         )
         limits = limits_of(self.gate)
         judged = QualityGate(limits=limits, trial=trial).measure(
-            read, models, self._named(f"{part}-quality"), self.policy, is_quiet=self.is_quiet
+            read,
+            models,
+            self.course.part(f"{part}-quality"),
+            self.course.policy,
+            is_quiet=self.course.is_quiet,
         )
         default = judged.of_cells[DEFAULT]
         if default is None:
@@ -167,20 +168,30 @@ class Search:
                 kept.append(cell)
         return kept
 
+    def say_bounds(self) -> None:
+        """Print how much better than the default any candidate may be at most."""
+        better = "times as fast" if self._is_time else f"times as much {request_metric(self.metric).title}"
+        for candidates, gain in self.bounds:
+            names = "candidate" if candidates == 1 else f"any of {candidates} candidates"
+            say(f"by the race {names} is at most {max(gain, 1.0):.2f} {better} (95 % for all together)")
+
+    @property
+    def _is_time(self) -> bool:
+        return request_metric(self.metric).direction is Direction.LOWER
+
     def prove(self, best: RunConfig, blocks: int) -> ExitCode:
         """Compare the fastest candidate with the default on fresh launches; write its settings where it holds."""
         sides = [
             dataclasses.replace(self.side, config=dataclasses.replace(config, launches=blocks))
             for config in (self.side.config, best)
         ]
-        left_s = None if self.deadline is None else max(self.deadline - time.monotonic(), 1.0)
         say("", f"proof on {counted(blocks, 'block')} of fresh launches: {_changes(self.side.config, best)}")
         run, path = measure_blocks(
             sides,
-            self._named("proof"),
-            self.policy,
-            Stop(budget_s=left_s),
-            is_quiet=self.is_quiet,
+            self.course.part("proof"),
+            self.course.policy,
+            self.course.stop_of_part(self.began),
+            is_quiet=self.course.is_quiet,
             first_launch=self.side.config.launches * 1000,
             workload=self.workload,
         )
@@ -188,8 +199,11 @@ class Search:
         comparison = compare_sides(run, Rule(thresholds=read_thresholds((f"all={_WORTH:.0%}",))))
         found = next((each for each in comparison.primary if each.metric == self.metric), None)
         say("", *_verdict(found, _changes(self.side.config, best)))
-        if found is not None and found.verdict is Verdict.IMPROVED:
-            base = self.outputs.folder / str(self.outputs.name)
+        if found is None or found.verdict is not Verdict.IMPROVED:
+            self.say_bounds()
+        else:
+            outputs = self.course.outputs
+            base = outputs.folder / str(outputs.name)
             if best.properties or best.threads is not None:
                 write_output(base.with_name(f"{base.name}.properties.json"), tuned_properties(best))
             write_output(base.with_name(f"{base.name}.toml"), recipe_text(best))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -18,6 +19,8 @@ from llmbench.schema.settings.base import Group
 from llmbench.store import reader
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_LEAST_S = 1.0
 
 _OPTIONS = (
     click.option(
@@ -47,6 +50,15 @@ class Course:
     def stop(self) -> Stop:
         """The rule that ends it early."""
         return Stop(budget_s=self.budget_s)
+
+    def left_s(self, began: float, share: float = 1.0) -> float | None:
+        """Return the seconds left of a share of the budget that began at an instant of ``time.monotonic``."""
+        return None if self.budget_s is None else began + share * self.budget_s - time.monotonic()
+
+    def stop_of_part(self, began: float, share: float = 1.0) -> Stop:
+        """Return the rule that ends one of several parts where a share of the budget of all is used."""
+        left_s = self.left_s(began, share)
+        return Stop(budget_s=None if left_s is None else max(left_s, _LEAST_S))
 
     def named(self, kind: str) -> Self:
         """Return it with a new name of this kind, unless it has one."""

@@ -9,7 +9,7 @@ import pytest
 from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import decide
 from llmbench.analysis.comparison.rule import Verdict
-from llmbench.analysis.race import DEFAULT, Times, judge_race, large_cells, times_of
+from llmbench.analysis.race import DEFAULT, Times, judge_race, large_cells, largest_gain, times_of
 from llmbench.schema.measurement import Memory
 from tests import builders
 
@@ -78,8 +78,8 @@ def test_candidates_above_a_limit_of_memory_are_large_but_never_the_default() ->
     assert set() == large_cells(run, None)
 
 
-def _search(random: np.random.Generator, levels: list[float]) -> tuple[int, Verdict]:
-    """A race and its proof on fresh launches; the noise of launches is 3 %."""
+def _raced(random: np.random.Generator, levels: list[float]) -> tuple[tuple[int, ...], Times]:
+    """A race: who is left, and all times; the noise of launches is 3 %."""
     left: tuple[int, ...] = tuple(range(len(levels)))
     times: dict[int, dict[int, float]] = {cell: {} for cell in left}
     for block in range(ROUNDS):
@@ -88,7 +88,12 @@ def _search(random: np.random.Generator, levels: list[float]) -> tuple[int, Verd
         for cell in left:
             times[cell][block] = math.log(levels[cell]) + random.normal(0, NOISE)
         left = judge_race({cell: times[cell] for cell in left}).left
-    best = left[0]
+    return left, times
+
+
+def _search(random: np.random.Generator, levels: list[float]) -> tuple[int, Verdict]:
+    """A race and its proof on fresh launches."""
+    (best, *_), _ = _raced(random, levels)
     if best == DEFAULT:
         return best, Verdict.UNCHANGED
     sides = (math.log(levels[cell]) + random.normal(0, NOISE, BLOCKS) for cell in (DEFAULT, best))
@@ -109,3 +114,23 @@ def test_a_search_with_an_optimum_finds_and_proves_it() -> None:
     found = [_search(random, [1.0, 1.1, 1.0, 0.95, 0.85, 1.3, 1.0, 1.02, 2.0]) for _ in range(SEARCHES)]
 
     assert 0.9 <= found.count((4, Verdict.IMPROVED)) / SEARCHES
+
+
+@pytest.mark.parametrize("levels", [[1.0] * 9, [1.0, 0.9, 0.95, 1.0, 1.1, 1.3, 2.0, 1.02, 0.97]])
+def test_no_candidate_gains_more_than_the_bound_in_nineteen_of_twenty_races(levels: list[float]) -> None:
+    """Also those that were dropped after a few blocks."""
+    random = np.random.default_rng(3)
+    bounds = [largest_gain(_raced(random, levels)[1]) for _ in range(SEARCHES)]
+
+    assert 0.95 <= sum(bound is not None and bound >= 1 / min(levels) for bound in bounds) / SEARCHES
+    assert 1.12 > np.median([bound for bound in bounds if bound is not None]) * min(levels)
+
+
+def test_the_bound_of_a_race_is_bonferronis_with_one_spread() -> None:
+    """Differences 0, 0.02 and 0.1: pooled variance 0.0002 with 1 degree, t(1, 97.5 %) = 12.7062."""
+    times = {0: {0: 0.0, 1: 0.0}, 1: {0: 0.0, 1: 0.02}, 2: {0: 0.1}}
+
+    assert math.exp(12.7062 * math.sqrt(0.0002) / math.sqrt(2) - 0.01) == pytest.approx(
+        largest_gain(times), 1e-4
+    )
+    assert None is largest_gain({0: {0: 0.0}, 1: {0: 0.1}})
