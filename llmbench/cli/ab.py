@@ -26,20 +26,20 @@ from llmbench.cli.fleet import fleet_options
 from llmbench.cli.load_view import LoadBlockView
 from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import converted_gguf, prepared
-from llmbench.cli.options.course import block_options
+from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.load import load_workload
 from llmbench.cli.options.sides import Side, read_sides, side_options
-from llmbench.cli.options.types import ShareType, check_folder
+from llmbench.cli.options.table import option
+from llmbench.cli.options.types import ShareType
 from llmbench.cli.outputs import check_run_file
 from llmbench.cli.quality_gate import GATE, gate_options, gated
 from llmbench.cli.run_view import BlockView, describe_block, explain_missing, measure_blocks
 from llmbench.errors import ExitCode, LlmbenchError, worst
 from llmbench.render.terminal.profile import profile_summary
-from llmbench.runner.blocks import LEAST_BLOCKS, Stop
-from llmbench.runner.launchers.base import TimeLimits
+from llmbench.runner.blocks import LEAST_BLOCKS
 from llmbench.runner.plan import plan_launches
 from llmbench.runner.profile import profile
-from llmbench.runner.session import Outputs, Policy
+from llmbench.runner.session import Outputs
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Outcome, WorkloadSettings
 
@@ -84,27 +84,20 @@ Examples:
 @strict_option
 @comparison_options
 @gate_options()
-@block_options
-@click.option("--dry-run", is_flag=True, help="Print what would be measured, and stop.")
+@option("dry_run")
 @fleet_options
+@course_options
 @click.pass_context
 def command(  # noqa: PLR0917
     ctx: click.Context,
     /,
     recipes: tuple[Path, ...],
     blocks: int,
-    budget: float | None,
     until: float | None,
     confirm: bool,
     threshold: tuple[str, ...],
     strict: str | None,
-    output_dir: Path,
-    name: str | None,
-    overwrite: bool,
-    timeout: float,
-    keep_going: bool,
-    quiet: bool,
-    cooldown: float,
+    course: Course,
     dry_run: bool,
     **options: Any,
 ) -> int:
@@ -115,27 +108,22 @@ def command(  # noqa: PLR0917
     llmbench report compare FILE.
     """
     files = check_output_files({form: options.pop(form) for form in FORMS}, recipes)
-    check_run_file(files, output_dir, name)
-    check_folder(output_dir, "--output-dir")
+    check_run_file(files, course.outputs.folder, course.outputs.name)
     rule = Rule(thresholds=read_thresholds(threshold))
     gate = {name: options.pop(name) for name in GATE}
     sides = read_sides(ctx, recipes, options, blocks=blocks, prepare=prepared)
     if sides[0].config == sides[1].config:
         warn("A and B are the same: give an option twice to compare, or use llmbench calibrate")
     say(*describe_block(sides))
-    cells = [side.config for side in sides]
+    cells, request_s = [side.config for side in sides], course.policy.limits.request_s or 0.0
+    course = dataclasses.replace(
+        course, policy=dataclasses.replace(course.policy, must_split=strict is not None)
+    )
     trial = _Trial(
         rule=rule,
-        outputs=Outputs(folder=output_dir, name=name, overwrite=overwrite),
-        policy=Policy(
-            limits=TimeLimits(load_s=timeout, request_s=timeout),
-            keep_going=keep_going,
-            must_split=strict is not None,
-            cooldown_s=cooldown,
-        ),
-        stop=Stop(budget_s=budget, until=until),
-        is_quiet=quiet,
-        workload=load_workload(options, cells, timeout) if any(cell.is_load for cell in cells) else None,
+        course=course,
+        until=until,
+        workload=load_workload(options, cells, request_s) if any(cell.is_load for cell in cells) else None,
     )
     if dry_run:
         trial.rehearse(sides)
@@ -187,21 +175,26 @@ class _Trial:
     """How the two sides are measured and judged."""
 
     rule: Rule
-    outputs: Outputs
-    policy: Policy
-    stop: Stop
-    is_quiet: bool
+    course: Course
+    until: float | None
     workload: WorkloadSettings | None
 
     def rehearse(self, sides: tuple[Side, Side]) -> None:
         """Refuse what measuring would refuse, and print how long it would take."""
         cells, models = [side.config for side in sides], [side.model_info for side in sides]
         planned = plan_launches(tuple(cells))
-        rehearse(cells, models, planned, outputs=self.outputs, policy=self.policy, workload=self.workload)
+        rehearse(
+            cells,
+            models,
+            planned,
+            outputs=self.course.outputs,
+            policy=self.course.policy,
+            workload=self.workload,
+        )
 
     def measure(self, sides: tuple[Side, Side]) -> Comparison:
         """Measure the blocks, show what they say."""
-        comparison = self._compare(sides, self.outputs, first_launch=0)
+        comparison = self._compare(sides, self.course.outputs, first_launch=0)
         show_comparisons([comparison])
         return comparison
 
@@ -210,18 +203,17 @@ class _Trial:
         wanted = flagged_prompts(found)
         base, candidate = (_narrowed(side, wanted) for side in sides)
         say("", "measuring again what seems slower")
-        name = self.outputs.name
-        outputs = dataclasses.replace(self.outputs, name=f"{name}-confirm" if name else None)
-        return self._compare((base, candidate), outputs, first_launch=2 * base.config.launches)
+        again = self.course.part("confirm")
+        return self._compare((base, candidate), again, first_launch=2 * base.config.launches)
 
     def _compare(self, sides: tuple[Side, Side], outputs: Outputs, *, first_launch: int) -> Comparison:
         """The comparison of what was measured; says where it is kept."""
         run, path = measure_blocks(
             sides,
             outputs,
-            self.policy,
-            self.stop,
-            is_quiet=self.is_quiet,
+            self.course.policy,
+            dataclasses.replace(self.course.stop, until=self.until),
+            is_quiet=self.course.is_quiet,
             first_launch=first_launch,
             workload=self.workload,
             show=LoadBlockView if self.workload else BlockView,
@@ -237,9 +229,9 @@ def _gated(sides: tuple[Side, Side], gate: Mapping[str, Any], trial: _Trial) -> 
         [side.config for side in sides],
         [side.model_info for side in sides],
         gate,
-        outputs=trial.outputs,
-        policy=trial.policy,
-        is_quiet=trial.is_quiet,
+        outputs=trial.course.outputs,
+        policy=trial.course.policy,
+        is_quiet=trial.course.is_quiet,
     )
     base, candidate = (
         dataclasses.replace(side, model_info=model) for side, model in zip(sides, models, strict=True)
