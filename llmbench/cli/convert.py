@@ -84,9 +84,10 @@ class WeightFormats(click.ParamType[tuple[str, ...]]):
 @click.option("--revision", help="Branch, tag or commit of a hub's model.")
 @click.option(
     "--trust-remote-code",
+    "--trust-recipe-code",
     "trusts_remote_code",
     is_flag=True,
-    help="Run Python code that comes with the model; a hub's needs --revision COMMIT.",
+    help="Run Python code that comes with the model or recipe; a hub's needs --revision COMMIT.",
 )
 @click.option(
     "--min-agreement",
@@ -111,7 +112,9 @@ def command(weight_formats: tuple[tuple[str, ...], ...], output_dir: Path | None
     from llmbench.convert.recipe import is_pipeline  # which imports numpy
 
     if is_pipeline(options["model_id"]):
-        _convert_recipe(Path(options["model_id"]), output_dir, formats)
+        _convert_recipe(
+            Path(options["model_id"]), output_dir, formats, trusts_code=options["trusts_remote_code"]
+        )
         return
     output = output_dir or Path("models") / Path(
         options["model_id"]
@@ -133,7 +136,9 @@ def _next_command(converted: Converted) -> str:
     return f"llmbench run {model}{images}"
 
 
-def _convert_recipe(path: Path, output_dir: Path | None, formats: tuple[str, ...]) -> None:
+def _convert_recipe(
+    path: Path, output_dir: Path | None, formats: tuple[str, ...], *, trusts_code: bool
+) -> None:
     """Convert the networks of a pipeline's recipe, and say which recipe uses them."""
     (weight_format, *others) = formats or ("fp16",)
     if others or weight_format not in {"fp16", "fp32"}:
@@ -148,7 +153,12 @@ def _convert_recipe(path: Path, output_dir: Path | None, formats: tuple[str, ...
         from llmbench.convert.recipe import convert_pipeline
 
         made = convert_pipeline(
-            path, output, text=str(prompts[0]), weight_format=weight_format, report=screen.report
+            path,
+            output,
+            text=str(prompts[0]),
+            weight_format=weight_format,
+            report=screen.report,
+            trusts_code=trusts_code,
         )
     for stage in made.stages:
         agreement = (

@@ -17,6 +17,7 @@ import numpy as np
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.engines.openvino.networks import read_network
 from llmbench.engines.openvino.pipeline import CompiledStage, PipelineEngine
+from llmbench.engines.openvino.programs import run_program
 from llmbench.errors import InputError, OutputError, StrictError
 from llmbench.files.atomic import write_atomically
 from llmbench.files.cache import file_sha256
@@ -31,7 +32,7 @@ from llmbench.models.manifest import (
     Timings,
     write_manifest,
 )
-from llmbench.models.pipeline import RANDOM, PipelineFiles, find_pipeline
+from llmbench.models.pipeline import PROGRAM_SUFFIX, RANDOM, PipelineFiles, find_pipeline
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.pipeline import PipelineStage
 from llmbench.schema.progress import Progress, ProgressCallback
@@ -70,17 +71,23 @@ def is_pipeline(model: str) -> bool:
 
 
 def convert_pipeline(
-    path: Path, output: Path, *, text: str, weight_format: str, report: ProgressCallback
+    path: Path,
+    output: Path,
+    *,
+    text: str,
+    weight_format: str,
+    report: ProgressCallback,
+    trusts_code: bool = False,
 ) -> ConvertedPipeline:
     """Write each network of a recipe as IR below *output*, compare it on *text*, and write the recipe for them.
 
     *weight_format* is ``fp16`` or ``fp32``: how constants are stored.
 
     Raises:
-        InputError: a recipe that is wrong, a stage that has code, or *output* that is there already.
+        InputError: a recipe that is wrong, code that is not trusted, or *output* that is there already.
         StrictError: a stage that gives other values than its source.
     """
-    found = find_pipeline(path)
+    found = find_pipeline(path, trusts_code=trusts_code)
     if output.exists() and any(output.iterdir()):
         raise InputError(f"{output} exists and is not empty", hint="choose another --output-dir")
     config = RunConfig(
@@ -91,6 +98,7 @@ def convert_pipeline(
         output_tokens=0,
         properties={"INFERENCE_PRECISION_HINT": "f32"},
         prompts=(Prompt(set="convert", index=0, text=text),),
+        trusts_recipe_code=trusts_code,
     )
     report(Progress(label="running the source"))
     values = _values(found, config, output)
@@ -145,7 +153,7 @@ def _convert_stage(
     except (OSError, RuntimeError) as error:
         raise OutputError(f"{folder} cannot be written: {error}") from error
     exported = time.monotonic()
-    cosine = _compare(stage, folder / MODEL_XML, config, work.values)
+    cosine = _compare(stage, folder / MODEL_XML, config, source=source, values=work.values)
     files = {file.name: file for file in sorted(folder.iterdir())}
     revision = None if source.startswith(RANDOM) else file_sha256(Path(source))
     name = found.recipe.name
@@ -171,14 +179,20 @@ def _convert_stage(
     return ConvertedStage(name=stage.name, folder=folder, size_bytes=size, cosine=cosine)
 
 
-def _compare(stage: PipelineStage, xml: Path, config: RunConfig, values: Mapping[str, Any]) -> float | None:
-    """The smallest cosine of an output with that of the source, for the inputs that the source had."""
+def _compare(
+    stage: PipelineStage, xml: Path, config: RunConfig, *, source: str, values: Mapping[str, Any]
+) -> float | None:
+    """The smallest cosine of an output with that of the source, for the inputs that the source had.
+
+    What a PyTorch program gives is computed by PyTorch; of other files it is what the engine made of them.
+    """
     if stage.repeat > 1:
         return None
     made = CompiledStage(stage, str(xml), config)
     rows = len(values[stage.inputs[stage.over[0]]]) if stage.over else 1
     size = stage.batch or 1 if stage.over else rows
     found: dict[str, list[Any]] = {value: [] for value in stage.outputs}
+    wanted: dict[str, list[Any]] = {value: [] for value in stage.outputs}
     for first in range(0, rows, size):
         part = {
             port: values[value][first : first + size] if port in stage.over else values[value]
@@ -186,14 +200,26 @@ def _compare(stage: PipelineStage, xml: Path, config: RunConfig, values: Mapping
         }
         for value, array in made.infer(part).items():
             found[value].append(np.array(array))
-    joined = {value: np.concatenate(arrays) if stage.over else arrays[0] for value, arrays in found.items()}
-    cosine = min(_cosine(values[value], array) for value, array in joined.items())
+        if source.endswith(PROGRAM_SUFFIX):
+            given = {port: np.asarray(array, dtype=made.types[port]) for port, array in part.items()}
+            own = run_program(Path(source), given, stage.outputs.values())
+            for value, port in stage.outputs.items():
+                wanted[value].append(own[port])
+    joined = {value: _joined(arrays, stage) for value, arrays in found.items()}
+    expected = {
+        value: _joined(arrays, stage) if arrays else values[value] for value, arrays in wanted.items()
+    }
+    cosine = min(_cosine(expected[value], array) for value, array in joined.items())
     if not cosine >= LEAST_STAGE_COSINE:
         raise StrictError(
             f"stage {stage.name} gives other values than its source (cosine {cosine:.3f})",
             hint="use --weight-format fp32",
         )
     return cosine
+
+
+def _joined(arrays: list[Any], stage: PipelineStage) -> Any:
+    return np.concatenate(arrays) if stage.over else arrays[0]
 
 
 def _cosine(one: Any, other: Any) -> float:
@@ -219,6 +245,7 @@ def _with_model(block: str, found: PipelineFiles) -> str:
 
 
 def _local_files(found: PipelineFiles) -> Iterator[str]:
-    """Files beside the recipe that its steps read."""
+    """Files beside the recipe that its steps read, and its code."""
+    yield from dict.fromkeys(file.name for file in found.code.values())
     for stage in found.recipe.stages:
         yield from (name for name in stage.files.values() if name not in found.recipe.parts)

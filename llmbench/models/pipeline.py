@@ -26,7 +26,10 @@ RANDOM = "random:"
 MOST_REPEATS = 10_000
 """A stage that repeats more often is taken for a loop without an end."""
 
-_MODEL_SUFFIXES = (".xml", ".onnx", ".tflite")
+PROGRAM_SUFFIX = ".pt2"
+"""How the name of a PyTorch program ends, written by ``torch.export.save``."""
+
+_MODEL_SUFFIXES = (".xml", ".onnx", ".tflite", PROGRAM_SUFFIX)
 _MAX_BYTES = 1 << 20
 
 
@@ -123,7 +126,7 @@ def _stage_faults(stage: PipelineStage, recipe: PipelineRecipe, known: set[str])
 def _model_faults(stage: PipelineStage, recipe: PipelineRecipe) -> Iterator[str]:
     model = stage.model or RANDOM
     if not (model in recipe.parts or model.startswith(RANDOM) or Path(model).suffix in _MODEL_SUFFIXES):
-        yield f"model {model!r} is neither a part, nor an .xml, .onnx or .tflite file, nor {RANDOM}NAME"
+        yield f"model {model!r} is neither a part, nor an .xml, .onnx, .tflite or .pt2 file, nor {RANDOM}NAME"
 
 
 def _loop_faults(stage: PipelineStage) -> Iterator[str]:
@@ -139,6 +142,17 @@ def _loop_faults(stage: PipelineStage) -> Iterator[str]:
         yield "it runs over rows, or repeats: not both"
 
 
+def running_stage(recipe: PipelineRecipe, calls: int) -> str:
+    """Return the stage that runs after so many calls have ended, or the first that it may be."""
+    for stage in recipe.stages:
+        if stage.over and calls:  # how often it runs is known only to its inputs
+            return f"{stage.name} or a later one"
+        if calls < stage.repeat:
+            return stage.name
+        calls -= stage.repeat
+    return recipe.stages[-1].name
+
+
 def find_pipeline(path: Path, *, trusts_code: bool = False) -> PipelineFiles:
     """Return a recipe with the files of its stages, its parts fetched where they are not in the cache.
 
@@ -151,7 +165,9 @@ def find_pipeline(path: Path, *, trusts_code: bool = False) -> PipelineFiles:
     return PipelineFiles(
         recipe=recipe,
         path=path,
-        models={each.name: _model(each, recipe, path) for each in stages if each.model},
+        models={
+            each.name: _model(each, recipe, path, trusts_code=trusts_code) for each in stages if each.model
+        },
         files={
             each.name: {name: _file(each, value, recipe, path) for name, value in each.files.items()}
             for each in stages
@@ -162,8 +178,13 @@ def find_pipeline(path: Path, *, trusts_code: bool = False) -> PipelineFiles:
     )
 
 
-def _model(stage: PipelineStage, recipe: PipelineRecipe, path: Path) -> str:
+def _model(stage: PipelineStage, recipe: PipelineRecipe, path: Path, *, trusts_code: bool) -> str:
     model = stage.model or ""
+    if model.endswith(PROGRAM_SUFFIX) and not trusts_code:
+        raise InputError(
+            f"{path}: stage {stage.name} reads {model}, a file of PyTorch, which may run code when it is read",
+            hint="if it is from somebody you trust, add --trust-recipe-code",
+        )
     return model if model.startswith(RANDOM) else str(_file(stage, model, recipe, path))
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.device import import_openvino
+from llmbench.engines.openvino.programs import read_program
 from llmbench.errors import InputError
-from llmbench.models.pipeline import RANDOM
+from llmbench.models.pipeline import PROGRAM_SUFFIX, RANDOM
 
 
 def read_network(model: str, *, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
-    """Return the network in a file (IR, ONNX or TFLite) between the tensors *inputs* and *outputs*.
+    """Return the network in a file (IR, ONNX, TFLite or PyTorch) between the tensors *inputs* and *outputs*.
 
     Ports of the network itself are tensors, too; an input that lies inside becomes a port of that name.
 
@@ -23,6 +24,8 @@ def read_network(model: str, *, inputs: Sequence[str], outputs: Sequence[str]) -
 
         return make_network(model.removeprefix(RANDOM))
     openvino = import_openvino()
+    if model.endswith(PROGRAM_SUFFIX):
+        return _between(openvino, read_program(Path(model)), inputs, outputs)
     with engine_failures(f"reading {Path(model).name}"):
         network = openvino.Core().read_model(model)
     return _between(openvino, network, inputs, outputs)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from llmbench.engines.catalog import check_capabilities
-from llmbench.engines.failures import engine_failures
+from llmbench.engines.failures import engine_failures, engine_words
 from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, read_back
 from llmbench.engines.openvino.networks import port_of, read_network
 from llmbench.errors import InputError, LlmbenchError
@@ -35,10 +35,15 @@ class StageNetwork:
             names = ", ".join(port.get_any_name() for port in missing)
             raise InputError(f"nothing is given for {names}", hint="name each input of the network")
         if stage.shapes:
-            with engine_failures("fixing shapes"):
+            try:
                 self.network.reshape(
                     {name: openvino.PartialShape(shape) for name, shape in stage.shapes.items()}
                 )
+            except RuntimeError as error:
+                raise InputError(
+                    f"its shapes do not fit the network ({engine_words(error)})",
+                    hint=f"change shapes = {stage.shapes}",
+                ) from error
         self.outputs = {value: port_of(outputs, name, "output") for value, name in stage.outputs.items()}
 
 
@@ -56,7 +61,7 @@ class CompiledStage:
         self.request = self.compiled.create_infer_request()
         self._tensor = openvino.Tensor
         self.is_dynamic = bool(read.network.is_dynamic())
-        self._types = {name: port.get_element_type().to_dtype() for name, port in read.inputs.items()}
+        self.types = {name: port.get_element_type().to_dtype() for name, port in read.inputs.items()}
         ranks = {name: port.get_partial_shape().rank for name, port in read.inputs.items()}
         self._ranks = {name: rank.get_length() for name, rank in ranks.items() if rank.is_static}
         outputs = {name: port for port in self.compiled.outputs for name in port.get_names()}
@@ -73,7 +78,7 @@ class CompiledStage:
             InputError: an array that does not fit its port.
         """
         for name, array in inputs.items():
-            fitting = np.ascontiguousarray(array, dtype=self._types[name])
+            fitting = np.ascontiguousarray(array, dtype=self.types[name])
             if fitting.ndim != self._ranks.get(name, fitting.ndim):
                 raise InputError(
                     f"input {name!r} has {self._ranks[name]} dimensions; {list(fitting.shape)} was given"

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -21,6 +22,7 @@ from llmbench.errors import LaunchError
 from llmbench.files.redaction import redact
 from llmbench.machine.allocator import allocator_variables
 from llmbench.machine.memory import Kills
+from llmbench.models.pipeline import read_pipeline, running_stage
 from llmbench.runner.heartbeat import Heartbeat
 from llmbench.runner.interpreter import worker_command
 from llmbench.runner.launchers.base import LaunchEvent, Task, WorkerLostError, accept, launch_events
@@ -34,6 +36,8 @@ from llmbench.runner.protocol import (
     WorkerCommand,
     signal_name,
 )
+from llmbench.schema.config import RunConfig
+from llmbench.schema.engines import ModelKind
 from llmbench.schema.run import Failure
 from llmbench.schema.units import seconds_between
 
@@ -57,6 +61,7 @@ class ProcessLauncher:
         """Yield the events of one launch; see `Launcher`."""
         variables = allocator_variables(task.config.allocator)
         worker = Worker(task.planned.index, task.binding.prefix, task.config.interpreter, variables)
+        worker.missing = _missing(task.config)
         with contextlib.closing(worker):
             self._worker = worker
             try:
@@ -84,6 +89,18 @@ class ProcessLauncher:
                     raise LaunchError(lost.failure.message, hint=lost.failure.hint) from lost
 
 
+def _missing_token(tokens: int) -> str:
+    return f"no token after token {tokens}" if tokens else "no first token"
+
+
+def _missing(config: RunConfig) -> Callable[[int], str]:
+    """What did not come after so many steps of a request: a token, or the end of a pipeline's stage."""
+    if ModelKind.PIPELINE not in config.engine_info.models:
+        return _missing_token
+    recipe = read_pipeline(Path(config.model))
+    return lambda calls: f"stage {running_stage(recipe, calls)} did not end"
+
+
 class Worker:
     """A worker process in a group of its own, its two pipes, and the file its engine prints to."""
 
@@ -95,6 +112,7 @@ class Worker:
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.phase = "start"
+        self.missing: Callable[[int], str] = _missing_token
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
         self.heartbeat = Heartbeat.create()
         self._kills = Kills.count()
@@ -165,13 +183,7 @@ class Worker:
     def _hang(self, limit_s: float) -> Failure:
         """End a worker that hangs; the log gets its stacks first."""
         beat = self.heartbeat.last()
-        missing = (
-            "no response"
-            if beat is None
-            else f"no token after token {beat[0]}"
-            if beat[0]
-            else "no first token"
-        )
+        missing = "no response" if beat is None else self.missing(beat[0])
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGUSR1)
             self._await_stacks()

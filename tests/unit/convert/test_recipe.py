@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.convert.recipe import convert_pipeline, is_pipeline
+from llmbench.convert.recipe import ConvertedPipeline, convert_pipeline, is_pipeline
 from llmbench.engines.catalog import find_engine
 from llmbench.errors import InputError, StrictError
 from llmbench.models.manifest import read_manifest
@@ -63,11 +63,15 @@ def test_a_stage_that_gives_other_values_is_refused(tmp_path: Path, monkeypatch:
         convert_pipeline(path, tmp_path / "out", text="Hello", weight_format="fp32", report=lambda _: None)
 
 
-def test_code_and_a_folder_that_is_not_empty_are_refused(tmp_path: Path) -> None:
-    """Code would have to be run."""
+def test_code_that_is_not_trusted_and_a_folder_that_is_not_empty_are_refused(tmp_path: Path) -> None:
+    """Code is run to compare the stages, and stays beside the recipe."""
     code = toy_pipeline.write(tmp_path / "code")
     with pytest.raises(InputError, match=r"stage letters runs .*steps\.py"):
         convert_pipeline(code, tmp_path / "out", text="Hello", weight_format="fp16", report=lambda _: None)
+    made = convert_pipeline(
+        code, tmp_path / "out", text="Hello", weight_format="fp16", report=lambda _: None, trusts_code=True
+    )
+    assert find_pipeline(made.recipe, trusts_code=True).code["letters"] == tmp_path / "out/steps.py"
     with pytest.raises(InputError, match="is not empty"):
         convert_pipeline(
             recipe_of(tmp_path / "a"),
@@ -84,3 +88,45 @@ def test_a_recipe_is_known_by_its_stages(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text("num-iters = 3")
     assert not is_pipeline(str(tmp_path / "b.toml"))
     assert not is_pipeline("HuggingFaceTB/SmolLM2-135M-Instruct")
+
+
+@pytest.mark.convert
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_program_of_pytorch_is_a_stage_and_compared_by_pytorch(tmp_path: Path) -> None:
+    """Of any length; a file that is no program is refused with the stage's name."""
+    import torch
+
+    class Double(torch.nn.Module):
+        def forward(self, x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+            return torch.relu(x * factor)
+
+    path = recipe_of(tmp_path)
+    shapes = {"x": {1: torch.export.Dim("n", min=2, max=99)}, "factor": None}
+    program = torch.export.export(Double(), (torch.ones(1, 5), torch.ones(1, 1)), dynamic_shapes=shapes)
+    torch.export.save(program, tmp_path / "double.pt2")
+    path.write_text(
+        path.read_text().replace("double.xml", "double.pt2").replace('doubled = "y"', 'doubled = "relu"')
+    )
+
+    def convert(name: str, *, trusts_code: bool = True) -> ConvertedPipeline:
+        return convert_pipeline(
+            path,
+            tmp_path / name,
+            text="Hello",
+            weight_format="fp32",
+            report=lambda _: None,
+            trusts_code=trusts_code,
+        )
+
+    with pytest.raises(InputError, match="which may run code when it is read"):
+        convert("a", trusts_code=False)
+    made = convert("out")
+    (stage,) = made.stages
+
+    assert pytest.approx(1.0) == stage.cosine
+    assert find_pipeline(made.recipe).models["double"].endswith("openvino_model.xml")
+    (tmp_path / "double.pt2").write_bytes(b"PK no program")
+    with pytest.raises(InputError) as caught:
+        convert("b")
+    assert "stage double: double.pt2 is no program" in caught.value.message

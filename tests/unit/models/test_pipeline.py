@@ -7,7 +7,7 @@ import pytest
 
 from llmbench.errors import InputError
 from llmbench.files.package_data import packaged_files
-from llmbench.models.pipeline import find_pipeline, pipeline_provenance, read_pipeline
+from llmbench.models.pipeline import find_pipeline, pipeline_provenance, read_pipeline, running_stage
 from tests import toy_pipeline
 
 STAGE = '[[stages]]\nname = "more"\n{}\noutputs = {{ z = "y" }}\n'
@@ -101,3 +101,15 @@ def test_the_recipes_that_come_with_the_package_are_right(name: str) -> None:
     assert recipe.about
     assert all(len(part.sha256) == 64 and "==" in part.packages[0] for part in recipe.parts.values())
     assert tomllib.loads(path.read_text())["prompt"]
+
+
+def test_the_stage_that_runs_is_known_by_the_calls_that_ended() -> None:
+    """Of one that runs over rows the number of calls is not known."""
+    sovits = read_pipeline(RECIPES["tts-gpt-sovits"])
+    found = [running_stage(sovits, calls) for calls in (0, 6, 55, 56, 57, 99)]
+    assert ["phonemes", "text_to_semantic", "text_to_semantic", "vits", "wav", "wav"] == found
+
+    film = read_pipeline(RECIPES["lip-sync"])
+    assert ["face_detector", "face_detector or a later one"] == [
+        running_stage(film, calls) for calls in (3, 4)
+    ]
