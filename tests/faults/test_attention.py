@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from llmbench.schema.attention import Fusion
-from llmbench.store import reader
 from tests.command import RunCommand
+from tests.outcome import measured_run
 from tests.tiny_ir import build_unfused
 
 pytestmark = pytest.mark.model
@@ -29,12 +29,11 @@ def test_row_43_sdpa_replaces_paged_attention_with_a_warning(
     """Without --attention the run goes on: a warning, a line of the card, and in the run file what was effective."""
     done = llmbench_workers("run", "-m", str(unfused), *_SHORT)
 
-    assert 0 == done.returncode, done.stderr
+    (launch,) = measured_run(done, tmp_path / "reports/x.jsonl").launches
     alarm = f"FALLBACK: plain attention was used instead of paged attention, the default: {_CAUSE}"
     assert f"warning: {alarm}" in done.stderr
     assert alarm in " ".join(done.stdout.split())
     assert "genai (plain attention, NOT paged attention)" in done.stdout
-    (launch,) = reader.read_run(tmp_path / "reports/x.jsonl").launches
     proof = launch.effective.attention_proof
     assert proof is not None
     assert ("plain attention", "default", Fusion(fused=0, layers=1)) == (

@@ -30,6 +30,7 @@ from llmbench.schema.measurement import Conditions
 from llmbench.schema.run import Run as WholeRun
 from llmbench.store import reader
 from tests import builders, machines
+from tests.outcome import assert_measured
 from tests.waiting import wait_until
 
 from .conftest import SCRIPTED
@@ -293,7 +294,7 @@ def test_row_41_threads_and_warnings_under_a_real_quota(tmp_path: Path) -> None:
 def test_row_41_a_real_model_under_a_real_quota(llmbench_workers: Run, demo_ir: Path, tmp_path: Path) -> None:
     """Two threads under 0.3 CPUs: INVALID with the quota; ``compare`` names it as what changed."""
     run = ("run", "-m", str(demo_ir), "-n", "2", "-ic", "16", "--foreign-cpu-limit", "1", "--name")
-    assert llmbench_workers(*run, "free").returncode == 0
+    assert_measured(llmbench_workers(*run, "free"))
     with _group("cpu", QUOTA, FIRST) as group:
         done = _inside(group, sys.executable, "-m", "llmbench", *run, "quota", cwd=tmp_path)
     measured = reader.read_run(tmp_path / "reports/quota.jsonl")

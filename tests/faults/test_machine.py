@@ -19,6 +19,7 @@ from llmbench.schema.measurement import Conditions, Measurement
 from llmbench.schema.run import Run as WholeRun
 from llmbench.store import reader
 from tests import machines
+from tests.outcome import assert_measured
 
 from .conftest import SCRIPTED, write_run
 
@@ -134,7 +135,7 @@ def test_row_28_an_ineffective_split_runs_and_is_marked_everywhere(
     run = ("run", "-m", str(demo_ir), "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
     one_socket = ("--cores", str(min(os.sched_getaffinity(0))))
     done = llmbench_workers(*run, *one_socket, "--tensor-parallel", "--name", "split")
-    assert done.returncode == 0, done.stderr
+    assert_measured(done)
     assert "1 socket seen" in done.stderr
     assert "splits nothing here" in done.stderr
     assert "INEFFECTIVE" in done.stdout
@@ -369,5 +370,5 @@ def test_row_40_no_engine_of_run_imports_torch(
             ),
             PYTHONPATH=str(broken_pair),
         )
-        assert done.returncode == 0, done.stderr
+        assert_measured(done)
     assert not (tmp_path / "imported").exists()

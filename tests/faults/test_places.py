@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.store import reader
+from tests.outcome import assert_measured
 
 from .conftest import FAST, SCRIPTED, Marked, files_below
 
@@ -81,7 +82,7 @@ def test_a_real_engine_writes_nothing_either(
         **watched_home,
     )
 
-    assert done.returncode == 0, done.stderr
+    assert_measured(done)
     assert before == files_below(demo_ir)
     _assert_untouched(tmp_path)
 

@@ -17,6 +17,7 @@ import pytest
 
 from llmbench.analysis.metrics.table import METRICS
 from llmbench.store import importers, reader
+from tests.outcome import assert_measured
 from tests.waiting import PATIENCE_S
 
 from .conftest import SCRIPTED, files_below
@@ -163,7 +164,7 @@ def test_row_21_after_one_token_there_is_no_second(
         *("--name", "x", "-r", "out.csv", "-rj", "out.json"),
     )
 
-    assert done.returncode == 0, done.stderr
+    assert_measured(done)
     _assert_only_a_first_token(llmbench_workers, tmp_path)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from llmbench.store import reader
+from tests.outcome import measured_run
 
 pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -19,10 +19,9 @@ def test_the_demo_shows_numbers_and_plain_english(
 ) -> None:
     """The table, the model's words, and a run file, a CSV and a JSON in reports/."""
     done = llmbench_workers("demo", "-n", "2")
-
-    assert done.returncode == 0, done.stderr
     (path,) = (tmp_path / "reports").glob("*.jsonl")
-    run = reader.read_run(path)
+    run = measured_run(done, path)
+
     lengths = [m.input_tokens for m in run.launches[0].measurements[:3]]
     assert lengths == sorted(set(lengths))
     for measurement in run.launches[0].measurements[:3]:

@@ -17,19 +17,31 @@ from llmbench.schema.run import ModelCache
 from llmbench.schema.run import Run as Recorded
 from llmbench.store import reader
 from tests import machines
+from tests.outcome import measured_again
 
 pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-SHORT = ("--input-tokens", "32", "-ic", "8", "-n", "1", "--foreign-cpu-limit", "1", "--name", "x")
+SHORT = (
+    "--input-tokens",
+    "32",
+    "-ic",
+    "8",
+    "-n",
+    "1",
+    "--foreign-cpu-limit",
+    "1",
+    "--name",
+    "x",
+    "--overwrite",
+)
 KV_VALUES = 30 * 2 * 3 * 64
 """Layers, keys and values, heads of them, and the size of a head of SmolLM2-135M."""
 
 
 def _measured(llmbench_workers: Run, folder: Path, model: Path, *options: str) -> tuple[Recorded, str]:
     """A run of the command itself, and what it printed."""
-    done = llmbench_workers("run", "-m", str(model), *SHORT, "-v", *options)
-    assert done.returncode == 0, done.stderr + done.stdout
+    done = measured_again(lambda: llmbench_workers("run", "-m", str(model), *SHORT, "-v", *options))
     return reader.read_run(folder / "reports/x.jsonl"), " ".join(done.stdout.split())
 
 

@@ -17,9 +17,9 @@ from llmbench.engines.catalog import find_engine
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.runner.configurations import configurations
 from llmbench.schema.config import RunConfig
-from llmbench.store import reader
 from llmbench.workloads.base import LaunchContext, find_workload
 from tests import toy_pipeline
+from tests.outcome import measured_run
 
 pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -93,11 +93,10 @@ def test_rtf_is_that_of_the_wav_file(llmbench: Run, tmp_path: Path) -> None:
     """Wall time over the duration in the file's header; stages and remainder are the wall; shares as the profile's."""
     options = ["-p", "Hello.", "-n", "2", "--foreign-cpu-limit", "1", "--name", "voice"]
     done = llmbench("run", "-c", "tts-two-stage", *options)
-    assert done.returncode == 0, done.stderr
+    run = measured_run(done, tmp_path / "reports/voice.jsonl")
     with wave.open(str(tmp_path / "reports/hello.wav")) as file:
         assert (1, 2, 22050) == (file.getnchannels(), file.getsampwidth(), file.getframerate())
         duration_s = file.getnframes() / file.getframerate()
-    run = reader.read_run(tmp_path / "reports/voice.jsonl")
     m = run.launches[0].measurements[-1]
     wall_s = (m.end_ns - m.start_ns) / 1e9
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from llmbench.analysis.metrics.table import METRICS
-from llmbench.store import reader
+from tests import outcome
 
 pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -30,11 +30,9 @@ def test_a_longer_input_takes_longer_to_the_first_token(
         "x",
     )
     done = llmbench_workers("run", "-m", str(demo_ir), *arguments, "-r", "out.csv")
+    run = outcome.measured_run(done, tmp_path / "reports/x.jsonl")
+    measured = [m for m in run.launches[0].measurements if not m.is_warmup]
 
-    assert done.returncode == 0, done.stderr
-    measured = [
-        m for m in reader.read_run(tmp_path / "reports/x.jsonl").launches[0].measurements if not m.is_warmup
-    ]
     assert {32, 512} == {m.input_tokens for m in measured}
     assert {16} == {m.output_tokens for m in measured}
     first = METRICS["first_token"].of
@@ -54,7 +52,7 @@ def test_the_gguf_runs_without_a_conversion(llmbench_workers: Run, demo_gguf: Pa
     before = set(demo_gguf.parent.iterdir())
     done = llmbench_workers("run", "-m", str(demo_gguf), "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
 
-    assert done.returncode == 0, done.stderr
+    outcome.assert_measured(done)
     assert before == set(demo_gguf.parent.iterdir())
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from llmbench.models.manifest import read_manifest, write_manifest
 from llmbench.store import reader
+from tests import outcome
 
 pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -39,13 +40,13 @@ def test_two_irs_are_measured_in_launches_of_their_own(
 ) -> None:
     """Cut short after the first and gone on with, every report tells them apart, and they compare with each other."""
     done = llmbench_workers(*SWEEP)
-    assert 0 == done.returncode, done.stderr
     path = tmp_path / "reports" / "x.jsonl"
+    outcome.measured_run(done, path)
     lines = path.read_bytes().splitlines(keepends=True)
     ends = [number for number, line in enumerate(lines) if b'"event":"launch ended"' in line]
     path.write_bytes(b"".join(lines[: ends[0] + 2]))
     resumed = llmbench_workers("run", "--resume", str(path), "-r", "x.csv", "-rj", "x.json")
-    assert 0 == resumed.returncode, resumed.stderr
+    outcome.assert_measured(resumed)
 
     run = reader.read_run(path)
     assert run.is_complete
