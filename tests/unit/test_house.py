@@ -1,6 +1,7 @@
 """The house rules that no linter knows: names, shapes, and pages that name what exists."""
 
 import ast
+import functools
 import itertools
 import re
 import statistics
@@ -13,11 +14,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "llmbench"
-MODULES = {
-    path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")
-}
-PACKAGES = sorted(name.removesuffix("/__init__.py") for name in MODULES if name.endswith("/__init__.py"))
-
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
@@ -96,6 +92,14 @@ STABLE_NAMES = {"foreign_cpu_limit"}
 """An option's name, which is a key of recipes and run files, too."""
 
 
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of the package, by its path."""
+    return {
+        path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")
+    }
+
+
 def definitions(tree: ast.Module) -> Iterator[str]:
     """Public names that a module defines at its top level; what it imports is not its own."""
     for node in tree.body:
@@ -142,7 +146,7 @@ def words(module: str, tree: ast.Module) -> set[str]:
 def test_a_public_name_means_one_thing() -> None:
     """No public name is defined at the top level of two modules."""
     homes = defaultdict(set)
-    for module, tree in MODULES.items():
+    for module, tree in modules().items():
         for name in definitions(tree):
             homes[name].add(module)
     twice = {name: where for name, where in homes.items() if len(where) > 1 and not name.startswith("_")}
@@ -152,7 +156,7 @@ def test_a_public_name_means_one_thing() -> None:
 
 def test_modules_are_named_by_nouns() -> None:
     """No participle, and no name that says nothing."""
-    names = {part for module in MODULES for part in module.removesuffix(".py").split("/")}
+    names = {part for module in modules() for part in module.removesuffix(".py").split("/")}
 
     assert {name for name in names if re.search("(ed|ing)$", name)} <= NOUNS
     assert not {name for name in names if re.search("utils?|common|helper|manager|handler", name)}
@@ -165,21 +169,21 @@ def test_the_root_of_the_package_is_small() -> None:
 
 def test_a_small_module_has_a_reason() -> None:
     """Below 60 lines, it says that it stands alone, or is in the table above; a package's own may be short."""
-    lines = {name: len((PACKAGE / name).read_text().splitlines()) for name in MODULES}
+    lines = {name: len((PACKAGE / name).read_text().splitlines()) for name in modules()}
     small = {name for name, count in lines.items() if count < 60 and not name.endswith("__init__.py")}
-    explained = {name for name in small if "stands alone" in (ast.get_docstring(MODULES[name]) or "")}
+    explained = {name for name in small if "stands alone" in (ast.get_docstring(modules()[name]) or "")}
 
     assert {name for name in small - explained if not name.startswith(BY_WORKLOAD)} <= STAND_ALONE.keys()
 
 
 def test_every_module_says_what_it_answers() -> None:
     """A docstring, packages included."""
-    assert not [name for name, tree in MODULES.items() if not ast.get_docstring(tree)]
+    assert not [name for name, tree in modules().items() if not ast.get_docstring(tree)]
 
 
 def test_identifiers_use_the_terms_of_the_field() -> None:
     """No identifier holds a word that outsiders have to read twice."""
-    used = {(name, word) for name, tree in MODULES.items() for word in words(name, tree) & OLD_WORDS.keys()}
+    used = {(name, word) for name, tree in modules().items() for word in words(name, tree) & OLD_WORDS.keys()}
 
     assert [] == [f"{name}: {word}; write {OLD_WORDS[word]}" for name, word in sorted(used)]
 
@@ -188,7 +192,7 @@ def test_functions_are_short() -> None:
     """Half have at most 8 lines, nine of ten at most 25, none more than 50."""
     lines = {
         (module, function.name, function.lineno): body_lines(function)
-        for module, tree in MODULES.items()
+        for module, tree in modules().items()
         for function in functions(tree)
     }
 
@@ -201,7 +205,7 @@ def test_functions_say_what_they_return() -> None:
     """Every one, nested ones included; mypy does not look into those without any annotation."""
     assert [] == [
         (module, function.name)
-        for module, tree in MODULES.items()
+        for module, tree in modules().items()
         for function in functions(tree)
         if function.returns is None
     ]
@@ -209,7 +213,8 @@ def test_functions_say_what_they_return() -> None:
 
 def test_the_architecture_names_every_package() -> None:
     """As a path in backticks that ends in a slash."""
-    missing = [name for name in PACKAGES if f"`{name}/`" not in ARCHITECTURE]
+    packages = [name.removesuffix("/__init__.py") for name in modules() if name.endswith("/__init__.py")]
+    missing = [name for name in packages if f"`{name}/`" not in ARCHITECTURE]
 
     assert [] == missing
 
