@@ -1,5 +1,6 @@
 """What the tests of the faults share: a command that can be killed, small disks, and models that are files only."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -85,6 +86,17 @@ def marked(tmp_path: Path) -> Iterator[Marked]:
     yield command
     command.stop()
     command.assert_gone()
+
+
+def remove_group(group: Path) -> None:
+    """Remove a control group; one that a process has only just left may be busy for a moment."""
+
+    def is_removed() -> bool:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        return not group.exists()
+
+    wait_until(is_removed, "a control group to empty")
 
 
 def _mount(*options: str, target: Path) -> None:

@@ -33,7 +33,7 @@ from tests import builders, machines
 from tests.outcome import assert_measured
 from tests.waiting import wait_until
 
-from .conftest import SCRIPTED
+from .conftest import SCRIPTED, remove_group
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -195,7 +195,7 @@ def _group(controller: str, *settings: tuple[str, str, str]) -> Iterator[Path]:
     except OSError as error:
         pytest.skip(f"the control group cannot be limited: {error}")
     finally:
-        folder.rmdir()
+        remove_group(folder)
 
 
 def _inside(group: Path, *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -242,7 +242,7 @@ def test_row_41_a_real_quota_is_counted(tmp_path: Path, *, is_nested: bool) -> N
         inner = group / "inner" if is_nested else group
         if is_nested:
             inner.mkdir()
-            undo.callback(inner.rmdir)
+            undo.callback(remove_group, inner)
         done = subprocess.run(
             [sys.executable, "-c", _BUSY, str(inner)],
             check=True,

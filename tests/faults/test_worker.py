@@ -22,7 +22,7 @@ from llmbench.store.events import LaunchEnded
 from tests import machines
 from tests.waiting import PATIENCE_S, wait_until
 
-from .conftest import SCRIPTED, Marked
+from .conftest import SCRIPTED, Marked, remove_group
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 row_7 = pytest.mark.fault(7, "SIGINT, SIGTERM in a native generate (ignored for > 10 s by the engine)")
@@ -237,16 +237,7 @@ def small_memory() -> Iterator[Callable[[int], list[str]]]:
         return ["sh", "-c", f'echo $$ > {folder}/cgroup.procs && exec "$@"', "sh"]
 
     yield prefix
-    wait_until(lambda: _removed(folder), "the group to empty")
-
-
-def _removed(group: Path) -> bool:
-    """Whether a control group could be removed; one that a process has only just left may be busy for a moment."""
-    try:
-        group.rmdir()
-    except OSError:
-        return False
-    return True
+    remove_group(folder)
 
 
 @row_9

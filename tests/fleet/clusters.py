@@ -10,10 +10,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.waiting import wait_until
 
 HOSTS = ("n1", "n2")
 _PACKAGES = (
@@ -122,7 +123,7 @@ def slurm(cache: Path, folder: Path) -> Iterator[Slurm]:
     }
     made = Slurm(variables, daemons)
     try:
-        _wait_until_idle(made)
+        wait_until(lambda: _is_idle(made), "the hosts of Slurm to come up")
         yield made
     finally:
         for process in (*daemons.values(), *started):
@@ -135,13 +136,11 @@ def _start(variables: Mapping[str, str], folder: Path, *command: str) -> subproc
         return subprocess.Popen(command, env={**os.environ, **variables}, stdout=output, stderr=output)
 
 
-def _wait_until_idle(made: Slurm) -> None:
-    for _ in range(120):
-        with contextlib.suppress(subprocess.CalledProcessError):
-            if made.call("sinfo", "-h", "-N", "-o", "%t").split() == ["idle"] * len(HOSTS):
-                return
-        time.sleep(0.5)
-    raise TimeoutError("the hosts of Slurm did not come up in 60 s")
+def _is_idle(made: Slurm) -> bool:
+    try:
+        return made.call("sinfo", "-h", "-N", "-o", "%t").split() == ["idle"] * len(HOSTS)
+    except subprocess.CalledProcessError:
+        return False
 
 
 def _free_ports(count: int) -> list[int]:

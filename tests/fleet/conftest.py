@@ -1,4 +1,5 @@
 import functools
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,12 @@ from tests.fleet.clusters import Slurm
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """A real Slurm of two hosts on this machine."""
-    with clusters.slurm(cache_folder() / "tests" / "slurm", tmp_path_factory.mktemp("slurm")) as made:
+    cache = cache_folder() / "tests" / "slurm"
+    try:
+        clusters.slurm_packages(cache)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"Slurm's Debian packages cannot be fetched: {error}")
+    with clusters.slurm(cache, tmp_path_factory.mktemp("slurm")) as made:
         yield made
 
 

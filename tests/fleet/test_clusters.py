@@ -3,8 +3,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from llmbench.schema.run import Outcome
 from llmbench.store import reader
 from tests.command import SCREEN, RunCommand
 from tests.fleet.clusters import HOSTS, Slurm
+from tests.waiting import wait_until
 
 SCRIPT = "first=20ms,next=2ms,launch-noise=1.5%,noise=1%"
 SLOW = f"{SCRIPT},sleep=0.4s"
@@ -39,14 +38,6 @@ def _whole(folder: Path) -> set[int]:
     return {sum(len(launch.measurements) for launch in launches) for launches in finished}
 
 
-def _until(is_true: Callable[[], bool]) -> None:
-    for _ in range(300):
-        if is_true():
-            return
-        time.sleep(0.1)
-    raise TimeoutError
-
-
 @pytest.mark.slow
 def test_two_hosts_of_slurm_give_one_report(on_slurm: RunCommand, tmp_path: Path) -> None:
     """Both hosts measure the whole sweep; the report has a row for each, and a run file of each is kept."""
@@ -63,11 +54,11 @@ def test_a_job_that_is_preempted_goes_on(slurm: Slurm, tmp_path: Path) -> None:
     """SIGTERM, as before a time limit: the driver submits the rest, and what was measured stays as it was."""
     folder = tmp_path / "reports/fleet"
     driver = _start(slurm, tmp_path, *_run(SLOW, "fleet"))
-    _until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 3)
+    wait_until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 3, "requests")
     slurm.call(
         "scancel", "--signal=TERM", "--full", slurm.call("squeue", "-h", "-w", "n2", "-o", "%i").strip()
     )
-    _until((folder / "n2.ending.json").exists)
+    wait_until((folder / "n2.ending.json").exists, "the job to end")
     kept = (folder / "n2.jsonl").read_bytes()
     out, err = driver.communicate(timeout=120)
 
@@ -83,7 +74,7 @@ def test_a_job_that_is_killed_loses_nothing_and_is_resumed(
     """One host's processes are killed outright: exit 5 and its requests are kept; --resume measures only the rest."""
     folder = tmp_path / "reports/fleet"
     driver = _start(slurm, tmp_path, *_run(SLOW, "fleet"))
-    _until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 3)
+    wait_until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 3, "requests")
     subprocess.run(["pkill", "-KILL", "-f", "--", f"{folder}.*n2"], check=False)
     out, err = driver.communicate(timeout=120)
 
@@ -101,7 +92,7 @@ def test_jobs_outlive_a_driver_that_is_killed(slurm: Slurm, on_slurm: RunCommand
     """The next driver waits for the same jobs, and starts none again."""
     folder = tmp_path / "reports/fleet"
     driver = _start(slurm, tmp_path, *_run(SLOW, "fleet"))
-    _until(lambda: (folder / "n1.jsonl").exists() and _measured(folder, "n1") >= 2)
+    wait_until(lambda: (folder / "n1.jsonl").exists() and _measured(folder, "n1") >= 2, "requests")
     driver.kill()
     driver.communicate()
     jobs = slurm.call("squeue", "-h", "-o", "%i").split()
@@ -137,7 +128,7 @@ def test_a_node_of_ray_whose_command_is_killed_is_resumed(ray_address: str, tmp_
     """Its requests are kept, exit 5; --resume measures the rest, and the other node not again."""
     folder, on = tmp_path / "reports/fleet", f"ray:{ray_address}"
     driver = _start_plainly(tmp_path, *_run(SLOW, "fleet", on=on))
-    _until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 3)
+    wait_until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 3, "requests")
     subprocess.run(["pkill", "-KILL", "-f", "--", f"{folder}.*n2"], check=False)
     out, err = driver.communicate(timeout=120)
 
@@ -154,13 +145,14 @@ def test_a_driver_of_ray_that_is_killed_is_resumed(ray_address: str, tmp_path: P
     """Its tasks end with it, in order: nothing measures on, and --resume measures only the rest."""
     folder, on = tmp_path / "reports/fleet", f"ray:{ray_address}"
     driver = _start_plainly(tmp_path, *_run(SLOW, "fleet", on=on))
-    _until(
-        lambda: all((folder / f"{host}.jsonl").exists() and _measured(folder, host) >= 2 for host in HOSTS)
+    wait_until(
+        lambda: all((folder / f"{host}.jsonl").exists() and _measured(folder, host) >= 2 for host in HOSTS),
+        "requests of both",
     )
     driver.kill()
     driver.communicate()
     before = {host: _measured(folder, host) for host in HOSTS}
-    _until(lambda: not _processes(folder))
+    wait_until(lambda: not _processes(folder), "processes to end")
     again = _start_plainly(tmp_path, "run", "--resume", "reports/fleet", "--on", on)
     out, err = again.communicate(timeout=120)
 
@@ -248,12 +240,12 @@ def test_an_interrupt_ends_the_jobs(slurm: Slurm, tmp_path: Path) -> None:
     """Ctrl-C in the driver: no job is left in the queue."""
     folder = tmp_path / "reports/fleet"
     driver = _start(slurm, tmp_path, *_run(SLOW, "fleet"))
-    _until((folder / "n1.jsonl").exists)
+    wait_until((folder / "n1.jsonl").exists, "a run file")
     driver.send_signal(signal.SIGINT)
     driver.communicate(timeout=60)
 
     assert ExitCode.INTERRUPTED == driver.returncode
-    _until(lambda: not slurm.call("squeue", "-h", "-o", "%i").split())
+    wait_until(lambda: not slurm.call("squeue", "-h", "-o", "%i").split(), "the queue to empty")
 
 
 @pytest.mark.nightly
@@ -261,7 +253,7 @@ def test_a_host_whose_daemon_dies_is_left_out(slurm: Slurm, on_slurm: RunCommand
     """The host is lost in mid-run: the other's figures are shown, the loss is named, exit 5."""
     folder = tmp_path / "reports/fleet"
     driver = _start(slurm, tmp_path, *_run(f"{SCRIPT},sleep=3s", "fleet"))
-    _until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 1)
+    wait_until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 1, "requests")
     job = slurm.call("squeue", "-h", "-w", "n2", "-o", "%i").strip()
     slurm.daemons["n2"].kill()
     subprocess.run(["pkill", "-KILL", "-f", "--", "--host n2"], check=False)
