@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.table import PAGE
 
-ROWS = 43
+ROWS = 46
 ITEMS = 8
 
 
