@@ -10,6 +10,7 @@ import click
 from llmbench.analysis.comparison.compare import SIDES, Comparison
 from llmbench.analysis.comparison.paired_run import compare_sides, flagged_prompts, settle
 from llmbench.analysis.comparison.rule import Rule, read_thresholds
+from llmbench.cli.block_view import BlockView, describe_block, measure_blocks
 from llmbench.cli.compare import (
     FORMS,
     StrictCommand,
@@ -33,13 +34,12 @@ from llmbench.cli.options.table import option
 from llmbench.cli.options.types import ShareType
 from llmbench.cli.outputs import check_run_file
 from llmbench.cli.quality_gate import GATE, gate_options, gated
-from llmbench.cli.run_view import BlockView, describe_block, explain_missing, measure_blocks
+from llmbench.cli.run_view import explain_missing
 from llmbench.errors import ExitCode, LlmbenchError, worst
 from llmbench.render.terminal.profile import profile_summary
 from llmbench.runner.blocks import LEAST_BLOCKS
 from llmbench.runner.plan import plan_launches
 from llmbench.runner.profile import profile
-from llmbench.runner.session import Outputs
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Outcome, WorkloadSettings
 
@@ -116,12 +116,9 @@ def command(  # noqa: PLR0917
         warn("A and B are the same: give an option twice to compare, or use llmbench calibrate")
     say(*describe_block(sides))
     cells, request_s = [side.config for side in sides], course.policy.limits.request_s or 0.0
-    course = dataclasses.replace(
-        course, policy=dataclasses.replace(course.policy, must_split=strict is not None)
-    )
     trial = _Trial(
         rule=rule,
-        course=course,
+        course=course.with_policy(must_split=strict is not None),
         until=until,
         workload=load_workload(options, cells, request_s) if any(cell.is_load for cell in cells) else None,
     )
@@ -194,7 +191,7 @@ class _Trial:
 
     def measure(self, sides: tuple[Side, Side]) -> Comparison:
         """Measure the blocks, show what they say."""
-        comparison = self._compare(sides, self.course.outputs, first_launch=0)
+        comparison = self._compare(sides, self.course, first_launch=0)
         show_comparisons([comparison])
         return comparison
 
@@ -206,14 +203,12 @@ class _Trial:
         again = self.course.part("confirm")
         return self._compare((base, candidate), again, first_launch=2 * base.config.launches)
 
-    def _compare(self, sides: tuple[Side, Side], outputs: Outputs, *, first_launch: int) -> Comparison:
+    def _compare(self, sides: tuple[Side, Side], course: Course, *, first_launch: int) -> Comparison:
         """The comparison of what was measured; says where it is kept."""
         run, path = measure_blocks(
             sides,
-            outputs,
-            self.course.policy,
-            dataclasses.replace(self.course.stop, until=self.until),
-            is_quiet=self.course.is_quiet,
+            course,
+            stop=dataclasses.replace(course.stop, until=self.until),
             first_launch=first_launch,
             workload=self.workload,
             show=LoadBlockView if self.workload else BlockView,
@@ -229,9 +224,7 @@ def _gated(sides: tuple[Side, Side], gate: Mapping[str, Any], trial: _Trial) -> 
         [side.config for side in sides],
         [side.model_info for side in sides],
         gate,
-        outputs=trial.course.outputs,
-        policy=trial.course.policy,
-        is_quiet=trial.course.is_quiet,
+        trial.course,
     )
     base, candidate = (
         dataclasses.replace(side, model_info=model) for side, model in zip(sides, models, strict=True)

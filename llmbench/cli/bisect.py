@@ -12,12 +12,12 @@ from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.analysis.stages import named_metric, row_metric
+from llmbench.cli.block_view import measure_blocks
 from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.sides import Side, read_side, single_options
 from llmbench.cli.options.types import Command, WordList
-from llmbench.cli.run_view import measure_blocks
 from llmbench.errors import ExitCode, InputError, LaunchError, LlmbenchError
 from llmbench.render.text import change, counted
 from llmbench.runner import interpreter, session
@@ -194,7 +194,7 @@ class _Trial:
         run = session.measure(
             [short],
             models=[self.side.model_info],
-            outputs=self.course.part(f"check-{version}"),
+            outputs=self.course.part(f"check-{version}").outputs,
             policy=self.course.policy,
             launcher=default_launcher(),
         )
@@ -216,9 +216,7 @@ class _Trial:
         run, _ = measure_blocks(
             chosen,
             self.course.part(str(self.count)),
-            self.course.policy,
-            self.course.stop_of_part(self.began),
-            is_quiet=self.course.is_quiet,
+            stop=self.course.stop_of_part(self.began),
             first_launch=self.count * _NUMBERS,
         )
         return self._judge(run, candidate)

@@ -9,13 +9,13 @@ import click
 from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.analysis.noise import calibration, false_alarms
+from llmbench.cli.block_view import measure_blocks
 from llmbench.cli.fleet import fleet_options
 from llmbench.cli.messages import complain, say
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.sides import read_side, single_options
 from llmbench.cli.options.types import Command
-from llmbench.cli.run_view import measure_blocks
 from llmbench.errors import ExitCode
 from llmbench.schema.run import Outcome, Run
 
@@ -62,9 +62,7 @@ def command(  # noqa: PLR0917
     """
     rule = Rule(thresholds=read_thresholds(threshold))
     side = read_side(ctx, recipe, options, launches=blocks, prepare=prepared)
-    run, path = measure_blocks(
-        (side, side), course.outputs, course.policy, course.stop, is_quiet=course.is_quiet
-    )
+    run, path = measure_blocks((side, side), course)
     setup = calibration.setup_of_run(run)
     found = calibration.add_session(setup, calibration.session_of(run))
     _show(run, found, false_alarms.false_alarms(found, launches, rule), rule)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from llmbench.cli.messages import say
+from llmbench.cli.options.course import Course
 from llmbench.cli.options.table import option
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.retrieval_source import demo_language_model
@@ -78,8 +79,8 @@ def command(num_iters: int, output_dir: Path, quiet: bool, explain: bool) -> int
         is_lenient=True,
     )
     policy = Policy(limits=TimeLimits(load_s=_LIMIT_S, request_s=_LIMIT_S))
-    outputs = Outputs(folder=output_dir, name=name)
-    code = measure_and_show((config,), (model_info,), outputs, policy=policy, display=display)
+    course = Course(outputs=Outputs(folder=output_dir, name=name), policy=policy)
+    code = measure_and_show((config,), (model_info,), course, display=display)
     run = reader.read_run(output_dir / f"{name}.jsonl")
     _show_texts(run)
     page = f"llmbench report html {shlex.quote(f'{output_dir / name}.jsonl')}"

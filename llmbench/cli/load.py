@@ -8,6 +8,7 @@ from click.core import ParameterSource
 
 from llmbench.cli.fleet import fleet_options
 from llmbench.cli.load_view import load_and_show, resume_load
+from llmbench.cli.options.course import Course
 from llmbench.cli.options.help import GroupedOption
 from llmbench.cli.options.load import (
     ENGINE_OPTIONS,
@@ -142,18 +143,19 @@ def command(  # noqa: PLR0917
         keep_going=keep_going,
         cooldown_s=cooldown,
     )
+    outputs = session.Outputs(folder=output_dir, name=name, overwrite=overwrite)
+    course = Course(outputs=outputs, policy=policy, is_quiet=quiet)
     display = Display(is_quiet=quiet, is_strict=strict, is_explained=explain)
     if resume is not None:
         _check_resume(ctx)
-        return resume_load(resume, output_dir, policy, display, html=html, salvage=salvage)
+        return resume_load(resume, course, display, html=html, salvage=salvage)
     check_folder(output_dir, "--output-dir")
     models, cells = load_configurations(options)
     return load_and_show(
         cells,
         models,
         load_workload(options, cells, timeout),
-        session.Outputs(folder=output_dir, name=name, overwrite=overwrite),
-        policy=policy,
+        course,
         display=display,
         planned=plan.plan_launches(cells, seed=options["seed"] if order == "random" else None),
         html=html,

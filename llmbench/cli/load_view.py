@@ -8,16 +8,16 @@ from pathlib import Path
 import click
 
 from llmbench.analysis.report import Report, summarize_run
+from llmbench.cli.block_view import BlockView
 from llmbench.cli.messages import say, shown, warn
-from llmbench.cli.options.resolve import check_locations
+from llmbench.cli.options.course import Course
 from llmbench.cli.outputs import Screen, write_output
-from llmbench.cli.run_view import BlockView, Display, View, run_exit_code
+from llmbench.cli.run_view import Display, View, run_exit_code
 from llmbench.models.resolve import ModelInfo
 from llmbench.render.terminal.plots import render_load_curves
 from llmbench.render.terminal.report import render_report
-from llmbench.runner import session
 from llmbench.runner.plan import PlannedLaunch
-from llmbench.runner.session import Outputs, Policy, RunBegun, RunFileRead, SessionEvent
+from llmbench.runner.session import RunFileRead, SessionEvent
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Run, WorkloadSettings
@@ -108,45 +108,23 @@ def load_and_show(
     cells: tuple[RunConfig, ...],
     models: Sequence[ModelInfo],
     workload: WorkloadSettings,
-    outputs: Outputs,
+    course: Course,
     *,
-    policy: Policy,
     display: Display,
     planned: Sequence[PlannedLaunch],
     html: Path | None,
 ) -> int:
     """Measure, write everything, show the table; return the exit code."""
-    check_locations(cells, is_strict=False)
-    with _LoadView(display) as view:
-        run = session.measure(
-            cells,
-            workload=workload,
-            models=models,
-            outputs=outputs,
-            policy=policy,
-            planned=planned,
-            launcher=view.launcher,
-            on_event=view.show,
-        )
+    view = _LoadView(display)
+    run = view.measure(cells, models, course, workload=workload, planned=planned)
     return run_exit_code(
         show_load(run, view.path, display, html=html), view.path, is_strict=display.is_strict
     )
 
 
-def resume_load(
-    path: Path, folder: Path, policy: Policy, display: Display, *, html: Path | None, salvage: bool
-) -> int:
+def resume_load(path: Path, course: Course, display: Display, *, html: Path | None, salvage: bool) -> int:
     """Go on with a load that was cut short, and show the whole; return the exit code."""
-    with _LoadView(display, salvage=salvage) as view:
-
-        def show(event: SessionEvent) -> None:
-            if isinstance(event, RunBegun):
-                check_locations(event.configurations, is_strict=False)
-            view.show(event)
-
-        run = session.resume(
-            path, salvage=salvage, folder=folder, policy=policy, launcher=view.launcher, on_event=show
-        )
+    run = _LoadView(display, salvage=salvage).resume(path, course)
     return run_exit_code(show_load(run, path, display, html=html), path, is_strict=display.is_strict)
 
 

@@ -23,7 +23,7 @@ from llmbench.models.resolve import ModelInfo
 from llmbench.render.csv import csv_text
 from llmbench.render.quality import quality_table
 from llmbench.render.terminal.quality import render_quality
-from llmbench.runner import plan, session
+from llmbench.runner import plan
 from llmbench.runner.quality import ENGLISH, LANGUAGES, Judged, Trial, read_texts
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Launch, Outcome
@@ -110,7 +110,7 @@ def command(  # noqa: PLR0917
         chunk_tokens=chunk_tokens,
     )
     gate = QualityGate(limits=limits, trial=trial)
-    judged = gate.measure(cells, infos, course.outputs, course.policy, is_quiet=course.is_quiet)
+    judged = gate.measure(cells, infos, course)
     latency = None if no_latency else _measure_latency(cells, infos, course)
     rows = quality_rows(
         distinguish(cells),
@@ -150,18 +150,9 @@ def _show(found: QualityReport, files: Mapping[str, Path]) -> ExitCode:
 
 def _measure_latency(cells: tuple[RunConfig, ...], infos: Sequence[ModelInfo], course: Course) -> Report:
     """Measure all configurations as ``run`` does, in rounds; return the report."""
-    with View(is_quiet=course.is_quiet) as shown:
-        run = session.measure(
-            cells,
-            models=infos,
-            outputs=course.part("latency"),
-            policy=course.policy,
-            planned=plan.plan_launches(cells, seed=cells[0].seed),
-            stop=course.stop,
-            launcher=shown.launcher,
-            on_event=shown.show,
-        )
-    say(f"written: {shown.path}")
+    view, planned = View(is_quiet=course.is_quiet), plan.plan_launches(cells, seed=cells[0].seed)
+    run = view.measure(cells, infos, course.part("latency"), planned=planned, stop=course.stop)
+    say(f"written: {view.path}")
     return summarize_run(run)
 
 

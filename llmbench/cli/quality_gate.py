@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from llmbench.analysis.quality import Quality, QualityLimits
 from llmbench.analysis.report import distinguish
 from llmbench.cli.messages import say, warn
+from llmbench.cli.options.course import Course
 from llmbench.cli.options.table import option
 from llmbench.cli.run_view import View
 from llmbench.errors import InputError
@@ -16,7 +17,6 @@ from llmbench.models.resolve import ModelInfo, find_model_info
 from llmbench.render.text import settings_text
 from llmbench.runner import quality
 from llmbench.runner.quality import Judged, Trial
-from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
 from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
 
@@ -88,23 +88,15 @@ class QualityGate:
     limits: QualityLimits
     trial: Trial
 
-    def measure(
-        self,
-        cells: Sequence[RunConfig],
-        models: Sequence[ModelInfo],
-        outputs: Outputs,
-        policy: Policy,
-        *,
-        is_quiet: bool = False,
-    ) -> Judged:
+    def measure(self, cells: Sequence[RunConfig], models: Sequence[ModelInfo], course: Course) -> Judged:
         """Read the texts with the base and with every configuration; print where the run is kept."""
-        with _QualityView(is_quiet=is_quiet) as view:
+        with _QualityView(is_quiet=course.is_quiet) as view:
             judged = quality.measure_quality(
                 cells,
                 models,
                 self.trial,
-                outputs=outputs,
-                policy=policy,
+                outputs=course.outputs,
+                policy=course.policy,
                 launcher=view.launcher,
                 on_event=view.show,
             )
@@ -116,10 +108,7 @@ def gated(
     cells: Sequence[RunConfig],
     models: Sequence[ModelInfo],
     options: Mapping[str, Any],
-    *,
-    outputs: Outputs,
-    policy: Policy,
-    is_quiet: bool,
+    course: Course,
 ) -> tuple[ModelInfo, ...]:
     """Return the models, those of configurations that lose too much with the reason why their rows are invalid."""
     limits, base = limits_of(options), options["quality_base"]
@@ -131,8 +120,7 @@ def gated(
         return tuple(models)
     texts = quality.read_texts((quality.ENGLISH,), 8 * 256)
     gate = QualityGate(limits=limits, trial=Trial(base=find_base(base, models), texts=texts))
-    name = f"{outputs.name}-quality" if outputs.name else None
-    judged = gate.measure(cells, models, dataclasses.replace(outputs, name=name), policy, is_quiet=is_quiet)
+    judged = gate.measure(cells, models, course.part("quality"))
     for settings, found in zip(distinguish(cells), judged.of_cells, strict=True):
         _tell(settings_text(settings), found, limits)
     return quality.with_faults(models, judged.of_cells, limits)

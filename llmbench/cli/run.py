@@ -12,6 +12,7 @@ from llmbench.cli.fleet import Share, fleet_options, share_of
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared, would_convert
 from llmbench.cli.options.completion import FileText
+from llmbench.cli.options.course import Course
 from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters
 from llmbench.cli.options.types import LLM_BENCH, LOGS, Command, check_folder
@@ -81,6 +82,8 @@ def command(  # noqa: PLR0917
     check_run_file(files, output_dir, name)
     limits = TimeLimits(load_s=timeout, request_s=timeout)
     policy = session.Policy(limits=limits, keep_going=keep_going, must_split=strict, cooldown_s=cooldown)
+    outputs = session.Outputs(folder=output_dir, name=name, overwrite=overwrite)
+    course = Course(outputs=outputs, policy=policy, is_quiet=quiet)
     display = Display(
         csv=report,
         json=report_json,
@@ -91,9 +94,7 @@ def command(  # noqa: PLR0917
     )
     if resume is not None:
         _check_resume(ctx)
-        return resume_and_show(
-            resume, output_dir, policy, display, model=next(iter(models), None), salvage=salvage
-        )
+        return resume_and_show(resume, course, display, model=next(iter(models), None), salvage=salvage)
     check_folder(output_dir, "--output-dir")
     options = _without_recipe_prompts(ctx, options)
     pending = would_convert(options) if dry_run else ()
@@ -104,13 +105,12 @@ def command(  # noqa: PLR0917
     if share is not None:
         model_infos, cells = share_of(model_infos, share), share_of(cells, share)
     planned = plan.plan_launches(cells, seed=options["seed"] if order == "random" else None)
-    outputs = session.Outputs(folder=output_dir, name=name, overwrite=overwrite)
     if dry_run:
-        rehearse(cells, model_infos, planned, outputs=outputs, policy=policy)
+        rehearse(cells, model_infos, planned, outputs=course.outputs, policy=policy)
         say(*describe_cells(cells, planned))
         return 0
-    model_infos = gated(cells, model_infos, options, outputs=outputs, policy=policy, is_quiet=quiet)
-    return measure_and_show(cells, model_infos, outputs, policy=policy, display=display, planned=planned)
+    model_infos = gated(cells, model_infos, options, course)
+    return measure_and_show(cells, model_infos, course, display=display, planned=planned)
 
 
 def _default_log(report: Path | None) -> str:

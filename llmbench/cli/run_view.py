@@ -8,36 +8,32 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import click
 
 from llmbench.analysis import report, validity
 from llmbench.analysis.attention import attention_alarm
-from llmbench.analysis.comparison.compare import SIDES
-from llmbench.analysis.comparison.paired_run import compare_sides, finished_blocks
 from llmbench.analysis.report import Report, distinguish
-from llmbench.analysis.stages import request_metric
 from llmbench.cli.messages import complain, say, shown, warn
+from llmbench.cli.options.course import Course
 from llmbench.cli.options.resolve import check_locations
-from llmbench.cli.options.sides import Side
 from llmbench.cli.options.types import LLM_BENCH, LOGS
 from llmbench.errors import ExitCode, OutputError, worst
 from llmbench.machine.interference import watch_interference
 from llmbench.models.resolve import ModelInfo
 from llmbench.render.terminal import run_log
 from llmbench.render.terminal.live import LiveLine
-from llmbench.render.text import change, counted, load_time
+from llmbench.render.text import counted, load_time
 from llmbench.runner import session
-from llmbench.runner.blocks import Stop
 from llmbench.runner.launchers import default_launcher
 from llmbench.runner.pace import Pace
-from llmbench.runner.plan import PlannedLaunch, PlannedRequest, plan_launches, plan_requests
-from llmbench.runner.session import LaunchBegun, Outputs, Policy, RunBegun, RunFileRead, SessionEvent
+from llmbench.runner.plan import PlannedLaunch, PlannedRequest, plan_requests
+from llmbench.runner.session import LaunchBegun, RunBegun, RunFileRead, SessionEvent
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.progress import Progress
-from llmbench.schema.run import Outcome, Run, WorkloadSettings
+from llmbench.schema.run import Outcome, Run
 from llmbench.schema.units import format_duration
 from llmbench.store import reader
 from llmbench.store.events import LaunchEnded, LaunchStarted
@@ -92,6 +88,42 @@ class View:
         kept = sum(len(launch.measurements) for launch in run.launches)
         click.echo(shown(f"{kept} measurements are kept in {self.path}"), err=True)
         self._interrupted(run, self.path)
+
+    def measure(
+        self, cells: tuple[RunConfig, ...], models: Sequence[ModelInfo], course: Course, **more: Any
+    ) -> Run:
+        """Measure under this view, once placements are found; *more* are other arguments of `session.measure`."""
+        check_locations(cells, is_strict=course.policy.must_split)
+        with self:
+            return session.measure(
+                cells,
+                models=models,
+                outputs=course.outputs,
+                policy=course.policy,
+                launcher=self.launcher,
+                on_event=self.show,
+                **more,
+            )
+
+    def resume(self, path: Path, course: Course, *, model: str | None = None) -> Run:
+        """Go on under this view with a run that was cut short, see `session.resume`."""
+
+        def show(event: SessionEvent) -> None:
+            """Check the CPUs of the run before it goes on, and show each event."""
+            if isinstance(event, RunBegun):
+                check_locations(event.configurations, is_strict=course.policy.must_split)
+            self.show(event)
+
+        with self:
+            return session.resume(
+                path,
+                model=model,
+                salvage=self._salvage,
+                folder=course.outputs.folder,
+                policy=course.policy,
+                launcher=self.launcher,
+                on_event=show,
+            )
 
     def show(self, event: SessionEvent) -> None:
         """Show one event of the session."""
@@ -313,24 +345,14 @@ class _RunView(View):
 def measure_and_show(
     cells: tuple[RunConfig, ...],
     model_infos: Sequence[ModelInfo],
-    outputs: Outputs,
+    course: Course,
     *,
-    policy: Policy,
     display: Display,
     planned: Sequence[PlannedLaunch] | None = None,
 ) -> int:
     """Measure some configurations, each of its model, write everything, show the table; return the exit code."""
-    check_locations(cells, is_strict=policy.must_split)
-    with _RunView(display) as view:
-        run = session.measure(
-            cells,
-            models=model_infos,
-            outputs=outputs,
-            policy=policy,
-            planned=planned,
-            launcher=view.launcher,
-            on_event=view.show,
-        )
+    view = _RunView(display)
+    run = view.measure(cells, model_infos, course, planned=planned)
     summarized = show_run(run, view.path, display)
     if display.is_lenient:
         is_whole = all(launch.outcome is Outcome.FINISHED for launch in run.launches)
@@ -339,32 +361,10 @@ def measure_and_show(
 
 
 def resume_and_show(
-    path: Path,
-    folder: Path,
-    policy: Policy,
-    display: Display,
-    *,
-    model: str | None = None,
-    salvage: bool = False,
+    path: Path, course: Course, display: Display, *, model: str | None = None, salvage: bool = False
 ) -> int:
     """Go on with a run that was cut short, and show the whole; return the exit code. See `session.resume`."""
-    with _RunView(display, salvage=salvage) as view:
-
-        def show(event: SessionEvent) -> None:
-            """Check the CPUs of the run before it goes on, and show each event."""
-            if isinstance(event, RunBegun):
-                check_locations(event.configurations, is_strict=policy.must_split)
-            view.show(event)
-
-        run = session.resume(
-            path,
-            model=model,
-            salvage=salvage,
-            folder=folder,
-            policy=policy,
-            launcher=view.launcher,
-            on_event=show,
-        )
+    run = _RunView(display, salvage=salvage).resume(path, course, model=model)
     return run_exit_code(show_run(run, path, display), path, is_strict=display.is_strict)
 
 
@@ -448,73 +448,3 @@ def explain_missing(*reports: Report, resume: str | None = None) -> None:
             if is_busy
             else None,
         )
-
-
-class BlockView(View):
-    """What ``ab`` and ``calibrate`` show: the ratio of each block as it ends."""
-
-    def __init__(self, *, is_quiet: bool) -> None:
-        super().__init__(is_quiet=is_quiet)
-        self._blocks = 0
-
-    def _ended(self) -> None:
-        if self._is_quiet:
-            return
-        run = reader.read_run(self.path)
-        made = finished_blocks(run)
-        if made > self._blocks:
-            last = max(launch.block or 0 for launch in run.launches)
-            launches = tuple(launch for launch in run.launches if launch.block == last)
-            found = compare_sides(dataclasses.replace(run, launches=launches)).primary
-            ratios = ", ".join(
-                f"{request_metric(each.metric).title} {change(each.ratio.ratio)}" for each in found
-            )
-            text = f"block {made} of {run.cells[0].launches}: {ratios or 'nothing that counts'}"
-            click.echo(shown(text), err=True)
-        self._blocks = made
-
-    def _interrupted(self, run: Run, path: Path) -> None:
-        click.echo(shown(f"compare them with: llmbench report compare {shlex.quote(str(path))}"), err=True)
-        super()._interrupted(run, path)
-
-
-def measure_blocks(
-    sides: Sequence[Side],
-    outputs: Outputs,
-    policy: Policy,
-    stop: Stop,
-    *,
-    is_quiet: bool,
-    first_launch: int = 0,
-    workload: WorkloadSettings | None = None,
-    show: type[BlockView] = BlockView,
-) -> tuple[Run, Path]:
-    """Measure the sides in as many blocks as their configurations have launches; return the run and its file.
-
-    Launches are numbered, and shuffled inside a block, from *first_launch*. *show* is the view on the run.
-    """
-    cells = tuple(side.config for side in sides)
-    check_locations(cells, is_strict=policy.must_split)
-    with show(is_quiet=is_quiet) as view:
-        run = session.measure(
-            cells,
-            models=[side.model_info for side in sides],
-            workload=workload,
-            outputs=outputs,
-            policy=policy,
-            planned=plan_launches(cells, seed=cells[0].seed + first_launch, first_index=first_launch),
-            stop=stop,
-            launcher=view.launcher,
-            on_event=view.show,
-        )
-    return run, view.path
-
-
-def describe_block(sides: Sequence[Side]) -> Iterator[str]:
-    """What each side is, a line each: its model and what sets it apart."""
-    apart = distinguish([side.config for side in sides])
-    for name, side, settings in zip(SIDES, sides, apart, strict=True):
-        reported = "".join(
-            f", {key}={value or 'not set'}" for key, value in settings.items() if key != "model"
-        )
-        yield f"{name}: {side.config.model}{reported}"

@@ -1,7 +1,6 @@
 """``llmbench sockets``: one socket, the other, both, both with tensor parallelism; the speed-up and its proof."""
 
 import contextlib
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode
 from llmbench.machine import topology
 from llmbench.models.resolve import ModelInfo
-from llmbench.runner import session
 from llmbench.runner.plan import plan_launches
 from llmbench.schema.config import RunConfig
 from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
@@ -116,17 +114,14 @@ def command(
         return _exit_code(summarized)
     model_info, base = _base(options)
     cells = speedup.socket_configurations(base, topology.read_topology(), sockets)
-    with _SocketView(is_quiet=course.is_quiet) as view:
-        run = session.measure(
-            cells,
-            models=[model_info] * len(cells),
-            outputs=course.outputs,
-            policy=dataclasses.replace(course.policy, must_split=True),
-            planned=plan_launches(cells, seed=cells[0].seed),
-            stop=course.stop,
-            launcher=view.launcher,
-            on_event=view.show,
-        )
+    view = _SocketView(is_quiet=course.is_quiet)
+    run = view.measure(
+        cells,
+        [model_info] * len(cells),
+        course.with_policy(must_split=True),
+        planned=plan_launches(cells, seed=cells[0].seed),
+        stop=course.stop,
+    )
     summarized = report.summarize_run(run)
     _show(summarized, view.path, is_json=is_json, html=html, is_explained=explain)
     return _exit_code(summarized)

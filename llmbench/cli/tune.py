@@ -97,9 +97,7 @@ def command(  # noqa: PLR0917
         workload=found.workload,
         gate=gate,
         max_memory=max_memory,
-        course=dataclasses.replace(
-            course.named("tune"), policy=dataclasses.replace(course.policy, keep_going=True)
-        ),
+        course=course.named("tune").with_policy(keep_going=True),
     )
     best = search.find(None if space is None else found.cells(recipe_options(space)))
     if best == side.config:

@@ -14,19 +14,19 @@ from llmbench.analysis.quality import QualityLimits, scores_of
 from llmbench.analysis.race import DEFAULT, Standing, judge_race, large_cells, largest_gain, times_of
 from llmbench.analysis.report import distinguish
 from llmbench.analysis.stages import request_metric
+from llmbench.cli.block_view import measure_blocks
 from llmbench.cli.messages import say
 from llmbench.cli.options.course import Course
-from llmbench.cli.options.resolve import check_locations
 from llmbench.cli.options.sides import Side
 from llmbench.cli.outputs import write_output
 from llmbench.cli.quality_gate import QualityGate, find_base, limits_of
-from llmbench.cli.run_view import View, measure_blocks
+from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode, InputError
 from llmbench.machine import topology
 from llmbench.models.resolve import ModelInfo
 from llmbench.render.sentences.commands import recipe_text, tuned_properties
 from llmbench.render.text import change, counted, settings_text
-from llmbench.runner import plan, quality, session, space
+from llmbench.runner import plan, quality, space
 from llmbench.runner.quality import Judged, Trial
 from llmbench.schema.config import RunConfig
 from llmbench.schema.engines import ModelKind
@@ -116,19 +116,15 @@ class Search:
     def _measure(
         self, cells: tuple[RunConfig, ...], part: str, judge: Callable[[Run], Collection[int]]
     ) -> Run:
-        check_locations(cells, is_strict=False)
-        with View(is_quiet=self.course.is_quiet) as view:
-            run = session.measure(
-                cells,
-                models=[self.side.model_info] * len(cells),
-                workload=self.workload,
-                outputs=self.course.part(part),
-                policy=self.course.policy,
-                planned=plan.plan_launches(cells, seed=cells[0].seed),
-                stop=dataclasses.replace(self.course.stop_of_part(self.began, _SEARCH_SHARE), race=judge),
-                launcher=view.launcher,
-                on_event=view.show,
-            )
+        view = View(is_quiet=self.course.is_quiet)
+        run = view.measure(
+            cells,
+            [self.side.model_info] * len(cells),
+            self.course.part(part),
+            workload=self.workload,
+            planned=plan.plan_launches(cells, seed=cells[0].seed),
+            stop=dataclasses.replace(self.course.stop_of_part(self.began, _SEARCH_SHARE), race=judge),
+        )
         say(f"written: {view.path}")
         return run
 
@@ -149,8 +145,6 @@ class Search:
             read,
             models,
             self.course.part(f"{part}-quality"),
-            self.course.policy,
-            is_quiet=self.course.is_quiet,
         )
         default = judged.of_cells[DEFAULT]
         if default is None:
@@ -189,9 +183,7 @@ class Search:
         run, path = measure_blocks(
             sides,
             self.course.part("proof"),
-            self.course.policy,
-            self.course.stop_of_part(self.began),
-            is_quiet=self.course.is_quiet,
+            stop=self.course.stop_of_part(self.began),
             first_launch=self.side.config.launches * 1000,
             workload=self.workload,
         )

@@ -65,10 +65,14 @@ class Course:
         name = self.outputs.name or reader.new_id(kind)
         return dataclasses.replace(self, outputs=dataclasses.replace(self.outputs, name=name))
 
-    def part(self, suffix: str) -> Outputs:
-        """Return the outputs of a run beside it: its name with a suffix, or none where it has none."""
+    def part(self, suffix: str) -> Self:
+        """Return the course of a run beside it: its name with a suffix, or none where it has none."""
         name = f"{self.outputs.name}-{suffix}" if self.outputs.name else None
-        return dataclasses.replace(self.outputs, name=name)
+        return dataclasses.replace(self, outputs=dataclasses.replace(self.outputs, name=name))
+
+    def with_policy(self, **changes: Any) -> Self:
+        """Return it with these changes of its policy."""
+        return dataclasses.replace(self, policy=dataclasses.replace(self.policy, **changes))
 
 
 def block_options(command: _Command) -> _Command:
