@@ -105,35 +105,42 @@ def _effect(report: Report, cell: int) -> str:
     return effect.value if effect else "off"
 
 
-def percentile_table(rows: Sequence[Row]) -> Table:
+def percentile_table(report: Report) -> Table:
     """Return the percentiles of the headline metrics, for prompts with enough requests; without any, no rows."""
+    apart = [name for name in report.distinctions[0] if len(report.rows) > 1]
     found = [
         (row, name, [stats.percentile(row.values[name], percent) for percent in stats.PERCENTILE_NEEDS])
-        for row in rows
+        for row in report.rows
         for name in present(HEADLINES, (row.summaries,))
     ]
     kept = [entry for entry in found if any(value is not None for value in entry[2])]
     shown = [index for index in range(len(stats.PERCENTILE_NEEDS)) if any(entry[2][index] for entry in kept)]
     heads = [f"p{percent}" for percent in stats.PERCENTILE_NEEDS]
     columns = (
-        Column("prompt", is_text=True),
+        Column("prompt", is_text=True, priority=_prompt_priority(report.rows)),
+        *(Column(name, is_text=True) for name in apart),
         Column("in"),
         Column("percentiles", is_text=True),
         Column("unit", is_text=True),
         Column("n", priority=1),
         *(Column(heads[index]) for index in shown),
     )
-    return Table(columns, tuple(_percentile_row(*entry, shown=shown) for entry in kept))
+    settings = [_names([report.distinctions[row.cell][name] for name in apart]) for row, _, _ in kept]
+    return Table(
+        columns,
+        tuple(_percentile_row(*entry, each, shown=shown) for entry, each in zip(kept, settings, strict=True)),
+    )
 
 
 def _percentile_row(
-    row: Row, name: str, values: Sequence[float | None], *, shown: Sequence[int]
+    row: Row, name: str, values: Sequence[float | None], settings: Iterable[Cell], *, shown: Sequence[int]
 ) -> tuple[Cell, ...]:
     metric = request_metric(name)
     about = texts((metric.short_title, metric.unit.value))
     counts = count_cell(row.input_tokens), count_cell(len(row.values[name]))
     return (
         _prompt(row),
+        *settings,
         counts[0],
         *about,
         counts[1],

@@ -186,7 +186,7 @@ def parse_load(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     alien = next((name for name in values if name not in _COMMON and name not in LOAD_OPTIONS), None)
     if alien is not None:
-        raise InputError(f"--{alien.replace('_', '-')} is not for a server under load", hint="leave it out")
+        raise InputError(f"a server has no --{alien.replace('_', '-')}", hint="leave it out")
     chosen = {name: values.get(name, ()) for name in TARGETS}
     rest = {name: value for name, value in values.items() if name not in TARGETS}
     parsed = parse_options({**LOAD_DEFAULTS, **rest}, more=LOAD_OPTIONS)

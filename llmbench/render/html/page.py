@@ -145,7 +145,11 @@ def _lead(reports: Sequence[Report]) -> Iterator[str]:
         ]
         finished = [launch for launch in run.launches if launch.outcome is Outcome.FINISHED]
         ways += [counted(len(finished), "launch", "launches")]
-        ways += [f"{counted(config.iterations, 'iteration')} after {counted(config.warmups, 'warm-up')}"]
+        ways += [
+            f"{counted(config.iterations, 'request')} each"
+            if config.is_load
+            else f"{counted(config.iterations, 'iteration')} after {counted(config.warmups, 'warm-up')}"
+        ]
         if config.batch_size > 1:
             ways.append(f"batch of {config.batch_size}")
         yield ", ".join(part for part in ways if part)

@@ -73,17 +73,16 @@ def against_length(
 
 
 def load_figures(curves: Sequence[LoadCurve]) -> Iterator[Figure]:
-    """Latency against the rate of completed requests, a plot for each configuration; the knee is marked."""
+    """Latencies against the rate of completed requests, for each configuration by itself; the knee is marked."""
     for number, curve in enumerate(curves):
-        points = [point for point in curve.points if point.rate and "first_token" in point.row.summaries]
-        if len(points) > 1:
-            yield _load_figure(curve, points, colour(number))
+        for metric in ("first_token", "tpot"):
+            points = [point for point in curve.points if point.rate and metric in point.row.summaries]
+            if len(points) > 1:
+                yield _load_figure(curve, points, colour(number), metric)
 
 
-def _load_figure(curve: LoadCurve, points: Sequence[CurvePoint], own: str) -> Figure:
-    names = [
-        name for name in ("first_token", "p90.first_token") if all(name in p.row.summaries for p in points)
-    ]
+def _load_figure(curve: LoadCurve, points: Sequence[CurvePoint], own: str, metric: str) -> Figure:
+    names = [name for name in (metric, f"p90.{metric}") if all(name in p.row.summaries for p in points)]
     scale, rates = Unit.MILLISECONDS.scale, [point.rate.median for point in points if point.rate]
     highest = max(point.row.summaries[name].median for point in points for name in names) * scale
     settings = settings_text(curve.settings)
@@ -102,17 +101,19 @@ def _load_figure(curve: LoadCurve, points: Sequence[CurvePoint], own: str) -> Fi
             Line(points=[(p.x, p.y) for p in found], colour=own, name=request_metric(name).title, dash=mark),
             Marks(points=found, colour=own, name=request_metric(name).title),
         ]
-    if curve.knee is not None:
-        knee = curve.points[curve.knee]
+    knee = None if curve.knee is None else curve.points[curve.knee]
+    if knee is not None and knee in points:
         at = Point(
             knee.rate.median if knee.rate else 0.0,
-            knee.row.summaries["first_token"].median * scale,
+            knee.row.summaries[metric].median * scale,
             f"the knee: {_level(curve, knee)}",
         )
         shapes.append(Marks(points=(at,), colour="var(--bad)", name="knee", shape="diamond", size=7))
     return Figure(
-        title=f"latency against completed requests per second{f', {settings}' if settings else ''}",
-        caption="Bars: intervals at 95 % over launches. Diamond: the knee, where throughput / latency is highest.",
+        title=f"{request_metric(metric).title} against completed requests per second"
+        f"{f', {settings}' if settings else ''}",
+        caption=f"{_levels(curve, points)}. Bars: intervals at 95 % over launches. Diamond: the knee, where "
+        "throughput / latency is highest.",
         key=_metric_key(names, own) if len(names) > 1 else (),
         x=Axis(title="requests/s", low=0, high=max(rates) * 1.1 or 1.0),
         y=latency_axis(0, highest, Unit.MILLISECONDS, is_log=False),
@@ -122,6 +123,12 @@ def _load_figure(curve: LoadCurve, points: Sequence[CurvePoint], own: str) -> Fi
 
 def _level(curve: LoadCurve, point: CurvePoint) -> str:
     return f"{point.level:g} requests/s due" if curve.is_open else f"{point.level:g} at once"
+
+
+def _levels(curve: LoadCurve, points: Sequence[CurvePoint]) -> str:
+    """What the points are, from left to right."""
+    levels = ", ".join(f"{point.level:g}" for point in points)
+    return f"Points: {levels} {'requests/s due' if curve.is_open else 'at once'}"
 
 
 def _metric_key(names: Sequence[str], own: str) -> tuple[Sign, ...]:

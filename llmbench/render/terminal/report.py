@@ -63,7 +63,7 @@ def render_report(report: Report, console: Console, *, is_explained: bool = Fals
         if stages.rows:
             print_table(stages, console)
             print_line(console, heaviest_stages(report))
-        percentiles = views.percentile_table(report.rows)
+        percentiles = views.percentile_table(report)
         if percentiles.rows:
             print_table(percentiles, console)
         for line in load_lines(report):

@@ -132,8 +132,8 @@ def test_a_side_is_a_server_or_an_engine_without_one() -> None:
     [
         (("--goodput", "ttft:1"), "--goodput belongs to a server under load"),
         (("--server", "a", "--server", "b", "--url", "http://c"), "3 servers were given; A and B are two"),
-        (("--server", "a", "-bs", "2"), "--batch-size is not for a server under load"),
-        (("--server", "a", "-p", "text"), "--prompt is not for a server under load"),
+        (("--server", "a", "-bs", "2"), "a server has no --batch-size"),
+        (("--server", "a", "-p", "text"), "a server has no --prompt"),
         (("--concurrency", "2", "--engine", "core"), "--engine core makes one request at a time"),
         (("--concurrency", "2"), "no server was given"),
         (("--server", "a", "--concurrency", "1,2"), "side A is a sweep of 2 configurations"),
