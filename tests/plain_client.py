@@ -5,6 +5,7 @@ import json
 import threading
 import time
 import urllib.parse
+from collections.abc import Iterator
 
 
 def complete(url: str, prompt: list[int] | str, output_tokens: int) -> list[float]:
@@ -28,22 +29,21 @@ def complete(url: str, prompt: list[int] | str, output_tokens: int) -> list[floa
 
 
 def closed_loop(
-    url: str, prompts: list[list[int]], output_tokens: int, *, at_once: int, is_over: threading.Event
+    url: str, requests: Iterator[tuple[list[int], int]], *, at_once: int, is_over: threading.Event
 ) -> list[tuple[float, list[float]]]:
-    """When each request began and its times, so many at once, until it is over.
-
-    The first request of each thread is cut, or all would stay in step: their prompts would be prefilled together.
-    """
+    """When each request (a prompt and its output tokens) began, and its times, so many at once, until it is over."""
     results: list[tuple[float, list[float]]] = []
+    lock = threading.Lock()
 
-    def work(number: int) -> None:
-        tokens = round(output_tokens * (number + 1) / at_once)
+    def work() -> None:
+        """Make one request after the other."""
         while not is_over.is_set():
+            with lock:
+                prompt, tokens = next(requests)
             began = time.perf_counter()
-            results.append((began, complete(url, prompts[number % len(prompts)], tokens)))
-            number, tokens = number + at_once, output_tokens
+            results.append((began, complete(url, prompt, tokens)))
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(at_once)]
+    threads = [threading.Thread(target=work) for _ in range(at_once)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -155,10 +155,11 @@ def _find_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
 
 
 def _with_primary(names: tuple[str, ...], runs: Iterable[tuple[Path, Run]]) -> tuple[str, ...]:
-    """The metrics that are shown by default, with the primary ones of workloads that have none of these."""
-    found = [run.workload.primary_metrics for _, run in runs]
-    more = [name for primary in found if not set(primary) & set(names) for name in primary]
-    return tuple(dict.fromkeys((*names, *more)))
+    """The metrics that are shown by default, those of a load first, and those of workloads that have none of these."""
+    found = dict.fromkeys((run.workload.is_concurrent, run.workload.primary_metrics) for _, run in runs)
+    of_load = [name for is_load, primary in found if is_load for name in primary]
+    more = [name for _, primary in found if not set(primary) & set(names) for name in primary]
+    return tuple(dict.fromkeys((*of_load, *names, *more)))
 
 
 def _runs(paths: Sequence[Path], *, salvage: bool) -> Iterator[tuple[Path, Run]]:

@@ -106,7 +106,9 @@ def test_metrics_are_those_that_were_scripted(tmp_path: Path) -> None:
     assert 0.5 < found["request_rate"] * mean_s / 4 < 1.1  # Little's law; the last ones are alone
     assert found["output_throughput"] == pytest.approx(10 * found["request_rate"], rel=0.3)
     assert found["goodput"] == found["request_rate"]
+    history = in_process(tmp_path, "process", "report", "history", "reports/run.jsonl", COLUMNS="200")
     assert 1.0 == found["good_share"]
+    assert "goodput" in history.stdout
     assert ("goodput", "first_token") == run.workload.primary_metrics
     assert run.launches[0].window is not None
     assert run.launches[0].window.client.event_delay_ns

@@ -13,6 +13,7 @@ from llmbench.engines.servers.base import checked_url, served_model
 from llmbench.errors import InputError
 from llmbench.models.resolve import ModelInfo, find_model_info
 from llmbench.runner.configurations import configurations
+from llmbench.runner.interpreter import check_interpreter
 from llmbench.schema.config import RunConfig
 from llmbench.schema.engines import ENGINES
 from llmbench.schema.run import WorkloadSettings
@@ -34,7 +35,15 @@ ENGINE_OPTIONS = (
     *("load_config", "cb_config", "kv_cache_precision"),
     *("threads", "sockets", "numa_nodes", "cores", "membind", "allocator"),
 )
-_COMMON = {*MODEL_OPTIONS, *LENGTH_OPTIONS, *ENGINE_OPTIONS, "launches", "engine", "foreign_cpu_limit"}
+_COMMON = {
+    *MODEL_OPTIONS,
+    *LENGTH_OPTIONS,
+    *ENGINE_OPTIONS,
+    "launches",
+    "engine",
+    "foreign_cpu_limit",
+    "python",
+}
 """Settings of a run that mean the same of a load."""
 
 _TRIGGERS = {setting.name for setting in LOAD_SETTINGS if setting.field} | {"trace"}
@@ -139,6 +148,8 @@ def _cells(options: Mapping[str, Any], target: Target) -> Iterator[tuple[ModelIn
         model_info = find_model_info(
             model, engine=engine, is_verified=not options["no_verify"], weight_format=weight_format
         )
+        if options.get("python"):
+            check_interpreter(options["python"], engine=engine)
         for tokens in options["input_tokens"]:
             values = {
                 **parse_options({}),

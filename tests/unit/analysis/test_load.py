@@ -13,6 +13,7 @@ from llmbench.analysis.report import summarize_run
 from llmbench.analysis.stats import Ratio
 from llmbench.errors import InputError
 from llmbench.render.sentences.commands import ab_command, run_command
+from llmbench.render.views import percentile_table
 from llmbench.schema.config import Prompt
 from llmbench.schema.load import ClientUse, LoadWindow
 from llmbench.schema.measurement import Measurement, Sequence
@@ -142,6 +143,25 @@ def served_run(launches: Iterable[Launch], **settings: object) -> Run:
         prompts=(Prompt(set="synthetic", index=0, tokens=8),),
     )  # fmt: skip
     return dataclasses.replace(run, cells=(config,), workload=dataclasses.replace(SERVING, **settings))  # type: ignore[arg-type]
+
+
+def test_percentiles_of_a_sweep_have_the_level_of_each() -> None:
+    """Two levels of load are two rows of each metric, which nothing but the level tells apart."""
+    cells = [dataclasses.replace(served_run([]).cells[0], concurrency=level) for level in (1, 2)]
+    launches = [
+        launch_of(
+            [request(1000 + 100 * n, 60, 160, 260, number=n) for n in range(64)],
+            index=cell, cell=cell, block=0, window=window(),
+        )
+        for cell in (0, 1)
+    ]  # fmt: skip
+    run = dataclasses.replace(served_run(launches), cells=tuple(cells))
+
+    table = percentile_table(summarize_run(run))
+
+    assert [["P0", level, "8", "first", "ms", "64", "60.00"] for level in ("1", "2")] == [
+        [cell.text for cell in cells] for cells in table.rows if cells[3].text == "first"
+    ]
 
 
 def test_a_client_that_adds_too_much_makes_the_launch_invalid() -> None:
