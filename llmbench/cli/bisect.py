@@ -199,7 +199,8 @@ class _Trial:
             launcher=default_launcher(),
         )
         failures = [launch.failure.message for launch in run.launches if launch.failure is not None]
-        return next(iter(failures), None)
+        doubts = [doubt for launch in run.launches for m in launch.measurements for doubt in m.suspicions]
+        return next(iter((*failures, *doubts)), None)
 
     def compare(self, base: str, candidate: str, blocks: int) -> Change | None:
         """Compare two versions on fresh launches; ``None`` where the second cannot be measured."""
@@ -219,16 +220,17 @@ class _Trial:
             stop=self.course.stop_of_part(self.began),
             first_launch=self.count * _NUMBERS,
         )
-        return self._judge(run, candidate)
+        return self._judge(run, f"{base} and {candidate}")
 
-    def _judge(self, run: Run, candidate: str) -> Change:
+    def _judge(self, run: Run, versions: str) -> Change:
         """Return the change of the metric; without one so far, of that which changed most."""
         failed = [launch for launch in run.launches if launch.outcome is not Outcome.FINISHED]
         found = list(compare_sides(run, self.rule).primary) if not failed else []
         if not found:
-            why = failed[0].failure.message if failed and failed[0].failure else "no request of it is valid"
+            why = failed[0].failure.message if failed and failed[0].failure else "one has no valid request"
             raise LaunchError(
-                f"{candidate} could not be compared: {why}", hint="start it again; what was made is kept"
+                f"{versions} could not be compared: {why}",
+                hint=f"look at the run: llmbench report show {run.id}",
             )
         self.metric = self.metric or max(found, key=lambda each: abs(each.ratio.ratio - 1)).metric
         picked = next(each for each in found if each.metric == self.metric)

@@ -24,7 +24,7 @@ from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode, InputError
 from llmbench.machine import topology
 from llmbench.models.resolve import ModelInfo
-from llmbench.render.sentences.commands import recipe_text, tuned_properties
+from llmbench.render.sentences.commands import recipe_text, run_command, tuned_properties
 from llmbench.render.text import change, counted, settings_text
 from llmbench.runner import plan, quality, space
 from llmbench.runner.quality import Judged, Trial
@@ -165,6 +165,8 @@ class Search:
     def say_bounds(self) -> None:
         """Print how much better than the default any candidate may be at most."""
         better = "times as fast" if self._is_time else f"times as much {request_metric(self.metric).title}"
+        if not self.bounds:
+            say("too few blocks to bound what a candidate may gain; give a longer --budget")
         for candidates, gain in self.bounds:
             names = "candidate" if candidates == 1 else f"any of {candidates} candidates"
             say(f"by the race {names} is at most {max(gain, 1.0):.2f} {better} (95 % for all together)")
@@ -198,7 +200,10 @@ class Search:
             base = outputs.folder / str(outputs.name)
             if best.properties or best.threads is not None:
                 write_output(base.with_name(f"{base.name}.properties.json"), tuned_properties(best))
-            write_output(base.with_name(f"{base.name}.toml"), recipe_text(best))
+            if self.workload is None:
+                write_output(base.with_name(f"{base.name}.toml"), recipe_text(best))
+            else:
+                say(f"measure it again: {run_command(best, blocks, workload=self.workload)}")
         return ExitCode.OK if found is not None else ExitCode.LAUNCH
 
 

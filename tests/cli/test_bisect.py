@@ -53,6 +53,17 @@ def test_the_slow_version_is_found_and_what_is_missing_is_named(
     assert "v3 is not measurable" in done.stderr
 
 
+@pytest.mark.slow
+def test_a_version_whose_figures_are_doubtful_is_not_measurable(llmbench_workers: RunCommand) -> None:
+    """Its engine reports what cannot be; it is named with that, and never compared."""
+    make = ("--versions", "v1,v2", "--command", f"echo {sys.executable}")
+    done = llmbench_workers("bisect", "build", *make, *OPTIONS, "-m", f"{SCRIPT},nan@1")
+
+    assert 2 == done.returncode
+    assert "v1 is not measurable: non-finite logits" in done.stderr
+    assert "no two versions can be measured" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

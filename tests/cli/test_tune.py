@@ -100,4 +100,5 @@ def test_the_known_optimum_of_a_server_under_load_is_proved(
     assert not done.returncode, done.stderr
     assert "NUM_STREAMS=3 is 1." in done.stdout
     assert "times the default's goodput" in done.stdout
+    assert "measure it again: llmbench load --server scripted" in done.stdout
     assert {"NUM_STREAMS": 3} == json.loads((tmp_path / "reports/t.properties.json").read_text())

@@ -23,10 +23,18 @@ def read_counters(raw: Any, tokens: int) -> Counters:
     """The engine's own account of the time: its first token, the gaps after it, the whole call, the tokens."""
     return Counters(
         first_token_s=sum(raw.m_times_to_first_token[:1]) / _US_PER_S or None,
-        gaps_s=sum(raw.m_durations) / _US_PER_S,
+        gaps_s=sum(_gaps(raw)) / _US_PER_S,
         call_s=sum(raw.generate_durations) / _US_PER_S or None,
         tokens=tokens,
     )
+
+
+def _gaps(raw: Any) -> Sequence[float]:
+    """The durations between steps; GenAI 2025.3 and 2025.4 repeat those of one sequence, twice or three times."""
+    found = [float(each) for each in raw.m_durations]
+    count = len(raw.m_new_token_times) - 1
+    copies = len(found) // count if count > 0 and set(raw.m_batch_sizes) == {1} else 1
+    return found[:count] if copies > 1 and found == found[:count] * copies else found
 
 
 def read_sequences(

@@ -110,7 +110,13 @@ def test_a_batch_whose_steps_do_not_fit_is_a_doubt() -> None:
 
 def test_counters_are_seconds() -> None:
     """The engine's microseconds; a time it does not tell is None, not 0."""
-    raw = SimpleNamespace(m_times_to_first_token=[5e4], m_durations=[1e4, 2e4], generate_durations=[])
+    raw = SimpleNamespace(
+        m_times_to_first_token=[5e4],
+        m_durations=[1e4, 2e4],
+        generate_durations=[],
+        m_new_token_times=[50.0, 60.0, 80.0],
+        m_batch_sizes=[1, 1, 1],
+    )
     counters = read_counters(raw, 3)
 
     assert (0.05, 0.03, None, 3) == (
@@ -119,3 +125,26 @@ def test_counters_are_seconds() -> None:
         counters.call_s,
         counters.tokens,
     )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "durations", "gaps_s"),
+    [
+        ([1, 1, 1], [1e4, 2e4] * 3, 0.03),
+        ([1, 1, 1], [1e4, 2e4, 1e4, 3e4], 0.07),
+        ([2, 2, 2], [5e3, 1e4] * 2, 0.03),
+    ],
+)
+def test_gaps_of_one_sequence_that_are_repeated_count_once(
+    sizes: list[int], durations: list[float], gaps_s: float
+) -> None:
+    """GenAI 2025.4 lists them several times; those of a batch are shares of a step, of which all count."""
+    raw = SimpleNamespace(
+        m_times_to_first_token=[5e4],
+        m_durations=durations,
+        generate_durations=[],
+        m_new_token_times=[50.0, 60.0, 80.0],
+        m_batch_sizes=sizes,
+    )
+
+    assert gaps_s == pytest.approx(read_counters(raw, 3).gaps_s)
