@@ -8,6 +8,7 @@ from tests.faults.table import PAGE
 
 ROWS = 46
 ITEMS = 8
+"""How many there are at least: a number is given once."""
 
 
 @pytest.mark.slow
@@ -19,8 +20,9 @@ def test_the_page_of_faults_is_made_from_the_markers_of_the_tests() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == PAGE.read_text(encoding="utf-8"), f"python {program} > {PAGE}"
     lines = done.stdout.splitlines()
-    assert list(range(1, ROWS + 1)) == _numbers(lines[: lines.index("## Security")])
-    assert list(range(1, ITEMS + 1)) == _numbers(lines[lines.index("## Security") :])
+    end = lines.index("## Security")
+    for found, least in ((_numbers(lines[:end]), ROWS), (_numbers(lines[end:]), ITEMS)):
+        assert list(range(1, max(least, len(found)) + 1)) == found
 
 
 def _numbers(lines: list[str]) -> list[int]:
