@@ -43,7 +43,7 @@ def as_process(folder: Path, *arguments: str, **changes: str) -> Done:
         env={**os.environ, **SCREEN, **changes},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,  # a conversion on a machine that is busy
     )
 
 

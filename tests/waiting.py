@@ -1,5 +1,7 @@
 """Waiting for what other processes do, however busy the machine is."""
 
+import signal
+import subprocess
 import time
 from collections.abc import Callable
 
@@ -17,6 +19,16 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"waited {PATIENCE_S:g} s in vain: {what}")
         time.sleep(0.01)
+
+
+def output_of(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Both outputs of a process that must end now; one that hangs reports where, under PYTHONFAULTHANDLER."""
+    try:
+        return process.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        out, err = process.communicate()
+        pytest.fail(f"did not end in {PATIENCE_S:g} s:\n{out}\n{err}")
 
 
 def is_gone(process: psutil.Process) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from llmbench.schema.run import Outcome
 from llmbench.store import reader as store
-from tests.waiting import wait_until
+from tests.waiting import output_of, wait_until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 NOISE = "noise=1%,launch-noise=1.5%"
@@ -280,12 +280,17 @@ def test_an_interrupted_trial_is_kept_compared_and_resumed(tmp_path: Path, llmbe
     """What was measured is kept; the commands that it prints work."""
     command = [sys.executable, "-m", "llmbench", "ab", *OPTIONS, "-m", f"{FAST},sleep=50ms", "--blocks", "6"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     path = tmp_path / "reports/x.jsonl"
     wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") > 17, "two blocks, almost")
     os.kill(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = output_of(process)
 
     assert process.returncode == 130
     assert "report compare reports/x.jsonl" in err

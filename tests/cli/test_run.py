@@ -11,7 +11,7 @@ import pytest
 
 from llmbench.schema.run import Outcome
 from llmbench.store import reader
-from tests.waiting import wait_until
+from tests.waiting import output_of, wait_until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 _SCRIPTED = ("--engine", "scripted")
@@ -119,12 +119,17 @@ def test_an_interrupted_run_keeps_and_resumes(
     command = [sys.executable, "-m", "llmbench", "run", "-m", "first=1ms,sleep=40ms", *_SCRIPTED]
     command += ["-n", "24", "--launches", "2", "-ic", "4", "--name", "cut"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     path = tmp_path / "reports/cut.jsonl"
     wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") > 30, "the second launch")
     os.kill(process.pid, number)
-    out, err = process.communicate(timeout=120)
+    out, err = output_of(process)
 
     assert code == process.returncode
     assert "llmbench run --resume reports/cut.jsonl" in err

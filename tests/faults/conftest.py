@@ -23,6 +23,7 @@ from llmbench.models.manifest import (
 from llmbench.schema.run import Run as WholeRun
 from llmbench.store import events
 from llmbench.store.events import Header, LaunchEnded, LaunchStarted, RunEnded
+from tests.command import SCREEN
 from tests.model.conftest import demo_gguf, demo_ir
 from tests.waiting import wait_until
 
@@ -46,7 +47,7 @@ class Marked:
         process = subprocess.Popen(
             [sys.executable, "-m", "llmbench", *arguments],
             cwd=self.folder,
-            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "120", name: value, **changes},
+            env={**os.environ, **SCREEN, "PYTHONFAULTHANDLER": "1", name: value, **changes},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

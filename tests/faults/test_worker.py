@@ -20,7 +20,7 @@ from llmbench.schema.run import Failure, Outcome
 from llmbench.store import reader
 from llmbench.store.events import LaunchEnded
 from tests import machines
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S, output_of, wait_until
 
 from .conftest import SCRIPTED, Marked, remove_group
 
@@ -48,7 +48,7 @@ def test_row_07_an_interrupted_run_ends_at_once_with_what_it_has(
     )
     wait_until(lambda: _lines(marked.folder / "reports/my run.jsonl") == 6, "four requests")
     os.kill(process.pid, number)
-    out, output = process.communicate(timeout=PATIENCE_S)
+    out, output = output_of(process)
 
     assert code == process.returncode
     assert "4 measurements are kept in reports/my run.jsonl" in output
@@ -72,7 +72,7 @@ def test_row_07_a_native_generate_is_interrupted(
     wait_until(lambda: _lines(path) == 2, "the model to load")
     time.sleep(1)
     os.kill(process.pid, number)
-    process.communicate(timeout=PATIENCE_S)
+    output_of(process)
 
     assert code == process.returncode
     marked.assert_gone()
