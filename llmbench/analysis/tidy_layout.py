@@ -35,4 +35,4 @@ TIDY_COLUMNS = (
     *METRIC_COLUMNS,
     *("started_at", "ended_at"),
 )
-"""One row a request."""
+"""One row per request."""

@@ -171,7 +171,7 @@ def _convert_recipe(
 
 
 def progress_screen() -> "_Live | _Plain":
-    """Return what shows progress on standard error: a line that moves on a terminal, else a line a step."""
+    """Return what shows progress on standard error: a line that moves on a terminal, else a line per step."""
     return _Live() if sys.stderr.isatty() else _Plain()
 
 

@@ -1,4 +1,4 @@
-"""The command line: one file a subcommand, imported when it is called; `main` turns errors into exit codes."""
+"""The command line: one file per subcommand, imported when it is called; `main` turns errors into exit codes."""
 
 import difflib
 import errno

@@ -35,7 +35,7 @@ class EngineRequest:
     A *question* stands in place of the ids where images go in.
 
     An engine that sees tokens as they come calls *beat* with their count so far and the instant: with 0 when it
-    begins, then once a step. It is how a watchdog tells a slow generation from one that hangs. *launch* is the number
+    begins, then once per step. It is how a watchdog tells a slow generation from one that hangs. *launch* is the number
     of the launch, by which a scripted engine varies.
     """
 

@@ -141,7 +141,7 @@ class ScriptedSession:
         return self._random.lognormvariate(0.0, share) if share else 1.0
 
     def encode(self, text: str, *, chat: bool) -> tuple[int, ...]:
-        """One token a word; a chat turn has two more."""
+        """One token per word; a chat turn has two more."""
         ids = tuple(sum(word.encode()) % 30_000 + 2 for word in text.split()) or (2,)
         return (1, *ids, 1) if chat else ids
 

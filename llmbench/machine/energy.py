@@ -68,7 +68,7 @@ def _spent_j(before_uj: int, after_uj: int, *, range_uj: int | None, wall_s: flo
 
 @functools.cache
 def _packages(root: Path) -> tuple[Path, ...]:
-    """The zones of whole packages; not their parts, nor that of the whole board. Looked for once a process."""
+    """The zones of whole packages; not their parts, nor that of the whole board. Looked for once per process."""
     zones = sorted((root / _ZONES).glob("intel-rapl:*"))
     return tuple(zone for zone in zones if (procfs.read_text(zone / "name") or "").startswith("package"))
 

@@ -118,7 +118,7 @@ class Probe:
 
 
 def count_stops() -> None:
-    """Count from now on how often this process is stopped and continued, as ``cpulimit`` does many times a second."""
+    """Count from now on how often this process is stopped and continued, as ``cpulimit`` does many times per second."""
     signal.signal(signal.SIGCONT, lambda *_: _STOPS.append(None))
     signal.siginterrupt(signal.SIGCONT, False)
 
@@ -180,9 +180,9 @@ def busy_by_cpu(stat: bytes, cpus: Collection[int]) -> dict[int, float]:
 
 @functools.cache
 def _throttle_counters(root: Path, cpus: frozenset[int]) -> tuple[Path, ...]:
-    """The thermal counters that concern *cpus*, one a core and one a socket; none in a virtual machine.
+    """The thermal counters that concern *cpus*, one per core and one per socket; none in a virtual machine.
 
-    Looked for once a process: listing them takes longer than reading them.
+    Looked for once per process: listing them takes longer than reading them.
     """
     folders = {cpu: root / f"sys/devices/system/cpu/cpu{cpu}" for cpu in sorted(cpus)}
     found: dict[tuple[str, str], Path] = {}

@@ -33,7 +33,7 @@ class Thread:
 class PlacementWatch:
     """This process and the CPUs it may use at one instant, read outside the timed region.
 
-    *engine_threads* is how many threads the engine says it uses; ``None`` takes one a core.
+    *engine_threads* is how many threads the engine says it uses; ``None`` takes one per core.
     """
 
     topology: Topology

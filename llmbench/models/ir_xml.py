@@ -43,7 +43,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """What a decode step reads: *weight_bytes* as they are stored, once a step whatever the batch.
+    """What a decode step reads: *weight_bytes* as they are stored, once per step whatever the batch.
 
     *kv_values* is how many numbers a token of context adds to the keys and values of all layers, *parameters* the
     number of its weights, without the scales and zero points of compressed ones. *fused_attention* and

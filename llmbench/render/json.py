@@ -42,7 +42,7 @@ def finite(value: float | None) -> float | None:
 
 
 def bounds_value(bounds: Bounds) -> JsonValue:
-    """What the bandwidth of a configuration is to be compared with, in bytes and bytes a second."""
+    """What the bandwidth of a configuration is to be compared with, in bytes and bytes per second."""
     return {
         "step_bytes": round(bounds.step_bytes),
         "sockets": list(bounds.sockets),

@@ -1,4 +1,4 @@
-"""Quality beside latency as a table: a row a configuration, and which of them nothing beats in both."""
+"""Quality beside latency as a table: a row per configuration, and which of them nothing beats in both."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Stages of requests as tables: of a run a row a stage with its share, of a file a row a request and stage."""
+"""Stages of requests as tables: of a run a row per stage with its share, of a file a row per request and stage."""
 
 import dataclasses
 import statistics

@@ -1,6 +1,6 @@
 """How far a request has come: two numbers in memory that a worker and its parent share.
 
-An engine that sees its tokens as they come beats once a token, which costs a fraction of a microsecond and wakes
+An engine that sees its tokens as they come beats once per token, which costs a fraction of a microsecond and wakes
 nobody; the parent looks only when a wait has lasted too long.
 """
 

@@ -10,7 +10,7 @@ PRODUCTS = ("audio", "frames")
 """Kinds of outputs whose size is part of what a request is: of another length they are other work."""
 
 FRAME_S = 0.04
-"""The time of a frame at 25 frames a second."""
+"""The time of a frame at 25 frames per second."""
 
 
 def audio(m: Measurement) -> float | None:

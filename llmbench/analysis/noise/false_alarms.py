@@ -59,7 +59,7 @@ def false_alarms(calibration: Calibration, launches: int, rule: Rule | None = No
 
 
 class _Simulator:
-    """Draws comparisons, a row a prompt and metric and below them the primary means, and judges all at once."""
+    """Draws comparisons, a row per prompt and metric and below them the primary means, and judges all at once."""
 
     def __init__(
         self, calibration: Calibration, noises: Sequence[Noise], *, launches: int, rule: Rule, seed: int = 0

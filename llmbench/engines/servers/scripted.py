@@ -2,7 +2,7 @@
 
 The model is a script, ``first=50ms,next=10ms``. Its keys: ``first`` (from the begin of a request until its first
 token), ``next`` (each later token), ``per-token`` (added to the first for each input token), ``slots`` (requests served
-at once; others wait), ``step`` (tokens a chunk), ``stop`` (tokens after which a text ends by itself), and, with a
+at once; others wait), ``step`` (tokens per chunk), ``stop`` (tokens after which a text ends by itself), and, with a
 request counted from 1, what must not break a client: ``empty@2`` (status 200, no token), ``reset``, ``hang``, ``half``
 (a chunk ends in the middle of a character), ``error`` (in mid-stream), ``cut`` (the stream ends early), ``429``,
 ``503``, ``die`` (the server ends). ``usage=0`` leaves out the usage, ``tokenizer=0`` the tokenizer, ``strict=1``
@@ -90,7 +90,7 @@ def read_behaviour(script: str) -> Behaviour:
 
 
 class ScriptedServer(ThreadingHTTPServer):
-    """The server; a thread a connection, which sleeps until the next chunk is due."""
+    """The server; a thread per connection, which sleeps until the next chunk is due."""
 
     request_queue_size = 512
     daemon_threads = True

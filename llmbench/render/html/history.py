@@ -21,7 +21,7 @@ _LEAST_REACH = 8.0
 def history_page(
     lines: Sequence[HistoryLine], names: Sequence[str], accepted: Mapping[str, str] | None = None
 ) -> str:
-    """Return the page of runs over time, a section a line; *accepted* has the notes of accepted changes, by run."""
+    """Return the page of runs over time, a section per line; *accepted* has the notes of accepted changes, by run."""
     return render(history_value(lines, names, accepted))
 
 
@@ -65,7 +65,7 @@ def _blocks(line: HistoryLine, names: Sequence[str], accepted: Mapping[str, str]
 
 
 def _figure(tracks: Sequence[Track], entries: Sequence[HistoryEntry]) -> Figure:
-    """One metric over the runs, a line a prompt, as changes from its oldest run: so prompts of all lengths fit."""
+    """One metric over the runs, a line per prompt, as changes from its oldest run: so prompts of all lengths fit."""
     known = [(point.median / _oldest(track) - 1) * 100 for track in tracks for point in track.points if point]
     reach = max(max(known) - min(known), _LEAST_REACH)
     margin = max(reach / 4, min(reach, _farthest(tracks)))

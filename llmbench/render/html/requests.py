@@ -45,7 +45,7 @@ class _Group:
 
 
 def by_launch(series: Sequence[PlotSeries]) -> tuple[Figure, ...]:
-    """Every measured request in the order it was made, launch by launch: a plot a prompt and metric."""
+    """Every measured request in the order it was made, launch by launch: a plot per prompt and metric."""
     measured = {
         each.index: tuple(judged for judged in each.report.evaluation.requests if judged.is_measured)
         for each in series

@@ -40,7 +40,7 @@ def _key(colours: dict[str, str]) -> tuple[Sign, ...]:
 
 
 def _stacked(bars: Sequence[tuple[PlotSeries, Row]], colours: dict[str, str]) -> Figure:
-    """A bar a prompt, its stages one behind the other: medians, which add up to about the whole."""
+    """A bar per prompt, its stages one behind the other: medians, which add up to about the whole."""
     shown = bars[:MOST_BARS]
     last = len(shown) - 1
     totals = [

@@ -58,7 +58,7 @@ def _known(series: Sequence[PlotSeries], names: Iterable[str]) -> list[str]:
 
 
 def numbers_table(series: Sequence[PlotSeries]) -> Table:
-    """Return what each prompt took: a row a prompt and series, so that runs stand below each other."""
+    """Return what each prompt took: a row per prompt and series, so that runs stand below each other."""
     prompts = list(dict.fromkeys(row.prompt.sha256 for each in series for row in each.rows))
     found = [(each, row) for each in series for row in each.rows]
     found.sort(key=lambda pair: prompts.index(pair[1].prompt.sha256))
@@ -141,7 +141,7 @@ def _slope_text(slope: float) -> str:
 
 
 def token_table(series: Sequence[PlotSeries]) -> Table:
-    """Return the median latency of every token: a row a token, a column a line of the plots."""
+    """Return the median latency of every token: a row per token, a column a line of the plots."""
     lines = [(each, profile) for each in series for profile in each.profiles]
     tokens = sorted({gap.token for _, profile in lines for gap in profile.gaps})
     medians = [{gap.token: gap.median for gap in profile.gaps} for _, profile in lines]
@@ -262,7 +262,7 @@ def _standing(judged: EvaluatedRequest) -> Cell:
 
 
 def placement_table(series: Sequence[PlotSeries]) -> Table:
-    """Return where each configuration ran: a row a socket; none where it was not observed."""
+    """Return where each configuration ran: a row per socket; none where it was not observed."""
     columns = [
         Column("socket"),
         Column("worked", is_text=True),

@@ -72,7 +72,7 @@ def line_label(comparison: Comparison, pair: Pair) -> str:
 
 
 def side_lines(comparison: Comparison) -> tuple[str, ...]:
-    """What was measured: model, engine and CPU, a line a side where they are not the same, and the launches."""
+    """What was measured: model, engine and CPU, a line per side where they are not the same, and the launches."""
     base, candidate = (_side_line(report) for report in (comparison.base, comparison.candidate))
     names = comparison.sides
     lines = (base,) if base == candidate else (f"{names[0]}: {base}", f"{names[1]}: {candidate}")

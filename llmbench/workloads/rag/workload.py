@@ -2,7 +2,7 @@
 
 The first token of the question is the sum of its stages: everything from the question's text to the first token of the
 answer is inside the timed region, and what no stage covers is a remainder of its own. How well the index finds what an
-exact search finds is determined once a launch for the whole set of questions, outside of every request.
+exact search finds is determined once per launch for the whole set of questions, outside of every request.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ SLOWED = "the planner did not use the index"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchFindings:
-    """What a set of questions found, once a launch: shares of 1, ``None`` where no answer is known."""
+    """What a set of questions found, once per launch: shares of 1, ``None`` where no answer is known."""
 
     recall: float
     right_chunk: float | None
