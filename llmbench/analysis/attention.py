@@ -1,4 +1,4 @@
-"""Which attention the launches of a run used, and what must stand beside their figures where it is not the best one."""
+"""Which attention the launches of a run used, and what must be beside their figures where it is not the best one."""
 
 from llmbench.schema.attention import FUSED
 from llmbench.schema.run import EffectiveSettings, Run
@@ -23,13 +23,13 @@ def describe_attention(effective: EffectiveSettings) -> str:
 
 
 def attention_alarms(run: Run) -> tuple[str, ...]:
-    """Return what must stand beside every figure: paged attention was replaced, or layers are not fused."""
+    """Return what must be beside every figure: paged attention was replaced, or layers are not fused."""
     found = (attention_alarm(launch.effective) for launch in run.launches)
     return tuple(dict.fromkeys(alarm for alarm in found if alarm is not None))
 
 
 def attention_alarm(effective: EffectiveSettings) -> str | None:
-    """Return what must stand beside the figures of a launch with these settings; ``None`` where nothing must."""
+    """Return what must be beside the figures of a launch with these settings; ``None`` where nothing must."""
     proof = effective.attention_proof
     lost = _lost_layers(effective)
     if proof is not None and proof.fallback is not None:

@@ -79,7 +79,7 @@ class Bounds:
 def reads(run: Run, launch: Launch) -> Reads | None:
     """What a step of a launch reads.
 
-    ``None`` where the model's file does not tell, as a Hugging Face folder; where a step is not one token of each
+    ``None`` where the model's file does not report, as a Hugging Face folder; where a step is not one token of each
     sequence (something guesses ahead, or beams share what they read); and where it reads a part of the cache only.
     """
     config, origin = run.config_of(launch), run.origin_of(launch.cell)
@@ -98,7 +98,7 @@ def _is_plain(config: RunConfig) -> bool:
 
 
 def _kv_bits(effective: EffectiveSettings) -> float | None:
-    """Bits of a number in the KV cache, keys and values averaged; ``None`` where the engine does not tell."""
+    """Bits of a number in the KV cache, keys and values averaged; ``None`` where the engine does not report."""
     reported = [effective.properties.get(name) or effective.properties.get(_BOTH, "") for name in _KEYS]
     bits = [_BITS[name] for name in reported if name in _BITS]
     return sum(bits) / len(bits) if len(bits) == len(_KEYS) else None

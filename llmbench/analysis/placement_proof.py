@@ -109,7 +109,7 @@ def prove(run: Run, cell: int) -> Proof | None:
 
 
 def describe_no_split(run: Run, cell: int) -> str | None:
-    """The sentence that must stand beside every figure made under a policy that split nothing; else ``None``."""
+    """The sentence that must be beside every figure made under a policy that split nothing; else ``None``."""
     if effect(run, cell) is not Effect.INEFFECTIVE:
         return None
     found = [x for x in run.launches if x.cell == cell and x.effective.split is not None]

@@ -71,7 +71,7 @@ class PartAttention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProfile:
-    """A model profiled: both phases, what was made of its attention, and the precisions and threads in force.
+    """A model profiled: both phases, what was made of its attention, and the precisions and threads effective.
 
     *counts* has how many operations of each kind were executed, *attention* what became of that of each part of the
     model, by its title.

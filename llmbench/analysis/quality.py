@@ -147,7 +147,7 @@ def _mean(blocks: Sequence[TokenScores], values: Callable[[TokenScores], Sequenc
 
 
 BESIDE = ("first_token", "next_token", "memory")
-"""The metrics that stand beside the quality."""
+"""The metrics that are beside the quality."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

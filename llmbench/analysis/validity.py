@@ -108,7 +108,7 @@ def _judge(m: Measurement, config: RunConfig, launch_share: float | None) -> tup
 
 
 def _is_whole(m: Measurement, sequence: measurement.Sequence) -> bool:
-    """Whether a sequence has just the tokens asked for, all of them after the request began."""
+    """Whether a sequence has just the tokens requested, all of them after the request began."""
     at = sequence.at_ns
     return bool(at) and sequence.output_tokens == m.requested_tokens and at[0] > m.start_ns
 
@@ -180,7 +180,7 @@ def stopped_share(c: Conditions) -> float:
 
 
 def _output_reasons(m: Measurement, sequence: measurement.Sequence, config: RunConfig) -> list[str]:
-    """What is wrong with the output of one sequence; an end that was asked for is fine at any length."""
+    """What is wrong with the output of one sequence; an end that was requested is fine at any length."""
     count = sequence.output_tokens
     if not count:
         return ["no token came out"]

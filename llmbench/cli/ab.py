@@ -104,7 +104,7 @@ def command(  # noqa: PLR0917
     """Compare B with A: blocks of fresh launches in random order, and a verdict on pairs.
 
     A and B are recipes (RUN.toml), or options: one that is given twice says first what A is, then what B is; given
-    once it is for both. The exit code is 1 where B is slower. The run file holds both sides; compare it again with
+    once it is for both. The exit code is 1 where B is slower. The run file contains both sides; compare it again with
     llmbench report compare FILE.
     """
     files = check_output_files({form: options.pop(form) for form in FORMS}, recipes)

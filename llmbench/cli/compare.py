@@ -82,7 +82,7 @@ def strict_option(command: _Command) -> _Command:
 def check_output_files(files: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> dict[str, Path]:
     """Return the requested files by form; refuse, before anything is done, one that could not be written.
 
-    Refused as well is one that is among the *inputs*, or that holds a run; see `check_outputs`.
+    Refused as well is one that is among the *inputs*, or that contains a run; see `check_outputs`.
     """
     wanted = check_outputs({f"--{form}": path for form, path in files.items()}, inputs)
     return {option.removeprefix("--"): path for option, path in wanted.items()}

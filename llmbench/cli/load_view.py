@@ -5,11 +5,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import click
-
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.cli.block_view import BlockView
-from llmbench.cli.messages import say, shown, warn
+from llmbench.cli.messages import say
 from llmbench.cli.options.course import Course
 from llmbench.cli.outputs import Screen, write_output
 from llmbench.cli.run_view import Display, View, run_exit_code
@@ -17,7 +15,7 @@ from llmbench.models.resolve import ModelInfo
 from llmbench.render.terminal.plots import render_load_curves
 from llmbench.render.terminal.report import render_report
 from llmbench.runner.plan import PlannedLaunch
-from llmbench.runner.session import RunFileRead, SessionEvent
+from llmbench.runner.session import SessionEvent
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Run, WorkloadSettings
@@ -76,10 +74,6 @@ class _LoadView(_LoadCourse):
 
     def show(self, event: SessionEvent) -> None:
         """Show one event of the session; of a run file that is read, what was left out."""
-        if isinstance(event, RunFileRead):
-            warn(*event.warnings)
-            if event.is_complete:
-                click.echo(shown(f"{event.path} is complete; nothing is left to do"), err=True)
         super().show(event)
         if isinstance(event, LaunchEnded) and event.failure is None:
             self._say(self._summary())

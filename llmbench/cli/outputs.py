@@ -45,7 +45,7 @@ _OTHER_NAME = "name another file"
 
 
 def check_output(path: Path, option: str) -> None:
-    """Refuse a file that could not be written, or that is a run file, which holds every measured time."""
+    """Refuse a file that could not be written, or that is a run file, which contains every measured time."""
     if path.is_dir() or not path.parent.is_dir():
         what = "is a folder" if path.is_dir() else f"is in {path.parent}, which is not a folder"
         raise InputError(f"{option} {path} {what}", hint="name a file in a folder that exists")

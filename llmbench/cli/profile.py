@@ -51,7 +51,7 @@ def command(*, is_json: bool, recipe: str | None, **options: Any) -> int:
     """Say which operations take the time of the first token and of the next ones.
 
     The share of FullyConnected is what tensor parallelism can split, so it bounds what two sockets can bring. It also
-    tells whether attention was recognised, which precisions are in force, and which instructions ran.
+    tells whether attention was recognised, which precisions are effective, and which instructions ran.
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if recipe is not None:

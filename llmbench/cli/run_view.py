@@ -126,8 +126,12 @@ class View:
             )
 
     def show(self, event: SessionEvent) -> None:
-        """Show one event of the session."""
+        """Show one event of the session; of a run file that is read, what was left out."""
         match event:
+            case RunFileRead():
+                warn(*event.warnings)
+                if event.is_complete:
+                    click.echo(shown(f"{event.path} is complete; nothing is left to do"), err=True)
             case Progress():
                 self._prepare(event)
             case RunBegun():
@@ -283,14 +287,6 @@ class _RunView(View):
         self._reasons_shown: set[str] = set()
         self._is_invalid_shown = False
 
-    def show(self, event: SessionEvent) -> None:
-        """Show one event of the session; of a run file that is read, what was left out."""
-        if isinstance(event, RunFileRead):
-            warn(*event.warnings)
-            if event.is_complete:
-                click.echo(shown(f"{event.path} is complete; nothing is left to do"), err=True)
-        super().show(event)
-
     def _loaded(self, event: LaunchStarted) -> None:
         loading = load_time(event.load_s or 0.0, event.model_cache)
         apart = self._apart[event.configuration]
@@ -369,7 +365,7 @@ def resume_and_show(
 
 
 def show_run(run: Run, path: Path, display: Display) -> Report:
-    """The card on standard output, the files that were asked for, and where everything is; the report shown.
+    """The card on standard output, the files that were requested, and where everything is; the report shown.
 
     Raises OutputError where a file could not be written; the table is shown and the others are written all the same.
     """

@@ -32,7 +32,7 @@ class Question:
 class EngineRequest:
     """Token ids of each sequence of one request, and how many tokens to generate for each.
 
-    A *question* stands in place of the ids where images go in.
+    A *question* is in place of the ids where images go in.
 
     An engine that sees tokens as they come calls *beat* with their count so far and the instant: with 0 when it
     begins, then once per step. It is how a watchdog tells a slow generation from one that hangs. *launch* is the number

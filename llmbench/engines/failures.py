@@ -18,7 +18,7 @@ _ENGINES = Path(__file__).parent
 _LONGEST = 300
 _NOISE = re.compile(r"Exception from |Please, check|Failed to create|FrontEnd API failed|^;$")
 _CHECK = re.compile(r"^(?P<what>.*\bfailed) at \S+?\.(?:[ch]pp|h):\d+:?\s*")
-"""A condition of the engine's source, and where it stands in it."""
+"""A condition of the engine's source, and where it is in it."""
 
 
 class PagedAttentionError(InputError):

@@ -46,7 +46,7 @@ _SIGNS = (
     *("hf_", "gho_", "ghp_", "ghs_", "ghu_", "ghr_", "glpat-", "sk-", "github_pat_", "akia", "asia"),
     *("bearer", "auth", "://", "token", "key", "secret", "pass", "credential"),
 )
-"""One of these stands in every text that a shape fits, so that most texts are passed at a glance."""
+"""One of these is in every text that a shape fits, so that most texts are passed at a glance."""
 
 
 def redact(text: str, environment: Mapping[str, str] = os.environ) -> str:

@@ -56,7 +56,7 @@ class MemoryNodes:
 class Binding:
     """CPUs a process is pinned to, the nodes its memory is bound to (none: it is not), and how that is done.
 
-    *prefix* stands before the process's command. *memory* is the policy that it brings, as the kernel writes it
+    *prefix* is before the process's command. *memory* is the policy that it brings, as the kernel writes it
     (``bind:0``, ``interleave:0-1``). *warnings* say what is not as it could be.
     """
 

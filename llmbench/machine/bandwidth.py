@@ -83,7 +83,7 @@ def _one_cpu_a_core(topology: Topology, socket: int | None) -> tuple[int, ...]:
 
 
 def _last_cache_bytes(caches: Sequence[Cache], cpus: Collection[int]) -> int:
-    """Size of the last-level caches that some of *cpus* share; 0 where the kernel does not say."""
+    """Size of the last-level caches that some of *cpus* share; 0 where the kernel does not report."""
     return sum(cache.size_bytes for cache in _last_level([c for c in caches if set(c.cpus) & set(cpus)]))
 
 

@@ -94,7 +94,7 @@ class Checkup:
 
 
 def machine_settings(survey: Survey) -> dict[str, str | None]:
-    """How the machine is set, in a word each; ``None`` where the kernel does not tell or nothing limits."""
+    """How the machine is set, in a word each; ``None`` where the kernel does not report or nothing limits."""
     seen = survey.environment
     limits = describe_limits(seen.limits or ResourceLimits())
     turbo = [raw == on for name, on, _ in TURBO_SWITCHES if (raw := survey.text(f"{CPUS}/{name}"))]

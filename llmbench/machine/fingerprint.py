@@ -14,7 +14,7 @@ _FIRMWARE = "sys/class/dmi/id/bios_version"
 
 
 def fingerprint(survey: Survey) -> dict[str, str]:
-    """Return what is known of the machine, by name; what the kernel does not tell is left out.
+    """Return what is known of the machine, by name; what the kernel does not report is left out.
 
     Memory channels are those that the error detection of the kernel (EDAC) reports with a module in them.
     """

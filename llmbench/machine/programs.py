@@ -1,7 +1,7 @@
 """CPU time by program, from ``/proc/<pid>/stat``: who took what a measurement did not get.
 
 A program that began and ended between two readings is not seen; of names only the kernel's sixteen characters are read,
-since arguments may hold secrets.
+since arguments may contain secrets.
 """
 
 import os

@@ -92,7 +92,7 @@ def read_nodes(root: Path = Path("/sys")) -> tuple[Node, ...]:
 
 
 def read_caches(root: Path = Path("/sys")) -> tuple[Cache, ...]:
-    """The distinct caches of the online CPUs, by level; empty where the kernel does not tell."""
+    """The distinct caches of the online CPUs, by level; empty where the kernel does not report."""
     found: dict[tuple[int, str, tuple[int, ...]], Cache] = {}
     for number in _online(root):
         for index in (root / _CPUS / f"cpu{number}/cache").glob("index*"):
@@ -147,13 +147,13 @@ def _core(root: Path, number: int, online: Collection[int]) -> int:
 
 
 def _distances(raw: str) -> tuple[int, ...]:
-    """The distance to each node; empty where the kernel does not tell."""
+    """The distance to each node; empty where the kernel does not report."""
     found = [procfs.read_number(part) for part in raw.split()]
     return tuple(part for part in found if part is not None) if None not in found else ()
 
 
 def _node_memory(path: Path) -> int | None:
-    """``MemTotal`` of a node in bytes; ``None`` where the kernel does not tell."""
+    """``MemTotal`` of a node in bytes; ``None`` where the kernel does not report."""
     for line in (procfs.read_text(path) or "").splitlines():
         found = re.search(r"MemTotal:\s+(\d{1,19}) kB", line)
         if found:

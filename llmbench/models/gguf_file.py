@@ -82,7 +82,7 @@ def gguf_parameters(path: Path) -> int:
 
 
 def gguf_weight_format(path: Path) -> str | None:
-    """Return the type of the tensors that hold most weights, of all parts; ``None`` where there are none."""
+    """Return the type of the tensors that contain most weights, of all parts; ``None`` where there are none."""
     weights: dict[str, int] = {}
     for tensor in _tensors(path):
         weights[tensor.type] = weights.get(tensor.type, 0) + tensor.weights

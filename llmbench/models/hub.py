@@ -36,7 +36,7 @@ class UnreachableError(MachineError):
 class HubModel:
     """A hub's model at one commit, and the files that are wanted of it.
 
-    *reference* is the branch, tag or commit that was asked for; *revision* the commit it stood for.
+    *reference* is the branch, tag or commit that was requested; *revision* the commit it stood for.
     """
 
     id: str
@@ -84,7 +84,7 @@ def find_model(name: str, *, revision: str | None, with_code: bool) -> HubModel:
 
 
 def download(model: HubModel, *, target: Path | None = None, report: ProgressCallback) -> Path:
-    """Fetch the files of *model* into the hub's own cache, or into *target*; the folder that holds them."""
+    """Fetch the files of *model* into the hub's own cache, or into *target*; the folder that contains them."""
     if target is not None:
         folder = _snapshot(model, model.revision, target, report)
         shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes on what it fetched
@@ -152,7 +152,7 @@ def _hub() -> Any:
 
 
 def _asking_hub(name: str, ask: Callable[[], _Found]) -> _Found:
-    """The hub's answer; its refusals and silences become one line that holds no token and no address."""
+    """The hub's response; its refusals and silences become one line that contains no token and no address."""
     import httpx
     from huggingface_hub import errors
 

@@ -13,7 +13,7 @@ _IDS = ("image_token_index", "image_token_id")
 
 
 def tokens_per_slice(folder: Path) -> int | None:
-    """Return the tokens of one part of an image; ``None`` where the configuration does not tell.
+    """Return the tokens of one part of an image; ``None`` where the configuration does not report.
 
     That is ``mm_tokens_per_image`` where there is such a number, and else the patches of the vision encoder; families
     whose parts vary in size tell neither.

@@ -82,7 +82,7 @@ def check_other_task(folder: Path) -> None:
 
 
 def is_other_task(folder: Path) -> bool:
-    """Return whether *folder* holds an IR that is not a language model by itself, or a part of one."""
+    """Return whether *folder* contains an IR that is not a language model by itself, or a part of one."""
     return any(_other_task(each) is not None for each in (folder, folder.parent))
 
 
@@ -162,7 +162,7 @@ def check_causal(folder: Path) -> None:
 
 
 def is_reranker_source(folder: Path) -> bool:
-    """Return whether a Hugging Face *folder* holds a cross-encoder, which scores pairs of texts.
+    """Return whether a Hugging Face *folder* contains a cross-encoder, which scores pairs of texts.
 
     Raises:
         InputError: it tells more classes apart than a score has; one whose two are "no" and "yes" has.

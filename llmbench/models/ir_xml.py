@@ -48,7 +48,7 @@ class Network:
     *kv_values* is how many numbers a token of context adds to the keys and values of all layers, *parameters* the
     number of its weights, without the scales and zero points of compressed ones. *fused_attention* and
     *plain_attention* are its attention layers by how they are written, *cached_layers* those with a KV cache. ``None``
-    is what the network does not tell. *inputs* are the names of its inputs, empty where it could not be read.
+    is what the network does not report. *inputs* are the names of its inputs, empty where it could not be read.
     """
 
     weight_bytes: int | None = None
@@ -104,7 +104,7 @@ def read_ir_xml(path: Path) -> Network:
 
 @dataclass(slots=True)
 class _Layer:
-    """One operation: where its inputs come from, by port, and what it holds if it is a constant."""
+    """One operation: where its inputs come from, by port, and what it contains if it is a constant."""
 
     kind: str
     name: str = ""

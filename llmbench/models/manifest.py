@@ -33,7 +33,7 @@ class ModelSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How the weights are stored; ``None`` is what does not apply, or what a fetched IR does not tell.
+    """How the weights are stored; ``None`` is what does not apply, or what a fetched IR does not report.
 
     *may_shrink_groups* says that layers whose channels *group_size* does not divide have smaller groups.
     """

@@ -49,7 +49,7 @@ _SCALES = {
     "Q3_K": (108, 110),
     "Q6_K": (208, 210),
 }
-"""Where the half-precision scales stand in a block of a GGUF's quantized type, from byte to byte."""
+"""Where the half-precision scales are in a block of a GGUF's quantized type, from byte to byte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ def _tensors(path: Path) -> Iterator[_Part]:
 
 
 def _describe(file: "BufferedReader", parts: Iterator[_Part]) -> str:
-    """The sentence on the parts that hold a NaN; empty where none does."""
+    """The sentence on the parts that contain a NaN; empty where none does."""
     import numpy as np
 
     known = list(parts)

@@ -1,4 +1,4 @@
-"""JSON in two layouts: llm_bench's own, and our report. Neither ever holds NaN or infinity: they are ``null``."""
+"""JSON in two layouts: llm_bench's own, and our report. Neither ever contains NaN or infinity: they are ``null``."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | dict[str, 
 
 
 def finite(value: float | None) -> float | None:
-    """The value, or ``None`` for what JSON cannot hold."""
+    """The value, or ``None`` for what JSON cannot contain."""
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -105,7 +105,7 @@ def agreement_value(found: Agreement) -> JsonValue:
 
 
 def stability_value(found: Stability) -> JsonValue:
-    """Whether a prompt was measured steadily: changes over the iterations as shares, warm-ups made and needed."""
+    """Whether a prompt was measured stably: changes over the iterations as shares, warm-ups made and needed."""
     return {
         "is_steady": found.is_stable,
         "drifts": {name: round(change, 6) for name, change in found.drifts.items()},

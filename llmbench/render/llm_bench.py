@@ -209,7 +209,7 @@ def llm_bench_rows(evaluation: Evaluation) -> list[dict[str, TableValue]]:
 def llm_bench_content(evaluation: Evaluation) -> dict[str, object]:
     """Return a run as the values of llm_bench's JSON; warm-ups are listed, and out of ``results_averaged``.
 
-    Of a sweep every result says which configuration it is of; what stands there once is that of the first one.
+    Of a sweep every result says which configuration it is of; what is there once is that of the first one.
     """
     run = evaluation.run
     records = llm_bench_records(evaluation)
@@ -268,7 +268,7 @@ def _record_columns(record: Record) -> dict[str, TableValue]:
 
 
 def _launch_columns(run: Run, cell: int) -> dict[str, TableValue]:
-    """Return what stands on a configuration's first row only: load time and memory before generation."""
+    """Return what is on a configuration's first row only: load time and memory before generation."""
     launch = first_launch(run, cell)
     return {} if launch is None else {"pretrain_time(s)": _rounded(launch.load_s), **_load_memory(launch)}
 

@@ -22,7 +22,7 @@ class Cell:
     """A cell: its text, a smaller *note* behind it, and a tone (``good``, ``bad``, ``warn``, ``dim``, ``name``).
 
     *full* is what a page shows in place of a short text, *title* what it shows on hovering. *value* is what a file
-    for machines holds in place of the text.
+    for machines contains in place of the text.
     """
 
     text: str = ""
@@ -74,7 +74,7 @@ class Table:
     def of_columns(
         cls, columns: Iterable[tuple[Column, Iterable[Cell]]], *, note_priority: int = NEVER_DROPPED
     ) -> "Table":
-        """Return the table of columns that stand beside each other with their cells."""
+        """Return the table of columns that are beside each other with their cells."""
         heads, cells = zip(*((column, tuple(cells)) for column, cells in columns), strict=True)
         return cls(heads, tuple(zip(*cells, strict=True)), note_priority=note_priority)
 
@@ -104,7 +104,7 @@ class Table:
         )
 
     def without_notes(self) -> "Table":
-        """Return the table without what stands behind the texts of number columns."""
+        """Return the table without what is behind the texts of number columns."""
         rows = tuple(
             tuple(
                 cell if column.is_text or not cell.note else dataclasses.replace(cell, note="")

@@ -36,7 +36,7 @@ def minute(instant: str) -> str:
 
 
 def encodable(text: str) -> str:
-    """Return text that UTF-8 can hold: a lone surrogate, as of a file name that is no text, is an escape."""
+    """Return text that UTF-8 can contain: a lone surrogate, as of a file name that is no text, is an escape."""
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -74,7 +74,7 @@ def change(ratio: float) -> str:
 
 
 def load_time(seconds: float, state: ModelCache | None) -> str:
-    """``2.05 s``, and how the model cache was found where one was asked for."""
+    """``2.05 s``, and how the model cache was found where one was requested."""
     found = f" (model cache {state.value})" if state not in (None, ModelCache.OFF) else ""
     return f"{seconds:.2f} s{found}"
 

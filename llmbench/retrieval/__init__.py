@@ -1,1 +1,1 @@
-"""Retrieval: documents, the database that holds their chunks with vectors, and the search for the nearest ones."""
+"""Retrieval: documents, the database that contains their chunks with vectors, and the search for the nearest ones."""

@@ -81,7 +81,7 @@ def _policy(reported: str) -> tuple[str, str]:
 def check_threads(config: RunConfig, machine: Topology, threads: int | None) -> None:
     """Raise ``MachineError`` where several sockets were requested and the engine used threads of one of them.
 
-    That is what it does by itself under ``LATENCY``; *threads* is ``None`` where an engine does not say.
+    That is what it does by itself under ``LATENCY``; *threads* is ``None`` where an engine does not report.
     """
     cores = [
         len({cpu.core for cpu in machine.cpus if cpu.socket == socket and cpu.number in machine.allowed})

@@ -80,7 +80,7 @@ def suggest(name: str, known: Collection[str]) -> str | None:
 
 
 RunValue = PropertyValue | tuple[PropertyValue, ...]
-"""A value of an option, as a recipe can hold it."""
+"""A value of an option, as a recipe can contain it."""
 
 
 class Pairs(list[tuple[str, object]]):
@@ -150,7 +150,7 @@ def read_properties(text: str, *, option: str = "-lc") -> tuple[PropertySets, ..
 
     A JSON object is one set, a list of objects one set each. A file that is not found is looked for in
     ``model_configs/``, with and without ``.json``. The value of a pair is read as JSON (``2``, ``true``, ``"2"``) and
-    is text where it is none. What stands in an object within the object has both names, with a dot between
+    is text where it is none. What is in an object within the object has both names, with a dot between
     (``--cb-config`` only); a list of values is a tuple. Raises InputError that names the place; whether there is such
     a property is not looked at here.
     """

@@ -37,7 +37,7 @@ from llmbench.store.writer import RunFile, refuse_existing
 from llmbench.workloads.base import find_workload
 
 _WRITTEN_TO = re.compile(r"(_DIR|_PATH|_FILE|_FOLDER)$|DUMP", re.IGNORECASE)
-"""Names of properties that hold a path the engine may write to; ``CACHE_DIR`` is the one that is known."""
+"""Names of properties that contain a path the engine may write to; ``CACHE_DIR`` is the one that is known."""
 
 
 def check_memory(path: str) -> None:
@@ -247,7 +247,7 @@ def measure(  # noqa: PLR0913  the one way to measure
     stop: Stop | None = None,
     on_event: OnEvent | None = None,
 ) -> Run:
-    """Measure configurations launch by launch, and return the run as its file holds it.
+    """Measure configurations launch by launch, and return the run as its file contains it.
 
     *workload* is the kind of work that a request is, that of the configurations' task by default.
     *models* are those of the configurations, found here where they are not given. *planned* are the launches, all of

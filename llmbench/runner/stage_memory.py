@@ -1,6 +1,6 @@
 """What each stage of a request needed of memory: the first request of a launch and prompt is watched for it.
 
-One call of an engine may hold several stages, so that the high-water mark cannot be reset between them. It is reset
+One call of an engine may contain several stages, so that the high-water mark cannot be reset between them. It is reset
 every 2 ms instead, and what a stage needed is the highest of the marks in its time. The first request is a warm-up, in
 which an engine needs most, and is never measured. It stands alone, as the one place where memory meets stages.
 """

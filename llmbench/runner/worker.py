@@ -259,7 +259,7 @@ def _engine_threads(effective: EffectiveSettings) -> int | None:
 
 
 def _split(config: RunConfig, *, must_split: bool) -> Split | None:
-    """What tensor parallelism does here, ``None`` where it is not asked for; refused where it does nothing and must."""
+    """What tensor parallelism does here, ``None`` where it is not requested; refused where it does nothing and must."""
     if not config.is_tensor_parallel or config.engine_info.is_simulated:
         return None
     split = tensor_parallel.probe_split(config.properties)

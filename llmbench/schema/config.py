@@ -17,7 +17,7 @@ from llmbench.schema.settings.text import GENERATION_SETTINGS, LORA_MODES
 from llmbench.schema.tasks import DEFAULT_TASK, TASKS, TaskInfo
 
 PropertyValue = str | int | float | bool
-"""A value of an OpenVINO property, as JSON can hold it."""
+"""A value of an OpenVINO property, as JSON can contain it."""
 
 ASSISTANT_TOKENS = 5
 """Tokens guessed ahead in a step by default, as in GenAI."""

@@ -283,7 +283,7 @@ class Run:
 
     @property
     def model(self) -> str:
-        """The path of the model; of several, the nearest folder that holds them all, or else each."""
+        """The path of the model; of several, the nearest folder that contains them all, or else each."""
         paths = list(dict.fromkeys(config.model for config in self.cells))
         with contextlib.suppress(ValueError):  # of absolute and relative paths together
             common = os.path.commonpath(paths)

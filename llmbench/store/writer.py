@@ -34,7 +34,7 @@ _TAIL_BYTES = 1 << 16
 
 
 class RunFile:
-    """A run file open for append and locked for this process; *measurements* counts those it holds."""
+    """A run file open for append and locked for this process; *measurements* counts those it contains."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -46,7 +46,7 @@ class RunFile:
 
     @classmethod
     def create(cls, path: Path, header: Header, *, overwrite: bool = False) -> Self:
-        """A new file that holds the header; with *overwrite*, replace one that exists and is not in use.
+        """A new file that contains the header; with *overwrite*, replace one that exists and is not in use.
 
         Raises:
             InputError: it exists, or another process writes to it.
@@ -73,7 +73,7 @@ class RunFile:
 
         Raises:
             InputError: it is not there, another process writes to it, or it has an older schema: lines of two schemas
-                never stand in one file.
+                never are in one file.
         """
         with _unopened(path, is_there=True):
             file = cls(path, _opened(path, os.O_RDWR))

@@ -106,7 +106,7 @@ class LoadPlan:
     def _output_tokens(self, number: int, rng: random.Random) -> int:
         """The output tokens of a request; those of the first ones in a closed loop are cut to set them out of step.
 
-        Begun at once with one length, all would end at once, and the server would never see a steady load.
+        Begun at once with one length, all would end at once, and the server would never see a stable load.
         """
         found = draw_length(self.output_spread, self.config.output_tokens, rng)
         at_once = self.config.concurrency or 1

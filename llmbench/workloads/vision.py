@@ -68,7 +68,7 @@ def text_tokens(text: str, config: RunConfig, prompt: Prompt, codec: Codec) -> i
 
 
 def _check_template(config: RunConfig, codec: Codec) -> None:
-    """Refuse a chat template that does not write the token of an image which stands in a turn."""
+    """Refuse a chat template that does not write the token of an image which is in a turn."""
     is_templated = config.apply_chat_template or any(prompt.earlier is not None for prompt in config.prompts)
     token = image_token(Path(config.model))
     if not is_templated or token is None:

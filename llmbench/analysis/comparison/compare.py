@@ -34,7 +34,7 @@ class Pair:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """What must stand beside the figures, with the side it concerns: ``candidate tensor_parallel=ineffective``."""
+        """What must be beside the figures, with the side it concerns: ``candidate tensor_parallel=ineffective``."""
         sides = (("base", self.base), ("candidate", self.candidate))
         return tuple(f"{side} {mark}" for side, row in sides for mark in row.marks)
 

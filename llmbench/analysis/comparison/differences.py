@@ -10,7 +10,7 @@ from llmbench.schema.limits import ResourceLimits, describe_limits
 from llmbench.schema.run import EffectiveSettings, Outcome, Provenance, Run
 
 _NO_CHANGE = frozenset({"model", "weight_format", "launches"})
-"""Settings that tell where or how often, not what; the weight format is told with the model's files."""
+"""Settings that tell where or how often, not what; the weight format is reported with the model's files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,7 @@ class FileText(click.ParamType[str]):
 
 
 def complete_list(words: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    """Return the words that may end a list with commas, each with what stands before it."""
+    """Return the words that may end a list with commas, each with what is before it."""
     earlier, comma, last = incomplete.rpartition(",")
     return [CompletionItem(f"{earlier}{comma}{word}") for word in words if word.startswith(last)]
 

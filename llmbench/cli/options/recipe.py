@@ -24,7 +24,7 @@ from llmbench.schema.settings.base import ValueKind
 from llmbench.schema.settings.table import SETTINGS
 
 _PROPERTIES = tuple(row.name for row in SETTINGS if row.kind is ValueKind.PROPERTIES)
-"""Options that take properties, which a recipe may hold as tables."""
+"""Options that take properties, which a recipe may contain as tables."""
 
 _REPEATABLE = tuple(
     row.name for row in SETTINGS if row.kind in {ValueKind.TEXTS, ValueKind.NUMBERS, ValueKind.PROPERTIES}

@@ -190,7 +190,7 @@ def _parts(value: object) -> list[str]:
 
 
 def _repeated(values: Sequence[_Value]) -> _Value | None:
-    """The first value that stands in a list again; ``None`` where each stands once."""
+    """The first value that is in a list again; ``None`` where each stands once."""
     return next((value for number, value in enumerate(values) if value in values[:number]), None)
 
 

@@ -229,7 +229,7 @@ def check_effective(config: RunConfig, effective: EffectiveSettings) -> tuple[st
     """Sentences on each property that the engine changed in silence.
 
     Raises:
-        MachineError: fewer threads than asked for.
+        MachineError: fewer threads than requested.
     """
     changes = []
     for name, requested in compile_properties(config).items():

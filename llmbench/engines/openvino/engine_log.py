@@ -86,7 +86,7 @@ def read_effective(
     """The effective settings of the language model in an engine log of level 2 (not its tokenizers or encoders).
 
     The properties and the scheduler are printed at load only (seen with OpenVINO GenAI 2026.4), the main model's
-    before those of a draft, which get ``draft`` before their names. *also* is what else is known to be in force.
+    before those of a draft, which get ``draft`` before their names. *also* is what else is known to be effective.
     """
     models = [found for found in _SECTION.finditer(log) if not _OTHER_MODEL.search(found["name"])]
     limits = {

@@ -165,7 +165,7 @@ class GenaiSession:
         return prove_pipeline_attention(found.attention, Path(self._config.model)).in_settings(found)
 
     def _streamer(self, seen: list[int], beat: Callable[[int, int], None] | None) -> tuple[Any, ...]:
-        """A streamer of text that notes when it is called; nothing where no streaming is asked for."""
+        """A streamer of text that notes when it is called; nothing where no streaming is requested."""
         if not self._config.is_streamed:
             return ()
 

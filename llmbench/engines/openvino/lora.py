@@ -26,7 +26,7 @@ _UNUSED = re.compile(r"Unused LoRA tensor: (?P<name>\S+)")
 
 
 def check_adapters(config: RunConfig) -> None:
-    """Refuse a file that is not there or holds no LoRA matrices, and matrices of another size than the model's."""
+    """Refuse a file that is not there or contains no LoRA matrices, and matrices of another size than the model's."""
     layers = _layers(Path(config.model)) if config.lora else {}
     for file in config.lora:
         shapes = _tensor_shapes(Path(file))
@@ -156,7 +156,7 @@ def _tensors(path: Path) -> "Iterator[tuple[str, np.ndarray[Any, Any]]]":
 
 
 def digest_adapters(config: RunConfig) -> dict[str, str]:
-    """The content of each adapter as a hash, to stand with what is in force."""
+    """The content of each adapter as a hash, to stand with what is effective."""
     return {f"lora {Path(file).name}": f"sha256:{file_sha256(Path(file))}" for file in config.lora}
 
 

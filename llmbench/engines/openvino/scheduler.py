@@ -1,6 +1,6 @@
 """GenAI's scheduler from flat keys: each checked by name and type before anything is loaded.
 
-A key of a part stands behind a dot: ``cache_eviction_config.start_size``. Naming a key of a part switches it on.
+A key of a part is behind a dot: ``cache_eviction_config.start_size``. Naming a key of a part switches it on.
 """
 
 import difflib

@@ -18,7 +18,7 @@ import msgspec
 from llmbench.errors import InputError, LaunchError
 
 API_KEYS = ("LLMBENCH_API_KEY", "OPENAI_API_KEY")
-"""Environment variables that hold the key of a server; it is never recorded."""
+"""Environment variables that contain the key of a server; it is never recorded."""
 
 _CONNECT_S = 10.0
 _SHOWN = 200

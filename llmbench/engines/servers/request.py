@@ -49,7 +49,7 @@ class Backend(Protocol):
 
     @property
     def effective(self) -> Mapping[str, Any]:
-        """The effective settings, as JSON holds them."""
+        """The effective settings, as JSON contains them."""
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a text."""

@@ -49,7 +49,7 @@ class GenerateSession:
         return self._read_effective()
 
     def _generation_config(self, request: EngineRequest) -> Any:
-        """How to choose tokens; without an end of text every sequence gets exactly the tokens asked for."""
+        """How to choose tokens; without an end of text every sequence gets exactly the tokens requested."""
         from transformers import GenerationConfig
 
         requested = self._config

@@ -13,7 +13,7 @@ from llmbench.render.text import number_text, prompt_name
 from llmbench.schema.units import Unit
 
 PROMPTS_DRAWN = 6
-"""Prompts whose requests are drawn; the others stand in the tables."""
+"""Prompts whose requests are drawn; the others are in the tables."""
 
 REQUESTS_DRAWN = 500
 """Points of a plot; of more requests every so many are drawn, and the plot says so."""

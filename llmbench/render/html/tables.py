@@ -58,7 +58,7 @@ def _known(series: Sequence[PlotSeries], names: Iterable[str]) -> list[str]:
 
 
 def numbers_table(series: Sequence[PlotSeries]) -> Table:
-    """Return what each prompt took: a row per prompt and series, so that runs stand below each other."""
+    """Return what each prompt took: a row per prompt and series, so that runs are below each other."""
     prompts = list(dict.fromkeys(row.prompt.sha256 for each in series for row in each.rows))
     found = [(each, row) for each in series for row in each.rows]
     found.sort(key=lambda pair: prompts.index(pair[1].prompt.sha256))
@@ -329,7 +329,7 @@ def caveat_table(lines: Sequence[str]) -> Table:
 
 
 def setup_tables(reports: Sequence[Report]) -> Iterator[Table]:
-    """Yield model, machine and software; settings; what was in force; the prompts."""
+    """Yield model, machine and software; settings; what was effective; the prompts."""
     runs = [report.run for report in reports]
     models = [model for run in runs for model in _models(run)]
     yield _matrix([name for name, _ in models], [shown for _, shown in models])

@@ -120,7 +120,7 @@ def _limits(run: Run) -> Iterator[str]:
 
 
 def _split(report: Report) -> Iterator[str]:
-    """What became of tensor parallelism where all configurations asked for it."""
+    """What became of tensor parallelism where all configurations requested it."""
     effects = set(report.effects)
     if effects == {Effect.EFFECTIVE}:
         yield f"tensor parallelism over {split_parts(report.run, 0)} sockets"

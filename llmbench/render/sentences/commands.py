@@ -33,7 +33,7 @@ def run_command(
 ) -> str:
     """Return the command line that measures a configuration again with so many launches.
 
-    Prompts of a prompt file are read from the *run_file*, which holds the texts of those that were selected. The
+    Prompts of a prompt file are read from the *run_file*, which contains the texts of those that were selected. The
     *workload* is that of its run.
     """
     if workload is not None and workload.is_concurrent:

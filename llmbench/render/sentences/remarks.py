@@ -1,4 +1,4 @@
-"""What a report says of itself: whether it was steady, its warm-ups enough, and output identical in all launches."""
+"""What a report says of itself: whether it was stable, its warm-ups enough, and output identical in all launches."""
 
 import collections
 from collections.abc import Iterator, Mapping, Sequence

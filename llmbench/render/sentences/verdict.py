@@ -21,7 +21,7 @@ MEAN = "geomean"
 """What the row of the geometric mean over several prompts is called."""
 
 MOST_LENGTHS = 12
-"""Prompts whose lengths are told one by one; of more the shortest and the longest."""
+"""Prompts whose lengths are reported one by one; of more the shortest and the longest."""
 
 MOST_STAGES = 3
 """Stages that a sentence names."""

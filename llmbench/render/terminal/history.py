@@ -23,7 +23,7 @@ def render_history(
 ) -> None:
     """Print each line: what it is, its curves, its runs, and where its level changed.
 
-    What sets lines apart stands in their titles. *accepted* has the notes of accepted changes, by run.
+    What sets lines apart is in their titles. *accepted* has the notes of accepted changes, by run.
     """
     apart = differing(lines)
     for index, line in enumerate(lines):

@@ -25,7 +25,7 @@ _ASCII = str.maketrans(
 
 
 def print_line(console: Console, text: str, *, style: str = "", is_whole: bool = False) -> None:
-    """Print a line of text that may hold anything, in characters that the console has.
+    """Print a line of text that may contain anything, in characters that the console has.
 
     A line that *is_whole* is not wrapped, so that it can be copied.
     """

@@ -93,7 +93,7 @@ class WorkerLink(Protocol):
     """A worker as a launcher reaches it."""
 
     def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Response:
-        """Return the worker's answer to a command.
+        """Return the worker's response to a command.
 
         Raises:
             LlmbenchError: the worker refused it.

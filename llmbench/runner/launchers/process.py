@@ -143,7 +143,7 @@ class Worker:
             os.close(replies_fd)
 
     def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Response:
-        """Return the worker's answer to a command; see `WorkerLink`."""
+        """Return the worker's response to a command; see `WorkerLink`."""
         self.phase = phase
         self.heartbeat.clear()
         with contextlib.suppress(BrokenPipeError):
@@ -155,7 +155,7 @@ class Worker:
         return accept(reply, phase=phase, log=self._tail() if isinstance(reply, Refused) else ())
 
     def _send(self, line: bytes, limit_s: float | None) -> None:
-        """Write a command; one longer than a pipe holds waits until the worker reads."""
+        """Write a command; one longer than a pipe contains waits until the worker reads."""
         while line:
             if not select.select([], [self._commands_fd], [], limit_s)[1]:
                 raise WorkerLostError(self._hang(limit_s or 0.0))

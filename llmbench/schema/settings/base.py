@@ -86,7 +86,7 @@ class Setting:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Its spellings; the first one stands in a command to type next."""
+        """Its spellings; the first one is in a command to type next."""
         return tuple(self.spellings.split())
 
     @property

@@ -1,7 +1,7 @@
 """Every setting of a configuration; the module stands alone, because it joins those of all workloads.
 
 The command line, recipes, sweeps and the commands that reports print are derived from these rows. A new option is a new
-row in the module of its workload, and a new field of `RunConfig` if the run file is to hold it; its default is the
+row in the module of its workload, and a new field of `RunConfig` if the run file is to contain it; its default is the
 field's.
 """
 

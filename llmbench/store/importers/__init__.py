@@ -9,7 +9,7 @@ from llmbench.store.importers.table import cell_text, csv_lines
 
 
 def read_report(path: Path) -> Run:
-    """The run that a report holds, its format found by looking at it.
+    """The run that a report contains, its format found by looking at it.
 
     Raises InputError: no report, an unknown or doubled column, or a value that cannot be, with its row.
     """

@@ -1,7 +1,7 @@
 """llm_bench's CSV and JSON as runs.
 
 That tool tells the first token's time and the average of the others; so an imported request has two token
-events, the second of which holds all later tokens, and no second and no next token. Its reports have one
+events, the second of which contains all later tokens, and no second and no next token. Its reports have one
 launch, and say neither on what machine nor by which engine they were made, nor whether a neighbour disturbed
 them; the run has no version, then.
 """
@@ -158,7 +158,7 @@ def _run(path: Path, kind: str, lines: Iterable[CsvLine]) -> Run:
 
 
 def _environment(cpu: str = "", kernel: str = "", versions: Mapping[str, str] | None = None) -> Environment:
-    """What a report tells of its machine; a name that it does not tell is empty."""
+    """What a report tells of its machine; a name that it does not report is empty."""
     return Environment(
         cpu_model=cpu,
         topology=Topology(cpus=(), allowed=()),

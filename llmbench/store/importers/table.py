@@ -114,7 +114,7 @@ class CsvLine:
 
 
 def csv_lines(path: Path, text: str) -> tuple[list[str], Iterator[CsvLine]]:
-    """The columns, and the rows that hold anything; a row of another length than the header is refused."""
+    """The columns, and the rows that contain anything; a row of another length than the header is refused."""
     rows = _csv_rows(path, text)
     _, columns = next(rows)
 
