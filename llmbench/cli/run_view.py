@@ -151,12 +151,9 @@ class View:
                 reasons = self._reasons(event)
                 self._last = f"INVALID: {reasons[0]}" if reasons else f"last: {run_log.latency_text(event)}"
                 self._measured(event, reasons)
-            case LaunchEnded(failure=failure):
+            case LaunchEnded():
                 with self._live.paused():
-                    if failure is not None:
-                        complain(f"launch {event.launch + 1}: {failure.message}", hint=failure.hint)
-                        for line in failure.log[-5:] if failure.hint is None else ():
-                            click.echo(shown(f"  | {click.unstyle(line)}"), err=True)
+                    _complain_of(event)
                     self._ended()
 
     def _prepare(self, event: Progress) -> None:
@@ -247,6 +244,13 @@ class View:
 def _resume_command(run: Run, path: Path) -> str:
     command = "load" if run.workload.is_concurrent else "run"
     return f"llmbench {command} --resume {shlex.quote(str(path))}"
+
+
+def _complain_of(ended: LaunchEnded) -> None:
+    if (failure := ended.failure) is not None:
+        complain(f"launch {ended.launch + 1}: {failure.message}", hint=failure.hint)
+        for line in failure.log[-5:] if failure.hint is None else ():
+            click.echo(shown(f"  | {click.unstyle(line)}"), err=True)
 
 
 def _warn_of_interference(cells: Sequence[RunConfig]) -> None:
