@@ -21,7 +21,7 @@ from llmbench.cli.options.types import Command, WordList
 from llmbench.errors import ExitCode, InputError, LaunchError, LlmbenchError
 from llmbench.render.text import change, counted
 from llmbench.runner import interpreter, session
-from llmbench.runner.bisection import Bisected, bisect_versions
+from llmbench.runner.bisection import Bisected, BudgetUsedError, bisect_versions
 from llmbench.runner.environments import (
     known_versions,
     make_environment,
@@ -203,10 +203,16 @@ class _Trial:
         return next(iter((*failures, *doubts)), None)
 
     def compare(self, base: str, candidate: str, blocks: int) -> Change | None:
-        """Compare two versions on fresh launches; ``None`` where the second cannot be measured."""
+        """Compare two versions on fresh launches; ``None`` where the second cannot be measured.
+
+        Raises BudgetUsedError where the budget has ended; the first comparison is always made.
+        """
         sides = [self._side(version) for version in (base, candidate)]
         if sides[0] is None or sides[1] is None:
             return None
+        left_s = self.course.left_s(self.began)
+        if self.count and left_s is not None and left_s <= 0:
+            raise BudgetUsedError
         self.count += 1
         say(f"comparing {candidate} with {base}")
         chosen = [
@@ -260,6 +266,10 @@ def _sentences(found: Bisected, package: str, threshold: str) -> list[str]:
     title, whole = row_metric(found.whole.metric).title, _with_interval(found.whole)
     if found.whole.verdict is Verdict.INCONCLUSIVE:
         line = f"undecided: {title} {whole} from the oldest to the newest; more --blocks or a quieter machine decide"
+    elif found.is_used:
+        word = "slower" if found.whole.ratio.ratio > 1 else "faster"
+        line = f"{word} after {package} {found.before} and up to {found.since}: {title} {whole} over all versions; "
+        line += "the budget ended before it was narrowed down to one"
     elif found.since is None or found.step is None:
         line = f"no change above {threshold}: {title} {whole} from the oldest to the newest"
     elif found.is_one_step:

@@ -15,6 +15,11 @@ from llmbench.errors import InputError
 Oracle = Callable[[str, str, int], Change | None]
 """Compares two versions in so many blocks; ``None`` where the second one cannot be measured."""
 
+
+class BudgetUsedError(Exception):
+    """Raised by an oracle that has no time for another comparison."""
+
+
 _REPEATS_AT_MOST = 2
 """A comparison that does not decide is made again so often, with twice as many blocks each time."""
 
@@ -26,8 +31,9 @@ class Bisected:
     """What was found: the *whole* change from the oldest to the newest version, and the version *since* which it is.
 
     *step* compares that version with the one *before* it on launches of its own. *since* is ``None`` where the whole
-    shows no change. *is_sure* is false where a comparison on the way stayed undecided. *unmeasurable* are versions that
-    were left out.
+    shows no change. Where the budget *is_used* before one version was found and compared, the change lies after
+    *before* and up to *since*, and there is no *step*. *is_sure* is false where a comparison on the way stayed
+    undecided. *unmeasurable* are versions that were left out.
     """
 
     whole: Change
@@ -35,6 +41,7 @@ class Bisected:
     before: str | None = None
     step: Change | None = None
     is_sure: bool = True
+    is_used: bool = False
     comparisons: int = 0
     unmeasurable: tuple[str, ...] = ()
 
@@ -68,15 +75,20 @@ class _Trial:
 
     def ends(self) -> Change:
         """Return the change over all versions, from the newest one that can be measured."""
-        blocks = self._blocks
+        blocks, last = self._blocks, None
         while len(self.versions) > 1:
-            found = self.compare(self.versions[0], self.versions[-1], blocks)
+            try:
+                found = self.compare(self.versions[0], self.versions[-1], blocks)
+            except BudgetUsedError:
+                if last is None:
+                    raise
+                return last
             if found is None:
                 continue
             is_last = blocks >= self._blocks * 2**_REPEATS_AT_MOST
             if found.verdict is not Verdict.INCONCLUSIVE or is_last:
                 return found
-            blocks *= 2
+            blocks, last = blocks * 2, found
         raise InputError(
             "no two versions could be measured", hint="name others, or look at the messages above"
         )
@@ -106,24 +118,27 @@ def bisect_versions(versions: Sequence[str], oracle: Oracle, *, blocks: int) -> 
     if whole.verdict not in _MOVED:
         return Bisected(whole=whole, comparisons=trial.comparisons, unmeasurable=tuple(trial.unmeasurable))
     half = math.log(whole.ratio.ratio) / 2
-    low, high = 0, len(trial.versions) - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        changed = trial.has_changed(trial.versions[middle], half)
-        if changed is None:
-            high -= 1
-        elif changed:
-            high = middle
-        else:
-            low = middle
-    before, since = trial.versions[low], trial.versions[high]
-    step = trial.compare(before, since)
+    low, high, step, is_used = 0, len(trial.versions) - 1, None, False
+    try:
+        while high - low > 1:
+            middle = (low + high) // 2
+            changed = trial.has_changed(trial.versions[middle], half)
+            if changed is None:
+                high -= 1
+            elif changed:
+                high = middle
+            else:
+                low = middle
+        step = trial.compare(trial.versions[low], trial.versions[high])
+    except BudgetUsedError:
+        is_used = True
     return Bisected(
         whole=whole,
-        since=since,
-        before=before,
+        since=trial.versions[high],
+        before=trial.versions[low],
         step=step,
         is_sure=trial.is_sure,
+        is_used=is_used,
         comparisons=trial.comparisons,
         unmeasurable=tuple(trial.unmeasurable),
     )

@@ -7,7 +7,7 @@ from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import Change, decide
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.errors import InputError
-from llmbench.runner.bisection import Bisected, bisect_versions
+from llmbench.runner.bisection import Bisected, BudgetUsedError, bisect_versions
 
 VERSIONS = ("v1", "v2", "v3", "v4", "v5", "v6")
 NOISE, BLOCKS = 0.02, 6
@@ -91,3 +91,25 @@ def test_without_two_measurable_versions_nothing_is_found() -> None:
     """All but the oldest are broken."""
     with pytest.raises(InputError, match="no two versions could be measured"):
         _bisect(_levels(*[1.0] * 6), broken=frozenset(VERSIONS[1:]))
+
+
+@pytest.mark.parametrize(
+    ("levels", "span"), [((1.0, 1.0, 1.0, 1.12, 1.12, 1.12), ("v3", "v6")), ((1.0,) * 6, None)]
+)
+def test_a_budget_that_ends_leaves_the_span_that_is_left(
+    levels: tuple[float, ...], span: tuple[str, str] | None
+) -> None:
+    """After the ends and one in the middle (v3, which is not slower): later than v3; undecided ends stay undecided."""
+    machine, calls = Machine(_levels(*levels), 5), 0
+
+    def compare(base: str, candidate: str, blocks: int) -> Change | None:
+        nonlocal calls
+        calls += 1
+        if calls > (2 if span else 1):
+            raise BudgetUsedError
+        return machine.compare(base, candidate, blocks if span else 2)
+
+    found = bisect_versions(VERSIONS, compare, blocks=BLOCKS)
+
+    assert span is None or found.is_used
+    assert (span or (None, None)) == (found.before, found.since)
