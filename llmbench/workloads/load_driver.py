@@ -169,7 +169,7 @@ class LoadDriver:
     def _count(self, seen: Completion) -> None:
         """End the load where the server is not to be reached any more."""
         self._lost = self._lost + 1 if seen.error in _UNREACHED else 0
-        if self._lost:
+        if seen.error is not None:
             self._check_server()
         if self._lost >= LOST_REQUESTS:
             self._fail(

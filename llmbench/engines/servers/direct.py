@@ -140,7 +140,7 @@ class _Calls:
         request = parse_body(body, CompletionBody)
         ids = read_prompt(request)
         loop, parts = asyncio.get_running_loop(), asyncio.Queue[Delivery]()
-        seen = Completion(usage=Usage(prompt_tokens=len(ids)), sent_ns=time.perf_counter_ns())
+        seen = Completion(sent_ns=time.perf_counter_ns())
 
         def receive(part: Delivery) -> None:
             """Hand a part over to the event loop, from the thread that reads."""
@@ -150,6 +150,7 @@ class _Calls:
             ids if isinstance(ids, tuple) else self._backend.encode(ids), read_sampling(request), receive
         )
         await self._read(parts, seen, withdraw)
+        seen.usage = Usage(prompt_tokens=len(ids), completion_tokens=sum(seen.counts))
         return seen
 
     async def _read(
@@ -169,7 +170,6 @@ class _Calls:
 
 def _take(part: Delivery, seen: Completion) -> None:
     """Add what a step gave to what was seen."""
-    usage: Any = seen.usage
     seen.end_ns = part.at_ns
     if part.token_ids:
         if seen.timings is None:
@@ -180,7 +180,6 @@ def _take(part: Delivery, seen: Completion) -> None:
         seen.at_ns.append(part.at_ns)
         seen.counts.append(len(part.token_ids))
         seen.lengths.append(len(part.token_ids))
-        usage.completion_tokens += len(part.token_ids)
     if part.finish is not None:
         seen.is_done, seen.finish = True, part.finish
     if part.finish == "error":

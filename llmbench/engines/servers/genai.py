@@ -62,7 +62,7 @@ class GenaiBackend:
         self._computed: set[int] = set()
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self._is_closed = False
+        self._is_closed = self._is_gone = False
         self.cache_usage = 0.0
         self.effective = self._await_model()
         threading.Thread(target=self._read, name="deliveries", daemon=True).start()
@@ -135,6 +135,7 @@ class GenaiBackend:
                 self.cache_usage = found.cache_usage
                 for each in found.delivered:
                     self._hand_out(each)
+        self._is_gone = not self._is_closed
         self._fail_all()
         if not self._is_closed:
             self._on_end()
@@ -173,8 +174,10 @@ class GenaiBackend:
         return self._process.pid
 
     def ended(self) -> str | None:
-        """Return how the process ended; ``None`` while it runs."""
-        code = self._process.poll()
+        """Return how the process ended; ``None`` while it runs. One that has let go of its socket is waited for."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=_LIMIT_S if self._is_gone else 0)
+        code = self._process.returncode
         return None if code is None else f"{_GONE} with code {code}"
 
     def close(self) -> str | None:
