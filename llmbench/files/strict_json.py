@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+_MOST_OBJECT_BYTES = 64 << 20
+"""A vocabulary of 250,000 tokens takes 20 MB; what is longer is cut, and so no JSON."""
+
 
 class JsonError(ValueError):
     """Text that is not strict JSON; its message is the reason, with line and column where they are known."""
@@ -42,6 +45,16 @@ def read_json_file(path: Path, *, most_bytes: int) -> Any:
     if len(raw) > most_bytes:
         raise JsonError(f"it has {path.stat().st_size} bytes; at most {most_bytes} are read")
     return parse_json(raw)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object in a file of a model's own, read as leniently as its tools write it; empty without one."""
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(_MOST_OBJECT_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def distinct_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

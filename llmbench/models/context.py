@@ -4,10 +4,11 @@ Sources: ``modeling_rope_utils.py`` of transformers 5.5 (what each key means), a
 models: Qwen 2.5 and DeepSeek V3 (YaRN), Llama 3.2, Phi 3 (LongRoPE), Gemma 3 (linear).
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from llmbench.files.strict_json import read_object
 
 _LENGTHS = (
     "max_position_embeddings",
@@ -43,12 +44,10 @@ def sliding_window_of_config(path: Path) -> int | None:
 
 def config_sections(path: Path) -> list[Mapping[str, Any]]:
     """Return a ``config.json`` and the text model nested in it; empty where it cannot be read."""
-    try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return []
-    nested = config.get("text_config") if isinstance(config, dict) else None
-    return [section for section in (config, nested) if isinstance(section, dict)]
+    config = read_object(path)
+    return [
+        section for section in (config, config.get("text_config")) if isinstance(section, dict) and section
+    ]
 
 
 def _context(section: Mapping[str, Any]) -> int | None:

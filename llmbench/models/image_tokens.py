@@ -4,10 +4,9 @@ An image becomes one part or several (LLaVA-NeXT: the whole image, and slices of
 module stands alone, for a context is a number of text tokens elsewhere.
 """
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from llmbench.files.strict_json import read_object
 
 _IDS = ("image_token_index", "image_token_id")
 
@@ -18,7 +17,7 @@ def tokens_per_slice(folder: Path) -> int | None:
     That is ``mm_tokens_per_image`` where there is such a number, and else the patches of the vision encoder; families
     whose parts vary in size tell neither.
     """
-    config = _read(folder / "config.json")
+    config = read_object(folder / "config.json")
     fixed = config.get("mm_tokens_per_image")
     if isinstance(fixed, int) and fixed > 0:
         return fixed
@@ -33,18 +32,10 @@ def tokens_per_slice(folder: Path) -> int | None:
 
 def image_token(folder: Path) -> str | None:
     """Return the text that stands for an image in a prompt; ``None`` where no token of the vocabulary does."""
-    config = _read(folder / "config.json")
+    config = read_object(folder / "config.json")
     wanted = next((config[name] for name in _IDS if isinstance(config.get(name), int)), None)
-    added = _read(folder / "tokenizer.json").get("added_tokens")
+    added = read_object(folder / "tokenizer.json").get("added_tokens")
     for token in added if isinstance(added, list) else []:
         if isinstance(token, dict) and token.get("id") == wanted:
             return str(token.get("content"))
     return None
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

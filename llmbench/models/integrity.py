@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from llmbench.files.strict_json import read_json_file
+from llmbench.files.strict_json import read_object
 from llmbench.models.ir_xml import read_constants
 from llmbench.models.manifest import FileRecord
 
@@ -28,7 +28,6 @@ _VISION_PARTS = (
 """What every vision-language model has; some have more."""
 
 _PAIR = ("openvino_encoder_model", "openvino_decoder_model")
-_MOST_CONFIG_BYTES = 16 << 20
 
 
 def main_network(folder: Path) -> Path:
@@ -39,11 +38,7 @@ def main_network(folder: Path) -> Path:
 
 def is_kokoro(folder: Path) -> bool:
     """Return whether an IR speaks by the network of Kokoro, which reads phonemes and so has no tokenizer."""
-    try:
-        config = read_json_file(folder / "config.json", most_bytes=_MOST_CONFIG_BYTES)
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and config.get("model_type") == "kokoro"
+    return read_object(folder / "config.json").get("model_type") == "kokoro"
 
 
 def holds_ir(folder: Path) -> bool:

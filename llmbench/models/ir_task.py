@@ -4,18 +4,15 @@ File names are those of optimum-intel 2.1; pipelines are those of OpenVINO GenAI
 """
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llmbench.errors import InputError
-from llmbench.files.strict_json import read_json_file
+from llmbench.files.strict_json import read_object
 from llmbench.models.integrity import LANGUAGE_XML, MODEL_XML, is_kokoro
 from llmbench.models.ir_xml import Network
 from llmbench.schema.tasks import DEFAULT_TASK, SPEECH_TO_TEXT, TEXT_TO_SPEECH, TaskInfo
 
-_CONFIG_CAP_BYTES = 16 << 20
 _MOST_CLASSES = 2
 
 
@@ -169,7 +166,7 @@ def is_reranker_source(folder: Path) -> bool:
     """
     if _by_architecture(folder) is not _RERANK:
         return False
-    names = _read_config(folder).get("id2label")
+    names = read_object(folder / "config.json").get("id2label")
     classes = len(names) if isinstance(names, dict) else _MOST_CLASSES  # which transformers does not write
     if classes > _MOST_CLASSES:
         raise InputError(
@@ -199,13 +196,5 @@ def _by_architecture(folder: Path) -> _ModelTask | None:
 
 def _config(folder: Path, key: str) -> str:
     """Return a value of config.json, the first of a list; empty where there is none."""
-    value = _read_config(folder).get(key)
+    value = read_object(folder / "config.json").get(key)
     return str(value[0] if isinstance(value, list) and value else value or "")
-
-
-def _read_config(folder: Path) -> Mapping[str, Any]:
-    try:
-        config = read_json_file(folder / "config.json", most_bytes=_CONFIG_CAP_BYTES)
-    except (OSError, ValueError):
-        return {}
-    return config if isinstance(config, dict) else {}

@@ -3,7 +3,6 @@
 Source: ``quantizers/auto.py`` of transformers 5.5, and the patches of optimum-intel 2.1.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.errors import InputError, MachineError
+from llmbench.files.strict_json import read_object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +82,7 @@ def find_quantization(folder: Path, config: Mapping[str, Any]) -> Quantization |
             if isinstance(found, Mapping) and found:
                 return _describe(found)
     for name in _ELSEWHERE:
-        try:
-            found = json.loads((folder / name).read_bytes())
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(found, Mapping):
+        if found := read_object(folder / name):
             return _describe(found, default="awq" if name == "quant_config.json" else "gptq")
     return None
 
