@@ -1,5 +1,6 @@
 """Token scores against a computation of another kind, and how a text is cut into blocks."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 from scipy.special import rel_entr, softmax
 
+from llmbench.analysis.quality import qualities
 from llmbench.errors import InputError
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.workloads.base import LaunchContext, Observation, find_workload
 from llmbench.workloads.quality import log_softmax, token_scores
+from tests import builders
 
 TEXT = Prompt(set="t", index=0, text="words", is_permuted=False)
 
@@ -83,6 +86,68 @@ def test_second_half_of_a_block_is_scored_whatever_the_chunks(tmp_path: Path) ->
     assert 2 == len(chunks.token_scores["kld"])
     assert chunks.token_scores == whole.token_scores
     assert min(chunks.token_scores["kld"]) > 0
+
+
+def _llama_perplexity(base: Model, other: Model, blocks: list[tuple[int, ...]]) -> dict[str, float]:
+    """The figures of ``llama-perplexity --kl-divergence`` by its formulae, token after token.
+
+    Of a chunk of n tokens the logits from n // 2 on are scored; likelihoods of the base below e^-16 are left out.
+    """
+    nll, base_nll, kld, same_top = [], [], [], []
+    for ids in blocks:
+        p_logits, q_logits = (
+            np.concatenate([each.copy() for each in m.logits(ids, 6)]) for m in (base, other)
+        )
+        for position in range(len(ids) // 2, len(ids) - 1):
+            p, q = (
+                [float(x) - math.log(sum(math.exp(y) for y in row)) for x in row]
+                for row in (p_logits[position], q_logits[position])
+            )
+            base_nll.append(-p[ids[position + 1]])
+            nll.append(-q[ids[position + 1]])
+            kld.append(sum(math.exp(x) * (x - y) for x, y in zip(p, q, strict=True) if x > -16))
+            same_top.append(p.index(max(p)) == q.index(max(q)))
+    count = len(kld)
+    return {
+        "mean PPL(Q)": math.exp(sum(nll) / count),
+        "mean PPL(base)": math.exp(sum(base_nll) / count),
+        "mean ln(PPL(Q)/PPL(base))": sum(nll) / count - sum(base_nll) / count,
+        "mean KLD": sum(kld) / count,
+        "maximum KLD": max(kld),
+        "same top p": sum(same_top) / count,
+    }
+
+
+def test_figures_are_those_of_llama_perplexity(tmp_path: Path) -> None:
+    """Over two blocks of six tokens, from the logits to the figures of a run."""
+    base, other = Model(12), Model(12, shift=0.05)
+    launches = [
+        builders.launch_of(
+            [
+                builders.request_of(iteration=i, stages=found.stages, token_scores=found.token_scores)
+                for i in range(2)
+                for found in (_observe(model, tmp_path, number, i),)
+            ],
+            index=number,
+            cell=number,
+        )
+        for number, model in enumerate((base, other))
+    ]
+    _, found = qualities(builders.run_of(launches))
+
+    expected = _llama_perplexity(base, other, [(0, 1, 2, 3, 4, 5), (6, 0, 1, 2, 3, 4)])
+    assert list(expected.values()) == pytest.approx(
+        [
+            found.perplexity,
+            found.base_perplexity,
+            found.log_ratio.value,
+            found.kld.value,
+            found.kld_max,
+            found.same_top.value,
+        ],
+        rel=1e-5,
+    )
+    assert 0 < expected["same top p"] < 1
 
 
 def test_the_base_loses_nothing_against_itself(tmp_path: Path) -> None:
