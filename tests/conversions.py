@@ -14,12 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import llmbench
-from llmbench.convert import pipeline
+from llmbench.convert import exporter, pipeline
 from llmbench.convert.pipeline import Converted
 from llmbench.convert.request import ConvertRequest
 from llmbench.files.cache import cache_folder
+from llmbench.files.package_data import packaged_files
 from llmbench.models import sources
-from tests import hf_model, vision_model
+from llmbench.models.manifest import Recipe
+from llmbench.models.pipeline import find_pipeline
+from tests import hf_model, speech_model, vision_model
 
 _KEPT_S = 14 * 24 * 3600
 _PACKAGE = Path(llmbench.__file__).parent
@@ -62,8 +65,28 @@ def vision_ir(source: Path) -> Path:
     return converted(source, "fp32")["fp32"].folder
 
 
+def whisper_ir() -> Path:
+    """The IR of Whisper tiny.en, which hears English."""
+    source = _built("whisper", lambda folder: speech_model.whisper_source(folder, folder.parent / "parts"))
+    with _kept("whisper-ir", _CONVERTER, str(source)) as folder:
+        target = folder / "model"
+        if not (target / "openvino_detokenizer.bin").exists():
+            shutil.rmtree(target, ignore_errors=True)
+            task, recipe = "automatic-speech-recognition-with-past", Recipe(weight_format="fp16")
+            target.mkdir()
+            exporter.export(source, target, task=task, recipe=recipe, report=lambda _progress: None)
+    return target
+
+
+def kokoro_ir() -> Path:
+    """The IR of Kokoro-82M with its voices."""
+    files = find_pipeline(packaged_files("model_configs", ".toml")["tts-four-stage"])
+    parts = {"model": Path(files.models["decoder"]), **files.files["ids"]}
+    return _built("kokoro", lambda folder: speech_model.kokoro_ir(folder, parts))
+
+
 def _built(name: str, build: Callable[[Path], Path]) -> Path:
-    with _kept(name, [Path(hf_model.__file__), Path(vision_model.__file__)]) as folder:
+    with _kept(name, [Path(module.__file__) for module in (hf_model, speech_model, vision_model)]) as folder:
         model, partial = folder / "model", folder / "model.partial"
         if not model.exists():
             shutil.rmtree(partial, ignore_errors=True)

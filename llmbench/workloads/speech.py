@@ -15,6 +15,9 @@ from llmbench.workloads.base import LaunchContext, Observation
 from llmbench.workloads.product import describe
 from llmbench.workloads.sound import HEARD_RATE, file_stem, read_sound, write_sound
 
+COMPILED = "the first request of a length compiles the networks for it"
+"""Why a request does not count that no warm-up came before."""
+
 
 class SpeakingWorkload:
     """Text to speech: a request is one text, whose audio is written into the run's folder."""
@@ -40,15 +43,16 @@ class OpenSpeaking:
 
     def prepare(self, prompt: int, iteration: int) -> "SpeakingRequest":
         """Return the request of a prompt; iterations speak the same text, whose audio has the same length."""
-        del iteration
-        return SpeakingRequest(self, self._config.prompts[prompt].text or "")
+        is_first = iteration == 0 and self._config.warmups == 0
+        return SpeakingRequest(self, self._config.prompts[prompt].text or "", is_first=is_first)
 
 
 class SpeakingRequest:
     """One text."""
 
-    def __init__(self, work: OpenSpeaking, text: str) -> None:
+    def __init__(self, work: OpenSpeaking, text: str, *, is_first: bool) -> None:
         self._work = work
+        self._is_first = is_first
         self._text = text
         self._spoken: Spoken | None = None
 
@@ -70,7 +74,7 @@ class SpeakingRequest:
             end_ns=made.end_ns,
             stages=(Stage(name="synthesis", duration_ns=synthesis, source=StageSource.ENGINE),),
             outputs=(artifact,),
-            suspicions=faults,
+            suspicions=(*faults, *((COMPILED,) if self._is_first else ())),
         )
 
 

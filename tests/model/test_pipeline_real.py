@@ -97,10 +97,12 @@ def test_rtf_is_that_of_the_wav_file(llmbench: Run, tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "reports/hello.wav")) as file:
         assert (1, 2, 22050) == (file.getnchannels(), file.getsampwidth(), file.getframerate())
         duration_s = file.getnframes() / file.getframerate()
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32767
     m = run.launches[0].measurements[-1]
     wall_s = (m.end_ns - m.start_ns) / 1e9
 
     assert 0.3 < duration_s < 1.2
+    assert 0.02 < np.sqrt(np.mean(samples**2)) < 0.5
     assert pytest.approx(wall_s / duration_s, rel=1e-6) == METRICS["rtf"].of(m)
     assert (request_metric("share.unexplained").of(m) or 0) < 0.02
     assert not m.suspicions
@@ -122,7 +124,11 @@ def test_shares_agree_with_the_engines_profile(llmbench: Run) -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize(
     ("recipe", "text", "heaviest"),
-    [("tts-four-stage", "Hello.", "decoder"), ("lip-sync", "face in the first frame", "lip sync")],
+    [
+        ("tts-four-stage", "Hello.", "decoder"),
+        ("tts-gpt-sovits", "Hello.", "text to semantic"),
+        ("lip-sync", "face in the first frame", "lip sync"),
+    ],
 )
 def test_each_recipe_runs(llmbench: Run, recipe: str, text: str, heaviest: str) -> None:
     """And names the stage that takes the most."""

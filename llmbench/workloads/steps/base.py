@@ -11,6 +11,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from llmbench.errors import InputError, MachineError
 from llmbench.files.package_data import install_command
 from llmbench.schema.pipeline import RecipeScalar
@@ -22,6 +24,7 @@ Step = Callable[[Values], dict[str, Any]]
 MakeStep = Callable[[Mapping[str, Path], Mapping[str, RecipeScalar]], Step]
 
 STEPS = {
+    "read_array": "llmbench.workloads.steps.base:read_array",
     "english_phonemes": "llmbench.workloads.steps.speech:english_phonemes",
     "piper_ids": "llmbench.workloads.steps.speech:piper_ids",
     "kokoro_ids": "llmbench.workloads.steps.speech:kokoro_ids",
@@ -37,6 +40,15 @@ STEPS = {
     "write_video": "llmbench.workloads.steps.video:write_video",
 }
 """Each step by its name, with the function that makes it, imported when it is used."""
+
+
+def read_array(files: Mapping[str, Path], _parameters: Mapping[str, RecipeScalar]) -> Step:
+    """Make a step that gives the ``array`` of a NumPy file (``files.array``), read once, when the step is made."""
+    try:
+        array = np.load(files["array"], allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{files['array']} is no .npy file: {error}") from error
+    return lambda _values: {"array": array}
 
 
 def find_step(name: str) -> MakeStep:

@@ -18,6 +18,7 @@ from llmbench.schema.units import Nanoseconds
 from llmbench.workloads.base import LaunchContext, Observation, find_workload
 from llmbench.workloads.prompts import sounds
 from llmbench.workloads.sound import write_sound
+from llmbench.workloads.speech import COMPILED
 
 MS = 1_000_000
 
@@ -57,8 +58,8 @@ class KnownVoice:
         """Let go of nothing."""
 
 
-def observe(voice: KnownVoice, task: str, prompt: Prompt, folder: Path) -> Observation:
-    config = RunConfig(model="m", task=task, prompts=(prompt,), output_tokens=0)
+def observe(voice: KnownVoice, task: str, prompt: Prompt, folder: Path, *, warmups: int = 1) -> Observation:
+    config = RunConfig(model="m", task=task, prompts=(prompt,), output_tokens=0, warmups=warmups)
     context = LaunchContext(index=0, beat=lambda _tokens, _at_ns: None, folder=folder)
     request = find_workload(task).open(config, voice, context).prepare(0, 0)  # type: ignore[union-attr]
     request.run()
@@ -92,6 +93,14 @@ def test_spoken_text_is_a_file_of_the_run_and_its_rtf(tmp_path: Path) -> None:
     assert METRICS["rtf"].of(as_measured(seen)) == pytest.approx(0.2)
     assert [("synthesis", 200 * MS)] == [(stage.name, stage.duration_ns) for stage in seen.stages]
     assert not seen.suspicions
+
+
+def test_a_first_request_without_a_warm_up_does_not_count(tmp_path: Path) -> None:
+    """It compiles."""
+    prompt = Prompt(set="text", index=0, text="Hello.")
+    seen = observe(KnownVoice(), "text_to_speech", prompt, tmp_path, warmups=0)
+
+    assert (COMPILED,) == seen.suspicions
 
 
 def test_silence_does_not_count(tmp_path: Path) -> None:

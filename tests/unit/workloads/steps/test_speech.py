@@ -96,3 +96,13 @@ def test_a_wav_file_plays(tmp_path: Path) -> None:
 def test_a_text_without_letters_has_a_file_name() -> None:
     """Whatever it is."""
     assert "request" == file_stem("…")
+
+
+def test_an_input_comes_from_a_file(tmp_path: Path) -> None:
+    """An array, and no pickle."""
+    np.save(tmp_path / "a.npy", np.array([1.5, 2.5]))
+    assert [1.5, 2.5] == find_step("read_array")({"array": tmp_path / "a.npy"}, {})({})["array"].tolist()
+
+    np.save(tmp_path / "b.npy", np.array([object()]), allow_pickle=True)
+    with pytest.raises(InputError, match=r"is no \.npy file"):
+        find_step("read_array")({"array": tmp_path / "b.npy"}, {})
