@@ -1,4 +1,4 @@
-"""Draw the stages of a run as a picture: ``python docs/stage_picture.py RUN.jsonl docs/images/NAME.svg``."""
+"""Draw the stages of a run, or one request of it: ``python docs/stage_picture.py RUN.jsonl IMAGE.svg [request]``."""
 
 import html
 import sys
@@ -21,11 +21,12 @@ text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 """
 
 
-def stages_picture(run: Path) -> str:
-    """Return the bars of a run's stages, the heaviest named above and the machine below."""
+def stages_picture(run: Path, *, is_request: bool) -> str:
+    """Return the bars of a run's stages, or one request as it went; the heaviest named above, the machine below."""
     report = summarize_run(reader.read_run(run))
     (found,) = (block for block in stage_blocks(all_series([report], [""])) if isinstance(block, Figures))
-    figure = found.figures[0]
+    figure = found.figures[int(is_request)]
+    title = figure.title if is_request else heaviest_stages(report).partition(";")[0]
     height = HEAD + figure.height + 20
     signs = [
         f'<rect x="{20 + 118 * number}" y="{HEAD - 24}" width="12" height="12" style="fill:{sign.colour}"/>'
@@ -39,7 +40,7 @@ def stages_picture(run: Path) -> str:
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}">',
             f"<style>{style[: style.index('* {')]}{_STYLE}</style>",
             f'<rect width="{WIDTH}" height="{height}" style="fill:var(--paper)"/>',
-            f'<text x="20" y="24" class="answer">{html.escape(heaviest_stages(report).partition(";")[0])}</text>',
+            f'<text x="20" y="24" class="answer">{html.escape(title)}</text>',
             *signs,
             svg.draw(figure, WIDTH, location),
             f'<text x="20" y="{height - 8}" class="note">{html.escape(report.run.environment.cpu_model)}</text>',
@@ -49,4 +50,6 @@ def stages_picture(run: Path) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[2]).write_text(stages_picture(Path(sys.argv[1])), encoding="utf-8")
+    Path(sys.argv[2]).write_text(
+        stages_picture(Path(sys.argv[1]), is_request=sys.argv[3:] == ["request"]), encoding="utf-8"
+    )

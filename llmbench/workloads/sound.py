@@ -20,6 +20,7 @@ HEARD_RATE = 16_000
 _FULL_SCALE = 32767
 _SHORTEST_S = 0.1
 _LONGEST_S = 3600.0
+_LONGEST_NAME = 32
 
 
 def describe_sound(path: Path) -> AudioInput:
@@ -81,5 +82,8 @@ def write_sound(path: Path, samples: "Samples", rate: int) -> None:
 
 
 def file_stem(text: str) -> str:
-    """Return a file's name for a text: its first words, in letters that every system takes."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:32].strip("-") or "request"
+    """Return a file's name for a text: its first words in letters that every system takes; of a long one a hash too."""
+    words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if len(words) <= _LONGEST_NAME:
+        return words or "request"
+    return f"{words[:25].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from llmbench.errors import InputError
+from llmbench.workloads.sound import file_stem
 from llmbench.workloads.steps.base import find_step
-from llmbench.workloads.steps.speech import file_stem
 
 
 def written(folder: Path, name: str, content: object) -> Path:
@@ -96,6 +96,15 @@ def test_a_wav_file_plays(tmp_path: Path) -> None:
 def test_a_text_without_letters_has_a_file_name() -> None:
     """Whatever it is."""
     assert "request" == file_stem("…")
+
+
+def test_texts_that_begin_alike_have_files_of_their_own() -> None:
+    """A long one has a part of its hash; a short one is its words."""
+    one, other = (f"The light turned, and the whole village {word}" for word in ("slept.", "rose."))
+
+    assert "the-light-turned" == file_stem("The light turned.")
+    assert len({file_stem(one), file_stem(other)}) == 2
+    assert all(file_stem(each).startswith("the-light-turned-and-the") for each in (one, other))
 
 
 def test_an_input_comes_from_a_file(tmp_path: Path) -> None:
