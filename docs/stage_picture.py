@@ -50,6 +50,5 @@ def stages_picture(run: Path, *, is_request: bool) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[2]).write_text(
-        stages_picture(Path(sys.argv[1]), is_request=sys.argv[3:] == ["request"]), encoding="utf-8"
-    )
+    picture = stages_picture(Path(sys.argv[1]), is_request=sys.argv[3:] == ["request"])
+    Path(sys.argv[2]).write_text(picture, encoding="utf-8")
