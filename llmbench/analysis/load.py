@@ -175,8 +175,8 @@ _ROWS: tuple[Metric[LaunchLoad], ...] = (
     ),
     _higher(
         name="user_rate",
-        title="output tokens per second for a user",
-        head="a user",
+        title="output tokens per second per user",
+        head="per user",
         priority=35,
         unit=Unit.TOKENS_PER_SECOND,
         definition="1 / median tpot",

@@ -55,7 +55,7 @@ class Share(click.ParamType[tuple[int, int]]):
         """Return the number of the share, from 1, and how many there are."""
         first, slash, second = str(value).partition("/")
         if not (slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
-            self.fail(f"{value!r} is no share such as 2/8", param, ctx)
+            self.fail(f"{value!r} is not a share such as 2/8", param, ctx)
         return int(first), int(second)
 
 

@@ -22,6 +22,7 @@ from llmbench.cli.options.load import (
 from llmbench.cli.options.table import LOAD_OPTIONS, parameters
 from llmbench.cli.options.types import Command, Duration, WordChoice, check_folder
 from llmbench.cli.outputs import check_outputs, check_run_file
+from llmbench.cli.run_files import find_run
 from llmbench.cli.run_view import Display
 from llmbench.errors import InputError
 from llmbench.runner import plan, session
@@ -148,7 +149,7 @@ def command(  # noqa: PLR0917
     display = Display(is_quiet=quiet, is_strict=strict, is_explained=explain)
     if resume is not None:
         _check_resume(ctx)
-        return resume_load(resume, course, display, html=html, salvage=salvage)
+        return resume_load(find_run(resume), course, display, html=html, salvage=salvage)
     check_folder(output_dir, "--output-dir")
     models, cells = load_configurations(options)
     return load_and_show(

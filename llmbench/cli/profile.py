@@ -1,5 +1,6 @@
 """``llmbench profile``: where the time of the first and the next tokens goes, and what two sockets could bring."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -89,7 +90,7 @@ def _profile_pipeline(recipe: str, given: dict[str, Any], *, is_json: bool) -> i
     if is_json:
         say(msgspec.json.format(msgspec.json.encode(found)).decode(), is_whole=True)
     else:
-        say(f"{config.model}, {config.device}, {found.prompt}", *stage_profile_lines(found.stages))
+        say(f"{Path(config.model).stem}, {config.device}, {found.prompt}", *stage_profile_lines(found.stages))
     return 0
 
 

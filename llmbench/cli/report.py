@@ -1,6 +1,7 @@
 """``llmbench report``: show, export and compare runs."""
 
 import difflib
+import shlex
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -241,8 +242,26 @@ def as_html(
     return _code(reports)
 
 
+class RunOrCommand(HelpGroup):
+    """A group that shows the run whose name stands in place of a subcommand."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the subcommand that the arguments call, or ``show``; raise InputError on a misspelt one."""
+        if args[0] in self.commands or args[0].startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(args[0].lower(), self.commands, n=1)
+        if near and not Path(args[0]).exists():
+            raise InputError(
+                f"there is no command {args[0]!r}",
+                hint=f"did you mean {near[0]}? {shlex.join(['llmbench', 'report', near[0], *args[1:]])}",
+            )
+        return show.name, show, args
+
+
 @click.group(
-    cls=HelpGroup,
+    cls=RunOrCommand,
     invoke_without_command=True,
     short_help="Show, export and compare runs.",
     epilog="""
@@ -255,8 +274,8 @@ def as_html(
 def command(ctx: click.Context) -> None:
     """Show, export and compare runs.
 
-    Without a subcommand it shows the last run in reports. A RUN is a run file (.jsonl), a CSV of either layout, a CSV
-    or JSON that llm_bench wrote, a folder (its last run), or the beginning of a run's name.
+    Without a subcommand it shows the last run in reports, or the RUN that is named. A RUN is a run file (.jsonl), a
+    CSV of either layout, a CSV or JSON that llm_bench wrote, a folder (its last run), or the beginning of a run's name.
     """
     ctx.with_resource(paused_collector())
     if ctx.invoked_subcommand is None:

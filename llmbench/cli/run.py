@@ -18,6 +18,7 @@ from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters
 from llmbench.cli.options.types import LLM_BENCH, LOGS, Command, check_folder
 from llmbench.cli.outputs import check_outputs, check_run_file
 from llmbench.cli.quality_gate import GATE, gated
+from llmbench.cli.run_files import find_run
 from llmbench.cli.run_view import Display, measure_and_show, resume_and_show
 from llmbench.errors import InputError
 from llmbench.runner import plan, session
@@ -94,7 +95,9 @@ def command(  # noqa: PLR0917
     )
     if resume is not None:
         _check_resume(ctx)
-        return resume_and_show(resume, course, display, model=next(iter(models), None), salvage=salvage)
+        return resume_and_show(
+            find_run(resume), course, display, model=next(iter(models), None), salvage=salvage
+        )
     check_folder(output_dir, "--output-dir")
     options = _without_recipe_prompts(ctx, options)
     pending = would_convert(options) if dry_run else ()

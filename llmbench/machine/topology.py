@@ -42,11 +42,11 @@ def parse_list(text: str) -> tuple[int, ...]:
     for part in filter(None, (p.strip() for p in text.split(","))):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise InputError(f"{text.strip()!r} is no list of numbers", hint="write it like 0,2-3")
+            raise InputError(f"{text.strip()!r} is not a list of numbers", hint="write it like 0,2-3")
         low, high = procfs.read_number(first), procfs.read_number(last or first)
         if low is None or high is None or high < low or high >= _MOST:
             raise InputError(
-                f"{part!r} is no range of CPU numbers", hint=f"lowest first, below {_MOST}, like 0-27"
+                f"{part!r} is not a range of CPU numbers", hint=f"lowest first, below {_MOST}, like 0-27"
             )
         numbers.update(range(low, high + 1))
     return tuple(sorted(numbers))

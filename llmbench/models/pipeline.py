@@ -135,9 +135,9 @@ def _loop_faults(stage: PipelineStage) -> Iterator[str]:
     if stage.batch is not None and stage.batch < 1:
         yield f"a batch of {stage.batch}; at least 1 is needed"
     for port in {*stage.over, *stage.feedback}.difference(stage.inputs):
-        yield f"{port!r} is no input of it"
+        yield f"{port!r} is not an input of it"
     for output in set(stage.feedback.values()).difference(stage.outputs):
-        yield f"{output!r} is fed back and is no output of it"
+        yield f"{output!r} is fed back and is not an output of it"
     if stage.over and (stage.repeat > 1 or stage.feedback):
         yield "it runs over rows, or repeats: not both"
 

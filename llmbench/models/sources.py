@@ -270,7 +270,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise InputError(
-            f"{path.parent} is no Hugging Face model: it has no {path.name}",
+            f"{path.parent} is not a Hugging Face model: it has no {path.name}",
             hint="give the folder that contains config.json",
         ) from error
     except (OSError, ValueError, RecursionError) as error:

@@ -112,7 +112,7 @@ def read_contents(path: Path, *, salvage: bool = False) -> Contents:
 def _hint(error: BadLineError, *, has_header: bool) -> str:
     if isinstance(error, _SecondRunError):
         return "a file may contain one run: split it, or read the first run with --salvage"
-    return "--salvage reads around it" if has_header else "this is no run file"
+    return "--salvage reads around it" if has_header else "this is not a run file"
 
 
 def read_with_warnings(path: Path, *, salvage: bool = False) -> tuple[Run, tuple[str, ...]]:

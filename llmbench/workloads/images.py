@@ -109,7 +109,7 @@ def _opened(path: Path) -> Iterator[Any]:
             image.load()
             yield operations.exif_transpose(image).convert("RGB")
     except pillow.UnidentifiedImageError:
-        raise InputError(f"{path} is no image that can be read", hint="give a PNG or JPEG file") from None
+        raise InputError(f"{path} is not an image that can be read", hint="give a PNG or JPEG file") from None
     except too_many:
         raise InputError(
             f"{path} has more than {pillow.MAX_IMAGE_PIXELS} pixels, the most that is read",

@@ -39,7 +39,7 @@ PROMPT_FOLDER = Path("prompts")
 _PACKAGED = ("prompts", ".jsonl")
 
 MAX_PROMPT_FILE_BYTES = 64 << 20
-MAX_REPORTED_LINES = 100
+MAX_REPORTED_LINES = 10
 
 
 def read_prompts(name: str | Path) -> tuple[Prompt, ...]:

@@ -142,7 +142,8 @@ def draw_length(spread: str, center: int, rng: random.Random) -> int:
     found = _SPREAD.fullmatch(spread)
     if found is None:
         raise InputError(
-            f"{spread!r} is no distribution of lengths", hint="write uniform:0.5, normal:0.2 or lognormal:0.6"
+            f"{spread!r} is not a distribution of lengths",
+            hint="write uniform:0.5, normal:0.2 or lognormal:0.6",
         )
     width = float(found["spread"])
     match found["kind"]:

@@ -52,7 +52,7 @@ def read_sound(path: Path) -> "Samples":
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, EOFError, NameError) as error:  # scipy has no name for a file without sound
         raise InputError(
-            f"{path} is no WAV file that can be read",
+            f"{path} is not a WAV file that can be read",
             hint=f"ffmpeg -i {path} -ar 16000 -ac 1 sound.wav",
         ) from error
     samples: Samples = found.astype(np.float32)

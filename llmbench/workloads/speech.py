@@ -104,7 +104,7 @@ class OpenListening:
         """Return the request of a prompt; iterations hear the same sound."""
         del iteration
         if not self._samples[prompt]:
-            raise InputError(f"prompt {prompt} is no sound", hint="give WAV files with --media")
+            raise InputError(f"prompt {prompt} is not a sound", hint="give WAV files with --media")
         return ListeningRequest(self, self._samples[prompt])
 
 

@@ -261,6 +261,23 @@ def test_a_run_without_a_valid_request_is_exit_5_and_says_why(
     assert reported.out
 
 
+def test_a_run_s_name_is_shown_without_a_subcommand(
+    run_file: Write, story_of: BuildRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with ``show``; what is nearly a subcommand is taken for one."""
+    path = run_file(story_of())
+    shown = {
+        arguments: (invoke(["report", *arguments, str(path)]), capsys.readouterr().out)
+        for arguments in [(), ("show",)]
+    }
+
+    assert shown[()] == shown["show",]
+    assert ExitCode.USAGE == invoke(["report", "comapre", "a", "b"])
+    assert "did you mean compare? llmbench report compare a b" in capsys.readouterr().err
+    assert ExitCode.USAGE == invoke(["report", "nothere"])
+    assert "there is no file, folder or run 'nothere'" in capsys.readouterr().err
+
+
 def test_a_misspelt_metric_is_answered_with_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is read."""
     assert ExitCode.USAGE == invoke(["report", "history", "--metric", "fisrt_token"])

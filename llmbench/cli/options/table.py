@@ -234,7 +234,8 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
         is_rare=True,
         type=Duration(may_be_zero=True),
         default=0.0,
-        help="Rest before each launch.",
+        show_default=False,
+        help="Rest before each launch.  [default: none]",
     ),
     "dry_run": _row(
         "--dry-run", group=Group.RUN, is_flag=True, help="Print the plan and the time; run nothing."
@@ -244,7 +245,7 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
         group=Group.RUN,
         is_rare=True,
         type=_PATH,
-        metavar="RUN.jsonl",
+        metavar="RUN",
         help="Continue a run that was interrupted, in its own configuration.",
     ),
     "salvage": _row(

@@ -145,7 +145,7 @@ class RangeList(click.ParamType[tuple[int, ...]]):
         except InputError as error:
             self.fail(f"{error.message}; {error.hint}", param, ctx)
         if not numbers:
-            self.fail(f"{text!r} is no list of numbers; write it like 0,2-3", param, ctx)
+            self.fail(f"{text!r} is not a list of numbers; write it like 0,2-3", param, ctx)
         return numbers
 
 

@@ -89,7 +89,7 @@ def find_speaker(config: RunConfig) -> Path | None:
     if given:
         file = Path(str(given)).expanduser()
         if not file.is_file() or file.suffix not in {".bin", ".npy"}:
-            raise InputError(f"--speaker-embeddings {given} is no .bin or .npy file that is there")
+            raise InputError(f"--speaker-embeddings {given} is not a .bin or .npy file that exists")
         return file
     voices = sorted((Path(config.model) / "voices").glob("*.bin"))
     found = [file for file in voices if file.stem == voice] if voice else voices[:1]

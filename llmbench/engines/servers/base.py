@@ -215,7 +215,7 @@ def _spelled_out(command: str, config: RunConfig, port: int) -> list[str]:
         parts = shlex.split(command)
     except ValueError as error:
         raise InputError(
-            f"--server {command!r} is no command: {error}", hint="quote it as a shell does"
+            f"--server {command!r} is not a command: {error}", hint="quote it as a shell does"
         ) from None
     if not any("{port}" in part for part in parts):
         raise InputError(

@@ -82,7 +82,7 @@ def parse_body(content: bytes, kind: type[AnyBody]) -> AnyBody:
         raw = msgspec.json.decode(content, type=dict[str, Any])
         body = msgspec.convert(raw, kind)
     except msgspec.DecodeError as error:
-        raise InputError(f"the body is no request: {error}") from error
+        raise InputError(f"the body is not a request: {error}") from error
     refused = [name for name in _UNSERVED if raw.get(name)]
     if refused:
         raise InputError(f"{refused[0]} is not served")

@@ -42,7 +42,11 @@ def render_quality(report: QualityReport, console: Console) -> None:
             Text(_plot([(mark, *row.point) for mark, row in drawn if row.point], console.width)),
             soft_wrap=True,
         )
-    front = [f"{mark} ({settings_text(row.settings)})" for mark, row in drawn if row.is_on_front]
+    front = [
+        f"{mark} ({apart})" if (apart := settings_text(row.settings)) else mark
+        for mark, row in drawn
+        if row.is_on_front
+    ]
     if front:
         print_line(console, f"* Pareto front, no other is as good in both: {'; '.join(front)}", style="dim")
 

@@ -183,7 +183,7 @@ def request_line(
     invalid = f"  INVALID (!): {reasons[0]}" if reasons else ""
     if reasons and reason_kind(reasons[0]) in known:
         invalid = " !"
-    return f"launch {launch}  {where:<18} {latency_text(measurement)}{invalid}"
+    return f"launch {launch}  {where:<17}  {latency_text(measurement)}{invalid}"
 
 
 def reason_kind(reason: str) -> str:

@@ -19,6 +19,6 @@ def default_launcher() -> Launcher:
     name = os.environ.get("LLMBENCH_LAUNCHER") or "process"
     if name not in _LAUNCHERS:
         raise InputError(
-            f"LLMBENCH_LAUNCHER={name} is no launcher", hint=f"set it to {' or '.join(_LAUNCHERS)}"
+            f"LLMBENCH_LAUNCHER={name} is not a launcher", hint=f"set it to {' or '.join(_LAUNCHERS)}"
         )
     return _LAUNCHERS[name]()

@@ -26,6 +26,6 @@ def read_report(path: Path) -> Run:
             f"{path} is a summary without requests", hint="give the run file, or a CSV without --summary"
         )
     raise InputError(
-        f"{path} is no report: its first line has none of the columns known",
+        f"{path} is not a report: its first line has none of the columns known",
         hint="give a run file (.jsonl), a CSV of report csv or run -r, or llm_bench's CSV or JSON",
     )

@@ -82,7 +82,7 @@ def _json_lines(path: Path, text: str) -> Iterator[CsvLine]:
         results: list[dict[str, Any]] = [dict(result) for result in perfdata["results"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path} is no llm_bench JSON: it needs metadata and perfdata with results",
+            f"{path} is not an llm_bench JSON: it needs metadata and perfdata with results",
             hint="give the run file instead of a report made from it",
         ) from error
     for index, result in enumerate(results):

@@ -68,7 +68,7 @@ def load_code(file: Path, function: str) -> Step:
     """Return a function of a recipe's own code, which runs it: it takes inputs by port and returns outputs by port."""
     spec = spec_from_file_location(f"recipe_{file.stem}", file)
     if spec is None or spec.loader is None:
-        raise InputError(f"{file} is no Python module")
+        raise InputError(f"{file} is not a Python module")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     found: Step | None = getattr(module, function, None)

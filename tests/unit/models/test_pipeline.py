@@ -39,7 +39,7 @@ def refused(path: Path, *, trusts_code: bool = True) -> str:
         ),
         ('model = "double.xml"\nrepeat = 0', "stage more: it repeats 0 times"),
         ('model = "double.xml"\nbatch = 0', "stage more: a batch of 0"),
-        ('model = "double.xml"\nover = ["rows"]', "stage more: 'rows' is no input of it"),
+        ('model = "double.xml"\nover = ["rows"]', "stage more: 'rows' is not an input of it"),
         ('model = "double.xml"\nrepeat = "often"', "Expected int, got str - at stage more.repeat"),
         ('model = "double.xml"\nspeed = 2', "Object contains unknown field speed - at stage more"),
         ('model = "missing.onnx"', "stage more: "),

@@ -105,5 +105,5 @@ def test_the_environment_names_the_default(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("LLMBENCH_LAUNCHER", "inline")
     assert isinstance(default_launcher(), InlineLauncher)
     monkeypatch.setenv("LLMBENCH_LAUNCHER", "slurn")
-    with pytest.raises(InputError, match="slurn is no launcher"):
+    with pytest.raises(InputError, match="slurn is not a launcher"):
         default_launcher()

@@ -59,7 +59,7 @@ def test_a_text_is_no_image(tmp_path: Path) -> None:
     """Whatever its name says."""
     (tmp_path / "a.png").write_text("hello")
 
-    with pytest.raises(InputError, match="is no image that can be read"):
+    with pytest.raises(InputError, match="is not an image that can be read"):
         describe_image(tmp_path / "a.png")
 
 

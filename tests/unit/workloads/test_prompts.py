@@ -83,12 +83,12 @@ def test_every_bad_line_is_reported_at_once(folder: Path) -> None:
 
 
 def test_a_file_of_nothing_but_bad_lines_is_cut_short(folder: Path) -> None:
-    """A hundred bad lines are named, the rest are counted."""
+    """Ten bad lines are named, the rest are counted."""
     lines = refusal(b"1\n" * 103, folder).splitlines()
 
-    assert 101 == len(lines)
-    assert lines[99].startswith("prompts.jsonl:100:")
-    assert "and 3 more bad lines" == lines[100]
+    assert 11 == len(lines)
+    assert lines[9].startswith("prompts.jsonl:10:")
+    assert "and 93 more bad lines" == lines[10]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])

@@ -86,7 +86,7 @@ def test_the_median_of_lognormal_lengths_is_the_center() -> None:
 @pytest.mark.parametrize("spread", ["uniform", "gauss:1", "uniform:-1", "uniform:x"])
 def test_an_unknown_distribution_is_refused(spread: str) -> None:
     """With the ways to write one."""
-    with pytest.raises(InputError, match="is no distribution of lengths"):
+    with pytest.raises(InputError, match="is not a distribution of lengths"):
         LoadPlan.read(config(), {"input_distribution": spread})
 
 

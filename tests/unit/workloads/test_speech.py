@@ -144,7 +144,7 @@ def test_no_word_does_not_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "no WAV file"), (b"ID3 music", "no WAV file"), (b"RIFF\0\0\0\0WAVE", "no WAV file")],
+    [(b"", "not a WAV file"), (b"ID3 music", "not a WAV file"), (b"RIFF\0\0\0\0WAVE", "not a WAV file")],
 )
 def test_what_is_no_wav_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     """Before anything is loaded."""

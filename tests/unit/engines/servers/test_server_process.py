@@ -72,7 +72,7 @@ def test_server_ends_with_the_process_that_started_it() -> None:
     ("server", "message"),
     [
         ("vllm", "neither a server that llmbench can start nor a command with {port}"),
-        ("serve 'it --port {port}", "is no command: No closing quotation"),
+        ("serve 'it --port {port}", "is not a command: No closing quotation"),
         ("http://", "is not the address of a server"),
         ("http://host:99999999", "is not the address of a server"),
     ],
