@@ -5,6 +5,7 @@ import functools
 import os
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from llmbench.analysis.comparison.compare import Comparison
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, Run
 from tests import builders, command
+from tests.waiting import wait_until
 
 RunCommand = command.RunCommand
 
@@ -52,6 +54,37 @@ def _is_whole(path: Path) -> bool:
             return is_begun and [("ok",)] == file.execute("pragma quick_check").fetchall()
     except sqlite3.Error:
         return False
+
+
+_BEFORE = pytest.StashKey[set[str]]()
+_KEPT_THREADS = ("asyncio_", "ThreadPoolExecutor-", "tqdm_monitor")
+"""Those in which asyncio looks up hosts and transformers reads weights, and one of tqdm: libraries keep them."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Note the threads and child processes that a test finds: those of fixtures for several tests may stay."""
+    item.stash[_BEFORE] = _threads_and_children()
+    yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Fail a test that leaves a thread or a child process behind; files left open fail it as warnings are errors."""
+    yield
+    before = item.stash.get(_BEFORE, None)
+    if before is not None:
+        wait_until(lambda: _threads_and_children() <= before, f"an end of {_threads_and_children() - before}")
+
+
+def _threads_and_children() -> set[str]:
+    """The threads of this process that no library keeps, and its children that have not ended."""
+    threads = [thread for thread in threading.enumerate() if not thread.name.startswith(_KEPT_THREADS)]
+    found = {f"thread {thread.name} {thread.ident}" for thread in threads}
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            found |= {f"process {number}" for number in (task / "children").read_text().split()}
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from llmbench.convert.output import target_folder
 from llmbench.store import reader
 from tests import conversions
 from tests.command import Done, RunCommand
+from tests.outcome import assert_measured
 from tests.unit.models.test_hub import COMMIT, Hub
 
 SHORT = ("-n", "1", "-ic", "4", "--warmups", "2", "--input-tokens", "8", "--foreign-cpu-limit", "1")
@@ -60,10 +61,10 @@ def test_a_hub_s_model_is_converted_once_and_measured(run: Callable[..., Done], 
 
     assert 0 == planned.returncode
     assert "example/tiny would be fetched and converted first" in planned.stdout
-    assert 0 == first.returncode, first.stderr
+    assert_measured(first)
     assert "example/tiny is converted once, and kept in" in first.stderr
     assert "%|" not in first.stderr
-    assert 0 == second.returncode, second.stderr
+    assert_measured(second)
     assert "converted once" not in second.stderr
     for name in ("first", "second"):
         origin = reader.read_run(tmp_path / f"reports/{name}.jsonl").provenance
@@ -86,10 +87,21 @@ def test_a_model_of_another_task_is_refused_before_it_is_converted(
 
 
 @pytest.mark.convert
+def test_a_folder_is_known_by_its_content(tmp_path: Path) -> None:
+    """Another content is another conversion, under another name."""
+    other = shutil.copytree(conversions.tiny_model(), tmp_path / "other")
+    before = library.library_folder(str(other))
+    (other / "generation_config.json").write_text("{}\n", encoding="utf-8")
+
+    assert before != library.library_folder(str(other))
+
+
+@pytest.mark.nightly
+@pytest.mark.convert
 def test_a_hugging_face_folder_needs_no_hub(
     run: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is converted by its content, to what is not kept; another content is another conversion."""
+    """It is converted to what is not kept; by day, a model of a hub is."""
     tiny = conversions.tiny_model()
     fp32 = conversions.converted(tiny, "fp32")["fp32"].folder
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -97,16 +109,12 @@ def test_a_hugging_face_folder_needs_no_hub(
     shutil.copytree(fp32, target_folder(kept, "fp32"))
     done = run(str(tiny), "--weight-format", "fp32,int8", "--name", "both")
 
-    assert 0 == done.returncode, done.stderr
+    assert_measured(done)
     assert "exporting int8" in done.stderr
     assert "exporting fp32" not in done.stderr
     cells = reader.read_run(tmp_path / "reports/both.jsonl").cells
     assert ["fp32", "int8"] == [cell.weight_format for cell in cells]
     assert [kept] == list((tmp_path / "cache/llmbench/models").iterdir())
-    other = shutil.copytree(tiny, tmp_path / "other")
-    before = library.library_folder(str(other))
-    (other / "generation_config.json").write_text("{}\n", encoding="utf-8")
-    assert before != library.library_folder(str(other))
 
 
 def test_what_no_hub_can_give_ends_with_the_command_to_type(run: Callable[..., Done]) -> None:
