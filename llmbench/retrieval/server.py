@@ -77,7 +77,10 @@ def served(database: str) -> Iterator[str]:
             f"the embedded database in {folder} could not be started: {type(error).__name__}: {error}",
             hint=f"see {folder / 'log'}; {_OWN_SERVER}",
         ) from error
-    with server:  # counts its users in this process, and the processes that use it
+    import psutil
+
+    # It counts its users in this process, and the processes that use it; a database that was killed needs no end.
+    with contextlib.suppress(psutil.NoSuchProcess), server:
         yield address_of(database)
 
 

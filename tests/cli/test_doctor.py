@@ -44,7 +44,7 @@ def test_json_has_everything_that_was_looked_at(reported: dict[str, Any]) -> Non
     assert reported["devices"]["CPU"]["FULL_DEVICE_NAME"]
     assert reported["bandwidth"]["all"]["bytes_per_s"] > 1e8
     assert reported["split"]["without"] >= 1
-    assert 0.0 <= reported["load"]["foreign"] <= 1.0
+    assert 0.0 <= reported["load"]["total"] <= 1.0
     assert {"check", "weight", "found", "effect", "remedy"} == set(reported["findings"][0])
 
 

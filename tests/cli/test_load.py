@@ -37,7 +37,6 @@ def test_the_reference_stream_shows_how_late_the_client_notices_tokens(tmp_path:
     assert [8] * 12 == [m.output_tokens for m in measured(run)]
     assert {16} == {m.input_tokens for m in measured(run)}
     assert 12 * 8 == len(late)
-    assert 0 <= min(late)
     assert window is not None
     assert statistics.median(late) < 3 * statistics.median(window.client.event_delay_ns) + 500_000
 
@@ -62,7 +61,10 @@ def test_every_metric_is_right_within_a_millisecond_or_one_percent(tmp_path: Pat
 
 
 def _written(folder: Path, *, first: str, count: int) -> tuple[Run, list[list[int]]]:
-    """A load of three at once, and the instants at which the server wrote each token of the measured requests."""
+    """A load of three at once, and the instants at which the server wrote each token of the measured requests.
+
+    Of the responses whose tokens were all written before a request's arrived it is the last that is not another's.
+    """
     with scripted_server(f"first={first},next=20ms") as server:
         run, _, output, _ = load(
             folder,
@@ -79,9 +81,14 @@ def _written(folder: Path, *, first: str, count: int) -> tuple[Run, list[list[in
         )
         log = log_of(server)
     assert "requests/s" in output
-    by_first = {entry["written_ns"][0]: entry["written_ns"] for entry in log if entry.get("written_ns")}
-    firsts = [max(w for w in by_first if w <= m.sequences[0].at_ns[0]) for m in measured(run)]
-    return run, [by_first[each] for each in firsts]
+    left = [entry["written_ns"] for entry in log if entry.get("written_ns")]
+    found = []
+    for at_ns in (m.sequences[0].at_ns for m in measured(run)):
+        same = [w for w in left if len(w) == len(at_ns)]
+        earlier = [w for w in same if all(wrote <= at for wrote, at in zip(w, at_ns, strict=True))]
+        found.append(max(earlier))
+        left.remove(found[-1])
+    return run, found
 
 
 def test_metrics_are_those_that_were_scripted(tmp_path: Path) -> None:
@@ -130,9 +137,9 @@ def test_each_launch_starts_the_server_afresh_and_a_sweep_has_a_knee(tmp_path: P
     assert [0, 0, 0] == [launch.block for launch in run.launches]
     assert {Outcome.FINISHED} == {launch.outcome for launch in run.launches}
     assert all(launch.load_s for launch in run.launches)
-    assert [1, 1, 1] == [row.summaries["request_rate"].n for row in summarize_run(run).rows]
     assert "goodput" not in page
     if code == 0:
+        assert [1, 1, 1] == [row.summaries["request_rate"].n for row in summarize_run(run).rows]
         assert re.search("knee: [126] at once", output)
         assert "K = knee" in output
         assert re.search("the knee: [126] at once", page)
