@@ -112,7 +112,7 @@ def _bar(report: ProgressCallback) -> Any:
 
     in_turn = threading.Lock()  # files are fetched side by side; what is told of them never runs backwards
 
-    class Bar(tqdm):  # type: ignore[misc]  # the client carries no types
+    class ByteBar(tqdm):  # type: ignore[misc]  # the client carries no types
         """The bytes of all files go through one bar; the others count files."""
 
         def __init__(self, *values: Any, **options: Any) -> None:
@@ -126,7 +126,7 @@ def _bar(report: ProgressCallback) -> Any:
                 if self.unit == "B" and self.total:
                     report(Progress(label="fetching", share=min(self.n / self.total, 1.0)))
 
-    return Bar
+    return ByteBar
 
 
 def _cached(name: str, revision: str | None, unreachable: MachineError) -> tuple[str, list[str]]:

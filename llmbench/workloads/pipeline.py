@@ -72,7 +72,7 @@ class PipelineWorkload:
 
 
 @dataclass(slots=True)
-class _Course:
+class _RequestState:
     """A request on its way: its values, the calls of its stages, and when the product was there."""
 
     values: dict[str, Any]
@@ -99,21 +99,21 @@ class StageRunner:
         self._network = network
         self._seen: set[tuple[tuple[int, ...], ...]] = set()
 
-    def run(self, course: _Course) -> None:
+    def run(self, state: _RequestState) -> None:
         """Run it, once or as often as its recipe says, and add its outputs to the values."""
         stage = self.stage
         if stage.over:
-            self._run_over(course)
+            self._run_over(state)
         elif stage.repeat > 1 or stage.feedback:
-            self._run_repeatedly(course)
+            self._run_repeatedly(state)
         else:
             start_ns = time.perf_counter_ns()
-            course.values |= self._call({port: course.values[value] for port, value in stage.inputs.items()})
-            course.add(stage.name, start_ns)
+            state.values |= self._call({port: state.values[value] for port, value in stage.inputs.items()})
+            state.add(stage.name, start_ns)
 
-    def _run_over(self, course: _Course) -> None:
+    def _run_over(self, state: _RequestState) -> None:
         """Once for each batch of rows; the results are joined within the last call."""
-        stage, values = self.stage, course.values
+        stage, values = self.stage, state.values
         inputs = {port: values[value] for port, value in stage.inputs.items()}
         rows = len(inputs[stage.over[0]])
         results: list[Mapping[str, _Array]] = []
@@ -127,12 +127,12 @@ class StageRunner:
             if first + self._batch >= rows:
                 joined = {value: np.concatenate([each[value] for each in results]) for value in stage.outputs}
                 values |= joined
-            course.add(stage.name, start_ns)
+            state.add(stage.name, start_ns)
 
-    def _run_repeatedly(self, course: _Course) -> None:
+    def _run_repeatedly(self, state: _RequestState) -> None:
         """A fixed number of times; what is fed back keeps its last value, the others are stacked."""
         stage = self.stage
-        inputs = {port: course.values[value] for port, value in stage.inputs.items()}
+        inputs = {port: state.values[value] for port, value in stage.inputs.items()}
         kept: dict[str, list[_Array]] = {
             value: [] for value in stage.outputs if value not in stage.feedback.values()
         }
@@ -146,9 +146,9 @@ class StageRunner:
             for value, arrays in kept.items():
                 arrays.append(np.array(found[value]))
             if number + 1 == stage.repeat:
-                course.values |= {value: np.stack(arrays) for value, arrays in kept.items()}
-                course.values |= {value: inputs[port] for port, value in stage.feedback.items()}
-            course.add(stage.name, start_ns)
+                state.values |= {value: np.stack(arrays) for value, arrays in kept.items()}
+                state.values |= {value: inputs[port] for port, value in stage.feedback.items()}
+            state.add(stage.name, start_ns)
 
     def faults(self, values: Values) -> Iterator[str]:
         """Yield why a request does not count: a network compiled for new shapes, or an output that is not finite."""
@@ -197,7 +197,7 @@ class OpenPipeline:
     def prepare(self, prompt: int, iteration: int) -> "PipelineRequest":  # noqa: ARG002  each is the same
         """Return the request of a prompt, whose text is the first value."""
         text = self._config.prompts[prompt].text or ""
-        return PipelineRequest(self, _Course({PROMPT: text, **self._constants}, self._beat))
+        return PipelineRequest(self, _RequestState({PROMPT: text, **self._constants}, self._beat))
 
 
 def _runner(stage: PipelineStage, networks: Networks, launch: LaunchContext, batch: int) -> StageRunner:
@@ -227,41 +227,41 @@ def _runner(stage: PipelineStage, networks: Networks, launch: LaunchContext, bat
 class PipelineRequest:
     """One prompt on its way through the stages."""
 
-    def __init__(self, pipeline: OpenPipeline, course: _Course) -> None:
+    def __init__(self, pipeline: OpenPipeline, state: _RequestState) -> None:
         self._pipeline = pipeline
-        self._course = course
+        self._state = state
         self._start_ns = self._end_ns = 0
 
     @property
     def values(self) -> Mapping[str, Any]:
         """Every value so far, by name."""
-        return self._course.values
+        return self._state.values
 
     def run(self) -> None:
         """Run every stage in its order; raise InputError, with the stage's name, where its inputs do not fit."""
-        course, product = self._course, self._pipeline.recipe.product.value
-        course.beat(0, time.perf_counter_ns())
+        state, product = self._state, self._pipeline.recipe.product.value
+        state.beat(0, time.perf_counter_ns())
         self._start_ns = time.perf_counter_ns()
         for runner in self._pipeline.runners:
             try:
-                runner.run(course)
+                runner.run(state)
             except LlmbenchError as error:
                 error.message = f"stage {runner.stage.name}: {error.message}"
                 raise
             if product in runner.stage.outputs:
-                course.ready_ns = time.perf_counter_ns()
+                state.ready_ns = time.perf_counter_ns()
         self._end_ns = time.perf_counter_ns()
 
     def observe(self) -> Observation:
         """Return the calls of each stage and what came out, with the reasons for which it does not count."""
-        course, pipeline = self._course, self._pipeline
+        state, pipeline = self._state, self._pipeline
         product = pipeline.recipe.product
-        artifact, faults = describe(product, course.values[product.value], course.ready_ns)
-        found = [fault for runner in pipeline.runners for fault in runner.faults(course.values)]
+        artifact, faults = describe(product, state.values[product.value], state.ready_ns)
+        found = [fault for runner in pipeline.runners for fault in runner.faults(state.values)]
         return Observation(
             start_ns=self._start_ns,
             end_ns=self._end_ns,
-            stages=tuple(course.calls),
+            stages=tuple(state.calls),
             outputs=(artifact,),
             suspicions=(*found, *faults),
         )
