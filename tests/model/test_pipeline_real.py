@@ -39,7 +39,7 @@ def values_of(chosen: RunConfig, text: str) -> tuple[dict[str, object], object]:
     request = find_workload("pipeline").open(chosen, session, context).prepare(0, 0)
     request.run()
     assert chosen.prompts[0].text == text
-    return request._course.values, session  # type: ignore[attr-defined]
+    return request._state.values, session  # type: ignore[attr-defined]
 
 
 def test_the_cut_voice_speaks_as_the_whole() -> None:

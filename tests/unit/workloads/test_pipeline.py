@@ -151,7 +151,7 @@ def test_a_stage_repeats_with_feedback_and_runs_over_rows(tmp_path: Path) -> Non
     work = find_workload("pipeline").open(chosen, session, LaunchContext(index=0, beat=lambda *_: None))
     request = work.prepare(0, 0)
     request.run()
-    values = request._course.values  # type: ignore[attr-defined]
+    values = request._state.values  # type: ignore[attr-defined]
 
     assert (8 * values["row"]).tolist() == values["power"].tolist()
     assert (2 * values["row"]).tolist() == values["each"].tolist()
