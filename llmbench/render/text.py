@@ -90,8 +90,8 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 
 
 def settings_text(settings: Mapping[str, str]) -> str:
-    """Return settings on one line: ``threads=4, device=CPU``."""
-    return ", ".join(f"{name}={value}" for name, value in settings.items())
+    """Return settings on one line: ``threads=4, device=CPU``; one without a value is not set."""
+    return ", ".join(f"{name}={value or 'not set'}" for name, value in settings.items())
 
 
 def prompt_name(prompt: Prompt, input_tokens: int) -> str:

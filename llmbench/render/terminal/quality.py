@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.quality import QualityReport
 from llmbench.render.quality import point_letter, quality_table, text_table
 from llmbench.render.terminal.plots import axis_label, bare_figure, figure_text
-from llmbench.render.terminal.table import print_line, print_table
+from llmbench.render.terminal.table import print_hidden, print_line, print_table
 from llmbench.render.text import counted, settings_text
 from llmbench.schema.units import Unit
 
@@ -29,12 +30,14 @@ def render_quality(report: QualityReport, console: Console) -> None:
         f"base: {name} in f32 with an f32 cache: perplexity {base.perplexity:.2f} over {tokens} in {blocks}",
         style="bold",
     )
-    print_table(quality_table(rows), console)
+    print_hidden(table := quality_table(rows), print_table(table, console), console)
     if report.by_text:
         print_table(text_table(report), console)
     for index, row in enumerate(rows):
         for fault in row.faults:
             print_line(console, f"{point_letter(index)} INVALID: {fault}", style="bold red")
+        if row.tokens is not None and row.tokens.variants:
+            print_line(console, f"{point_letter(index)}: {_agreement(row.tokens)}")
     drawn = [(point_letter(i), row) for i, row in enumerate(rows) if row.point is not None]
     if len(drawn) > 1 and console.width >= _LEAST_WIDTH and not console.options.ascii_only:
         print_line(console, "KL divergence (nats) against next tokens (ms)", style="bold")
@@ -49,6 +52,14 @@ def render_quality(report: QualityReport, console: Console) -> None:
     ]
     if front:
         print_line(console, f"* Pareto front, no other is as good in both: {'; '.join(front)}", style="dim")
+
+
+def _agreement(found: Agreement) -> str:
+    outputs = counted(found.variants, "output")
+    if found.first is None:
+        return f"greedy tokens are those without guessing in all of {outputs}"
+    first = f", the first from token {found.first.token} on" if found.first.token else ""
+    return f"greedy tokens differ from those without guessing in {len(found.partings)} of {outputs}{first}"
 
 
 def _plot(points: Sequence[tuple[str, float, float]], width: int) -> str:

@@ -19,7 +19,7 @@ from llmbench.render.sentences.load import client_lines, load_lines, server_line
 from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
 from llmbench.render.stages import heaviest_stages, stage_table
 from llmbench.render.table import Table
-from llmbench.render.terminal.table import print_facts, print_line, print_table
+from llmbench.render.terminal.table import print_facts, print_hidden, print_line, print_table
 from llmbench.render.text import counted, load_time, row_label, settings_text
 from llmbench.schema.units import format_bytes
 
@@ -57,8 +57,7 @@ def render_report(report: Report, console: Console, *, is_explained: bool = Fals
         on_card = _ON_CARD if is_generating else frozenset(SCREEN_METRICS) - {"energy"}
         on_card = _LOAD_CARD if report.run.workload.is_concurrent else on_card
         others = [name for name in SHOWN_METRICS if name not in on_card and name in table.names()]
-        shown = print_table(table.without(*others), console)
-        _say_hidden(table.without(*others), shown, console)
+        print_hidden(on_screen := table.without(*others), print_table(on_screen, console), console)
         stages = stage_table(report)
         if stages.rows:
             print_table(stages, console)
@@ -82,22 +81,6 @@ def render_report(report: Report, console: Console, *, is_explained: bool = Fals
 def _short_units(table: Table) -> Table:
     columns = (dataclasses.replace(each, unit=_UNITS.get(each.key, each.unit)) for each in table.columns)
     return dataclasses.replace(table, columns=tuple(columns))
-
-
-def _say_hidden(table: Table, shown: Table, console: Console) -> None:
-    hidden = [
-        column.head.replace("\n", " ")
-        for column in table.columns
-        if not column.is_detail and column.key not in shown.names()
-    ]
-    if _has_notes(table) and not _has_notes(shown):
-        hidden.append("±")
-    if hidden:
-        print_line(console, f"hidden: {', '.join(hidden)} (widen the terminal)", style="dim")
-
-
-def _has_notes(table: Table) -> bool:
-    return any(cell.note for row in table.rows for cell in row)
 
 
 def _notes(report: Report) -> Iterator[str]:

@@ -69,6 +69,23 @@ def print_table(table: Table, console: Console) -> Table:
     return shown
 
 
+def print_hidden(table: Table, shown: Table, console: Console) -> None:
+    """Print which columns of a table were dropped, and whether its margins were."""
+    hidden = [
+        column.head.replace("\n", " ")
+        for column in table.columns
+        if not column.is_detail and column.key not in shown.names()
+    ]
+    if _has_notes(table) and not _has_notes(shown):
+        hidden.append("±")
+    if hidden:
+        print_line(console, f"hidden: {', '.join(hidden)} (widen the terminal)", style="dim")
+
+
+def _has_notes(table: Table) -> bool:
+    return any(cell.note for row in table.rows for cell in row)
+
+
 def fit(table: Table, width: int) -> Table:
     """Return the table without what *width* characters cannot hold, the lowest priority dropped first."""
     found = table.where(lambda column: not column.is_detail)

@@ -118,5 +118,14 @@ def test_rows_that_guess_ahead_say_whether_the_tokens_are_the_same() -> None:
 
     head, *lines = csv_text(quality_table(rows)).splitlines()
 
+    raw = io.StringIO()
+    render_quality(dataclasses.replace(REPORT, rows=tuple(rows)), Console(file=raw, width=40))
+    shown = " ".join(raw.getvalue().split())
+    assert "A: greedy tokens are those without guessing in all of 6 outputs" in shown
+    assert (
+        "B: greedy tokens differ from those without guessing in 1 of 6 outputs, the first from token 12 on"
+        in shown
+    )
+    assert "hidden: " in shown
     column = head.split(",").index("tokens")
     assert ["same", "1 of 6 differ from 12", ""] == [line.split(",")[column] for line in lines]
