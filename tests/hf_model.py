@@ -64,6 +64,20 @@ def build_alibi(folder: Path) -> Path:
     return folder
 
 
+def build_xglm(folder: Path) -> Path:
+    """*folder*, holding an XGLM of two layers, whose attention optimum-intel 2.1 exports unfused."""
+    import torch
+    from transformers import XGLMConfig, XGLMForCausalLM
+
+    build_tiny(folder)
+    torch.manual_seed(0)
+    sizes = {"d_model": 64, "ffn_dim": 128, "num_layers": 2, "attention_heads": 4, "vocab_size": 257}
+    ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"), 256)
+    config = XGLMConfig(**sizes, **ids, max_position_embeddings=512, init_std=0.2)
+    XGLMForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
 def build_cross_encoder(folder: Path, tokenizer: Path) -> Path:
     """*folder*, holding a BERT of two layers and random weights that scores pairs of texts."""
     import torch

@@ -4,9 +4,11 @@ Launches of one host have more in common than launches of two. Pooled, they woul
 share, and call differences between machines a change. So each host gives one value, and intervals are over hosts.
 """
 
+import dataclasses
+import itertools
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmbench.analysis import stats
@@ -14,8 +16,10 @@ from llmbench.analysis.comparison.change import decide
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.rule import Rule, Verdict
 from llmbench.analysis.metrics.table import HEADLINES
-from llmbench.analysis.report import Report
+from llmbench.analysis.report import Report, Row, distinguish
 from llmbench.analysis.stats import Ratio, Summary
+from llmbench.schema.config import RunConfig
+from llmbench.schema.fleet import COPIES
 
 OUTLIER_DEVIATIONS, LEAST_HOSTS = 3.5, 4
 """How many median absolute deviations make an outlier (Iglewicz and Hoaglin, 1993), and of how many hosts at least."""
@@ -45,12 +49,16 @@ class HostResult:
 class FleetLine:
     """One metric of one prompt and configuration over hosts.
 
-    *values* has each host's summary, *outliers* the hosts far from the median of all, as a share of it. *between* and
-    *within* are the standard deviations of hosts, and of launches on one host, as shares; ``None`` where unknown.
+    *location* is the number of the configuration among those of all hosts, and of the prompt; *settings* are what sets
+    the configuration apart, *rows* where each host's figures are from. *values* has each host's summary, *outliers* the
+    hosts far from the median of all, as a share of it. *between* and *within* are the standard deviations of hosts, and
+    of launches on one host, as shares; ``None`` where unknown.
     """
 
     location: tuple[int, int]
     metric: str
+    settings: Mapping[str, str]
+    rows: Mapping[str, Row]
     values: Mapping[str, Summary]
     outliers: Mapping[str, float]
     between: float | None
@@ -100,10 +108,12 @@ def summarize_fleet(hosts: Sequence[HostResult], names: Sequence[str] = HEADLINE
 
 
 def _lines(hosts: Sequence[HostResult], names: Sequence[str]) -> Iterator[FleetLine]:
+    measured = {each.host: each.report for each in hosts if each.report is not None}
+    cells = _distinct_cells(measured.values())
+    settings = distinguish(cells)
     rows = {
-        each.host: {(row.cell, row.prompt.index): row for row in each.report.rows}
-        for each in hosts
-        if each.report is not None
+        host: {(cells.index(_unplaced(row.config)), row.prompt.index): row for row in report.rows}
+        for host, report in measured.items()
     }
     for location in sorted({location for found in rows.values() for location in found}):
         for name in names:
@@ -117,11 +127,28 @@ def _lines(hosts: Sequence[HostResult], names: Sequence[str]) -> Iterator[FleetL
                 yield FleetLine(
                     location=location,
                     metric=name,
+                    settings=settings[location[0]],
+                    rows={host: there[host] for host in values},
                     values=values,
                     outliers=find_outliers({host: found.median for host, found in values.items()}),
                     between=deviation_between(groups),
                     within=stats.pooled_deviation([group for group in groups if group]),
                 )
+
+
+def _distinct_cells(reports: Iterable[Report]) -> list[RunConfig]:
+    """Each configuration once: the first of every host, then the second, as a sweep is shared out."""
+    found: list[RunConfig] = []
+    for cells in itertools.zip_longest(*(report.run.cells for report in reports)):
+        for cell in cells:
+            if cell is not None and _unplaced(cell) not in found:
+                found.append(_unplaced(cell))
+    return found
+
+
+def _unplaced(config: RunConfig) -> RunConfig:
+    """A configuration that does not depend on where the host keeps its copy of the model."""
+    return dataclasses.replace(config, model=config.model.rpartition(COPIES)[2])
 
 
 def find_outliers(values: Mapping[str, float]) -> dict[str, float]:

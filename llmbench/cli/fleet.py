@@ -21,13 +21,14 @@ from llmbench.analysis.report import summarize_run
 from llmbench.cli.messages import load_run, paused_collector, say, warn
 from llmbench.cli.options.help import GroupedOption, HelpCommand, dashed
 from llmbench.cli.options.types import ARGUMENTS, Duration
-from llmbench.cli.outputs import print_on_screen
+from llmbench.cli.outputs import check_outputs, is_standard_output, print_on_screen, write_output
 from llmbench.errors import ExitCode, InputError, worst
 from llmbench.fleet.dispatch import EACH_HOST, SPREAD, Dispatch, FleetPolicy, HostProgress
 from llmbench.fleet.executor import Executor, HostJob, read_target
 from llmbench.fleet.folder import FleetFolder
 from llmbench.fleet.ray import RayExecutor
 from llmbench.fleet.slurm import SlurmExecutor
+from llmbench.render.html.fleet import fleet_page
 from llmbench.render.terminal.fleet import render_fleet
 from llmbench.schema.fleet import FleetPlan
 from llmbench.store.events import utc_now
@@ -152,7 +153,6 @@ class _Fleet:
             return dataclasses.replace(folder.read_plan(), skipped={})  # each is tried again
         if not self._is_rehearsal:
             folder.path.mkdir(parents=True, exist_ok=True)
-        models = self._options.get("model") or ()
         return FleetPlan(
             id=folder.path.name,
             version=__version__,
@@ -161,9 +161,23 @@ class _Fleet:
             mode=EACH_HOST if self._given["each_host"] else SPREAD,
             arguments=self._arguments,
             hosts=tuple(executor.hosts()),
-            models=tuple(str(model) for model in models if Path(str(model)).exists()),
+            models=self._models(),
             copies_models=self._given["copy_model"],
         )
+
+    def _models(self) -> tuple[str, ...]:
+        """Return the models of the command line that are files here; with --copy-model each must be one."""
+        model = self._options.get("model") or ()
+        given = [*(self._options.get("models") or ()), *((model,) if isinstance(model, str) else model)]
+        typed = {part.partition("=")[2] or part for part in self._arguments} | set(self._arguments)
+        found = tuple(str(model) for model in given if str(model) in typed and Path(str(model)).exists())
+        if self._given["copy_model"] and (not found or len(found) < len(given)):
+            missing = [str(model) for model in given if str(model) not in found]
+            raise InputError(
+                f"--copy-model copies folders and files of this machine: {', '.join(missing) or 'none was given'}",
+                hint="give each model as a path with -m, or leave --copy-model out",
+            )
+        return found
 
     def _rehearse(self, plan: FleetPlan, folder: FleetFolder, executor: Executor) -> int:
         host = plan.hosts[0]
@@ -303,11 +317,23 @@ def _host(folder: FleetFolder, plan: FleetPlan, host: str) -> HostResult:
     name="fleet",
     short_help="The hosts of a run with --on, side by side.",
     epilog="""
-    llmbench report fleet reports/fleet-20261126T001500Z-run-1a2b3c""",
+    llmbench report fleet reports/fleet-20261126T001500Z-run-1a2b3c
+    llmbench report fleet reports/rack --html rack.html""",
 )
 @click.argument("path", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER")
-def fleet_report(path: Path) -> int:
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The same as a page with plots.",
+)
+def fleet_report(path: Path, html: Path | None) -> int:
     """Show what each host is and measured, outliers, and for ab the verdict over hosts; exit 1 if they are slower."""
+    check_outputs({"--html": html}, [path])
     report = read_fleet(FleetFolder(path))
+    if html is not None:
+        write_output(html, fleet_page(report, path.resolve().name))
+        if is_standard_output(html):
+            return _fleet_code(report)
     shown = print_on_screen(lambda console: render_fleet(report, console))
     return worst([ExitCode(shown), _fleet_code(report)])

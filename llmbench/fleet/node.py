@@ -21,13 +21,20 @@ from llmbench.fleet.folder import FleetFolder
 from llmbench.machine import checks, interference, topology
 from llmbench.machine.checks import Survey, Weight
 from llmbench.machine.fingerprint import fingerprint
-from llmbench.schema.fleet import HostProbe, JobEnding
+from llmbench.schema.fleet import COPIES, HostProbe, JobEnding
 from llmbench.store.events import utc_now
 
 _DROPPED = ("RAY_", "OMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "PYTORCH_CUDA")
 """What Ray sets in its workers, threads above all."""
 
 _POLL_S = 0.5
+# What becomes the command: it gets SIGTERM when this process is killed outright (prctl(2), PR_SET_PDEATHSIG).
+_BECOME = """import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,9 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.write_probe(probe_host(given.host, [*command, "--dry-run"] if given.rehearse else None))
         return 0
     copies = {path: str(copy_model(Path(path))) for path in given.copy}
-    code = _run([copies.get(part, part) for part in command], with_parent=given.with_parent)
+    code = _run([_replaced(part, copies) for part in command], with_parent=given.with_parent)
     folder.write_ending(given.host, JobEnding(code=code, ended_at=utc_now()))
     return code
+
+
+def _replaced(part: str, copies: Mapping[str, str]) -> str:
+    """An argument with its model replaced, written apart or as ``--model=PATH``."""
+    option, equals, value = part.partition("=")
+    return f"{option}={copies[value]}" if equals and value in copies else copies.get(part, part)
 
 
 def probe_host(host: str, rehearsal: Sequence[str] | None) -> HostProbe:
@@ -88,7 +101,7 @@ def copy_model(source: Path) -> Path:
     """
     files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
     digest = combined_sha256({str(path.relative_to(source)): file_sha256(path) for path in files})
-    target = cache_folder() / "fleet" / digest[:16] / source.name
+    target = Path(f"{cache_folder()}{COPIES}{digest[:16]}") / source.name
     if not target.exists():
         partial = target.with_name(f".{target.name}.{os.getpid()}")
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +120,8 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
 def _run(command: Sequence[str], *, with_parent: bool) -> int:
     """Run a command to its end; SIGTERM, and with *with_parent* the end of our parent, end it in order."""
     parent = os.getppid()
-    child = subprocess.Popen(command, env=_environment(os.environ))
+    become = (sys.executable, "-c", _BECOME, str(os.getpid()))
+    child = subprocess.Popen([*become, *command], env=_environment(os.environ))
 
     def end(_number: int, _frame: FrameType | None) -> None:
         """Pass the signal on to the command."""

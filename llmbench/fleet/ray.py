@@ -83,7 +83,7 @@ class RayExecutor:
         try:
             self._ray.get(task)
         except self._ray.exceptions.RayError as error:
-            return JobStatus(state=JobState.GONE, reason=str(error).splitlines()[0])
+            return JobStatus(state=JobState.GONE, reason=str(error).splitlines()[0].partition(". ")[0])
         return JobStatus(state=JobState.GONE)
 
     def cancel(self, jobs: Iterable[str]) -> None:

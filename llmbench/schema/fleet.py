@@ -6,6 +6,9 @@ It stands alone: hosts write and read these values without a run.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+COPIES = "/fleet/"
+"""Where, below the cache folder of a host, copies of models are; the hash of the content follows, then the name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostProbe:

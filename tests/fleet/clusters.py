@@ -155,17 +155,44 @@ _RAY = """\
 import sys
 from ray.cluster_utils import Cluster
 cluster = Cluster()
-for name in sys.argv[1:]:
-    cluster.add_node(num_cpus=1, node_name=name)
+nodes = {name: cluster.add_node(num_cpus=1, node_name=name) for name in sys.argv[1:]}
 print(cluster.address, flush=True)
-sys.stdin.read()
+for line in sys.stdin:
+    word, name = line.split()
+    if word == "lose":
+        cluster.remove_node(nodes.pop(name), allow_graceful=False)
+    else:
+        nodes[name] = cluster.add_node(num_cpus=1, node_name=name)
+    print(word, name, flush=True)
 cluster.shutdown()
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Ray:
+    """A running cluster: its *address*, and the process that has its nodes."""
+
+    address: str
+    process: subprocess.Popen[str]
+
+    def lose(self, name: str) -> None:
+        """Kill a node outright."""
+        self._tell(f"lose {name}")
+
+    def add(self, name: str) -> None:
+        """Start a node."""
+        self._tell(f"add {name}")
+
+    def _tell(self, line: str) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(line, file=self.process.stdin, flush=True)
+        assert line == self.process.stdout.readline().strip()
+
+
 @contextlib.contextmanager
-def ray_cluster() -> Iterator[str]:
-    """Start a Ray of two nodes in a process of its own; yield its address."""
+def ray_cluster() -> Iterator[Ray]:
+    """Start a Ray of two nodes in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", _RAY, *HOSTS],
         stdin=subprocess.PIPE,
@@ -176,7 +203,7 @@ def ray_cluster() -> Iterator[str]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield process.stdout.readline().strip()
+        yield Ray(process.stdout.readline().strip(), process)
     finally:
         process.stdin.close()
         process.stdout.close()

@@ -10,7 +10,7 @@ from llmbench.models import demo
 from tests import command, conversions
 from tests.command import RunCommand
 from tests.fleet import clusters
-from tests.fleet.clusters import Slurm
+from tests.fleet.clusters import Ray, Slurm
 
 
 @pytest.fixture(scope="session")
@@ -26,10 +26,16 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 
 
 @pytest.fixture(scope="session")
-def ray_address() -> Iterator[str]:
-    """The address of a real Ray of two nodes on this machine."""
-    with clusters.ray_cluster() as address:
-        yield address
+def ray() -> Iterator[Ray]:
+    """A real Ray of two nodes on this machine."""
+    with clusters.ray_cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def ray_address(ray: Ray) -> str:
+    """The address of that Ray."""
+    return ray.address
 
 
 @pytest.fixture

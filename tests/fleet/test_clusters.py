@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -13,7 +14,7 @@ from llmbench.fleet.folder import FleetFolder
 from llmbench.schema.run import Outcome
 from llmbench.store import reader
 from tests.command import SCREEN, RunCommand
-from tests.fleet.clusters import HOSTS, Slurm
+from tests.fleet.clusters import HOSTS, Ray, Slurm
 from tests.waiting import wait_until
 
 SCRIPT = "first=20ms,next=2ms,launch-noise=1.5%,noise=1%"
@@ -159,6 +160,72 @@ def test_a_driver_of_ray_that_is_killed_is_resumed(ray_address: str, tmp_path: P
     assert ExitCode.OK == again.returncode, out + err
     assert {12} == _whole(folder)
     assert all(_measured(folder, host) >= count for host, count in before.items())
+
+
+@pytest.mark.nightly
+def test_a_node_of_ray_that_is_lost_and_comes_back_is_resumed(ray: Ray, tmp_path: Path) -> None:
+    """The node dies in mid-run: exit 5 with its name, the other's run is whole; once it is back the rest is made."""
+    folder, on = tmp_path / "reports/fleet", f"ray:{ray.address}"
+    driver = _start_plainly(tmp_path, *_run(f"{SCRIPT},sleep=2s", "fleet", on=on))
+    wait_until(lambda: (folder / "n2.jsonl").exists() and _measured(folder, "n2") >= 3, "requests")
+    ray.lose("n2")
+    out, err = driver.communicate(timeout=180)
+    kept = _measured(folder, "n2")
+    ray.add("n2")
+
+    assert ExitCode.LAUNCH == driver.returncode, out + err
+    assert re.search(r"^n2 .*lost", out, re.MULTILINE)
+    assert (12, True) == (_measured(folder, "n1"), 12 > kept >= 3)
+    wait_until(lambda: not _processes(folder), "the end of what measures")
+    again = _start_plainly(tmp_path, "run", "--resume", "reports/fleet", "--on", on)
+    out, err = again.communicate(timeout=180)
+    assert ExitCode.OK == again.returncode, out + err
+    assert {12} == _whole(folder)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("scheduler", ["slurm", "ray"])
+def test_a_sweep_is_shared_out(
+    on_slurm: RunCommand, ray_address: str, tmp_path: Path, *, scheduler: str
+) -> None:
+    """Each configuration is measured once, by one of the hosts; one report has them all."""
+    on = SLURM if scheduler == "slurm" else f"ray:{ray_address}"
+    done = on_slurm(*_run(SCRIPT, "fleet", "-bs", "1,2,4", "--spread", on=on))
+
+    assert ExitCode.OK == done.returncode, done.stderr
+    sizes = {
+        host: [cell.batch_size for cell in reader.read_run(tmp_path / f"reports/fleet/{host}.jsonl").cells]
+        for host in HOSTS
+    }
+    assert {"n1": [1, 4], "n2": [2]} == sizes
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("P0 ")]
+    expected = [("batch_size=1", "n1"), ("batch_size=2", "n2"), ("batch_size=4", "n1")]
+    assert expected == [(row[1], row[3]) for row in rows], done.stdout
+    assert "hosts differ by" not in done.stdout
+
+
+@pytest.mark.nightly
+@pytest.mark.model
+@pytest.mark.parametrize("scheduler", ["slurm", "ray"])
+def test_a_model_is_copied_once_and_measured_where_it_is(
+    on_slurm: RunCommand, ray_address: str, tmp_path: Path, demo_ir: Path, *, scheduler: str
+) -> None:
+    """By its content, into the cache of the host; a second run finds it there."""
+    (tmp_path / "models").symlink_to(demo_ir)
+    on = SLURM if scheduler == "slurm" else f"ray:{ray_address}"
+    few = ("--input-tokens", "16", "-ic", "4", "-n", "1", "--foreign-cpu-limit", "1", "--copy-model")
+    copies = []
+    for name in ("one", "two"):
+        done = on_slurm(
+            "run", "-m", "models", *few, "--name", name, "--on", on, XDG_CACHE_HOME=str(tmp_path / "cache")
+        )
+        assert ExitCode.OK == done.returncode, done.stdout + done.stderr
+        models = {reader.read_run(tmp_path / f"reports/{name}/{host}.jsonl").cells[0].model for host in HOSTS}
+        copies += [(Path(model), Path(model).stat().st_ino) for model in models]
+
+    ((folder, _),) = set(copies)
+    assert "/llmbench/fleet/" in str(folder), folder
+    assert (demo_ir / "openvino_model.bin").stat().st_size == (folder / "openvino_model.bin").stat().st_size
 
 
 def _processes(folder: Path) -> str:

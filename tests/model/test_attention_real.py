@@ -11,7 +11,7 @@ from llmbench.models.attention import language_fusion
 from llmbench.schema.attention import CACHED, PAGED, PLAIN, AttentionProof, Fusion
 from llmbench.schema.run import Launch
 from llmbench.store import reader
-from tests import outcome
+from tests import hf_model, outcome
 from tests.command import RunCommand
 from tests.tiny_ir import unfuse
 
@@ -88,6 +88,31 @@ def test_the_executed_graph_is_read_where_an_engine_shows_it(
         assert kind == launch.effective.attention
         assert proof is not None
         assert ("executed graph", Fusion(fused=count, layers=LAYERS)) == (proof.evidence, proof.fusion)
+
+
+@pytest.mark.nightly
+def test_an_export_that_lost_its_attention_is_refused_where_it_is_required(
+    llmbench_workers: RunCommand, tmp_path: Path
+) -> None:
+    """An XGLM is exported unfused: kept with a warning, and with ``--require-sdpa`` exit 5 and nothing is kept."""
+    source = hf_model.build_xglm(tmp_path / "xglm")
+    fixed = ("convert", "--model-id", str(source), "--weight-format", "fp32", "--output-dir")
+    kept = llmbench_workers(*fixed, "kept")
+    refused = [llmbench_workers(*fixed, folder, "--require-sdpa") for folder in ("new", "kept")]
+
+    assert 0 == kept.returncode, kept.stderr
+    assert "attention: 0 of 2 layers use fused attention (SDPA)" == kept.stdout.splitlines()[-1]
+    assert "warning: only 0 of 2 layers use fused attention" in kept.stderr
+    for done in refused:
+        assert 5 == done.returncode, done.stderr
+        assert (
+            "error: attention: 0 of 2 layers use fused attention (SDPA); --require-sdpa needs all"
+            in done.stderr
+        )
+        assert "hint: it was made with transformers " in done.stderr
+    assert not list((tmp_path / "new").rglob("*.xml"))
+    launch = _launch(llmbench_workers, tmp_path, tmp_path / "kept/pytorch/dldt/FP32", "lost")
+    assert PLAIN == launch.effective.attention
 
 
 @pytest.mark.nightly

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from llmbench.analysis.fleet import FleetChange, FleetLine, FleetReport, HostResult
-from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import request_metric
 from llmbench.render.table import EMPTY, Cell, Column, Table, estimate
 from llmbench.render.terminal.table import print_line, print_table
@@ -22,9 +21,9 @@ def render_fleet(report: FleetReport, console: Console) -> None:
     table = figure_table(report)
     if table.rows:
         print_table(table, console)
-    for text in _spreads(report):
+    for text in spread_sentences(report):
         print_line(console, text)
-    for text in (*_outliers(report), *report.alarms):
+    for text in (*outlier_sentences(report), *report.alarms):
         print_line(console, f"note: {text}", style="yellow")
     for found in report.changes:
         print_line(console, fleet_sentence(found), style="bold")
@@ -61,13 +60,9 @@ def figure_table(report: FleetReport) -> Table:
     """Return a row per prompt, configuration and host, with the metrics as columns; outliers are marked."""
     names = list(dict.fromkeys(line.metric for line in report.lines))
     lines = {(line.location, line.metric): line for line in report.lines}
-    has_settings = any(each.report.distinctions[0] for each in report.hosts if each.report is not None)
-    rows = [
-        (location, host)
-        for location in dict.fromkeys(line.location for line in report.lines)
-        for host in (each for each in report.hosts if each.report is not None)
-        if any(host.host in lines[location, name].values for name in names if (location, name) in lines)
-    ]
+    has_settings = any(line.settings for line in report.lines)
+    first = {line.location: line for line in reversed(report.lines)}
+    rows = [(line, host) for line in reversed(first.values()) for host in line.rows]
     metrics = [request_metric(name) for name in names]
     return Table(
         columns=(
@@ -79,19 +74,18 @@ def figure_table(report: FleetReport) -> Table:
         ),
         rows=tuple(
             (
-                *_row_cells(host.report, location, has_settings=has_settings),
-                Cell(host.host, tone="name"),
-                *(_figure(lines.get((location, name)), host.host) for name in names),
+                *_row_cells(line, host, has_settings=has_settings),
+                Cell(host, tone="name"),
+                *(_figure(lines.get((line.location, name)), host) for name in names),
             )
-            for location, host in rows
-            if host.report is not None
+            for line, host in rows
         ),
     )
 
 
-def _row_cells(report: Report, location: tuple[int, int], *, has_settings: bool) -> tuple[Cell, ...]:
-    row = _row(report, location)
-    settings = [Cell(settings_text(report.distinctions[row.cell]))] if has_settings else []
+def _row_cells(line: FleetLine, host: str, *, has_settings: bool) -> tuple[Cell, ...]:
+    row = line.rows[host]
+    settings = [Cell(settings_text(line.settings))] if has_settings else []
     return Cell(row.prompt.label), *settings, Cell(str(row.input_tokens), value=row.input_tokens)
 
 
@@ -104,30 +98,24 @@ def _figure(line: FleetLine | None, host: str) -> Cell:
     return Cell(f"{cell.text}!", value=cell.value, note=cell.note, title=cell.title, tone="warn")
 
 
-def _spreads(report: FleetReport) -> Iterator[str]:
-    """How much of the spread is between machines, of each line with several hosts."""
+def spread_sentences(report: FleetReport) -> Iterator[str]:
+    """Yield how much of the spread is between machines, of each line with several hosts."""
     for line in report.lines:
         if line.between is not None:
             yield (
-                f"{_name(report, line)}, {request_metric(line.metric).title}: hosts differ by "
+                f"{line_name(line)}, {request_metric(line.metric).title}: hosts differ by "
                 f"{share(line.between)} (standard deviation), launches on one host by {share(line.within)}"
             )
 
 
-def _name(report: FleetReport, line: FleetLine) -> str:
-    """The prompt of a line, with what sets its configuration apart, as the first host that measured it has them."""
-    found = next(each.report for each in report.hosts if each.report is not None and each.host in line.values)
-    settings = settings_text(found.distinctions[line.location[0]])
-    label = _row(found, line.location).prompt.label
-    return f"{label} ({settings})" if settings else label
+def line_name(line: FleetLine) -> str:
+    """Return the prompt of a line, with what sets its configuration apart."""
+    row, settings = next(iter(line.rows.values())), settings_text(line.settings)
+    return f"{row.prompt.label} ({settings})" if settings else row.prompt.label
 
 
-def _row(report: Report, location: tuple[int, int]) -> Row:
-    return next(row for row in report.rows if (row.cell, row.prompt.index) == location)
-
-
-def _outliers(report: FleetReport) -> Iterator[str]:
-    """Each outlier with what may be the reason: what of its machine is not as elsewhere, and what the doctor found."""
+def outlier_sentences(report: FleetReport) -> Iterator[str]:
+    """Yield each outlier with possible reasons: what of its machine is not as elsewhere, what the doctor found."""
     hosts = {each.host: each for each in report.hosts}
     for line in report.lines:
         for host, distance in line.outliers.items():
