@@ -143,6 +143,7 @@ def _window(window: LoadWindow | None, measured: Sequence[Measurement]) -> tuple
 def present_values(name: str, requests: Iterable[EvaluatedRequest]) -> list[float]:
     """Return the values of a metric that exist, in order."""
     if name == BANDWIDTH.name:
-        return [value for request in requests if (value := request.value(name)) is not None]
+        reading = (request for request in requests if request.reads is not None)
+        return [value for request in reading if (value := request.value(name)) is not None]
     of = request_metric(name).of
     return [value for request in requests if (value := of(request.measurement)) is not None]

@@ -34,17 +34,19 @@ class Output(NamedTuple):
     @property
     def is_complete(self) -> bool:
         """Whether it is known and has all that was asked for, or the end that was allowed."""
-        ids, count = self.sequence.token_ids, self.sequence.output_tokens
-        is_ended = self.config.stop_at_eos and self.sequence.finish is Finish.STOP
-        is_known = len(ids) == count if ids else self.sequence.text is not None
-        return count > 0 and is_known and (count == self.measurement.requested_tokens or is_ended)
+        sequence, count = self.sequence, self.sequence.output_tokens
+        is_known = len(sequence.token_ids) == count if sequence.token_ids else sequence.text is not None
+        if count == 0 or not is_known:
+            return False
+        is_ended = self.config.stop_at_eos and sequence.finish is Finish.STOP
+        return count == self.measurement.requested_tokens or is_ended
 
     def is_comparable(self, other: "Output") -> bool:
-        """Whether both are complete and tell their tokens, or the text of as many."""
+        """Whether both tell their tokens, or the text of as many."""
+        if have_tokens(self, other):
+            return True
         has_texts = self.sequence.text is not None and other.sequence.text is not None
-        is_as_long = self.measurement.requested_tokens == other.measurement.requested_tokens
-        is_reported = have_tokens(self, other) or (has_texts and is_as_long)
-        return is_reported and self.is_complete and other.is_complete
+        return has_texts and self.measurement.requested_tokens == other.measurement.requested_tokens
 
     def agreed(self, other: "Output") -> int | None:
         """How many tokens both begin with; of texts that differ 0. ``None`` where they are the same.
@@ -85,19 +87,20 @@ class PromptOutputs:
         return [iteration * size + row for iteration in sorted(self.requests) for row in range(size)]
 
     def outputs(self, variant: int) -> Iterator[Output]:
-        """What was said for a variant; of a prompt that is never permuted each thing once a launch."""
+        """The complete outputs for a variant; of a prompt that is never permuted each content once a launch."""
         iteration, row = divmod(variant, self.config.batch_size)
         if self.prompt.is_permuted:
             for m in self.requests.get(iteration, ()):
-                if row < len(m.sequences):
-                    yield Output(self.config, m, m.sequences[row])
+                if row < len(m.sequences) and (output := Output(self.config, m, m.sequences[row])).is_complete:
+                    yield output
             return
         requests = sorted(itertools.chain(*self.requests.values()), key=lambda m: (m.launch, m.iteration))
         first: dict[object, Output] = {}
         for m in requests:
             for sequence in m.sequences:
                 output = Output(self.config, m, sequence)
-                first.setdefault((m.launch, output.content), output)
+                if output.is_complete:
+                    first.setdefault((m.launch, output.content), output)
         yield from first.values()
 
 
@@ -224,7 +227,7 @@ def within(run: Run) -> Agreement:
     found = []
     for (cell, _), reported in sorted(outputs_of(run).items()):
         for variant in reported.variants:
-            complete = [output for output in reported.outputs(variant) if output.is_complete]
+            complete = list(reported.outputs(variant))
             if len({output.measurement.launch for output in complete}) > 1:
                 pairs = [(complete[0], other) for other in complete[1:]]
                 found.append(

@@ -87,8 +87,8 @@ class _Track:
 
     def find_trend(self) -> Trend | None:
         """The trend over the measured iterations, those left out that should have been warm-ups."""
-        locations = [location for location in self.measured if self.needed is None or location >= self.needed]
-        return trend.find_trend([{p: each[p] for p in locations if p in each} for each in self.series])
+        first = max(self.measured[0], self.needed or 0)
+        return trend.find_trend([{p: value for p, value in each.items() if p >= first} for each in self.series])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,16 +119,16 @@ def judge_stability(evaluation: Evaluation) -> tuple[Stability, ...]:
 def _tracks(run: Run, key: tuple[int, int], group: Sequence[EvaluatedRequest]) -> Iterator[_Track]:
     config = run.cells[key[0]]
     measured = sorted({judged.measurement.iteration for judged in group if judged.is_measured})
-    valid = [judged for judged in group if not judged.reasons]
-    sizes = {(judged.measurement.input_tokens, judged.measurement.output_tokens) for judged in valid}
+    sizes: set[tuple[int, int]] = set()
+    found: dict[str, dict[int, dict[int, float]]] = {name: collections.defaultdict(dict) for name in JUDGED}
+    for launch, m in ((judged.launch.index, judged.measurement) for judged in group if not judged.reasons):
+        sizes.add((m.input_tokens, m.output_tokens))
+        for name, series in found.items():
+            if value := METRICS[name].of(m):
+                series[launch][m.iteration] = value
     if len(sizes) != 1 or measured[0] != config.warmups:
         return
-    for name in JUDGED:
-        series: dict[int, dict[int, float]] = collections.defaultdict(dict)
-        for judged in valid:
-            value = judged.value(name)
-            if value:
-                series[judged.launch.index][judged.measurement.iteration] = value
+    for name, series in found.items():
         if series and not (name == "tpot" and config.is_speculative):
             yield _Track(metric=name, series=tuple(series.values()), measured=measured)
 

@@ -174,7 +174,8 @@ def _variance(values: Sequence[float]) -> float:
     """The sample variance; exactly 0 for values that are the same but for rounding."""
     if max(values) - min(values) < _ROUNDING:
         return 0.0
-    return statistics.variance(values)
+    center = statistics.fmean(values)
+    return math.fsum([(value - center) ** 2 for value in values]) / (len(values) - 1)
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:

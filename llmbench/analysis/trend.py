@@ -123,15 +123,15 @@ def find_excess(
     change is that of the series in the middle; the test takes the mean over the series, with the spread that those
     *against* have in all of them (Student's t for one further observation).
     """
-    used = [each for each in series if location in each and sum(other in each for other in against) > 1]
-    tails = [[math.log(each[other]) for other in against if other in each] for each in used]
+    having = [each for each in series if location in each]
+    logs = [[math.log(each[other]) for other in against if other in each] for each in having]
+    used = [(math.log(each[location]), tail) for each, tail in zip(having, logs, strict=True) if len(tail) > 1]
+    tails = [tail for _, tail in used]
     freedom = sum(len(tail) - 1 for tail in tails)
     spread = stats.pooled_deviation(tails)
     if spread is None or freedom < 2:
         return None
-    excesses = [
-        math.log(each[location]) - statistics.fmean(tail) for each, tail in zip(used, tails, strict=True)
-    ]
+    excesses = [value - statistics.fmean(tail) for value, tail in used]
     mean = statistics.fmean(excesses)
     error = spread * math.sqrt(sum(1 + 1 / len(tail) for tail in tails)) / len(tails)
     p = stats.t_cdf(freedom, -mean / error) if error else float(mean <= _ROUNDING)

@@ -2,6 +2,7 @@
 
 import enum
 import math
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +29,18 @@ class TokenEvent:
 
     at_ns: Nanoseconds
     count: int = 1
+
+
+class Instants(array):  # type: ignore[type-arg]  # Python 3.11 knows no array[int]
+    """Instants in 8 bytes each, where a tuple takes 40: ``Instants("q", at_ns)``; equal to a tuple of the same."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, array | tuple) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

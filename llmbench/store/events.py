@@ -6,6 +6,7 @@ each field. Lines of schema 1 are translated to schema 2 key by key (`schema_1`)
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -33,7 +34,8 @@ from llmbench.store import schema_1
 
 RUN_SCHEMA = 2
 READABLE_SCHEMAS = (1, 2)
-_SINGLE_KEYS = (b'"event":', b'"launch":', b'"is_warmup":', b'"start_ns":', b'"end_ns":', b'"sequences":')
+_SINGLE_KEYS = ("event", "launch", "is_warmup", "start_ns", "end_ns", "sequences")
+_SINGLE_KEY = re.compile(f'"(?:{"|".join(_SINGLE_KEYS)})":'.encode())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +136,7 @@ def utc_now() -> str:
 
 def encode(event: Event, hidden: Sequence[str] = ()) -> bytes:
     """One line, its newline included, without what looks like a secret and without the *hidden* values."""
-    tree = redact_tree({"event": _NAMES[type(event)]} | msgspec.to_builtins(event), hidden)
+    tree = redact_tree({"event": _NAMES[type(event)]} | msgspec.to_builtins(event, enc_hook=tuple), hidden)
     return msgspec.json.encode(tree) + b"\n"
 
 
@@ -171,5 +173,5 @@ def _check_keys(line: bytes, kind: type[Any]) -> None:
     We write each of these keys once into every measurement. A quote inside a text is escaped, so a key with its quotes
     is never part of one.
     """
-    if kind is not Measurement or sum(map(line.count, _SINGLE_KEYS)) > len(_SINGLE_KEYS):
+    if kind is not Measurement or len(_SINGLE_KEY.findall(line)) > len(_SINGLE_KEYS):
         json.loads(line, object_pairs_hook=distinct_keys)

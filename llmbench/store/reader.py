@@ -16,7 +16,7 @@ import msgspec
 
 from llmbench.errors import InputError
 from llmbench.files.redaction import redact
-from llmbench.schema.measurement import Measurement
+from llmbench.schema.measurement import Instants, Measurement
 from llmbench.schema.run import Environment, Launch, Outcome, Run
 from llmbench.store import events
 from llmbench.store.events import (
@@ -186,10 +186,10 @@ class _Assembly:
     def add(self, event: Event) -> None:
         """Take one event; raises BadLineError where it cannot stand here."""
         match event:
-            case LaunchStarted():
-                self._start(event)
             case Measurement():
                 self._measure(event)
+            case LaunchStarted():
+                self._start(event)
             case LaunchEnded():
                 self._end(event)
             case RunEnded():
@@ -245,11 +245,13 @@ class _Assembly:
                 f"a second measurement of launch {m.launch}, iteration {m.iteration}, prompt {m.prompt}"
             )
         self._requests.add(request)
-        self._share_outputs(m)
+        self._compact(m)
         self._measured.setdefault(m.launch, []).append(m)
 
-    def _share_outputs(self, m: Measurement) -> None:
+    def _compact(self, m: Measurement) -> None:
+        """Keep equal outputs once and instants in 8 bytes each, so that files of many requests fit in memory."""
         for sequence in m.sequences:
+            object.__setattr__(sequence, "at_ns", Instants("q", sequence.at_ns))
             for name in ("token_ids", "text"):
                 value = getattr(sequence, name)
                 object.__setattr__(sequence, name, self._outputs.setdefault(value, value))

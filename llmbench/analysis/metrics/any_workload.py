@@ -19,8 +19,10 @@ def energy(m: Measurement) -> float | None:
 
 def energy_per_token(m: Measurement) -> float | None:
     """Joules for each output token of all sequences, the input's work included."""
+    if m.energy_j is None:
+        return None
     tokens = sum(sequence.output_tokens for sequence in m.sequences)
-    return None if m.energy_j is None or not tokens else m.energy_j / tokens
+    return m.energy_j / tokens if tokens else None
 
 
 RESOURCE_METRICS: tuple[Metric[Any], ...] = (

@@ -12,6 +12,8 @@ TEXT_OUTPUTS = ("vectors", "ranks")
 
 def text_rate(m: Measurement) -> float | None:
     """Texts per second that were made into vectors or judged; ``None`` where a request does neither."""
+    if not m.outputs:
+        return None
     texts = sum(output.count for output in m.outputs if output.kind in TEXT_OUTPUTS)
     wait_s = (m.end_ns - m.start_ns) / NS_PER_S
     return texts / wait_s if texts and wait_s else None

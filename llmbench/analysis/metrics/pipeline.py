@@ -38,7 +38,7 @@ def first_audio(m: Measurement) -> float | None:
 
 
 def _frames(m: Measurement) -> int:
-    return sum(each.count for each in m.outputs if each.kind == "frames")
+    return sum(each.count for each in m.outputs if each.kind == "frames") if m.outputs else 0
 
 
 def frame(m: Measurement) -> float | None:

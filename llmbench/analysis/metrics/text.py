@@ -28,7 +28,7 @@ def first_token(m: Measurement) -> float | None:
 
 def first_token_sent(m: Measurement) -> float | None:
     """Seconds from the instant at which a request was sent to its first token; ``None`` where both are the same."""
-    sequence = _shown(m)
+    sequence = None if m.sent_ns is None else _shown(m)
     return None if sequence is None or m.sent_ns is None else (sequence.at_ns[0] - m.sent_ns) / NS_PER_S
 
 
@@ -114,9 +114,9 @@ def decode_rate(m: Measurement) -> float | None:
     live = [s for s in m.sequences if s.at_ns]
     if not live:
         return None
-    start = min(s.at_ns[0] for s in live)
-    wait = max(s.at_ns[-1] for s in live) - start
-    return sum(_tokens_after(s, start) for s in live) * NS_PER_S / wait if wait else None
+    start = min([s.at_ns[0] for s in live])
+    wait = max([s.at_ns[-1] for s in live]) - start
+    return sum([_tokens_after(s, start) for s in live]) * NS_PER_S / wait if wait else None
 
 
 def _tokens_after(sequence: Sequence, instant_ns: int) -> int:
@@ -129,7 +129,7 @@ def tokens_per_step(m: Measurement) -> float | None:
 
     One of them is the model's own, the others were guessed ahead and accepted.
     """
-    sequence = _shown(m)
+    sequence = _shown(m) if m.later_steps else None
     if sequence is None or not m.later_steps:
         return None
     first = sequence.counts[0] if sequence.counts else 1
