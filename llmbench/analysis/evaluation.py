@@ -72,14 +72,15 @@ class Evaluation:
 
     def cut_short(self) -> CellGroups:
         """Return the requests of launches that did not finish, of cells and prompts of which no launch did."""
-        finished = self.groups()
         found = self._groups(lambda launch: launch.outcome is not Outcome.FINISHED)
+        finished = self.groups() if found else {}
         return {key: group for key, group in found.items() if key not in finished}
 
     def _groups(self, is_wanted: Callable[[Launch], bool]) -> CellGroups:
         found: CellGroups = collections.defaultdict(list)
-        for request in self.requests:
-            if is_wanted(request.launch):
+        wanted = {launch.index for launch in self.run.launches if is_wanted(launch)}
+        for request in self.requests if wanted else ():
+            if request.launch.index in wanted:
                 found[request.launch.cell, request.measurement.prompt].append(request)
         return {
             key: group

@@ -91,7 +91,10 @@ class PromptOutputs:
         iteration, row = divmod(variant, self.config.batch_size)
         if self.prompt.is_permuted:
             for m in self.requests.get(iteration, ()):
-                if row < len(m.sequences) and (output := Output(self.config, m, m.sequences[row])).is_complete:
+                if (
+                    row < len(m.sequences)
+                    and (output := Output(self.config, m, m.sequences[row])).is_complete
+                ):
                     yield output
             return
         requests = sorted(itertools.chain(*self.requests.values()), key=lambda m: (m.launch, m.iteration))

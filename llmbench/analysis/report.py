@@ -189,6 +189,7 @@ def _row(
     doubtful = {} if by_launch else loads | _values(names, {-1: measured})
     shown = [request.measurement for requests in by_launch.values() for request in requests]
     shown = shown or [measured[0].measurement]
+    longest = [m.longest for m in shown]
     medians = {
         name: {launch: statistics.median(each) for launch, each in found.items()}
         for name, found in values.items()
@@ -202,7 +203,7 @@ def _row(
         config=config,
         prompt=config.prompts[key[1]],
         input_tokens=statistics.median_low([m.input_tokens for m in shown]),
-        output_tokens=statistics.median_low([m.output_tokens for m in shown]),
+        output_tokens=statistics.median_low([sequence.output_tokens for sequence in longest]),
         launches=len(by_launch),
         measured=len(measured),
         invalid=len(invalid),
@@ -216,9 +217,9 @@ def _row(
             for name, found in doubtful.items()
             if found
         },
-        image_tokens=_typical(m.longest.image_tokens for m in shown),
-        image_slices=_typical(m.longest.image_slices for m in shown),
-        product=_typical(_product(m) for m in shown),
+        image_tokens=_typical([sequence.image_tokens for sequence in longest]),
+        image_slices=_typical([sequence.image_slices for sequence in longest]),
+        product=_typical([_product(m) for m in shown if m.outputs]),
     )
 
 

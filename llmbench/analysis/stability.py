@@ -88,7 +88,9 @@ class _Track:
     def find_trend(self) -> Trend | None:
         """The trend over the measured iterations, those left out that should have been warm-ups."""
         first = max(self.measured[0], self.needed or 0)
-        return trend.find_trend([{p: value for p, value in each.items() if p >= first} for each in self.series])
+        return trend.find_trend(
+            [{p: value for p, value in each.items() if p >= first} for each in self.series]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,20 +1,27 @@
 """The gap before every output token by its position, and how latency grows with the context."""
 
 import collections
-import itertools
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from llmbench.analysis import stats
-from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
-from llmbench.analysis.output_agreement import CellPrompt
+from llmbench.analysis.evaluation import Evaluation
 from llmbench.schema.config import Prompt
+from llmbench.schema.measurement import Sequence as Answer
 from llmbench.schema.run import Run
 from llmbench.schema.units import NS_PER_S
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 FIRST_STABLE = 3
 """The first token of a slope: the second is slower after a long input, and has a metric of its own."""
+
+_Point = tuple[int, float]
+"""Tokens before a token, and the wait for it in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,106 +74,93 @@ class Slope:
         return stats.mean_interval(tuple(self.by_launch.values()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Waits:
-    """The waits of one request before the tokens that have these numbers, seconds a token."""
-
-    location: CellPrompt
-    launch: int
-    input_tokens: int
-    tokens: Sequence[int]
-    seconds: Sequence[float]
-
-
 def gap_profiles(evaluation: Evaluation) -> tuple[GapProfile, ...]:
     """The gaps of every prompt whose requests count and tell when each token came."""
-    groups: dict[CellPrompt, list[_Waits]] = collections.defaultdict(list)
-    for waits in _all_waits(evaluation):
-        groups[waits.location].append(waits)
-    return tuple(_profile(evaluation.run, groups[location]) for location in sorted(groups))
+    found = _sequences(evaluation)
+    places = sorted({(cell, prompt) for cell, prompt, _ in found})
+    return tuple(
+        _profile(evaluation.run, place, [each for key in found if key[:2] == place for each in found[key]])
+        for place in places
+    )
 
 
 def slopes(evaluation: Evaluation) -> tuple[Slope | None, ...]:
     """For each cell the slope of its gaps with the context; ``None`` where there are fewer than two contexts."""
-    cells: dict[int, list[_Waits]] = collections.defaultdict(list)
-    for waits in _all_waits(evaluation):
-        cells[waits.location[0]].append(waits)
+    cells: dict[int, dict[int, list[_Point]]] = collections.defaultdict(lambda: collections.defaultdict(list))
+    for (cell, _, launch), sequences in sorted(_sequences(evaluation).items()):
+        cells[cell][launch] += _points(sequences)
     return tuple(_slope(cell, cells[cell]) for cell in range(len(evaluation.run.cells)))
 
 
-def _all_waits(evaluation: Evaluation) -> Iterator[_Waits]:
+def _sequences(evaluation: Evaluation) -> dict[tuple[int, int, int], list[Answer]]:
+    """The sequences with gaps of the requests that count, by cell, prompt and launch."""
+    found: dict[tuple[int, int, int], list[Answer]] = collections.defaultdict(list)
     for judged in evaluation.requests:
-        if (
-            judged.is_counted
-            and judged.measurement.has_token_times
-            and len(judged.measurement.longest.at_ns) > 1
-        ):
-            yield _waits(judged)
+        m = judged.measurement
+        if judged.is_counted and m.has_token_times and len(m.longest.at_ns) > 1:
+            found[judged.launch.cell, m.prompt, judged.launch.index].append(m.longest)
+    return found
 
 
-def _waits(judged: EvaluatedRequest) -> _Waits:
-    sequence = judged.measurement.longest
-    counts = sequence.counts or (1,) * len(sequence.at_ns)
-    between = zip(sequence.at_ns, sequence.at_ns[1:], counts[1:], strict=False)
-    return _Waits(
-        location=(judged.launch.cell, judged.measurement.prompt),
-        launch=judged.launch.index,
-        input_tokens=sequence.input_tokens,
-        tokens=tuple(itertools.accumulate(counts))[1:],
-        seconds=[(later - earlier) / NS_PER_S / count for earlier, later, count in between],
-    )
+def _waits(sequences: Iterable[Answer]) -> dict[int, "NDArray[np.float64]"]:
+    """The waits before each token in all sequences, in seconds per token, the shortest first."""
+    import numpy as np
+
+    alike: dict[tuple[int, ...] | int, list[Collection[int]]] = collections.defaultdict(list)
+    for sequence in sequences:
+        alike[sequence.counts or len(sequence.at_ns)].append(sequence.at_ns)
+    found: dict[int, list[NDArray[np.float64]]] = collections.defaultdict(list)
+    for events, instants in alike.items():
+        counts = np.array(events if isinstance(events, tuple) else (1,) * events)
+        seconds = np.diff(np.array(instants, dtype=np.int64)) / NS_PER_S / counts[1:]
+        for token, waits in zip(counts.cumsum()[1:].tolist(), seconds.T, strict=True):
+            found[token].append(waits)
+    return {token: np.sort(np.concatenate(found[token])) for token in sorted(found)}
 
 
-def _profile(run: Run, requests: Sequence[_Waits]) -> GapProfile:
-    cell, prompt = requests[0].location
-    input_tokens = statistics.median_low([waits.input_tokens for waits in requests])
-    found = _by_token(requests)
+def _quartile(waits: "NDArray[np.float64]", number: int) -> float:
+    """A quartile of sorted values; between two of them it lies on the line (inclusive)."""
+    below, share = divmod(number * (len(waits) - 1), 4)
+    return float(waits[below] * (4 - share) + waits[min(below + 1, len(waits) - 1)] * share) / 4
+
+
+def _profile(run: Run, place: tuple[int, int], sequences: Sequence[Answer]) -> GapProfile:
+    cell, prompt = place
+    input_tokens = statistics.median_low([sequence.input_tokens for sequence in sequences])
     return GapProfile(
         cell=cell,
         prompt=run.cells[cell].prompts[prompt],
         input_tokens=input_tokens,
-        gaps=tuple(_gap(token, input_tokens + token - 1, found[token]) for token in sorted(found)),
+        gaps=tuple(
+            Gap(
+                token=token,
+                context=input_tokens + token - 1,
+                low=_quartile(waits, 1),
+                median=_quartile(waits, 2),
+                high=_quartile(waits, 3),
+                n=len(waits),
+            )
+            for token, waits in _waits(sequences).items()
+        ),
     )
 
 
-def _by_token(requests: Iterable[_Waits]) -> dict[int, list[float]]:
-    """The waits before each token in all requests."""
-    found: dict[int, list[float]] = collections.defaultdict(list)
-    for waits in requests:
-        for token, seconds in zip(waits.tokens, waits.seconds, strict=True):
-            found[token].append(seconds)
-    return found
-
-
-def _gap(token: int, context: int, values: Sequence[float]) -> Gap:
-    low, median, high = (
-        statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
-    )
-    return Gap(token=token, context=context, median=median, low=low, high=high, n=len(values))
-
-
-def _slope(cell: int, requests: Sequence[_Waits]) -> Slope | None:
-    launches: dict[int, list[_Waits]] = collections.defaultdict(list)
-    for waits in requests:
-        launches[waits.launch].append(waits)
-    points = {launch: _points(launches[launch]) for launch in sorted(launches)}
-    points = {launch: found for launch, found in points.items() if len({x for x, _ in found}) > 1}
+def _slope(cell: int, launches: Mapping[int, list[_Point]]) -> Slope | None:
+    points = {launch: found for launch, found in launches.items() if len({x for x, _ in found}) > 1}
     if not points:
         return None
     contexts = [context for found in points.values() for context, _ in found]
     by_launch = {
-        launch: statistics.linear_regression(*zip(*points[launch], strict=True)).slope for launch in points
+        launch: statistics.linear_regression(*zip(*points[launch], strict=True)).slope
+        for launch in sorted(points)
     }
     return Slope(cell=cell, shortest=min(contexts), longest=max(contexts), by_launch=by_launch)
 
 
-def _points(requests: Iterable[_Waits]) -> list[tuple[int, float]]:
-    prompts: dict[int, list[_Waits]] = collections.defaultdict(list)
-    for waits in requests:
-        prompts[waits.location[1]].append(waits)
+def _points(sequences: Sequence[Answer]) -> list[_Point]:
+    """Context and median wait of each token of one prompt in one launch."""
     return [
-        (alike[0].input_tokens + token - 1, statistics.median(values))
-        for alike in prompts.values()
-        for token, values in _by_token(alike).items()
+        (sequences[0].input_tokens + token - 1, _quartile(waits, 2))
+        for token, waits in _waits(sequences).items()
         if token >= FIRST_STABLE
     ]

@@ -125,7 +125,9 @@ def find_excess(
     """
     having = [each for each in series if location in each]
     logs = [[math.log(each[other]) for other in against if other in each] for each in having]
-    used = [(math.log(each[location]), tail) for each, tail in zip(having, logs, strict=True) if len(tail) > 1]
+    used = [
+        (math.log(each[location]), tail) for each, tail in zip(having, logs, strict=True) if len(tail) > 1
+    ]
     tails = [tail for _, tail in used]
     freedom = sum(len(tail) - 1 for tail in tails)
     spread = stats.pooled_deviation(tails)

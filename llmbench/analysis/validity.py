@@ -131,7 +131,9 @@ def condition_reasons(c: Conditions, config: RunConfig, launch_share: float | No
     found += c.changes
     if c.throttle_events > 0:
         found.append(f"the CPU throttled ({c.throttle_events} events)")
-    return [*found, *_limit_reasons(c)]
+    if c.throttled_s or c.memory_stall_s or c.stops or c.major_faults:
+        found += _limit_reasons(c)
+    return found
 
 
 def describe_interference(conditions: Sequence[Conditions]) -> str:

@@ -394,7 +394,7 @@ def as_csv(
     check_outputs({"-o": output}, paths)
     runs = [load_run(path, salvage=salvage) for path in paths]
     _refuse_repeated(zip(paths, runs, strict=True))
-    reports = [summarize_run(run) for run in runs]
+    reports = [summarize_run(run, None if summary else ()) for run in runs]
     if layout == "llm-bench":
         text = csv.llm_bench_csv(reports[0].evaluation)
     elif summary:
@@ -428,8 +428,8 @@ def as_json(path: Path | None, layout: str, output: Path | None, salvage: bool) 
     """Write a run as JSON, on standard output unless -o names a file."""
     path = path or last_run(REPORTS)
     check_outputs({"-o": output}, [path])
-    report = summarize_run(load_run(path, salvage=salvage))
     is_llm_bench = layout == "llm-bench"
+    report = summarize_run(load_run(path, salvage=salvage), () if is_llm_bench else None)
     _deliver(json.llm_bench_json(report.evaluation) if is_llm_bench else json.report_json(report), output)
     return _code([report])
 

@@ -1,6 +1,7 @@
 """CSV: any table as a file, and the four files there are, in llm_bench's layout and in the tidy one."""
 
 import csv
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ _LINE_END = "\r\n"
 _RUNNABLE = re.compile(r"'*[=+\-@\x00-\x1f\x7f]")
 
 
+@functools.lru_cache(maxsize=256)
 def neutral(text: str) -> str:
     """Text that no spreadsheet takes for a formula: an apostrophe before what would start one.
 
@@ -34,23 +36,19 @@ def csv_text(table: Table) -> str:
 
 
 def _value(cell: Cell) -> TableValue:
-    return _neutral_value(cell.text if cell.value is None else cell.value)
-
-
-def _neutral_value(value: TableValue) -> TableValue:
-    return neutral(value) if isinstance(value, str) else value
+    return cell.text if cell.value is None else cell.value
 
 
 def _records_text(names: Sequence[str], records: Iterable[Mapping[str, TableValue]]) -> str:
     """Records as CSV; a name that a record does not have is an empty field."""
-    return _text(names, ([_neutral_value(record.get(name)) for name in names] for record in records))
+    return _text(names, ([record.get(name) for name in names] for record in records))
 
 
 def _text(names: Sequence[str], rows: Iterable[Sequence[TableValue]]) -> str:
     lines = _Lines()
     writer = csv.writer(lines, lineterminator=_LINE_END)
     writer.writerow(names)
-    writer.writerows(rows)
+    writer.writerows([neutral(value) if isinstance(value, str) else value for value in row] for row in rows)
     return encodable("".join(lines.written))
 
 

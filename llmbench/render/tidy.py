@@ -1,16 +1,17 @@
 """The rows of the tidy CSV: one a request, or one a prompt and metric, with the configuration in columns."""
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Sequence
 
 from llmbench.analysis import stats
-from llmbench.analysis.bandwidth import ROW_METRICS, Decoding
+from llmbench.analysis.bandwidth import BANDWIDTH, Decoding
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, Mean, Pair
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.analysis.metrics.base import Metric
-from llmbench.analysis.metrics.table import LAUNCH_METRICS, LOAD
+from llmbench.analysis.metrics.table import LAUNCH_METRICS, LOAD, METRICS
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import request_metric, row_metric
 from llmbench.analysis.stats import Summary
@@ -18,7 +19,7 @@ from llmbench.analysis.tidy_layout import CELL_COLUMNS, IMAGE_COLUMNS
 from llmbench.render.sentences.verdict import is_open, launches_to_decide, model_of
 from llmbench.render.table import TableValue
 from llmbench.render.text import settings_text
-from llmbench.schema.config import PLACES, RunConfig
+from llmbench.schema.config import PLACES, Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch
 from llmbench.schema.units import Unit
@@ -26,8 +27,8 @@ from llmbench.schema.units import Unit
 MS_DIGITS = 6
 """Decimals of a millisecond: a nanosecond."""
 
-_METRIC_COLUMNS = tuple((name, row.column, row.unit.scale) for name, row in ROW_METRICS.items())
-"""Name, column and scale of each metric of a request, looked up once for a file of many."""
+_METRIC_COLUMNS = tuple((row.column, row.of, row.unit.scale) for row in METRICS.values())
+"""Column, function and scale of each metric of a request, looked up once for a file of many."""
 
 SUMMARY_COLUMNS = (
     *CELL_COLUMNS,
@@ -54,15 +55,19 @@ SUMMARY_COLUMNS = (
 def rows(evaluation: Evaluation) -> Iterator[dict[str, TableValue]]:
     """One row a request, warm-ups, invalid ones and cut launches included and marked."""
     cells = [_cell_columns(evaluation, cell) for cell in range(len(evaluation.run.cells))]
-    for judged in evaluation.requests:
-        yield cells[judged.launch.cell] | _prompt_columns(judged) | _request_columns(judged)
+    for _, group in itertools.groupby(evaluation.requests, key=lambda judged: judged.launch.index):
+        first, *later = group
+        launch = cells[first.launch.cell] | _launch_columns(first.launch)
+        shared = [launch | _prompt_columns(prompt) for prompt in first.config.prompts]
+        for judged in (first, *later):
+            yield shared[judged.measurement.prompt] | _request_columns(judged)
 
 
 def summary_rows(summarized: Report) -> Iterator[dict[str, TableValue]]:
     """One row a prompt and metric, the load time of each configuration at its end."""
     evaluation = summarized.evaluation
     for row in summarized.rows:
-        cell = _cell_columns(evaluation, row.cell) | _prompt_columns(row)
+        cell = _cell_columns(evaluation, row.cell) | _prompt_columns(row.prompt)
         for name, summary in row.figures.items():
             values = row.values.get(name, ())
             yield cell | _row_columns(row) | _summary_columns(row_metric(name), summary, values)
@@ -117,35 +122,43 @@ def _config_columns(config: RunConfig) -> dict[str, TableValue]:
     }
 
 
-def _prompt_columns(where: EvaluatedRequest | Row) -> dict[str, TableValue]:
+def _prompt_columns(prompt: Prompt) -> dict[str, TableValue]:
     """Which prompt: its index and hash, never its text."""
     return {
-        "prompt_set": where.prompt.set,
-        "prompt": where.prompt.index,
-        "prompt_sha256": where.prompt.sha256,
+        "prompt_set": prompt.set,
+        "prompt": prompt.index,
+        "prompt_sha256": prompt.sha256,
+        "image_size": prompt.image_size,
+    }
+
+
+def _launch_columns(launch: Launch) -> dict[str, TableValue]:
+    return {
+        "launch": launch.index,
+        "launch_outcome": launch.outcome.value,
+        **{row.column: _shown(row.of(launch), row.unit) for row in LAUNCH_METRICS.values()},
+        "model_cache": launch.model_cache.value if launch.model_cache else None,
     }
 
 
 def _request_columns(judged: EvaluatedRequest) -> dict[str, TableValue]:
     m = judged.measurement
+    rate = judged.value(BANDWIDTH.name) if judged.reads is not None else None
     return {
-        "launch": judged.launch.index,
-        "launch_outcome": judged.launch.outcome.value,
-        **{row.column: _shown(row.of(judged.launch), row.unit) for row in LAUNCH_METRICS.values()},
-        "model_cache": judged.launch.model_cache.value if judged.launch.model_cache else None,
         "iteration": m.iteration,
         "is_warmup": m.is_warmup,
         "is_valid": not judged.reasons,
         "reasons": "; ".join(judged.reasons),
         "input_tokens": m.input_tokens,
         "output_tokens": m.output_tokens,
-        "image_size": judged.prompt.image_size,
         "image_slices": m.longest.image_slices,
         "image_tokens": m.longest.image_tokens,
         **{
-            column: None if (value := judged.value(name)) is None else round(value * scale, MS_DIGITS)
-            for name, column, scale in _METRIC_COLUMNS
+            column: round(value * scale, MS_DIGITS)
+            for column, of, scale in _METRIC_COLUMNS
+            if (value := of(m)) is not None
         },
+        BANDWIDTH.column: _shown(rate, BANDWIDTH.unit),
         "started_at": m.started_at,
         "ended_at": m.ended_at,
     }
@@ -155,7 +168,6 @@ def _row_columns(row: Row) -> dict[str, TableValue]:
     return {
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
-        "image_size": row.prompt.image_size,
         "image_slices": row.image_slices,
         "image_tokens": row.image_tokens,
         "launches": row.launches,
