@@ -154,9 +154,8 @@ def _request_columns(judged: EvaluatedRequest) -> dict[str, TableValue]:
         "image_slices": m.longest.image_slices,
         "image_tokens": m.longest.image_tokens,
         **{
-            column: round(value * scale, MS_DIGITS)
+            column: None if (value := of(m)) is None else round(value * scale, MS_DIGITS)
             for column, of, scale in _METRIC_COLUMNS
-            if (value := of(m)) is not None
         },
         BANDWIDTH.column: _shown(rate, BANDWIDTH.unit),
         "started_at": m.started_at,
