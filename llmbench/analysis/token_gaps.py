@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from llmbench.analysis import stats
 from llmbench.analysis.evaluation import Evaluation
 from llmbench.schema.config import Prompt
-from llmbench.schema.measurement import Sequence as Answer
+from llmbench.schema.measurement import Sequence as TokenSequence
 from llmbench.schema.run import Run
 from llmbench.schema.units import NS_PER_S
 
@@ -77,10 +77,12 @@ class Slope:
 def gap_profiles(evaluation: Evaluation) -> tuple[GapProfile, ...]:
     """The gaps of every prompt whose requests count and tell when each token came."""
     found = _sequences(evaluation)
-    places = sorted({(cell, prompt) for cell, prompt, _ in found})
+    locations = sorted({(cell, prompt) for cell, prompt, _ in found})
     return tuple(
-        _profile(evaluation.run, place, [each for key in found if key[:2] == place for each in found[key]])
-        for place in places
+        _profile(
+            evaluation.run, location, [each for key in found if key[:2] == location for each in found[key]]
+        )
+        for location in locations
     )
 
 
@@ -92,9 +94,9 @@ def slopes(evaluation: Evaluation) -> tuple[Slope | None, ...]:
     return tuple(_slope(cell, cells[cell]) for cell in range(len(evaluation.run.cells)))
 
 
-def _sequences(evaluation: Evaluation) -> dict[tuple[int, int, int], list[Answer]]:
+def _sequences(evaluation: Evaluation) -> dict[tuple[int, int, int], list[TokenSequence]]:
     """The sequences with gaps of the requests that count, by cell, prompt and launch."""
-    found: dict[tuple[int, int, int], list[Answer]] = collections.defaultdict(list)
+    found: dict[tuple[int, int, int], list[TokenSequence]] = collections.defaultdict(list)
     for judged in evaluation.requests:
         m = judged.measurement
         if judged.is_counted and m.has_token_times and len(m.longest.at_ns) > 1:
@@ -102,7 +104,7 @@ def _sequences(evaluation: Evaluation) -> dict[tuple[int, int, int], list[Answer
     return found
 
 
-def _waits(sequences: Iterable[Answer]) -> dict[int, "NDArray[np.float64]"]:
+def _waits(sequences: Iterable[TokenSequence]) -> dict[int, "NDArray[np.float64]"]:
     """The waits before each token in all sequences, in seconds per token, the shortest first."""
     import numpy as np
 
@@ -124,8 +126,8 @@ def _quartile(waits: "NDArray[np.float64]", number: int) -> float:
     return float(waits[below] * (4 - share) + waits[min(below + 1, len(waits) - 1)] * share) / 4
 
 
-def _profile(run: Run, place: tuple[int, int], sequences: Sequence[Answer]) -> GapProfile:
-    cell, prompt = place
+def _profile(run: Run, location: tuple[int, int], sequences: Sequence[TokenSequence]) -> GapProfile:
+    cell, prompt = location
     input_tokens = statistics.median_low([sequence.input_tokens for sequence in sequences])
     return GapProfile(
         cell=cell,
@@ -157,7 +159,7 @@ def _slope(cell: int, launches: Mapping[int, list[_Point]]) -> Slope | None:
     return Slope(cell=cell, shortest=min(contexts), longest=max(contexts), by_launch=by_launch)
 
 
-def _points(sequences: Sequence[Answer]) -> list[_Point]:
+def _points(sequences: Sequence[TokenSequence]) -> list[_Point]:
     """Context and median wait of each token of one prompt in one launch."""
     return [
         (sequences[0].input_tokens + token - 1, _quartile(waits, 2))

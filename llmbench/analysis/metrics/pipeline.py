@@ -15,7 +15,7 @@ FRAME_S = 0.04
 
 def audio(m: Measurement) -> float | None:
     """Seconds of audio that came out, or of that which went in; ``None`` where there was none."""
-    durations = [*(each.audio_s for each in m.outputs), *(each.audio_s for each in m.sequences)]
+    durations = [each.audio_s for each in m.outputs] + [each.audio_s for each in m.sequences]
     return sum(filter(None, durations)) or None
 
 
