@@ -63,12 +63,21 @@ def times_of(run: Run, metric: str) -> dict[int, dict[int, float]]:
 
 
 def large_cells(run: Run, limit_bytes: float | None) -> frozenset[int]:
-    """Return the candidates whose peak memory is above a limit; the default is none of them."""
+    """Return the candidates whose peak memory (that of the server under load) is above a limit; never the default."""
     if limit_bytes is None:
         return frozenset()
-    rows = summarize_run(run, ("memory",)).rows
-    found = ((row.cell, row.summaries.get("memory")) for row in rows if row.cell != DEFAULT)
-    return frozenset(cell for cell, memory in found if memory is not None and memory.median > limit_bytes)
+    servers = [
+        (launch.cell, float(launch.window.server.peak_bytes))
+        for launch in run.launches
+        if launch.window and launch.window.server and launch.window.server.peak_bytes
+    ]
+    found = servers or _peaks(run)
+    return frozenset(cell for cell, peak_bytes in found if cell != DEFAULT and peak_bytes > limit_bytes)
+
+
+def _peaks(run: Run) -> list[tuple[int, float]]:
+    rows = ((row.cell, row.summaries.get("memory")) for row in summarize_run(run, ("memory",)).rows)
+    return [(cell, memory.median) for cell, memory in rows if memory is not None]
 
 
 def cells_to_come(run: Run, times: Times) -> frozenset[int]:

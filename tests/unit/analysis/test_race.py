@@ -18,6 +18,7 @@ from llmbench.analysis.race import (
     largest_gain,
     times_of,
 )
+from llmbench.schema.load import ClientUse, LoadWindow, ServerUse
 from llmbench.schema.measurement import Memory
 from llmbench.schema.run import Outcome
 from tests import builders
@@ -98,6 +99,25 @@ def test_candidates_above_a_limit_of_memory_are_large_but_never_the_default() ->
 
     assert {1} == large_cells(run, 250 << 20)
     assert set() == large_cells(run, None)
+
+
+def test_the_memory_of_a_load_is_the_servers() -> None:
+    """Its client needs little: of two servers with peaks of 300 and 200 MiB the first is too large."""
+    launches = [
+        builders.launch_of(
+            index=cell,
+            cell=cell,
+            window=LoadWindow(
+                begin_ns=0,
+                end_ns=1,
+                client=ClientUse(cpu_s=0.0),
+                server=ServerUse(cpu_s=1.0, peak_bytes=mib << 20),
+            ),
+        )
+        for cell, mib in enumerate((400, 300, 200))
+    ]
+
+    assert {1} == large_cells(builders.run_of(launches), 250 << 20)
 
 
 def _raced(random: np.random.Generator, levels: list[float]) -> tuple[tuple[int, ...], Times]:
