@@ -14,6 +14,7 @@ from llmbench.analysis.history import history_lines, level_changes
 from llmbench.analysis.metrics.table import HEADLINES, METRICS
 from llmbench.analysis.quality import KIND, quality_report
 from llmbench.analysis.report import Report, summarize_run
+from llmbench.analysis.speedup import is_sockets_run, tabulate
 from llmbench.analysis.stages import named_metric
 from llmbench.cli.compare import compare_all, compare_command, comparison_page
 from llmbench.cli.fleet import fleet_report
@@ -37,6 +38,7 @@ from llmbench.render.terminal.history import render_history
 from llmbench.render.terminal.plots import render_plots
 from llmbench.render.terminal.quality import render_quality
 from llmbench.render.terminal.report import render_report
+from llmbench.render.terminal.speedup import render_speedup
 from llmbench.render.trace import trace_json
 from llmbench.schema.run import Run
 from llmbench.store.acceptances import read_acceptances, write_acceptances
@@ -345,7 +347,11 @@ def _show(reports: Sequence[Report], console: Console, *, with_plots: bool, is_e
         if losses is not None:
             render_quality(losses, console)
             continue
-        render_report(report, console, is_explained=is_explained)
+        has_all = len(report.rows) == sum(len(cell.prompts) for cell in report.run.cells)
+        if is_sockets_run(report.run) and has_all and all(row.launches for row in report.rows):
+            render_speedup(tabulate(report), report, console, is_explained=is_explained)
+        else:
+            render_report(report, console, is_explained=is_explained)
         if with_plots:
             render_plots(report, console)
 

@@ -278,6 +278,19 @@ def test_a_run_s_name_is_shown_without_a_subcommand(
     assert "there is no file, folder or run 'nothere'" in capsys.readouterr().err
 
 
+def test_a_run_of_sockets_is_shown_as_it_was_when_it_ended(
+    run_file: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The answer first; cut short in its first block it has none, and its figures are shown as those of any run."""
+    run = builders.sockets_run(wobble=0.01)
+
+    assert ExitCode.OK == invoke(["report", "show", str(run_file(run))])
+    assert capsys.readouterr().out.startswith("Tensor parallelism over 2 sockets: first token ")
+    cut = dataclasses.replace(run, launches=run.launches[:2], is_complete=False)
+    assert ExitCode.OK == invoke(["report", "show", str(run_file(cut, "cut.jsonl"))])
+    assert "TTFT ms" in capsys.readouterr().out
+
+
 def test_a_misspelt_metric_is_answered_with_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is read."""
     assert ExitCode.USAGE == invoke(["report", "history", "--metric", "fisrt_token"])

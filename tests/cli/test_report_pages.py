@@ -122,7 +122,7 @@ def test_the_last_runs_of_a_line(llmbench: RunCommand, runs: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "output"),
     [
-        (("--metric", "speed"), "error: --metric speed is no metric"),
+        (("--metric", "speed"), "error: --metric speed is not a metric"),
         (("elsewhere",), "elsewhere"),
         (("--csv", "nowhere/h.csv"), "nowhere"),
     ],

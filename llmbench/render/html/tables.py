@@ -101,7 +101,12 @@ def definition_table(series: Sequence[PlotSeries]) -> Table:
         tuple(texts((metric.title, metric.definition, metric.unit.value, metric.direction.value)))
         for metric in metrics
     )
-    fold = "what the words mean (s: token ids handed over; t1 to tn: tokens available)"
+    instants = (
+        "s: token ids handed over; t1 to tn: tokens available"
+        if "first_token" in names
+        else "s: the request begins; tn: its last stage ends"
+    )
+    fold = f"what the words mean ({instants})"
     return Table(_text_columns("metric", "what it is", "unit", "better"), rows, fold=fold)
 
 

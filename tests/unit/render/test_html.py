@@ -250,6 +250,17 @@ def test_requests_stand_in_their_launch_in_order(story_of: BuildRun, page_of: Ca
     assert ("1", "2") == tuple(label for _, label in figure.x.labels())
 
 
+def test_a_head_of_two_lines_has_a_space_between_them() -> None:
+    """A terminal breaks it; a page does by itself."""
+    table = Table(columns=(Column("image\ntokens"),), rows=((Cell("197"),),))
+    text = document.render(
+        Page(title="t", lead=(), badges=(), sections=(Section(name="s", title="s", blocks=(table,)),))
+    )
+
+    assert "image tokens" in text
+    assert "image\\n" not in text
+
+
 def test_a_section_without_content_is_left_out(story_of: BuildRun) -> None:
     """A run that is no load has nothing against load."""
     titles = [section.title for section in html.page_value([summarize_run(story_of())]).sections]
