@@ -60,7 +60,7 @@ def render_report(report: Report, console: Console, *, is_explained: bool = Fals
         print_hidden(on_screen := table.without(*others), print_table(on_screen, console), console)
         stages = stage_table(report)
         if stages.rows:
-            _say_hidden(stages, print_table(stages, console), console)
+            print_hidden(stages, print_table(stages, console), console)
             print_line(console, heaviest_stages(report))
         percentiles = views.percentile_table(report)
         if percentiles.rows:
