@@ -21,6 +21,7 @@ from llmbench.models.ir_xml import read_constants
 from llmbench.models.manifest import ModelSource
 from llmbench.models.quantization import Quantization, check_exportable, find_quantization
 from llmbench.models.safetensors import read_safetensors_head
+from llmbench.schema.tasks import SPEECH_TO_TEXT, TEXT_TO_SPEECH
 
 _HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -33,6 +34,9 @@ _PRECISIONS = {
     "i4": "int4",
     "u4": "int4",
 }
+_SPEECH_TASKS = {"whisper": SPEECH_TO_TEXT, "speecht5": TEXT_TO_SPEECH, "kokoro": TEXT_TO_SPEECH}
+"""What measures a model of speech, by its ``model_type``."""
+
 _VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json", "tokenization_*.py")
 """Files one of which every tokenizer has; without any, transformers makes an empty one up."""
 
@@ -123,6 +127,7 @@ def inspect_folder(
         raise InputError(f"{folder} is an IR already", hint=f"run it as it is: {run}")
     check_other_task(folder)
     config = _check_code(folder, trusts_remote_code=trusts_remote_code)
+    _check_speech(config, str(folder) if hub_model is None else hub_model.id)
     if not any(next(folder.glob(pattern), None) for pattern in _VOCABULARIES):
         raise InputError(
             f"{folder} contains no tokenizer", hint="fetch tokenizer.json or tokenizer.model beside it"
@@ -149,6 +154,7 @@ def check_description(folder: Path, *, name: str, trusts_remote_code: bool) -> N
         MachineError: a package that reads its weights is missing.
     """
     config = _check_code(folder, trusts_remote_code=trusts_remote_code)
+    _check_speech(config, name)
     check_exportable(find_quantization(folder, config), name)
 
 
@@ -190,6 +196,16 @@ def _takes_images(config: Mapping[str, Any]) -> bool:
     ends = ("ForConditionalGeneration", "ForCausalLM")
     is_generating = isinstance(names, list) and any(str(name).endswith(ends) for name in names)
     return is_generating and isinstance(config.get("vision_config"), dict)
+
+
+def _check_speech(config: Mapping[str, Any], name: str) -> None:
+    """Refuse a model of speech, which the exporter itself converts; name the two commands that measure it."""
+    task = _SPEECH_TASKS.get(str(config.get("model_type")))
+    if task is not None:
+        raise InputError(
+            f"{name} is a model of speech; llmbench converts models that read text",
+            hint=f"optimum-cli export openvino --model {shlex.quote(name)} OUT, then llmbench run -t {task} -m OUT",
+        )
 
 
 def precision_of_gguf(weight_format: str) -> str:

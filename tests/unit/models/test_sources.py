@@ -269,3 +269,18 @@ def test_an_ir_without_weights_has_no_precision(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="contains no weights"):
         sources.precision_of_ir(tmp_path / "openvino_model.xml")
+
+
+@pytest.mark.parametrize(("kind", "task"), [("whisper", "speech_to_text"), ("speecht5", "text_to_speech")])
+def test_a_model_of_speech_is_named_with_the_commands_that_measure_it(
+    kind: str, task: str, tmp_path: Path
+) -> None:
+    """From its description alone, before weights are fetched, and from its folder."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    with pytest.raises(InputError, match="is a model of speech") as caught:
+        sources.check_description(tmp_path, name="openai/w", trusts_remote_code=False)
+    assert "optimum-cli export openvino --model openai/w OUT" in str(caught.value.hint)
+    assert f"llmbench run -t {task} -m OUT" in str(caught.value.hint)
+
+    with pytest.raises(InputError, match="is a model of speech"):
+        sources.inspect_folder(tmp_path, trusts_remote_code=False)
