@@ -76,7 +76,7 @@ class Search:
         if cells is not None:
             others = [dataclasses.replace(cell, launches=default.launches) for cell in cells]
             return self._race([default, *(each for each in others if each != default)], "race")[0]
-        single, untried = space.find_space(default, topology.read_topology())
+        single, untried = space.find_space(default, topology.read_topology(), is_exact=not self._has_logits)
         if not self.course.is_quiet:
             say(*(f"not tried: {each.name}: {each.reason}" for each in untried))
         by_cell = {repr(each.apply(default)): each for each in single}
@@ -86,6 +86,18 @@ class Search:
         if not combined or not self._has_time():
             return order[0]
         return self._race([default, order[0], *combined], "combined")[0]
+
+    @property
+    def _has_logits(self) -> bool:
+        """Whether the quality of candidates can be read; raises InputError where it is to be limited and cannot."""
+        config = self.side.config
+        found = ModelKind.IR in config.engine_info.models and Path(config.model).is_dir()
+        if not found and limits_of(self.gate):
+            raise InputError(
+                "--max-kld and --min-same-top need an IR, whose logits can be read",
+                hint="convert the model first, or leave them out",
+            )
+        return found
 
     def _has_time(self) -> bool:
         left_s = self.course.left_s(self.began, _SEARCH_SHARE)
@@ -145,7 +157,7 @@ class Search:
 
     def _suitable(self, cells: Sequence[RunConfig], part: str) -> list[RunConfig]:
         """Return the candidates that change something and keep the quality; the others are named."""
-        if ModelKind.IR not in cells[0].engine_info.models or not Path(cells[0].model).is_dir():
+        if not self._has_logits:
             return list(cells)
         models: Sequence[ModelInfo] = [self.side.model_info] * len(cells)
         read = [dataclasses.replace(cell, threads=None) for cell in cells]

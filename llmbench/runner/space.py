@@ -29,6 +29,8 @@ NUMERIC = (
 )
 """Properties that act through what is computed: where the results are the same to the last bit, nothing changed."""
 
+_UNREAD = "what it loses can be read of an IR only; convert the model first"
+
 MOST_COMBINED = 3
 """Alternatives that are combined with each other at most."""
 
@@ -86,11 +88,11 @@ _Found = Iterator[Alternative | Untried]
 
 
 def find_space(
-    config: RunConfig, topology: Topology, root: Path = Path("/")
+    config: RunConfig, topology: Topology, root: Path = Path("/"), *, is_exact: bool = False
 ) -> tuple[tuple[Alternative, ...], tuple[Untried, ...]]:
     """Return what may be worth trying of an engine's settings on this machine, and what is not tried.
 
-    What the configuration sets already stays as it is.
+    What the configuration sets already stays as it is. With *is_exact*, nothing that changes what is computed is tried.
     """
     host = _Host(topology=topology, root=root)
     has_properties = ModelKind.IR in config.engine_info.models
@@ -102,12 +104,13 @@ def find_space(
     tried = []
     for each in found:
         if isinstance(each, Alternative) and each.dimension not in given:
-            fault = _fault(each.apply(config))
+            is_lossy = is_exact and each.properties.keys() & set(NUMERIC)
+            fault = _UNREAD if is_lossy else _fault(each.apply(config))
             if fault is None:
                 tried.append(each)
             else:
                 untried.append(Untried(name=each.dimension, reason=fault))
-    return tuple(tried), tuple(untried)
+    return tuple(tried), tuple(dict.fromkeys(untried))
 
 
 def _is_given(config: RunConfig, alternative: Alternative) -> bool:

@@ -69,6 +69,14 @@ def test_a_default_without_a_valid_launch_is_no_winner(llmbench: RunCommand, spa
     assert "the best" not in done.stdout
 
 
+def test_quality_is_not_limited_where_it_cannot_be_read(llmbench: RunCommand, space: str) -> None:
+    """A script has no logits."""
+    done = llmbench("tune", "-m", SCRIPT, "--space", space, *OPTIONS, "--max-kld", "0.1")
+
+    assert 2 == done.returncode
+    assert "--max-kld and --min-same-top need an IR" in done.stderr
+
+
 LIMITS = ("--goodput", "ttft:1000", "--concurrency", "2")
 
 

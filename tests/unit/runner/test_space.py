@@ -110,6 +110,15 @@ def test_long_prompts_and_servers_have_a_scheduler_to_vary(root: Path) -> None:
     } & {"scheduler"}
 
 
+def test_without_logits_nothing_is_tried_that_changes_what_is_computed(root: Path) -> None:
+    """Each such setting is named once."""
+    tried, untried = find_space(CONFIG, _machine(1, 4), root, is_exact=True)
+    lossy = {"KV_CACHE_PRECISION", "DYNAMIC_QUANTIZATION_GROUP_SIZE", "INFERENCE_PRECISION_HINT"}
+
+    assert not lossy & {each.dimension for each in tried}
+    assert sorted(lossy) == sorted(each.name for each in untried if "of an IR only" in each.reason)
+
+
 def test_what_is_set_already_is_not_tried(root: Path) -> None:
     """Threads, attention and properties that the command line names stay as they are."""
     fixed = dataclasses.replace(
