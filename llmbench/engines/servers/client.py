@@ -182,7 +182,7 @@ class Client:
         )
         seen.sent_ns = time.perf_counter_ns()
         try:
-            response = await self._client.send(request, stream=True)
+            response = await self._send(request)
             try:
                 await self._read(response, seen)
             finally:
@@ -201,6 +201,13 @@ class Client:
         elif seen.error is None and not (seen.is_done or seen.finish):
             fail(seen, "cut", "the stream ended without an end")
         return seen
+
+    async def _send(self, request: Any) -> Any:
+        """Return the response; where the server closed an idle connection meanwhile, on a new one (RFC 9112, 9.3.1)."""
+        try:
+            return await self._client.send(request, stream=True)
+        except self._httpx.RemoteProtocolError:
+            return await self._client.send(request, stream=True)
 
     async def _read(self, response: Any, seen: Completion) -> None:
         if response.status_code != 200:

@@ -1,8 +1,10 @@
 import json
+import socket
+import threading
 
 import pytest
 
-from llmbench.engines.servers.client import Completion, Dialect, take_line, token_events
+from llmbench.engines.servers.client import Client, Completion, Dialect, run_alone, take_line, token_events
 
 
 def seen_of(*chunks: dict[str, object] | str) -> Completion:
@@ -107,3 +109,42 @@ def test_the_exact_length_is_requested_where_the_server_knows_how() -> None:
 
     assert (8, 8, True) == (exact["max_tokens"], exact["min_tokens"], exact["ignore_eos"])
     assert {"model", "max_tokens", "stream", "temperature", "messages"} == set(plain)
+
+
+_STREAM = b'data: {"choices": [{"text": "word", "finish_reason": "length"}]}\n\ndata: [DONE]\n\n'
+
+
+def _take_request(connection: socket.socket) -> None:
+    """Read a request with an empty object for a body, or the end of the connection."""
+    data = b""
+    while not data.endswith(b"{}") and (more := connection.recv(65536)):
+        data += more
+
+
+def _serve_and_close(listener: socket.socket, answers: int) -> None:
+    """Accept two connections; answer the first request of so many, and close each as a request comes beyond these."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n" % len(_STREAM)
+    for number in range(2):
+        with listener.accept()[0] as connection:
+            if number < answers:
+                _take_request(connection)
+                connection.sendall(head + _STREAM)
+            _take_request(connection)
+
+
+@pytest.mark.parametrize(("answers", "errors"), [(2, [None, None]), (1, [None, "reset"])])
+def test_a_connection_that_was_closed_while_idle_is_replaced_once(
+    answers: int, errors: list[str | None]
+) -> None:
+    """That is no fault of the server; a second one without a byte is."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=_serve_and_close, args=(listener, answers), daemon=True)
+        server.start()
+
+        async def requests(client: Client) -> list[str | None]:
+            """Make two requests, one after the other."""
+            return [(await client.complete("/v1/completions", b"{}")).error for _ in range(2)]
+
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert errors == run_alone(url, requests)
+        server.join()
