@@ -31,6 +31,7 @@ def base_of(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.split()[1].rstrip(",")
 
 
+@pytest.mark.slow
 def test_latest_is_the_last_green_run_of_the_same(
     measure: Run, llmbench: Run, llmbench_workers: Run, tmp_path: Path
 ) -> None:

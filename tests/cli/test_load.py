@@ -212,6 +212,7 @@ def test_no_two_prompts_begin_alike_unless_a_prefix_is_shared(tmp_path: Path) ->
     assert len({tuple(prompt[6:10]) for prompt in prompts[half:]}) == len(prompts) - half
 
 
+@pytest.mark.slow
 def test_two_sides_under_load_are_compared_in_blocks(tmp_path: Path) -> None:
     """Blocks in random order, a verdict on goodput first, exit code 1, and the command that does it again."""
     done = in_process(

@@ -19,6 +19,7 @@ def space(tmp_path: Path) -> str:
     return "space.toml"
 
 
+@pytest.mark.slow
 def test_the_known_optimum_is_proved_and_written(llmbench: RunCommand, space: str, tmp_path: Path) -> None:
     """Three streams take four fifths: the proof, properties for -lc, and a recipe that measures it again."""
     done = llmbench("tune", "-m", f"{SCRIPT},NUM_STREAMS.3=80%", "--space", space, *OPTIONS)

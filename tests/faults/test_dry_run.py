@@ -27,6 +27,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=[" ".join(case[0]) for case in CASES])
+@pytest.mark.slow
 def test_a_dry_run_refuses_what_a_run_refuses(
     llmbench_workers: Run, ir_of: MakeIr, tmp_path: Path, case: tuple[tuple[str, ...], int, str]
 ) -> None:

@@ -67,6 +67,7 @@ def test_tokens_are_counted_whatever_the_server_leaves_out(
         assert {(3, 3, 1)} == {m.sequences[0].counts for m in found}
 
 
+@pytest.mark.slow
 def test_tokens_that_nobody_counts_are_no_figures(tmp_path: Path) -> None:
     """Without usage and tokenizer a chunk is no token: the requests do not count, and the reason is given."""
     done = load(

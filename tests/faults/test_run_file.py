@@ -135,6 +135,7 @@ def test_row_02_only_a_run_file_is_ever_cut(llmbench: Run, tmp_path: Path) -> No
 
 @row_3
 @needs_mounts
+@pytest.mark.slow
 def test_row_03_a_full_disk_keeps_what_was_measured(llmbench: Run, disk_of: Disk) -> None:
     """Exit 6 with the count of what is safe; with room again, resuming loses nothing and makes the rest."""
     disk = disk_of(32)
@@ -201,6 +202,7 @@ def test_row_03_dev_full_as_a_report_is_exit_6(llmbench: Run, tmp_path: Path, op
 
 
 @row_3
+@pytest.mark.slow
 def test_row_03_dev_full_as_standard_output_costs_no_measurement(tmp_path: Path) -> None:
     """The run goes on, with a warning that it prints no more; a report, which is its output, fails with 6."""
     base = f"{sys.executable} -m llmbench"
@@ -229,6 +231,7 @@ def test_row_03_dev_full_as_standard_output_costs_no_measurement(tmp_path: Path)
 
 
 @row_3
+@pytest.mark.slow
 def test_row_03_a_short_write_is_cut_back(tmp_path: Path) -> None:
     """A limit on the size of files cuts a line in its middle: the half line is taken away again, and it is exit 6."""
     limited = ["bash", "-c", 'trap "" XFSZ; ulimit -f 20; exec "$@"', "limit"]  # 20 KiB

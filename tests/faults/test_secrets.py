@@ -79,6 +79,7 @@ def test_no_secret_of_environment_or_arguments_is_written_or_printed(
 
 
 @secrets
+@pytest.mark.slow
 def test_no_secret_of_a_recipe_or_a_models_path_is_written_or_printed(
     llmbench_workers: Run, ir_of: MakeIr, tmp_path: Path
 ) -> None:

@@ -37,7 +37,9 @@ def test_a_block_is_always_made_and_never_cut() -> None:
     assert list(planned) == list(launches_until(Stop(), planned, _unread))
 
 
-@pytest.mark.parametrize(("noise", "blocks"), [("0%", LEAST_BLOCKS), ("30%", 8)])
+@pytest.mark.parametrize(
+    ("noise", "blocks"), [("0%", LEAST_BLOCKS), pytest.param("30%", 8, marks=pytest.mark.slow)]
+)
 def test_narrow_intervals_stop_a_run_but_not_before_five_blocks(
     tmp_path: Path, noise: str, blocks: int
 ) -> None:
