@@ -93,6 +93,7 @@ def _check_description(request: ConvertRequest, model: HubModel, report: Progres
     names = tuple(name for name in DESCRIPTION_FILES if name in model.files)
     folder = hub.download(dataclasses.replace(model, files=names), report=report)
     sources.check_description(folder, name=model.id, trusts_remote_code=request.trusts_remote_code)
+    preflight.examine_architecture(folder, report=report)
 
 
 def _convert_folder(

@@ -5,6 +5,7 @@ An export takes minutes to hours; this takes seconds, in a child process, and lo
 
 import logging
 import re
+import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import msgspec
 
 from llmbench.convert.texts import PLAIN_TEXT
-from llmbench.errors import InputError, MachineError
+from llmbench.errors import InputError, LlmbenchError, MachineError
+from llmbench.files.strict_json import read_object
 from llmbench.models.safetensors import list_tensors, missing_weights
 from llmbench.models.sources import VISION_FAMILIES, LocalSource, check_tokenizer_packages
 from llmbench.runner.step import run_step
@@ -40,6 +42,10 @@ class Examined(msgspec.Struct):
     """What a person should know of a source that can be converted."""
 
     warnings: tuple[str, ...] = ()
+
+
+class _Architecture(msgspec.Struct, tag=True):
+    model_type: str
 
 
 class _Examine(msgspec.Struct, tag=True):
@@ -70,15 +76,41 @@ def examine_source(
     return run_step(__name__, step, Examined, folder=scratch, is_online=trusts_remote_code, report=report)
 
 
-REQUESTS = _Examine
+def examine_architecture(folder: Path, *, report: ProgressCallback) -> None:
+    """Raise unless the architecture that ``config.json`` in *folder* names can be exported here, for any task.
+
+    Raises:
+        InputError: the exporter does not know it.
+        MachineError: it is exported with other versions of transformers.
+    """
+    step = _Architecture(model_type=str(read_object(folder / "config.json").get("model_type")))
+    with tempfile.TemporaryDirectory(prefix="llmbench-") as scratch:
+        run_step(__name__, step, Examined, folder=Path(scratch), is_online=False, report=report)
+
+
+REQUESTS = _Examine | _Architecture
 """What the child process takes."""
 
 
-def do(step: _Examine) -> Examined:
+def do(step: _Examine | _Architecture) -> Examined:
     """Examine a model, in the child."""
+    if isinstance(step, _Architecture):
+        return _check_any_task(step.model_type)
     _check_architecture(step.model_type, step.task)
     _check_tokenizer(step)
     return Examined() if step.is_quantized else Examined(warnings=tuple(_check_weights(step)))
+
+
+def _check_any_task(model_type: str) -> Examined:
+    faults: list[LlmbenchError] = []
+    for task in _WHAT:
+        try:
+            _check_architecture(model_type, task)
+        except (InputError, MachineError) as fault:
+            faults.append(fault)
+        else:
+            return Examined()
+    raise next((fault for fault in faults if isinstance(fault, MachineError)), faults[0])
 
 
 def _check_architecture(model_type: str, task: str) -> None:

@@ -180,6 +180,37 @@ def test_a_group_size_that_does_not_fit_is_named(tiny: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.convert
+@pytest.mark.parametrize(
+    ("config", "message", "remedy"),
+    [
+        ({"model_type": "mamba"}, "'mamba' is exported with transformers", "pip install 'transformers"),
+        (
+            {"model_type": "llama", "quantization_config": {"quant_method": "awq"}},
+            "(AWQ)",
+            "pip install gptqmodel",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_exported_is_not_fetched(
+    run: Callable[..., Done], tmp_path: Path, *, config: dict[str, object], message: str, remedy: str
+) -> None:
+    """Its config.json tells it, and not a byte of the weights is requested."""
+    hub = Hub()
+    hub.models["example/tiny"] = {"config.json": json.dumps(config).encode(), "model.safetensors": b"weights"}
+
+    done = run(
+        Path("example/tiny"), HF_ENDPOINT=hub.address, HF_HOME=str(tmp_path / "hf"), HF_HUB_OFFLINE="0"
+    )
+
+    hub.server.shutdown()
+    hub.server.server_close()
+    assert done.returncode in {2, 4}
+    assert message in done.stderr
+    assert remedy in done.stderr
+    assert not [path for path in hub.asked if "safetensors" in path]
+
+
+@pytest.mark.convert
 def test_an_ir_of_a_hub_is_fetched_and_not_converted(
     run: Callable[..., Done], tiny: Path, tmp_path: Path
 ) -> None:
