@@ -35,7 +35,8 @@ from llmbench.store import schema_1
 RUN_SCHEMA = 2
 READABLE_SCHEMAS = (1, 2)
 _SINGLE_KEYS = ("event", "launch", "is_warmup", "start_ns", "end_ns", "sequences")
-_SINGLE_KEY = re.compile(f'"(?:{"|".join(_SINGLE_KEYS)})":'.encode())
+_PAIRED_KEYS = ("at_ns", "input_tokens", "duration_ns")  # one of a sequence, of a stage, or of each
+_COUNTED_KEY = re.compile(f'"({"|".join((*_SINGLE_KEYS, *_PAIRED_KEYS))})":'.encode())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +171,9 @@ def _name(line: bytes) -> str:
 def _check_keys(line: bytes, kind: type[Any]) -> None:
     """Refuse a duplicate key; measurements, which are many, are parsed for it only where a key that matters may be one.
 
-    We write each of these keys once into every measurement. A quote inside a text is escaped, so a key with its quotes
-    is never part of one.
+    We write each of these keys once into every measurement, and instants beside the input of each sequence or the
+    duration of each stage. A quote inside a text is escaped, so a key with its quotes is never part of one.
     """
-    if kind is not Measurement or len(_SINGLE_KEY.findall(line)) > len(_SINGLE_KEYS):
+    found = _COUNTED_KEY.findall(line) if kind is Measurement else []
+    if len(found) - 2 * found.count(b"at_ns") != len(_SINGLE_KEYS):
         json.loads(line, object_pairs_hook=distinct_keys)

@@ -141,11 +141,11 @@ def test_doubled_keys_and_numbers_that_are_none_are_refused(
 
 @untrusted
 def test_a_duplicate_key_in_a_run_file_is_damage(llmbench: Run, tmp_path: Path) -> None:
-    """In the header and in a measurement."""
+    """In the header, in a measurement, and in a sequence of it."""
     llmbench(*FAST, "--name", "x")
     path = tmp_path / "reports/x.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    for number, key in ((1, '"version":'), (3, '"start_ns":')):
+    for number, key in ((1, '"version":'), (3, '"start_ns":'), (3, '"at_ns":'), (3, '"input_tokens":')):
         changed = list(lines)
         changed[number - 1] = changed[number - 1].replace(key, f"{key}1,{key}", 1)
         path.write_text("".join(changed))
