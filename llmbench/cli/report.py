@@ -301,7 +301,7 @@ def _code(reports: list[Report]) -> ExitCode:
 
     if any(row.launches for report in reports for row in report.rows):
         return ExitCode.OK
-    if not any(row.figures for report in reports for row in report.shown_rows):
+    if not any(row.measured for report in reports for row in report.shown_rows):
         complain("no request was measured")
         return ExitCode.USAGE
     explain_missing(*reports)

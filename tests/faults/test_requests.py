@@ -182,7 +182,7 @@ def test_row_22_an_end_at_the_first_token_leaves_no_later_metric(llmbench: Run, 
 
 @row_22
 def test_row_22_an_end_that_was_not_requested_does_not_count(llmbench: Run, tmp_path: Path) -> None:
-    """A request that ended early without leave is marked with both counts; a report in which none counts is exit 2."""
+    """A request that ended early without leave is marked with both counts; a report in which none counts is exit 5."""
     llmbench(*FAST, "--name", "x")
     path = tmp_path / "reports/x.jsonl"
     cut = []
@@ -199,7 +199,7 @@ def test_row_22_an_end_that_was_not_requested_does_not_count(llmbench: Run, tmp_
     done = llmbench("report", "show", "reports/x.jsonl")
 
     assert "the end of the text cut the output to 1 of 4 tokens" in " ".join(done.stdout.split())
-    assert done.returncode == 2
+    assert done.returncode == 5
 
 
 @row_33
