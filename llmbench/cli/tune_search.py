@@ -278,7 +278,7 @@ def _verdict(found: Change | None, changes: str) -> Iterator[str]:
         return
     ratio, metric = found.ratio, request_metric(found.metric)
     reach = f" [{change(ratio.low)}, {change(ratio.high)}]" if ratio.has_interval else ""
-    measured = f"{metric.title} {change(ratio.ratio)}{reach} on {found.launches[0]} fresh pairs"
+    measured = f"{metric.title} {change(ratio.ratio)}{reach} on {counted(found.launches[0], 'fresh pair')}"
     is_time = metric.direction is Direction.LOWER
     best_ratio = ratio.low if is_time else 1 / ratio.high
     if found.verdict is Verdict.IMPROVED:
