@@ -43,7 +43,11 @@ class SpeakingSession:
                 config.model, config.device, **compile_properties(config)
             )
             if speaker is not None:
-                values = np.fromfile(speaker, np.float32) if speaker.suffix == ".bin" else np.load(speaker)
+                values = (
+                    np.fromfile(speaker, np.float32)
+                    if speaker.suffix == ".bin"
+                    else np.load(speaker, allow_pickle=False)
+                )
                 shape = tuple(self._pipeline.get_speaker_embedding_shape())
                 self._options["speaker_embedding"] = import_openvino().Tensor(
                     _fitting(values, shape, speaker)
