@@ -25,6 +25,12 @@ def read_report(path: Path) -> Run:
         raise InputError(
             f"{path} is a summary without requests", hint="give the run file, or a CSV without --summary"
         )
+    separator = next((mark for mark in (";", "\t", "|") if columns and columns[0].count(mark) > 1), None)
+    if separator is not None:
+        raise InputError(
+            f"{path} is not a report: its columns are separated by {separator!r}",
+            hint="save it with commas between columns, and points in numbers",
+        )
     raise InputError(
         f"{path} is not a report: its first line has none of the columns known",
         hint="give a run file (.jsonl), a CSV of report csv or run -r, or llm_bench's CSV or JSON",

@@ -43,7 +43,8 @@ def cell_text(path: Path) -> str:
             hint="llmbench report history lists the runs there are",
         ) from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: byte {error.start}") from error
+        hint = "save it as UTF-8"
+        raise InputError(f"{path} is not UTF-8 text: byte {error.start}", hint=hint) from error
     if not text.strip():
         raise InputError(f"{path} is empty")
     return text

@@ -204,6 +204,9 @@ def test_a_value_that_cannot_be_names_its_row(
         ([HEADER], "contains no request beyond the warm-up"),
         ([HEADER, request_row(iteration=0)], "contains no request beyond the warm-up"),
         (["a,b", "1,2"], "is not a report"),
+        ([HEADER.replace(",", ";"), "1;2"], "its columns are separated by ';'"),
+        ([HEADER.replace(",", "\t"), "1\t2"], r"its columns are separated by '\t'"),
+        ([HEADER.replace(",", "|"), "1|2"], "its columns are separated by '|'"),
         (["metric,median", "tpot,1"], "is a summary without requests"),
         (["   "], "is empty"),
         (["{"], "is damaged JSON"),
@@ -219,6 +222,20 @@ def test_what_is_no_report_is_refused(imported: Callable[..., Run], lines: list[
         imported(*lines)
 
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize("column", ["1st_latency(ms)", "2nd_avg_latency(ms)"])
+def test_one_latency_in_seconds_is_refused(imported: Callable[..., Run], column: str) -> None:
+    """Beside the other in milliseconds it leaves most of the generation's time unexplained."""
+    value = 0.1 if column.startswith("1st") else 0.01
+
+    with pytest.raises(InputError, match="were units mixed"):
+        imported(HEADER, request_row(**{column: value}))
+
+
+def test_time_outside_the_latencies_is_no_mixed_unit(imported: Callable[..., Run]) -> None:
+    """A generation of 500 ms whose latencies are 330."""
+    assert 1 == len(imported(HEADER, request_row(**{"generation_time(s)": 0.5})).launches)
 
 
 def test_older_memory_columns_are_known(imported: Callable[..., Run]) -> None:
