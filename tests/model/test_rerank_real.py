@@ -1,10 +1,12 @@
 """A cross-encoder through ``convert``, alone and as the reranker of a retrieval: tiny and of random weights."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from llmbench.analysis.report import summarize_run
+from llmbench.convert.library import library_folder
 from llmbench.models.demo_embedder import demo_embedder
 from llmbench.models.locate import locate
 from tests import hf_model, outcome, postgres
@@ -53,8 +55,9 @@ def test_a_hugging_face_model_reranks_in_a_retrieval(
             "run", "-t", "rag", *few, "--reranker", str(source), "--top-k", "6", "--rerank-top-n", "2"
         )
         run = outcome.measured_run(done, tmp_path / "reports/x.jsonl")
+    shutil.rmtree(library_folder(str(source)))
 
     (row,) = summarize_run(run).rows
     assert "converted once" in done.stderr
     assert row.summaries["stage.rerank"].median > 0
-    assert 6 == dict(run.cells[0].config.parameters)["retrieve_top_k"]
+    assert 6 == run.cells[0].parameters["retrieve_top_k"]
