@@ -90,7 +90,7 @@ def test_an_example_can_be_typed(line: str, tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "reports").mkdir()
     for name in ("base", "new"):
         (tmp_path / f"reports/{name}.jsonl").touch()
-    for folder in re.findall(r"reports/fleet-\S+", line):
+    for folder in re.findall(r"reports/(?:fleet-\S+|rack\b)", line):
         (tmp_path / folder).mkdir()
     _, name, *arguments = shlex.split(line)
     context = click.Context(cli, info_name="llmbench", **cli.context_settings)
