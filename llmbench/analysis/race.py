@@ -44,6 +44,11 @@ class Standing:
     left: tuple[int, ...]
     ratios: Mapping[int, float]
 
+    def better_than_default(self, share: float) -> tuple[int, ...]:
+        """Return the cells that take less than the default by this share, dropped or not, the best first."""
+        better = (cell for cell, ratio in self.ratios.items() if ratio < 1 - share)
+        return tuple(sorted(better, key=lambda cell: self.ratios[cell]))
+
 
 def times_of(run: Run, metric: str) -> dict[int, dict[int, float]]:
     """Return the logarithm of each cell's time in each block, the mean over its prompts; valid requests only.

@@ -55,6 +55,14 @@ _PROBE_BLOCKS, _PROBE_TOKENS = 3, 128
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What came of a race: the fastest, and what is better than the default, dropped or not, the best first."""
+
+    fastest: RunConfig
+    helpful: tuple[RunConfig, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """How candidates are measured, and where that is kept; *workload* is that of a load, ``None`` of the task.
 
@@ -75,17 +83,16 @@ class Search:
         default = self.side.config
         if cells is not None:
             others = [dataclasses.replace(cell, launches=default.launches) for cell in cells]
-            return self._race([default, *(each for each in others if each != default)], "race")[0]
+            return self._race([default, *(each for each in others if each != default)], "race").fastest
         single, untried = space.find_space(default, topology.read_topology(), is_exact=not self._has_logits)
         if not self.course.is_quiet:
             say(*(f"not tried: {each.name}: {each.reason}" for each in untried))
         by_cell = {repr(each.apply(default)): each for each in single}
-        order = self._race([default, *(each.apply(default) for each in single)], "race")
-        helpful = [by_cell[repr(cell)] for cell in order[: order.index(default)]]
-        combined = space.combine(default, helpful)
+        found = self._race([default, *(each.apply(default) for each in single)], "race")
+        combined = space.combine(default, [by_cell[repr(cell)] for cell in found.helpful])
         if not combined or not self._has_time():
-            return order[0]
-        return self._race([default, order[0], *combined], "combined")[0]
+            return found.fastest
+        return self._race([default, found.fastest, *combined], "combined").fastest
 
     @property
     def _has_logits(self) -> bool:
@@ -103,11 +110,10 @@ class Search:
         left_s = self.course.left_s(self.began, _SEARCH_SHARE)
         return left_s is None or left_s > 0
 
-    def _race(self, cells: Sequence[RunConfig], part: str) -> list[RunConfig]:
-        """Return the candidates that are left when the race is over, the fastest first."""
+    def _race(self, cells: Sequence[RunConfig], part: str) -> _Outcome:
         kept = self._suitable(cells, part)
         if len(kept) < 2:
-            return kept
+            return _Outcome(fastest=kept[DEFAULT])
         say("", f"search among {counted(len(kept), 'candidate')}, the default included")
         apart = [_changes(kept[DEFAULT], each) or "default" for each in kept]
         left = set(range(len(kept)))
@@ -130,7 +136,11 @@ class Search:
         gain = largest_gain(times)
         if gain is not None:
             self.bounds.append((len(kept) - 1, gain))
-        return [kept[cell] for cell in self._standing(run, left).left] or [kept[DEFAULT]]
+        every = self._standing(run, range(len(kept)))
+        return _Outcome(
+            fastest=kept[self._standing(run, left).left[0]],
+            helpful=tuple(kept[cell] for cell in every.better_than_default(_WORTH)),
+        )
 
     def _standing(self, run: Run, left: Collection[int]) -> Standing:
         """Return the standing among those that were not dropped before."""
@@ -220,9 +230,8 @@ class Search:
         comparison = compare_sides(run, Rule(thresholds=read_thresholds((f"all={_WORTH:.0%}",))))
         found = next((each for each in comparison.primary if each.metric == self.metric), None)
         say("", *_verdict(found, _changes(self.side.config, best)))
-        if found is None or found.verdict is not Verdict.IMPROVED:
-            self.say_bounds()
-        else:
+        self.say_bounds()
+        if found is not None and found.verdict is Verdict.IMPROVED:
             outputs = self.course.outputs
             base = outputs.folder / str(outputs.name)
             if best.properties or best.threads is not None:

@@ -10,7 +10,8 @@ ATTENTIONS = ("pa", "sdpa")
 WEIGHT_FORMATS = ("fp32", "fp16", "int8", "int4")
 
 HUGE_PAGES = "glibc-thp"
-ALLOCATORS = (HUGE_PAGES, "jemalloc", "tcmalloc", "mimalloc")
+JEMALLOC_HUGE = "jemalloc-thp"
+ALLOCATORS = (HUGE_PAGES, "jemalloc", JEMALLOC_HUGE, "tcmalloc", "mimalloc")
 """Memory allocators of a worker: glibc's with transparent huge pages, and others."""
 
 COMPILER = "TORCH_COMPILE"
@@ -188,7 +189,7 @@ EXECUTION_SETTINGS = (
     ),
     _placement(
         "--allocator",
-        "jemalloc, tcmalloc, mimalloc; or glibc-thp: huge pages.  [default: the system's; sweep]",
+        "Library of malloc; -thp: with huge pages.  [default: the system's; sweep]",
         kind=ValueKind.WORDS,
         field="allocator",
         choices=ALLOCATORS,

@@ -176,3 +176,11 @@ def test_the_bound_of_a_race_is_bonferronis_with_one_spread() -> None:
         largest_gain(times), 1e-4
     )
     assert None is largest_gain({0: {0: 0.0}, 1: {0: 0.1}})
+
+
+def test_what_is_better_than_the_default_is_found_though_the_leader_is_far_better() -> None:
+    """Dropped for the leader, but of another kind perhaps, so that both together may be better than either."""
+    found = judge_race(_times({0: [2.0] * 3, 1: [1.0, 1.01, 1.0], 2: [1.95] * 3, 3: [1.7, 1.71, 1.7]}))
+
+    assert (1, 0) == found.left
+    assert (1, 3) == found.better_than_default(0.03)
