@@ -58,6 +58,6 @@ def _load(path: Path) -> Any:
         return torch.export.load(path)
     except Exception as error:  # a damaged archive raises whatever its reader meets
         raise InputError(
-            f"{path.name} is no program of torch.export that this PyTorch reads",
+            f"{path.name} is not a program of torch.export that this PyTorch reads",
             hint="write it with torch.export.save(torch.export.export(model, ...), FILE.pt2)",
         ) from error

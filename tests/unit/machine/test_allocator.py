@@ -56,3 +56,15 @@ def test_huge_pages_add_to_tunables_that_are_set(monkeypatch: pytest.MonkeyPatch
     assert {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"} == allocator_variables(
         "glibc-thp"
     )
+
+
+def test_huge_pages_of_jemalloc_add_to_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a comma between them; ours come last, so that they hold."""
+    if why_no_allocator("jemalloc-thp") is not None:
+        pytest.skip("jemalloc or huge pages on request cannot be had here")
+    monkeypatch.setenv("MALLOC_CONF", "narenas:2,thp:never")
+
+    variables = allocator_variables("jemalloc-thp")
+
+    assert "narenas:2,thp:never,thp:always,metadata_thp:always" == variables["MALLOC_CONF"]
+    assert "jemalloc" in variables["LD_PRELOAD"]
