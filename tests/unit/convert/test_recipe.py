@@ -129,4 +129,4 @@ def test_a_program_of_pytorch_is_a_stage_and_compared_by_pytorch(tmp_path: Path)
     (tmp_path / "double.pt2").write_bytes(b"PK no program")
     with pytest.raises(InputError) as caught:
         convert("b")
-    assert "stage double: double.pt2 is no program" in caught.value.message
+    assert "stage double: double.pt2 is not a program of torch.export" in caught.value.message
