@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from llmbench.analysis import bandwidth, placement_proof, validity
 from llmbench.analysis.bandwidth import BANDWIDTH, Decoding, Reads
-from llmbench.analysis.load import LaunchLoad, read_goodput
 from llmbench.analysis.load_validity import window_reasons
+from llmbench.analysis.metrics.serving import LaunchLoad, read_goodput
 from llmbench.analysis.placement_proof import Effect, Proof
 from llmbench.analysis.stages import request_metric
 from llmbench.schema.config import Prompt, RunConfig

@@ -11,7 +11,7 @@ from llmbench.analysis.change_points import find_change_points
 from llmbench.analysis.comparison import change
 from llmbench.analysis.comparison.change import Change, Sample
 from llmbench.analysis.comparison.rule import COMPARED, Rule
-from llmbench.analysis.load import LOAD_METRICS
+from llmbench.analysis.metrics.serving import LOAD_METRICS
 from llmbench.analysis.report import Report, Row, varied_settings
 from llmbench.analysis.stages import request_metric, stage_of
 from llmbench.analysis.stats import Ratio, Summary

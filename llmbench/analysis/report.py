@@ -24,8 +24,8 @@ from llmbench.analysis.evaluation import (
     launch_loads,
     present_values,
 )
-from llmbench.analysis.load import LOAD_METRICS, load_values
 from llmbench.analysis.metrics.pipeline import PRODUCTS
+from llmbench.analysis.metrics.serving import LOAD_METRICS, load_values
 from llmbench.analysis.metrics.table import LOAD
 from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.placement_proof import Effect, Proof

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmbench.analysis.bandwidth import BANDWIDTH
-from llmbench.analysis.load import LOAD_METRICS
 from llmbench.analysis.metrics.base import Metric
 from llmbench.analysis.metrics.pipeline import audio
+from llmbench.analysis.metrics.serving import LOAD_METRICS
 from llmbench.analysis.metrics.table import METRICS, find_metric
 from llmbench.analysis.metrics.text import first_token
 from llmbench.schema.measurement import Measurement, Stage, StageSource

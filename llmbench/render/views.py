@@ -10,8 +10,8 @@ from llmbench.analysis import history, stats
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.history import HistoryEntry, HistoryLine, Track
-from llmbench.analysis.load import SHOWN_METRICS
 from llmbench.analysis.metrics.base import NEVER_DROPPED
+from llmbench.analysis.metrics.serving import SHOWN_METRICS
 from llmbench.analysis.metrics.table import HEADLINES, PHASES, present
 from llmbench.analysis.noise.estimate import Noise
 from llmbench.analysis.placement_proof import Effect

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from llmbench.analysis import stats
 from llmbench.analysis.comparison.rule import Threshold, Verdict
-from llmbench.analysis.load import LOAD_METRICS
+from llmbench.analysis.metrics.serving import LOAD_METRICS
 from llmbench.analysis.report import Row
 from llmbench.analysis.stages import request_metric
 from llmbench.analysis.stats import Ratio

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from llmbench.analysis.load import read_goodput
+from llmbench.analysis.metrics.serving import read_goodput
 from llmbench.analysis.stats import PERCENTILE_NEEDS
 from llmbench.cli.options.table import LOAD_OPTIONS, parse_options
 from llmbench.engines.servers.base import checked_url, served_model

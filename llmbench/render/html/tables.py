@@ -7,7 +7,7 @@ from llmbench.analysis import placement_proof, stats
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.comparison.differences import is_imported
 from llmbench.analysis.evaluation import EvaluatedRequest
-from llmbench.analysis.load import SHOWN_METRICS
+from llmbench.analysis.metrics.serving import SHOWN_METRICS
 from llmbench.analysis.metrics.table import LAUNCH_METRICS, METRICS, present
 from llmbench.analysis.placement_proof import Proof
 from llmbench.analysis.report import Report, Row, distinguish, varied_settings

@@ -8,7 +8,7 @@ from rich.console import Console
 from llmbench.analysis.attention import attention_alarms
 from llmbench.analysis.caveats import ONE_LAUNCH
 from llmbench.analysis.first_call import first_call
-from llmbench.analysis.load import LOAD_METRICS, SHOWN_METRICS
+from llmbench.analysis.metrics.serving import LOAD_METRICS, SHOWN_METRICS
 from llmbench.analysis.metrics.table import SCREEN_METRICS
 from llmbench.analysis.report import Report
 from llmbench.analysis.stages import row_metric

@@ -7,8 +7,8 @@ import pytest
 from llmbench.analysis import load_validity
 from llmbench.analysis.comparison.change import decide, sample
 from llmbench.analysis.comparison.rule import Verdict, compared_metrics
-from llmbench.analysis.load import LaunchLoad, is_good, load_values, read_goodput
 from llmbench.analysis.load_curve import load_curves
+from llmbench.analysis.metrics.serving import LaunchLoad, is_good, load_values, read_goodput
 from llmbench.analysis.report import summarize_run
 from llmbench.analysis.stats import Ratio
 from llmbench.errors import InputError

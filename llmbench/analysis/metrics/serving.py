@@ -1,4 +1,4 @@
-"""What a load shows: rates over the window of a launch, goodput, errors, and percentiles over its requests.
+"""Metrics of a server under load: rates in the window of a launch, goodput, errors, percentiles over its requests.
 
 Each metric has one value a launch, and is a row of the table below. Rates count what happened in the window, whichever
 part of the load it belongs to: in a steady load as many requests end in it as begin. Percentiles and shares are those
@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import itertools
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 from llmbench.analysis import stats
 from llmbench.analysis.metrics.base import NEVER_DROPPED, Metric, Scope
@@ -97,10 +97,6 @@ def is_good(m: Measurement, limits: Mapping[str, float]) -> bool:
     return m.error is None and bool(m.output_tokens) and all(kept)
 
 
-def _request_rate(load: LaunchLoad) -> float | None:
-    return load.a_second(len(load.completed))
-
-
 def _output_throughput(load: LaunchLoad) -> float | None:
     tokens = sum(
         event.count
@@ -133,16 +129,6 @@ def _user_rate(load: LaunchLoad) -> float | None:
     return 1 / statistics.median(found) if found else None
 
 
-def _gaps(measured: Iterable[Measurement]) -> list[float]:
-    """The gaps between the instants of tokens, of all requests."""
-    return [
-        (after - before) / NS_PER_S
-        for m in measured
-        for sequence in m.sequences
-        for before, after in itertools.pairwise(sequence.at_ns)
-    ]
-
-
 _higher = functools.partial(Metric, scope=Scope.LOAD, direction=Direction.HIGHER)
 
 _ROWS: tuple[Metric[LaunchLoad], ...] = (
@@ -162,7 +148,7 @@ _ROWS: tuple[Metric[LaunchLoad], ...] = (
         priority=75,
         unit=Unit.REQUESTS_PER_SECOND,
         definition="requests completed in the window / its length",
-        of=_request_rate,
+        of=lambda load: load.a_second(len(load.completed)),
     ),
     _higher(
         name="output_throughput",
@@ -230,23 +216,24 @@ def _percentile_metric(base: str, percent: int) -> Metric[LaunchLoad]:
         unit=Unit.MILLISECONDS,
         direction=Direction.LOWER,
         definition=f"{percent} % of the {'gaps' if base == GAPS else 'measured requests'} take no longer",
-        of=_percentile(base, percent),
+        of=functools.partial(_percentile, base=base, percent=percent),
     )
 
 
-def _percentile(base: str, percent: int) -> Callable[[LaunchLoad], float | None]:
-    def of(load: LaunchLoad) -> float | None:
-        """Return the percentile over a launch in seconds; ``None`` where too few values carry it."""
-        values = (
-            _gaps(load.counted)
-            if base == GAPS
-            else [value for m in load.counted if (value := METRICS[base].of(m)) is not None]
-        )
-        if percent == 50:
-            return statistics.median(values) if values else None
-        return stats.percentile(values, percent)
+def _values(load: LaunchLoad, base: str) -> list[float]:
+    """The seconds that percentiles are of: the gaps between tokens, or a metric of each request."""
+    if base != GAPS:
+        return [value for m in load.counted if (value := METRICS[base].of(m)) is not None]
+    sequences = (sequence for m in load.counted for sequence in m.sequences)
+    pairs = (pair for sequence in sequences for pair in itertools.pairwise(sequence.at_ns))
+    return [(after - before) / NS_PER_S for before, after in pairs]
 
-    return of
+
+def _percentile(load: LaunchLoad, base: str, percent: int) -> float | None:
+    values = _values(load, base)
+    if percent == 50:
+        return statistics.median(values) if values else None
+    return stats.percentile(values, percent)
 
 
 LOAD_METRICS: dict[str, Metric[LaunchLoad]] = {
