@@ -20,6 +20,7 @@ from llmbench.cli.compare import (
     comparison_options,
     show_comparisons,
     strict_option,
+    threshold_option,
     write_comparisons,
 )
 from llmbench.cli.dry_run import rehearse
@@ -31,7 +32,7 @@ from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.load import load_workload
 from llmbench.cli.options.sides import Side, read_sides, side_options
 from llmbench.cli.options.table import option
-from llmbench.cli.options.types import ShareType
+from llmbench.cli.options.types import PATH, ShareType
 from llmbench.cli.outputs import check_run_file
 from llmbench.cli.quality_gate import GATE, gate_options, gated
 from llmbench.cli.run_view import explain_missing
@@ -62,7 +63,7 @@ Examples:
     short_help="Compare two configurations, in turns.",
     epilog=_EXAMPLES,
 )
-@click.argument("recipes", nargs=-1, type=click.Path(path_type=Path), metavar="[A.toml] [B.toml]")
+@click.argument("recipes", nargs=-1, type=PATH, metavar="[A.toml] [B.toml]")
 @click.option(
     "--blocks",
     type=click.IntRange(min=2),
@@ -75,15 +76,10 @@ Examples:
     help=f"Stop when the intervals of both means are so narrow; not before {LEAST_BLOCKS} blocks.",
 )
 @click.option("--confirm", is_flag=True, help="Measure what seems slower again, before it counts.")
-@click.option(
-    "--threshold",
-    multiple=True,
-    metavar="METRIC=5%,2ms",
-    help="What counts as a change; more than both where two are given. METRIC may be all.",
-)
+@threshold_option()
 @strict_option
 @comparison_options
-@gate_options()
+@gate_options
 @option("dry_run")
 @fleet_options
 @course_options
@@ -178,16 +174,8 @@ class _Trial:
 
     def rehearse(self, sides: tuple[Side, Side]) -> None:
         """Refuse what measuring would refuse, and print how long it would take."""
-        cells, models = [side.config for side in sides], [side.model_info for side in sides]
-        planned = plan_launches(tuple(cells))
-        rehearse(
-            cells,
-            models,
-            planned,
-            outputs=self.course.outputs,
-            policy=self.course.policy,
-            workload=self.workload,
-        )
+        cells, models = tuple(side.config for side in sides), [side.model_info for side in sides]
+        rehearse(cells, models, plan_launches(cells), self.course, workload=self.workload)
 
     def measure(self, sides: tuple[Side, Side]) -> Comparison:
         """Measure the blocks, show what they say."""

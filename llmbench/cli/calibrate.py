@@ -10,12 +10,13 @@ from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
 from llmbench.analysis.noise import calibration, false_alarms
 from llmbench.cli.block_view import measure_blocks
+from llmbench.cli.compare import threshold_option
 from llmbench.cli.fleet import fleet_options
 from llmbench.cli.messages import complain, say
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.sides import read_side, single_options
-from llmbench.cli.options.types import Command
+from llmbench.cli.options.types import PATH, Command
 from llmbench.errors import ExitCode
 from llmbench.schema.run import Outcome, Run
 
@@ -28,19 +29,14 @@ Examples:
 @click.command(
     cls=Command, params=single_options(), short_help="The noise floor of this machine.", epilog=_EXAMPLES
 )
-@click.argument("recipe", required=False, type=click.Path(path_type=Path), metavar="[RUN.toml]")
+@click.argument("recipe", required=False, type=PATH, metavar="[RUN.toml]")
 @click.option(
     "--blocks", type=click.IntRange(min=2), default=10, help="Each has two fresh launches of the same."
 )
 @click.option(
     "--launches", type=click.IntRange(min=2), default=5, help="Launches per side of the gate that is judged."
 )
-@click.option(
-    "--threshold",
-    multiple=True,
-    metavar="METRIC=5%,2ms",
-    help="What counts as a change for that gate. METRIC may be all.",
-)
+@threshold_option(help="What counts as a change for that gate. METRIC may be all.")
 @fleet_options
 @course_options
 @click.pass_context

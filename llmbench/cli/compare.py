@@ -1,10 +1,10 @@
 """``llmbench report compare``: base against candidates, and the exit code that a job can trust."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -19,7 +19,8 @@ from llmbench.analysis.noise import calibration, estimate
 from llmbench.analysis.report import summarize_run
 from llmbench.cli.baseline import find_baseline
 from llmbench.cli.messages import load_run, salvage_option
-from llmbench.cli.options.types import Command, WordChoice
+from llmbench.cli.options.help import added
+from llmbench.cli.options.types import OUTPUT_FILE, PATH, Command, WordChoice
 from llmbench.cli.outputs import check_outputs, is_standard_output, print_on_screen, write_output
 from llmbench.cli.run_files import RunPath
 from llmbench.errors import ExitCode, InputError, worst
@@ -31,29 +32,26 @@ from llmbench.render.terminal.comparison import render_comparison
 from llmbench.schema.run import Run
 from llmbench.store import reader
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-_PATH = click.Path(path_type=Path)
-_FILE = click.Path(path_type=Path, dir_okay=False)
-
-
 FORMS = ("md", "html", "junit", "json", "csv")
 """The files a comparison can be written to, by the names of their options."""
 
-_FILES = (
-    click.option("--md", type=_FILE, metavar="FILE", help="Markdown, for a pull request."),
-    click.option("--html", type=_FILE, metavar="FILE", help="A page with plots, for a release note."),
-    click.option("--junit", type=_FILE, metavar="FILE", help="JUnit XML, for a job's test report."),
-    click.option("--json", type=_FILE, metavar="FILE", help="JSON, with the rule that was used."),
-    click.option("--csv", type=_FILE, metavar="FILE", help="CSV, one row per change."),
+_file_option = functools.partial(click.option, type=OUTPUT_FILE, metavar="FILE")
+comparison_options = added(
+    _file_option("--md", help="Markdown, for a pull request."),
+    _file_option("--html", help="A page with plots, for a release note."),
+    _file_option("--junit", help="JUnit XML, for a job's test report."),
+    _file_option("--json", help="JSON, with the rule that was used."),
+    _file_option("--csv", help="CSV, one row per change."),
 )
+"""Adds the options that name files for a comparison, which `check_output_files` reads."""
 
-
-def comparison_options(command: _Command) -> _Command:
-    """Add the options that name files for a comparison, which `check_output_files` reads."""
-    for option in reversed(_FILES):
-        command = option(command)
-    return command
-
+threshold_option = functools.partial(
+    click.option,
+    "--threshold",
+    multiple=True,
+    metavar="METRIC=5%,2ms",
+    help="What counts as a change; more than both where two are given. METRIC may be all.",
+)
 
 UNDECIDED, INVALID = "undecided", "invalid"
 """What ``--strict`` fails on: anything undecided, invalid or missing, or only the invalid and the missing."""
@@ -69,14 +67,13 @@ class StrictCommand(Command):
         )
 
 
-def strict_option(command: _Command) -> _Command:
-    """Add ``--strict``, for a `StrictCommand`."""
-    return click.option(
-        "--strict",
-        type=WordChoice([UNDECIDED, INVALID]),
-        metavar="[=invalid]",
-        help="Exit 3 if anything is undecided, invalid or not compared; with =invalid, undecided rows pass.",
-    )(command)
+strict_option = click.option(
+    "--strict",
+    type=WordChoice([UNDECIDED, INVALID]),
+    metavar="[=invalid]",
+    help="Exit 3 if anything is undecided, invalid or not compared; with =invalid, undecided rows pass.",
+)
+"""Adds ``--strict`` to a `StrictCommand`."""
 
 
 def check_output_files(files: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> dict[str, Path]:
@@ -103,16 +100,11 @@ def check_output_files(files: Mapping[str, Path | None], inputs: Iterable[Path] 
     help="The base: the run of that name, or the last green one of the same machine and configuration.",
 )
 @click.option(
-    "--reports", type=_PATH, default="reports", show_default=True, help="Where --baseline looks for runs."
+    "--reports", type=PATH, default="reports", show_default=True, help="Where --baseline looks for runs."
 )
 @click.option("--fail-on-regression", is_flag=True, help="Exit 1 where a candidate is slower.")
 @strict_option
-@click.option(
-    "--threshold",
-    multiple=True,
-    metavar="METRIC=5%,2ms",
-    help="What counts as a change; more than both where two are given. METRIC may be all.",
-)
+@threshold_option()
 @click.option("--vary", multiple=True, metavar="FIELD", help="Compare although FIELD differs; never the CPU.")
 @comparison_options
 @salvage_option

@@ -10,7 +10,7 @@ import click
 from llmbench.cli.messages import say
 from llmbench.cli.options.help import GroupedOption, HelpGroup, values_of
 from llmbench.cli.options.table import OPTIONS, parameters
-from llmbench.cli.options.types import IntegerList, RangeList
+from llmbench.cli.options.types import PATH, IntegerList, RangeList
 from llmbench.cli.outputs import check_output, write_output
 from llmbench.errors import ExitCode, InputError
 from llmbench.runner.properties import config_names
@@ -46,7 +46,7 @@ def command() -> None:
     llmbench config init
     llmbench config init bench.toml""",
 )
-@click.argument("path", type=click.Path(path_type=Path), default=Path("run.toml"), metavar="[RUN.toml]")
+@click.argument("path", type=PATH, default=Path("run.toml"), metavar="[RUN.toml]")
 def init(path: Path) -> int:
     """Write a recipe to RUN.toml, every option of ``run`` in it with its explanation.
 

@@ -12,7 +12,7 @@ import click
 
 from llmbench.cli.messages import say, shown, warn
 from llmbench.cli.options.table import recipe_options
-from llmbench.cli.options.types import Command
+from llmbench.cli.options.types import Command, ParsedType
 from llmbench.convert.attention import attention_line
 from llmbench.convert.pipeline import Converted, convert
 from llmbench.convert.request import CONVERT_FORMATS, ConvertRequest
@@ -27,23 +27,18 @@ _CLOSE = 0.97
 """The agreement from which on a format needs no excuse."""
 
 
-class WeightFormats(click.ParamType[tuple[str, ...]]):
+class WeightFormats(ParsedType[tuple[str, ...]]):
     """``int8`` or ``fp16,int8,int4`` as a tuple of weight formats."""
 
     name = "FORMAT"
+    parsed = tuple
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
+    def parse(self, value: object) -> tuple[str, ...]:
         """Return the formats, in the order given."""
-        if isinstance(value, tuple):
-            return value
         found = tuple(part.strip().lower() for part in str(value).split(",") if part.strip())
         unknown = [part for part in found if part not in CONVERT_FORMATS]
         if unknown or not found:
-            self.fail(
-                f"{', '.join(unknown) or value!r} is not one of {', '.join(CONVERT_FORMATS)}", param, ctx
-            )
+            raise ValueError(f"{', '.join(unknown) or value!r} is not one of {', '.join(CONVERT_FORMATS)}")
         return found
 
 

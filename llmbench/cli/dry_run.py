@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 
 from llmbench.analysis.report import distinguish
 from llmbench.cli.messages import say
+from llmbench.cli.options.course import Course
 from llmbench.cli.options.resolve import check_locations
 from llmbench.models.resolve import ModelInfo
 from llmbench.runner import session
 from llmbench.runner.forecast import forecast
 from llmbench.runner.plan import PlannedLaunch
-from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import WorkloadSettings
 from llmbench.schema.units import format_duration
@@ -20,15 +20,14 @@ def rehearse(
     cells: Sequence[RunConfig],
     models: Sequence[ModelInfo],
     planned: Sequence[PlannedLaunch],
+    course: Course,
     *,
-    outputs: Outputs,
-    policy: Policy,
     workload: WorkloadSettings | None = None,
 ) -> None:
     """Raise what measuring would raise before its first launch; else print how long it would take."""
-    check_locations(cells, is_strict=policy.must_split)
-    session.check(cells, models, outputs=outputs, policy=policy, workload=workload)
-    expected = forecast(cells, planned, models, outputs.folder)
+    check_locations(cells, is_strict=course.policy.must_split)
+    session.check(cells, models, outputs=course.outputs, policy=course.policy, workload=workload)
+    expected = forecast(cells, planned, models, course.outputs.folder)
     if expected is not None:
         say(f"about {format_duration(expected.seconds)}, {expected.basis}")
 

@@ -20,7 +20,7 @@ from llmbench.analysis.metrics.table import HEADLINES
 from llmbench.analysis.report import summarize_run
 from llmbench.cli.messages import load_run, paused_collector, say, warn
 from llmbench.cli.options.help import GroupedOption, HelpCommand, dashed
-from llmbench.cli.options.types import ARGUMENTS, Duration
+from llmbench.cli.options.types import ARGUMENTS, OUTPUT_FILE, Duration, ParsedType
 from llmbench.cli.outputs import check_outputs, is_standard_output, print_on_screen, write_output
 from llmbench.errors import ExitCode, InputError, worst
 from llmbench.fleet.dispatch import EACH_HOST, SPREAD, Dispatch, FleetPolicy, HostProgress
@@ -45,18 +45,16 @@ _FILES = ("report", "report_json", "md", "html", "junit", "json", "csv")
 _fleet_option = functools.partial(click.option, cls=GroupedOption, group=_GROUP, is_rare=True)
 
 
-class Share(click.ParamType[tuple[int, int]]):
+class Share(ParsedType[tuple[int, int]]):
     """``2/8``: the second of eight shares of a sweep's configurations."""
 
     name = "I/N"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
+    def parse(self, value: object) -> tuple[int, int]:
         """Return the number of the share, from 1, and how many there are."""
         first, slash, second = str(value).partition("/")
         if not (slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
-            self.fail(f"{value!r} is not a share such as 2/8", param, ctx)
+            raise ValueError(f"{value!r} is not a share such as 2/8")
         return int(first), int(second)
 
 
@@ -321,12 +319,7 @@ def _host(folder: FleetFolder, plan: FleetPlan, host: str) -> HostResult:
     llmbench report fleet reports/rack --html rack.html""",
 )
 @click.argument("path", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER")
-@click.option(
-    "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="The same as a page with plots.",
-)
+@click.option("--html", type=OUTPUT_FILE, metavar="FILE", help="The same as a page with plots.")
 def fleet_report(path: Path, html: Path | None) -> int:
     """Show what each host is and measured, outliers, and for ab the verdict over hosts; exit 1 if they are slower."""
     check_outputs({"--html": html}, [path])

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from llmbench.cli.fleet import fleet_options
 from llmbench.cli.load_view import load_and_show, resume_load
-from llmbench.cli.options.course import Course
+from llmbench.cli.options.course import check_resume, take_course
 from llmbench.cli.options.help import GroupedOption
 from llmbench.cli.options.load import (
     ENGINE_OPTIONS,
@@ -19,13 +18,12 @@ from llmbench.cli.options.load import (
     load_configurations,
     load_workload,
 )
-from llmbench.cli.options.table import LOAD_OPTIONS, parameters
-from llmbench.cli.options.types import Command, Duration, WordChoice, check_folder
+from llmbench.cli.options.table import LOAD_OPTIONS, is_typed, parameters
+from llmbench.cli.options.types import OUTPUT_FILE, Command, Duration, WordChoice, check_folder
 from llmbench.cli.outputs import check_outputs, check_run_file
 from llmbench.cli.run_files import find_run
 from llmbench.cli.run_view import Display
-from llmbench.errors import InputError
-from llmbench.runner import plan, session
+from llmbench.runner import plan
 from llmbench.runner.launchers.base import TimeLimits
 from llmbench.schema.settings.base import Group
 from llmbench.schema.settings.serving import LOAD_TIMEOUT_S
@@ -40,6 +38,9 @@ Examples:
 
 _RESULTS = ("output_dir", "name", "overwrite", "strict", "quiet", "explain")
 _COURSE = (*_RESULTS, "timeout", "order", "keep_going", "cooldown", "resume", "salvage", "foreign_cpu_limit")
+_WITH_RESUME = {*_COURSE, "html", "start_timeout"} - {"order", "foreign_cpu_limit"}
+"""Options that may be given beside ``--resume``."""
+
 _CHANGES: dict[str, dict[str, Any]] = {
     "model": {"help": "Model that the server loads, or its name there."},
     "engine": {
@@ -104,7 +105,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
 @click.option(
     "--html",
     cls=GroupedOption,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUTPUT_FILE,
     metavar="FILE",
     group=Group.RESULTS.value,
     help="Write a page with the curve of latency against load.",
@@ -114,17 +115,10 @@ _CHANGES: dict[str, dict[str, Any]] = {
 def command(  # noqa: PLR0917
     ctx: click.Context,
     /,
-    output_dir: Path,
-    name: str | None,
-    overwrite: bool,
-    timeout: float,
     start_timeout: float,
     order: str,
-    keep_going: bool,
     strict: bool,
-    quiet: bool,
     explain: bool,
-    cooldown: float,
     resume: Path | None,
     salvage: bool,
     html: Path | None,
@@ -138,24 +132,20 @@ def command(  # noqa: PLR0917
     connection is part of it.
     """
     files = check_outputs({"--html": html}, [path for path in (resume,) if path is not None])
-    check_run_file(files, output_dir, name)
-    policy = session.Policy(
-        limits=TimeLimits(load_s=start_timeout, request_s=timeout + _PATIENCE_S),
-        keep_going=keep_going,
-        cooldown_s=cooldown,
-    )
-    outputs = session.Outputs(folder=output_dir, name=name, overwrite=overwrite)
-    course = Course(outputs=outputs, policy=policy, is_quiet=quiet)
-    display = Display(is_quiet=quiet, is_strict=strict, is_explained=explain)
+    timeout_s = options["timeout"]
+    limits = TimeLimits(load_s=start_timeout, request_s=timeout_s + _PATIENCE_S)
+    course = take_course(options).with_policy(limits=limits)
+    check_run_file(files, course.outputs.folder, course.outputs.name)
+    display = Display(is_quiet=course.is_quiet, is_strict=strict, is_explained=explain)
     if resume is not None:
-        _check_resume(ctx)
+        check_resume(name for name in ctx.params if name not in _WITH_RESUME and is_typed(ctx, name))
         return resume_load(find_run(resume), course, display, html=html, salvage=salvage)
-    check_folder(output_dir, "--output-dir")
+    check_folder(course.outputs.folder, "--output-dir")
     models, cells = load_configurations(options)
     return load_and_show(
         cells,
         models,
-        load_workload(options, cells, timeout),
+        load_workload(options, cells, timeout_s),
         course,
         display=display,
         planned=plan.plan_launches(cells, seed=options["seed"] if order == "random" else None),
@@ -165,17 +155,3 @@ def command(  # noqa: PLR0917
 
 _PATIENCE_S = 30.0
 """How much longer than a request the parent waits for a sign of life of the client, which ends requests itself."""
-
-
-def _check_resume(ctx: click.Context) -> None:
-    allowed = {*_COURSE, "html", "start_timeout"} - {"seed", "order", "foreign_cpu_limit"}
-    given = [
-        name
-        for name in ctx.params
-        if name not in allowed and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise InputError(
-            f"--resume takes the configuration from the run file; {', '.join(given)} was given as well",
-            hint="leave it out, or start a new run",
-        )

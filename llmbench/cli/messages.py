@@ -6,9 +6,9 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -74,12 +74,14 @@ def complain(error: str, *, hint: str | None = None) -> None:
         click.echo(f"{colored('hint:', fg='cyan')} {shown(hint)}", err=True)
 
 
-_Function = TypeVar("_Function", bound=Callable[..., int])
+def say_json(value: object) -> None:
+    """Print a value as indented JSON on standard output."""
+    import msgspec
+
+    say(msgspec.json.format(msgspec.json.encode(value)).decode(), is_whole=True)
 
 
-def salvage_option(function: _Function) -> _Function:
-    """Add ``--salvage`` to a command that reads run files."""
-    return click.option("--salvage", is_flag=True, help="Read around damaged lines of a run file.")(function)
+salvage_option = click.option("--salvage", is_flag=True, help="Read around damaged lines of a run file.")
 
 
 def load_run(path: Path, *, salvage: bool = False) -> "Run":

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
-from llmbench.cli.messages import say
+from llmbench.cli.messages import say, say_json
 from llmbench.cli.model_source import converted_gguf, prepared
 from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.resolve import check_locations, resolve_one
@@ -35,13 +34,7 @@ from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
     default=None,
     help="Which of several IRs below -m.",
 )
-@click.option(
-    "-c",
-    "--recipe",
-    type=FileText(),
-    metavar="PIPELINE.toml",
-    help="A pipeline, by stage.",
-)
+@click.option("-c", "--recipe", type=FileText(), metavar="PIPELINE.toml", help="A pipeline, by stage.")
 @option("input_tokens", type=click.IntRange(min=1), default=256, help="Length of the prompt.")
 @option("infer_count", type=click.IntRange(min=3), default=32, help="Output tokens.")
 @option("load_config", help="OpenVINO properties.")
@@ -59,18 +52,15 @@ def command(*, is_json: bool, recipe: str | None, **options: Any) -> int:
         return _profile_pipeline(recipe, given, is_json=is_json)
     if given.get("model"):
         given["model"] = converted_gguf(str(given["model"]))
+    options = prepared(parse_options({**given, "engine": "core", "foreign_cpu_limit": 1.0}))
     _, config = resolve_one(
-        {
-            **prepared(parse_options({**given, "engine": "core", "foreign_cpu_limit": 1.0})),
-            "is_text_enough": True,
-        },
+        {**options, "is_text_enough": True},
         refusal="profile takes one configuration; these options make a sweep",
-        hint="give one value each",
     )
     check_locations((config,), is_strict=False)
     found = profile(config)
     if is_json:
-        say(msgspec.json.format(msgspec.json.encode(found)).decode(), is_whole=True)
+        say_json(found)
     else:
         say(f"{config.model}, {config.device}, core engine", *profile_lines(found))
     return 0
@@ -82,13 +72,11 @@ def _profile_pipeline(recipe: str, given: dict[str, Any], *, is_json: bool) -> i
     values = {**recipe_options(recipe), **kept, "foreign_cpu_limit": 1.0}
     if values.get("task") != "pipeline":
         raise InputError(f"{recipe} describes no pipeline", hint="profile a model with -m")
-    _, config = resolve_one(
-        parse_options(values), refusal="profile takes one configuration of {}", hint="give one value each"
-    )
+    _, config = resolve_one(parse_options(values), refusal="profile takes one configuration of {}")
     check_locations((config,), is_strict=False)
     found = profile_pipeline(config)
     if is_json:
-        say(msgspec.json.format(msgspec.json.encode(found)).decode(), is_whole=True)
+        say_json(found)
     else:
         say(f"{Path(config.model).stem}, {config.device}, {found.prompt}", *stage_profile_lines(found.stages))
     return 0

@@ -14,9 +14,9 @@ from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.table import MEASUREMENT, parameters
-from llmbench.cli.options.types import Command
+from llmbench.cli.options.types import OUTPUT_FILE, Command
 from llmbench.cli.outputs import check_outputs, print_on_screen, write_output
-from llmbench.cli.quality_gate import LIMITS, QualityGate, find_base, gate_options, limits_of
+from llmbench.cli.quality_gate import QualityGate, find_base, limit_options, limits_of
 from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode, worst
 from llmbench.models.resolve import ModelInfo
@@ -27,8 +27,6 @@ from llmbench.runner import plan
 from llmbench.runner.quality import ENGLISH, LANGUAGES, Judged, Trial, read_texts
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Launch, Outcome
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
 
 _EXAMPLES = """\b
 Examples:
@@ -72,10 +70,10 @@ Examples:
     default=16,
     help="Tokens of a forward pass: the cache is read back from the second pass of a block on.",
 )
-@gate_options(LIMITS)
+@limit_options
 @click.option("--no-latency", is_flag=True, help="Read the texts only.")
-@click.option("--csv", type=_FILE, metavar="FILE", help="The table as CSV.")
-@click.option("--html", type=_FILE, metavar="FILE", help="The table and its plot as a page.")
+@click.option("--csv", type=OUTPUT_FILE, metavar="FILE", help="The table as CSV.")
+@click.option("--html", type=OUTPUT_FILE, metavar="FILE", help="The table and its plot as a page.")
 @course_options
 def command(  # noqa: PLR0917
     models: tuple[str, ...],

@@ -2,14 +2,15 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from llmbench.analysis.quality import Quality, QualityLimits
 from llmbench.analysis.report import distinguish
 from llmbench.cli.messages import say, warn
 from llmbench.cli.options.course import Course
+from llmbench.cli.options.help import added
 from llmbench.cli.options.table import option
 from llmbench.cli.run_view import View
 from llmbench.errors import InputError
@@ -20,30 +21,20 @@ from llmbench.runner.quality import Judged, Trial
 from llmbench.schema.config import RunConfig
 from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
 
-_Command = TypeVar("_Command", bound=Callable[..., int])
-
 LIMITS = ("max_kld", "min_same_top")
 """The options that limit what a configuration may lose."""
 
 GATE = (*LIMITS, "quality_base")
 """Those of a command that measures latency."""
 
+limit_options = added(*(option(name, is_rare=False) for name in LIMITS))
+gate_options = added(*(option(name, is_rare=False) for name in GATE))
+"""Add them to a command."""
+
 
 def limits_of(options: Mapping[str, Any]) -> QualityLimits:
     """Return the limits among options."""
     return QualityLimits(**{name: options[name] for name in LIMITS})
-
-
-def gate_options(names: Sequence[str] = GATE) -> Callable[[_Command], _Command]:
-    """Return the decorator that adds limits of quality to a command."""
-
-    def add(command: _Command) -> _Command:
-        """Add the options in their order."""
-        for name in reversed(names):
-            command = option(name, is_rare=False)(command)
-        return command
-
-    return add
 
 
 def find_base(name: str | None, models: Sequence[ModelInfo], *, root: str | None = None) -> ModelInfo:

@@ -3,7 +3,7 @@
 import difflib
 import shlex
 import webbrowser
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -20,7 +20,7 @@ from llmbench.cli.compare import compare_all, compare_command, comparison_page
 from llmbench.cli.fleet import fleet_report
 from llmbench.cli.messages import complain, load_run, paused_collector, salvage_option, warn
 from llmbench.cli.options.help import HelpCommand, HelpGroup
-from llmbench.cli.options.types import WordChoice
+from llmbench.cli.options.types import OUTPUT_FILE, PATH, WordChoice
 from llmbench.cli.outputs import (
     STANDARD_OUTPUT,
     check_outputs,
@@ -43,8 +43,6 @@ from llmbench.render.trace import trace_json
 from llmbench.schema.run import Run
 from llmbench.store.acceptances import read_acceptances, write_acceptances
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
-
 
 @click.command(
     cls=HelpCommand,
@@ -54,7 +52,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     llmbench report history
     llmbench report history reports --metric next_token --last 20 --html history.html""",
 )
-@click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[PATH]...")
+@click.argument("paths", type=PATH, nargs=-1, metavar="[PATH]...")
 @click.option(
     "--metric",
     "metrics",
@@ -72,8 +70,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--fail-on-regression", is_flag=True, help="Exit 1 where a level rose and was not accepted.")
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the last N runs of each line.")
-@click.option("--csv", type=_FILE, metavar="FILE", help="CSV, one row per run, prompt and metric.")
-@click.option("--html", type=_FILE, metavar="FILE", help="The same as a page with plots.")
+@click.option("--csv", type=OUTPUT_FILE, metavar="FILE", help="CSV, one row per run, prompt and metric.")
+@click.option("--html", type=OUTPUT_FILE, metavar="FILE", help="The same as a page with plots.")
 @salvage_option
 def history(
     *,
@@ -191,9 +189,6 @@ def _runs_of_folder(folder: Path, *, salvage: bool) -> Iterator[tuple[Path, Run]
             warn(f"left out: {file} is a copy of {first}")
 
 
-_PATH = click.Path(path_type=Path)
-
-
 @click.command(
     cls=HelpCommand,
     name="html",
@@ -207,7 +202,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUTPUT_FILE,
     metavar="FILE",
     help="Write to FILE, replaced if it exists.  [default: the first RUN's name with .html, here]",
 )
@@ -284,15 +279,9 @@ def command(ctx: click.Context) -> None:
         ctx.exit(ctx.invoke(show))
 
 
-def _output_option(function: Callable[..., int]) -> Callable[..., int]:
-    """``-o FILE``, standard output without it."""
-    return click.option(
-        "-o", "--output", type=_PATH, metavar="FILE", help="Write to FILE, replaced whole if it exists."
-    )(function)
-
-
-def _deliver(text: str, output: Path | None) -> None:
-    write_output(STANDARD_OUTPUT if output is None else output, text)
+_output_option = click.option(
+    "-o", "--output", type=PATH, metavar="FILE", help="Write to FILE, replaced whole if it exists."
+)
 
 
 def _code(reports: list[Report]) -> ExitCode:
@@ -409,7 +398,7 @@ def as_csv(
         text = csv.csv_text(request_stages(*reports))
     else:
         text = csv.tidy_csv(*(report.evaluation for report in reports))
-    _deliver(text, output)
+    write_output(output or STANDARD_OUTPUT, text)
     return _code(reports)
 
 
@@ -436,7 +425,8 @@ def as_json(path: Path | None, layout: str, output: Path | None, salvage: bool) 
     check_outputs({"-o": output}, [path])
     is_llm_bench = layout == "llm-bench"
     report = summarize_run(load_run(path, salvage=salvage), () if is_llm_bench else None)
-    _deliver(json.llm_bench_json(report.evaluation) if is_llm_bench else json.report_json(report), output)
+    text = json.llm_bench_json(report.evaluation) if is_llm_bench else json.report_json(report)
+    write_output(output or STANDARD_OUTPUT, text)
     return _code([report])
 
 
@@ -448,7 +438,7 @@ def as_json(path: Path | None, layout: str, output: Path | None, salvage: bool) 
     llmbench report trace reports/base.jsonl trace.json""",
 )
 @click.argument("path", type=RunPath(), nargs=-1, metavar="[RUN]")
-@click.argument("output", type=_FILE, metavar="OUT.json")
+@click.argument("output", type=OUTPUT_FILE, metavar="OUT.json")
 @salvage_option
 def as_trace(path: tuple[Path, ...], output: Path, *, salvage: bool) -> int:
     """Write requests, stages and tokens as a Chrome trace; without RUN that of the last run.

@@ -12,17 +12,15 @@ from llmbench.cli.fleet import Share, fleet_options, share_of
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared, would_convert
 from llmbench.cli.options.completion import FileText
-from llmbench.cli.options.course import Course
+from llmbench.cli.options.course import check_resume, take_course
 from llmbench.cli.options.resolve import resolve_models
-from llmbench.cli.options.table import MEASUREMENT, OPTIONS, parameters
+from llmbench.cli.options.table import MEASUREMENT, OPTIONS, is_typed, parameters
 from llmbench.cli.options.types import LLM_BENCH, LOGS, Command, check_folder
 from llmbench.cli.outputs import check_outputs, check_run_file
 from llmbench.cli.quality_gate import GATE, gated
 from llmbench.cli.run_files import find_run
 from llmbench.cli.run_view import Display, measure_and_show, resume_and_show
-from llmbench.errors import InputError
-from llmbench.runner import plan, session
-from llmbench.runner.launchers.base import TimeLimits
+from llmbench.runner import plan
 
 _EXAMPLES = """\b
 Examples:
@@ -49,19 +47,12 @@ def command(  # noqa: PLR0917
     ctx: click.Context,
     /,
     models: tuple[str, ...],
-    output_dir: Path,
-    name: str | None,
     report: Path | None,
     report_json: Path | None,
-    timeout: float,
     order: str,
-    keep_going: bool,
-    overwrite: bool,
     strict: bool,
-    quiet: bool,
     explain: bool,
     log: str | None,
-    cooldown: float,
     dry_run: bool,
     recipe: str | None,
     resume: Path | None,
@@ -80,25 +71,22 @@ def command(  # noqa: PLR0917
     models = options["model"] = tuple(dict.fromkeys((*models, *options["model"])))
     inputs = [Path(path) for path in (recipe, resume, *options["prompt_file"]) if path is not None]
     files = check_outputs({"-r": report, "-rj": report_json}, inputs)
-    check_run_file(files, output_dir, name)
-    limits = TimeLimits(load_s=timeout, request_s=timeout)
-    policy = session.Policy(limits=limits, keep_going=keep_going, must_split=strict, cooldown_s=cooldown)
-    outputs = session.Outputs(folder=output_dir, name=name, overwrite=overwrite)
-    course = Course(outputs=outputs, policy=policy, is_quiet=quiet)
+    course = take_course(options, must_split=strict)
+    check_run_file(files, course.outputs.folder, course.outputs.name)
     display = Display(
         csv=report,
         json=report_json,
-        is_quiet=quiet,
+        is_quiet=course.is_quiet,
         is_strict=strict,
         is_explained=explain,
         log=log or _default_log(report),
     )
     if resume is not None:
-        _check_resume(ctx)
+        check_resume(each for each in (*MEASUREMENT, *GATE) if each != "model" and is_typed(ctx, each))
         return resume_and_show(
             find_run(resume), course, display, model=next(iter(models), None), salvage=salvage
         )
-    check_folder(output_dir, "--output-dir")
+    check_folder(course.outputs.folder, "--output-dir")
     options = _without_recipe_prompts(ctx, options)
     pending = would_convert(options) if dry_run else ()
     if pending:
@@ -109,7 +97,7 @@ def command(  # noqa: PLR0917
         model_infos, cells = share_of(model_infos, share), share_of(cells, share)
     planned = plan.plan_launches(cells, seed=options["seed"] if order == "random" else None)
     if dry_run:
-        rehearse(cells, model_infos, planned, outputs=course.outputs, policy=policy)
+        rehearse(cells, model_infos, planned, course)
         say(*describe_cells(cells, planned))
         return 0
     model_infos = gated(cells, model_infos, options, course)
@@ -127,21 +115,7 @@ def _default_log(report: Path | None) -> str:
 def _without_recipe_prompts(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
     """The options, those of a recipe that name prompts left out where the command line names some itself."""
     ways = ("prompt", "prompt_file", "input_tokens")
-    if not any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ways):
+    if not any(is_typed(ctx, name) for name in ways):
         return options
     recipe = {name for name in ways if ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP}
     return options | dict.fromkeys(recipe, ())
-
-
-def _check_resume(ctx: click.Context) -> None:
-    """Refuse options that say what to measure, which the run file has said; the model may have moved."""
-    given = [
-        name
-        for name in (*MEASUREMENT, *GATE)
-        if name != "model" and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise InputError(
-            f"--resume takes the configuration from the run file; {', '.join(given)} was given as well",
-            hint="leave it out, or start a new run",
-        )

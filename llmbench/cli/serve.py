@@ -79,7 +79,6 @@ def command(
     _, config = resolve_one(
         prepared(parse_options({**given, "engine": "genai-batching"})),
         refusal="serve takes one configuration; these options make a sweep",
-        hint="give one value each",
     )
     find_engine(config.engine).check(config)
     check_installed(SERVERS["genai"].packages, user="serve", extra="serve")

@@ -10,12 +10,12 @@ from llmbench.analysis import report, speedup
 from llmbench.analysis.report import Report
 from llmbench.analysis.speedup import SocketSetup
 from llmbench.cli.fleet import fleet_options
-from llmbench.cli.messages import complain, say, shown
+from llmbench.cli.messages import complain, say, say_json, shown
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.resolve import resolve_one
 from llmbench.cli.options.table import option, parse_options
-from llmbench.cli.options.types import Command, WordChoice
+from llmbench.cli.options.types import OUTPUT_FILE, PATH, Command, WordChoice
 from llmbench.cli.outputs import check_outputs, write_output
 from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode
@@ -79,14 +79,14 @@ Examples:
 @option("explain", help="Add every metric, threads, proof and notes to the result.")
 @click.option(
     "--show",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="RUN.jsonl",
     help="Measure nothing: print the table of a run that was made before.",
 )
 @click.option("--json", "is_json", is_flag=True, help="Print the table as JSON.")
 @click.option(
     "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUTPUT_FILE,
     metavar="FILE",
     help="Write a page as well: the result, the speed-ups as a chart, and all details.",
 )
@@ -131,7 +131,6 @@ def _base(options: dict[str, Any]) -> tuple[ModelInfo, RunConfig]:
     return resolve_one(
         prepared(parse_options({name: value for name, value in options.items() if value is not None})),
         refusal="sockets measures one configuration; these options make a sweep",
-        hint="give one value each",
     )
 
 
@@ -143,9 +142,7 @@ def _show(summarized: Report, path: Path, *, is_json: bool, html: Path | None, i
 
         write_output(html, page([summarized]))
     if is_json:
-        import msgspec
-
-        say(msgspec.json.format(msgspec.json.encode(table)).decode(), is_whole=True)
+        say_json(table)
         return
     from rich.console import Console
 

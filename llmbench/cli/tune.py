@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import click
-from click.core import ParameterSource
 
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.load import load_cells
 from llmbench.cli.options.resolve import resolve_models
-from llmbench.cli.options.sides import Side, read_side, single_options
+from llmbench.cli.options.sides import Side, read_side, single_options, typed_options
 from llmbench.cli.options.table import parameters, parse_options, recipe_options
-from llmbench.cli.options.types import Command, Size, WordChoice
+from llmbench.cli.options.types import PATH, Command, Size, WordChoice
 from llmbench.cli.quality_gate import GATE, gate_options
 from llmbench.cli.tune_search import Search
 from llmbench.errors import ExitCode, InputError
@@ -54,14 +53,14 @@ Examples:
 )
 @click.option(
     "--space",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE.toml",
     help="Candidates: a recipe in which settings have several values.  [default: from engine and machine]",
 )
 @click.option("--max-memory", type=Size(), help="Drop candidates whose peak memory is above this: 4GiB.")
 @click.option("--rounds", type=click.IntRange(min=3), default=8, help="Blocks of the search at most.")
 @click.option("--blocks", type=click.IntRange(min=2), default=8, help="Blocks of the proof at the end.")
-@gate_options()
+@gate_options
 @course_options
 @click.pass_context
 def command(  # noqa: PLR0917
@@ -83,11 +82,7 @@ def command(  # noqa: PLR0917
     --max-kld or --min-same-top allow, by default twice what the default loses, are left out.
     """
     gate = {each: options.pop(each) for each in GATE}
-    typed = {
-        each: value
-        for each, value in options.items()
-        if ctx.get_parameter_source(each) is ParameterSource.COMMANDLINE
-    }
+    typed = typed_options(ctx, options)
     request_s = course.policy.limits.request_s or 0.0
     found = _Load.read(typed, request_s) if goal == _GOODPUT else _Requests.read(ctx, options, typed)
     side = dataclasses.replace(found.side, config=dataclasses.replace(found.side.config, launches=rounds))

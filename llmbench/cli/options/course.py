@@ -3,15 +3,15 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
 
 import click
 
-from llmbench.cli.options.help import GroupedOption
+from llmbench.cli.options.help import GroupedOption, added
 from llmbench.cli.options.table import option
 from llmbench.cli.options.types import Duration, check_folder
+from llmbench.errors import InputError
 from llmbench.runner.blocks import Stop
 from llmbench.runner.launchers.base import TimeLimits
 from llmbench.runner.session import Outputs, Policy
@@ -22,7 +22,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _LEAST_S = 1.0
 
-_OPTIONS = (
+block_options = added(
     click.option(
         "--budget",
         cls=GroupedOption,
@@ -35,6 +35,7 @@ _OPTIONS = (
         for name in ("output_dir", "name", "overwrite", "timeout", "keep_going", "cooldown", "quiet")
     ),
 )
+"""Adds the options of every command that measures in blocks."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,32 +76,41 @@ class Course:
         return dataclasses.replace(self, policy=dataclasses.replace(self.policy, **changes))
 
 
-def block_options(command: _Command) -> _Command:
-    """Add the options of every command that measures in blocks."""
-    for add in reversed(_OPTIONS):
-        command = add(command)
-    return command
+def take_course(options: dict[str, Any], *, must_split: bool = False) -> Course:
+    """Return the course that options describe, and take them out of *options*."""
+    timeout_s = options.pop("timeout")
+    return Course(
+        outputs=Outputs(
+            folder=options.pop("output_dir"), name=options.pop("name"), overwrite=options.pop("overwrite")
+        ),
+        policy=Policy(
+            limits=TimeLimits(load_s=timeout_s, request_s=timeout_s),
+            keep_going=options.pop("keep_going"),
+            must_split=must_split,
+            cooldown_s=options.pop("cooldown"),
+        ),
+        budget_s=options.pop("budget", None),
+        is_quiet=options.pop("quiet"),
+    )
+
+
+def check_resume(given: Iterable[str]) -> None:
+    """Refuse options of these names beside ``--resume``: the run file contains them."""
+    names = ", ".join(given)
+    if names:
+        raise InputError(
+            f"--resume takes the configuration from the run file; {names} was given as well",
+            hint="leave it out, or start a new run",
+        )
 
 
 def course_options(command: _Command) -> _Command:
     """Add the same options, and call the command with the `Course` that they make, as *course*."""
 
     @functools.wraps(command)
-    def wrapped(*arguments: Any, output_dir: Path, timeout: float, **options: Any) -> Any:
+    def wrapped(*arguments: Any, **options: Any) -> Any:
         """Call the command with its course; raise InputError on a folder that cannot be written."""
-        check_folder(output_dir, "--output-dir")
-        names = ("name", "overwrite", "keep_going", "cooldown", "budget", "quiet")
-        name, overwrite, keep_going, cooldown_s, budget_s, is_quiet = map(options.pop, names)
-        course = Course(
-            outputs=Outputs(folder=output_dir, name=name, overwrite=overwrite),
-            policy=Policy(
-                limits=TimeLimits(load_s=timeout, request_s=timeout),
-                keep_going=keep_going,
-                cooldown_s=cooldown_s,
-            ),
-            budget_s=budget_s,
-            is_quiet=is_quiet,
-        )
-        return command(*arguments, course=course, **options)
+        check_folder(options["output_dir"], "--output-dir")
+        return command(*arguments, course=take_course(options), **options)
 
     return block_options(wrapped)  # type: ignore[return-value]

@@ -1,14 +1,17 @@
 """Help texts: options in groups, rarer ones behind ``--help-all``, and one spelling of values."""
 
+import functools
 import re
 import shutil
 import textwrap
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import click
 
 from llmbench.cli.messages import colored
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 OTHER = "Options"
 """The section of options that are in no group."""
@@ -31,6 +34,11 @@ class GroupedOption(click.Option):
     def __init__(self, *values: Any, group: str = OTHER, is_rare: bool = False, **attributes: Any) -> None:
         super().__init__(*values, **attributes)
         self.group, self.is_rare = group, is_rare
+
+
+def added(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Return the decorator that adds options to a command, in their order."""
+    return lambda command: functools.reduce(lambda found, add: add(found), reversed(options), command)
 
 
 class HelpFormatter(click.HelpFormatter):

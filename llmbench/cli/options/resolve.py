@@ -85,7 +85,11 @@ def resolve_models(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo, ...], t
 
 
 def resolve_one(
-    options: Mapping[str, Any], *, refusal: str, hint: str, resolve: Resolve = resolve_models
+    options: Mapping[str, Any],
+    *,
+    refusal: str,
+    hint: str = "give one value each",
+    resolve: Resolve = resolve_models,
 ) -> tuple[ModelInfo, RunConfig]:
     """Return the one configuration that options describe, and its model.
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from llmbench.analysis.comparison.compare import SIDES
 from llmbench.cli.options.completion import AsTyped
@@ -18,6 +17,7 @@ from llmbench.cli.options.table import (
     LOAD_OPTIONS,
     MEASUREMENT,
     OPTIONS,
+    is_typed,
     parameters,
     parse_options,
     recipe_options,
@@ -107,7 +107,7 @@ def read_sides(
             if len(files) > 1
             else f"llmbench ab {both} -m OTHER",
         )
-    typed = _typed(ctx, options)
+    typed = typed_options(ctx, options)
     recipe_values = [recipe_options(file) for file in files] or [{}]
     base, candidate = (
         _side(
@@ -139,19 +139,14 @@ def read_side(
 
     Raises InputError where it is a sweep.
     """
-    values = {
-        **_without_prompts(recipe_options(file) if file else {}, _typed(ctx, options)),
-        **_typed(ctx, options),
-    }
-    return _side(ctx, values | {"launches": launches}, "this", prepare)
+    typed = typed_options(ctx, options)
+    recipe = _without_prompts(recipe_options(file) if file else {}, typed)
+    return _side(ctx, {**recipe, **typed, "launches": launches}, "this", prepare)
 
 
-def _typed(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in options.items()
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
+def typed_options(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those options that are on the command line."""
+    return {name: value for name, value in options.items() if is_typed(ctx, name)}
 
 
 def _without_prompts(recipe: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from llmbench.cli.options.completion import FileText
 from llmbench.cli.options.help import GroupedOption, dashed
 from llmbench.cli.options.recipe import read_recipe
 from llmbench.cli.options.types import (
     LOGS,
+    PATH,
     Duration,
     IntegerList,
     NumberList,
@@ -32,7 +34,6 @@ from llmbench.schema.settings.table import SETTINGS
 from llmbench.workloads.prompts import prompt_sets
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_PATH = click.Path(path_type=Path)
 _NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "prompt_file": prompt_sets,
     "load_config": partial(config_names, ".json"),
@@ -129,7 +130,7 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
         "-r",
         "--report",
         group=Group.RESULTS,
-        type=_PATH,
+        type=PATH,
         metavar="OUT.csv",
         help="CSV in llm_bench's columns, overwritten.",
     ),
@@ -137,14 +138,14 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
         "-rj",
         "--report-json",
         group=Group.RESULTS,
-        type=_PATH,
+        type=PATH,
         metavar="OUT.json",
         help="JSON in llm_bench's layout, overwritten.",
     ),
     "output_dir": _row(
         "--output-dir",
         group=Group.RESULTS,
-        type=_PATH,
+        type=PATH,
         metavar="DIR",
         default="reports",
         help="Folder of the run file.",
@@ -244,7 +245,7 @@ OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for settin
         "--resume",
         group=Group.RUN,
         is_rare=True,
-        type=_PATH,
+        type=PATH,
         metavar="RUN",
         help="Continue a run that was interrupted, in its own configuration.",
     ),
@@ -268,6 +269,11 @@ def option(name: str, **changes: Any) -> Callable[[_Command], _Command]:
     """Return the decorator that adds an option of the table to a command, some attributes changed."""
     spellings, attributes = OPTIONS[name]
     return click.option(*spellings, cls=GroupedOption, **(attributes | changes))
+
+
+def is_typed(ctx: click.Context, name: str) -> bool:
+    """Return whether an option is on the command line."""
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def parameters(*names: str, **changes: Mapping[str, Any]) -> list[click.Parameter]:

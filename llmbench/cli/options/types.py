@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -16,6 +16,9 @@ from llmbench.cli.options.help import HelpCommand
 from llmbench.cli.options.llm_bench import SHORT
 from llmbench.errors import InputError
 from llmbench.machine.topology import parse_list
+
+PATH = click.Path(path_type=Path)
+OUTPUT_FILE = click.Path(path_type=Path, dir_okay=False)
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|min|h)?")
 ARGUMENTS = "llmbench.arguments"
@@ -67,10 +70,29 @@ def _separate(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
     return result
 
 
-_Value = TypeVar("_Value", int, float, str)
+_Parsed = TypeVar("_Parsed")
 
 
-class IntegerList(click.ParamType[tuple[int, ...]]):
+class ParsedType(click.ParamType[_Parsed]):
+    """What `parse` makes of a text; what has the type *parsed* already, and an empty list, is left as it is."""
+
+    parsed: type = type(None)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> _Parsed:
+        """Return the parsed value; raises click's UsageError with the words of `parse`'s ValueError."""
+        if value == () or isinstance(value, self.parsed):
+            return cast("_Parsed", value)
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def parse(self, value: object) -> _Parsed:
+        """Return what a text, or a recipe's list, means; raise ValueError."""
+        raise NotImplementedError
+
+
+class IntegerList(ParsedType[tuple[int, ...]]):
     """``32,512,2048`` as a tuple of integers of at least *least*, each once unless *may_repeat*."""
 
     name = "N,..."
@@ -79,42 +101,33 @@ class IntegerList(click.ParamType[tuple[int, ...]]):
         self._least = least
         self._may_repeat = may_repeat
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
+    def parse(self, value: object) -> tuple[int, ...]:
         """Return the integers, in the order given."""
-        if value == ():
-            return ()
         parts = _parts(value)
         if not all(part.isdecimal() and len(part) < 10 for part in parts):
-            self.fail(f"{_as_typed(value)!r} is not a list of integers such as 32,512", param, ctx)
+            raise ValueError(f"{_as_typed(value)!r} is not a list of integers such as 32,512")
         numbers = tuple(int(part) for part in parts)
         if min(numbers) < self._least:
-            self.fail(f"{min(numbers)} is less than {self._least}", param, ctx)
-        if not self._may_repeat and (twice := _repeated(numbers)) is not None:
-            self.fail(f"{twice} is listed twice in {_as_typed(value)!r}; list each value once", param, ctx)
+            raise ValueError(f"{min(numbers)} is less than {self._least}")
+        if not self._may_repeat:
+            _check_repeated(numbers, f" in {_as_typed(value)!r}")
         return numbers
 
 
-class NumberList(click.ParamType[tuple[float, ...]]):
+class NumberList(ParsedType[tuple[float, ...]]):
     """``0.5,2`` as a tuple of positive numbers."""
 
     name = "X,..."
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
+    def parse(self, value: object) -> tuple[float, ...]:
         """Return the numbers, in the order given."""
-        if value == ():
-            return ()
         try:
             numbers = tuple(map(float, _parts(value)))
         except ValueError:
             numbers = ()
         if not numbers or not all(0 < number < math.inf for number in numbers):
-            self.fail(f"{_as_typed(value)!r} is not a list of positive numbers such as 0.5,2", param, ctx)
-        if (twice := _repeated(numbers)) is not None:
-            self.fail(f"{twice:g} is listed twice; list each value once", param, ctx)
+            raise ValueError(f"{_as_typed(value)!r} is not a list of positive numbers such as 0.5,2")
+        _check_repeated(numbers)
         return numbers
 
 
@@ -128,28 +141,24 @@ class WordChoice(click.Choice[str]):
         return f"{value!r} is not one of {', '.join(self.choices)}{meant}"
 
 
-class RangeList(click.ParamType[tuple[int, ...]]):
+class RangeList(ParsedType[tuple[int, ...]]):
     """``0,2-3`` as a tuple of numbers."""
 
     name = "N,N-N"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
+    def parse(self, value: object) -> tuple[int, ...]:
         """Return the numbers, ascending; a recipe's list has its parts already."""
-        if value == ():
-            return ()
         text = _as_typed(value)
         try:
             numbers = parse_list(text)
         except InputError as error:
-            self.fail(f"{error.message}; {error.hint}", param, ctx)
+            raise ValueError(f"{error.message}; {error.hint}") from error
         if not numbers:
-            self.fail(f"{text!r} is not a list of numbers; write it like 0,2-3", param, ctx)
+            raise ValueError(f"{text!r} is not a list of numbers; write it like 0,2-3")
         return numbers
 
 
-class WordList(click.ParamType[tuple[str, ...]]):
+class WordList(ParsedType[tuple[str, ...]]):
     """``pa,sdpa`` as a tuple of words, each one of *choices*, whatever its case, where there are any."""
 
     name = "TEXT,..."
@@ -158,19 +167,14 @@ class WordList(click.ParamType[tuple[str, ...]]):
         self._choices = choices
         self.name = f"{'|'.join(choices)},..." if choices else "TEXT,..."
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
+    def parse(self, value: object) -> tuple[str, ...]:
         """Return the words, in the order given."""
-        if value == ():
-            return ()
         words = [part.lower() if self._choices else part for part in _parts(value)]
         wrong = [word for word in words if word and self._choices and word not in self._choices]
         if wrong or not all(words):
             allowed = ", ".join(self._choices) or "words with commas between"
-            self.fail(f"{(wrong or [_as_typed(value)])[0]!r} is not one of {allowed}", param, ctx)
-        if (twice := _repeated(words)) is not None:
-            self.fail(f"{twice} is listed twice in {_as_typed(value)!r}; list each value once", param, ctx)
+            raise ValueError(f"{(wrong or [_as_typed(value)])[0]!r} is not one of {allowed}")
+        _check_repeated(words, f" in {_as_typed(value)!r}")
         return tuple(words)
 
     def shell_complete(
@@ -189,9 +193,12 @@ def _parts(value: object) -> list[str]:
     return [str(part).strip() for part in parts]
 
 
-def _repeated(values: Sequence[_Value]) -> _Value | None:
-    """The first value that is in a list again; ``None`` where each stands once."""
-    return next((value for number, value in enumerate(values) if value in values[:number]), None)
+def _check_repeated(values: Sequence[float | str], where: str = "") -> None:
+    """Raise ValueError on a value that is in a list again."""
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            text = value if isinstance(value, str | int) else f"{value:g}"
+            raise ValueError(f"{text} is listed twice{where}; list each value once")
 
 
 def _as_typed(value: object) -> str:
@@ -203,42 +210,40 @@ LOGS = ("compact", LLM_BENCH)
 """What is printed of each request: one line of ours, or the lines of llm_bench that people's scripts read."""
 
 
-class Duration(click.ParamType[float]):
+class Duration(ParsedType[float]):
     """``90s``, ``20m`` or ``2h`` as seconds; a bare number is seconds. Zero only if *may_be_zero*."""
 
     name = "TIME"
+    parsed = float
 
     def __init__(self, *, may_be_zero: bool = False) -> None:
         self._may_be_zero = may_be_zero
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def parse(self, value: object) -> float:
         """Return seconds."""
-        if isinstance(value, float):
-            return value
         found = _DURATION.fullmatch(str(value).strip())
         if not found:
-            self.fail(f"{value!r} is not a duration such as 90s, 20m or 2h", param, ctx)
+            raise ValueError(f"{value!r} is not a duration such as 90s, 20m or 2h")
         seconds = float(found["number"]) * _SECONDS[found["unit"]]
         if not seconds and not self._may_be_zero:
-            self.fail(f"{value!r} is no time at all; write a duration such as 90s, 20m or 2h", param, ctx)
+            raise ValueError(f"{value!r} is no time at all; write a duration such as 90s, 20m or 2h")
         return seconds
 
 
 _SHARE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*%")
 
 
-class ShareType(click.ParamType[float]):
+class ShareType(ParsedType[float]):
     """``2%`` as 0.02; more than nothing, and less than the whole."""
 
     name = "N%"
+    parsed = float
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share."""
-        if isinstance(value, float):
-            return value
+    def parse(self, value: object) -> float:
+        """Return the share."""
         found = _SHARE.fullmatch(str(value).strip())
         if not found or not 0 < float(found["number"]) < 100:
-            self.fail(f"{value!r} is not a percentage such as 2%", param, ctx)
+            raise ValueError(f"{value!r} is not a percentage such as 2%")
         return float(found["number"]) / 100
 
 
@@ -246,18 +251,17 @@ _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]iB)")
 _BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
-class Size(click.ParamType[int]):
+class Size(ParsedType[int]):
     """``900MiB`` or ``4GiB`` as bytes."""
 
     name = "SIZE"
+    parsed = int
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def parse(self, value: object) -> int:
         """Return bytes."""
-        if isinstance(value, int):
-            return value
         found = _SIZE.fullmatch(str(value).strip())
         if not found:
-            self.fail(f"{value!r} is not a size such as 900MiB or 4GiB", param, ctx)
+            raise ValueError(f"{value!r} is not a size such as 900MiB or 4GiB")
         return round(float(found["number"]) * _BYTES[found["unit"]])
 
 
