@@ -97,7 +97,6 @@ def _install_completion(ctx: click.Context, _param: click.Parameter, shell: str 
 
 @click.command(
     cls=Subcommands,
-    invoke_without_command=True,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "token_normalize_func": dashed,
@@ -121,15 +120,12 @@ def _install_completion(ctx: click.Context, _param: click.Parameter, shell: str 
     callback=_install_completion,
     help="Install completion for a shell ($SHELL if none is named).",
 )
-@click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli() -> None:
     """LLM latency benchmark for OpenVINO on CPUs.
 
     Measures the time to the first token (TTFT), to the second and between later ones, on one socket or on two, and
     compares runs with an exit code that a CI job can use.
     """
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), color=ctx.color)
 
 
 def _on_sigterm(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -174,6 +170,9 @@ def _report_error(error: Exception) -> int:
         case LlmbenchError():
             complain(error.message, hint=error.hint)
             return int(error.exit_code)
+        case click.exceptions.NoArgsIsHelpError(ctx=click.Context() as group):
+            click.echo(group.get_help(), color=group.color)
+            return ExitCode.OK
         case click.ClickException():
             context: click.Context | None = getattr(error, "ctx", None)
             usage = f"{context.command_path} --help" if context else None

@@ -13,7 +13,7 @@ from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.load import load_cells
 from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.sides import Side, read_side, single_options, typed_options
-from llmbench.cli.options.table import parameters, parse_options, recipe_options
+from llmbench.cli.options.table import parse_options, recipe_options
 from llmbench.cli.options.types import PATH, Command, Size, WordChoice
 from llmbench.cli.quality_gate import GATE, gate_options
 from llmbench.cli.tune_search import Search
@@ -40,7 +40,7 @@ Examples:
 
 @click.command(
     cls=Command,
-    params=[*single_options(), *parameters(*_OF_LOAD)],
+    params=single_options(*_OF_LOAD),
     short_help="The fastest settings, proved.",
     epilog=_EXAMPLES,
 )

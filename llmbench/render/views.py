@@ -4,6 +4,7 @@ Tables only a page has are in ``html.tables``, those only a file has in ``tidy``
 """
 
 import dataclasses
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from llmbench.analysis import history, stats
@@ -173,8 +174,12 @@ def _figure(row: Row, name: str, unit: Unit) -> Cell:
     """Return a figure; one that is not valid is dimmed and marked, whatever the width of the screen."""
     if row.summaries or name not in row.doubtful:
         return estimate(row.summaries.get(name), unit)
-    found = quantity(row.doubtful[name].median, unit)
-    return dataclasses.replace(found, text=f"{found.text}!", title="; ".join(row.warnings), tone="dim")
+    return _marked(row.doubtful[name].median, unit, "; ".join(row.warnings))
+
+
+def _marked(value: float, unit: Unit, why: str) -> Cell:
+    found = quantity(value, unit)
+    return dataclasses.replace(found, text=f"{found.text}!", title=why, tone="dim")
 
 
 def _requests(row: Row) -> Cell:
@@ -241,7 +246,7 @@ def history_table(line: HistoryLine, names: Sequence[str]) -> Table:
         (Column("openvino", is_text=True, priority=1), texts(entry.engine for entry in line.entries)),
         (Column("launches", priority=2), map(count_cell, launches)),
     ]
-    known = {track.metric for track in tracks}
+    known = {name for entry in line.entries for row in entry.rows for name in row.figures}
     for name in [name for name in names if name in known] or names[:1]:
         columns += _history_columns(line, name, [track for track in tracks if track.metric == name])
     if any(notes):
@@ -254,7 +259,7 @@ def _history_columns(line: HistoryLine, name: str, tracks: Sequence[Track]) -> l
     metric, steps = request_metric(name), history.steps(line, name)
     unit = metric.unit
     head = Column(metric.short_title, name=name, unit=unit.value)
-    columns: list[_Column] = [(head, [estimate(history.mean(entry, name), unit) for entry in line.entries])]
+    columns: list[_Column] = [(head, [_mean(entry, name, unit) for entry in line.entries])]
     if any(steps):
         columns.append(
             (Column("step", full=f"step of the mean {metric.title}", is_text=True), map(_step, steps))
@@ -264,6 +269,16 @@ def _history_columns(line: HistoryLine, name: str, tracks: Sequence[Track]) -> l
         cells = [estimate(point, unit) for point in track.points]
         columns.append((Column(of_prompt, unit=unit.value, is_detail=True), cells))
     return columns
+
+
+def _mean(entry: HistoryEntry, name: str, unit: Unit) -> Cell:
+    """Return the mean over the prompts of a run; that of a run without valid requests is dimmed and marked."""
+    found = history.mean(entry, name)
+    medians = [row.figures[name].median for row in entry.rows if name in row.figures]
+    is_doubtful = found is None and any(row.doubtful for row in entry.rows) and all(m > 0 for m in medians)
+    if is_doubtful and medians:
+        return _marked(statistics.geometric_mean(medians), unit, _why_no_baseline(entry))
+    return estimate(found, unit)
 
 
 def _step(found: Change | None) -> Cell:

@@ -114,11 +114,13 @@ def _continued(command: str, formatter: click.HelpFormatter) -> str:
         return f"{indent}{command}\n"
     glued = re.sub(r"'.*?'|\".*?\"", lambda quoted: quoted[0].replace(" ", _GLUE), command)
     glued = re.sub(r" (?!-)", _GLUE, glued) if formatter.width >= _NARROW else glued
+    deeper = f"{indent}  "
+    longest = max(map(len, glued.split()))
     lines = textwrap.wrap(
         glued,
         formatter.width - 2,
         initial_indent=indent,
-        subsequent_indent=f"{indent}  ",
+        subsequent_indent=deeper if len(deeper) + longest <= formatter.width else indent,
         break_long_words=False,
         break_on_hyphens=False,
     )

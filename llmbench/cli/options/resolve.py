@@ -40,9 +40,10 @@ def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo,
     """
     model, engine, is_verified = options["model"], options["engine"], not options["no_verify"]
     if not model:
-        raise InputError(
-            "no model was given", hint="llmbench run MODEL: an IR folder, a GGUF file, or a name of the hub"
-        )
+        context = click.get_current_context(silent=True)
+        command = context.command_path if context else "llmbench run"
+        hint = f"{command} -m MODEL: an IR folder, a GGUF file, or a name of the hub"
+        raise InputError("no model was given", hint=hint)
     options = {**options, "lora": tuple(map(adapter_file, options["lora"]))}
     if options["draft_model"]:
         draft = find_model_info(options["draft_model"], engine="genai", is_verified=is_verified)

@@ -1,6 +1,7 @@
 """The options of ``ab``: each says what to measure for both sides, or, given twice, first for A and then for B."""
 
 import dataclasses
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -59,13 +60,18 @@ def side_options() -> list[click.Parameter]:
         option
         if option.name in _SHARED or not isinstance(option, GroupedOption) or option.is_flag
         else _twofold(option)
-        for option in (*single_options(), *parameters(*LOAD_OPTIONS))
+        for option in single_options(*LOAD_OPTIONS)
     ]
 
 
-def single_options() -> list[click.Parameter]:
-    """Return the options that say what to measure, for one configuration."""
-    return parameters(*(name for name in MEASUREMENT if name not in _LEFT_OUT))
+def single_options(*more: str) -> list[click.Parameter]:
+    """Return the options that say what to measure, for one configuration, and *more*: help mentions no sweep."""
+    found = parameters(*(name for name in MEASUREMENT if name not in _LEFT_OUT), *more)
+    for option in found:
+        if isinstance(option, GroupedOption) and "sweep]" in (option.help or ""):
+            option.help = re.sub(r"  \[sweep\]|; sweep(?=\])", "", option.help or "")
+            option.metavar = values_of(option).removesuffix(",...")
+    return found
 
 
 def _twofold(option: GroupedOption) -> click.Option:
@@ -78,7 +84,7 @@ def _twofold(option: GroupedOption) -> click.Option:
         multiple=True,
         type=AsTyped(option.type),
         metavar=values_of(option),
-        help=(option.help or "").replace("  [sweep]", "").replace("; sweep]", "]") + shown,
+        help=(option.help or "") + shown,
         show_default=False,
     )
 

@@ -17,7 +17,7 @@ from llmbench.analysis.metrics.base import NEVER_DROPPED
 from llmbench.render.table import Cell, Column, Table
 from llmbench.render.text import plain
 
-_PADDING = 2
+_PADDING, _LEAST = 2, 4
 _STYLES = {"good": "green", "bad": "red", "warn": "yellow", "dim": "dim"}
 _ASCII = str.maketrans(
     {"±": "+-", "\N{MULTIPLICATION SIGN}": "x"} | dict(zip("▁▂▃▄▅▆▇█", "_.-:=+*#", strict=True))
@@ -52,7 +52,7 @@ def print_table(table: Table, console: Console) -> Table:
     rich = RichTable(
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False
     )
-    columns = _texts(shown)
+    columns = _cut(_texts(shown), [column.is_text for column in shown.columns], console)
     for column, (head, *_) in zip(shown.columns, columns, strict=True):
         justify: JustifyMethod = "left" if column.is_text else "right"
         lines = (_printable(line, console) for line in head.split("\n"))
@@ -112,6 +112,22 @@ def _texts(table: Table) -> list[list[str]]:
         [_head(column), *_cells(column, [row[index] for row in table.rows])]
         for index, column in enumerate(table.columns)
     ]
+
+
+def _cut(columns: list[list[str]], is_text: Sequence[bool], console: Console) -> list[list[str]]:
+    """Shorten the longest column of words by what the console cannot hold; a name is found by its beginning."""
+    excess = _width(columns) - console.width
+    widths = [
+        max(map(len, texts[1:]), default=0) * words for texts, words in zip(columns, is_text, strict=True)
+    ]
+    longest = max(widths, default=0)
+    limit = longest - excess
+    if excess <= 0 or limit < _LEAST:
+        return columns
+    sign = "..." if console.options.ascii_only else "…"
+    at = widths.index(longest)
+    cut = [text if len(text) <= limit else text[: limit - len(sign)] + sign for text in columns[at][1:]]
+    return [*columns[:at], [columns[at][0], *cut], *columns[at + 1 :]]
 
 
 def _head(column: Column) -> str:

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import re
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -9,6 +10,7 @@ from llmbench.analysis import history
 from llmbench.analysis.report import summarize_run
 from llmbench.render.terminal.history import render_history
 from llmbench.render.views import curve
+from llmbench.schema.measurement import Conditions
 from llmbench.schema.run import Run
 
 BuildRun = Callable[..., Run]
@@ -60,6 +62,30 @@ def test_the_screen_at_each_width(week: list[Run], golden: Golden, width: int) -
 def test_no_line_is_longer_than_the_screen(week: list[Run], width: int) -> None:
     """Columns and margins are dropped before a line is broken."""
     assert max(len(line) for line in screen(week, width=width).splitlines()) <= width
+
+
+def test_a_long_name_is_cut_where_the_screen_is_narrow(week: list[Run]) -> None:
+    """Its beginning is enough to find the run; numbers and verdicts stay whole."""
+    runs = [dataclasses.replace(run, id=f"20260101T0304{run.id[-1]}0Z-tiny-9e38d0") for run in week]
+    shown = screen(runs, names=NAMES[:1], width=40)
+
+    assert max(map(len, shown.splitlines())) <= 40
+    assert "2026…  240.8  +20 % regressed\n" in "\n".join(map(str.rstrip, shown.splitlines())) + "\n"
+    assert "..." in screen(runs, names=NAMES[:1], width=40, encoding="ascii")
+
+
+def test_the_mean_of_an_invalid_run_is_shown_and_marked(week: list[Run]) -> None:
+    """100 and 400 ms have the geometric mean 200 ms, which counts nowhere."""
+    busy = Conditions(wall_s=1.0, cpus=2, worker_s=1.0, interference_s=0.8)
+    launches = [
+        dataclasses.replace(
+            launch, measurements=tuple(dataclasses.replace(m, conditions=busy) for m in launch.measurements)
+        )
+        for launch in week[0].launches
+    ]
+    shown = screen([dataclasses.replace(week[0], launches=tuple(launches))])
+
+    assert re.search(r"day1 .* 20\d\.\d! .* INVALID", shown)
 
 
 def test_times_carry_their_zone(week: list[Run]) -> None:
