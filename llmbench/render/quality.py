@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from string import ascii_uppercase
 
 from llmbench.analysis.metrics.base import NEVER_DROPPED
@@ -10,43 +10,41 @@ from llmbench.analysis.metrics.table import present
 from llmbench.analysis.output_agreement import Agreement
 from llmbench.analysis.quality import BESIDE, Quality, QualityReport, QualityRow
 from llmbench.analysis.stages import row_metric
-from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity
+from llmbench.render.table import (
+    EMPTY,
+    Cell,
+    Column,
+    Table,
+    TableColumn,
+    count_cell,
+    estimate,
+    quantity,
+    text_column,
+)
 from llmbench.render.text import change
 from llmbench.schema.units import Unit
 
-_Column = tuple[Column, Iterable[Cell]]
+_SAME_TOP = Column("same top", name="same_top", full="same likeliest token", unit="%", priority=40)
+_PERPLEXITY = Column("perplexity", name="log_ratio", full="perplexity / base's perplexity", priority=20)
 
 
 def quality_table(rows: Sequence[QualityRow]) -> Table:
     """Return what each configuration loses against the base, and what it takes; ``*`` marks the Pareto front."""
-    names = rows[0].settings
     found = [row.quality for row in rows]
-    columns: list[_Column] = [
+    columns: list[TableColumn] = [
         (Column("", name="mark", is_text=True), [_mark(index, row) for index, row in enumerate(rows)]),
         *(
             (Column(name, is_text=True), [Cell(row.settings[name], tone="name") for row in rows])
-            for name in names
+            for name in rows[0].settings
         ),
-        (
-            Column("KLD", name="kld", full="mean KL divergence", unit="nats"),
-            map(_loss, rows),
-        ),
+        (Column("KLD", name="kld", full="mean KL divergence", unit="nats"), map(_loss, rows)),
         (
             Column("99 %", name="kld_p99", unit="nats", priority=10),
-            [EMPTY if each is None else _nats(each.kld_p99) for each in found],
+            [_nats(each, "kld_p99") for each in found],
         ),
-        (
-            Column("max", name="kld_max", unit="nats", priority=5),
-            [EMPTY if each is None else _nats(each.kld_max) for each in found],
-        ),
-        (
-            Column("same top", name="same_top", full="same likeliest token", unit="%", priority=40),
-            [_same_top(each) for each in found],
-        ),
-        (
-            Column("perplexity", name="log_ratio", full="perplexity / base's perplexity", priority=20),
-            [_perplexity(each) for each in found],
-        ),
+        (Column("max", name="kld_max", unit="nats", priority=5), [_nats(each, "kld_max") for each in found]),
+        (_SAME_TOP, map(_same_top, found)),
+        (_PERPLEXITY, map(_perplexity, found)),
         *_tokens(rows),
         *(_beside(name, rows) for name in present(BESIDE, (row.beside for row in rows))),
         (
@@ -67,13 +65,13 @@ def text_table(report: QualityReport) -> Table:
     ]
     return Table.of_columns(
         [
-            (Column("text", is_text=True), [Cell(name) for name, _, _ in entries]),
+            text_column("text", (name for name, _, _ in entries)),
             (Column("", name="mark", is_text=True), [Cell(point_letter(index)) for _, index, _ in entries]),
             (Column("KLD", name="kld", unit="nats"), [_estimate(found) for _, _, found in entries]),
             (Column("same top", name="same_top", unit="%"), [_same_top(found) for _, _, found in entries]),
             (
                 Column("perplexity", name="log_ratio", priority=20),
-                [_perplexity(found) for _, _, found in entries],
+                [_perplexity(each) for *_, each in entries],
             ),
             (Column("blocks", priority=10), [count_cell(found.blocks) for _, _, found in entries]),
         ]
@@ -90,7 +88,10 @@ def point_letter(index: int) -> str:
     return ascii_uppercase[index % len(ascii_uppercase)]
 
 
-def _nats(value: float) -> Cell:
+def _nats(found: Quality | None, name: str) -> Cell:
+    if found is None:
+        return EMPTY
+    value: float = getattr(found, name)
     return Cell(f"{value:.2g}" if value < 10 else f"{value:.0f}", value=value)
 
 
@@ -120,7 +121,7 @@ def _perplexity(found: Quality | None) -> Cell:
     return Cell(change(math.exp(ratio.value)), value=ratio.value, note=reach)
 
 
-def _tokens(rows: Sequence[QualityRow]) -> Iterator[_Column]:
+def _tokens(rows: Sequence[QualityRow]) -> Iterator[TableColumn]:
     """Whether what guesses ahead left the greedy tokens as they are; no column where nothing guesses."""
     if any(row.tokens is not None for row in rows):
         column = Column("tokens", name="tokens", full="greedy tokens", is_text=True, priority=38)
@@ -139,15 +140,10 @@ def _agreement(found: Agreement | None) -> Cell:
     return Cell(f"{share} differ{first}", title="the first token that differs from the same without guessing")
 
 
-def _beside(name: str, rows: Sequence[QualityRow]) -> _Column:
+def _beside(name: str, rows: Sequence[QualityRow]) -> TableColumn:
     metric = row_metric(name)
-    column = Column(
-        metric.short_title,
-        name=name,
-        full=metric.title,
-        unit=metric.unit.value,
-        priority=_BESIDE_PRIORITY[name],
-    )
+    head, unit, priority = metric.short_title, metric.unit.value, _BESIDE_PRIORITY[name]
+    column = Column(head, name=name, full=metric.title, unit=unit, priority=priority)
     return column, [estimate(row.beside.get(name), metric.unit) for row in rows]
 
 

@@ -2,15 +2,25 @@
 
 import dataclasses
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from llmbench.analysis.evaluation import EvaluatedRequest
 from llmbench.analysis.first_call import FirstCall, first_call
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import UNEXPLAINED, call_times, request_metric, stage_of, stage_sources, whole_s
 from llmbench.analysis.stats import Summary, percentile
-from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
-from llmbench.render.text import LEAST_FOR_MARGIN, settings_text, share
+from llmbench.render.table import (
+    EMPTY,
+    Cell,
+    Column,
+    Table,
+    TableColumn,
+    count_cell,
+    estimate,
+    quantity,
+    text_column,
+)
+from llmbench.render.text import LEAST_FOR_MARGIN, in_brackets, share
 from llmbench.schema.measurement import Stage, StageSource
 from llmbench.schema.units import NS_PER_MS, Unit, seconds_between
 
@@ -33,80 +43,36 @@ def stage_table(report: Report) -> Table:
     rows = [row for row in report.shown_rows if stages_of(row)]
     if not rows:
         return Table((), ())
-    labels, sources = _labels(report, rows), stage_sources(report.run)
-    calls = [first_call(report.evaluation, row) for row in rows]
-    table = Table(
-        (
-            Column("stage", is_text=True),
-            Column("timed by", is_text=True, priority=10),
-            Column("calls", priority=40),
-            Column("ms/call", priority=20),
-            *(
-                Column(f"p{percent}", full=f"p{percent} of a call", unit="ms", priority=15)
-                for percent in _PERCENTILES
-            ),
-            Column("time", unit="ms"),
-            Column("share", unit="%"),
-            Column("pace", full="ms per second of audio", unit="ms/s", priority=12),
-            Column("peak", name="peak memory", full="peak memory in the first call", unit="MiB", priority=35),
-        ),
-        tuple(
-            cells
-            for row, call in zip(rows, calls, strict=True)
-            for cells in _with_percentiles(report, row, _stage_rows(row, sources, call))
-        ),
-        note_priority=30,
-    )
-    table = table.without(*(f"p{percent}" for percent in _unknown(table)))
-    if not any(name.startswith("call.") for row in rows for name in row.figures):
-        table = table.without("ms/call")
-    if not any(name.startswith("pace.") for row in rows for name in row.figures):
-        table = table.without("pace")
-    if not any(call and call.stage_bytes for call in calls):
-        table = table.without("peak memory")
-    if len(rows) == 1:
-        return table
-    lines = [
-        label
-        for row, label, call in zip(rows, labels, calls, strict=True)
-        for _ in _stage_rows(row, sources, call)
+    sources = stage_sources(report.run)
+    lines = [(row, line) for row in rows for line in _lines(report, row, sources)]
+    known = {name for _, line in lines for name, cell in line.items() if cell.text}
+    shown = [name for name in _COLUMNS if name in known or name not in _WHERE_KNOWN]
+    columns: list[TableColumn] = [
+        (_COLUMNS[name], [line.get(name, Cell()) for _, line in lines]) for name in shown
     ]
-    return dataclasses.replace(
-        table,
-        columns=(Column("prompt", is_text=True), *table.columns),
-        rows=tuple((cell, *cells) for cell, cells in zip(texts(lines), table.rows, strict=True)),
-    )
+    if len(rows) > 1:
+        columns.insert(0, text_column("prompt", (_label(report, row) for row, _ in lines)))
+    return Table.of_columns(columns, note_priority=30)
 
 
 _PERCENTILES = (90, 99)
-_AT = 4
-"""Where percentiles of calls are in a row of stages."""
+_COLUMNS = {
+    "stage": Column("stage", is_text=True),
+    "timed by": Column("timed by", is_text=True, priority=10),
+    "calls": Column("calls", priority=40),
+    "ms/call": Column("ms/call", priority=20),
+    **{f"p{p}": Column(f"p{p}", full=f"p{p} of a call", unit="ms", priority=15) for p in _PERCENTILES},
+    "time": Column("time", unit="ms"),
+    "share": Column("share", unit="%"),
+    "pace": Column("pace", full="ms per second of audio", unit="ms/s", priority=12),
+    "peak": Column("peak", name="peak memory", full="peak memory in the first call", unit="MiB", priority=35),
+}
+"""The columns of stages, by the names of a line's cells."""
 
+_WHERE_KNOWN = frozenset(("ms/call", "pace", "peak", *(f"p{percent}" for percent in _PERCENTILES)))
+"""Those that a table has only where a line has a cell of them."""
 
-def _with_percentiles(
-    report: Report, row: Row, lines: Iterable[tuple[Cell, ...]]
-) -> Iterator[tuple[Cell, ...]]:
-    """Yield the rows with percentiles of the calls of each stage that ran more than once, where they carry them."""
-    requests = [
-        judged.measurement
-        for judged in report.evaluation.requests
-        if judged.is_counted and judged.launch.cell == row.cell and judged.prompt == row.prompt
-    ]
-    for cells in lines:
-        stage = str(cells[0].value)
-        times = call_times(requests, stage) if f"call.{stage}" in row.figures else []
-        found = (percentile(times, percent) for percent in _PERCENTILES)
-        added = (Cell() if value is None else quantity(value, Unit.MILLISECONDS) for value in found)
-        yield (*cells[:_AT], *added, *cells[_AT:])
-
-
-def _unknown(table: Table) -> tuple[int, ...]:
-    """The percentiles that no stage carries."""
-    return tuple(
-        percent
-        for offset, percent in enumerate(_PERCENTILES)
-        if not any(row[_AT + offset].text for row in table.rows)
-    )
+_Line = dict[str, Cell]
 
 
 def heaviest_stages(report: Report) -> str:
@@ -131,84 +97,77 @@ def _range(shares: Sequence[float]) -> str:
     return high if low == high else f"{low.removesuffix(' %')} to {high}"
 
 
-def _labels(report: Report, rows: Sequence[Row]) -> list[str]:
-    settings = [settings_text(report.distinctions[row.cell]) for row in rows]
-    return [
-        f"{row.prompt.short_label}{f' [{apart}]' * bool(apart)}"
-        for row, apart in zip(rows, settings, strict=True)
-    ]
+def _label(report: Report, row: Row) -> str:
+    return f"{row.prompt.short_label}{in_brackets(report.distinctions[row.cell])}"
 
 
-def _stage_rows(
-    row: Row, sources: Mapping[str, frozenset[StageSource]], call: FirstCall | None
-) -> Iterator[tuple[Cell, ...]]:
-    found, peaks = row.figures, call.stage_bytes if call else {}
+def _lines(report: Report, row: Row, sources: Mapping[str, frozenset[StageSource]]) -> Iterator[_Line]:
+    found, call = row.figures, first_call(report.evaluation, row)
+    peaks = (
+        {stage: quantity(size, Unit.MEBIBYTES) for stage, size in call.stage_bytes.items()} if call else {}
+    )
     if "image_decoding" in found:
-        yield _outside_row(found["image_decoding"])
+        yield _outside_line(found["image_decoding"])
     for stage in stages_of(row):
-        is_rest = stage == UNEXPLAINED
-        calls = found.get(f"calls.{stage}")
-        yield (
-            Cell(stage.replace("_", " "), value=stage, tone="dim" if is_rest else "name"),
-            Cell(" and ".join(sorted(source.value for source in sources.get(stage, ())))),
-            Cell() if is_rest else _count(calls.median if calls else 1.0),
-            estimate(found[f"call.{stage}"], Unit.MILLISECONDS) if f"call.{stage}" in found else Cell(),
-            estimate(found[f"stage.{stage}"], Unit.MILLISECONDS),
-            _part(found.get(f"share.{stage}")),
-            estimate(found[pace], Unit.MILLISECONDS_PER_SECOND)
-            if (pace := f"pace.{stage}") in found
-            else Cell(),
-            _peak(peaks.get(stage)),
-        )
+        line = _stage_line(found, stage)
+        line["timed by"] = Cell(" and ".join(sorted(source.value for source in sources.get(stage, ()))))
+        if "ms/call" in line:
+            line |= _percentiles(report, row, stage)
+        yield line | ({"peak": peaks[stage]} if stage in peaks else {})
     if call is not None and call.first_token_s is not None:
-        yield _first_call_row(call)
+        yield _first_call_line(call)
     title, whole = covered(row)
-    yield (
-        Cell(title),
-        Cell(),
-        Cell(),
-        Cell(),
-        estimate(found.get(whole), Unit.MILLISECONDS),
-        Cell("100", value=100.0),
-        Cell(),
-        _peak(max(peaks.values(), default=None)),
-    )
+    time = estimate(found.get(whole), Unit.MILLISECONDS)
+    line = {"stage": Cell(title), "time": time, "share": Cell("100", value=100.0)}
+    if call and call.stage_bytes:
+        line["peak"] = quantity(max(call.stage_bytes.values()), Unit.MEBIBYTES)
+    yield line
 
 
-def _outside_row(decoding: Summary) -> tuple[Cell, ...]:
+def _stage_line(found: Mapping[str, Summary], stage: str) -> _Line:
+    """The figures of a stage; how often the remainder ran means nothing."""
+    is_rest = stage == UNEXPLAINED
+    line = {
+        "stage": Cell(stage.replace("_", " "), value=stage, tone="dim" if is_rest else "name"),
+        "time": estimate(found[f"stage.{stage}"], Unit.MILLISECONDS),
+        "share": _part(found.get(f"share.{stage}")),
+    }
+    if not is_rest:
+        calls = found[f"calls.{stage}"].median if f"calls.{stage}" in found else 1.0
+        line["calls"] = Cell(f"{calls:.6g}", value=calls)
+    if f"call.{stage}" in found:
+        line["ms/call"] = estimate(found[f"call.{stage}"], Unit.MILLISECONDS)
+    if f"pace.{stage}" in found:
+        line["pace"] = estimate(found[f"pace.{stage}"], Unit.MILLISECONDS_PER_SECOND)
+    return line
+
+
+def _percentiles(report: Report, row: Row, stage: str) -> _Line:
+    """The percentiles of the calls of a stage, where they carry them."""
+    requests = [
+        judged.measurement
+        for judged in report.evaluation.requests
+        if judged.is_counted and judged.launch.cell == row.cell and judged.prompt == row.prompt
+    ]
+    times = call_times(requests, stage)
+    found = {percent: percentile(times, percent) for percent in _PERCENTILES}
+    return {f"p{p}": quantity(value, Unit.MILLISECONDS) for p, value in found.items() if value is not None}
+
+
+def _outside_line(decoding: Summary) -> _Line:
     """What is done before the request begins, and is in no sum."""
-    return (
-        Cell("image decoding", value="image_decoding", tone="dim"),
-        Cell(StageSource.CLOCK.value),
-        Cell(),
-        Cell(),
-        estimate(decoding, Unit.MILLISECONDS),
-        Cell("outside", tone="dim"),
-        Cell(),
-        Cell(),
-    )
+    return {
+        "stage": Cell("image decoding", value="image_decoding", tone="dim"),
+        "timed by": Cell(StageSource.CLOCK.value),
+        "time": estimate(decoding, Unit.MILLISECONDS),
+        "share": Cell("outside", tone="dim"),
+    }
 
 
-def _first_call_row(call: FirstCall) -> tuple[Cell, ...]:
+def _first_call_line(call: FirstCall) -> _Line:
     """What no stage of the first call has: the time in which an engine makes ready for later calls."""
-    return (
-        Cell("  in first call", value="first_call", tone="dim"),
-        Cell(),
-        Cell(),
-        Cell(),
-        quantity(call.unexplained_s, Unit.MILLISECONDS),
-        Cell(),
-        Cell(),
-        Cell(),
-    )
-
-
-def _peak(size: int | None) -> Cell:
-    return Cell() if size is None else quantity(size, Unit.MEBIBYTES)
-
-
-def _count(calls: float) -> Cell:
-    return Cell(f"{calls:.6g}", value=calls)
+    name = Cell("  in first call", value="first_call", tone="dim")
+    return {"stage": name, "time": quantity(call.unexplained_s, Unit.MILLISECONDS)}
 
 
 def _part(found: Summary | None) -> Cell:

@@ -123,9 +123,18 @@ EMPTY = Cell("n/a", tone="dim")
 """A value that does not exist."""
 
 
+TableColumn = tuple[Column, Iterable[Cell]]
+"""A column with its cells."""
+
+
 def texts(values: Iterable[str]) -> list[Cell]:
     """Return cells of words."""
     return [Cell(value) for value in values]
+
+
+def text_column(head: str, values: Iterable[str], priority: int = NEVER_DROPPED) -> TableColumn:
+    """Return a column of words."""
+    return Column(head, is_text=True, priority=priority), texts(values)
 
 
 def count_cell(value: int) -> Cell:

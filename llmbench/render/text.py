@@ -4,7 +4,6 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from llmbench.analysis.report import Row
 from llmbench.analysis.stats import Summary
 from llmbench.schema.config import Prompt
 from llmbench.schema.run import ModelCache
@@ -79,11 +78,6 @@ def load_time(seconds: float, state: ModelCache | None) -> str:
     return f"{seconds:.2f} s{found}"
 
 
-def row_label(row: Row) -> str:
-    """A prompt's short name, as in llm_bench's log."""
-    return row.prompt.label
-
-
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """``1 launch``, ``2 launches``."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
@@ -92,6 +86,16 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 def settings_text(settings: Mapping[str, str]) -> str:
     """Return settings on one line: ``threads=4, device=CPU``; one without a value is not set."""
     return ", ".join(f"{name}={value or 'not set'}" for name, value in settings.items())
+
+
+def in_brackets(settings: Mapping[str, str]) -> str:
+    """Return settings behind a name: `` [threads=4]``; empty where there are none."""
+    return f" [{settings_text(settings)}]" if settings else ""
+
+
+def after(name: str, text: str) -> str:
+    """Return ``name: text``; without a name the text alone."""
+    return f"{name}: {text}" if name else text
 
 
 def prompt_name(prompt: Prompt, input_tokens: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from llmbench.analysis import stats
 from llmbench.analysis.bandwidth import BANDWIDTH, Decoding
 from llmbench.analysis.comparison.change import Change
-from llmbench.analysis.comparison.compare import Comparison, Mean, Pair
+from llmbench.analysis.comparison.compare import Comparison, Pair
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.analysis.metrics.base import Metric
 from llmbench.analysis.metrics.table import LAUNCH_METRICS, LOAD, METRICS
@@ -32,22 +32,9 @@ _METRIC_COLUMNS = tuple((row.column, row.of, row.unit.scale) for row in METRICS.
 
 SUMMARY_COLUMNS = (
     *CELL_COLUMNS,
-    "input_tokens",
-    "output_tokens",
-    *IMAGE_COLUMNS,
-    "launches",
-    "requests",
-    "invalid",
-    "metric",
-    "unit",
-    "model_cache",
-    "n",
-    "median",
-    "low",
-    "high",
-    "p90",
-    "p95",
-    "p99",
+    *("input_tokens", "output_tokens", *IMAGE_COLUMNS, "launches", "requests", "invalid"),
+    *("metric", "unit", "model_cache", "n", "median", "low", "high"),
+    *(f"p{percent}" for percent in stats.PERCENTILE_NEEDS),
     "warnings",
 )
 
@@ -199,31 +186,10 @@ def _shown(value: float | None, unit: Unit) -> float | None:
 VALUE_DIGITS = 6
 
 COMPARISON_COLUMNS = (
-    "base",
-    "candidate",
-    "scope",
-    "settings",
-    "prompt_set",
-    "prompt",
-    "prompt_sha256",
-    "input_tokens",
-    "output_tokens",
-    "metric",
-    "unit",
-    "base_value",
-    "candidate_value",
-    "ratio",
-    "low",
-    "high",
-    "p",
-    "threshold",
-    "base_launches",
-    "candidate_launches",
-    "verdict",
-    "is_alarm",
-    "smallest_visible",
-    "launches_needed",
-    "reasons",
+    *("base", "candidate", "scope", "settings", "prompt_set", "prompt", "prompt_sha256"),
+    *("input_tokens", "output_tokens", "metric", "unit", "base_value", "candidate_value"),
+    *("ratio", "low", "high", "p", "threshold", "base_launches", "candidate_launches"),
+    *("verdict", "is_alarm", "smallest_visible", "launches_needed", "reasons"),
     *(f"{side}_{name}" for side in ("base", "candidate") for name in ("model", "engine", "openvino", "cpu")),
 )
 
@@ -233,7 +199,8 @@ def comparison_records(comparison: Comparison) -> Iterator[dict[str, TableValue]
     sides = _sides(comparison)
     for mean in comparison.means:
         for found in mean.changes:
-            yield sides | _mean_columns(mean) | _change_columns(found)
+            about = {"scope": f"mean of {mean.prompts}", "settings": settings_text(mean.settings)}
+            yield sides | about | _change_columns(found)
     for pair in comparison.pairs:
         where = sides | _pair_columns(comparison, pair)
         if pair.reasons:
@@ -259,10 +226,6 @@ def _sides(comparison: Comparison) -> dict[str, TableValue]:
             f"{side}_cpu": run.environment.cpu_model or None,
         }
     return found
-
-
-def _mean_columns(mean: Mean) -> dict[str, TableValue]:
-    return {"scope": f"mean of {mean.prompts}", "settings": settings_text(mean.settings)}
 
 
 def _pair_columns(comparison: Comparison, pair: Pair) -> dict[str, TableValue]:

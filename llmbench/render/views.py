@@ -22,7 +22,18 @@ from llmbench.analysis.stages import request_metric
 from llmbench.analysis.stats import Ratio
 from llmbench.render.sentences.card import split_parts
 from llmbench.render.sentences.verdict import VerdictLine
-from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, estimate, quantity, texts
+from llmbench.render.table import (
+    EMPTY,
+    Cell,
+    Column,
+    Table,
+    TableColumn,
+    count_cell,
+    estimate,
+    quantity,
+    text_column,
+    texts,
+)
 from llmbench.render.text import change, margin, minute, number_text, share
 from llmbench.schema.settings.any_workload import POLICY
 from llmbench.schema.units import Unit
@@ -43,13 +54,12 @@ TONES = {
     Verdict.INCOMPARABLE: "warn",
 }
 _LEVELS = "▁▂▃▄▅▆▇█"
-_Column = tuple[Column, Iterable[Cell]]
 
 
 def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Table:
     """Return what each prompt took; *settings* are the columns that distinguish rows of one prompt."""
     shown = present(SHOWN_METRICS, (row.figures for row in rows))
-    columns: list[_Column] = [
+    columns: list[TableColumn] = [
         (Column("prompt", is_text=True, priority=_prompt_priority(rows)), [_prompt(row) for row in rows]),
         *((Column(name, is_text=True), _names(cells)) for name, cells in settings.items()),
         *_image_columns(rows),
@@ -61,7 +71,7 @@ def run_table(rows: Sequence[Row], settings: Mapping[str, Sequence[str]]) -> Tab
     return Table.of_columns(columns, note_priority=50)
 
 
-def _count_columns(rows: Sequence[Row]) -> Iterable[_Column]:
+def _count_columns(rows: Sequence[Row]) -> Iterable[TableColumn]:
     """Yield the tokens that went in and came out, where there are any."""
     several = len({row.output_tokens for row in rows}) > 1
     if any(row.input_tokens for row in rows):
@@ -71,7 +81,7 @@ def _count_columns(rows: Sequence[Row]) -> Iterable[_Column]:
         yield outputs, [count_cell(row.output_tokens) for row in rows]
 
 
-def _image_columns(rows: Sequence[Row]) -> Iterable[_Column]:
+def _image_columns(rows: Sequence[Row]) -> Iterable[TableColumn]:
     """Yield what the images of prompts became; nothing where none has any."""
     if not any(row.prompt.images for row in rows):
         return
@@ -157,7 +167,7 @@ def _names(values: Iterable[str]) -> Iterable[Cell]:
     return (Cell(value, tone="name") for value in values)
 
 
-def _metric(name: str, rows: Sequence[Row]) -> _Column:
+def _metric(name: str, rows: Sequence[Row]) -> TableColumn:
     metric = request_metric(name)
     is_whole = name == "e2e" and not any(row.config.task_info.is_generating for row in rows)
     column = Column(
@@ -237,13 +247,10 @@ def history_table(line: HistoryLine, names: Sequence[str]) -> Table:
     tracks = history.tracks(line, names)
     launches = [max((row.launches for row in entry.rows), default=0) for entry in line.entries]
     notes = [_why_no_baseline(entry) for entry in line.entries]
-    columns: list[_Column] = [
-        (
-            Column("started", is_text=True, priority=3),
-            texts(minute(run.started_at) for run in runs),
-        ),
-        (Column("run", is_text=True), texts(run.id for run in runs)),
-        (Column("openvino", is_text=True, priority=1), texts(entry.engine for entry in line.entries)),
+    columns: list[TableColumn] = [
+        text_column("started", (minute(run.started_at) for run in runs), 3),
+        text_column("run", (run.id for run in runs)),
+        text_column("openvino", (entry.engine for entry in line.entries), 1),
         (Column("launches", priority=2), map(count_cell, launches)),
     ]
     known = {name for entry in line.entries for row in entry.rows for name in row.figures}
@@ -254,16 +261,15 @@ def history_table(line: HistoryLine, names: Sequence[str]) -> Table:
     return Table.of_columns(columns)
 
 
-def _history_columns(line: HistoryLine, name: str, tracks: Sequence[Track]) -> list[_Column]:
+def _history_columns(line: HistoryLine, name: str, tracks: Sequence[Track]) -> list[TableColumn]:
     """Return the columns of one metric: its mean, the step of the mean, and each prompt."""
     metric, steps = request_metric(name), history.steps(line, name)
     unit = metric.unit
     head = Column(metric.short_title, name=name, unit=unit.value)
-    columns: list[_Column] = [(head, [_mean(entry, name, unit) for entry in line.entries])]
+    columns: list[TableColumn] = [(head, [_mean(entry, name, unit) for entry in line.entries])]
     if any(steps):
-        columns.append(
-            (Column("step", full=f"step of the mean {metric.title}", is_text=True), map(_step, steps))
-        )
+        head = Column("step", full=f"step of the mean {metric.title}", is_text=True)
+        columns.append((head, map(_step, steps)))
     for track in tracks:
         of_prompt = f"{metric.title}, {track.prompt.label} ({track.input_tokens} in)"
         cells = [estimate(point, unit) for point in track.points]
@@ -294,43 +300,35 @@ def _step(found: Change | None) -> Cell:
 def _why_no_baseline(entry: HistoryEntry) -> str:
     if entry.is_green:
         return ""
-    return (
-        "INVALID"
-        if not entry.report.is_valid
-        else "cut short"
-        if not entry.report.run.is_complete
-        else "rows missing"
-    )
+    if not entry.report.is_valid:
+        return "INVALID"
+    return "rows missing" if entry.report.run.is_complete else "cut short"
 
 
 def trend_table(tracks: Sequence[Track]) -> Table:
     """Return a row a prompt and metric: its curve over the runs, and the ends of it."""
     known = [[point.median for point in track.points if point] for track in tracks]
-    units = [request_metric(track.metric).unit for track in tracks]
+    metrics = [request_metric(track.metric) for track in tracks]
     curves = [curve([point.median if point else None for point in track.points[-CURVE:]]) for track in tracks]
 
-    def ends(head: str, pick: Callable[[Sequence[float]], float], priority: int = NEVER_DROPPED) -> _Column:
+    def ends(
+        head: str, pick: Callable[[Sequence[float]], float], priority: int = NEVER_DROPPED
+    ) -> TableColumn:
         """Return a column of what *pick* finds in each series."""
         return Column(head, priority=priority), [
-            quantity(pick(found), unit) for found, unit in zip(known, units, strict=True)
+            quantity(pick(found), metric.unit) for found, metric in zip(known, metrics, strict=True)
         ]
 
     return Table.of_columns(
         [
-            (Column("prompt", is_text=True), texts(track.prompt.label for track in tracks)),
+            text_column("prompt", (track.prompt.label for track in tracks)),
             (Column("in", priority=5), [count_cell(track.input_tokens) for track in tracks]),
-            (
-                Column("metric", is_text=True),
-                texts(request_metric(track.metric).short_title for track in tracks),
-            ),
-            (Column("unit", is_text=True, priority=3), texts(unit.value for unit in units)),
-            (Column("trend", is_text=True), texts(curves)),
+            text_column("metric", (metric.short_title for metric in metrics)),
+            text_column("unit", (metric.unit.value for metric in metrics), 3),
+            text_column("trend", curves),
             ends("oldest", lambda found: found[0], 4),
             ends("latest", lambda found: found[-1]),
-            (
-                Column("change"),
-                texts(change(found[-1] / found[0]) if found[0] else "n/a" for found in known),
-            ),
+            (Column("change"), texts(change(each[-1] / each[0]) if each[0] else "n/a" for each in known)),
             ends("lowest", min, 2),
             ends("highest", max, 1),
         ]
@@ -352,28 +350,19 @@ def curve(values: Sequence[float | None]) -> str:
 
 def calibration_table(noises: Sequence[Noise], launches: int, blocks: int) -> Table:
     """Return the noise of each prompt and metric, and what can be seen of a change."""
+    metrics = [request_metric(each.metric) for each in noises]
+    values = [quantity(each.center, metric.unit) for each, metric in zip(noises, metrics, strict=True)]
+    visible, of_blocks = f"visible\n{launches}+{launches}", f"ab of\n{blocks}"
     return Table.of_columns(
         [
-            (Column("\nprompt", is_text=True), texts(each.label for each in noises)),
-            (
-                Column("\nmetric", is_text=True),
-                texts(request_metric(each.metric).short_title for each in noises),
-            ),
-            (
-                Column("\nvalue", name="value", priority=2),
-                [quantity(each.center, request_metric(each.metric).unit) for each in noises],
-            ),
+            text_column("\nprompt", (each.label for each in noises)),
+            text_column("\nmetric", (metric.short_title for metric in metrics)),
+            (Column("\nvalue", name="value", priority=2), values),
             (Column("iteration\nnoise", priority=1), [_share(each.iteration) for each in noises]),
             (Column("launch\nnoise"), [_share(each.launch) for each in noises]),
             (Column("session\nchange", priority=4), [_share(each.session) for each in noises]),
-            (
-                Column(f"visible\n{launches}+{launches}", priority=5),
-                [_share(each.visible(launches)) for each in noises],
-            ),
-            (
-                Column(f"ab of\n{blocks}", priority=3),
-                [_share(each.visible_in_blocks(blocks)) for each in noises],
-            ),
+            (Column(visible, priority=5), [_share(each.visible(launches)) for each in noises]),
+            (Column(of_blocks, priority=3), [_share(each.visible_in_blocks(blocks)) for each in noises]),
             (
                 Column("to see\n1/2/5/10 %"),
                 texts("/".join(_launches(each.needed(by)) for by in CHANGES) for each in noises),
@@ -392,25 +381,16 @@ def speedup_table(found: Speedup, name: str, lines: Sequence[SpeedupLine]) -> Ta
     unit = request_metric(name).unit
     entries = [line.entries[name] for line in lines]
     gains = [entry.gain for entry in entries]
+    setups = [Cell(line.setup.name.replace(" sockets", ""), full=line.setup.name) for line in lines]
+    medians = texts(number_text(entry.summary.median, unit) for entry in entries)
+    margins = texts(margin(entry.summary) for entry in entries)
     columns: list[tuple[Column, list[Cell]]] = [
         (Column("in"), [count_cell(line.input_tokens) for line in lines]),
-        (
-            Column("setup", is_text=True),
-            [Cell(line.setup.name.replace(" sockets", ""), full=line.setup.name) for line in lines],
-        ),
-        (
-            Column(unit.value.removesuffix("/token"), name="value"),
-            texts(number_text(entry.summary.median, unit) for entry in entries),
-        ),
-        (
-            Column("", name="margin", is_text=True, priority=3),
-            texts(margin(entry.summary) for entry in entries),
-        ),
-        (Column("times"), texts("" if gain is None else f"{gain.ratio:.2f}" for gain in gains)),
-        (
-            Column("95 %", is_text=True, priority=1),
-            texts("" if gain is None else ratio_interval(gain) for gain in gains),
-        ),
+        (Column("setup", is_text=True), setups),
+        (Column(unit.value.removesuffix("/token"), name="value"), medians),
+        (Column("", name="margin", is_text=True, priority=3), margins),
+        (Column("times"), texts(f"{gain.ratio:.2f}" if gain else "" for gain in gains)),
+        (Column("95 %", is_text=True, priority=1), texts(map(ratio_interval, gains))),
     ]
     if name in PHASES:
         shares = [_efficiency(found, line, name) for line in lines]
@@ -460,11 +440,10 @@ def _gain_cell(line: SpeedupLine | None, name: str, unit: Unit) -> Cell:
     if line is None or name not in line.entries:
         return EMPTY
     entry = line.entries[name]
-    note = "" if entry.gain is None else f"{entry.gain.ratio:.2f}{TIMES_SIGN}"
-    title = "" if entry.gain is None else ratio_interval(entry.gain)
-    return Cell(number_text(entry.summary.median, unit), note=note, title=title)
+    note = f"{entry.gain.ratio:.2f}{TIMES_SIGN}" if entry.gain else ""
+    return Cell(number_text(entry.summary.median, unit), note=note, title=ratio_interval(entry.gain))
 
 
-def ratio_interval(ratio: Ratio) -> str:
+def ratio_interval(ratio: Ratio | None) -> str:
     """Return ``[1.66, 1.76]``; empty where there is none."""
-    return f"[{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.has_interval else ""
+    return f"[{ratio.low:.2f}, {ratio.high:.2f}]" if ratio and ratio.has_interval else ""

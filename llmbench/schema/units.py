@@ -7,7 +7,7 @@ What a type allows is held against every value that is read from a run file.
 
 import enum
 from collections.abc import Collection
-from typing import Annotated, NewType
+from typing import Annotated, NewType, Self
 
 import msgspec
 
@@ -49,49 +49,35 @@ class Direction(enum.Enum):
 
 
 class Unit(enum.Enum):
-    """What a report shows; *scale* turns the value in code into the value shown."""
+    """What a report shows: its name, the factor from the value in code, and what it adds to a CSV column's name."""
 
-    MILLISECONDS = "ms"
-    MILLISECONDS_PER_TOKEN = "ms/token"  # noqa: S105  a token of text
-    SECONDS = "s"
-    TOKENS_PER_SECOND = "tokens/s"
-    TOKENS_PER_STEP = "tokens/step"
-    TEXTS_PER_SECOND = "texts/s"
-    REQUESTS_PER_SECOND = "requests/s"
-    MEBIBYTES = "MiB"
-    GIGABYTES_PER_SECOND = "GB/s"
-    PERCENT = "%"
-    JOULES = "J"
-    RATIO = "ratio"
-    MILLISECONDS_PER_FRAME = "ms/frame"
-    MILLISECONDS_PER_SECOND = "ms/s"
-    CALLS = "calls"
-    MILLIJOULES_PER_TOKEN = "mJ/token"  # noqa: S105  a token of text
+    MILLISECONDS = ("ms", 1e3, "_ms")
+    MILLISECONDS_PER_TOKEN = ("ms/token", 1e3, "_ms")
+    SECONDS = ("s", 1.0, "_s")
+    TOKENS_PER_SECOND = ("tokens/s", 1.0, "_tokens_per_s")
+    TOKENS_PER_STEP = ("tokens/step", 1.0, "")
+    TEXTS_PER_SECOND = ("texts/s", 1.0, "_per_s")
+    REQUESTS_PER_SECOND = ("requests/s", 1.0, "_per_s")
+    MEBIBYTES = ("MiB", 1 / BYTES_PER_MIB, "_MiB")
+    GIGABYTES_PER_SECOND = ("GB/s", 1e-9, "_GB_per_s")
+    PERCENT = ("%", 100.0, "_percent")
+    JOULES = ("J", 1.0, "_J")
+    RATIO = ("ratio", 1.0, "")
+    MILLISECONDS_PER_FRAME = ("ms/frame", 1e3, "_ms")
+    MILLISECONDS_PER_SECOND = ("ms/s", 1e3, "_ms_per_s")
+    CALLS = ("calls", 1.0, "")
+    MILLIJOULES_PER_TOKEN = ("mJ/token", 1e3, "_mJ")
 
-    @property
-    def scale(self) -> float:
-        """Return the factor from seconds, tokens per second, bytes, shares or joules to the unit shown."""
-        return _SCALE[self]
+    _value_: str
 
+    def __new__(cls, name: str, _scale: float, _suffix: str) -> Self:
+        """Return the unit whose value is its name."""
+        unit = object.__new__(cls)
+        unit._value_ = name
+        return unit
 
-_SCALE = {
-    Unit.MILLISECONDS: 1e3,
-    Unit.MILLISECONDS_PER_TOKEN: 1e3,
-    Unit.SECONDS: 1.0,
-    Unit.TOKENS_PER_SECOND: 1.0,
-    Unit.TOKENS_PER_STEP: 1.0,
-    Unit.TEXTS_PER_SECOND: 1.0,
-    Unit.REQUESTS_PER_SECOND: 1.0,
-    Unit.MEBIBYTES: 1 / BYTES_PER_MIB,
-    Unit.GIGABYTES_PER_SECOND: 1e-9,
-    Unit.PERCENT: 100.0,
-    Unit.JOULES: 1.0,
-    Unit.RATIO: 1.0,
-    Unit.MILLISECONDS_PER_FRAME: 1e3,
-    Unit.MILLISECONDS_PER_SECOND: 1e3,
-    Unit.CALLS: 1.0,
-    Unit.MILLIJOULES_PER_TOKEN: 1e3,
-}
+    def __init__(self, _name: str, scale: float, suffix: str) -> None:
+        self.scale, self.suffix = scale, suffix
 
 
 def seconds_between(start_ns: int, end_ns: int) -> float:

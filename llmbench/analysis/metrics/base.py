@@ -14,26 +14,6 @@ _Source = TypeVar("_Source")
 NEVER_DROPPED = 100
 """The priority of a column that every screen shows, however narrow."""
 
-_SUFFIXES = {
-    Unit.MILLISECONDS: "_ms",
-    Unit.MILLISECONDS_PER_TOKEN: "_ms",
-    Unit.TOKENS_PER_SECOND: "_tokens_per_s",
-    Unit.TOKENS_PER_STEP: "",
-    Unit.TEXTS_PER_SECOND: "_per_s",
-    Unit.REQUESTS_PER_SECOND: "_per_s",
-    Unit.MEBIBYTES: "_MiB",
-    Unit.GIGABYTES_PER_SECOND: "_GB_per_s",
-    Unit.PERCENT: "_percent",
-    Unit.JOULES: "_J",
-    Unit.MILLIJOULES_PER_TOKEN: "_mJ",
-    Unit.SECONDS: "_s",
-    Unit.CALLS: "",
-    Unit.RATIO: "",
-    Unit.MILLISECONDS_PER_FRAME: "_ms",
-    Unit.MILLISECONDS_PER_SECOND: "_ms_per_s",
-}
-"""What a CSV column's name adds to that of its metric, by unit."""
-
 
 class Scope(enum.Enum):
     """What a metric has one value for; its function takes a Measurement, a Launch, all requests of one, or a Run."""
@@ -84,7 +64,7 @@ class Metric(Generic[_Source]):
     @property
     def column(self) -> str:
         """Its CSV column: the name and, where that does not say it, the unit."""
-        return f"{self.name}{_SUFFIXES[self.unit]}"
+        return f"{self.name}{self.unit.suffix}"
 
 
 latency = functools.partial(Metric, unit=Unit.MILLISECONDS, direction=Direction.LOWER)

@@ -10,16 +10,7 @@ from llmbench.analysis.speedup import is_sockets_run
 from llmbench.analysis.stats import Summary
 from llmbench.render import views
 from llmbench.render.html import plots, requests, tables
-from llmbench.render.html.document import (
-    Block,
-    Figures,
-    Notes,
-    Page,
-    Section,
-    Tile,
-    Tiles,
-    render,
-)
+from llmbench.render.html.document import Block, Figures, Notes, Page, Section, Tile, Tiles, render
 from llmbench.render.html.series import PlotSeries, all_series, key, latencies
 from llmbench.render.html.sockets import details_section, sockets_section
 from llmbench.render.html.stages import stage_blocks
@@ -35,7 +26,7 @@ from llmbench.render.sentences.verdict import (
     verdict_lines,
 )
 from llmbench.render.table import Table
-from llmbench.render.text import counted, margin, number_text, row_label
+from llmbench.render.text import after, counted, margin, number_text
 from llmbench.schema.run import Outcome, Provenance
 
 _GRAVE = ("INVALID", "FALLBACK", "PLAIN ATTENTION")
@@ -61,29 +52,17 @@ def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()
     sections = (
         *map(sockets_section, about_sockets),
         *_verdicts(comparisons),
-        Section(
-            name="numbers",
-            title="The numbers",
-            blocks=tuple(_numbers(series, by_name, is_compared=bool(comparisons))),
-        ),
+        _section("numbers", "The numbers", _numbers(series, by_name, is_compared=bool(comparisons))),
         *map(details_section, about_sockets),
-        Section(name="load", title="Against load", blocks=tuple(_loads(reports))),
-        Section(name="stages", title="Stage by stage", blocks=tuple(stage_blocks(series))),
-        Section(name="length", title="Against input length", blocks=tuple(_lengths(series))),
-        Section(name="gaps", title="Token by token", blocks=tuple(_gaps(series))),
-        Section(name="launches", title="Launch by launch", blocks=tuple(_launches(series))),
-        Section(
-            name="memory",
-            title="Load and memory",
-            blocks=tuple(_memory(series, by_name)),
-        ),
-        Section(name="placement", title="Placement", blocks=tuple(_placement(series))),
-        Section(
-            name="setup",
-            title="What was measured, and on what",
-            blocks=tuple(_shown(*tables.setup_tables(reports))),
-        ),
-        Section(name="requests", title="Every request", blocks=(tables.request_table(series),)),
+        _section("load", "Against load", _loads(reports)),
+        _section("stages", "Stage by stage", stage_blocks(series)),
+        _section("length", "Against input length", _lengths(series)),
+        _section("gaps", "Token by token", _gaps(series)),
+        _section("launches", "Launch by launch", _launches(series)),
+        _section("memory", "Load and memory", _memory(series, by_name)),
+        _section("placement", "Placement", _placement(series)),
+        _section("setup", "What was measured, and on what", _shown(*tables.setup_tables(reports))),
+        _section("requests", "Every request", (tables.request_table(series),)),
     )
     return Page(
         title=_title(reports, comparisons),
@@ -91,6 +70,10 @@ def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()
         badges=tuple(_badges(reports, comparisons)),
         sections=tuple(section for section in sections if any(map(_has_content, section.blocks))),
     )
+
+
+def _section(name: str, title: str, blocks: Iterable[Block]) -> Section:
+    return Section(name=name, title=title, blocks=tuple(blocks))
 
 
 def _has_content(block: Block) -> bool:
@@ -208,26 +191,21 @@ def _margins(series: Sequence[PlotSeries], summaries: Sequence[Summary]) -> Iter
 
 def _remarks(reports: Mapping[str, Report]) -> Iterator[Block]:
     """Whether each run, by its name, was steady and its launches said the same; doubts in a tone of their own."""
-    found = [
-        (f"{name}: " if name else "", remark)
-        for name, report in reports.items()
-        for remark in remarks(report)
-    ]
+    found = [(name, remark) for name, report in reports.items() for remark in remarks(report)]
     for is_doubt, tone in ((False, "dim"), (True, "warn")):
-        lines = tuple(f"{prefix}{remark.text}" for prefix, remark in found if remark.is_doubt is is_doubt)
+        lines = tuple(after(name, remark.text) for name, remark in found if remark.is_doubt is is_doubt)
         yield Notes(lines=lines, tone=tone)
 
 
 def _warnings(series: Sequence[PlotSeries], reports: Mapping[str, Report]) -> Iterator[Block]:
     """Caveats of every run and of its rows, the gravest first; of many the later ones are folded."""
-    found = [
-        f"{name}: {warning}" if name else warning
-        for name, report in reports.items()
-        for warning in report.warnings
+    found = [after(name, warning) for name, report in reports.items() for warning in report.warnings]
+    found += [
+        after(each.name, f"{row.prompt.label}: {warning}")
+        for each in series
+        for row in each.rows
+        for warning in row.warnings
     ]
-    for each in series:
-        prefix = f"{each.name}: " if each.name else ""
-        found += [f"{prefix}{row_label(row)}: {warning}" for row in each.rows for warning in row.warnings]
     yield from _caveats(found)
 
 
@@ -258,15 +236,12 @@ def _lengths(series: Sequence[PlotSeries]) -> Iterator[Block]:
     groups = [(first,), tuple(reversed(later))]
     if len(series) > 1:
         groups = [(name,) for name in latencies(series)]
+    titles = [" and ".join(METRICS[name].title for name in names) for names in groups]
     found = [
-        plots.against_length(series, names, title=" and ".join(_titles(names)), caption=caption)
-        for names in groups
+        plots.against_length(series, names, title=title, caption=caption)
+        for names, title in zip(groups, titles, strict=True)
     ]
     yield from _drawn(series, *found)
-
-
-def _titles(names: Sequence[str]) -> Iterator[str]:
-    return (METRICS[name].title for name in names)
 
 
 def _drawn(series: Sequence[PlotSeries], *found: Figure | None) -> Iterator[Block]:
@@ -298,11 +273,7 @@ def _memory(series: Sequence[PlotSeries], reports: Mapping[str, Report]) -> Iter
     caption = "The worker's own high-water mark while it generates."
     yield from _drawn(series, plots.against_length(series, ("memory",), title="peak memory", caption=caption))
     yield from _shown(tables.memory_table(series))
-    lines = (
-        f"{name}: {line}" if name else line
-        for name, report in reports.items()
-        for line in bandwidth_sentences(report)
-    )
+    lines = (after(name, line) for name, report in reports.items() for line in bandwidth_sentences(report))
     yield Notes(lines=tuple(lines), tone="dim")
 
 

@@ -11,7 +11,7 @@ from llmbench.analysis.stages import request_metric
 from llmbench.analysis.stats import Summary
 from llmbench.analysis.token_gaps import FIRST_STABLE, GapProfile
 from llmbench.render.html.series import PlotSeries, colour, dash, fill
-from llmbench.render.html.svg import Area, Axis, Bar, Figure, Line, Marks, Point, Shape, Sign
+from llmbench.render.html.svg import Area, Axis, Bar, Figure, Line, Marks, Point, Shape, Sign, category_axis
 from llmbench.render.sentences.verdict import VerdictLine, interval_text, verdict_lines
 from llmbench.render.text import number_text, prompt_name, settings_text
 from llmbench.render.views import TONES
@@ -277,12 +277,7 @@ def socket_figure(series: Sequence[PlotSeries]) -> Figure | None:
     return Figure(
         title="how busy each socket was",
         caption=f"Of the time its CPUs could be filled; below {WORKED_SHARE:.0%} a socket did not do its part.",
-        x=Axis(
-            low=-0.5,
-            high=len(columns) - 0.5,
-            ticks=tuple((position, f"socket {socket}") for position, (_, _, socket) in enumerate(columns)),
-            has_grid=False,
-        ),
+        x=category_axis([f"socket {socket}" for _, _, socket in columns]),
         y=Axis(title="% busy", low=0, high=highest * 1.05),
         shapes=(
             *(
@@ -321,12 +316,7 @@ def ratios(comparison: Comparison) -> Figure | None:
         is_wide=True,
         height=60 + len(found) * (10 + 14 * max(1 + name.count("\n") for name in names)),
         x=Axis(title="change", low=lowest, high=highest, suffix=" %"),
-        y=Axis(
-            low=-0.7,
-            high=last + 0.7,
-            ticks=tuple((last - position, name) for position, name in enumerate(names)),
-            has_grid=False,
-        ),
+        y=category_axis(names, edge=0.7, is_upwards=True),
         shapes=(
             *(
                 Bar(

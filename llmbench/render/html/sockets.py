@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from llmbench.analysis import speedup
 from llmbench.analysis.metrics.table import HEADLINES, METRICS
 from llmbench.analysis.report import Report
-from llmbench.analysis.speedup import Kind, Speedup, SpeedupLine
+from llmbench.analysis.speedup import Kind, Speedup
 from llmbench.analysis.stats import Ratio
 from llmbench.render import views
 from llmbench.render.html.document import Block, Figures, Notes, Section
 from llmbench.render.html.series import colour
-from llmbench.render.html.svg import Axis, Bar, Figure, Line, Marks, Point, Shape, Sign
+from llmbench.render.html.svg import Axis, Bar, Figure, Line, Marks, Point, Shape, Sign, category_axis
 from llmbench.render.terminal.speedup import notes, speedup_sentences
 
 _BAR = 0.8
@@ -65,7 +65,8 @@ def speedup_figure(found: Speedup) -> Figure | None:
         (group, number, gain)
         for group, (name, length) in enumerate(groups)
         for number, setup in enumerate(setups)
-        if (gain := _gain(lines.get((setup.cell, length)), name)) is not None
+        if (line := lines.get((setup.cell, length))) and name in line.entries
+        if (gain := line.entries[name].gain)
     ]
     if not gains:
         return None
@@ -78,15 +79,7 @@ def speedup_figure(found: Speedup) -> Figure | None:
         f"Dotted line: {sockets} sockets doing {sockets} times the work of one.",
         key=tuple(Sign(name=setup.name, colour=colour(number)) for number, setup in enumerate(setups)),
         is_wide=True,
-        x=Axis(
-            low=-0.5,
-            high=edge,
-            ticks=tuple(
-                (group, f"{METRICS[name].short_title}\n{length} in")
-                for group, (name, length) in enumerate(groups)
-            ),
-            has_grid=False,
-        ),
+        x=category_axis([f"{METRICS[name].short_title}\n{length} in" for name, length in groups]),
         y=Axis(title="speed-up", low=0, high=highest * 1.15, suffix=views.TIMES_SIGN),
         shapes=(
             *_bars(gains, [setup.name for setup in setups]),
@@ -94,10 +87,6 @@ def speedup_figure(found: Speedup) -> Figure | None:
             Line(points=((-0.5, sockets), (edge, sockets)), colour="var(--dim)", dash="dot", width=1),
         ),
     )
-
-
-def _gain(line: SpeedupLine | None, name: str) -> Ratio | None:
-    return None if line is None or name not in line.entries else line.entries[name].gain
 
 
 def _bars(gains: Sequence[tuple[int, int, Ratio]], names: Sequence[str]) -> Iterator[Shape]:

@@ -6,9 +6,9 @@ from llmbench.analysis.report import Row
 from llmbench.analysis.stages import UNEXPLAINED
 from llmbench.render.html.document import Block, Figures
 from llmbench.render.html.series import PlotSeries, colour
-from llmbench.render.html.svg import Axis, Bar, Figure, Shape, Sign
+from llmbench.render.html.svg import Axis, Bar, Figure, Shape, Sign, category_axis
 from llmbench.render.stages import FIRST_TOKEN, covered, stage_table, stages_of
-from llmbench.render.text import number_text, row_label
+from llmbench.render.text import number_text
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.units import NS_PER_MS, Unit, seconds_between
 
@@ -47,7 +47,7 @@ def _stacked(bars: Sequence[tuple[PlotSeries, Row]], colours: dict[str, str]) ->
         sum(max(0.0, row.figures[f"stage.{name}"].median) for name in stages_of(row)) for _, row in shown
     ]
     is_first = {covered(row)[0] for _, row in shown} == {FIRST_TOKEN}
-    names = ["\n".join(filter(None, (row_label(row), each.name))) for each, row in shown]
+    names = ["\n".join(filter(None, (row.prompt.label, each.name))) for each, row in shown]
     left = f" The first {len(shown)} of {len(bars)} are drawn." if bars[MOST_BARS:] else ""
     return Figure(
         title=f"stages of {'the first token' if is_first else 'a request'}",
@@ -56,12 +56,7 @@ def _stacked(bars: Sequence[tuple[PlotSeries, Row]], colours: dict[str, str]) ->
         is_wide=True,
         height=70 + len(shown) * (14 + 14 * max(1 + name.count("\n") for name in names)),
         x=Axis(title="ms", low=0, high=max(totals) * Unit.MILLISECONDS.scale * 1.02 or 1.0),
-        y=Axis(
-            low=-0.6,
-            high=last + 0.6,
-            ticks=tuple((last - position, name) for position, name in enumerate(names)),
-            has_grid=False,
-        ),
+        y=category_axis(names, edge=0.6, is_upwards=True),
         shapes=tuple(
             shape for position, (_, row) in enumerate(shown) for shape in _bars(row, last - position, colours)
         ),

@@ -50,6 +50,15 @@ class Axis:
         return tuple((value, f"{value:.6g}{self.suffix}") for value in _round_values(self))
 
 
+def category_axis(
+    names: Sequence[str], *, title: str = "", edge: float = 0.5, is_upwards: bool = False
+) -> Axis:
+    """Return an axis with a place for each name, from 0 on; an upwards one has the first name at its top."""
+    last = len(names) - 1
+    ticks = tuple((last - at if is_upwards else at, name) for at, name in enumerate(names))
+    return Axis(title=title, low=-edge, high=last + edge, ticks=ticks, has_grid=False)
+
+
 def _round_values(axis: Axis) -> Iterator[float]:
     """Multiples of 1, 2 or 5 times a power of ten; of a logarithmic axis those numbers themselves."""
     if axis.is_log:

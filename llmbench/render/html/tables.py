@@ -16,7 +16,7 @@ from llmbench.analysis.stages import row_metric
 from llmbench.render import views
 from llmbench.render.html.series import PlotSeries
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, quantity, texts
-from llmbench.render.text import counted, load_time, row_label, settings_text, share
+from llmbench.render.text import counted, load_time, settings_text, share
 from llmbench.schema.limits import describe_limits
 from llmbench.schema.measurement import Placement
 from llmbench.schema.run import EffectiveSettings, Environment, Launch, Outcome, Run
@@ -83,7 +83,7 @@ def metric_table(series: Sequence[PlotSeries]) -> Table:
 
 def _metric_cells(row: Row, name: str) -> Iterator[Cell]:
     metric, found = row_metric(name), row.summaries[name]
-    yield Cell(row_label(row))
+    yield Cell(row.prompt.label)
     yield count_cell(row.input_tokens)
     yield Cell(metric.title, title=metric.definition)
     yield Cell(metric.unit.value)
@@ -180,7 +180,7 @@ def launch_table(series: Sequence[PlotSeries]) -> Table:
             each,
             [
                 count_cell(launch + 1),
-                Cell(row_label(row)),
+                Cell(row.prompt.label),
                 count_cell(row.input_tokens),
                 *(quantity(row.medians.get(name, {}).get(launch), row_metric(name).unit) for name in names),
             ],

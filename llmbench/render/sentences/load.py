@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from llmbench.analysis.load_curve import LoadCurve, load_curves
 from llmbench.analysis.load_validity import ClientAccount, client_account
 from llmbench.analysis.report import Report
-from llmbench.render.text import counted, settings_text
+from llmbench.render.text import counted, in_brackets
 from llmbench.schema.run import Launch
 from llmbench.schema.units import format_bytes, format_number
 
@@ -64,7 +64,7 @@ def server_lines(report: Report) -> Iterator[str]:
             f"{format_bytes(max(peaks))} resident" if peaks else "",
         ]
         parts.append(f"{format_number(max(joules))} J" if joules else "")
-        where = f" [{settings_text(apart)}]" if apart else ""
+        where = in_brackets(apart)
         if any(parts):
             yield f"the server{where}, at most in a launch: {', '.join(filter(None, parts))}"
 
@@ -77,7 +77,7 @@ def load_lines(report: Report) -> Iterator[str]:
 
 def knee_line(curve: LoadCurve) -> str:
     """Return where the knee of a curve is, and how sure that is."""
-    where = f" [{settings_text(curve.settings)}]" if curve.settings else ""
+    where = in_brackets(curve.settings)
     if curve.knee is None:
         return f"knee{where}: it takes three levels of load"
     point = curve.points[curve.knee]

@@ -12,7 +12,7 @@ from llmbench.analysis.placement_proof import Proof, shares
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.speedup import setup_names
 from llmbench.analysis.stability import Stability
-from llmbench.render.text import change, counted, number_text, settings_text, share
+from llmbench.render.text import after, change, counted, number_text, settings_text, share
 from llmbench.schema.config import Prompt
 from llmbench.schema.units import format_bytes, format_list
 
@@ -162,17 +162,14 @@ def _worked(proof: Proof) -> str:
     if len(sockets) == 1:
         return f"socket {sockets[0]} worked (these launches were pinned to it)"
     if proof.idle:
-        return "ONE SOCKET DID ALL THE WORK" if len(proof.idle) == len(requested) - 1 else _idle(proof)
+        is_one = len(proof.idle) == len(requested) - 1
+        return "ONE SOCKET DID ALL THE WORK" if is_one else f"SOCKET {format_list(proof.idle)} DID NOT WORK"
     if proof.is_proved and requested:
         return "both sockets worked" if len(requested) == 2 else f"all {len(requested)} sockets worked"
     if requested:
         return "other processes hide which sockets worked; the shares are a guess"
     worked = placement.worked
     return f"socket {format_list(worked)} worked" if worked else "no socket worked for long"
-
-
-def _idle(proof: Proof) -> str:
-    return f"SOCKET {format_list(proof.idle)} DID NOT WORK"
 
 
 def percent(values: Sequence[float]) -> str:
@@ -196,9 +193,7 @@ def bandwidth_sentences(report: Report) -> Iterator[str]:
         rows = [row for row in report.rows if row.cell == cell]
         if bounds is not None and any(BANDWIDTH.name in row.summaries for row in rows):
             where = _setup(report, cell) or settings_text(report.distinctions[cell])
-            yield (
-                f"{where}: {bandwidth_sentence(rows, bounds)}" if where else bandwidth_sentence(rows, bounds)
-            )
+            yield after(where, bandwidth_sentence(rows, bounds))
 
 
 def bandwidth_sentence(rows: Sequence[Row], bounds: Bounds) -> str:

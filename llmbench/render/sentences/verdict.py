@@ -3,7 +3,7 @@
 import collections
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -13,7 +13,7 @@ from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.report import Report
 from llmbench.analysis.stages import request_metric, stage_of
 from llmbench.render.sentences.commands import ab_command, run_command
-from llmbench.render.text import change, number_text, settings_text, share
+from llmbench.render.text import change, in_brackets, number_text, share
 from llmbench.schema.run import Launch, Run
 from llmbench.schema.units import NS_PER_S, format_duration
 
@@ -56,7 +56,7 @@ class VerdictLine:
 def verdict_lines(comparison: Comparison) -> tuple[VerdictLine, ...]:
     """Every change: the means over several prompts first, then prompt by prompt."""
     found = [
-        _line(each, f"{MEAN}{_settings(mean.settings)}")
+        _line(each, f"{MEAN}{in_brackets(mean.settings)}")
         for mean in comparison.means
         if mean.prompts > 1
         for each in mean.changes
@@ -68,7 +68,7 @@ def verdict_lines(comparison: Comparison) -> tuple[VerdictLine, ...]:
 def line_label(comparison: Comparison, pair: Pair) -> str:
     """A pair's short name: its prompt, and what sets its configuration apart."""
     marks = "".join(f" [{mark}]" for mark in pair.marks)
-    return f"{pair.base.prompt.label}{_settings(comparison.base.distinctions[pair.base.cell])}{marks}"
+    return f"{pair.base.prompt.label}{in_brackets(comparison.base.distinctions[pair.base.cell])}{marks}"
 
 
 def side_lines(comparison: Comparison) -> tuple[str, ...]:
@@ -131,10 +131,6 @@ def lengths(comparison: Comparison) -> str:
     return f"input tokens: {text}" if text else ""
 
 
-def _settings(settings: Mapping[str, str]) -> str:
-    return f" [{settings_text(settings)}]" if settings else ""
-
-
 def _line(found: Change, where: str) -> VerdictLine:
     unit = request_metric(found.metric).unit
     return VerdictLine(
@@ -164,7 +160,7 @@ def sentence(comparison: Comparison) -> str:
     if verdict is Verdict.INCOMPARABLE:
         return f"Nothing can be compared: {_why_incomparable(comparison)}."
     primary = [
-        f"{request_metric(found.metric).title} {_spoken(found, verdict)}{_settings(mean.settings)}"
+        f"{request_metric(found.metric).title} {_spoken(found, verdict)}{in_brackets(mean.settings)}"
         for mean, found in sorted(
             ((mean, found) for mean in comparison.means for found in mean.changes),
             key=lambda item: not _is_behind(item[1], verdict),

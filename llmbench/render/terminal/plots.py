@@ -13,7 +13,7 @@ from llmbench.analysis.load_curve import LoadCurve, load_curves
 from llmbench.analysis.metrics.table import HEADLINES, METRICS
 from llmbench.analysis.report import Report, Row
 from llmbench.render.terminal.table import print_line
-from llmbench.render.text import settings_text
+from llmbench.render.text import in_brackets
 from llmbench.schema.units import Unit
 
 WIDEST = 72
@@ -93,7 +93,7 @@ def _curve(curve: LoadCurve) -> _Plot:
     line = _Points(name="", mark=None, x=[x for x, _ in points], y=[y for _, y in points])
     knee = [] if curve.knee is None else [points[curve.knee]]
     mark = _Points(name="knee", mark="K", x=[x for x, _ in knee], y=[y for _, y in knee])
-    where = f" [{settings_text(curve.settings)}]" if curve.settings else ""
+    where = in_brackets(curve.settings)
     return _Plot(
         title=f"first token against completed requests per second{where}{', K = knee' if knee else ''}",
         points=(line, mark) if knee else (line,),

@@ -9,7 +9,7 @@ from llmbench.analysis.attention import attention_alarms
 from llmbench.analysis.caveats import ONE_LAUNCH
 from llmbench.analysis.first_call import first_call
 from llmbench.analysis.metrics.serving import LOAD_METRICS, SHOWN_METRICS
-from llmbench.analysis.metrics.table import SCREEN_METRICS
+from llmbench.analysis.metrics.table import PHASES, SCREEN_METRICS
 from llmbench.analysis.report import Report
 from llmbench.analysis.stages import row_metric
 from llmbench.analysis.validity import describe_interference
@@ -20,20 +20,11 @@ from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sen
 from llmbench.render.stages import heaviest_stages, stage_table
 from llmbench.render.table import Table
 from llmbench.render.terminal.table import print_facts, print_hidden, print_line, print_table
-from llmbench.render.text import counted, load_time, row_label, settings_text
+from llmbench.render.text import after, counted, load_time, settings_text
 from llmbench.schema.units import format_bytes
 
 _ON_CARD = frozenset(
-    (
-        "first_token",
-        "second_token",
-        "next_token",
-        "decode_rate",
-        "tokens_per_step",
-        "text_rate",
-        "recall",
-        "right_chunk",
-    )
+    (*PHASES, "decode_rate", "tokens_per_step", "text_rate", "recall", "right_chunk"),
 )
 """The metrics that a card shows, with the primary ones of its workload; the others are explained."""
 
@@ -85,7 +76,9 @@ def _short_units(table: Table) -> Table:
 
 def _notes(report: Report) -> Iterator[str]:
     yield from (f"note: {warning}" for warning in report.warnings)
-    yield from (f"note: {row_label(row)}: {warning}" for row in report.shown_rows for warning in row.warnings)
+    yield from (
+        f"note: {row.prompt.label}: {warning}" for row in report.shown_rows for warning in row.warnings
+    )
     yield from (f"note: {remark.text}" for remark in remarks(report) if remark.is_doubt)
 
 
@@ -146,8 +139,7 @@ def _interference(report: Report) -> Iterator[str]:
 def _placements(report: Report) -> Iterator[str]:
     for proof, apart in zip(report.proofs, report.distinctions, strict=True):
         if proof is not None and len(proof.machine.sockets) > 1:
-            where = settings_text(apart)
-            yield f"{where}: {placement_sentence(proof)}" if where else placement_sentence(proof)
+            yield after(settings_text(apart), placement_sentence(proof))
 
 
 def _load_and_memory(report: Report) -> Iterator[str]:
@@ -175,6 +167,6 @@ def _memory_by_stage(report: Report) -> Iterator[str]:
             peaks = {"load": call.load_bytes, **call.stage_bytes}
             parts = [f"{name.replace('_', ' ')} {format_bytes(size)}" for name, size in peaks.items() if size]
             yield (
-                f"peak memory of {row_label(row)}: {', '.join(parts)} (first call; high-water mark, read and reset "
+                f"peak memory of {row.prompt.label}: {', '.join(parts)} (first call; high-water mark, read and reset "
                 "every 2 ms)"
             )
