@@ -144,7 +144,8 @@ def placement_sentence(proof: Proof) -> str:
     """Who worked, how the CPU time and the pages were shared, and how often threads moved."""
     placement = proof.placement
     threads = " / ".join(str(work.threads) for work in placement.sockets)
-    parts = [f"{_worked(proof)}: {percent(shares(placement))} of the CPU time, {threads} threads"]
+    noun = "thread" if threads == "1" else "threads"
+    parts = [f"{_worked(proof)}: {percent(shares(placement))} of the CPU time, {threads} {noun}"]
     nodes = proof.machine.nodes or tuple(sorted(placement.pages))
     if placement.pages and nodes:
         loaded = f" (after loading {by_node(proof.loaded, nodes)})" if proof.loaded else ""

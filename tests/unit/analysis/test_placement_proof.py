@@ -90,6 +90,11 @@ def test_one_socket_that_did_all_the_work_makes_the_rows_invalid(
     )
 
 
+def test_one_thread_is_not_one_threads(ran: Callable[..., Run]) -> None:
+    """A launch that was pinned to one socket of one CPU."""
+    assert "100 % of the CPU time, 1 thread; pages" in _sentence(ran(_placed(9.0), sockets=(0,)))
+
+
 def test_one_socket_is_enough_where_nobody_asked_for_two(ran: Callable[..., Run]) -> None:
     """The engine chose one socket of two, as it does by default: said, and fine."""
     run = ran(_placed(9.5, 0.5))
