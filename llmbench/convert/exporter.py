@@ -4,15 +4,13 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-import msgspec
-
 from llmbench.convert.preflight import GENERATION
 from llmbench.engines.failures import engine_words
 from llmbench.errors import InputError, MachineError
 from llmbench.files.package_data import install_command
 from llmbench.models.gguf_file import gguf_parts
 from llmbench.models.manifest import Recipe
-from llmbench.runner.step import run_step
+from llmbench.runner.step import Step
 from llmbench.schema.progress import ProgressCallback
 
 CONVERT_PACKAGES = ("optimum-intel", "torch", "transformers", "nncf")
@@ -34,28 +32,12 @@ def check_extra(*, takes_images: bool = False) -> None:
             )
 
 
-class _Export(msgspec.Struct, tag=True):
-    """Export the Hugging Face *folder* into *target*; *options* are the exporter's own."""
-
-    folder: str
-    target: str
-    task: str
-    recipe: Recipe
-
-
-class _ReadGguf(msgspec.Struct, tag=True):
-    """Let the engine read the GGUF *source* under the name *link* and write its IR beside that."""
-
-    source: str
-    link: str
-
-
 def export(
     folder: Path, target: Path, *, task: str = GENERATION, recipe: Recipe, report: ProgressCallback
 ) -> None:
     """Export a Hugging Face folder into *target*, with tokenizer and detokenizer; *task* is what the model is for."""
-    step = _Export(folder=str(folder), target=str(target), task=task, recipe=recipe)
-    run_step(__name__, step, type(None), folder=target, is_online=recipe.trusts_remote_code, report=report)
+    step = Step(folder=target, report=report, is_online=recipe.trusts_remote_code)
+    step.run(_run_exporter, folder, target, task, recipe)
 
 
 def export_gguf(source: Path, target: Path, *, report: ProgressCallback) -> None:
@@ -64,34 +46,21 @@ def export_gguf(source: Path, target: Path, *, report: ProgressCallback) -> None
     links = [target / part.name for part in parts]  # the engine writes beside the name it is given
     for part, link in zip(parts, links, strict=True):
         link.symlink_to(part.resolve())
-    step = _ReadGguf(source=str(source), link=str(links[0]))
-    run_step(__name__, step, type(None), folder=target, is_online=False, report=report)
+    Step(folder=target, report=report).run(_read_gguf, source, links[0])
     for link in links:
         link.unlink()
 
 
-REQUESTS = _Export | _ReadGguf
-"""What the child process takes."""
-
-
-def do(step: _Export | _ReadGguf) -> None:
-    """Do a step, in the child."""
-    if isinstance(step, _ReadGguf):
-        _read_gguf(step)
-    else:
-        _run_exporter(step)
-
-
-def _run_exporter(step: _Export) -> None:
+def _run_exporter(folder: Path, target: Path, task: str, recipe: Recipe) -> None:
     from optimum.commands.optimum_cli import main
 
-    fixed = ["export", "openvino", "--model", step.folder, "--task", step.task, "--library", "transformers"]
-    sys.argv = ["optimum-cli", *fixed, *_options(step.recipe), step.target]
+    fixed = ["export", "openvino", "--model", str(folder), "--task", task, "--library", "transformers"]
+    sys.argv = ["optimum-cli", *fixed, *_options(recipe), str(target)]
     try:
         main()
-    except _refusals(step.recipe) as error:
+    except _refusals(recipe) as error:
         raise InputError(
-            f"--group-size {step.recipe.group_size} does not divide the channels of every layer",
+            f"--group-size {recipe.group_size} does not divide the channels of every layer",
             hint="leave --group-size out, or choose 64 or 32",
         ) from error
 
@@ -114,13 +83,14 @@ def _options(recipe: Recipe) -> list[str]:
     return options + (["--trust-remote-code"] if recipe.trusts_remote_code else [])
 
 
-def _read_gguf(step: _ReadGguf) -> None:
+def _read_gguf(source: Path, link: Path) -> None:
+    """Let the engine read a GGUF file under the name *link* and write its IR beside that."""
     from openvino_genai import LLMPipeline
 
     try:
-        LLMPipeline(step.link, "CPU", enable_save_ov_model=True)
+        LLMPipeline(link, "CPU", enable_save_ov_model=True)
     except (RuntimeError, IndexError, ValueError, KeyError) as error:  # whatever the C++ reader throws
         raise InputError(
-            f"OpenVINO GenAI cannot read {step.source}: {engine_words(error)}",
+            f"OpenVINO GenAI cannot read {source}: {engine_words(error)}",
             hint="use its Q4_0, Q4_1, Q8_0 or F16 file, or convert the Hugging Face model it was made from",
         ) from error

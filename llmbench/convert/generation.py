@@ -17,7 +17,7 @@ from llmbench.errors import LlmbenchError
 from llmbench.models.attention import language_fusion
 from llmbench.models.integrity import MODEL_XML
 from llmbench.models.manifest import LEAST_AGREEMENT, GreedyTokens
-from llmbench.runner.step import run_step
+from llmbench.runner.step import Step
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.progress import ProgressCallback
 from llmbench.schema.settings.any_workload import ATTENTIONS
@@ -37,11 +37,6 @@ LONGEST_WINDOW = 1024
 """A sliding window beyond which a text longer than it would take too long."""
 
 _TITLES = {"pa": "paged attention", "sdpa": "SDPA"}
-
-
-class _Generate(msgspec.Struct, tag=True):
-    folder: str
-    texts: list[list[int]]
 
 
 class Generated(msgspec.Struct):
@@ -69,14 +64,7 @@ def check_generation(
     is_covered = window is None or window <= LONGEST_WINDOW
     if window is not None and is_covered:
         used = [repeat_to(used, window + TOKENS), *used]
-    made = run_step(
-        __name__,
-        _Generate(folder=str(folder), texts=used),
-        Generated,
-        folder=folder,
-        is_online=False,
-        report=report,
-    )
+    made = Step(folder=folder, report=report).run(_generate_and_read, folder, used)
     warnings = [*describe_faults(made), *_describe_executed(folder, made.executed)]
     if not is_covered:
         warnings.append(f"not verified beyond the model's sliding window of {window} tokens")
@@ -131,20 +119,15 @@ def _surest(made: Generated) -> GreedyTokens | None:
     )
 
 
-REQUESTS = _Generate
-"""What the child process takes."""
-
-
-def do(step: _Generate) -> Generated:
+def _generate_and_read(folder: Path, texts: list[list[int]]) -> Generated:
     """Generate with both kinds of attention and read the results, in the child."""
-    reader = IrReader(Path(step.folder))
-    texts = step.texts
+    reader = IrReader(folder)
     made = Generated(
         texts=texts, tokens={}, agreement={}, margins={}, faults={}, executed=reader.fused_attention
     )
     for kind in ATTENTIONS:
         try:
-            rows = _generate(step.folder, kind, texts)
+            rows = _generate(folder, kind, texts)
         except LlmbenchError as error:
             made.faults[kind] = error.message.partition(": ")[2] or error.message
             continue
@@ -155,15 +138,19 @@ def do(step: _Generate) -> Generated:
     return made
 
 
-def _generate(folder: str, attention: str, texts: Sequence[Sequence[int]]) -> list[list[int]]:
-    config = RunConfig(
-        model=folder,
+def checked_config(folder: Path, attention: str) -> RunConfig:
+    """Return the configuration that an IR is checked in: as exactly as the engine can compute."""
+    return RunConfig(
+        model=str(folder),
         prompts=(Prompt(set="check", index=0, tokens=1),),
         attention=attention,
         properties={"EXECUTION_MODE_HINT": "ACCURACY"},
         output_tokens=TOKENS,
     )
-    session = cast("EngineSession", find_engine("genai").open(config))
+
+
+def _generate(folder: Path, attention: str, texts: Sequence[Sequence[int]]) -> list[list[int]]:
+    session = cast("EngineSession", find_engine("genai").open(checked_config(folder, attention)))
     made = [session.generate(EngineRequest(input_ids=(tuple(text),), output_tokens=TOKENS)) for text in texts]
     session.close()
     return [list(each.sequences[0].token_ids) for each in made]

@@ -15,7 +15,6 @@ from llmbench.convert import exporter, output, preflight, vectors, verification,
 from llmbench.convert.attention import attention_warnings, read_attention
 from llmbench.convert.request import ConvertRequest, check_format, recipe_of
 from llmbench.errors import InputError, LaunchError
-from llmbench.files.cache import file_sha256
 from llmbench.models import hub, locate, sources
 from llmbench.models.context import context_of_config
 from llmbench.models.embedding import read_source_use
@@ -26,14 +25,15 @@ from llmbench.models.ir_task import is_reranker_source
 from llmbench.models.manifest import (
     MANIFEST_SCHEMA,
     EmbeddingUse,
-    FileRecord,
     Manifest,
     Recipe,
     Timings,
+    record_files,
     write_manifest,
 )
 from llmbench.models.quantization import DESCRIPTION_FILES, check_exportable
 from llmbench.models.sources import LocalSource
+from llmbench.runner.step import Step
 from llmbench.schema.attention import Fusion
 from llmbench.schema.progress import Progress, ProgressCallback
 from llmbench.schema.tasks import DEFAULT_TASK
@@ -53,7 +53,7 @@ _PACKAGES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """A conversion that stands in *folder*; *is_new* is false where it stood there before.
+    """A conversion in *folder*; *is_new* is false where it was there before.
 
     *attention* has the attention layers of each part of the model, by its title.
     """
@@ -65,7 +65,7 @@ class Converted:
 
 
 def convert(request: ConvertRequest, report: ProgressCallback) -> Iterator[Converted]:
-    """Yield each conversion as it is whole. Every fault that can be told beforehand is told before the first."""
+    """Yield each conversion as it is whole; every fault that can be found beforehand is raised before the first."""
     output.check_writable(request.output_dir)
     report(Progress(label="looking at the source"))
     found = sources.find_source(
@@ -150,7 +150,7 @@ class _FolderConversion:
     embedding: EmbeddingUse | None
     is_reranker: bool
     images: str | None = None
-    examined: preflight.Examined = field(default_factory=preflight.Examined)
+    warnings: tuple[str, ...] = ()
     reading: verification.Reading | None = None
     wanted: vectors.Vectors | None = None
 
@@ -172,12 +172,8 @@ class _FolderConversion:
     def examine(self, recipe: Recipe, scratch: Path) -> None:
         """Examine the source before its first export."""
         self.report(Progress(label="examining the source"))
-        self.examined = preflight.examine_source(
-            self.source,
-            task=self.task,
-            trusts_remote_code=recipe.trusts_remote_code,
-            scratch=scratch,
-            report=self.report,
+        self.warnings = preflight.examine_source(
+            self.source, task=self.task, step=self._step(recipe, scratch)
         )
 
     def export(self, recipe: Recipe, partial: Path) -> float:
@@ -198,19 +194,17 @@ class _FolderConversion:
             if self.embedding is not None or self.is_reranker
             else self._verify_tokens(recipe, partial)
         )
-        return found.with_warnings(self.examined.warnings)
+        return found.with_warnings(self.warnings)
+
+    def _step(self, recipe: Recipe, folder: Path) -> Step:
+        return Step(folder=folder, report=self.report, is_online=recipe.trusts_remote_code)
 
     def _verify_tokens(self, recipe: Recipe, partial: Path) -> verification.Findings:
         takes_images = self.source.takes_images
         if self.reading is None:
             self.report(Progress(label="reading with the source model"))
             read = vision.read_vision_source if takes_images else verification.read_source_model
-            self.reading = read(
-                self.source.path,
-                trusts_remote_code=recipe.trusts_remote_code,
-                scratch=partial,
-                report=self.report,
-            )
+            self.reading = read(self.source.path, self._step(recipe, partial))
         self.report(Progress(label=f"comparing {recipe.weight_format} with its source"))
         compare = vision.compare_vision if takes_images else verification.compare_readings
         return compare(
@@ -225,11 +219,7 @@ class _FolderConversion:
         if self.wanted is None:
             self.report(Progress(label="reading with the source model"))
             self.wanted = vectors.read_with_source(
-                self.source.path,
-                self.embedding,
-                trusts_remote_code=recipe.trusts_remote_code,
-                scratch=partial,
-                report=self.report,
+                self.source.path, self.embedding, self._step(recipe, partial)
             )
         self.report(Progress(label=f"comparing {recipe.weight_format} with its source"))
         return vectors.compare_vectors(
@@ -357,7 +347,7 @@ def converter_versions() -> dict[str, str]:
 
 
 def _found(target: Path, manifest: Manifest, request: ConvertRequest) -> Converted:
-    """Return a conversion that stood there before."""
+    """Return a conversion that was there before."""
     attention = read_attention(target, is_required=request.requires_sdpa, versions=manifest.versions)
     return Converted(folder=target, manifest=manifest, is_new=False, attention=attention)
 
@@ -368,10 +358,7 @@ def _finish(
     attention = read_attention(partial, is_required=request.requires_sdpa, versions=manifest.versions)
     report(Progress(label="hashing"))
     start = time.perf_counter()
-    files = {
-        file.name: FileRecord(sha256=file_sha256(file), bytes=file.stat().st_size)
-        for file in output.files_of(partial)
-    }
+    files = record_files(output.files_of(partial))
     timings = dataclasses.replace(manifest.timings, hash_s=time.perf_counter() - start)
     lost = attention_warnings(attention, manifest.versions) if manifest.task == DEFAULT_TASK else ()
     manifest = dataclasses.replace(

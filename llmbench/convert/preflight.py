@@ -11,14 +11,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from llmbench.convert.texts import PLAIN_TEXT
 from llmbench.errors import InputError, LlmbenchError, MachineError
 from llmbench.files.strict_json import read_object
 from llmbench.models.safetensors import list_tensors, missing_weights
 from llmbench.models.sources import VISION_FAMILIES, LocalSource, check_tokenizer_packages
-from llmbench.runner.step import run_step
+from llmbench.runner.step import Step
 from llmbench.schema.progress import ProgressCallback
 
 GENERATION, VISION = "text-generation-with-past", "image-text-to-text"
@@ -38,42 +36,22 @@ _REPORTED = re.compile(
 """A row of the table that transformers logs of tensors that are absent or do not fit."""
 
 
-class Examined(msgspec.Struct):
-    """What a person should know of a source that can be converted."""
-
-    warnings: tuple[str, ...] = ()
-
-
-class _Architecture(msgspec.Struct, tag=True):
-    model_type: str
-
-
-class _Examine(msgspec.Struct, tag=True):
-    folder: str
-    task: str
-    model_type: str
-    trusts_remote_code: bool
-    is_quantized: bool
-
-
-def examine_source(
-    source: LocalSource, *, task: str, trusts_remote_code: bool, scratch: Path, report: ProgressCallback
-) -> Examined:
-    """Examine a Hugging Face folder before it is exported for a *task*; temporary files go below *scratch*.
+def examine_source(source: LocalSource, *, task: str, step: Step) -> tuple[str, ...]:
+    """Return warnings on a Hugging Face folder before it is exported for a *task*; an online *step* trusts its code.
 
     Raises:
         InputError: the exporter does not take it, its tokenizer is broken, or weights are missing.
         MachineError: a package is missing, or has the wrong version.
     """
     check_tokenizer_packages(source.path)
-    step = _Examine(
-        folder=str(source.path),
+    return step.run(
+        examine,
+        source.path,
         task=task,
         model_type=str(source.model_type),
-        trusts_remote_code=trusts_remote_code,
+        trusts_code=step.is_online,
         is_quantized=source.quantization is not None,
     )
-    return run_step(__name__, step, Examined, folder=scratch, is_online=trusts_remote_code, report=report)
 
 
 def examine_architecture(folder: Path, *, report: ProgressCallback) -> None:
@@ -83,25 +61,21 @@ def examine_architecture(folder: Path, *, report: ProgressCallback) -> None:
         InputError: the exporter does not know it.
         MachineError: it is exported with other versions of transformers.
     """
-    step = _Architecture(model_type=str(read_object(folder / "config.json").get("model_type")))
+    model_type = str(read_object(folder / "config.json").get("model_type"))
     with tempfile.TemporaryDirectory(prefix="llmbench-") as scratch:
-        run_step(__name__, step, Examined, folder=Path(scratch), is_online=False, report=report)
+        Step(folder=Path(scratch), report=report).run(_check_any_task, model_type)
 
 
-REQUESTS = _Examine | _Architecture
-"""What the child process takes."""
+def examine(
+    folder: Path, *, task: str, model_type: str, trusts_code: bool, is_quantized: bool
+) -> tuple[str, ...]:
+    """Do in this process what `examine_source` does in a child."""
+    _check_architecture(model_type, task)
+    _check_tokenizer(folder, task, trusts_code=trusts_code)
+    return () if is_quantized else tuple(_check_weights(folder, task, trusts_code=trusts_code))
 
 
-def do(step: _Examine | _Architecture) -> Examined:
-    """Examine a model, in the child."""
-    if isinstance(step, _Architecture):
-        return _check_any_task(step.model_type)
-    _check_architecture(step.model_type, step.task)
-    _check_tokenizer(step)
-    return Examined() if step.is_quantized else Examined(warnings=tuple(_check_weights(step)))
-
-
-def _check_any_task(model_type: str) -> Examined:
+def _check_any_task(model_type: str) -> None:
     faults: list[LlmbenchError] = []
     for task in _WHAT:
         try:
@@ -109,7 +83,7 @@ def _check_any_task(model_type: str) -> Examined:
         except (InputError, MachineError) as fault:
             faults.append(fault)
         else:
-            return Examined()
+            return
     raise next((fault for fault in faults if isinstance(fault, MachineError)), faults[0])
 
 
@@ -151,57 +125,58 @@ def _more_needs(model_type: str) -> str:
     return "" if family is None else f"; {family.title} also needs {family.packages}, and --trust-remote-code"
 
 
-def _check_tokenizer(step: _Examine) -> None:
+def _check_tokenizer(folder: Path, task: str, *, trusts_code: bool) -> None:
     """Raise unless the tokenizer can be read, keeps plain English in a round trip, and can be converted."""
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(step.folder, trust_remote_code=step.trusts_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusts_code)
     except ImportError as error:
-        raise MachineError(
-            f"the tokenizer of {step.folder} needs a package that is not installed: {_first_line(error)}",
-            hint="pip install sentencepiece protobuf tiktoken",
-        ) from error
+        raise _lacking(folder, error) from error
     except Exception as error:
         if "trust_remote_code" in str(error):
             raise InputError(
-                f"the tokenizer of {step.folder} comes with Python code of its own",
+                f"the tokenizer of {folder} comes with Python code of its own",
                 hint="read that code, then allow it: llmbench convert --trust-remote-code",
             ) from error
         raise InputError(
-            f"the tokenizer of {step.folder} cannot be read: {type(error).__name__}: {_first_line(error)}",
+            f"the tokenizer of {folder} cannot be read: {type(error).__name__}: {_first_line(error)}",
             hint="fetch the tokenizer's files again",
         ) from error
     ids = tokenizer(PLAIN_TEXT, add_special_tokens=False)["input_ids"]
     plain = tokenizer.decode(ids, skip_special_tokens=True)
-    if step.task in {GENERATION, VISION} and plain.strip().casefold() != PLAIN_TEXT.casefold():
+    if task in {GENERATION, VISION} and plain.strip().casefold() != PLAIN_TEXT.casefold():
         raise InputError(
-            f"the tokenizer of {step.folder} is broken: its round trip turns {PLAIN_TEXT!r} into {plain!r}",
+            f"the tokenizer of {folder} is broken: its round trip turns {PLAIN_TEXT!r} into {plain!r}",
             hint="fetch the tokenizer's files again; a tokenizer made from a GGUF is often wrong",
         )
-    _check_conversion(step, tokenizer)
+    _check_conversion(folder, tokenizer)
 
 
-def _check_conversion(step: _Examine, tokenizer: Any) -> None:
+def _lacking(folder: Path, error: ImportError) -> MachineError:
+    return MachineError(
+        f"the tokenizer of {folder} needs a package that is not installed: {_first_line(error)}",
+        hint="pip install sentencepiece protobuf tiktoken",
+    )
+
+
+def _check_conversion(folder: Path, tokenizer: Any) -> None:
     """Raise unless openvino-tokenizers converts the tokenizer, as the exporter will have it do."""
     from openvino_tokenizers import convert_tokenizer
 
     try:
         convert_tokenizer(tokenizer, with_detokenizer=True)
     except ImportError as error:
-        raise MachineError(
-            f"the tokenizer of {step.folder} needs a package that is not installed: {_first_line(error)}",
-            hint="pip install sentencepiece protobuf tiktoken",
-        ) from error
+        raise _lacking(folder, error) from error
     except Exception as error:
         raise InputError(
             f"openvino-tokenizers {metadata.version('openvino-tokenizers')} cannot convert the tokenizer of "
-            f"{step.folder} ({type(tokenizer).__name__}): {_first_line(error)}",
+            f"{folder} ({type(tokenizer).__name__}): {_first_line(error)}",
             hint="use a model with another tokenizer, or a newer openvino-tokenizers",
         ) from error
 
 
-def _check_weights(step: _Examine) -> Iterator[str]:
+def _check_weights(folder: Path, task: str, *, trusts_code: bool) -> Iterator[str]:
     """Yield warnings on tensors that the model does not use; an ``InputError`` names those that are missing.
 
     On the meta device transformers matches every name, renamed, merged and tied ones included, and reads no weights.
@@ -213,15 +188,15 @@ def _check_weights(step: _Examine) -> Iterator[str]:
         VISION: transformers.AutoModelForImageTextToText,
         RERANKING: transformers.AutoModelForSequenceClassification,
     }
-    kind = kinds.get(step.task, transformers.AutoModel)
+    kind = kinds.get(task, transformers.AutoModel)
     logged = _Rows()
     logging.getLogger("transformers").addHandler(logged)
     try:
         _, found = kind.from_pretrained(
-            step.folder,
+            folder,
             device_map="meta",
             output_loading_info=True,
-            trust_remote_code=step.trusts_remote_code,
+            trust_remote_code=trusts_code,
             use_safetensors=True,
         )
         missing = sorted(found["missing_keys"])
@@ -229,11 +204,11 @@ def _check_weights(step: _Examine) -> Iterator[str]:
         missing = logged.names
         if not missing:
             raise InputError(
-                f"the weights in {step.folder} do not fit its architecture: {_first_line(error)}",
+                f"the weights in {folder} do not fit its architecture: {_first_line(error)}",
                 hint="fetch config.json and the weights again, of the same revision",
             ) from error
     if missing:
-        raise missing_weights(step.folder, missing)
+        raise missing_weights(str(folder), missing)
     unused = sorted(found["unexpected_keys"])
     if unused:
         yield f"{len(unused)} tensors of the source are not part of this architecture: {list_tensors(unused)}"

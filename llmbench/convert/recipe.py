@@ -25,11 +25,11 @@ from llmbench.machine import environment
 from llmbench.models.integrity import MODEL_XML
 from llmbench.models.manifest import (
     MANIFEST_SCHEMA,
-    FileRecord,
     Manifest,
     ModelSource,
     Recipe,
     Timings,
+    record_files,
     write_manifest,
 )
 from llmbench.models.pipeline import PROGRAM_SUFFIX, RANDOM, PipelineFiles, find_pipeline
@@ -154,7 +154,7 @@ def _convert_stage(
         raise OutputError(f"{folder} cannot be written: {error}") from error
     exported = time.monotonic()
     cosine = _compare(stage, folder / MODEL_XML, config, source=source, values=work.values)
-    files = {file.name: file for file in sorted(folder.iterdir())}
+    files = record_files(sorted(folder.iterdir()))
     revision = None if source.startswith(RANDOM) else file_sha256(Path(source))
     name = found.recipe.name
     manifest = Manifest(
@@ -164,10 +164,7 @@ def _convert_stage(
         recipe=Recipe(weight_format=work.weight_format),
         versions=environment.versions(),
         context_tokens=None,
-        files={
-            each: FileRecord(sha256=file_sha256(file), bytes=file.stat().st_size)
-            for each, file in files.items()
-        },
+        files=files,
         agreement=None if cosine is None else max(0.0, min(cosine, 1.0)),
         agreement_note="not compared: it repeats"
         if cosine is None
@@ -175,7 +172,7 @@ def _convert_stage(
         timings=Timings(export_s=exported - start, verify_s=time.monotonic() - exported),
     )
     write_manifest(folder, manifest)
-    size = sum(file.stat().st_size for file in files.values())
+    size = sum(file.bytes for file in files.values())
     return ConvertedStage(name=stage.name, folder=folder, size_bytes=size, cosine=cosine)
 
 

@@ -5,11 +5,9 @@ of two is the correlation of the scores. The IR is read by the pipeline that mea
 manifest will record. Both steps run in child processes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
-
-import msgspec
 
 from llmbench.convert.texts import PLAIN_TEXT, RICH_TEXT, TEXTS
 from llmbench.convert.verification import Findings
@@ -17,8 +15,8 @@ from llmbench.engines.base import Embedder, Reranker
 from llmbench.engines.catalog import find_engine
 from llmbench.errors import LaunchError
 from llmbench.models.manifest import EmbeddingUse
-from llmbench.runner.step import run_step
-from llmbench.schema.config import Prompt, PropertyValue, RunConfig
+from llmbench.runner.step import Step
+from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.progress import ProgressCallback
 
 LEAST_COSINE = 0.8
@@ -39,31 +37,12 @@ _LEAST_ODDS = 1e-6
 Vectors = list[list[float]]
 
 
-class _ReadSource(msgspec.Struct, tag=True):
-    folder: str
-    use: EmbeddingUse | None
-    trusts_remote_code: bool
-
-
-class _ReadIr(msgspec.Struct, tag=True):
-    folder: str
-    use: EmbeddingUse | None
-
-
-def read_with_source(
-    folder: Path,
-    use: EmbeddingUse | None,
-    *,
-    trusts_remote_code: bool,
-    scratch: Path,
-    report: ProgressCallback,
-) -> Vectors:
+def read_with_source(folder: Path, use: EmbeddingUse | None, step: Step) -> Vectors:
     """Return the source model's vectors of the built-in texts; *use* is ``None`` of one that scores pairs of texts.
 
-    Temporary files go below *scratch*.
+    An online *step* trusts its code.
     """
-    step = _ReadSource(folder=str(folder), use=use, trusts_remote_code=trusts_remote_code)
-    return run_step(__name__, step, Vectors, folder=scratch, is_online=trusts_remote_code, report=report)
+    return step.run(_read_source, folder, use, trusts_code=step.is_online)
 
 
 def compare_vectors(
@@ -79,8 +58,7 @@ def compare_vectors(
 
     *least* is the mean cosine that is needed, ``LEAST_COSINE`` where it is ``None``.
     """
-    step = _ReadIr(folder=str(folder), use=use)
-    found = run_step(__name__, step, Vectors, folder=folder, is_online=False, report=report)
+    found = Step(folder=folder, report=report).run(_read_ir, folder, use)
     cosines = [cosine(one, other) for one, other in zip(source, found, strict=True)]
     mean, worst = sum(cosines) / len(cosines), min(cosines)
     measure, what = ("correlation", "questions' scores") if use is None else ("cosine", "texts' vectors")
@@ -115,27 +93,19 @@ def log_odds(scores: Sequence[float]) -> list[float]:
     return [float(value) for value in odds - odds.mean()]
 
 
-REQUESTS = _ReadSource | _ReadIr
-"""What the child process takes."""
-
-
-def do(step: _ReadSource | _ReadIr) -> Vectors:
-    """Do a step, in the child."""
-    if isinstance(step, _ReadIr):
-        return _score_with_ir(step.folder) if step.use is None else _embed_with_ir(step.folder, step.use)
+def _read_source(folder: Path, use: EmbeddingUse | None, *, trusts_code: bool) -> Vectors:
     import torch
     from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-    trusts = step.trusts_remote_code
-    tokenizer = AutoTokenizer.from_pretrained(step.folder, trust_remote_code=trusts)
-    kind = AutoModelForSequenceClassification if step.use is None else AutoModel
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusts_code)
+    kind = AutoModelForSequenceClassification if use is None else AutoModel
     model = kind.from_pretrained(
-        step.folder, trust_remote_code=trusts, dtype=torch.float32, use_safetensors=True
+        folder, trust_remote_code=trusts_code, dtype=torch.float32, use_safetensors=True
     ).eval()
     with torch.inference_mode():
-        if step.use is None:
+        if use is None:
             return _score_with_source(model, tokenizer)
-        return _embed_with_source(model, tokenizer, step.use)
+        return _embed_with_source(model, tokenizer, use)
 
 
 def _embed_with_source(model: Any, tokenizer: Any, use: EmbeddingUse) -> Vectors:
@@ -162,23 +132,17 @@ def _score_with_source(model: Any, tokenizer: Any) -> Vectors:
     return [log_odds(scores) for scores in made]
 
 
-def _embed_with_ir(folder: str, use: EmbeddingUse) -> Vectors:
-    config = _ir_config(folder, "text_embed", {"pooling": use.pooling, "no_normalize": not use.is_normalized})
-    session = cast("Embedder", find_engine("genai", "text_embed").open(config))
-    return [list(map(float, session.embed([text]).vectors[0])) for text in _READ]
-
-
-def _score_with_ir(folder: str) -> Vectors:
-    session = cast("Reranker", find_engine("genai", "text_rerank").open(_ir_config(folder, "text_rerank")))
-    ranks = [dict(session.rerank(question, _READ).ranks) for question in _QUESTIONS]
-    return [log_odds([scores[index] for index in range(len(_READ))]) for scores in ranks]
-
-
-def _ir_config(folder: str, task: str, parameters: Mapping[str, PropertyValue] | None = None) -> RunConfig:
-    return RunConfig(
-        model=folder,
+def _read_ir(folder: Path, use: EmbeddingUse | None) -> Vectors:
+    task = "text_rerank" if use is None else "text_embed"
+    config = RunConfig(
+        model=str(folder),
         task=task,
         prompts=(Prompt(set="check", index=0, tokens=1),),
-        parameters=dict(parameters or {}),
+        parameters={} if use is None else {"pooling": use.pooling, "no_normalize": not use.is_normalized},
         output_tokens=0,
     )
+    session = find_engine("genai", task).open(config)
+    if use is not None:
+        return [list(map(float, cast("Embedder", session).embed([text]).vectors[0])) for text in _READ]
+    ranks = [dict(cast("Reranker", session).rerank(question, _READ).ranks) for question in _QUESTIONS]
+    return [log_odds([scores[index] for index in range(len(_READ))]) for scores in ranks]

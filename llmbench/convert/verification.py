@@ -18,7 +18,7 @@ from llmbench.engines.failures import engine_words
 from llmbench.errors import LaunchError
 from llmbench.models.context import sliding_window_of_config
 from llmbench.models.manifest import GreedyTokens
-from llmbench.runner.step import run_step
+from llmbench.runner.step import Step
 from llmbench.schema.progress import ProgressCallback
 
 FIRST_POSITION = 4
@@ -70,28 +70,10 @@ class Reading(msgspec.Struct):
     dtype: str
 
 
-class _ReadSource(msgspec.Struct, tag=True):
-    folder: str
-    trusts_remote_code: bool
-    window: int | None
-
-
-class _ReadIr(msgspec.Struct, tag=True):
-    folder: str
-    ids: list[list[int]]
-
-
-class _Spell(msgspec.Struct, tag=True):
-    folder: str
-
-
-def read_source_model(
-    folder: Path, *, trusts_remote_code: bool, scratch: Path, report: ProgressCallback
-) -> Reading:
-    """Read ``TEXTS``, and a text beyond a sliding window, with the source model; temporary files go below *scratch*."""
+def read_source_model(folder: Path, step: Step) -> Reading:
+    """Read ``TEXTS``, and a text beyond a sliding window, with the source model; an online *step* trusts its code."""
     window = sliding_window_of_config(folder / "config.json")
-    step = _ReadSource(folder=str(folder), trusts_remote_code=trusts_remote_code, window=window)
-    return run_step(__name__, step, Reading, folder=scratch, is_online=trusts_remote_code, report=report)
+    return step.run(_read_source, folder, trusts_code=step.is_online, window=window)
 
 
 def compare_readings(
@@ -106,8 +88,7 @@ def compare_readings(
 
     *least_agreement* is the share of next tokens that is needed, ``LEAST`` where it is ``None``.
     """
-    step = _ReadIr(folder=str(folder), ids=source.ids)
-    chosen = run_step(__name__, step, list[list[int]], folder=folder, is_online=False, report=report)
+    chosen = Step(folder=folder, report=report).run(_read_ir, folder, source.ids)
     findings = check_agreement(
         source, chosen, folder, weight_format=weight_format, least_agreement=least_agreement, report=report
     )
@@ -155,9 +136,7 @@ def expected_spelling(*, has_template: bool) -> Spelling:
 
 def check_spelling(folder: Path, wanted: Spelling, *, report: ProgressCallback) -> tuple[str, ...]:
     """Warnings on an IR's tokenizer; a ``LaunchError`` if it cannot spell plain English as *wanted*."""
-    found = run_step(
-        __name__, _Spell(folder=str(folder)), Spelling, folder=folder, is_online=False, report=report
-    )
+    found = Step(folder=folder, report=report).run(_spell, folder)
     (plain, rich), (wanted_plain, wanted_rich) = found.texts, wanted.texts
     if plain.strip() != wanted_plain.strip():
         raise LaunchError(
@@ -194,35 +173,18 @@ def agreement_of(one: Rows, other: Rows) -> float:
     return sum(left == right for left, right in pairs) / len(pairs)
 
 
-REQUESTS = _ReadSource | _ReadIr | _Spell
-"""What the child process takes."""
-
-
-def do(step: _ReadSource | _ReadIr | _Spell) -> object:
-    """Do a step, in the child."""
-    match step:
-        case _ReadSource():
-            return _read_source(step)
-        case _ReadIr():
-            return _read_ir(step)
-        case _Spell():
-            return _spell(step)
-
-
-def _read_source(step: _ReadSource) -> Reading:
+def _read_source(folder: Path, *, trusts_code: bool, window: int | None) -> Reading:
     """Read the texts in float32 where the memory allows it, else in the source's own type."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    dtype = reading_dtype(Path(step.folder))
-    trusts = step.trusts_remote_code
-    tokenizer = AutoTokenizer.from_pretrained(step.folder, trust_remote_code=trusts)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusts_code)
     model = AutoModelForCausalLM.from_pretrained(
-        step.folder, trust_remote_code=trusts, dtype=dtype, use_safetensors=True
+        folder, trust_remote_code=trusts_code, dtype=reading_dtype(folder), use_safetensors=True
     ).eval()
     ids = [tokenizer(text)["input_ids"] for text in TEXTS]
-    if step.window is not None and step.window <= LONGEST_WINDOW:
-        ids.append(repeat_to(ids, step.window + FIRST_POSITION + TOKENS))
+    if window is not None and window <= LONGEST_WINDOW:
+        ids.append(repeat_to(ids, window + FIRST_POSITION + TOKENS))
     with torch.inference_mode():
         choices = [model(torch.tensor([row])).logits[0].argmax(-1).tolist() for row in ids]
     name = str(model.dtype).removeprefix("torch.")
@@ -251,16 +213,16 @@ def read_spelling(tokenizer: Any) -> Spelling:
     )
 
 
-def _read_ir(step: _ReadIr) -> list[list[int]]:
+def _read_ir(folder: Path, ids: list[list[int]]) -> list[list[int]]:
     """The tokens that an IR chooses, computed as exactly as the engine can."""
-    reader = IrReader(Path(step.folder))
-    return [reader.read(row).argmax(-1).tolist() for row in step.ids]
+    reader = IrReader(folder)
+    return [reader.read(row).argmax(-1).tolist() for row in ids]
 
 
-def _spell(step: _Spell) -> Spelling:
+def _spell(folder: Path) -> Spelling:
     from openvino_genai import Tokenizer
 
-    tokenizer = Tokenizer(step.folder)
+    tokenizer = Tokenizer(folder)
     encoded = [tokenizer.encode(text, add_special_tokens=False) for text in (PLAIN_TEXT, RICH_TEXT)]
     rows = [tensors.input_ids.data[0].tolist() for tensors in encoded]
     texts = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]

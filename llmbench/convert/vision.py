@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from llmbench.convert.generation import TOKENS, Generated, describe_faults
+from llmbench.convert.generation import TOKENS, Generated, checked_config, describe_faults
 from llmbench.convert.texts import TEXTS
 from llmbench.convert.verification import Findings, Reading, check_agreement, read_spelling, reading_dtype
 from llmbench.engines.base import EngineRequest, EngineSession, Question
 from llmbench.engines.catalog import find_engine
 from llmbench.errors import LaunchError, LlmbenchError
+from llmbench.files.strict_json import read_object
 from llmbench.models.image_tokens import image_token
-from llmbench.runner.step import run_step
-from llmbench.schema.config import Prompt, RunConfig
+from llmbench.runner.step import Step
 from llmbench.schema.progress import ProgressCallback
 from llmbench.schema.settings.any_workload import ATTENTIONS
 
@@ -39,15 +39,6 @@ _LINE_BREAKS = 4
 _READ = TEXTS[:3]
 
 
-class _ReadSource(msgspec.Struct, tag=True):
-    folder: str
-    trusts_remote_code: bool
-
-
-class _ReadIr(msgspec.Struct, tag=True):
-    folder: str
-
-
 class _IrReading(msgspec.Struct):
     """What the IR makes of the texts, and of what GenAI generated; *counts* are tokens of the prompt in both."""
 
@@ -62,10 +53,10 @@ def write_preprocessor(source: Path, folder: Path) -> str:
     transformers 5 keeps them in ``processor_config.json``, which GenAI does not read: it would take its own defaults.
     A source that has the older file keeps it.
     """
-    published = _read(source / PREPROCESSOR)
-    written = _read(folder / PROCESSOR) or _read(source / PROCESSOR)
+    published = read_object(source / PREPROCESSOR)
+    written = read_object(folder / PROCESSOR) or read_object(source / PROCESSOR)
     found = {**_image_part(written), **published}
-    config = _read(folder / "config.json")
+    config = read_object(folder / "config.json")
     vision = config.get("vision_config")
     inherited = {
         "patch_size": written.get("patch_size") or (vision or {}).get("patch_size"),
@@ -107,20 +98,9 @@ def _image_part(written: Mapping[str, Any]) -> Mapping[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def read_vision_source(
-    folder: Path, *, trusts_remote_code: bool, scratch: Path, report: ProgressCallback
-) -> Reading:
-    """Read the texts behind a picture with the source model; temporary files go below *scratch*."""
-    step = _ReadSource(folder=str(folder), trusts_remote_code=trusts_remote_code)
-    return run_step(__name__, step, Reading, folder=scratch, is_online=trusts_remote_code, report=report)
+def read_vision_source(folder: Path, step: Step) -> Reading:
+    """Read the texts behind a picture with the source model; an online *step* trusts its code."""
+    return step.run(_read_source, folder, trusts_code=step.is_online)
 
 
 def compare_vision(
@@ -132,8 +112,7 @@ def compare_vision(
     report: ProgressCallback,
 ) -> Findings:
     """Compare the IR in *folder* with its source; a ``LaunchError`` if it is another model or cannot spell."""
-    step = _ReadIr(folder=str(folder))
-    found = run_step(__name__, step, _IrReading, folder=folder, is_online=False, report=report)
+    found = Step(folder=folder, report=report).run(_read_ir, folder)
     findings = check_agreement(
         source,
         found.choices,
@@ -153,15 +132,6 @@ def _count_warnings(counts: tuple[int, int] | None) -> Iterator[str]:
         )
 
 
-REQUESTS = _ReadSource | _ReadIr
-"""What the child process takes."""
-
-
-def do(step: _ReadSource | _ReadIr) -> object:
-    """Do a step, in the child."""
-    return _read_source(step) if isinstance(step, _ReadSource) else _read_ir(step)
-
-
 def picture() -> "Pixels":
     """Return a picture of our own: a gradient with a disc, uint8 of shape [height, width, 3]."""
     import numpy as np
@@ -172,15 +142,13 @@ def picture() -> "Pixels":
     return np.stack(planes, axis=-1).astype(np.uint8)
 
 
-def _read_source(step: _ReadSource) -> Reading:
+def _read_source(folder: Path, *, trusts_code: bool) -> Reading:
     from transformers import AutoModelForImageTextToText
 
-    folder = Path(step.folder)
-    dtype = reading_dtype(folder)
     model = AutoModelForImageTextToText.from_pretrained(
-        folder, trust_remote_code=step.trusts_remote_code, dtype=dtype, use_safetensors=True
+        folder, trust_remote_code=trusts_code, dtype=reading_dtype(folder), use_safetensors=True
     ).eval()
-    reader = _Reader(model, folder, trusts_remote_code=step.trusts_remote_code)
+    reader = _Reader(model, folder, trusts_code=trusts_code)
     read = [reader.read(text) for text in _READ]
     return Reading(
         ids=[ids for ids, _ in read],
@@ -190,12 +158,11 @@ def _read_source(step: _ReadSource) -> Reading:
     )
 
 
-def _read_ir(step: _ReadIr) -> _IrReading:
+def _read_ir(folder: Path) -> _IrReading:
     from optimum.intel import OVModelForVisualCausalLM
 
-    folder = Path(step.folder)
     model = OVModelForVisualCausalLM.from_pretrained(folder, ov_config={"EXECUTION_MODE_HINT": "ACCURACY"})
-    reader = _Reader(model, folder, trusts_remote_code=False)
+    reader = _Reader(model, folder, trusts_code=False)
     choices = [reader.read(text)[1] for text in _READ]
     made = Generated(texts=[reader.ids(PICTURE_QUESTION)], tokens={}, agreement={}, margins={}, faults={})
     counts = None
@@ -213,14 +180,7 @@ def _read_ir(step: _ReadIr) -> _IrReading:
 
 def _generate(folder: Path, attention: str) -> tuple[list[int], int]:
     """Return GenAI's greedy tokens of the question behind the picture, and the tokens of that prompt."""
-    config = RunConfig(
-        model=str(folder),
-        prompts=(Prompt(set="check", index=0, tokens=1),),
-        attention=attention,
-        properties={"EXECUTION_MODE_HINT": "ACCURACY"},
-        output_tokens=TOKENS,
-    )
-    session = cast("EngineSession", find_engine("genai", "vision").open(config))
+    session = cast("EngineSession", find_engine("genai", "vision").open(checked_config(folder, attention)))
     question = Question(text=PICTURE_QUESTION, images=(picture(),))
     made = session.generate(EngineRequest(input_ids=(), output_tokens=TOKENS, question=question)).sequences[0]
     session.close()
@@ -230,11 +190,11 @@ def _generate(folder: Path, attention: str) -> tuple[list[int], int]:
 class _Reader:
     """A vision-language model, its source's or an IR, with the processor beside it."""
 
-    def __init__(self, model: Any, folder: Path, *, trusts_remote_code: bool) -> None:
+    def __init__(self, model: Any, folder: Path, *, trusts_code: bool) -> None:
         from transformers import AutoProcessor
 
         self.processor = AutoProcessor.from_pretrained(
-            folder, trust_remote_code=trusts_remote_code, local_files_only=True
+            folder, trust_remote_code=trusts_code, local_files_only=True
         )
         self._model = model
         image = image_token(folder) or getattr(self.processor, "image_token", "<image>")

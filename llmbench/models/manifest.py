@@ -1,6 +1,6 @@
 """The manifest beside a converted model: what it was made from, how, and the hash of every file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +9,7 @@ import msgspec
 
 from llmbench.errors import InputError, OutputError
 from llmbench.files.atomic import replace_file, sync
+from llmbench.files.cache import file_sha256
 from llmbench.files.strict_json import read_json_file
 from llmbench.schema.tasks import DEFAULT_TASK
 
@@ -128,6 +129,11 @@ class Manifest:
         if self.embedding is not None:
             return "text_embed"
         return "text_rerank" if self.is_reranker else DEFAULT_TASK
+
+
+def record_files(files: Iterable[Path]) -> dict[str, FileRecord]:
+    """Return the hash and size of each file, by its name."""
+    return {file.name: FileRecord(sha256=file_sha256(file), bytes=file.stat().st_size) for file in files}
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -4,7 +4,6 @@ The engine's counters are averages over all inferences since compilation; each i
 warm-up's part is taken off.
 """
 
-import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import msgspec
 from llmbench.analysis.profile import PassProfile
 from llmbench.engines.openvino import perf_counters
 from llmbench.engines.openvino.pipeline import CompiledStage, PipelineEngine, PipelineSession
-from llmbench.runner.profile import CounterReading, ProfileRequest, pass_profile, profile_pinned
+from llmbench.runner.profile import CounterReading, pass_profile, profile_pinned
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Stage
 from llmbench.workloads.base import LaunchContext
@@ -31,19 +30,12 @@ class PipelineProfile(msgspec.Struct):
 
 
 def profile_pipeline(config: RunConfig) -> PipelineProfile:
-    """Return the profile of a pipeline; raise what `profile_pinned` does."""
-    return profile_pinned(__name__, ProfileRequest(config=config), PipelineProfile)
+    """Return the profile of a pipeline's longest prompt; raise what `profile_pinned` does."""
+    return profile_pinned(_profile, config)
 
 
-REQUESTS = ProfileRequest
-"""What the child process takes."""
-
-
-def do(requested: ProfileRequest) -> PipelineProfile:
-    """Load the networks with counters, run some requests, and read them."""
-    config = dataclasses.replace(
-        requested.config, properties={**requested.config.properties, "PERF_COUNT": True}
-    )
+def _profile(config: RunConfig) -> PipelineProfile:
+    """Load the networks, run some requests, and read their counters."""
     engine = PipelineEngine()
     engine.check(config)
     session = engine.open(config)

@@ -12,15 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from llmbench.analysis.profile import ModelProfile, PartAttention, PassProfile
 from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.openvino import core, perf_counters
 from llmbench.engines.openvino.attention import read_executed
 from llmbench.engines.openvino.perf_counters import Operation
 from llmbench.models.attention import LANGUAGE_MODEL, read_parts
-from llmbench.runner import pinning, step
+from llmbench.runner import pinning
+from llmbench.runner.step import Step
 from llmbench.schema.config import RunConfig
 from llmbench.schema.units import NS_PER_S
 from llmbench.workloads.text import Inputs
@@ -30,45 +29,25 @@ _WARMUP_TOKENS = 3
 _Profile = TypeVar("_Profile")
 
 
-class ProfileRequest(msgspec.Struct):
-    """The configuration to profile: of a model its first prompt and output tokens, of a pipeline its longest prompt."""
-
-    config: RunConfig
-
-
 def profile(config: RunConfig) -> ModelProfile:
-    """Return the profile of a configuration of the engine ``core``; raise what `profile_pinned` does."""
-    return profile_pinned(__name__, ProfileRequest(config=config), ModelProfile)
+    """Return the profile of the first prompt of the engine ``core``; raise what `profile_pinned` does."""
+    return profile_pinned(_profile, config)
 
 
-def profile_pinned(module: str, requested: ProfileRequest, kind: type[_Profile]) -> _Profile:
-    """Return what *module* profiles in a process of its own, pinned where the configuration says.
+def profile_pinned(do: Callable[[RunConfig], _Profile], config: RunConfig) -> _Profile:
+    """Return what *do* profiles with counters in a process of its own, pinned where the configuration says.
 
     Raises LaunchError where that process ends without a result, and what pinning and the engine refuse.
     """
-    prefix = pinning.find_placement(requested.config).binding.prefix
+    prefix = pinning.find_placement(config).binding.prefix
+    counted = dataclasses.replace(config, properties={**config.properties, "PERF_COUNT": True})
     with tempfile.TemporaryDirectory(prefix="llmbench-") as folder:
-        return step.run_step(
-            module,
-            requested,
-            kind,
-            folder=Path(folder),
-            is_online=False,
-            report=lambda _: None,
-            work="profile",
-            prefix=prefix,
-        )
+        step = Step(folder=Path(folder), report=lambda _: None, work="profile", prefix=prefix)
+        return step.run(do, counted)
 
 
-REQUESTS = ProfileRequest
-"""What the child process takes."""
-
-
-def do(requested: ProfileRequest) -> ModelProfile:
-    """Load the model with counters, run it, and read them."""
-    config = dataclasses.replace(
-        requested.config, properties={**requested.config.properties, "PERF_COUNT": True}
-    )
+def _profile(config: RunConfig) -> ModelProfile:
+    """Load the model, run it, and read its counters."""
     engine = core.CoreEngine()
     engine.check(config)
     folder = Path(config.model)

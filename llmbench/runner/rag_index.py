@@ -23,7 +23,7 @@ from llmbench.retrieval import database, documents, server
 from llmbench.retrieval.collection import Collection, CollectionKey
 from llmbench.retrieval.documents import Document, Splitting
 from llmbench.retrieval.index import VectorIndex
-from llmbench.runner.step import run_step
+from llmbench.runner.step import Step
 from llmbench.schema.config import RunConfig
 from llmbench.schema.progress import Progress, ProgressCallback
 from llmbench.workloads.rag.settings import RetrievalSettings, embedder_config
@@ -59,17 +59,6 @@ class Indexed(msgspec.Struct, frozen=True):
     built: Mapping[str, float] = {}
 
 
-class _Index(msgspec.Struct, tag=True):
-    folder: str
-    address: str
-    name: str
-    size: int
-    overlap: int
-    embedder_id: str
-    embedder: RunConfig
-    indexes: tuple[VectorIndex, ...]
-
-
 def index_documents(request: IndexRequest, report: ProgressCallback) -> Indexed:
     """Index documents in a child process.
 
@@ -80,21 +69,9 @@ def index_documents(request: IndexRequest, report: ProgressCallback) -> Indexed:
     database.check_retrieval_packages()
     documents.find_documents(request.folder)
     report(Progress(label=f"indexing {request.folder}"))
-    step = _Index(
-        folder=str(request.folder),
-        address=request.address,
-        name=request.key.name,
-        size=request.key.splitting.size,
-        overlap=request.key.splitting.overlap,
-        embedder_id=request.key.embedder,
-        embedder=request.embedder,
-        indexes=request.indexes,
-    )
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    return run_step(
-        __name__, step, Indexed, folder=folder, is_online=False, report=report, work="indexing of documents"
-    )
+    return Step(folder=folder, report=report, work="indexing of documents").run(_index, request)
 
 
 @contextlib.contextmanager
@@ -136,23 +113,15 @@ def _ensure(settings: RetrievalSettings, cell: RunConfig, report: ProgressCallba
             found.build(settings.index)
 
 
-REQUESTS = _Index
-"""What the child process takes."""
-
-
-def do(step: _Index) -> Indexed:
-    """Index, in the child."""
-    key = CollectionKey(
-        name=step.name, splitting=Splitting(size=step.size, overlap=step.overlap), embedder=step.embedder_id
-    )
-    embedder = cast("Embedder", find_engine(step.embedder.engine, "text_embed").open(step.embedder))
+def _index(request: IndexRequest) -> Indexed:
+    config, key = request.embedder, request.key
+    embedder = cast("Embedder", find_engine(config.engine, "text_embed").open(config))
     dimension = len(embedder.embed_query("a").vectors[0])
-    connection = database.connect(step.address)
-    collection = Collection.create(connection, step.address, key, dimension=dimension)
+    connection = database.connect(request.address)
+    collection = Collection.create(connection, request.address, key, dimension=dimension)
     with contextlib.closing(connection), collection.locked():
-        return _Indexing(collection, embedder, key.splitting, embedder_limit(step.embedder)).run(
-            Path(step.folder), step.indexes
-        )
+        indexing = _Indexing(collection, embedder, key.splitting, embedder_limit(config))
+        return indexing.run(request.folder, request.indexes)
 
 
 def embedder_limit(config: RunConfig) -> int | None:

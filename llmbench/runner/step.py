@@ -1,14 +1,16 @@
 """One step of a conversion in a process of its own, so that its memory ends with it and its output stays apart.
 
-The parent sends a request on the child's standard input; the child answers into a nameless file. What the
-libraries print goes through a pipe: percentages become progress, the last lines explain a failure.
+A step is a function of a module. Its arguments go to the child's standard input as JSON, its result comes back in a
+nameless file; both are decoded by its annotations. What the libraries print goes through a pipe: percentages become
+progress, the last lines explain a failure.
 """
 
 import collections
 import contextlib
 import errno
-import importlib
+import inspect
 import os
+import pkgutil
 import re
 import shlex
 import shutil
@@ -18,8 +20,9 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_type_hints
 
 import msgspec
 
@@ -45,6 +48,7 @@ _QUIET = {
     "PYTHONWARNINGS": "ignore",
     "COLUMNS": "160",
 }
+_Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 
@@ -61,51 +65,67 @@ class _Crashed(msgspec.Struct, tag="crashed"):
     lacks_package: bool = False
 
 
-def run_step(
-    module: str,
-    request: msgspec.Struct,
-    response: type[_Result],
-    *,
-    folder: Path,
-    is_online: bool,
-    report: ProgressCallback,
-    work: str = "conversion",
-    prefix: Sequence[str] = (),
-) -> _Result:
-    """Run the step that *request* asks of *module* in a child process (`step`) and return its *response*.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """How a function is run in a process of its own.
 
-    *folder* is where the step writes, its temporary files included. *work* is what messages call it, *prefix* stands
-    before its command. Raises the error that the child reported, or one that says how it ended.
+    *folder* is where it writes, its temporary files included; *report* receives its progress. Unless it *is_online*,
+    Hugging Face's libraries stay off the network. *work* is what messages call it, *prefix* stands before its command.
     """
-    scratch = folder / ".tmp"
-    scratch.mkdir(exist_ok=True)
-    environment = {**os.environ, **_QUIET, **({} if is_online else OFFLINE), "TMPDIR": str(scratch)}
-    with tempfile.TemporaryFile(dir=scratch) as reply_file:
-        step = (sys.executable, "-P", "-m", "llmbench.runner.step", module)
-        with subprocess.Popen(
-            [*prefix, *step, str(reply_file.fileno()), str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=(reply_file.fileno(),),
-            env=environment,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        ) as child:
-            try:
-                lines = _converse(child, msgspec.json.encode(request).decode(), report)
-            finally:  # leave no child behind, whatever ends the block
-                child.kill()
-        reply_file.seek(0)
-        raw = reply_file.read()
-    reply = msgspec.json.decode(raw, type=_Done | Refused | _Crashed) if raw else None
-    if reply is None or isinstance(reply, _Crashed):
-        raise _failure(reply, child.returncode, lines, folder=folder, work=work)
-    shutil.rmtree(scratch, ignore_errors=True)
-    if isinstance(reply, Refused):
-        raise reply.error
-    return msgspec.convert(reply.result, response)
+
+    folder: Path
+    report: ProgressCallback
+    is_online: bool = False
+    work: str = "conversion"
+    prefix: Sequence[str] = ()
+
+    def run(
+        self, do: Callable[_Parameters, _Result], *values: _Parameters.args, **named: _Parameters.kwargs
+    ) -> _Result:
+        """Return what a module's function *do* returns for these arguments in a child process.
+
+        Raises the error that the child reported, or one that says how it ended.
+        """
+        scratch = self.folder / ".tmp"
+        scratch.mkdir(exist_ok=True)
+        environment = {**os.environ, **_QUIET, **({} if self.is_online else OFFLINE), "TMPDIR": str(scratch)}
+        arguments = _encode(inspect.signature(do).bind(*values, **named).arguments).decode()
+        with tempfile.TemporaryFile(dir=scratch) as reply_file:
+            name = f"{do.__module__}:{do.__qualname__}"
+            step = (sys.executable, "-P", "-m", "llmbench.runner.step", name)
+            with subprocess.Popen(
+                [*self.prefix, *step, str(reply_file.fileno()), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(reply_file.fileno(),),
+                env=environment,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            ) as child:
+                try:
+                    lines = _converse(child, arguments, self.report)
+                finally:  # leave no child behind, whatever ends the block
+                    child.kill()
+            reply_file.seek(0)
+            raw = reply_file.read()
+        reply = msgspec.json.decode(raw, type=_Done | Refused | _Crashed) if raw else None
+        if reply is None or isinstance(reply, _Crashed):
+            raise _failure(reply, child.returncode, lines, folder=self.folder, work=self.work)
+        shutil.rmtree(scratch, ignore_errors=True)
+        if isinstance(reply, Refused):
+            raise reply.error
+        result: _Result = _decode(reply.result, get_type_hints(do)["return"])
+        return result
+
+
+def _encode(value: object) -> bytes:
+    return msgspec.json.encode(value, enc_hook=os.fspath)
+
+
+def _decode(value: object, kind: Any) -> Any:
+    return msgspec.convert(value, kind, dec_hook=lambda path, text: path(text))
 
 
 def _converse(child: subprocess.Popen[str], request: str, report: ProgressCallback) -> list[str]:
@@ -183,16 +203,18 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(kept[:2])}"[:_LONGEST] if kept else type(error).__name__
 
 
-def serve(requests: Any, do: Callable[[Any], object]) -> None:
-    """Be the child: read one of the *requests*, do it, and leave the answer in the descriptor given."""
-    descriptor, parent = (int(argument) for argument in sys.argv[1:3])
+def main() -> None:
+    """Be the child: ``python -m llmbench.runner.step MODULE:FUNCTION REPLY_FD PARENT_PID``, arguments on stdin."""
+    do = pkgutil.resolve_name(sys.argv[1])
+    descriptor, parent = (int(argument) for argument in sys.argv[2:4])
     die_with_parent(parent)
     # importing openvino sends a telemetry event and writes below the home folder unless this is absent
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=requests)
+    given, kinds = msgspec.json.decode(sys.stdin.buffer.read()), get_type_hints(do)
+    arguments = {name: _decode(value, kinds[name]) for name, value in given.items()}
     reply: _Done | Refused | _Crashed
     try:
-        reply = _Done(result=do(request))
+        reply = _Done(result=do(**arguments))
     except LlmbenchError as error:
         reply = Refused.because(error)
     except OSError as error:
@@ -204,18 +226,12 @@ def serve(requests: Any, do: Callable[[Any], object]) -> None:
         traceback.print_exc()
         reply = _crash(error)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(reply))
+        file.write(_encode(reply))
 
 
 def _crash(error: Exception) -> _Crashed:
     cause = first_cause(error)
     return _Crashed(cause=_describe(cause), lacks_package=isinstance(cause, ImportError))
-
-
-def main() -> None:
-    """Answer one of the module's ``REQUESTS`` by what its ``do`` makes of it."""
-    module = importlib.import_module(sys.argv.pop(1))
-    serve(module.REQUESTS, module.do)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.convert.generation import Generated
-from llmbench.convert.vision import _IrReading, _read_ir, _ReadIr
+from llmbench.convert.vision import _IrReading, _read_ir
 from llmbench.models.locate import locate
 from tests import conversions
 from tests.command import RunCommand
@@ -58,7 +58,7 @@ def test_image_sizes_that_genai_does_not_read_are_noticed(tiny_ir: Path, tmp_pat
     (tmp_path / "preprocessor_config.json").unlink()
     (tmp_path / "preprocessor_config.json").write_text("{}")
 
-    read = _read_ir(_ReadIr(folder=str(tmp_path)))
+    read = _read_ir(tmp_path)
 
     assert isinstance(read, _IrReading)
     assert isinstance(read.generated, Generated)

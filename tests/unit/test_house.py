@@ -20,8 +20,6 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 SHARED_NAMES = {
     "command": "every subcommand's module has one, which `cli.main` imports by that name",
     "main": "what a process runs: the command line, a worker, a step",
-    "do": "the protocol of a step: the work in its child process",
-    "REQUESTS": "the protocol of a step: its requests by name",
     "Run": "the interface's run is the stored one with `to_pandas`",
     "compare": "the interface's `compare` takes runs where the analysis takes reports",
     "measure": "the interface's `measure` is that of the session",

@@ -4,33 +4,27 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 
 import llmbench
 from llmbench.errors import InputError, LaunchError, MachineError, OutputError
-from llmbench.runner.step import Progress, run_step
+from llmbench.runner.step import Progress, Step
 
 RunBody = Callable[..., tuple[int, list[Progress]]]
 
 PREAMBLE = """
 import errno, os, signal, sys, time
-import msgspec
 from llmbench.runner import protocol
 from llmbench.errors import InputError
 
-class Add(msgspec.Struct, tag=True):
-    left: int
-    right: int
+IS_A_STEP = True
 
 """
 
 
-class Add(msgspec.Struct, tag=True):
-    """What the step is asked."""
-
-    left: int
-    right: int
+def add(left: int, right: int) -> int:
+    """Stand for the function of the same name in the module that a test writes."""
+    raise NotImplementedError
 
 
 @pytest.fixture
@@ -40,17 +34,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunBody:
     seen: list[Progress] = []
 
     def call(body: str, *, is_online: bool = False) -> tuple[int, list[Progress]]:
-        code = "def add(request):\n" + textwrap.indent(textwrap.dedent(body), "    ")
-        ending = "\nREQUESTS = Add\ndo = add\n"
+        code = "def add(left: int, right: int) -> int:\n" + textwrap.indent(textwrap.dedent(body), "    ")
         (tmp_path / "a_step").mkdir()
         (tmp_path / "a_step" / "__init__.py").write_text("from a_step import inner")
-        (tmp_path / "a_step" / "inner.py").write_text(PREAMBLE + code + ending)
+        (tmp_path / "a_step" / "inner.py").write_text(PREAMBLE + code)
+        monkeypatch.setattr(add, "__module__", "a_step.inner")
         monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(llmbench.__file__).parents[1]}")
         work = tmp_path / "build"
         work.mkdir()
-        result = run_step(
-            "a_step.inner", Add(left=2, right=3), int, folder=work, is_online=is_online, report=seen.append
-        )
+        result = Step(folder=work, is_online=is_online, report=seen.append).run(add, 2, right=3)
         assert [] == list(work.iterdir())
         return result, seen
 
@@ -59,12 +51,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunBody:
 
 def test_the_answer_comes_back(run: RunBody) -> None:
     """Whatever is printed, the answer is the answer."""
-    assert 5 == run("print('{\"result\": 6}'); return request.left + request.right")[0]
+    assert 5 == run("print('{\"result\": 6}'); return left + right")[0]
 
 
 def test_a_step_s_module_is_imported_once(run: RunBody) -> None:
-    """Its package imports it, too: run by its own name it would stand there twice, and Python would warn."""
-    body = "return sum(hasattr(module, 'REQUESTS') for module in sys.modules.values())"
+    """Its package imports it, too: run by its own name it would be there twice, and Python would warn."""
+    body = "return sum(hasattr(module, 'IS_A_STEP') for module in sys.modules.values())"
 
     assert 1 == run(body)[0]
 
@@ -160,9 +152,10 @@ def test_a_child_may_be_online(run: RunBody) -> None:
 
 def test_no_child_outlives_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception in the parent ends the child before it is passed on."""
-    code = "def add(request):\n    open('pid', 'w').write(str(os.getpid()))\n    print('a bar: 10%|', flush=True)\n"
-    ending = "    time.sleep(60)\nREQUESTS = Add\ndo = add\n"
+    code = "def add(left: int, right: int) -> int:\n    open('pid', 'w').write(str(os.getpid()))\n"
+    ending = "    print('a bar: 10%|', flush=True)\n    time.sleep(60)\n"
     (tmp_path / "a_step.py").write_text(PREAMBLE + code + ending)
+    monkeypatch.setattr(add, "__module__", "a_step")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(llmbench.__file__).parents[1]}")
     monkeypatch.chdir(tmp_path)
 
@@ -170,7 +163,7 @@ def test_no_child_outlives_an_interrupt(tmp_path: Path, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_step("a_step", Add(left=2, right=3), int, folder=tmp_path, is_online=False, report=interrupt)
+        Step(folder=tmp_path, report=interrupt).run(add, 2, 3)
 
     assert not Path("/proc", Path("pid").read_text()).exists()
 
