@@ -15,9 +15,10 @@ from llmbench.cli.model_source import prepared
 from llmbench.cli.options.resolve import resolve_one
 from llmbench.cli.options.table import option, parse_options
 from llmbench.cli.options.types import Command
-from llmbench.engines.catalog import check_installed, find_engine
+from llmbench.engines.catalog import find_engine
 from llmbench.engines.servers.base import LOOPBACK, SERVERS
 from llmbench.errors import InputError, LaunchError, MachineError
+from llmbench.files.package_data import check_installed
 from llmbench.schema.config import RunConfig
 
 _KEY_VARIABLE = "LLMBENCH_API_KEY"

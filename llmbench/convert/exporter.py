@@ -1,13 +1,12 @@
 """The exporting steps of ``convert``, each run in a child process: a Hugging Face folder or a GGUF file to an IR."""
 
 import sys
-from importlib import metadata
 from pathlib import Path
 
 from llmbench.convert.preflight import GENERATION
 from llmbench.engines.failures import engine_words
-from llmbench.errors import InputError, MachineError
-from llmbench.files.package_data import install_command
+from llmbench.errors import InputError
+from llmbench.files.package_data import check_installed
 from llmbench.models.gguf_file import gguf_parts
 from llmbench.models.manifest import Recipe
 from llmbench.runner.step import Step
@@ -22,14 +21,8 @@ VISION_PACKAGES = ("pillow",)
 
 def check_extra(*, takes_images: bool = False) -> None:
     """Raise a ``MachineError`` unless the packages that convert a model are installed; imports none."""
-    packages = {"convert": CONVERT_PACKAGES, "vision": VISION_PACKAGES if takes_images else ()}
-    for extra, names in packages.items():
-        missing = [name for name in names if next(iter(metadata.distributions(name=name)), None) is None]
-        if missing:
-            raise MachineError(
-                f"converting this model needs {', '.join(missing)} (not installed)",
-                hint=install_command(extra),
-            )
+    check_installed(CONVERT_PACKAGES, user="converting this model", extra="convert")
+    check_installed(VISION_PACKAGES if takes_images else (), user="converting this model", extra="vision")
 
 
 def export(

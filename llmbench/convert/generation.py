@@ -40,16 +40,16 @@ _TITLES = {"pa": "paged attention", "sdpa": "SDPA"}
 
 
 class Generated(msgspec.Struct):
-    """Tokens of each text by kind of attention, and what each kind said where it failed; *margins* are the IR's.
+    """Tokens of each text by kind of attention, and the fault of each kind that failed; *margins* are the IR's.
 
     *executed* is how many attention layers are one operation when the IR is run, ``None`` where its graph shows none.
     """
 
     texts: list[list[int]]
-    tokens: dict[str, list[list[int]]]
-    agreement: dict[str, float]
-    margins: dict[str, list[list[float]]]
-    faults: dict[str, str]
+    tokens: dict[str, list[list[int]]] = {}
+    agreement: dict[str, float] = {}
+    margins: dict[str, list[list[float]]] = {}
+    faults: dict[str, str] = {}
     executed: int | None = None
 
 
@@ -122,9 +122,7 @@ def _surest(made: Generated) -> GreedyTokens | None:
 def _generate_and_read(folder: Path, texts: list[list[int]]) -> Generated:
     """Generate with both kinds of attention and read the results, in the child."""
     reader = IrReader(folder)
-    made = Generated(
-        texts=texts, tokens={}, agreement={}, margins={}, faults={}, executed=reader.fused_attention
-    )
+    made = Generated(texts=texts, executed=reader.fused_attention)
     for kind in ATTENTIONS:
         try:
             rows = _generate(folder, kind, texts)
@@ -152,7 +150,6 @@ def checked_config(folder: Path, attention: str) -> RunConfig:
 def _generate(folder: Path, attention: str, texts: Sequence[Sequence[int]]) -> list[list[int]]:
     session = cast("EngineSession", find_engine("genai").open(checked_config(folder, attention)))
     made = [session.generate(EngineRequest(input_ids=(tuple(text),), output_tokens=TOKENS)) for text in texts]
-    session.close()
     return [list(each.sequences[0].token_ids) for each in made]
 
 

@@ -17,7 +17,7 @@ _LOCK = ".lock"
 
 
 def target_folder(output: Path, precision: str) -> Path:
-    """The folder of one precision: ``<output>/pytorch/dldt/INT8``."""
+    """Return the folder of one precision: ``<output>/pytorch/dldt/INT8``."""
     return output / "pytorch" / "dldt" / precision.upper()
 
 
@@ -31,14 +31,17 @@ def check_writable(output: Path) -> None:
 
 
 def files_of(partial: Path) -> list[Path]:
-    """The model's files in a folder that is being built, by name."""
+    """Return the model's files in a folder that is being built, by name."""
     return sorted(file for file in partial.iterdir() if file.is_file() and file.name != _LOCK)
 
 
-def standing(target: Path, source: ModelSource, recipe: Recipe, *, overwrite: bool) -> Manifest | None:
-    """The manifest of *target* if it already is what is asked for; ``None`` if it can be made.
+def existing_conversion(
+    target: Path, source: ModelSource, recipe: Recipe, *, overwrite: bool
+) -> Manifest | None:
+    """Return the manifest of *target* if it is the requested conversion already; ``None`` if it can be made.
 
-    An ``InputError`` says what else stands there, unless it may be overwritten.
+    Raises:
+        InputError: something else is there, and may not be overwritten.
     """
     if target.is_dir() and not any(target.iterdir()):
         return None
@@ -64,10 +67,12 @@ def standing(target: Path, source: ModelSource, recipe: Recipe, *, overwrite: bo
 
 @contextlib.contextmanager
 def partial_folder(target: Path) -> Iterator[Path]:
-    """A folder to build *target* in; removed again if the block does not succeed.
+    """Yield a folder to build *target* in; it is removed again if the block does not succeed.
 
-    What a conversion that was killed left there is removed first. An ``InputError`` if nothing can be written
-    there, or another conversion is writing.
+    What a conversion that was killed left there is removed first.
+
+    Raises:
+        InputError: nothing can be written there, or another conversion is writing.
     """
     partial = target.with_name(target.name + locate.PARTIAL_SUFFIX)
     try:

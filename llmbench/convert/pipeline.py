@@ -103,11 +103,11 @@ def _convert_folder(
     for weight_format in request.weight_formats or DEFAULT_FORMATS:
         recipe = recipe_of(request, weight_format)
         target = output.target_folder(request.output_dir, weight_format)
-        standing = output.standing(target, source.origin, recipe, overwrite=request.overwrite)
-        if standing is None:
+        existing = output.existing_conversion(target, source.origin, recipe, overwrite=request.overwrite)
+        if existing is None:
             pending.append((recipe, target))
         else:
-            yield _found(target, standing, request)
+            yield _found(target, existing, request)
     with ExitStack() as stack:
         partials = [stack.enter_context(output.partial_folder(target)) for _, target in pending]
         for partial in partials[:1]:
@@ -240,9 +240,9 @@ def _convert_gguf(request: ConvertRequest, source: LocalSource, report: Progress
     precision = sources.precision_of_gguf(own)
     check_format(request, precision, f"{source.path} keeps its own weights, {own}")
     recipe, target = Recipe(weight_format=own), output.target_folder(request.output_dir, precision)
-    standing = output.standing(target, source.origin, recipe, overwrite=request.overwrite)
-    if standing is not None:
-        return _found(target, standing, request)
+    existing = output.existing_conversion(target, source.origin, recipe, overwrite=request.overwrite)
+    if existing is not None:
+        return _found(target, existing, request)
     with output.partial_folder(target) as partial:
         output.check_space(partial, gguf_bytes(source.path))
         report(Progress(label=f"reading {source.path.name}"))
@@ -266,9 +266,9 @@ def _fetch_ir(request: ConvertRequest, model: HubModel, report: ProgressCallback
     precision = sources.precision_of_ir(peek / locate.MODEL_XML)
     check_format(request, precision, f"{model.id} is an IR already, in {precision}")
     recipe, target = Recipe(weight_format=precision), output.target_folder(request.output_dir, precision)
-    standing = output.standing(target, model.origin, recipe, overwrite=request.overwrite)
-    if standing is not None:
-        return _found(target, standing, request)
+    existing = output.existing_conversion(target, model.origin, recipe, overwrite=request.overwrite)
+    if existing is not None:
+        return _found(target, existing, request)
     with output.partial_folder(target) as partial:
         hub.download(model, target=partial, report=report)
         _check_whole(partial)

@@ -58,7 +58,7 @@ def examine_architecture(folder: Path, *, report: ProgressCallback) -> None:
     """Raise unless the architecture that ``config.json`` in *folder* names can be exported here, for any task.
 
     Raises:
-        InputError: the exporter does not know it.
+        InputError: the exporter does not support it.
         MachineError: it is exported with other versions of transformers.
     """
     model_type = str(read_object(folder / "config.json").get("model_type"))

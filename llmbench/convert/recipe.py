@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from llmbench.convert import vectors
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.engines.openvino.networks import read_network
 from llmbench.engines.openvino.pipeline import CompiledStage, PipelineEngine
@@ -206,7 +207,7 @@ def _compare(
     expected = {
         value: _joined(arrays, stage) if arrays else values[value] for value, arrays in wanted.items()
     }
-    cosine = min(_cosine(expected[value], array) for value, array in joined.items())
+    cosine = min(vectors.cosine(expected[value], array) for value, array in joined.items())
     if not cosine >= LEAST_STAGE_COSINE:
         raise StrictError(
             f"stage {stage.name} gives other values than its source (cosine {cosine:.3f})",
@@ -217,15 +218,6 @@ def _compare(
 
 def _joined(arrays: list[Any], stage: PipelineStage) -> Any:
     return np.concatenate(arrays) if stage.over else arrays[0]
-
-
-def _cosine(one: Any, other: Any) -> float:
-    """The cosine of two arrays; 0 where their shapes differ, 1 where both are nothing but zeros."""
-    first, second = (np.asarray(each, dtype=np.float64).ravel() for each in (one, other))
-    if first.shape != second.shape:
-        return 0.0
-    scale = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return float(first @ second) / scale if scale else float(not (first.any() or second.any()))
 
 
 def _with_stages(text: str, found: PipelineFiles) -> str:

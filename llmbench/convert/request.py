@@ -1,4 +1,4 @@
-"""What is asked of a conversion: refused where it does not fit together, and spelt out as the recipe of each format."""
+"""Options of a conversion, refused where they do not go together, and the recipe of each weight format."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class ConvertRequest:
 
 
 def recipe_of(request: ConvertRequest, weight_format: str) -> Recipe:
-    """The recipe of one weight format, every default spelt out so that it can be repeated."""
+    """Return the recipe of one weight format, with every default, so that it can be repeated."""
     recipe = Recipe(weight_format=weight_format, trusts_remote_code=request.trusts_remote_code)
     if weight_format in {"fp32", "fp16"}:
         return recipe

@@ -76,12 +76,15 @@ def compare_vectors(
     )
 
 
-def cosine(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return the cosine of the angle between two vectors; 0 where one has no length."""
+def cosine(one: Any, other: Any) -> float:
+    """Return the cosine of two arrays read as vectors; 0 where their shapes differ, 1 where both are zeros."""
     import numpy as np
 
-    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(np.dot(one, other)) / lengths if lengths else 0.0
+    first, second = (np.asarray(each, dtype=np.float64).ravel() for each in (one, other))
+    if first.shape != second.shape:
+        return 0.0
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(first @ second) / lengths if lengths else float(not (first.any() or second.any()))
 
 
 def log_odds(scores: Sequence[float]) -> list[float]:

@@ -130,12 +130,12 @@ def check_agreement(
 
 
 def expected_spelling(*, has_template: bool) -> Spelling:
-    """What any tokenizer should do, where there is no source to ask."""
+    """Return what any tokenizer should make of both texts, where there is no source to compare with."""
     return Spelling(rows=[], texts=[PLAIN_TEXT, RICH_TEXT], has_template=has_template)
 
 
 def check_spelling(folder: Path, wanted: Spelling, *, report: ProgressCallback) -> tuple[str, ...]:
-    """Warnings on an IR's tokenizer; a ``LaunchError`` if it cannot spell plain English as *wanted*."""
+    """Return warnings on an IR's tokenizer; raise LaunchError if it cannot spell plain English as *wanted*."""
     found = Step(folder=folder, report=report).run(_spell, folder)
     (plain, rich), (wanted_plain, wanted_rich) = found.texts, wanted.texts
     if plain.strip() != wanted_plain.strip():
@@ -164,7 +164,7 @@ def check_spelling(folder: Path, wanted: Spelling, *, report: ProgressCallback) 
 
 
 def agreement_of(one: Rows, other: Rows) -> float:
-    """The share of positions, past the first few of each text, at which both chose the same token."""
+    """Return the share of positions, past the first few of each text, at which both chose the same token."""
     pairs = [
         pair
         for left, right in zip(one, other, strict=True)

@@ -164,7 +164,7 @@ def _read_ir(folder: Path) -> _IrReading:
     model = OVModelForVisualCausalLM.from_pretrained(folder, ov_config={"EXECUTION_MODE_HINT": "ACCURACY"})
     reader = _Reader(model, folder, trusts_code=False)
     choices = [reader.read(text)[1] for text in _READ]
-    made = Generated(texts=[reader.ids(PICTURE_QUESTION)], tokens={}, agreement={}, margins={}, faults={})
+    made = Generated(texts=[reader.ids(PICTURE_QUESTION)])
     counts = None
     for kind in ATTENTIONS:
         try:
@@ -183,7 +183,6 @@ def _generate(folder: Path, attention: str) -> tuple[list[int], int]:
     session = cast("EngineSession", find_engine("genai", "vision").open(checked_config(folder, attention)))
     question = Question(text=PICTURE_QUESTION, images=(picture(),))
     made = session.generate(EngineRequest(input_ids=(), output_tokens=TOKENS, question=question)).sequences[0]
-    session.close()
     return list(made.token_ids), made.input_tokens
 
 
@@ -199,9 +198,7 @@ class _Reader:
         self._model = model
         image = image_token(folder) or getattr(self.processor, "image_token", "<image>")
         self._image_id = self.processor.tokenizer.convert_tokens_to_ids(image)
-        self._mark = getattr(
-            self.processor, "boi_token", image
-        )  # Gemma's stands before the tokens of an image
+        self._mark = getattr(self.processor, "boi_token", image)  # Gemma's is before the tokens of an image
 
     def ids(self, text: str) -> list[int]:
         """Return the token ids of the picture and a text behind it."""

@@ -1,13 +1,12 @@
 """Find an engine by its name, and refuse what it cannot do before anything is loaded."""
 
-import importlib.metadata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import cast
 
 from llmbench.engines.base import Engine
-from llmbench.errors import InputError, MachineError
-from llmbench.files.package_data import install_command
+from llmbench.errors import InputError
+from llmbench.files.package_data import check_installed
 from llmbench.schema.config import RunConfig
 from llmbench.schema.engines import ENGINES, Capability
 from llmbench.schema.settings.any_workload import COMPILER
@@ -97,23 +96,6 @@ def check_packages(config: RunConfig, *additional: str) -> None:
     """Raise a MachineError that names what of the engine's packages and *additional* ones is not installed."""
     info = config.engine_info
     check_installed((*info.packages, *additional), user=info.title, extra=info.extra)
-
-
-def check_installed(packages: Iterable[str], *, user: str, extra: str) -> None:
-    """Raise a MachineError that names which of the packages that *user* needs and *extra* brings are not installed."""
-    missing = [name for name in packages if not _is_installed(name)]
-    if missing:
-        raise MachineError(
-            f"{user} needs packages that are not installed: {', '.join(missing)}", hint=install_command(extra)
-        )
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _advice(requested: frozenset[Capability]) -> str:

@@ -4,8 +4,11 @@ The folders of the same names at the root of the repository hold links to the fi
 """
 
 import shlex
+from collections.abc import Iterable
 from importlib import metadata, resources
 from pathlib import Path
+
+from llmbench.errors import MachineError
 
 
 def packaged_files(folder: str, suffix: str) -> dict[str, Path]:
@@ -20,6 +23,21 @@ def find_packaged(name: str, folder: str, suffix: str) -> Path | None:
     if str(given.parent) not in {".", folder}:
         return None
     return packaged_files(folder, suffix).get(given.name.removesuffix(suffix))
+
+
+def missing_packages(names: Iterable[str]) -> list[str]:
+    """Return which of these packages are not installed; none is imported."""
+    return [
+        name for name in dict.fromkeys(names) if next(iter(metadata.distributions(name=name)), None) is None
+    ]
+
+
+def check_installed(names: Iterable[str], *, user: str, extra: str) -> None:
+    """Raise a MachineError that names which of the packages that *user* needs and *extra* brings are not installed."""
+    if missing := missing_packages(names):
+        raise MachineError(
+            f"{user} needs packages that are not installed: {', '.join(missing)}", hint=install_command(extra)
+        )
 
 
 def install_command(extra: str = "convert") -> str:

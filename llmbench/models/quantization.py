@@ -6,11 +6,11 @@ Source: ``quantizers/auto.py`` of transformers 5.5, and the patches of optimum-i
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from llmbench.errors import InputError, MachineError
+from llmbench.files.package_data import missing_packages
 from llmbench.files.strict_json import read_object
 
 
@@ -105,7 +105,7 @@ def check_exportable(quantization: Quantization | None, name: str) -> None:
             f"{message}, which optimum-intel cannot export",
             hint=f"{remedy} with --weight-format int8 or int4",
         )
-    if _is_missing(method.package):
+    if missing_packages([method.package]):
         raise MachineError(
             f"{message}; reading them needs {method.package}, which is not installed",
             hint=f"{remedy}, or: pip install {method.package}",
@@ -125,15 +125,11 @@ def check_readable(quantization: Quantization | None, name: str) -> None:
         raise MachineError(
             f"{message}, which PyTorch does not run on a CPU", hint="use the unquantized model"
         )
-    if _is_missing(quantization.package):
+    if missing_packages([quantization.package]):
         raise MachineError(
             f"{message}; reading them needs {quantization.package}, which is not installed",
             hint=f"use the unquantized model, or: pip install {quantization.package}",
         )
-
-
-def _is_missing(package: str) -> bool:
-    return next(iter(metadata.distributions(name=package)), None) is None
 
 
 def _describe(found: Mapping[str, Any], default: str = "gptq") -> Quantization:

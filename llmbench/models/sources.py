@@ -6,12 +6,12 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Literal
 
 from llmbench.errors import InputError, MachineError
 from llmbench.files.cache import combined_sha256, file_sha256
+from llmbench.files.package_data import missing_packages
 from llmbench.models.gguf import is_gguf
 from llmbench.models.gguf_file import gguf_sha256
 from llmbench.models.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
@@ -167,8 +167,7 @@ def check_tokenizer_packages(folder: Path) -> None:
     for file in sorted(folder.glob("*.model")):
         with file.open("rb") as content:  # a SentencePiece model begins with its first piece, field 1
             packages += ["sentencepiece", "protobuf"] if content.read(1) == b"\n" else ["tiktoken"]
-    missing = [name for name in dict.fromkeys(packages) if next(iter(distributions(name=name)), None) is None]
-    if missing:
+    if missing := missing_packages(packages):
         raise MachineError(
             f"the tokenizer of {folder} needs {' and '.join(missing)}, not installed here",
             hint=f"pip install {' '.join(missing)}",

@@ -7,12 +7,11 @@ process read. ``.pgpass`` works as with any client of PostgreSQL.
 import contextlib
 import os
 from collections.abc import Iterator
-from importlib.metadata import distributions
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from llmbench.errors import InputError, LaunchError, MachineError
-from llmbench.files.package_data import install_command
+from llmbench.files.package_data import check_installed
 from llmbench.files.redaction import redact
 
 EMBEDDED = "embedded"
@@ -23,13 +22,9 @@ _PACKAGES = ("psycopg", "pgvector", "semantic-text-splitter", "html2text")
 _CONNECT_S = 10
 
 
-def check_retrieval_packages(*more: str) -> None:
+def check_retrieval_packages() -> None:
     """Raise a ``MachineError`` unless the packages of the extra ``rag`` are installed; imports none."""
-    missing = [name for name in (*_PACKAGES, *more) if next(iter(distributions(name=name)), None) is None]
-    if missing:
-        raise MachineError(
-            f"retrieval needs {', '.join(missing)} (not installed)", hint=install_command("rag")
-        )
+    check_installed(_PACKAGES, user="retrieval", extra="rag")
 
 
 def is_embedded(database: str) -> bool:

@@ -12,13 +12,12 @@ import stat
 import sys
 import warnings
 from collections.abc import Iterator
-from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
 from llmbench.errors import InputError, MachineError
 from llmbench.files.cache import cache_folder
-from llmbench.files.package_data import install_command
+from llmbench.files.package_data import install_command, missing_packages
 from llmbench.retrieval.database import EMBEDDED
 
 _NAME = re.compile(r"[\w-]{1,40}")
@@ -36,7 +35,7 @@ def data_folder(database: str) -> Path:
 
 def check_embedded() -> None:
     """Raise a ``MachineError`` where the embedded database cannot be started; nothing is."""
-    if next(iter(distributions(name="pgserver")), None) is None:
+    if missing_packages(["pgserver"]):
         raise MachineError(
             f"the embedded database needs the package pgserver, which is not installed for Python "
             f"{sys.version_info.major}.{sys.version_info.minor}",

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from llmbench.engines.catalog import check_installed
 from llmbench.engines.openvino.continuous_batch import BatchingEngine
 from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.servers.bodies import CompletionBody, parse_body, read_prompt, read_sampling
@@ -29,6 +28,7 @@ from llmbench.engines.servers.genai import GenaiBackend
 from llmbench.engines.servers.request import Delivery
 from llmbench.engines.servers.session import split_cpus
 from llmbench.errors import InputError
+from llmbench.files.package_data import check_installed
 from llmbench.machine.topology import read_topology
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from llmbench.engines.base import Codec, LoadedModel
-from llmbench.engines.catalog import check_capabilities, check_installed, check_packages
+from llmbench.engines.catalog import check_capabilities, check_packages
 from llmbench.engines.servers.base import (
     SERVERS,
     Server,
@@ -20,6 +20,7 @@ from llmbench.engines.servers.base import (
 )
 from llmbench.engines.servers.client import Client, Connection, Dialect, find_dialect, run_alone
 from llmbench.errors import InputError
+from llmbench.files.package_data import check_installed
 from llmbench.machine.topology import read_topology
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings, Topology

@@ -46,14 +46,14 @@ def test_a_free_place_is_free(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     for name in ("missing", "empty"):
-        assert output.standing(tmp_path / name, SOURCE, RECIPE, overwrite=False) is None
+        assert output.existing_conversion(tmp_path / name, SOURCE, RECIPE, overwrite=False) is None
 
 
 def test_the_same_conversion_stands(tmp_path: Path) -> None:
     """Same source and recipe: its manifest is the answer, nothing is to be done."""
     manifest = _stand(tmp_path / "INT4")
 
-    assert manifest == output.standing(tmp_path / "INT4", SOURCE, RECIPE, overwrite=False)
+    assert manifest == output.existing_conversion(tmp_path / "INT4", SOURCE, RECIPE, overwrite=False)
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_another_conversion_is_refused(
     _stand(tmp_path / "INT4")
 
     with pytest.raises(InputError, match=reported) as caught:
-        output.standing(tmp_path / "INT4", source, recipe, overwrite=False)
+        output.existing_conversion(tmp_path / "INT4", source, recipe, overwrite=False)
 
     assert "--overwrite" in str(caught.value.hint)
-    assert output.standing(tmp_path / "INT4", source, recipe, overwrite=True) is None
+    assert output.existing_conversion(tmp_path / "INT4", source, recipe, overwrite=True) is None
 
 
 def test_a_damaged_conversion_does_not_stand(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_damaged_conversion_does_not_stand(tmp_path: Path) -> None:
     (tmp_path / "INT4" / "openvino_model.bin").unlink()
 
     with pytest.raises(InputError, match=r"openvino_model\.bin is missing"):
-        output.standing(tmp_path / "INT4", SOURCE, RECIPE, overwrite=False)
+        output.existing_conversion(tmp_path / "INT4", SOURCE, RECIPE, overwrite=False)
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
@@ -93,7 +93,7 @@ def test_what_is_no_model_is_never_replaced(tmp_path: Path, *, overwrite: bool) 
     (tmp_path / "INT4" / "thesis.txt").write_text("years of work")
 
     with pytest.raises(InputError, match="INT4 exists"):
-        output.standing(tmp_path / "INT4", SOURCE, RECIPE, overwrite=overwrite)
+        output.existing_conversion(tmp_path / "INT4", SOURCE, RECIPE, overwrite=overwrite)
 
 
 def test_a_partial_folder_becomes_the_target(tmp_path: Path) -> None:
