@@ -10,14 +10,16 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from llmbench.engines.base import Codec, LoadedModel
-from llmbench.errors import InputError
+from llmbench.errors import InputError, LaunchError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Artifact, Conditions, Sequence, Stage
 from llmbench.schema.run import Parameters, WorkloadSettings
+
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,25 @@ class WorkloadRequest(Protocol):
         """Return what was observed; what takes time of its own, such as decoding or hashing, belongs here."""
 
 
+@dataclass(slots=True)
+class CalledRequest(Generic[_Made]):
+    """A request whose timed region is one *call*; *read* makes the observation of what it returned."""
+
+    call: Callable[[], _Made]
+    read: Callable[[_Made], Observation]
+    _made: _Made | None = None
+
+    def run(self) -> None:
+        """Make the call."""
+        self._made = self.call()
+
+    def observe(self) -> Observation:
+        """Return what was observed; raise LaunchError where nothing ran."""
+        if self._made is None:
+            raise LaunchError("a request that did not run was observed")
+        return self.read(self._made)
+
+
 class OpenWorkload(Protocol):
     """The requests of one launch."""
 
@@ -129,7 +150,7 @@ class Workload(Protocol):
         """
 
     def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
-        """Refuse, before the model is loaded, what its tokenizer shows not to fit."""
+        """Refuse, before the model is loaded, what its tokenizer shows not to fit; nothing by default."""
 
 
 WORKLOADS = {

@@ -3,18 +3,18 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from functools import partial
+from typing import TypeVar, cast
 
 import numpy as np
 
 from llmbench.engines.base import Codec, Embedded, Embedder, LoadedModel, Reranked
-from llmbench.errors import InputError, LaunchError
+from llmbench.errors import InputError
 from llmbench.models.resolve import check_context
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Artifact, Sequence
 from llmbench.schema.run import WorkloadSettings
-from llmbench.workloads.base import LaunchContext, Observation
+from llmbench.workloads.base import CalledRequest, LaunchContext, Observation
 from llmbench.workloads.text import corpus
 
 _Made = TypeVar("_Made", Embedded, Reranked)
@@ -99,50 +99,44 @@ class OpenEmbedding:
         self.embedder = embedder
         self._texts = Texts(config, embedder.count_tokens)
 
-    def prepare(self, prompt: int, iteration: int) -> "BatchRequest[Embedded]":
+    def prepare(self, prompt: int, iteration: int) -> CalledRequest[Embedded]:
         """Make the texts of a request."""
         texts = self._texts.of(prompt, iteration)
-        return BatchRequest(
-            call=lambda: self.embedder.embed(texts),
+        return batch_request(
+            partial(self.embedder.embed, texts),
             lengths=lambda: [self.embedder.count_tokens(text) for text in texts],
             check=_check_vectors,
         )
 
 
-@dataclass(slots=True, kw_only=True)
-class BatchRequest(Generic[_Made]):
-    """One batch of texts, handed over in one *call*.
+def batch_request(
+    call: Callable[[], _Made],
+    *,
+    lengths: Callable[[], list[int]],
+    check: Callable[[_Made], tuple[Artifact, tuple[str, ...]]],
+) -> CalledRequest[_Made]:
+    """Return the request of one batch of texts, handed over in one *call*.
 
     *lengths* counts the tokens of each text; *check* makes the output of what was returned, and lists what is wrong
     with it.
     """
 
-    call: Callable[[], _Made]
-    lengths: Callable[[], list[int]]
-    check: Callable[[_Made], tuple[Artifact, tuple[str, ...]]]
-    _made: _Made | None = None
-
-    def run(self) -> None:
-        """Hand the texts over."""
-        self._made = self.call()
-
-    def observe(self) -> Observation:
-        """Count tokens, check the output, and return what was observed; raise LaunchError where nothing ran."""
-        made = self._made
-        if made is None:
-            raise LaunchError("a request that did not run was observed")
+    def observe(made: _Made) -> Observation:
+        """Count tokens, check the output, and return what was observed."""
         start_ns = time.perf_counter_ns()
-        lengths = self.lengths()
+        counts = lengths()
         tokenize_ns = time.perf_counter_ns() - start_ns
-        output, suspicions = self.check(made)
+        output, suspicions = check(made)
         return Observation(
             start_ns=made.start_ns,
             end_ns=made.end_ns,
-            sequences=tuple(Sequence(input_tokens=length, at_ns=()) for length in lengths),
+            sequences=tuple(Sequence(input_tokens=count, at_ns=()) for count in counts),
             outputs=(output,),
             tokenize_ns=tokenize_ns,
             suspicions=suspicions,
         )
+
+    return CalledRequest(call, observe)
 
 
 def _check_vectors(made: Embedded) -> tuple[Artifact, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from llmbench.engines.base import Codec, LoadedModel
+from llmbench.engines.base import LoadedModel
 from llmbench.errors import InputError, LlmbenchError
 from llmbench.models.pipeline import PipelineFiles
 from llmbench.schema.config import RunConfig
@@ -19,7 +19,7 @@ from llmbench.schema.measurement import Stage
 from llmbench.schema.pipeline import PROMPT, PipelineRecipe, PipelineStage
 from llmbench.schema.run import WorkloadSettings
 from llmbench.schema.units import Nanoseconds
-from llmbench.workloads.base import LaunchContext, Observation
+from llmbench.workloads.base import LaunchContext, Observation, Workload
 from llmbench.workloads.product import describe
 from llmbench.workloads.steps.base import Values, find_step, load_code
 
@@ -58,7 +58,7 @@ class Networks(Protocol):
         """The networks by stage."""
 
 
-class PipelineWorkload:
+class PipelineWorkload(Workload):
     """A chain of networks and host steps, as a recipe describes it."""
 
     settings = WorkloadSettings(kind="pipeline", primary_metrics=("e2e",))
@@ -66,9 +66,6 @@ class PipelineWorkload:
     def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> "OpenPipeline":
         """Make the host steps ready; raise InputError where one of them is unknown or cannot be made."""
         return OpenPipeline(config, cast("Networks", session), launch)
-
-    def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
-        """A pipeline has no tokenizer that could refuse a prompt."""
 
 
 @dataclass(slots=True)

@@ -11,13 +11,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from llmbench.engines.base import Codec, EngineSession, Likelihood
+from llmbench.engines.base import Likelihood, LoadedModel
 from llmbench.errors import InputError, LaunchError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Stage
 from llmbench.schema.run import WorkloadSettings
 from llmbench.schema.units import Nanoseconds
-from llmbench.workloads.base import LaunchContext, Observation
+from llmbench.workloads.base import LaunchContext, Observation, Workload
 
 _ROWS = 32
 """Tokens whose distributions are held in double precision at once."""
@@ -56,17 +56,14 @@ def token_scores(
     return found
 
 
-class QualityWorkload:
+class QualityWorkload(Workload):
     """Distributions of the next token over blocks of text, against those of a base."""
 
     settings = WorkloadSettings(
         kind="quality", parameters={"block_tokens": 256, "chunk_tokens": 16, "folder": ""}, primary_metrics=()
     )
 
-    def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
-        """Refuse nothing; blocks are cut where the engine is open."""
-
-    def open(self, config: RunConfig, session: EngineSession, launch: LaunchContext) -> "OpenQuality":
+    def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> "OpenQuality":
         """Make ready for the blocks of one launch; the first launch keeps its distributions for the others."""
         if not hasattr(session, "logits"):
             raise InputError(f"{config.engine_info.title} shows no logits", hint="use the likelihood engine")

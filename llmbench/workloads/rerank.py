@@ -8,8 +8,8 @@ from llmbench.models.resolve import check_context
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Artifact
 from llmbench.schema.run import WorkloadSettings
-from llmbench.workloads.base import LaunchContext
-from llmbench.workloads.embedding import BatchRequest, Texts
+from llmbench.workloads.base import CalledRequest, LaunchContext
+from llmbench.workloads.embedding import Texts, batch_request
 
 QUESTION = "Why was the lighthouse lit every evening, and by whom?"
 """The question where texts are synthetic."""
@@ -51,12 +51,12 @@ class OpenRerank:
         self._config = config
         self._texts = Texts(config, reranker.count_tokens, tokens=TEXT_TOKENS)
 
-    def prepare(self, prompt: int, iteration: int) -> BatchRequest[Reranked]:
+    def prepare(self, prompt: int, iteration: int) -> CalledRequest[Reranked]:
         """Make the texts of a request; each is read together with the question, one special token less than apart."""
         question = self._config.prompts[prompt].text or QUESTION
         texts, count = self._texts.of(prompt, iteration), self.reranker.count_tokens
-        return BatchRequest(
-            call=lambda: self.reranker.rerank(question, texts),
+        return batch_request(
+            lambda: self.reranker.rerank(question, texts),
             lengths=lambda: [count(question) + count(text) - 1 for text in texts],
             check=lambda made: (Artifact(kind="ranks", count=len(made.ranks)), rank_faults(made, len(texts))),
         )

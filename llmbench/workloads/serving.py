@@ -11,7 +11,7 @@ from typing import cast
 
 import msgspec
 
-from llmbench.engines.base import Codec, LoadedModel
+from llmbench.engines.base import LoadedModel
 from llmbench.engines.servers.client import (
     Completion,
     Connection,
@@ -27,7 +27,7 @@ from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Finish, Sequence, Stage, StageSource
 from llmbench.schema.run import WorkloadSettings
 from llmbench.schema.units import Nanoseconds, ns_from_ms
-from llmbench.workloads.base import Completed, LaunchContext, Observation
+from llmbench.workloads.base import Completed, LaunchContext, Observation, Workload
 from llmbench.workloads.load_driver import LoadDriver
 from llmbench.workloads.load_meter import LoadMeter, Reference
 from llmbench.workloads.schedule import Due, LoadPlan
@@ -46,7 +46,7 @@ _SWITCH_S = 5e-4
 _UNCOUNTED = "the server reports no usage and no tokenizer is at hand, so its tokens cannot be counted"
 
 
-class ServingWorkload:
+class ServingWorkload(Workload):
     """A server under load."""
 
     settings = WorkloadSettings(
@@ -68,9 +68,6 @@ class ServingWorkload:
     def open(self, config: RunConfig, session: LoadedModel, launch: LaunchContext) -> "OpenServing":
         """Find what the server understands, and make the requests ready."""
         return OpenServing(config, cast("LoadTarget", session), launch)
-
-    def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
-        """Refuse nothing: only the server knows its tokenizer."""
 
 
 class Bodies:

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
-from llmbench.engines.base import Codec, Generation, Listener, LoadedModel, Speaker, Spoken
-from llmbench.errors import InputError, LaunchError
+from llmbench.engines.base import Generation, Listener, LoadedModel, Speaker, Spoken
+from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Stage, StageSource
 from llmbench.schema.pipeline import Product
 from llmbench.schema.run import WorkloadSettings
-from llmbench.workloads.base import LaunchContext, Observation
+from llmbench.workloads.base import CalledRequest, LaunchContext, Observation, Workload
 from llmbench.workloads.product import describe
 from llmbench.workloads.sound import HEARD_RATE, file_stem, read_sound, write_sound
 
@@ -19,7 +20,7 @@ COMPILED = "the first request of a length compiles the networks for it"
 """Why a request does not count that no warm-up came before."""
 
 
-class SpeakingWorkload:
+class SpeakingWorkload(Workload):
     """Text to speech: a request is one text, whose audio is written into the run's folder."""
 
     settings = WorkloadSettings(kind="text_to_speech", primary_metrics=("e2e",))
@@ -29,56 +30,39 @@ class SpeakingWorkload:
         launch.folder.mkdir(parents=True, exist_ok=True)
         return OpenSpeaking(config, cast("Speaker", session), launch.folder)
 
-    def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
-        """No text can be refused by its tokens."""
-
 
 class OpenSpeaking:
     """The requests of one launch."""
 
     def __init__(self, config: RunConfig, speaker: Speaker, folder: Path) -> None:
-        self.speaker = speaker
-        self.folder = folder
+        self._speaker = speaker
+        self._folder = folder
         self._config = config
 
-    def prepare(self, prompt: int, iteration: int) -> "SpeakingRequest":
+    def prepare(self, prompt: int, iteration: int) -> CalledRequest[Spoken]:
         """Return the request of a prompt; iterations speak the same text, whose audio has the same length."""
+        text = self._config.prompts[prompt].text or ""
         is_first = iteration == 0 and self._config.warmups == 0
-        return SpeakingRequest(self, self._config.prompts[prompt].text or "", is_first=is_first)
+        return CalledRequest(
+            partial(self._speaker.speak, text), partial(self._observe, text, is_first=is_first)
+        )
 
-
-class SpeakingRequest:
-    """One text."""
-
-    def __init__(self, work: OpenSpeaking, text: str, *, is_first: bool) -> None:
-        self._work = work
-        self._is_first = is_first
-        self._text = text
-        self._spoken: Spoken | None = None
-
-    def run(self) -> None:
-        """Speak."""
-        self._spoken = self._work.speaker.speak(self._text)
-
-    def observe(self) -> Observation:
+    def _observe(self, text: str, made: Spoken, *, is_first: bool) -> Observation:
         """Write the audio, and return what was observed; what the engine's own clock left out is no stage."""
-        made = self._spoken
-        if made is None:
-            raise LaunchError("a request that did not run was observed")
         product = Product(value="audio", kind="audio", sample_rate=made.sample_rate)
         artifact, faults = describe(product, made.samples, made.end_ns)
-        write_sound(self._work.folder / f"{file_stem(self._text)}.wav", made.samples, made.sample_rate)
+        write_sound(self._folder / f"{file_stem(text)}.wav", made.samples, made.sample_rate)
         synthesis = min(made.engine_ns, made.end_ns - made.start_ns)
         return Observation(
             start_ns=made.start_ns,
             end_ns=made.end_ns,
             stages=(Stage(name="synthesis", duration_ns=synthesis, source=StageSource.ENGINE),),
             outputs=(artifact,),
-            suspicions=(*faults, *((COMPILED,) if self._is_first else ())),
+            suspicions=(*faults, *((COMPILED,) if is_first else ())),
         )
 
 
-class ListeningWorkload:
+class ListeningWorkload(Workload):
     """Speech recognition: a request is one sound file."""
 
     settings = WorkloadSettings(kind="speech_to_text", primary_metrics=("e2e",))
@@ -87,53 +71,37 @@ class ListeningWorkload:
         """Read the sounds of one launch."""
         return OpenListening(config, cast("Listener", session), launch.beat)
 
-    def check(self, config: RunConfig, codec: Codec, context_tokens: int | None) -> None:
-        """No sound can be refused by its tokens."""
-
 
 class OpenListening:
     """The requests of one launch."""
 
     def __init__(self, config: RunConfig, listener: Listener, beat: Callable[[int, int], None]) -> None:
-        self.listener = listener
-        self.beat = beat
+        self._listener = listener
+        self._beat = beat
         sounds = [prompt.audio for prompt in config.prompts]
         self._samples = [read_sound(Path(sound.path)).tolist() if sound else [] for sound in sounds]
 
-    def prepare(self, prompt: int, iteration: int) -> "ListeningRequest":
+    def prepare(self, prompt: int, iteration: int) -> CalledRequest[Generation]:
         """Return the request of a prompt; iterations hear the same sound."""
         del iteration
         if not self._samples[prompt]:
             raise InputError(f"prompt {prompt} is not a sound", hint="give WAV files with --media")
-        return ListeningRequest(self, self._samples[prompt])
-
-
-class ListeningRequest:
-    """One sound."""
-
-    def __init__(self, work: OpenListening, samples: list[float]) -> None:
-        self._work = work
-        self._samples = samples
-        self._heard: Generation | None = None
-
-    def run(self) -> None:
-        """Write down what is said."""
-        self._heard = self._work.listener.hear(self._samples, self._work.beat)
-
-    def observe(self) -> Observation:
-        """Return what was observed; text without a word is marked."""
-        made = self._heard
-        if made is None:
-            raise LaunchError("a request that did not run was observed")
-        seconds = len(self._samples) / HEARD_RATE
-        sequences = tuple(replace(each, audio_s=seconds) for each in made.sequences)
-        is_empty = not any((each.text or "").strip() for each in sequences)
-        return Observation(
-            start_ns=made.start_ns,
-            end_ns=made.end_ns,
-            requested_tokens=sequences[0].output_tokens,  # as many as the sound has
-            sequences=sequences,
-            stages=made.stages,
-            infer_ns=made.infer_ns,
-            suspicions=("no word was recognized",) if is_empty else (),
+        samples = self._samples[prompt]
+        return CalledRequest(
+            partial(self._listener.hear, samples, self._beat), partial(_observe, len(samples) / HEARD_RATE)
         )
+
+
+def _observe(seconds: float, made: Generation) -> Observation:
+    """Return what was observed of a sound; text without a word is marked."""
+    sequences = tuple(replace(each, audio_s=seconds) for each in made.sequences)
+    is_empty = not any((each.text or "").strip() for each in sequences)
+    return Observation(
+        start_ns=made.start_ns,
+        end_ns=made.end_ns,
+        requested_tokens=sequences[0].output_tokens,  # as many as the sound has
+        sequences=sequences,
+        stages=made.stages,
+        infer_ns=made.infer_ns,
+        suspicions=("no word was recognized",) if is_empty else (),
+    )

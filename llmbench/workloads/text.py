@@ -7,16 +7,16 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import resources
 from typing import cast
 
 from llmbench.engines.base import Codec, EngineRequest, EngineSession, Generation, LoadedModel
 from llmbench.engines.clock_check import suspicions
-from llmbench.errors import LaunchError
 from llmbench.models.resolve import check_context
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import WorkloadSettings
-from llmbench.workloads.base import LaunchContext, Observation
+from llmbench.workloads.base import CalledRequest, LaunchContext, Observation
 
 Encode = Callable[[str], tuple[int, ...]]
 """A text to its token ids, special tokens included where the model's tokenizer adds them."""
@@ -220,7 +220,7 @@ class OpenText:
         self.inputs = inputs
         self._launch = launch
 
-    def prepare(self, prompt: int, iteration: int) -> "TextRequest":
+    def prepare(self, prompt: int, iteration: int) -> CalledRequest[Generation]:
         """Make the token ids of a request."""
         start_ns = time.perf_counter_ns()
         input_ids = self.inputs.of(prompt, iteration)
@@ -233,33 +233,19 @@ class OpenText:
             beat=self._launch.beat,
             launch=self._launch.index,
         )
-        return TextRequest(self, prompt, request, tokenize_ns)
+        return CalledRequest(
+            partial(self.session.generate, request), partial(self._observe, prompt, request, tokenize_ns)
+        )
 
-
-class TextRequest:
-    """One generation."""
-
-    def __init__(self, text: OpenText, prompt: int, request: EngineRequest, tokenize_ns: int | None) -> None:
-        self._text = text
-        self._prompt = prompt
-        self._request = request
-        self._tokenize_ns = tokenize_ns
-        self._generation: Generation | None = None
-
-    def run(self) -> None:
-        """Generate."""
-        self._generation = self._text.session.generate(self._request)
-
-    def observe(self) -> Observation:
-        """Decode the tokens, and return what was observed; raise LaunchError where nothing ran."""
-        made, text = self._generation, self._text
-        if made is None:
-            raise LaunchError("a request that did not run was observed")
+    def _observe(
+        self, prompt: int, request: EngineRequest, tokenize_ns: int | None, made: Generation
+    ) -> Observation:
+        """Decode the tokens, and return what was observed."""
         token_ids = [sequence.token_ids for sequence in made.sequences]
-        text.inputs.remember(self._prompt, self._request.input_ids, token_ids)
+        self.inputs.remember(prompt, request.input_ids, token_ids)
         start_ns = time.perf_counter_ns()
         sequences = tuple(
-            dataclasses.replace(sequence, text=text.session.decode(sequence.token_ids))
+            dataclasses.replace(sequence, text=self.session.decode(sequence.token_ids))
             if sequence.text is None
             else sequence
             for sequence in made.sequences
@@ -267,12 +253,12 @@ class TextRequest:
         return Observation(
             start_ns=made.start_ns,
             end_ns=made.end_ns,
-            requested_tokens=text.config.output_tokens,
+            requested_tokens=self.config.output_tokens,
             sequences=sequences,
             infer_ns=made.infer_ns,
             callback_ns=made.callback_ns,
-            later_steps=len(made.sequences[0].at_ns) - 1 if text.config.is_speculative else None,
-            tokenize_ns=self._tokenize_ns,
+            later_steps=len(made.sequences[0].at_ns) - 1 if self.config.is_speculative else None,
+            tokenize_ns=tokenize_ns,
             detokenize_ns=time.perf_counter_ns() - start_ns,
             suspicions=suspicions(made),
             conditions=made.conditions,

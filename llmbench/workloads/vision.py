@@ -7,16 +7,17 @@ nor a cache of encoded images makes a request faster than a user's.
 import dataclasses
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from llmbench.engines.base import Codec, EngineRequest, EngineSession, Generation, Question
 from llmbench.engines.clock_check import suspicions
-from llmbench.errors import InputError, LaunchError
+from llmbench.errors import InputError
 from llmbench.models.image_tokens import image_token, tokens_per_slice
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Sequence, Stage, StageSource
 from llmbench.schema.run import WorkloadSettings
-from llmbench.workloads.base import LaunchContext, Observation
+from llmbench.workloads.base import CalledRequest, LaunchContext, Observation
 from llmbench.workloads.images import read_images
 
 UNEXPLAINED_SHARE = 0.02
@@ -90,7 +91,7 @@ class OpenVision:
         self._launch = launch
         self._slice_tokens = tokens_per_slice(Path(config.model))
 
-    def prepare(self, prompt: int, iteration: int) -> "VisionRequest":
+    def prepare(self, prompt: int, iteration: int) -> CalledRequest[Generation]:
         """Read the images of a request, in the variant of its iteration."""
         found = self.config.prompts[prompt]
         start_ns = time.perf_counter_ns()
@@ -110,8 +111,13 @@ class OpenVision:
                 is_later=bool(found.earlier),
             ),
         )
-        is_warmup = iteration < self.config.warmups
-        return VisionRequest(self, found, request, decoding_ns if images else None, is_warmup=is_warmup)
+        observe = partial(
+            self._observe,
+            found,
+            decoding_ns=decoding_ns if images else None,
+            is_warmup=iteration < self.config.warmups,
+        )
+        return CalledRequest(partial(self.session.generate, request), observe)
 
     def counted(self, sequence: Sequence, prompt: Prompt) -> Sequence:
         """Return a sequence with the tokens that its images added, and how many parts these stand for."""
@@ -122,50 +128,24 @@ class OpenVision:
         slices = None if self._slice_tokens is None else tokens // self._slice_tokens
         return dataclasses.replace(sequence, image_tokens=tokens, image_slices=slices)
 
-
-class VisionRequest:
-    """One question."""
-
-    def __init__(
-        self,
-        work: OpenVision,
-        prompt: Prompt,
-        request: EngineRequest,
-        decoding_ns: int | None,
-        *,
-        is_warmup: bool,
-    ) -> None:
-        self._work = work
-        self._prompt = prompt
-        self._request = request
-        self._decoding_ns = decoding_ns
-        self._is_warmup = is_warmup
-        self._generation: Generation | None = None
-
-    def run(self) -> None:
-        """Ask."""
-        self._generation = self._work.session.generate(self._request)
-
-    def observe(self) -> Observation:
-        """Return what was observed; raise LaunchError where nothing ran."""
-        made, work = self._generation, self._work
-        if made is None:
-            raise LaunchError("a request that did not run was observed")
+    def _observe(
+        self, prompt: Prompt, made: Generation, *, decoding_ns: int | None, is_warmup: bool
+    ) -> Observation:
         start_ns = time.perf_counter_ns()
-        text = work.session.decode(made.sequences[0].token_ids)
+        text = self.session.decode(made.sequences[0].token_ids)
         detokenize_ns = time.perf_counter_ns() - start_ns
-        sequence = dataclasses.replace(work.counted(made.sequences[0], self._prompt), text=text)
+        sequence = dataclasses.replace(self.counted(made.sequences[0], prompt), text=text)
         return Observation(
             start_ns=made.start_ns,
             end_ns=made.end_ns,
-            requested_tokens=work.config.output_tokens,
+            requested_tokens=self.config.output_tokens,
             sequences=(sequence,),
             stages=made.stages,
             infer_ns=made.infer_ns,
             callback_ns=made.callback_ns,
             detokenize_ns=detokenize_ns,
-            image_decoding_ns=self._decoding_ns,
-            suspicions=(*suspicions(made), *(() if self._is_warmup else stage_doubts(made))),
+            image_decoding_ns=decoding_ns,
+            suspicions=(*suspicions(made), *(() if is_warmup else stage_doubts(made))),
             conditions=made.conditions,
         )
 
