@@ -203,7 +203,7 @@ def lines(model: str, pairs: int) -> Iterator[str]:
     for attention in ("pa", "sdpa"):
         session = open_session(model, attention=attention)
         yield ratios(f"genai {attention} over a bare call", session, bare_genai(session), pairs)
-        session.close()
+        del session
     session = open_session(model, engine="core", attention="sdpa")
     yield ratios("core over a bare loop", session, bare_core(model), pairs)
 

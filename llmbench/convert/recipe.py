@@ -131,7 +131,6 @@ def _values(found: PipelineFiles, config: RunConfig, folder: Path) -> Mapping[st
     work = OpenPipeline(config, session, LaunchContext(index=0, beat=lambda *_: None, folder=folder))
     request = work.prepare(0, 0)
     request.run()
-    session.close()
     faults = [fault for fault in request.observe().suspicions if "compiled" not in fault]
     if faults:
         raise InputError(f"{found.recipe.name}: {faults[0]}", hint="the source itself is not right")

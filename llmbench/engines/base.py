@@ -137,9 +137,6 @@ class LoadedModel(Protocol):
     def effective(self) -> EffectiveSettings:
         """What the engine really uses, read back after loading."""
 
-    def close(self) -> None:
-        """Let go of the model."""
-
 
 class EngineSession(Codec, LoadedModel, Protocol):
     """A loaded model that generates text."""
@@ -242,12 +239,13 @@ class Engine(Protocol):
             MachineError: no such device or package.
         """
 
-    def open_tokenizer(self, config: RunConfig) -> Codec | None:
-        """Return the model's tokenizer alone; ``None`` where that would take as long as loading the model.
+    def open_tokenizer(self, config: RunConfig) -> Codec | None:  # noqa: ARG002  others use it
+        """Return the model's tokenizer alone; ``None`` where that would take as long as loading it, or there is none.
 
         Raises:
             InputError: the model names no end of text, and one is to end the output.
         """
+        return None
 
     def open(self, config: RunConfig) -> LoadedModel:
         """Load and compile the model."""

@@ -270,9 +270,6 @@ class ScriptedSession:
             major_faults=script.faults,
         )
 
-    def close(self) -> None:
-        """Nothing to let go of."""
-
 
 def _pixels(request: EngineRequest) -> int:
     images = request.question.images if request.question else ()

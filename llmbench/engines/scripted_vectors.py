@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Sequence
 
-from llmbench.engines.base import Embedded, Reranked
+from llmbench.engines.base import Embedded, Engine, Reranked
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings
@@ -48,19 +48,13 @@ class ScriptedEmbedder:
         length = math.sqrt(sum(count * count for count in counts)) or 1.0
         return [count / length for count in counts]
 
-    def close(self) -> None:
-        """Nothing to let go of."""
 
-
-class ScriptedEmbeddingEngine:
+class ScriptedEmbeddingEngine(Engine):
     """Loads a script in place of an embedding model."""
 
     def check(self, config: RunConfig) -> None:
         """Refuse a script that cannot be read."""
         _dimension(config.model)
-
-    def open_tokenizer(self, config: RunConfig) -> None:
-        """Return nothing: there is no tokenizer."""
 
     def open(self, config: RunConfig) -> ScriptedEmbedder:
         """Return an embedder of as many dimensions as the script has."""
@@ -94,9 +88,6 @@ class ScriptedReranker:
         return Reranked(
             start_ns=Nanoseconds(start_ns), end_ns=Nanoseconds(time.perf_counter_ns()), ranks=ranks
         )
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 class ScriptedRerankEngine(ScriptedEmbeddingEngine):

@@ -117,7 +117,7 @@ ENGINES: dict[str, EngineInfo] = {
         ),
         factories={
             "text_embed": "openvino.embedding:EmbeddingEngine",
-            "text_rerank": "openvino.rerank:RerankEngine",
+            "text_rerank": "openvino.embedding:RerankEngine",
             "vision": "openvino.vision:GenaiVisionEngine",
             "text_to_speech": "openvino.speech:SpeakingEngine",
             "speech_to_text": "openvino.speech:ListeningEngine",

@@ -37,7 +37,6 @@ STAND_ALONE = {
     "cli/profile.py": "one file a subcommand",
     "convert/texts.py": "two steps read the same texts",
     "cli/run_files.py": "every report and the baseline find their runs by it",
-    "engines/openvino/tokenizer.py": "two engines use it",
     "files/package_data.py": "prompts and properties, of two rows, are found by it",
     "files/atomic.py": "everything that writes a file uses it",
     "files/strict_json.py": "the one strict reader of JSON",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from llmbench.engines.base import Counters, EngineRequest, Generation
+from llmbench.engines.base import Counters, Engine, EngineRequest, Generation
 from llmbench.engines.catalog import check_capabilities, check_packages
 from llmbench.engines.chat import text_between, tokens_so_far
 from llmbench.engines.failures import engine_failures
@@ -166,10 +166,6 @@ class LlamaCppSession:
             finish=Finish.STOP if stream.last.get("stop_type") == "eos" else Finish.LENGTH,
         )
 
-    def close(self) -> None:
-        """Let go of the server; it ends with the process."""
-        del self._server
-
 
 def _unused(built_for: Sequence[str], flags: Collection[str]) -> tuple[str, ...]:
     """Return a sentence where the library was built for a lesser CPU; a build from source may be faster."""
@@ -225,7 +221,7 @@ def _suspicions(request: EngineRequest, streams: Sequence[_Stream]) -> tuple[str
     return tuple(found)
 
 
-class LlamaCppEngine:
+class LlamaCppEngine(Engine):
     """llama.cpp's server as a library."""
 
     def check(self, config: RunConfig) -> None:
@@ -237,9 +233,6 @@ class LlamaCppEngine:
                 f"llama.cpp is measured on the CPU; -d {config.device} was given", hint="use -d CPU"
             )
         check_properties(config.properties)
-
-    def open_tokenizer(self, config: RunConfig) -> None:
-        """Return nothing: the tokenizer comes with the model."""
 
     def open(self, config: RunConfig) -> LlamaCppSession:
         """Load the model."""

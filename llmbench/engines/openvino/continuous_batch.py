@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation
-from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.attention import prove_pipeline_attention
-from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino
+from llmbench.engines.openvino.device import compile_properties, import_openvino
+from llmbench.engines.openvino.engine import OpenvinoEngine
 from llmbench.engines.openvino.engine_log import caught_output, read_effective
 from llmbench.engines.openvino.genai import generation_config, import_genai
 from llmbench.engines.openvino.scheduler import build_scheduler
-from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
+from llmbench.engines.openvino.tokenizer import TokenizedSession, Tokenizer
 from llmbench.errors import LaunchError
 from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
@@ -127,10 +127,6 @@ class ContinuousBatch:
             finish = "length"
         return StepOutput(token_ids=tuple(tokens), at_ns=at_ns, finish=finish)
 
-    def close(self) -> None:
-        """Let go of the pipeline."""
-        del self._pipeline
-
 
 @dataclass(slots=True)
 class _Reply:
@@ -160,16 +156,13 @@ class _Reply:
         )
 
 
-class BatchingSession:
+class BatchingSession(TokenizedSession):
     """The pipeline as the session of a launch: the sequences of a request are added together, each on its own."""
 
     def __init__(self, config: RunConfig) -> None:
         self._config = config
         self._batch = ContinuousBatch(config)
-        self.bos_id = self._batch.tokenizer.bos_id
-        self.encode = self._batch.tokenizer.encode
-        self.go_on = self._batch.tokenizer.go_on
-        self.decode = self._batch.tokenizer.decode
+        super().__init__(self._batch.tokenizer)
 
     @property
     def effective(self) -> EffectiveSettings:
@@ -204,24 +197,13 @@ class BatchingSession:
             ),
         )
 
-    def close(self) -> None:
-        """Let go of the pipeline."""
-        self._batch.close()
 
-
-class BatchingEngine:
+class BatchingEngine(OpenvinoEngine[BatchingSession]):
     """OpenVINO GenAI's ``ContinuousBatchingPipeline`` in this process."""
+
+    session = BatchingSession
 
     def check(self, config: RunConfig) -> None:
         """Refuse what the pipeline or the device cannot do, before anything is loaded."""
-        check_capabilities(config)
-        check_device(config.device, compile_properties(config))
+        super().check(config)
         build_scheduler(import_genai(), config.scheduler)
-
-    def open_tokenizer(self, config: RunConfig) -> Tokenizer:
-        """Return the tokenizer beside the model."""
-        return open_tokenizer(config)
-
-    def open(self, config: RunConfig) -> BatchingSession:
-        """Load and compile the model."""
-        return BatchingSession(config)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from llmbench.engines.base import EngineRequest, Generation
-from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.attention import prove_attention
-from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, read_back
-from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
+from llmbench.engines.openvino.device import compile_properties, import_openvino, read_back
+from llmbench.engines.openvino.engine import OpenvinoEngine
+from llmbench.engines.openvino.tokenizer import TokenizedSession, Tokenizer
 from llmbench.errors import InputError
 from llmbench.models.integrity import main_network
 from llmbench.schema.config import RunConfig
@@ -68,7 +68,7 @@ def compile_part(xml: Path) -> Any:
     return import_openvino().Core().compile_model(xml, "CPU")
 
 
-class CoreSession:
+class CoreSession(TokenizedSession):
     """A compiled stateful IR and its one infer request.
 
     *source* is the IR's ``.xml`` with the language model, *compiled* the compiled model.
@@ -94,12 +94,7 @@ class CoreSession:
         )
         import openvino_genai
 
-        tokenizer = Tokenizer(openvino_genai.Tokenizer(config.model))
-        self.bos_id = tokenizer.bos_id
-        self.encode = tokenizer.encode
-        self.go_on = tokenizer.go_on
-        self.decode = tokenizer.decode
-        self._eos_id = tokenizer.eos_id
+        super().__init__(Tokenizer(openvino_genai.Tokenizer(config.model)))
 
     @functools.cached_property
     def effective(self) -> EffectiveSettings:
@@ -179,23 +174,8 @@ class CoreSession:
     def _all_ended(self, columns: list[np.ndarray[Any, Any]]) -> bool:
         return bool((np.stack(columns, axis=1) == self._eos_id).any(axis=1).all())
 
-    def close(self) -> None:
-        """Let go of the compiled model."""
-        del self._request, self.compiled
 
-
-class CoreEngine:
+class CoreEngine(OpenvinoEngine[CoreSession]):
     """The bare engine: read, compile, infer."""
 
-    def check(self, config: RunConfig) -> None:
-        """Refuse what the device or this loop cannot do, before anything is loaded."""
-        check_capabilities(config)
-        check_device(config.device, compile_properties(config))
-
-    def open_tokenizer(self, config: RunConfig) -> Tokenizer:
-        """Return the tokenizer beside the model."""
-        return open_tokenizer(config)
-
-    def open(self, config: RunConfig) -> CoreSession:
-        """Read and compile the model."""
-        return CoreSession(config)
+    session = CoreSession

@@ -1,22 +1,29 @@
-"""OpenVINO GenAI's ``TextEmbeddingPipeline``: it has no metrics of its own, so the clock is ours around each call."""
+"""OpenVINO GenAI's pipelines for text embedding and reranking: they have no metrics, so the clock is ours."""
 
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from llmbench.engines.base import Embedded
+from llmbench.engines.base import Embedded, Reranked
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.device import check_device, compile_properties
+from llmbench.engines.openvino.engine import OpenvinoEngine
 from llmbench.engines.openvino.engine_log import caught_output, read_effective
 from llmbench.engines.openvino.genai import import_genai
-from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
+from llmbench.engines.openvino.tokenizer import open_tokenizer
 from llmbench.errors import InputError
+from llmbench.models.context import context_of_config
 from llmbench.models.embedding import embedding_use
 from llmbench.models.manifest import EmbeddingUse
 from llmbench.schema.config import RunConfig
 from llmbench.schema.units import Nanoseconds
+
+_ALL = 1 << 20
+"""Texts returned at most; the reranking pipeline's own default is 3."""
+
+_Session = TypeVar("_Session")
 
 
 class EmbeddingSession:
@@ -49,10 +56,6 @@ class EmbeddingSession:
         found = _timed(self._pipeline.embed_query, text)
         return Embedded(start_ns=found.start_ns, end_ns=found.end_ns, vectors=(found.vectors,))  # type: ignore[arg-type]
 
-    def close(self) -> None:
-        """Let go of the pipeline."""
-        del self._pipeline
-
 
 def _pipeline_config(genai: Any, use: EmbeddingUse) -> Any:
     kinds = genai.TextEmbeddingPipeline.PoolingType
@@ -72,23 +75,67 @@ def _timed(embed: Callable[[Any], Any], given: Any) -> Embedded:
     return Embedded(start_ns=Nanoseconds(start_ns), end_ns=Nanoseconds(end_ns), vectors=vectors)
 
 
-class EmbeddingEngine:
-    """Loads text embedding models."""
+class RerankSession:
+    """A loaded ``TextRerankPipeline``."""
+
+    def __init__(self, config: RunConfig) -> None:
+        genai = import_genai()
+        pipeline_config = genai.TextRerankPipeline.Config()
+        pipeline_config.top_n = _ALL
+        longest = context_of_config(Path(config.model) / "config.json")
+        if longest is not None:  # a tokenizer may allow more than the model has positions for
+            pipeline_config.max_length = longest
+        with caught_output() as logged, engine_failures("loading"):
+            self._pipeline = genai.TextRerankPipeline(
+                config.model, config.device, pipeline_config, **compile_properties(config)
+            )
+        # as of an embedding model, an encoder has no KV cache that would make its attention a choice
+        self.effective = dataclasses.replace(read_effective(logged.text), attention=None)
+        self._tokenizer = open_tokenizer(config)
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the model reads of a text, special ones included."""
+        return len(self._tokenizer.encode(text, chat=False))
+
+    def rerank(self, query: str, texts: Sequence[str]) -> Reranked:
+        """Judge all texts in one call, tokenization inside."""
+        given = list(texts)
+        with engine_failures("reranking"):
+            start_ns = time.perf_counter_ns()
+            ranks = self._pipeline.rerank(query, given)
+            end_ns = time.perf_counter_ns()
+        return Reranked(
+            start_ns=Nanoseconds(start_ns), end_ns=Nanoseconds(end_ns), ranks=tuple(map(tuple, ranks))
+        )
+
+
+class _EncoderEngine(OpenvinoEngine[_Session]):
+    """What both engines check; *title* is their kind of model."""
+
+    title: str
 
     def check(self, config: RunConfig) -> None:
         """Refuse what the pipeline or the device cannot do, before anything is loaded."""
         if config.generation:
             raise InputError(
-                f"{', '.join(config.generation)}: a text embedding model generates no text",
+                f"{', '.join(config.generation)}: a text {self.title} model generates no text",
                 hint="leave such options out, or measure a language model without -t",
             )
         check_device(config.device, compile_properties(config))
+
+
+class EmbeddingEngine(_EncoderEngine[EmbeddingSession]):
+    """Loads text embedding models."""
+
+    session, title = EmbeddingSession, "embedding"
+
+    def check(self, config: RunConfig) -> None:
+        """Refuse a model whose pooling is not known, too."""
+        super().check(config)
         embedding_use(Path(config.model), config.parameters)
 
-    def open_tokenizer(self, config: RunConfig) -> Tokenizer:
-        """Return the tokenizer beside the model."""
-        return open_tokenizer(config)
 
-    def open(self, config: RunConfig) -> EmbeddingSession:
-        """Load and compile the model."""
-        return EmbeddingSession(config)
+class RerankEngine(_EncoderEngine[RerankSession]):
+    """Loads text reranking models (cross-encoders)."""
+
+    session, title = RerankSession, "reranking"

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation
-from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.failures import PagedAttentionError, engine_failures
 from llmbench.engines.openvino.attention import prove_pipeline_attention
 from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, paging_fault
+from llmbench.engines.openvino.engine import OpenvinoEngine
 from llmbench.engines.openvino.engine_log import caught_output, read_effective
 from llmbench.engines.openvino.lora import build_adapters, check_adapters, digest_adapters, note_unused
 from llmbench.engines.openvino.raw_metrics import read_counters, read_sequences
 from llmbench.engines.openvino.scheduler import build_scheduler, prefills_in_chunks
-from llmbench.engines.openvino.tokenizer import Tokenizer, has_same_tokenizer, open_tokenizer
+from llmbench.engines.openvino.tokenizer import TokenizedSession, Tokenizer, has_same_tokenizer
 from llmbench.errors import InputError
 from llmbench.schema.config import ASSISTANT_TOKENS, RunConfig
 from llmbench.schema.run import EffectiveSettings
@@ -127,7 +127,7 @@ def generation_config(genai: Any, requested: RunConfig, request: EngineRequest) 
     return config
 
 
-class GenaiSession:
+class GenaiSession(TokenizedSession):
     """A loaded ``LLMPipeline``."""
 
     def __init__(self, config: RunConfig) -> None:
@@ -147,11 +147,7 @@ class GenaiSession:
             self._pipeline = self._load(options)
         self._logs = logged.text, warned.text
         self._native_tokenizer = self._pipeline.get_tokenizer()
-        tokenizer = Tokenizer(self._native_tokenizer)
-        self.bos_id = tokenizer.bos_id
-        self.encode = tokenizer.encode
-        self.go_on = tokenizer.go_on
-        self.decode = tokenizer.decode
+        super().__init__(Tokenizer(self._native_tokenizer))
 
     def _load(self, options: Mapping[str, Any]) -> Any:
         return self._genai.LLMPipeline(self._config.model, self._config.device, **options)
@@ -210,28 +206,17 @@ class GenaiSession:
         infer_ns = tuple(ns_from_us(duration) for duration in raw.token_infer_durations)
         return infer_ns if any(infer_ns) else ()
 
-    def close(self) -> None:
-        """Let go of the pipeline."""
-        del self._pipeline
 
-
-class GenaiEngine:
+class GenaiEngine(OpenvinoEngine[GenaiSession]):
     """OpenVINO GenAI's ``LLMPipeline``, with paged attention or SDPA."""
+
+    session = GenaiSession
 
     def check(self, config: RunConfig) -> None:
         """Refuse what the pipeline or the device cannot do, before anything is loaded."""
-        check_capabilities(config)
-        check_device(config.device, compile_properties(config))
+        super().check(config)
         check_adapters(config)
         _check_draft(config)
         for scheduler in (config.scheduler, config.draft_scheduler):
             if scheduler:
                 build_scheduler(import_genai(), scheduler)
-
-    def open_tokenizer(self, config: RunConfig) -> Tokenizer:
-        """Return the tokenizer beside the model."""
-        return open_tokenizer(config)
-
-    def open(self, config: RunConfig) -> GenaiSession:
-        """Load and compile the model."""
-        return GenaiSession(config)

@@ -13,11 +13,11 @@ from typing import Any, Never
 import numpy as np
 
 from llmbench.engines.base import EngineRequest
-from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.failures import PagedAttentionError, engine_failures, engine_words
-from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, read_back
+from llmbench.engines.openvino.device import compile_properties, import_openvino, read_back
+from llmbench.engines.openvino.engine import OpenvinoEngine
 from llmbench.engines.openvino.lora import add_adapters, check_adapters
-from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
+from llmbench.engines.openvino.tokenizer import TokenizedSession, open_tokenizer
 from llmbench.errors import InputError
 from llmbench.models.integrity import MODEL_XML
 from llmbench.schema.config import RunConfig
@@ -108,7 +108,7 @@ class _PagedModel(_StatefulModel):
         }
 
 
-class LikelihoodSession:
+class LikelihoodSession(TokenizedSession):
     """A compiled model that shows the logits of every position."""
 
     def __init__(self, config: RunConfig) -> None:
@@ -122,11 +122,7 @@ class LikelihoodSession:
         self.effective = EffectiveSettings(
             properties=read_back(self._model.compiled), attention=self._model.attention
         )
-        tokenizer = open_tokenizer(config)
-        self.bos_id = tokenizer.bos_id
-        self.encode = tokenizer.encode
-        self.go_on = tokenizer.go_on
-        self.decode = tokenizer.decode
+        super().__init__(open_tokenizer(config))
 
     def logits(self, ids: Sequence[int], chunk: int) -> "Iterator[np.ndarray[Any, Any]]":
         """Yield the logits of *ids* chunk by chunk, shape [tokens, vocabulary] each; copy what is to be kept."""
@@ -142,24 +138,13 @@ class LikelihoodSession:
             hint="use --engine genai",
         )
 
-    def close(self) -> None:
-        """Let go of the compiled model."""
-        del self._model
 
-
-class LikelihoodEngine:
+class LikelihoodEngine(OpenvinoEngine[LikelihoodSession]):
     """Reads an IR for its logits."""
+
+    session = LikelihoodSession
 
     def check(self, config: RunConfig) -> None:
         """Refuse what the device or this engine cannot do, before anything is loaded."""
-        check_capabilities(config)
+        super().check(config)
         check_adapters(config)
-        check_device(config.device, compile_properties(config))
-
-    def open_tokenizer(self, config: RunConfig) -> Tokenizer:
-        """Return the tokenizer beside the model."""
-        return open_tokenizer(config)
-
-    def open(self, config: RunConfig) -> LikelihoodSession:
-        """Read and compile the model."""
-        return LikelihoodSession(config)

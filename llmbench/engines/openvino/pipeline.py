@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from llmbench.engines.base import Engine
 from llmbench.engines.catalog import check_capabilities
 from llmbench.engines.failures import engine_failures, engine_words
 from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, read_back
@@ -129,10 +130,6 @@ class PipelineSession:
             and key not in shared
         ]
 
-    def close(self) -> None:
-        """Let go of the networks."""
-        self.compiled.clear()
-
 
 @contextlib.contextmanager
 def _named(found: PipelineFiles, stage: PipelineStage) -> Iterator[None]:
@@ -157,7 +154,7 @@ def _check_shapes(stage: PipelineStage, network: StageNetwork, made: Mapping[str
             )
 
 
-class PipelineEngine:
+class PipelineEngine(Engine):
     """Reads and compiles the networks of a pipeline."""
 
     def check(self, config: RunConfig) -> None:
@@ -176,9 +173,6 @@ class PipelineEngine:
                 network = StageNetwork(stage, found.models[stage.name])
                 _check_shapes(stage, network, made)
             made |= {value: (stage.name, port) for value, port in network.outputs.items()}
-
-    def open_tokenizer(self, config: RunConfig) -> None:
-        """A pipeline has no tokenizer of its own."""
 
     def open(self, config: RunConfig) -> PipelineSession:
         """Read and compile every network."""

@@ -8,13 +8,14 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from llmbench.engines.base import Generation, Spoken
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino
+from llmbench.engines.openvino.engine import OpenvinoEngine
 from llmbench.engines.openvino.engine_log import caught_output, read_effective
 from llmbench.engines.openvino.genai import import_genai
 from llmbench.errors import InputError
@@ -26,6 +27,7 @@ from llmbench.schema.measurement import Finish, Stage, StageSource
 from llmbench.schema.units import Nanoseconds, ns_from_ms, ns_from_us
 
 _ENGLISH = "en-us"
+_Session = TypeVar("_Session")
 
 
 class SpeakingSession:
@@ -69,10 +71,6 @@ class SpeakingSession:
             sample_rate=int(result.output_sample_rate),
             engine_ns=ns_from_us(sum(result.perf_metrics.raw_metrics.generate_durations)),
         )
-
-    def close(self) -> None:
-        """Let go of the pipeline."""
-        del self._pipeline
 
 
 def _fitting(values: "np.ndarray[Any, Any]", shape: tuple[int, ...], file: Path) -> "np.ndarray[Any, Any]":
@@ -145,10 +143,6 @@ class ListeningSession:
             stages=_stages(result.perf_metrics.whisper_raw_metrics),
         )
 
-    def close(self) -> None:
-        """Let go of the pipeline."""
-        del self._pipeline
-
 
 def _stages(raw: Any) -> tuple[Stage, ...]:
     """What comes before the first token; of a sound beyond 30 seconds, which is read in parts, the first part's."""
@@ -164,7 +158,7 @@ def _stages(raw: Any) -> tuple[Stage, ...]:
     )
 
 
-class _SpeechEngine:
+class _SpeechEngine(OpenvinoEngine[_Session]):
     """What both engines check."""
 
     def check(self, config: RunConfig) -> None:
@@ -182,8 +176,10 @@ class _SpeechEngine:
         """Return nothing: no prompt could be refused by its tokens."""
 
 
-class SpeakingEngine(_SpeechEngine):
+class SpeakingEngine(_SpeechEngine[SpeakingSession]):
     """Loads text-to-speech models: SpeechT5, Kokoro."""
+
+    session = SpeakingSession
 
     def check(self, config: RunConfig) -> None:
         """Refuse a speaker or a lexicon that is not there, too."""
@@ -192,14 +188,8 @@ class SpeakingEngine(_SpeechEngine):
         if is_kokoro(Path(config.model)):
             need_lexicon()
 
-    def open(self, config: RunConfig) -> SpeakingSession:
-        """Load and compile the model."""
-        return SpeakingSession(config)
 
-
-class ListeningEngine(_SpeechEngine):
+class ListeningEngine(_SpeechEngine[ListeningSession]):
     """Loads speech recognition models: Whisper."""
 
-    def open(self, config: RunConfig) -> ListeningSession:
-        """Load and compile the model."""
-        return ListeningSession(config)
+    session = ListeningSession

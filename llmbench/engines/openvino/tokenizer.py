@@ -93,3 +93,14 @@ class Tokenizer:
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of some token ids, special tokens left out."""
         return str(self._tokenizer.decode(list(token_ids)))
+
+
+class TokenizedSession:
+    """A session with the words of a tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.bos_id = tokenizer.bos_id
+        self.encode = tokenizer.encode
+        self.go_on = tokenizer.go_on
+        self.decode = tokenizer.decode
+        self._eos_id = tokenizer.eos_id

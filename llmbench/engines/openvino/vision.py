@@ -149,6 +149,4 @@ def _total_ns(durations: Sequence[float]) -> int | None:
 class GenaiVisionEngine(GenaiEngine):
     """OpenVINO GenAI's ``VLMPipeline``, with paged attention or SDPA."""
 
-    def open(self, config: RunConfig) -> GenaiVisionSession:
-        """Load and compile the model."""
-        return GenaiVisionSession(config)
+    session = GenaiVisionSession

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from llmbench.engines.openvino.continuous_batch import BatchingEngine
-from llmbench.engines.openvino.tokenizer import Tokenizer
+from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
 from llmbench.engines.servers.bodies import CompletionBody, parse_body, read_prompt, read_sampling
 from llmbench.engines.servers.client import (
     EXTRAS,
@@ -44,7 +44,7 @@ class DirectEngine:
 
     def open_tokenizer(self, config: RunConfig) -> Tokenizer:
         """Return the tokenizer beside the model."""
-        return BatchingEngine().open_tokenizer(config)
+        return open_tokenizer(config)
 
     def open(self, config: RunConfig) -> "DirectSession":
         """Load and compile the model, on CPUs of its own where there are enough."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from llmbench.engines.base import Codec, LoadedModel
+from llmbench.engines.base import Codec, Engine, LoadedModel
 from llmbench.engines.catalog import check_capabilities, check_packages
 from llmbench.engines.servers.base import (
     SERVERS,
@@ -64,8 +64,11 @@ class LoadTarget(LoadedModel, Protocol):
     async def count(self, connection: Connection, text: str) -> int | None:
         """Return the tokens of a text; ``None`` where no tokenizer is at hand."""
 
+    def close(self) -> None:
+        """End its process, where that was started here."""
 
-class ServedEngine:
+
+class ServedEngine(Engine):
     """Starts the server of a configuration."""
 
     def check(self, config: RunConfig) -> None:
@@ -79,10 +82,6 @@ class ServedEngine:
             info = SERVERS[server]
             check_installed(info.packages, user=info.title, extra=info.extra)
             info.arguments(config, 1)
-
-    def open_tokenizer(self, config: RunConfig) -> Codec | None:  # noqa: ARG002  see `Engine`
-        """Return ``None``: the server has the tokenizer."""
-        return None
 
     def open(self, config: RunConfig) -> "ServedSession":
         """Start the server and wait until it is ready."""

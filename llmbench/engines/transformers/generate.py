@@ -11,14 +11,14 @@ from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.failures import engine_failures
-from llmbench.engines.openvino.tokenizer import Tokenizer
+from llmbench.engines.openvino.tokenizer import TokenizedSession, Tokenizer
 from llmbench.engines.transformers.compile import Compiler
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
 
 
-class GenerateSession:
+class GenerateSession(TokenizedSession):
     """A model with transformers' ``generate``, and the tokenizer that belongs to it."""
 
     def __init__(
@@ -35,12 +35,8 @@ class GenerateSession:
         self._model = model
         self._compiler = compiler
         self._config = config
-        self._eos_id = tokenizer.eos_id
         self._read_effective = read_effective
-        self.bos_id = tokenizer.bos_id
-        self.encode = tokenizer.encode
-        self.go_on = tokenizer.go_on
-        self.decode = tokenizer.decode
+        super().__init__(tokenizer)
         model.generation_config = GenerationConfig()  # what a request leaves open would be taken from here
 
     @functools.cached_property
@@ -104,10 +100,6 @@ class GenerateSession:
     @property
     def _graphs(self) -> int:
         return 0 if self._compiler is None else self._compiler.graphs
-
-    def close(self) -> None:
-        """Let go of the model."""
-        del self._model
 
 
 def _compiled(graphs: int) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from llmbench.engines.catalog import check_capabilities, check_packages
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.attention import prove_attention
 from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, read_back
-from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
+from llmbench.engines.openvino.engine import OpenvinoEngine
+from llmbench.engines.openvino.tokenizer import Tokenizer
 from llmbench.engines.transformers.generate import GenerateSession
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
@@ -40,7 +41,7 @@ def effective_settings(compiled: Any, config: RunConfig, note: str = EVERY_POSIT
     return prove_attention(compiled, Path(config.model)).in_settings(settings)
 
 
-class OptimumEngine:
+class OptimumEngine(OpenvinoEngine[GenerateSession]):
     """The IR through optimum-intel."""
 
     def check(self, config: RunConfig) -> None:
@@ -53,10 +54,6 @@ class OptimumEngine:
                 hint="use --engine genai or core, or convert the Hugging Face model instead",
             )
         check_device(config.device, compile_properties(config))
-
-    def open_tokenizer(self, config: RunConfig) -> Tokenizer:
-        """Return the tokenizer beside the model."""
-        return open_tokenizer(config)
 
     def open(self, config: RunConfig) -> GenerateSession:
         """Read and compile the model."""

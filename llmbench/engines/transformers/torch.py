@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from llmbench.engines.base import Engine
 from llmbench.engines.catalog import check_capabilities, check_packages
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.tokenizer import Tokenizer
@@ -55,7 +56,7 @@ class _HubTokenizer:
         )
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """transformers' own model on the CPU.
 
     ``-lc DTYPE=float32`` chooses another type than the model's, ``--torch-compile`` has its forward pass compiled.
@@ -81,9 +82,6 @@ class TorchEngine:
         check_packages(config, "accelerate")
         if COMPILER in config.properties:
             check_compiler(config.properties[COMPILER], config)
-
-    def open_tokenizer(self, config: RunConfig) -> None:
-        """Return nothing: importing transformers takes longer than loading a small model."""
 
     def open(self, config: RunConfig) -> GenerateSession:
         """Read the model; what is to be compiled is compiled in the first request."""
