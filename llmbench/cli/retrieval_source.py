@@ -11,7 +11,7 @@ from llmbench.cli.messages import shown
 from llmbench.convert import library
 from llmbench.convert.request import ConvertRequest
 from llmbench.models import demo
-from llmbench.models.demo_embedder import EMBEDDER_NAME, demo_embedder
+from llmbench.models.demo import EMBEDDER_NAME, demo_embedder
 from llmbench.schema.engines import ENGINES
 from llmbench.schema.tasks import RAG
 

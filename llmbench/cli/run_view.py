@@ -26,8 +26,8 @@ from llmbench.render.terminal import run_log
 from llmbench.render.terminal.live import LiveLine
 from llmbench.render.text import counted, load_time
 from llmbench.runner import session
+from llmbench.runner.forecast import Pace
 from llmbench.runner.launchers import default_launcher
-from llmbench.runner.pace import Pace
 from llmbench.runner.plan import PlannedLaunch, PlannedRequest, plan_requests
 from llmbench.runner.session import LaunchBegun, RunBegun, RunFileRead, SessionEvent
 from llmbench.schema.config import RunConfig

@@ -10,6 +10,7 @@ from pathlib import Path
 from llmbench.errors import InputError, OutputError
 from llmbench.files.atomic import sync
 from llmbench.models import locate
+from llmbench.models.integrity import MODEL_XML
 from llmbench.models.manifest import MANIFEST_NAME, Manifest, ModelSource, Recipe, read_manifest
 from llmbench.schema.units import format_bytes
 
@@ -140,7 +141,7 @@ def _describe(source: ModelSource, recipe: Recipe) -> str:
 
 def _is_model(folder: Path) -> bool:
     """Whether *folder* is one of ours, or at least an IR, and nothing a person would miss."""
-    return folder.is_dir() and any((folder / name).exists() for name in (MANIFEST_NAME, locate.MODEL_XML))
+    return folder.is_dir() and any((folder / name).exists() for name in (MANIFEST_NAME, MODEL_XML))
 
 
 def _clear(partial: Path) -> None:

@@ -21,6 +21,7 @@ from llmbench.models.embedding import read_source_use
 from llmbench.models.gguf import read_gguf_header
 from llmbench.models.gguf_file import check_gguf_supported, gguf_bytes, gguf_weight_format
 from llmbench.models.hub import HubModel
+from llmbench.models.integrity import MODEL_XML
 from llmbench.models.ir_task import is_reranker_source
 from llmbench.models.manifest import (
     MANIFEST_SCHEMA,
@@ -262,8 +263,8 @@ def _convert_gguf(request: ConvertRequest, source: LocalSource, report: Progress
 
 def _fetch_ir(request: ConvertRequest, model: HubModel, report: ProgressCallback) -> Converted:
     report(Progress(label=f"fetching {model.id}, which is an IR already"))
-    peek = hub.download(dataclasses.replace(model, files=(locate.MODEL_XML,)), report=report)
-    precision = sources.precision_of_ir(peek / locate.MODEL_XML)
+    peek = hub.download(dataclasses.replace(model, files=(MODEL_XML,)), report=report)
+    precision = sources.precision_of_ir(peek / MODEL_XML)
     check_format(request, precision, f"{model.id} is an IR already, in {precision}")
     recipe, target = Recipe(weight_format=precision), output.target_folder(request.output_dir, precision)
     existing = output.existing_conversion(target, model.origin, recipe, overwrite=request.overwrite)

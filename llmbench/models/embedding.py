@@ -28,11 +28,6 @@ class _Module:
     path: str
 
 
-def is_embedding_source(folder: Path) -> bool:
-    """Whether a Hugging Face folder contains a model of sentence-transformers that ends in a pooling."""
-    return any(module.kind == "Pooling" for module in _modules(folder))
-
-
 def read_source_use(folder: Path) -> EmbeddingUse | None:
     """Return how a model of sentence-transformers is to be used; ``None`` where its files lack it.
 

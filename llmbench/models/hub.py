@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from llmbench.errors import InputError, MachineError, OutputError
 from llmbench.files.package_data import install_command
-from llmbench.models.locate import MODEL_XML
+from llmbench.models.integrity import MODEL_XML
 from llmbench.models.manifest import ModelSource
 from llmbench.schema.progress import Progress, ProgressCallback
 

@@ -69,7 +69,7 @@ def ir_faults(folder: Path, recorded: Mapping[str, FileRecord]) -> Iterator[str]
     parts = _required(folder)
     required = [f"{part}.xml" for part in parts] + [f"{part}.bin" for part in parts]
     for name in [*required, *sorted(set(recorded) - set(required))]:
-        size = _size(folder / name)
+        size = file_size(folder / name)
         if name in recorded:
             if size is None:
                 yield f"{name} is missing"
@@ -101,12 +101,13 @@ def _xml_faults(path: Path, size: int | None) -> Iterator[str]:
 def _bin_faults(path: Path, size: int | None) -> Iterator[str]:
     xml = path.with_suffix(".xml")
     needed = max((each.offset + each.size for each in read_constants(xml)), default=0) if xml.is_file() else 0
-    if size is None and (needed or not _size(xml)):
+    if size is None and (needed or not file_size(xml)):
         yield f"{path.name} is missing"
     elif size is not None and size < needed:
         state = "is empty" if size == 0 else f"is truncated at {size} bytes"
         yield f"{path.name} {state}; {xml.name} needs {needed}"
 
 
-def _size(path: Path) -> int | None:
+def file_size(path: Path) -> int | None:
+    """Return the size of a file in bytes; ``None`` where there is none."""
     return path.stat().st_size if path.is_file() else None

@@ -26,6 +26,7 @@ from llmbench.models.integrity import (
     LANGUAGE_XML,
     MODEL_XML,
     PARTS,
+    file_size,
     holds_ir,
     ir_faults,
     main_network,
@@ -36,19 +37,6 @@ from llmbench.models.manifest import Manifest, read_manifest
 from llmbench.schema.config import weight_format_of
 from llmbench.schema.run import Provenance
 from llmbench.schema.tasks import DEFAULT_TASK, TASKS
-
-__all__ = [
-    "MODEL_XML",
-    "PARTIAL_SUFFIX",
-    "PARTS",
-    "Model",
-    "check_model_files",
-    "check_task",
-    "format_of",
-    "locate",
-    "provenance",
-    "verify",
-]
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -137,7 +125,7 @@ def check_task(model: Model, *, needs_state: bool, task: str = DEFAULT_TASK) -> 
 def verify(model: Model) -> None:
     """Compare the SHA-256 of every file with the manifest; a model without one has nothing to compare with.
 
-    A file that was hashed before and has not changed since is not read again (``digests.py``).
+    A file that was hashed before and has not changed since is not read again.
     """
     if model.manifest is None:
         return
@@ -196,17 +184,13 @@ def _sizes(model: Model) -> dict[str, Any]:
         "weight_bytes": found[0].weight_bytes,
         "kv_values": found[0].kv_values,
         "parameters": _total(each.parameters for each in found),
-        "file_bytes": _total(_size(file.with_suffix(".bin")) for file in files),
+        "file_bytes": _total(file_size(file.with_suffix(".bin")) for file in files),
     }
 
 
 def _total(sizes: Iterable[int | None]) -> int | None:
     found = tuple(sizes)
     return None if None in found else sum(each for each in found if each is not None)
-
-
-def _size(file: Path) -> int | None:
-    return file.stat().st_size if file.is_file() else None
 
 
 _CONVERT_AGAIN = "convert the model again with: llmbench convert --overwrite"

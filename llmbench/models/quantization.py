@@ -105,11 +105,7 @@ def check_exportable(quantization: Quantization | None, name: str) -> None:
             f"{message}, which optimum-intel cannot export",
             hint=f"{remedy} with --weight-format int8 or int4",
         )
-    if missing_packages([method.package]):
-        raise MachineError(
-            f"{message}; reading them needs {method.package}, which is not installed",
-            hint=f"{remedy}, or: pip install {method.package}",
-        )
+    _check_package(method.package, message, remedy)
 
 
 def check_readable(quantization: Quantization | None, name: str) -> None:
@@ -125,10 +121,14 @@ def check_readable(quantization: Quantization | None, name: str) -> None:
         raise MachineError(
             f"{message}, which PyTorch does not run on a CPU", hint="use the unquantized model"
         )
-    if missing_packages([quantization.package]):
+    _check_package(quantization.package, message, "use the unquantized model")
+
+
+def _check_package(package: str, message: str, remedy: str) -> None:
+    if missing_packages([package]):
         raise MachineError(
-            f"{message}; reading them needs {quantization.package}, which is not installed",
-            hint=f"use the unquantized model, or: pip install {quantization.package}",
+            f"{message}; reading them needs {package}, which is not installed",
+            hint=f"{remedy}, or: pip install {package}",
         )
 
 

@@ -187,10 +187,6 @@ def _streams(_: RunConfig, host: _Host) -> _Found:
     yield from _property("NUM_STREAMS", 2)
 
 
-def _pinning(_: RunConfig, __: _Host) -> _Found:
-    yield from _property("ENABLE_CPU_PINNING", False)
-
-
 def _inference_precisions(_: RunConfig, host: _Host) -> _Found:
     """Those that the CPU computes in; f32 where one of the others may be the default."""
     flags = cpu_flags(host.root)
@@ -200,11 +196,8 @@ def _inference_precisions(_: RunConfig, host: _Host) -> _Found:
     yield from _property("INFERENCE_PRECISION_HINT", *(("f32", *found) if found else ()))
 
 
-def _cache_precisions(_: RunConfig, __: _Host) -> _Found:
+def _numeric_properties(_: RunConfig, __: _Host) -> _Found:
     yield from _property("KV_CACHE_PRECISION", "f16", "u4")
-
-
-def _quantization_groups(_: RunConfig, __: _Host) -> _Found:
     yield from _property("DYNAMIC_QUANTIZATION_GROUP_SIZE", 0, 128)
 
 
@@ -235,11 +228,10 @@ _ANY_ENGINE: tuple[Callable[[RunConfig, _Host], _Found], ...] = (
 _OPENVINO: tuple[Callable[[RunConfig, _Host], _Found], ...] = (
     _hyper_threading,
     _streams,
-    _pinning,
+    lambda _, __: _property("ENABLE_CPU_PINNING", False),
     _tensor_parallel,
     _inference_precisions,
-    _cache_precisions,
-    _quantization_groups,
+    _numeric_properties,
 )
 
 

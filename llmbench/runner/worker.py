@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import msgspec
 
@@ -55,7 +55,14 @@ from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import EffectiveSettings, ModelCache, Split
 from llmbench.schema.units import seconds_between
-from llmbench.workloads.base import LaunchContext, OpenLoad, OpenWorkload, find_workload, open_workload
+from llmbench.workloads.base import (
+    LaunchContext,
+    Observation,
+    OpenLoad,
+    OpenWorkload,
+    find_workload,
+    open_workload,
+)
 
 
 def _local_now() -> str:
@@ -134,7 +141,6 @@ class OpenLaunch:
         if found is None:
             return AllMeasured(window=load.finish())
         observed = found.observation
-        fields = {each.name: getattr(observed, each.name) for each in dataclasses.fields(observed)}
         return Measured(
             measurement=Measurement(
                 launch=self.index,
@@ -143,7 +149,7 @@ class OpenLaunch:
                 is_warmup=found.is_unmeasured,
                 started_at=_local_time(observed.start_ns),
                 ended_at=_local_time(observed.end_ns),
-                **fields,
+                **_fields(observed),
             )
         )
 
@@ -169,7 +175,7 @@ class OpenLaunch:
             memory = dataclasses.replace(
                 memory, peak_bytes=max(highest, memory.peak_bytes), stages=stage_peaks(peaks, observed)
             )
-        fields = {each.name: getattr(observed, each.name) for each in dataclasses.fields(observed)}
+        fields = _fields(observed)
         simulated = fields.pop("conditions")
         return Measurement(
             launch=self.index,
@@ -184,6 +190,10 @@ class OpenLaunch:
             energy_j=None if simulated else energy_j,
             **fields,
         )
+
+
+def _fields(observed: Observation) -> dict[str, Any]:
+    return {each.name: getattr(observed, each.name) for each in dataclasses.fields(observed)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.files.cache import file_sha256
-from llmbench.models import locate
+from llmbench.models import integrity
 from llmbench.models.manifest import (
     MANIFEST_SCHEMA,
-    FileRecord,
     Manifest,
     ModelSource,
     Recipe,
+    record_files,
     write_manifest,
 )
 from llmbench.schema.run import Run as WholeRun
@@ -154,15 +153,12 @@ def ir_of(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         folder = tmp_path / name
         folder.mkdir(parents=True)
-        for part in locate.PARTS:
+        for part in integrity.PARTS:
             content = weights if part == "openvino_model" else b""
             (folder / f"{part}.xml").write_text(_XML.format(size=len(content)))
             (folder / f"{part}.bin").write_bytes(content)
         if known:
-            files = {
-                file.name: FileRecord(sha256=file_sha256(file), bytes=file.stat().st_size)
-                for file in folder.iterdir()
-            }
+            files = record_files(folder.iterdir())
             write_manifest(
                 folder,
                 Manifest(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.models import locate
+from llmbench.models import integrity, locate
 from llmbench.store import reader
 from tests.outcome import assert_measured
 
@@ -52,13 +52,13 @@ def test_row_11_a_damaged_network_is_named(
 ) -> None:
     """The file and its size against the manifest; without one, what can be seen of the file itself."""
     model = ir_of(known=known)
-    size = (model / locate.MODEL_XML).stat().st_size
-    (model / locate.MODEL_XML).unlink()
+    size = (model / integrity.MODEL_XML).stat().st_size
+    (model / integrity.MODEL_XML).unlink()
     if content is not None:
-        (model / locate.MODEL_XML).write_bytes(content)
+        (model / integrity.MODEL_XML).write_bytes(content)
     reported = f"has {len(content)} bytes; the manifest has {size}" if known and content is not None else why
 
-    _assert_refused(llmbench("run", "-m", str(model)), tmp_path, locate.MODEL_XML, reported)
+    _assert_refused(llmbench("run", "-m", str(model)), tmp_path, integrity.MODEL_XML, reported)
 
 
 @row_12
@@ -168,7 +168,7 @@ def test_row_14_nan_weights_are_noticed(
     """
     model = _copied(demo_ir, tmp_path / "model")
     with (model / "openvino_model.bin").open("r+b") as file:
-        for offset, size in _REALS.findall((model / locate.MODEL_XML).read_text()):
+        for offset, size in _REALS.findall((model / integrity.MODEL_XML).read_text()):
             if int(size) > 100:  # smaller ones are parts of shapes, not of layers
                 file.seek(int(offset))
                 file.write(b"\xff" * int(size))  # a NaN in each format

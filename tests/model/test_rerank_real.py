@@ -7,7 +7,7 @@ import pytest
 
 from llmbench.analysis.report import summarize_run
 from llmbench.convert.library import library_folder
-from llmbench.models.demo_embedder import demo_embedder
+from llmbench.models.demo import demo_embedder
 from llmbench.models.locate import locate
 from tests import hf_model, outcome, postgres
 from tests.command import RunCommand

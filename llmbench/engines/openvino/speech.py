@@ -20,7 +20,7 @@ from llmbench.engines.openvino.engine_log import caught_output, read_effective
 from llmbench.engines.openvino.genai import import_genai
 from llmbench.errors import InputError
 from llmbench.models.integrity import is_kokoro
-from llmbench.models.lexicon import need_lexicon
+from llmbench.models.parts import need_lexicon
 from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Finish, Stage, StageSource

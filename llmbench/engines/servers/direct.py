@@ -67,7 +67,7 @@ class DirectSession:
     def __init__(self, config: RunConfig) -> None:
         self._backend = GenaiBackend(config, on_end=lambda: None)
         self.model = self._backend.name
-        self.server = _ModelProcess(self._backend)
+        self.server = self._backend
         self.decode = self._backend.decode
         self.effective = msgspec.convert(dict(self._backend.effective), EffectiveSettings)
 
@@ -94,28 +94,6 @@ class DirectSession:
     def close(self) -> None:
         """End the process."""
         self.server.stop()
-
-
-class _ModelProcess:
-    """The process that computes, as a `Server` without an address."""
-
-    url = ""
-
-    def __init__(self, backend: GenaiBackend) -> None:
-        self._backend = backend
-        self.pid: int | None = backend.pid
-
-    def ended(self) -> str | None:
-        """Return how it ended; ``None`` while it runs."""
-        return self._backend.ended()
-
-    def log(self) -> tuple[str, ...]:
-        """Return nothing: it prints where the worker does."""
-        return ()
-
-    def stop(self) -> None:
-        """End it."""
-        self._backend.close()
 
 
 class _Calls:

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,14 +19,13 @@ from llmbench.engines.servers.base import own_python
 from llmbench.engines.servers.bodies import Sampling
 from llmbench.engines.servers.genai_process import (
     Begin,
-    Delivered,
     ModelFailed,
     ModelReady,
     StepEnded,
     Withdraw,
 )
 from llmbench.engines.servers.request import Delivery
-from llmbench.errors import ExitCode, InputError, LaunchError, LlmbenchError, MachineError
+from llmbench.errors import InputError, LaunchError, error_from_code
 from llmbench.models.resolve import find_model_info
 from llmbench.schema.config import RunConfig
 
@@ -35,11 +33,15 @@ _GONE = "the process that computes has ended"
 _LIMIT_S = 10.0
 _MESSAGES = msgspec.msgpack.Decoder(ModelReady | ModelFailed | StepEnded)
 _ENCODER = msgspec.msgpack.Encoder()
-_ERRORS: Mapping[int, type[LlmbenchError]] = {ExitCode.USAGE: InputError, ExitCode.MACHINE: MachineError}
 
 
 class GenaiBackend:
-    """A model in a process of its own; *on_end* is called from a thread if that ends before `close`."""
+    """A model in a process of its own; *on_end* is called from a thread if that ends before `close`.
+
+    It is a `Server` without an address, too.
+    """
+
+    url = ""
 
     def __init__(self, config: RunConfig, on_end: Callable[[], None]) -> None:
         self.name = Path(config.model).name
@@ -78,7 +80,7 @@ class GenaiBackend:
         except (EOFError, ConnectionError) as error:
             raise LaunchError(f"{_GONE} while it loaded the model") from error
         if isinstance(found, ModelFailed):
-            raise _ERRORS.get(found.exit_code, LaunchError)(found.message, hint=found.hint)
+            raise error_from_code(found.exit_code, found.message, hint=found.hint)
         return found.effective if isinstance(found, ModelReady) else {}
 
     @property
@@ -133,40 +135,31 @@ class GenaiBackend:
                 break
             if isinstance(found, StepEnded):
                 self.cache_usage = found.cache_usage
-                for each in found.delivered:
-                    self._hand_out(each)
+                for number, delivery in found.delivered:
+                    self._hand_out(number, delivery)
         self._is_gone = not self._is_closed
         self._fail_all()
         if not self._is_closed:
             self._on_end()
 
-    def _hand_out(self, found: Delivered) -> None:
-        receive = self._waiting.get(found.number)
+    def _hand_out(self, number: int, delivery: Delivery) -> None:
+        receive = self._waiting.get(number)
         if receive is None:
             return  # it was withdrawn while the step was made
-        if found.finish is None:
-            self._computed.add(found.number)
+        if delivery.finish is None:
+            self._computed.add(number)
         else:
-            self._forget(found.number)
-        receive(
-            Delivery(
-                token_ids=found.token_ids,
-                at_ns=found.at_ns,
-                started_ns=found.started_ns,
-                finish=found.finish,
-                detail=found.detail,
-            )
-        )
+            self._forget(number)
+        receive(delivery)
 
     def _forget(self, number: int) -> None:
         self._waiting.pop(number, None)
         self._computed.discard(number)
 
     def _fail_all(self) -> None:
-        now_ns = time.perf_counter_ns()
         for number, receive in list(self._waiting.items()):
             self._forget(number)
-            receive(Delivery(token_ids=(), at_ns=now_ns, started_ns=now_ns, finish="error", detail=_GONE))
+            receive(Delivery.failed(_GONE))
 
     @property
     def pid(self) -> int:
@@ -179,6 +172,14 @@ class GenaiBackend:
             self._process.wait(timeout=_LIMIT_S if self._is_gone else 0)
         code = self._process.returncode
         return None if code is None else f"{_GONE} with code {code}"
+
+    def log(self) -> tuple[str, ...]:
+        """Return nothing: the process prints where this one does."""
+        return ()
+
+    def stop(self) -> None:
+        """End the process."""
+        self.close()
 
     def close(self) -> str | None:
         """End the process; return how it ended where it did so by itself."""

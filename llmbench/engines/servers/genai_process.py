@@ -17,6 +17,7 @@ import msgspec
 from llmbench.engines.failures import engine_words
 from llmbench.engines.openvino.continuous_batch import ContinuousBatch, StepOutput
 from llmbench.engines.servers.bodies import Sampling
+from llmbench.engines.servers.request import Delivery
 from llmbench.errors import LlmbenchError
 from llmbench.schema.config import RunConfig
 
@@ -51,21 +52,10 @@ class ModelFailed(msgspec.Struct, tag=True):
     exit_code: int
 
 
-class Delivered(msgspec.Struct):
-    """What a step gave a request; see `Delivery`."""
-
-    number: int
-    token_ids: tuple[int, ...]
-    at_ns: int
-    started_ns: int
-    finish: str | None
-    detail: str = ""
-
-
 class StepEnded(msgspec.Struct, tag=True):
-    """What a step gave all requests, and the share of the KV cache that is used."""
+    """What a step gave each request, by its number, and the share of the KV cache that is used."""
 
-    delivered: list[Delivered]
+    delivered: list[tuple[int, Delivery]]
     cache_usage: float
 
 
@@ -79,7 +69,7 @@ class _Loop:
     def __init__(self, batch: ContinuousBatch, pipe: Connection) -> None:
         self._batch, self._pipe = batch, pipe
         self._members: dict[int, int] = {}
-        self._delivered: list[Delivered] = []
+        self._delivered: list[tuple[int, Delivery]] = []
 
     def run(self) -> None:
         """Work until the other end is closed."""
@@ -102,29 +92,30 @@ class _Loop:
         def receive(found: StepOutput) -> None:
             """Deliver what a step gave; a request that found no room ends with an error."""
             is_ignored = found.finish == "ignored"
-            finish = "error" if is_ignored else found.finish
-            self._deliver(order.number, started_ns, found, finish, _NO_ROOM if is_ignored else "")
+            delivery = Delivery(
+                token_ids=found.token_ids,
+                at_ns=found.at_ns,
+                started_ns=started_ns,
+                finish="error" if is_ignored else found.finish,
+                detail=_NO_ROOM if is_ignored else "",
+            )
+            self._deliver(order.number, delivery)
 
         try:
             generation = _generation(self._batch.genai, order.sampling)
             self._members[order.number] = self._batch.add(order.token_ids, generation, receive)
         except RuntimeError as error:
-            nothing = StepOutput(token_ids=(), at_ns=time.perf_counter_ns())
-            self._deliver(order.number, started_ns, nothing, "error", engine_words(error))
+            self._deliver(order.number, Delivery.failed(engine_words(error), started_ns))
 
-    def _deliver(  # noqa: PLR0917  a row of fields
-        self, number: int, started_ns: int, found: StepOutput, finish: str | None, detail: str
-    ) -> None:
-        if finish is not None:
+    def _deliver(self, number: int, delivery: Delivery) -> None:
+        if delivery.finish is not None:
             self._members.pop(number, None)
-        self._delivered.append(Delivered(number, found.token_ids, found.at_ns, started_ns, finish, detail))
+        self._delivered.append((number, delivery))
 
     def _fail_all(self, words: str) -> None:
-        now_ns = time.perf_counter_ns()
         for number, member in list(self._members.items()):
             self._batch.cancel(member)
-            nothing = StepOutput(token_ids=(), at_ns=now_ns)
-            self._deliver(number, now_ns, nothing, "error", words)
+            self._deliver(number, Delivery.failed(words))
 
     def _send(self) -> None:
         if self._delivered:

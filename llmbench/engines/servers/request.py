@@ -1,6 +1,7 @@
 """One request that is served: what came of it so far, and what of that is sent as the protocol has it."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -23,9 +24,16 @@ class Delivery:
     finish: str | None = None
     detail: str = ""
 
+    @classmethod
+    def failed(cls, detail: str, started_ns: int | None = None) -> "Delivery":
+        """Return the end of a request that failed now; without *started_ns* it is taken up now, too."""
+        now_ns = time.perf_counter_ns()
+        begun_ns = now_ns if started_ns is None else started_ns
+        return cls(token_ids=(), at_ns=now_ns, started_ns=begun_ns, finish="error", detail=detail)
+
 
 class Backend(Protocol):
-    """A model that answers several requests at once, in a thread of its own."""
+    """A model that serves several requests at once, in a thread of its own."""
 
     @property
     def name(self) -> str:

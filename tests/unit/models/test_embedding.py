@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmbench.errors import InputError
-from llmbench.models.embedding import embedding_use, is_embedding_source, read_source_use
+from llmbench.models.embedding import embedding_use, read_source_use
 from llmbench.models.manifest import EmbeddingUse
 
 KIND = "sentence_transformers.models."
@@ -35,7 +35,6 @@ def test_pooling_is_the_one_that_the_source_was_trained_with(mode: str, pooling:
     found = read_source_use(_source(tmp_path, modes=(mode,)))
 
     assert EmbeddingUse(pooling=pooling, is_normalized=True, max_tokens=256) == found
-    assert is_embedding_source(tmp_path)
 
 
 def test_a_source_without_normalize_is_not_normalized(tmp_path: Path) -> None:
@@ -76,4 +75,3 @@ def test_an_ir_that_says_nothing_needs_the_pooling_from_the_user(tmp_path: Path)
 def test_a_language_model_is_no_embedding_source(tmp_path: Path) -> None:
     """It has no modules.json."""
     assert read_source_use(tmp_path) is None
-    assert not is_embedding_source(tmp_path)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from llmbench.errors import InputError
-from llmbench.models import locate
+from llmbench.models import integrity, locate
 from llmbench.models.manifest import MANIFEST_NAME, FileRecord, Manifest, ModelSource, Recipe, write_manifest
 
 XML = """<?xml version="1.0"?>
@@ -28,13 +28,13 @@ XML = """<?xml version="1.0"?>
 	</layers>
 </net>
 """
-NAMES = [f"{part}{end}" for part in locate.PARTS for end in (".xml", ".bin")]
+NAMES = [f"{part}{end}" for part in integrity.PARTS for end in (".xml", ".bin")]
 
 
 def make_ir(folder: Path) -> Path:
     """An IR folder whose networks need 40 bytes of constants each."""
     folder.mkdir(parents=True)
-    for part in locate.PARTS:
+    for part in integrity.PARTS:
         (folder / f"{part}.xml").write_text(XML)
         (folder / f"{part}.bin").write_bytes(bytes(40))
     return folder

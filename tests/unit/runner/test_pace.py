@@ -1,6 +1,6 @@
 import pytest
 
-from llmbench.runner.pace import Pace
+from llmbench.runner.forecast import Pace
 from llmbench.runner.plan import plan_launches
 from llmbench.schema.config import Prompt, RunConfig
 
