@@ -9,7 +9,7 @@ from llmbench.errors import InputError
 from llmbench.files.package_data import check_installed
 from llmbench.models.gguf_file import gguf_parts
 from llmbench.models.manifest import Recipe
-from llmbench.runner.step import Step
+from llmbench.runner.step import StepProcess
 from llmbench.schema.progress import ProgressCallback
 
 CONVERT_PACKAGES = ("optimum-intel", "torch", "transformers", "nncf")
@@ -29,7 +29,7 @@ def export(
     folder: Path, target: Path, *, task: str = GENERATION, recipe: Recipe, report: ProgressCallback
 ) -> None:
     """Export a Hugging Face folder into *target*, with tokenizer and detokenizer; *task* is what the model is for."""
-    step = Step(folder=target, report=report, is_online=recipe.trusts_remote_code)
+    step = StepProcess(folder=target, report=report, is_online=recipe.trusts_remote_code)
     step.run(_run_exporter, folder, target, task, recipe)
 
 
@@ -39,7 +39,7 @@ def export_gguf(source: Path, target: Path, *, report: ProgressCallback) -> None
     links = [target / part.name for part in parts]  # the engine writes beside the name it is given
     for part, link in zip(parts, links, strict=True):
         link.symlink_to(part.resolve())
-    Step(folder=target, report=report).run(_read_gguf, source, links[0])
+    StepProcess(folder=target, report=report).run(_read_gguf, source, links[0])
     for link in links:
         link.unlink()
 

@@ -17,7 +17,7 @@ from llmbench.errors import LlmbenchError
 from llmbench.models.attention import language_fusion
 from llmbench.models.integrity import MODEL_XML
 from llmbench.models.manifest import LEAST_AGREEMENT, GreedyTokens
-from llmbench.runner.step import Step
+from llmbench.runner.step import StepProcess
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.progress import ProgressCallback
 from llmbench.schema.settings.any_workload import ATTENTIONS
@@ -64,7 +64,7 @@ def check_generation(
     is_covered = window is None or window <= LONGEST_WINDOW
     if window is not None and is_covered:
         used = [repeat_to(used, window + TOKENS), *used]
-    made = Step(folder=folder, report=report).run(_generate_and_read, folder, used)
+    made = StepProcess(folder=folder, report=report).run(_generate_and_read, folder, used)
     warnings = [*describe_faults(made), *_describe_executed(folder, made.executed)]
     if not is_covered:
         warnings.append(f"not verified beyond the model's sliding window of {window} tokens")

@@ -34,7 +34,7 @@ from llmbench.models.manifest import (
 )
 from llmbench.models.quantization import DESCRIPTION_FILES, check_exportable
 from llmbench.models.sources import LocalSource
-from llmbench.runner.step import Step
+from llmbench.runner.step import StepProcess
 from llmbench.schema.attention import Fusion
 from llmbench.schema.progress import Progress, ProgressCallback
 from llmbench.schema.tasks import DEFAULT_TASK
@@ -197,8 +197,8 @@ class _FolderConversion:
         )
         return found.with_warnings(self.warnings)
 
-    def _step(self, recipe: Recipe, folder: Path) -> Step:
-        return Step(folder=folder, report=self.report, is_online=recipe.trusts_remote_code)
+    def _step(self, recipe: Recipe, folder: Path) -> StepProcess:
+        return StepProcess(folder=folder, report=self.report, is_online=recipe.trusts_remote_code)
 
     def _verify_tokens(self, recipe: Recipe, partial: Path) -> verification.Findings:
         takes_images = self.source.takes_images

@@ -16,7 +16,7 @@ from llmbench.errors import InputError, LlmbenchError, MachineError
 from llmbench.files.strict_json import read_object
 from llmbench.models.safetensors import list_tensors, missing_weights
 from llmbench.models.sources import VISION_FAMILIES, LocalSource, check_tokenizer_packages
-from llmbench.runner.step import Step
+from llmbench.runner.step import StepProcess
 from llmbench.schema.progress import ProgressCallback
 
 GENERATION, VISION = "text-generation-with-past", "image-text-to-text"
@@ -36,7 +36,7 @@ _REPORTED = re.compile(
 """A row of the table that transformers logs of tensors that are absent or do not fit."""
 
 
-def examine_source(source: LocalSource, *, task: str, step: Step) -> tuple[str, ...]:
+def examine_source(source: LocalSource, *, task: str, step: StepProcess) -> tuple[str, ...]:
     """Return warnings on a Hugging Face folder before it is exported for a *task*; an online *step* trusts its code.
 
     Raises:
@@ -63,7 +63,7 @@ def examine_architecture(folder: Path, *, report: ProgressCallback) -> None:
     """
     model_type = str(read_object(folder / "config.json").get("model_type"))
     with tempfile.TemporaryDirectory(prefix="llmbench-") as scratch:
-        Step(folder=Path(scratch), report=report).run(_check_any_task, model_type)
+        StepProcess(folder=Path(scratch), report=report).run(_check_any_task, model_type)
 
 
 def examine(

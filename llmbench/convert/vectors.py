@@ -15,7 +15,7 @@ from llmbench.engines.base import Embedder, Reranker
 from llmbench.engines.catalog import find_engine
 from llmbench.errors import LaunchError
 from llmbench.models.manifest import EmbeddingUse
-from llmbench.runner.step import Step
+from llmbench.runner.step import StepProcess
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.progress import ProgressCallback
 
@@ -37,7 +37,7 @@ _LEAST_ODDS = 1e-6
 Vectors = list[list[float]]
 
 
-def read_with_source(folder: Path, use: EmbeddingUse | None, step: Step) -> Vectors:
+def read_with_source(folder: Path, use: EmbeddingUse | None, step: StepProcess) -> Vectors:
     """Return the source model's vectors of the built-in texts; *use* is ``None`` of one that scores pairs of texts.
 
     An online *step* trusts its code.
@@ -58,7 +58,7 @@ def compare_vectors(
 
     *least* is the mean cosine that is needed, ``LEAST_COSINE`` where it is ``None``.
     """
-    found = Step(folder=folder, report=report).run(_read_ir, folder, use)
+    found = StepProcess(folder=folder, report=report).run(_read_ir, folder, use)
     cosines = [cosine(one, other) for one, other in zip(source, found, strict=True)]
     mean, worst = sum(cosines) / len(cosines), min(cosines)
     measure, what = ("correlation", "questions' scores") if use is None else ("cosine", "texts' vectors")

@@ -18,7 +18,7 @@ from llmbench.engines.failures import engine_words
 from llmbench.errors import LaunchError
 from llmbench.models.context import sliding_window_of_config
 from llmbench.models.manifest import GreedyTokens
-from llmbench.runner.step import Step
+from llmbench.runner.step import StepProcess
 from llmbench.schema.progress import ProgressCallback
 
 FIRST_POSITION = 4
@@ -70,7 +70,7 @@ class Reading(msgspec.Struct):
     dtype: str
 
 
-def read_source_model(folder: Path, step: Step) -> Reading:
+def read_source_model(folder: Path, step: StepProcess) -> Reading:
     """Read ``TEXTS``, and a text beyond a sliding window, with the source model; an online *step* trusts its code."""
     window = sliding_window_of_config(folder / "config.json")
     return step.run(_read_source, folder, trusts_code=step.is_online, window=window)
@@ -88,7 +88,7 @@ def compare_readings(
 
     *least_agreement* is the share of next tokens that is needed, ``LEAST`` where it is ``None``.
     """
-    chosen = Step(folder=folder, report=report).run(_read_ir, folder, source.ids)
+    chosen = StepProcess(folder=folder, report=report).run(_read_ir, folder, source.ids)
     findings = check_agreement(
         source, chosen, folder, weight_format=weight_format, least_agreement=least_agreement, report=report
     )
@@ -136,7 +136,7 @@ def expected_spelling(*, has_template: bool) -> Spelling:
 
 def check_spelling(folder: Path, wanted: Spelling, *, report: ProgressCallback) -> tuple[str, ...]:
     """Return warnings on an IR's tokenizer; raise LaunchError if it cannot spell plain English as *wanted*."""
-    found = Step(folder=folder, report=report).run(_spell, folder)
+    found = StepProcess(folder=folder, report=report).run(_spell, folder)
     (plain, rich), (wanted_plain, wanted_rich) = found.texts, wanted.texts
     if plain.strip() != wanted_plain.strip():
         raise LaunchError(

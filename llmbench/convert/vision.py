@@ -20,7 +20,7 @@ from llmbench.engines.catalog import find_engine
 from llmbench.errors import LaunchError, LlmbenchError
 from llmbench.files.strict_json import read_object
 from llmbench.models.image_tokens import image_token
-from llmbench.runner.step import Step
+from llmbench.runner.step import StepProcess
 from llmbench.schema.progress import ProgressCallback
 from llmbench.schema.settings.any_workload import ATTENTIONS
 
@@ -98,7 +98,7 @@ def _image_part(written: Mapping[str, Any]) -> Mapping[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def read_vision_source(folder: Path, step: Step) -> Reading:
+def read_vision_source(folder: Path, step: StepProcess) -> Reading:
     """Read the texts behind a picture with the source model; an online *step* trusts its code."""
     return step.run(_read_source, folder, trusts_code=step.is_online)
 
@@ -112,7 +112,7 @@ def compare_vision(
     report: ProgressCallback,
 ) -> Findings:
     """Compare the IR in *folder* with its source; a ``LaunchError`` if it is another model or cannot spell."""
-    found = Step(folder=folder, report=report).run(_read_ir, folder)
+    found = StepProcess(folder=folder, report=report).run(_read_ir, folder)
     findings = check_agreement(
         source,
         found.choices,

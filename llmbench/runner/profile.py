@@ -19,7 +19,7 @@ from llmbench.engines.openvino.attention import read_executed
 from llmbench.engines.openvino.perf_counters import Operation
 from llmbench.models.attention import LANGUAGE_MODEL, read_parts
 from llmbench.runner import pinning
-from llmbench.runner.step import Step
+from llmbench.runner.step import StepProcess
 from llmbench.schema.config import RunConfig
 from llmbench.schema.units import NS_PER_S
 from llmbench.workloads.text import Inputs
@@ -42,7 +42,7 @@ def profile_pinned(do: Callable[[RunConfig], _Profile], config: RunConfig) -> _P
     prefix = pinning.find_placement(config).binding.prefix
     counted = dataclasses.replace(config, properties={**config.properties, "PERF_COUNT": True})
     with tempfile.TemporaryDirectory(prefix="llmbench-") as folder:
-        step = Step(folder=Path(folder), report=lambda _: None, work="profile", prefix=prefix)
+        step = StepProcess(folder=Path(folder), report=lambda _: None, work="profile", prefix=prefix)
         return step.run(do, counted)
 
 

@@ -23,7 +23,7 @@ from llmbench.retrieval import database, documents, server
 from llmbench.retrieval.collection import Collection, CollectionKey
 from llmbench.retrieval.documents import Document, Splitting
 from llmbench.retrieval.index import VectorIndex
-from llmbench.runner.step import Step
+from llmbench.runner.step import StepProcess
 from llmbench.schema.config import RunConfig
 from llmbench.schema.progress import Progress, ProgressCallback
 from llmbench.workloads.rag.settings import RetrievalSettings, embedder_config
@@ -71,7 +71,7 @@ def index_documents(request: IndexRequest, report: ProgressCallback) -> Indexed:
     report(Progress(label=f"indexing {request.folder}"))
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    return Step(folder=folder, report=report, work="indexing of documents").run(_index, request)
+    return StepProcess(folder=folder, report=report, work="indexing of documents").run(_index, request)
 
 
 @contextlib.contextmanager

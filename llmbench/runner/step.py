@@ -66,7 +66,7 @@ class _Crashed(msgspec.Struct, tag="crashed"):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class StepProcess:
     """How a function is run in a process of its own.
 
     *folder* is where it writes, its temporary files included; *report* receives its progress. Unless it *is_online*,

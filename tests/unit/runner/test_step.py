@@ -8,7 +8,7 @@ import pytest
 
 import llmbench
 from llmbench.errors import InputError, LaunchError, MachineError, OutputError
-from llmbench.runner.step import Progress, Step
+from llmbench.runner.step import Progress, StepProcess
 
 RunBody = Callable[..., tuple[int, list[Progress]]]
 
@@ -42,7 +42,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunBody:
         monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(llmbench.__file__).parents[1]}")
         work = tmp_path / "build"
         work.mkdir()
-        result = Step(folder=work, is_online=is_online, report=seen.append).run(add, 2, right=3)
+        result = StepProcess(folder=work, is_online=is_online, report=seen.append).run(add, 2, right=3)
         assert [] == list(work.iterdir())
         return result, seen
 
@@ -163,7 +163,7 @@ def test_no_child_outlives_an_interrupt(tmp_path: Path, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Step(folder=tmp_path, report=interrupt).run(add, 2, 3)
+        StepProcess(folder=tmp_path, report=interrupt).run(add, 2, 3)
 
     assert not Path("/proc", Path("pid").read_text()).exists()
 

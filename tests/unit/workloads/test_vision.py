@@ -3,7 +3,9 @@
 import dataclasses
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -81,14 +83,17 @@ def test_later_turns_of_a_chat_have_no_image_of_their_own(tmp_path: Path) -> Non
     )
     work = opened(config(tmp_path, *turns))
 
-    first, later = (work.prepare(number, 0)._request.question for number in (0, 1))
+    calls = (cast("partial[Generation]", work.prepare(number, 0).call) for number in (0, 1))
+    first, later = (call.args[0].question for call in calls)
 
     assert first is not None
     assert later is not None
     assert [(1, True, False), (0, True, True)] == [
         (len(found.images), found.is_chat, found.is_later) for found in (first, later)
     ]
-    assert work.prepare(1, 0)._decoding_ns is None
+    request = work.prepare(1, 0)
+    request.run()
+    assert request.observe().image_decoding_ns is None
 
 
 @pytest.mark.parametrize(
