@@ -45,7 +45,7 @@ def examine_source(source: LocalSource, *, task: str, step: StepProcess) -> tupl
     """
     check_tokenizer_packages(source.path)
     return step.run(
-        examine,
+        examine_folder,
         source.path,
         task=task,
         model_type=str(source.model_type),
@@ -66,7 +66,7 @@ def examine_architecture(folder: Path, *, report: ProgressCallback) -> None:
         StepProcess(folder=Path(scratch), report=report).run(_check_any_task, model_type)
 
 
-def examine(
+def examine_folder(
     folder: Path, *, task: str, model_type: str, trusts_code: bool, is_quantized: bool
 ) -> tuple[str, ...]:
     """Do in this process what `examine_source` does in a child."""

@@ -25,7 +25,7 @@ def copy(tmp_path: Path) -> Path:
 
 def _examine(folder: Path) -> tuple[str, ...]:
     model_type = str(json.loads((folder / "config.json").read_text())["model_type"])
-    return preflight.examine(
+    return preflight.examine_folder(
         folder, task=preflight.GENERATION, model_type=model_type, trusts_code=False, is_quantized=False
     )
 
