@@ -235,7 +235,7 @@ def _irs_below(parent: Path) -> list[Path]:
         str(link)
         for folder in _folders_below(parent)
         for link in sorted(folder.iterdir())
-        if _is_linked(link)
+        if link.is_symlink() and link.is_dir()
     ]
     if links:
         raise InputError(
@@ -243,10 +243,6 @@ def _irs_below(parent: Path) -> list[Path]:
             hint=f"give the link itself: -m {shlex.quote(links[0])}",
         )
     raise InputError(problem, hint=_remedy(parent))
-
-
-def _is_linked(path: Path) -> bool:
-    return path.is_symlink() and path.is_dir()
 
 
 def _of_format(requested: str, folders: Sequence[Path], location: Path) -> list[Path]:

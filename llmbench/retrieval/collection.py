@@ -85,17 +85,14 @@ class Collection:
             MachineError: its vectors have another dimension.
         """
         with failures(address, "looking for the collection"):
-            is_there = connection.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.collections",)).fetchone()[0]
+            is_there = _exists(connection, "collections")
             found = _row(connection, key) if is_there else None
             others = _others(connection, key) if is_there else []
         if found is None:
             raise _missing(address, key, others, dimension)
         number, found_dimension, is_complete = found
         if found_dimension != dimension:
-            raise MachineError(
-                f"collection {key} has vectors of {found_dimension} dimensions; the embedder makes {dimension}",
-                hint="use the --embedder that it was indexed with, or index it again under another name",
-            )
+            raise _other_dimension(key, found_dimension, dimension)
         if not is_complete:
             raise InputError(f"collection {key} was not indexed to its end", hint=_INDEX)
         return cls(connection, address, key, number)
@@ -104,8 +101,7 @@ class Collection:
     def look(cls, connection: Any, address: str, key: CollectionKey) -> "Collection | None":
         """Return a collection that is there and complete, of whatever dimension; ``None`` where it is not."""
         with failures(address, "looking for the collection"):
-            (is_there,) = connection.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.collections",)).fetchone()
-            found = _row(connection, key) if is_there else None
+            found = _row(connection, key) if _exists(connection, "collections") else None
         return cls(connection, address, key, found[0]) if found is not None and found[2] else None
 
     @classmethod
@@ -120,10 +116,7 @@ class Collection:
             )
             number, found_dimension, _ = _row(connection, key)
             if found_dimension != dimension:
-                raise MachineError(
-                    f"collection {key} has vectors of {found_dimension} dimensions; the embedder makes {dimension}",
-                    hint="index under another --collection",
-                )
+                raise _other_dimension(key, found_dimension, dimension)
             made = cls(connection, address, key, number)
             connection.execute(
                 f"CREATE TABLE IF NOT EXISTS {made.table} (id bigserial PRIMARY KEY, document text NOT NULL, "
@@ -200,23 +193,21 @@ class Collection:
         return int(rows)
 
     def has(self, index: VectorIndex) -> bool:
-        """Whether an index stands; of *exact*, which has none, always."""
+        """Whether an index exists; of *exact*, which has none, always."""
         if index.kind == "exact":
             return True
-        name = f"{SCHEMA}.{index.name(self.table)}"
         with failures(self._address, "looking for the index"):
-            found = self._connection.execute("SELECT to_regclass(%s)", (name,)).fetchone()
-        return found[0] is not None
+            return _exists(self._connection, index.name(self.table))
 
     def build(self, index: VectorIndex) -> None:
-        """Build an index that does not stand."""
+        """Build an index that does not exist."""
         with failures(self._address, f"building the index {index.recipe}"):
             self._connection.execute(f"SET maintenance_work_mem = '{_BUILD_MEMORY}'")
             self._connection.execute(index.definition(self.table, self.count()))
             self._connection.execute(f"ANALYZE {self.table}")
 
     def searcher(self, index: VectorIndex, count: int) -> "Searcher":
-        """Return the search for the nearest *count* chunks by an index, which must stand."""
+        """Return the search for the nearest *count* chunks by an index, which must exist."""
         with failures(self._address, "preparing the search"):
             for name, value in index.settings(self.count()).items():
                 self._connection.execute(f"SET {name} = {value}")
@@ -270,6 +261,19 @@ def recall_of(found: Sequence[Hit], nearest: Sequence[Hit]) -> float:
     return len(wanted & {hit.id for hit in found}) / len(wanted) if wanted else 1.0
 
 
+def _exists(connection: Any, name: str) -> bool:
+    """Whether our schema has a table or an index of this name."""
+    (found,) = connection.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.{name}",)).fetchone()
+    return found is not None
+
+
+def _other_dimension(key: CollectionKey, found: int, wanted: int) -> MachineError:
+    return MachineError(
+        f"collection {key} has vectors of {found} dimensions; the embedder makes {wanted}",
+        hint="use the --embedder that it was indexed with, or index it again under another --collection",
+    )
+
+
 def _row(connection: Any, key: CollectionKey) -> Any:
     return connection.execute(
         f"SELECT id, dimension, is_complete FROM {SCHEMA}.collections "
@@ -292,10 +296,7 @@ def _missing(
 ) -> InputError | MachineError:
     same = [row for row in others if (row[1], row[2]) == (key.splitting.size, key.splitting.overlap)]
     if same and all(row[0] != dimension for row in same):
-        return MachineError(
-            f"collection {key} has vectors of {same[0][0]} dimensions; the embedder makes {dimension}",
-            hint="use the --embedder that it was indexed with, or index it again under another name",
-        )
+        return _other_dimension(key, same[0][0], dimension)
     sizes = sorted({f"{row[1]}/{row[2]}" for row in others})
     known = f"; there are chunk sizes/overlaps {', '.join(sizes)}" if others and not same else ""
     known = "; it was indexed with another embedder" if same else known

@@ -61,15 +61,13 @@ def find_documents(folder: Path) -> tuple[Path, ...]:
     found = tuple(
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in _TEXT and path.is_file() and not _is_hidden(path.relative_to(folder))
+        if path.suffix.lower() in _TEXT
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not found:
         raise InputError(f"{folder} contains no document", hint=f"the kinds are {', '.join(_TEXT)}")
     return found
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def read_documents(folder: Path) -> Iterator[Document]:

@@ -23,7 +23,7 @@ from llmbench.runner.blocks import Stop, launches_until
 from llmbench.runner.launchers import default_launcher
 from llmbench.runner.launchers.base import Launcher, LaunchEvent, Task, TimeLimits
 from llmbench.runner.plan import PlannedLaunch
-from llmbench.runner.protocol import Check
+from llmbench.runner.protocol import Check, Open
 from llmbench.runner.resume import find_resumption
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
@@ -207,16 +207,16 @@ class _Work:
         for index in self.aborted:
             file.append(LaunchEnded(launch=index, outcome=Outcome.ABORTED))
         for launch in launches_until(self.stop, self.planned, lambda: reader.read_run(file.path)):
-            task = Task(
-                planned=launch,
+            load = Open(
                 config=self.configurations[launch.cell],
-                limits=self.policy.limits,
+                launch=launch.index,
                 context_tokens=self.models[launch.cell].context_tokens,
                 binding=bindings[launch.cell],
                 must_split=self.policy.must_split,
                 workload=self.workload,
-                folder=file.path.parent,
+                folder=str(file.path.parent),
             )
+            task = Task(planned=launch, load=load, limits=self.policy.limits)
             if not self._measure_launch(file, task) and not self.policy.keep_going:
                 return
         file.append(RunEnded(ended_at=events.utc_now()))

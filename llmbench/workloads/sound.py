@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,14 +68,11 @@ def read_sound(path: Path) -> "Samples":
 def write_sound(path: Path, samples: "Samples", rate: int) -> None:
     """Write samples in [-1, 1] as 16 bits of one channel; raise OutputError where the file cannot be written."""
     import numpy as np
+    from scipy.io import wavfile
 
     values = np.clip(np.asarray(samples).reshape(-1), -1, 1) * _FULL_SCALE
     try:
-        with wave.open(str(path), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(rate)
-            file.writeframes(values.astype("<i2").tobytes())
+        wavfile.write(path, rate, values.astype("<i2"))
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -46,7 +46,7 @@ def token_ids(
     """
     k = variant if prompt.is_permuted else 0
     if prompt.text is None:
-        return _window(prompt, k, encode, bos_id)
+        return Windows(encode(corpus()), seed=prompt.seed, bos_id=bos_id).ids(prompt.tokens or 1, k)
     ids = encode(prompt.text)
     front = max(frame[0], len(_split_bos(ids, bos_id)[0]))
     end = max(front, len(ids) - frame[1])
@@ -58,11 +58,6 @@ def token_ids(
 def corpus() -> str:
     """The English prose that synthetic prompts are cut from (our own writing)."""
     return (resources.files("llmbench.data") / "corpus.txt").read_text(encoding="utf-8")
-
-
-def _window(prompt: Prompt, variant: int, encode: Encode, bos_id: int | None) -> tuple[int, ...]:
-    """Exactly ``prompt.tokens`` ids of the corpus."""
-    return Windows(encode(corpus()), seed=prompt.seed, bos_id=bos_id).ids(prompt.tokens or 1, variant)
 
 
 class Windows:

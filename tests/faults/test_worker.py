@@ -14,6 +14,7 @@ from llmbench.machine import cgroup, memory
 from llmbench.runner import plan
 from llmbench.runner.launchers.base import Task, TimeLimits
 from llmbench.runner.launchers.process import ProcessLauncher
+from llmbench.runner.protocol import Open
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Failure, Outcome
@@ -140,9 +141,8 @@ def _task(config: RunConfig, *, load_s: float = PATIENCE_S) -> Task:
     planned = plan.PlannedLaunch(index=0, cell=0)
     return Task(
         planned=planned,
-        config=config,
+        load=Open(config=config, launch=0, context_tokens=8192),
         limits=TimeLimits(load_s=load_s, request_s=3),
-        context_tokens=8192,
     )
 
 

@@ -1,6 +1,6 @@
 """llama.cpp's own HTTP server on the loopback interface, in a process of its own: ``load --server llama.cpp``.
 
-``python -m llmbench.engines.llama_cpp.http_server`` takes the parameters as JSON and ends on SIGTERM.
+``python -m llmbench.engines.llama_cpp.http_server PARAMETERS PORT`` takes JSON and ends on SIGTERM.
 """
 
 import os
@@ -24,13 +24,6 @@ _CONNECTIONS = 128
 _LEAST_CONTEXT = 4096
 
 
-class ListenCommand(msgspec.Struct):
-    """What to serve, on which port."""
-
-    parameters: ServerParameters
-    port: int
-
-
 def llama_cpp_command(config: RunConfig, port: int) -> list[str]:
     """Return the command that serves a GGUF file on a port of the loopback interface.
 
@@ -48,17 +41,15 @@ def llama_cpp_command(config: RunConfig, port: int) -> list[str]:
     found = ServerParameters.of(config, slots=slots)
     context = max(2 * found.context_tokens, _LEAST_CONTEXT)
     parameters = msgspec.structs.replace(found, context_tokens=context, is_shared=True)
-    command = ListenCommand(parameters=parameters, port=port)
-    return own_python(__name__, msgspec.json.encode(command).decode())
+    return own_python(__name__, msgspec.json.encode(parameters).decode(), str(port))
 
 
 def main() -> None:
     """Load the model, listen, and wait for a signal."""
     import xllamacpp
 
-    command = msgspec.json.decode(sys.argv[1], type=ListenCommand)
-    parameters = make_parameters(xllamacpp, command.parameters)
-    parameters.hostnames, parameters.port = [LOOPBACK], command.port
+    parameters = make_parameters(xllamacpp, msgspec.json.decode(sys.argv[1], type=ServerParameters))
+    parameters.hostnames, parameters.port = [LOOPBACK], int(sys.argv[2])
     parameters.endpoint_metrics, parameters.n_threads_http = True, _CONNECTIONS
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)

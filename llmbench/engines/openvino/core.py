@@ -159,7 +159,7 @@ class CoreSession(TokenizedSession):
             infer_ns.append(elapsed_ns)
             columns.append(tokens)
             is_finite = is_finite and bool(np.isfinite(least))
-            if request.stop_at_eos and self._all_ended(columns):
+            if request.stop_at_eos and (np.stack(columns, axis=1) == self._eos_id).any(axis=1).all():
                 break
             ids, positions = tokens[:, None], lengths + step
         end_ns = time.perf_counter_ns()
@@ -170,9 +170,6 @@ class CoreSession(TokenizedSession):
             infer_ns=tuple(infer_ns),
             suspicions=() if is_finite else ("non-finite logits",),
         )
-
-    def _all_ended(self, columns: list[np.ndarray[Any, Any]]) -> bool:
-        return bool((np.stack(columns, axis=1) == self._eos_id).any(axis=1).all())
 
 
 class CoreEngine(OpenvinoEngine[CoreSession]):

@@ -48,14 +48,10 @@ def _names(settings: Any, prefix: str = "") -> Iterator[str]:
         value = getattr(settings, name)
         if name.startswith("_") or callable(value):
             continue
-        if _is_part(value):
+        if hasattr(value, "to_string") or type(value).__name__.endswith("Config"):
             yield from _names(value, f"{prefix}{name}.")
         else:
             yield prefix + name
-
-
-def _is_part(value: Any) -> bool:
-    return hasattr(value, "to_string") or type(value).__name__.endswith("Config")
 
 
 def _check_names(requested: Mapping[str, PropertyValue], known: list[str]) -> None:

@@ -129,7 +129,8 @@ class ServedSession:
         self.server = server
         pages = run_alone(server.url, _read_pages)
         self.model: str = _model_name(config, pages["models"])
-        self._has_tokenizer = run_alone(server.url, self._find_tokenizer)
+        probe = self._text(_LEAST_VOCABULARY_TEXT)
+        self._has_tokenizer = bool(run_alone(server.url, lambda client: client.post("/tokenize", probe)))
         self._local: Codec | None = None if self._has_tokenizer else _local_tokenizer(config)
         served = (
             f"served by {config.server}" if not is_url(config.server or "") else f"served at {server.url}"
@@ -150,9 +151,6 @@ class ServedSession:
     def can_encode(self) -> bool:
         """Whether a text can be made token ids, and these a text."""
         return self._has_tokenizer or self._local is not None
-
-    async def _find_tokenizer(self, client: Client) -> bool:
-        return bool(await client.post("/tokenize", self._text(_LEAST_VOCABULARY_TEXT)))
 
     def _text(self, text: str) -> dict[str, Any]:
         """A text to encode, in the spellings of llama.cpp and of vLLM."""

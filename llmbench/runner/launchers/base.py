@@ -1,17 +1,15 @@
 """What a launcher is, and the events of a launch: they are the same wherever its worker runs.
 
-A worker begins a request only when the consumer of these events asks for the next one, so that what was
+A worker begins a request only when the consumer of these events requests the next one, so that what was
 measured can be on the disk first.
 """
 
 import dataclasses
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from llmbench.errors import ExitCode, LaunchError
-from llmbench.machine.affinity import Binding
 from llmbench.runner import plan
 from llmbench.runner.protocol import (
     AllMeasured,
@@ -25,10 +23,9 @@ from llmbench.runner.protocol import (
     Response,
     WorkerCommand,
 )
-from llmbench.schema.config import RunConfig
 from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Failure, Outcome, WorkloadSettings
+from llmbench.schema.run import Failure, Outcome
 from llmbench.store.events import LaunchEnded, LaunchStarted, utc_now
 
 LaunchEvent = LaunchStarted | Measurement | LaunchEnded
@@ -49,20 +46,11 @@ class TimeLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A launch to make: its position in the plan, its configuration, pinning, limits, and the model's context.
-
-    With *must_split* it is refused where the configuration has tensor parallelism and the engine splits nothing. What
-    requests produce, such as audio, is written into *folder*.
-    """
+    """A launch to make: its position in the plan, what its worker is to *load*, and its time limits."""
 
     planned: plan.PlannedLaunch
-    config: RunConfig
+    load: Open
     limits: TimeLimits
-    context_tokens: int | None = None
-    binding: Binding = Binding()  # noqa: RUF009  it is frozen
-    must_split: bool = False
-    workload: WorkloadSettings = field(default_factory=WorkloadSettings)
-    folder: Path = Path("reports")
 
 
 class Launcher(Protocol):
@@ -82,7 +70,7 @@ class Launcher(Protocol):
 
 
 class WorkerLostError(Exception):
-    """The worker ended, or had to be ended, without an answer."""
+    """The worker ended, or had to be ended, without a response."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -102,7 +90,7 @@ class WorkerLink(Protocol):
 
 
 def accept(reply: Response | Refused, *, phase: str, log: Sequence[str] = ()) -> Response:
-    """Return an answer; raise the error of a refusal, WorkerLostError where it is that the launch has failed."""
+    """Return a response; raise the error of a refusal, WorkerLostError where it is that the launch has failed."""
     if not isinstance(reply, Refused):
         return reply
     if reply.exit_code == ExitCode.LAUNCH:
@@ -116,10 +104,10 @@ def launch_events(task: Task, worker: WorkerLink) -> Generator[LaunchEvent]:
     try:
         yield _load(worker, task)
         window = None
-        if task.workload.is_concurrent:
+        if task.load.workload.is_concurrent:
             window = yield from _measure_load(worker, task)
         else:
-            for request in plan.plan_requests(task.config):
+            for request in plan.plan_requests(task.load.config):
                 yield _measure(worker, task, request)
         yield LaunchEnded(launch=task.planned.index, outcome=Outcome.FINISHED, window=window)
     except WorkerLostError as lost:
@@ -133,16 +121,7 @@ def launch_events(task: Task, worker: WorkerLink) -> Generator[LaunchEvent]:
 
 def _load(worker: WorkerLink, task: Task) -> LaunchStarted:
     started_at = utc_now()
-    command = Open(
-        config=task.config,
-        launch=task.planned.index,
-        context_tokens=task.context_tokens,
-        binding=task.binding,
-        must_split=task.must_split,
-        workload=task.workload,
-        folder=str(task.folder),
-    )
-    loaded = _expect(Loaded, worker.ask(command, phase="load", limit_s=task.limits.load_s))
+    loaded = _expect(Loaded, worker.ask(task.load, phase="load", limit_s=task.limits.load_s))
     return LaunchStarted(
         launch=task.planned.index,
         configuration=task.planned.cell,
@@ -153,7 +132,9 @@ def _load(worker: WorkerLink, task: Task) -> LaunchStarted:
         model_cache=loaded.model_cache,
         load_memory=loaded.memory,
         effective=loaded.effective,
-        pinned=dataclasses.replace(loaded.pinned, warnings=(*task.binding.warnings, *loaded.pinned.warnings)),
+        pinned=dataclasses.replace(
+            loaded.pinned, warnings=(*task.load.binding.warnings, *loaded.pinned.warnings)
+        ),
     )
 
 

@@ -30,7 +30,7 @@ class InlineLauncher:
         return launch_events(task, _InlineWorker())
 
     def tokens(self) -> int | None:
-        """Return ``None``: what asks runs in the same thread as the request."""
+        """Return ``None``: whoever calls this runs in the same thread as the request."""
 
     def check(self, command: Check, *, limit_s: float | None = None) -> None:
         """Raise the error of the first scripted configuration that could not be loaded; others fail when launched."""
@@ -45,7 +45,7 @@ class _InlineWorker:
         self._service = WorkerService(beat=lambda _tokens, _at_ns: None)
 
     def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Response:
-        """Return the answer to a command; *limit_s* has no effect."""
+        """Return the response to a command; *limit_s* has no effect."""
         del limit_s
         for config in command.configs if isinstance(command, Check) else ():
             _check_engine(config)

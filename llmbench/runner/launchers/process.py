@@ -59,9 +59,10 @@ class ProcessLauncher:
 
     def launch(self, task: Task) -> Generator[LaunchEvent]:
         """Yield the events of one launch; see `Launcher`."""
-        variables = allocator_variables(task.config.allocator)
-        worker = Worker(task.planned.index, task.binding.prefix, task.config.interpreter, variables)
-        worker.missing = _missing(task.config)
+        variables = allocator_variables(task.load.config.allocator)
+        prefix, interpreter = task.load.binding.prefix, task.load.config.interpreter
+        worker = Worker(task.planned.index, prefix, interpreter, variables)
+        worker.missing = _missing(task.load.config)
         with contextlib.closing(worker):
             self._worker = worker
             try:

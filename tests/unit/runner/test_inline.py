@@ -9,7 +9,7 @@ from llmbench.runner.launchers import default_launcher
 from llmbench.runner.launchers.base import Launcher, LaunchEvent, Task, TimeLimits
 from llmbench.runner.launchers.inline import InlineLauncher
 from llmbench.runner.launchers.process import ProcessLauncher
-from llmbench.runner.protocol import Check
+from llmbench.runner.protocol import Check, Open
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.store.events import LaunchEnded, LaunchStarted
@@ -21,7 +21,7 @@ def _task(script: str, *, launch: int = 0, **changes: object) -> Task:
     config = RunConfig(model=script, engine="scripted", prompts=_PROMPTS, iterations=2, output_tokens=4)
     return Task(
         planned=plan.PlannedLaunch(index=launch, cell=0),
-        config=dataclasses.replace(config, **changes),  # type: ignore[arg-type]
+        load=Open(config=dataclasses.replace(config, **changes), launch=launch),  # type: ignore[arg-type]
         limits=TimeLimits(load_s=60, request_s=60),
     )
 

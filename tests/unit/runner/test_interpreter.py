@@ -12,6 +12,7 @@ from llmbench.runner import plan
 from llmbench.runner.interpreter import check_interpreter, worker_command
 from llmbench.runner.launchers.base import Task, TimeLimits
 from llmbench.runner.launchers.process import ProcessLauncher
+from llmbench.runner.protocol import Open
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.store.events import LaunchStarted
@@ -73,7 +74,7 @@ def test_a_launch_of_another_environment_measures_and_tells_its_versions() -> No
     )
     task = Task(
         planned=plan.PlannedLaunch(index=0, cell=0, block=4),
-        config=dataclasses.replace(config, interpreter=sys.executable),
+        load=Open(config=dataclasses.replace(config, interpreter=sys.executable), launch=0),
         limits=TimeLimits(load_s=60, request_s=60),
     )
     events = list(ProcessLauncher().launch(task))

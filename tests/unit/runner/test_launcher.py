@@ -14,7 +14,7 @@ from llmbench.errors import InputError
 from llmbench.runner import plan
 from llmbench.runner.launchers.base import Task, TimeLimits
 from llmbench.runner.launchers.process import ProcessLauncher
-from llmbench.runner.protocol import Check
+from llmbench.runner.protocol import Check, Open
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Outcome
@@ -28,7 +28,7 @@ def _task(script: str, *, limits: TimeLimits | None = None, **changes: object) -
     config = RunConfig(model=script, engine="scripted", prompts=_PROMPTS, iterations=2, output_tokens=4)
     return Task(
         planned=plan.PlannedLaunch(index=0, cell=0),
-        config=dataclasses.replace(config, **changes),  # type: ignore[arg-type]
+        load=Open(config=dataclasses.replace(config, **changes), launch=0),  # type: ignore[arg-type]
         limits=limits or TimeLimits(load_s=60, request_s=60),
     )
 
