@@ -25,6 +25,7 @@ ENGLISH = "en"
 LANGUAGES = (ENGLISH, "de", "fr", "es", "zh")
 """The texts that the package has, by language; others are files."""
 
+_UNMEASURED = ("its quality could not be measured",)
 _CHARACTERS_PER_TOKEN = 16
 """A text is cut to so many characters for each token that is read: it is stored in the run file."""
 
@@ -178,10 +179,6 @@ def with_faults(
 ) -> tuple[ModelInfo, ...]:
     """Return the models with what is wrong with the quality of each, for which no request of it counts."""
     return tuple(
-        dataclasses.replace(model, faults=(*model.faults, *_faults(found, limits)))
+        dataclasses.replace(model, faults=(*model.faults, *(limits.faults(found) if found else _UNMEASURED)))
         for model, found in zip(models, judged, strict=True)
     )
-
-
-def _faults(found: Quality | None, limits: QualityLimits) -> tuple[str, ...]:
-    return ("its quality could not be measured",) if found is None else limits.faults(found)

@@ -30,12 +30,7 @@ def english_phonemes(files: Mapping[str, Path], parameters: Mapping[str, RecipeS
     for file in reversed(tuple(files.values())):
         lexicon |= json.loads(file.read_text(encoding="utf-8"))
     signs = str.maketrans(_ESPEAK if parameters.get("alphabet") == "espeak" else {})
-
-    def step(values: Values) -> dict[str, Any]:
-        """Return ``phonemes``, a text."""
-        return {"phonemes": "".join(_spoken(str(values["text"]), lexicon)).translate(signs)}
-
-    return step
+    return lambda values: {"phonemes": "".join(_spoken(str(values["text"]), lexicon)).translate(signs)}
 
 
 def _spoken(text: str, lexicon: Mapping[str, Any]) -> Iterator[str]:
@@ -112,17 +107,14 @@ def write_wav(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]
 
 
 def letter_ids(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
-    """Make a step from ``text`` to ``ids`` [1, n], one a letter, below ``vocabulary`` (*parameters*).
+    """Make a step from ``text`` to ``ids``, int64 of shape [1, letters], below ``vocabulary`` (*parameters*).
 
     They are those of no model: for networks with random weights, whose time does not depend on them.
     """
     size = int(parameters["vocabulary"])
-
-    def step(values: Values) -> dict[str, Any]:
-        """Return ``ids``, int64 of shape [1, letters]."""
-        return {"ids": np.array([[ord(letter) % size for letter in values["text"]]], dtype=np.int64)}
-
-    return step
+    return lambda values: {
+        "ids": np.array([[ord(letter) % size for letter in values["text"]]], dtype=np.int64)
+    }
 
 
 def vowel_sound(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:

@@ -33,19 +33,14 @@ _SAMPLE_RATE, _WINDOW, _HOP, _BANDS, _COLUMNS = 16_000, 800, 200, 80, 16
 
 
 def moving_picture(files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
-    """Make a step that gives ``frames`` of a picture (``files.picture``) that moves by 2 pixels a frame.
+    """Make a step that gives ``frames``, uint8, of a picture (``files.picture``) that moves by 2 pixels a frame.
 
     *parameters*: ``frames``, how many.
     """
     with Image.open(files["picture"]) as image:
         picture = np.asarray(image.convert("RGB"))
-    count = int(parameters["frames"])
-
-    def step(_values: Values) -> dict[str, Any]:
-        """Return ``frames``, uint8 of shape [frames, height, width, 3]."""
-        return {"frames": np.stack([np.roll(picture, 2 * index, axis=1) for index in range(count)])}
-
-    return step
+    shifts = range(0, 2 * int(parameters["frames"]), 2)
+    return lambda _values: {"frames": np.stack([np.roll(picture, shift, axis=1) for shift in shifts])}
 
 
 def searched_frames(_files: Mapping[str, Path], _parameters: Mapping[str, RecipeScalar]) -> Step:
