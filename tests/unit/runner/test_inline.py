@@ -17,11 +17,11 @@ from llmbench.store.events import LaunchEnded, LaunchStarted
 _PROMPTS = (Prompt(set="s", index=0, text="one two three"), Prompt(set="s", index=1, tokens=50))
 
 
-def _task(script: str, *, launch: int = 0, **changes: object) -> Task:
+def _task(script: str, *, launch: int = 0, context: int | None = None, **changes: object) -> Task:
     config = RunConfig(model=script, engine="scripted", prompts=_PROMPTS, iterations=2, output_tokens=4)
     return Task(
         planned=plan.PlannedLaunch(index=launch, cell=0),
-        load=Open(config=dataclasses.replace(config, **changes), launch=launch),  # type: ignore[arg-type]
+        load=Open(config=dataclasses.replace(config, **changes), launch=launch, context_tokens=context),  # type: ignore[arg-type]
         limits=TimeLimits(load_s=60, request_s=60),
     )
 
@@ -83,7 +83,7 @@ def test_another_engine_and_interpreter_are_refused() -> None:
 
 
 def _check(script: str, context_tokens: int | None = None) -> Check:
-    return Check(configs=(_task(script).config,), contexts=(context_tokens,))
+    return Check(configs=(_task(script).load.config,), contexts=(context_tokens,))
 
 
 def test_configurations_are_checked_as_by_a_worker() -> None:
@@ -95,7 +95,7 @@ def test_configurations_are_checked_as_by_a_worker() -> None:
     with pytest.raises(InputError, match=r"50 input \+ 4 output tokens make 54; .* is 53"):
         InlineLauncher().check(_check("first=1ms", context_tokens=53))
     with pytest.raises(InputError, match=r"50 input \+ 4 output tokens make 54; .* is 53"):
-        _events(InlineLauncher(), dataclasses.replace(_task("first=1ms"), context_tokens=53))
+        _events(InlineLauncher(), _task("first=1ms", context=53))
 
 
 def test_the_environment_names_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,11 +24,13 @@ from tests.waiting import is_gone, wait_until
 _PROMPTS = (Prompt(set="s", index=0, text="one two three"), Prompt(set="s", index=1, tokens=50))
 
 
-def _task(script: str, *, limits: TimeLimits | None = None, **changes: object) -> Task:
+def _task(
+    script: str, *, limits: TimeLimits | None = None, context: int | None = None, **changes: object
+) -> Task:
     config = RunConfig(model=script, engine="scripted", prompts=_PROMPTS, iterations=2, output_tokens=4)
     return Task(
         planned=plan.PlannedLaunch(index=0, cell=0),
-        load=Open(config=dataclasses.replace(config, **changes), launch=0),  # type: ignore[arg-type]
+        load=Open(config=dataclasses.replace(config, **changes), launch=0, context_tokens=context),  # type: ignore[arg-type]
         limits=limits or TimeLimits(load_s=60, request_s=60),
     )
 
@@ -109,11 +111,9 @@ def test_a_bad_configuration_is_the_workers_error_with_its_hint() -> None:
 
 def test_a_context_too_small_is_refused_with_the_numbers() -> None:
     """Input and output together beyond the context are refused before anything is measured."""
-    task = dataclasses.replace(_task("first=1ms"), context_tokens=53)
-
     with pytest.raises(InputError, match=r"50 input \+ 4 output tokens make 54; .* is 53"):
-        list(ProcessLauncher().launch(task))
-    assert len(list(ProcessLauncher().launch(dataclasses.replace(task, context_tokens=54)))) == 8
+        list(ProcessLauncher().launch(_task("first=1ms", context=53)))
+    assert len(list(ProcessLauncher().launch(_task("first=1ms", context=54)))) == 8
 
 
 def test_no_worker_is_left_when_the_consumer_stops() -> None:
@@ -148,7 +148,7 @@ def test_the_worker_dies_with_its_parent(tmp_path: Path) -> None:
 
 def test_configurations_are_checked_before_any_is_measured() -> None:
     """The error is that of the first which could not be loaded."""
-    good = _task("first=1ms").config
+    good = _task("first=1ms").load.config
     ProcessLauncher().check(Check(configs=(good, good), contexts=(None, None)), limit_s=60)
     wrong = dataclasses.replace(good, model="fist=1ms")
 
