@@ -10,6 +10,7 @@ from llmbench.analysis import stats
 from llmbench.analysis.change_points import find_change_points
 from llmbench.analysis.comparison import change
 from llmbench.analysis.comparison.change import Change, Sample
+from llmbench.analysis.comparison.compare import SIDES
 from llmbench.analysis.comparison.rule import COMPARED, Rule
 from llmbench.analysis.metrics.serving import LOAD_METRICS
 from llmbench.analysis.report import Report, Row, varied_settings
@@ -58,9 +59,23 @@ class HistoryEntry:
         return tuple(row for row in self.report.rows if row.cell == self.cell)
 
     @property
+    def name(self) -> str:
+        """The id of its run; of a run that compares two sides, with the side."""
+        run = self.report.run
+        is_paired = len(run.cells) == len(SIDES) and all(launch.block is not None for launch in run.launches)
+        return f"{run.id}:{SIDES[self.cell]}" if is_paired else run.id
+
+    def row_at(self, position: int) -> Row | None:
+        """Return the row of a prompt, by its position in the configuration; ``None`` where nothing is known of it."""
+        rows = (row for row in self.report.shown_rows if row.cell == self.cell)
+        return next((row for row in rows if row.config.prompts.index(row.prompt) == position), None)
+
+    @property
     def engine(self) -> str:
-        """The version of OpenVINO that was measured; empty where it is not told."""
-        return self.report.run.software_of(self.cell).get("openvino", "")
+        """The version of OpenVINO that was measured; empty where it is not known."""
+        engine = self.report.run.cells[self.cell].computing_engine
+        is_known = engine is not None and engine.framework == "ov"
+        return self.report.run.software_of(self.cell).get("openvino", "") if is_known else ""
 
     @property
     def is_green(self) -> bool:
@@ -85,12 +100,17 @@ class HistoryLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """One prompt's metric in every run of a line; ``None`` where a run does not have it."""
+    """One prompt's metric in every run of a line; a row is ``None`` where a run does not have the prompt."""
 
     prompt: Prompt
     input_tokens: int
     metric: str
-    points: tuple[Summary | None, ...]
+    rows: tuple[Row | None, ...]
+
+    @property
+    def points(self) -> tuple[Summary | None, ...]:
+        """For each run what counts; ``None`` where nothing does."""
+        return tuple(row.summaries.get(self.metric) if row else None for row in self.rows)
 
 
 def history_lines(reports: Iterable[Report]) -> tuple[HistoryLine, ...]:
@@ -124,23 +144,15 @@ def setup_of(run: Run, cell: int) -> Setup:
 
 
 def tracks(line: HistoryLine, names: Sequence[str]) -> tuple[Track, ...]:
-    """Every prompt's metrics over the runs of a line."""
-    by_position = [
-        {row.config.prompts.index(row.prompt): row for row in entry.rows} for entry in line.entries
-    ]
+    """Every prompt's metrics over the runs of a line, those included of which no run is valid."""
     found = []
     for position in range(len(line.setup.prompts)):
-        rows = [rows[position] for rows in by_position if position in rows]
-        for name in names:
-            points = tuple(
-                rows[position].summaries.get(name) if position in rows else None for rows in by_position
-            )
-            if any(points):
-                found.append(
-                    Track(
-                        prompt=rows[-1].prompt, input_tokens=rows[-1].input_tokens, metric=name, points=points
-                    )
-                )
+        rows = tuple(entry.row_at(position) for entry in line.entries)
+        found += [
+            Track(prompt=known[-1].prompt, input_tokens=known[-1].input_tokens, metric=name, rows=rows)
+            for name in names
+            if (known := [row for row in rows if row and name in row.figures])
+        ]
     return tuple(found)
 
 

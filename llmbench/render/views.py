@@ -249,7 +249,7 @@ def history_table(line: HistoryLine, names: Sequence[str]) -> Table:
     notes = [_why_no_baseline(entry) for entry in line.entries]
     columns: list[TableColumn] = [
         text_column("started", (minute(run.started_at) for run in runs), 3),
-        text_column("run", (run.id for run in runs)),
+        text_column("run", (entry.name for entry in line.entries)),
         text_column("openvino", (entry.engine for entry in line.entries), 1),
         (Column("launches", priority=2), map(count_cell, launches)),
     ]
@@ -272,7 +272,7 @@ def _history_columns(line: HistoryLine, name: str, tracks: Sequence[Track]) -> l
         columns.append((head, map(_step, steps)))
     for track in tracks:
         of_prompt = f"{metric.title}, {track.prompt.label} ({track.input_tokens} in)"
-        cells = [estimate(point, unit) for point in track.points]
+        cells = [_figure(row, name, unit) if row else EMPTY for row in track.rows]
         columns.append((Column(of_prompt, unit=unit.value, is_detail=True), cells))
     return columns
 

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Self
 
 from llmbench.errors import InputError
-from llmbench.schema.engines import ENGINES, EngineInfo
+from llmbench.schema.engines import ENGINES, SERVER_ENGINES, EngineInfo
 from llmbench.schema.settings.any_workload import ATTENTIONS, POLICY, TENSOR_PARALLEL, WEIGHT_FORMATS
 from llmbench.schema.settings.base import ValueKind
 from llmbench.schema.settings.table import SETTINGS
@@ -296,6 +296,11 @@ class RunConfig:
     def engine_info(self) -> EngineInfo:
         """What is known of its engine."""
         return ENGINES[self.engine]
+
+    @property
+    def computing_engine(self) -> EngineInfo | None:
+        """The engine that computes, also in a server that llmbench starts; ``None`` in any other server."""
+        return ENGINES.get(self.engine if self.server is None else SERVER_ENGINES.get(self.server, ""))
 
     @property
     def is_load(self) -> bool:

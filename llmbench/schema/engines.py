@@ -171,7 +171,7 @@ ENGINES: dict[str, EngineInfo] = {
         factories={"vision": "transformers.vision:OptimumVisionEngine"},
         models=frozenset({ModelKind.IR}),
         capabilities={"sdpa": _GENERATE | {Capability.IMAGES}},
-        packages=("optimum-intel", "transformers", "torch"),
+        packages=("openvino", "optimum-intel", "transformers", "torch"),
     ),
     "torch": EngineInfo(
         title="the torch engine",
@@ -235,6 +235,9 @@ ENGINES: dict[str, EngineInfo] = {
     ),
 }
 """Every engine by its name, in the order in which help lists them."""
+
+SERVER_ENGINES = {"genai": "genai-batching", "llama.cpp": "llama.cpp", "scripted": "scripted"}
+"""The engine that computes in each server that llmbench can start."""
 
 ENGINE_PACKAGES = tuple(dict.fromkeys(name for info in ENGINES.values() for name in info.packages))
 """Every package that shapes an engine's numbers, each once."""

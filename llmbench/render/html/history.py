@@ -50,7 +50,7 @@ def _sections(
 
 
 def _blocks(line: HistoryLine, names: Sequence[str], accepted: Mapping[str, str] | None) -> Iterator[Block]:
-    tracks = history.tracks(line, names)
+    tracks = [track for track in history.tracks(line, names) if any(track.points)]
     if len(line.entries) > 1:
         by_metric = [[track for track in tracks if track.metric == name] for name in names]
         figures = tuple(_figure(found, line.entries) for found in by_metric if found)
@@ -138,4 +138,4 @@ def _track_shapes(index: int, track: Track, entries: Sequence[HistoryEntry]) -> 
 
 def _which(entry: HistoryEntry) -> str:
     run = entry.report.run
-    return ", ".join(part for part in (run.id, minute(run.started_at), entry.engine) if part)
+    return ", ".join(part for part in (entry.name, minute(run.started_at), entry.engine) if part)

@@ -17,15 +17,7 @@ _PACKAGES = {
     "openvino-genai": "GenAI",
     "optimum-intel": "Optimum Intel",
     "torch": "PyTorch",
-    "llama-cpp-python": "llama.cpp",
-}
-_BY_ENGINE = {
-    "genai": ("openvino", "openvino-genai"),
-    "core": ("openvino",),
-    "optimum": ("openvino", "optimum-intel"),
-    "torch": ("torch",),
-    "pipeline": ("openvino",),
-    "llama_cpp": ("llama-cpp-python",),
+    "xllamacpp": "llama.cpp (xllamacpp)",
 }
 _ATTENTIONS = {"pa": "paged attention", "sdpa": "SDPA"}
 
@@ -137,9 +129,10 @@ def split_parts(run: Run, cell: int) -> int:
 
 
 def _software(run: Run) -> str:
-    names = dict.fromkeys(name for cell in run.cells for name in _BY_ENGINE.get(cell.engine, ()))
+    engines = (cell.computing_engine for cell in run.cells)
+    names = dict.fromkeys(name for engine in engines if engine for name in engine.packages)
     versions = run.software_of(0)
-    found = [f"{_PACKAGES[name]} {versions[name]}" for name in names if name in versions]
+    found = [f"{_PACKAGES[name]} {versions[name]}" for name in names if name in _PACKAGES.keys() & versions]
     return ", ".join([*found, *([f"llmbench {run.version}"] if run.version else [])])
 
 

@@ -43,9 +43,9 @@ def _config(entry: HistoryEntry) -> RunConfig:
 def _changed_versions(found: LevelChange) -> list[tuple[str, str, str]]:
     """The engine's packages whose versions differ, with both."""
     old, new = (entry.report.run.software_of(entry.cell) for entry in (found.before, found.after))
-    packages = _config(found.after).engine_info.packages
+    engine = _config(found.after).computing_engine
     return [
         (name, old[name], new[name])
-        for name in packages
+        for name in (engine.packages if engine else ())
         if name in old and name in new and old[name] != new[name]
     ]

@@ -97,7 +97,9 @@ def _side_line(report: Report) -> str:
 
 def _engine_version(run: Run, cell: int) -> str:
     """What a configuration's engine computes with, and its version; empty where none was recorded."""
-    engine = run.cells[cell].engine_info
+    engine = run.cells[cell].computing_engine
+    if engine is None:
+        return ""
     package = "openvino" if engine.framework == "ov" else engine.packages[0]
     version = run.software_of(cell).get(package)
     return f"{'OpenVINO' if package == 'openvino' else package} {version}" if version else ""

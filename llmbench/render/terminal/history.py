@@ -31,7 +31,7 @@ def render_history(
             console.print()
         for text in titles(line, apart):
             print_line(console, text, style="bold")
-        found = history.tracks(line, names)
+        found = [track for track in history.tracks(line, names) if any(track.points)]
         if found and len(line.entries) > 1:
             print_table(views.trend_table(found), console)
             console.print()

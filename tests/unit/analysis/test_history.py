@@ -6,6 +6,7 @@ import pytest
 from llmbench.analysis import history
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.report import Report, summarize_run
+from llmbench.render import views
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, Provenance, Run
@@ -258,3 +259,34 @@ def test_runs_that_are_not_green_are_no_part_of_a_level(report_of: MakeReport) -
     (line,) = history.history_lines(reports)
 
     assert () == history.level_changes(line, "first_token")
+
+
+def test_a_run_that_is_not_valid_is_shown_with_a_mark_and_counts_for_nothing(report_of: MakeReport) -> None:
+    """Prompts of 100 and 400 ms, nothing of which counts: 200, which is compared with nothing."""
+    good = report_of(1, [[100, 400]])
+    launches = tuple(
+        dataclasses.replace(
+            launch,
+            measurements=tuple(dataclasses.replace(m, suspicions=("odd",)) for m in launch.measurements),
+        )
+        for launch in good.run.launches
+    )
+    (line,) = history.history_lines([summarize_run(dataclasses.replace(good.run, launches=launches))])
+    (entry,) = line.entries
+    table = views.history_table(line, ["first_token"])
+    cells = {column.name: cell.text for column, cell in zip(table.columns, table.rows[0], strict=True)}
+
+    assert history.mean(entry, "first_token") is None
+    assert "200.0!" == cells["first_token"]
+
+
+def test_both_sides_that_were_measured_in_turns_have_names_of_their_own(report_of: MakeReport) -> None:
+    """The same build and settings under two interpreters are one line; its entries are A and B."""
+    cells = tuple(dataclasses.replace(CONFIG, interpreter=python) for python in ("old", "new"))
+    run = report_of(1, [[100, 200]], cells=cells).run
+    launches = tuple(
+        dataclasses.replace(run.launches[0], index=side, cell=side, block=0) for side in range(2)
+    )
+    (line,) = history.history_lines([summarize_run(dataclasses.replace(run, launches=launches))])
+
+    assert ["day1:A", "day1:B"] == [entry.name for entry in line.entries]
