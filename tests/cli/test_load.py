@@ -1,5 +1,4 @@
 import itertools
-import re
 import statistics
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from llmbench.analysis.report import summarize_run
 from llmbench.schema.run import Outcome, Run
 from llmbench.store.reader import read_run
 from tests.command import in_process
+from tests.outcome import measured_again
 from tests.served import log_of, measured, scripted_server
 
 BUSY = ("--foreign-cpu-limit", "1")
@@ -21,6 +21,16 @@ def load(folder: Path, *arguments: str) -> tuple[Run, int, str, str]:
         folder, "process", "load", "--name", "run", "--overwrite", *BUSY, *arguments, COLUMNS="200"
     )
     return read_run(folder / "reports/run.jsonl"), done.returncode, done.stdout, done.stderr
+
+
+def valid_load(folder: Path, *arguments: str) -> tuple[Run, str]:
+    """The run of a load, and what it printed; made again where the machine was too busy for the client.
+
+    Latencies are so long that this takes a client that is late by 20 ms on the median.
+    """
+    command = ("load", "--name", "run", "--overwrite", *BUSY, *arguments)
+    done = measured_again(lambda: in_process(folder, "process", *command, COLUMNS="200"))
+    return read_run(folder / "reports/run.jsonl"), done.stdout
 
 
 @pytest.mark.slow
@@ -92,23 +102,20 @@ def _written(folder: Path, *, first: str, count: int) -> tuple[Run, list[list[in
 
 
 def test_metrics_are_those_that_were_scripted(tmp_path: Path) -> None:
-    """Rates of a closed loop follow from its latencies, and those are no shorter than the script: 100 ms + 9 * 20 ms.
+    """Rates of a closed loop follow from its latencies, and those are no shorter than the script: 400 ms + 9 * 20 ms.
 
     How much longer they are is the machine's; by night each is held against the server's own account.
     """
-    run, code, _, _ = load(
-        tmp_path, "--server", "scripted", "-m", "first=100ms,next=20ms", "--concurrency", "4", "-n", "12",
+    run, _ = valid_load(
+        tmp_path, "--server", "scripted", "-m", "first=400ms,next=20ms", "--concurrency", "4", "-n", "8",
         "-ic", "10", "--goodput", "ttft:60000,tpot:60000",
     )  # fmt: skip
-    assert [10] * 12 == [m.output_tokens for m in measured(run)]
-    if code == 5:
-        pytest.skip("this machine was too busy for the client: no request counts")
+    assert [10] * 8 == [m.output_tokens for m in measured(run)]
     (row,) = summarize_run(run).rows
     found = {name: summary.median for name, summary in row.summaries.items()}
     mean_s = statistics.mean(METRICS["e2e"].of(m) or 0.0 for m in measured(run))
 
-    assert code == 0
-    assert 0.1 < found["first_token"] < found["e2e"] - 9 * 0.019
+    assert 0.4 < found["first_token"] < found["e2e"] - 9 * 0.019
     assert found["tpot"] > 0.019
     assert 0.5 < found["request_rate"] * mean_s / 4 < 1.1  # Little's law; the last ones are alone
     assert found["output_throughput"] == pytest.approx(10 * found["request_rate"], rel=0.3)
@@ -123,26 +130,24 @@ def test_metrics_are_those_that_were_scripted(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_each_launch_starts_the_server_afresh_and_a_sweep_has_a_knee(tmp_path: Path) -> None:
-    """Three numbers of requests at once: three servers, one round, and the knee of the curve.
+    """Three servers, one round, and the knee where it must be: two slots are full with two, and six wait three times.
 
-    On a busy machine the client may be too late to count; then there is no curve, and exit 5.
+    Throughput / response time is 1 / 0.42^2 with one at once, twice that with two, and 2/3 of it with six.
     """
-    run, code, output, _ = load(
-        tmp_path, "--server", "scripted", "-m", "first=100ms,next=5ms,slots=2", "--concurrency", "1,2,6", "-n", "12",
+    run, output = valid_load(
+        tmp_path, "--server", "scripted", "-m", "first=400ms,next=10ms,slots=2", "--concurrency", "1,2,6", "-n", "6",
         "-ic", "3", "--html", "load.html",
     )  # fmt: skip
     page = (tmp_path / "load.html").read_text()
 
-    assert code in {0, 5}
     assert [0, 0, 0] == [launch.block for launch in run.launches]
     assert {Outcome.FINISHED} == {launch.outcome for launch in run.launches}
     assert all(launch.load_s for launch in run.launches)
     assert "goodput" not in page
-    if code == 0:
-        assert [1, 1, 1] == [row.summaries["request_rate"].n for row in summarize_run(run).rows]
-        assert re.search("knee: [126] at once", output)
-        assert "K = knee" in output
-        assert re.search("the knee: [126] at once", page)
+    assert [1, 1, 1] == [row.summaries["request_rate"].n for row in summarize_run(run).rows]
+    assert "knee: 2 at once" in output
+    assert "K = knee" in output
+    assert "the knee: 2 at once" in page
 
 
 @pytest.mark.slow

@@ -2,12 +2,13 @@
 
 The model is a script, ``first=50ms,next=10ms``. Its keys: ``first`` (from the begin of a request until its first
 token), ``next`` (each later token), ``per-token`` (added to the first for each input token), ``slots`` (requests served
-at once; others wait), ``step`` (tokens per chunk), ``stop`` (tokens after which a text ends by itself), and, with a
-request counted from 1, what must not break a client: ``empty@2`` (status 200, no token), ``reset``, ``hang``, ``half``
-(a chunk ends in the middle of a character), ``error`` (in mid-stream), ``cut`` (the stream ends early), ``429``,
-``503``, ``die`` (the server ends). ``usage=0`` leaves out the usage, ``tokenizer=0`` the tokenizer, ``strict=1``
-refuses fields that are not OpenAI's, ``keep=0`` closes each connection, ``NUM_STREAMS.2=80%`` scales all times where a
-property has that value.
+at once; others wait), ``batch=1`` (requests share steps: one that prefills takes ``first`` and ``per-token``, one that
+adds a token to each takes ``next`` and ``per-request`` for each), ``step`` (tokens per chunk), ``stop`` (tokens after
+which a text ends by itself), and, with a request counted from 1, what must not break a client: ``empty@2`` (status 200,
+no token), ``reset``, ``hang``, ``half`` (a chunk ends in the middle of a character), ``error`` (in mid-stream), ``cut``
+(the stream ends early), ``429``, ``503``, ``die`` (the server ends). ``usage=0`` leaves out the usage, ``tokenizer=0``
+the tokenizer, ``strict=1`` refuses fields that are not OpenAI's, ``keep=0`` closes each connection,
+``NUM_STREAMS.2=80%`` scales all times where a property has that value.
 
 Each chunk carries the instant at which it was written (``at_ns``, on the clock that all processes of a machine share),
 and ``/log`` the instants of every request: what a client saw can be held against what really happened.
@@ -24,12 +25,13 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 from llmbench.engines.servers.base import own_python
+from llmbench.engines.servers.scripted_batch import StepClock, StepTimes
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.units import NS_PER_S
@@ -46,6 +48,8 @@ _KEPT = 32
 _HANG_S = 3600.0
 _MANY = 1 << 20
 """So many slots are no limit: no request waits."""
+_OBJECTS = {False: "text_completion", True: "chat.completion.chunk"}
+"""What chunks of a text and of a chat call themselves, by whether it is a chat."""
 _CHARACTER = "\N{PARTY POPPER}".encode()
 
 
@@ -56,7 +60,9 @@ class Behaviour:
     first: float = 0.05
     next: float = 0.01
     per_token: float = 0.0
+    per_request: float = 0.0
     slots: int = _MANY
+    batch: int = 0
     step: int = 1
     stop: int | None = None
     usage: int = 1
@@ -98,6 +104,7 @@ class ScriptedServer(ThreadingHTTPServer):
     def __init__(self, behaviour: Behaviour, port: int) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.behaviour = behaviour
+        self.clock = _clock(behaviour) if behaviour.batch else None
         self.slots = threading.BoundedSemaphore(behaviour.slots)
         self.lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
@@ -121,6 +128,20 @@ class ScriptedServer(ThreadingHTTPServer):
         """Return the words that have these ids."""
         by_id = {number: word for word, number in self.words.items()}
         return " ".join(by_id.get(number, f"w{number}") for number in token_ids)
+
+
+def _clock(behaviour: Behaviour) -> StepClock:
+    """The steps that requests share, in a thread of their own."""
+    names = (each.name for each in dataclasses.fields(StepTimes))
+    clock = StepClock(StepTimes(**{name: getattr(behaviour, name) for name in names}))
+
+    def run() -> None:
+        """Make steps for ever."""
+        while True:
+            clock.step()
+
+    threading.Thread(target=run, name="steps", daemon=True).start()
+    return clock
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -192,11 +213,10 @@ class _Handler(BaseHTTPRequestHandler):
         begin_ns = time.perf_counter_ns() if behaviour.slots < _MANY else entry["arrived_ns"]
         entry["began_ns"] = begin_ns
         self._begin_stream()
-        first_ns = begin_ns + round(
-            (behaviour.first + behaviour.per_token * entry["input_tokens"]) * NS_PER_S
-        )
+        first_ns, instants = begin_ns, self._instants(entry, tokens)
         for number, step in enumerate(range(0, 0 if fault == "empty" else tokens, behaviour.step)):
-            _sleep_until(first_ns + round(step * behaviour.next * NS_PER_S))
+            _sleep_until(due_ns := next(instants))
+            first_ns = first_ns if number else due_ns
             if number == 2 and self._breaks(fault):
                 return
             count = min(behaviour.step, tokens - step)
@@ -216,10 +236,20 @@ class _Handler(BaseHTTPRequestHandler):
                 "prompt_ms": (first_ns - begin_ns) / 1e6,
                 "queue_ms": (begin_ns - entry["arrived_ns"]) / 1e6,
             }
-            last = {"choices": [], "usage": usage, "timings": timings, "arrived_ns": entry["arrived_ns"]}
-            self._event(last)
+            last = {"usage": usage, "timings": timings, "arrived_ns": entry["arrived_ns"]}
+            self._event({"object": _OBJECTS[is_chat], "choices": [], **last})
         self._write(b"data: [DONE]\n\n")
         self._write(b"")
+
+    def _instants(self, entry: Mapping[str, Any], tokens: int) -> Iterator[int]:
+        """Yield when each chunk is due."""
+        behaviour = self.server.behaviour
+        if self.server.clock is not None:
+            batch = self.server.clock.join_batch(entry["began_ns"], entry["input_tokens"], tokens)
+            yield from (batch.get() for _ in range(tokens))
+        first_s = behaviour.first + behaviour.per_token * entry["input_tokens"]
+        for step in range(0, tokens, behaviour.step):
+            yield entry["began_ns"] + round((first_s + step * behaviour.next) * NS_PER_S)
 
     def _begin_stream(self) -> None:
         self.send_response(HTTPStatus.OK)
@@ -275,7 +305,11 @@ def _tokens(behaviour: Behaviour, body: Mapping[str, Any]) -> int:
 
 def _chunk(content: str, at_ns: int, *, is_chat: bool, is_last: bool) -> dict[str, Any]:
     text = {"delta": {"content": content}} if is_chat else {"text": content}
-    return {"choices": [{"index": 0, **text, "finish_reason": "length" if is_last else None}], "at_ns": at_ns}
+    return {
+        "object": _OBJECTS[is_chat],
+        "choices": [{"index": 0, **text, "finish_reason": "length" if is_last else None}],
+        "at_ns": at_ns,
+    }
 
 
 def _sleep_until(instant_ns: int) -> None:
@@ -296,7 +330,9 @@ def scripted_command(config: RunConfig, port: int) -> list[str]:
         part for part, found in zip(config.model.split(","), factors, strict=True) if found is None
     )
     behaviour = read_behaviour(script)
-    times = ((name, getattr(behaviour, name) * share) for name in ("first", "next", "per_token"))
+    times = (
+        (name, getattr(behaviour, name) * share) for name in ("first", "next", "per_token", "per_request")
+    )
     script += "".join(f",{name.replace('_', '-')}={round(seconds * 1e6)}us" for name, seconds in times)
     return own_python("llmbench.engines.servers.scripted", script, str(port))
 
