@@ -1,5 +1,7 @@
 """What a container or a job scheduler allows a process: CPU time and memory, by control groups 1 and 2."""
 
+import functools
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ _MOUNT = "sys/fs/cgroup"
 _UNIFIED = "unified"
 """Where version 2 is mounted beside version 1, which has the controllers then."""
 
+_MOUNT_FIELDS = 5
 _DEFAULT_WEIGHT, _DEFAULT_SHARES = 100, 1024
 _UNLIMITED = 1 << 60
 """Version 1 writes "no limit" as the largest page-aligned number."""
@@ -59,16 +62,46 @@ def read_limits(root: Path = Path("/"), pid: int | str = "self") -> GroupLimits:
 def group_folders(root: Path, membership: str, controller: str) -> tuple[Path, ...]:
     """Return the folders of a process's group and its ancestors, innermost first, as far as they are mounted.
 
-    *membership* is the text of its ``/proc/.../cgroup``. An empty *controller* is version 2, whatever it controls.
+    *membership* is the text of its ``/proc/.../cgroup``. An empty *controller* is version 2, whatever it controls. Of
+    groups beyond this control group namespace (``/../other``) the kernel hides the names; they are searched for.
     """
     lines = (line.split(":", 2) for line in membership.splitlines() if line.count(":") > 1)
     paths = {names: PurePosixPath(path) for _, names, path in lines if path.startswith("/")}
     names = next((names for names in paths if controller in names.split(",")), "")
-    mounts = (controller, names) if names else (_UNIFIED, "")
-    mount = next(filter(Path.is_dir, (root / _MOUNT / name for name in mounts)), root / _MOUNT)
     path = paths.get(names, PurePosixPath("/"))
-    folders = (mount / group.relative_to("/") for group in (path, *path.parents))
-    return tuple(folder for folder in folders if folder.is_dir())
+    mount, top = _mounted(root, controller if names else "") or (_default_mount(root, controller, names), "/")
+    if ".." in (*path.parts, *PurePosixPath(top).parts):
+        inner = _hidden_group(mount, membership)
+    else:
+        inner = path.relative_to(top) if path.is_relative_to(top) else PurePosixPath()
+    if inner is None:
+        return ()
+    return tuple(folder for group in (inner, *inner.parents) if (folder := mount / group).is_dir())
+
+
+def _mounted(root: Path, controller: str) -> tuple[Path, str] | None:
+    """Where groups of a controller are mounted, and which group is there: proc_pid_mountinfo(5)."""
+    for line in (procfs.read_text(root / "proc/self/mountinfo") or "").splitlines():
+        location, _, kind = line.partition(" - ")
+        fields, names = location.split(" "), kind.split(" ")
+        if len(fields) < _MOUNT_FIELDS or names[0] not in ("cgroup", "cgroup2"):
+            continue
+        if controller in names[-1].split(",") if controller else names[0] == "cgroup2":
+            return root / fields[4].lstrip("/"), fields[3]
+    return None
+
+
+@functools.cache
+def _hidden_group(mount: Path, membership: str) -> PurePosixPath | None:  # noqa: ARG001  another group, another answer
+    """The group below a mount that has this process, by the numbers of its processes; ``None`` if none shows it."""
+    own = str(os.getpid())
+    lists = (path for path in mount.rglob("cgroup.procs") if own in (procfs.read_text(path) or "").split())
+    return next((PurePosixPath(path.parent.relative_to(mount)) for path in lists), None)
+
+
+def _default_mount(root: Path, controller: str, names: str) -> Path:
+    mounts = (controller, names) if names else (_UNIFIED, "")
+    return next(filter(Path.is_dir, (root / _MOUNT / name for name in mounts)), root / _MOUNT)
 
 
 def _least(values: Iterable[_Number | None]) -> _Number | None:

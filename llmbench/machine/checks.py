@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmbench.machine import environment, procfs, topology
+from llmbench.machine import covariates, environment, procfs, topology
 from llmbench.machine.affinity import MemoryNodes
 from llmbench.machine.bandwidth import Bandwidth
 from llmbench.machine.interference import Interference
@@ -21,9 +21,6 @@ from llmbench.schema.units import format_bytes, format_list
 
 CPUS = "sys/devices/system/cpu"
 """The folder of the CPUs below the root."""
-
-TURBO_SWITCHES = (("intel_pstate/no_turbo", "0", "1"), ("cpufreq/boost", "1", "0"))
-"""Files that say whether turbo is on, the text of it and that of off."""
 
 UNEVEN_SHARE = 0.85
 STEAL_LIMIT = 0.01
@@ -97,11 +94,10 @@ def machine_settings(survey: Survey) -> dict[str, str | None]:
     """How the machine is set, in a word each; ``None`` where the kernel does not report or nothing limits."""
     seen = survey.environment
     limits = describe_limits(seen.limits or ResourceLimits())
-    turbo = [raw == on for name, on, _ in TURBO_SWITCHES if (raw := survey.text(f"{CPUS}/{name}"))]
-    balancing = survey.text("proc/sys/kernel/numa_balancing")
+    balancing = seen.settings.get(covariates.NUMA_BALANCING)
     return {
         "governor": seen.governor,
-        "turbo": _on(turbo[0]) if turbo else None,
+        "turbo": seen.settings.get(covariates.TURBO),
         "huge pages": seen.transparent_hugepages,
         "NUMA balancing": None if balancing is None else _on(balancing != "0"),
         "SMT": _on(len(seen.topology.cpus) > seen.topology.cores),
@@ -172,14 +168,14 @@ def _governor(survey: Survey) -> Iterator[Finding]:
 
 
 def _turbo(survey: Survey) -> Iterator[Finding]:
-    for name, on, off in TURBO_SWITCHES:
-        if survey.text(f"{CPUS}/{name}") == on:
+    for name, on, off in covariates.TURBO_SWITCHES:
+        if survey.text(name) == on:
             yield Finding(
                 check="turbo",
                 weight=Weight.NOTE,
                 found="turbo is on",
                 effect="the clock follows temperature and the number of busy cores, so launches differ a little",
-                remedy=f"to compare versions: echo {off} | sudo tee /{CPUS}/{name}; "
+                remedy=f"to compare versions: echo {off} | sudo tee /{name}; "
                 "leave it on for the figures users will see",
             )
             return

@@ -11,11 +11,18 @@ from pathlib import Path
 from llmbench._version import __version__
 from llmbench.files.redaction import SECRET_NAME
 from llmbench.machine import bandwidth, procfs, topology
+from llmbench.machine.covariates import read_machine_settings
 from llmbench.machine.limits import read_resource_limits
 from llmbench.schema.engines import ENGINE_PACKAGES
 from llmbench.schema.run import Environment
 
-_ALLOWED = ("OMP_", "KMP_", "OPENVINO_", "ONEDNN_")
+_ALLOWED = (
+    *("OMP_", "KMP_", "GOMP_", "TBB_", "OPENVINO_", "OV_", "ONEDNN_", "DNNL_", "MKL_", "OPENBLAS_", "GGML_"),
+    *("ATEN_", "TORCH_", "PYTORCH_", "RAYON_", "TOKENIZERS_PARALLELISM", "PYTHONMALLOC", "PYTHONTRACEMALLOC"),
+    *("PYTHONDEVMODE", "LD_PRELOAD", "LD_AUDIT", "LD_PROFILE", "LD_BIND_NOW", "GLIBC_TUNABLES", "MALLOC_"),
+    *("TCMALLOC_", "MIMALLOC_"),
+)
+"""Beginnings of the names of variables that threads, kernels, allocators and the loader read."""
 
 
 def capture(root: Path = Path("/")) -> Environment:
@@ -38,6 +45,7 @@ def capture(root: Path = Path("/")) -> Environment:
         memory_rate=bandwidth.load_bandwidth(bandwidth.bandwidth_file(model, machine, memory)),
         limits=read_resource_limits(root),
         pressure=pressure(root),
+        settings=read_machine_settings(root),
     )
 
 

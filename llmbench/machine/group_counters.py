@@ -1,16 +1,14 @@
 """How long limits stopped this process: counters of its control groups, read before and after a request."""
 
 import functools
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from llmbench.machine import cgroup
+from llmbench.machine import cgroup, procfs
 
-_MOST_BYTES = 65_536
 _COUNT = re.compile(
     rb"^(nr_periods|nr_throttled|throttled_time|throttled_usec|high|max) (\d{1,19})$", re.MULTILINE
 )
@@ -64,7 +62,7 @@ class GroupCounters:
     @classmethod
     def read(cls, root: Path = Path("/")) -> Self:
         """Return the counters now; the files that have them are looked for once per control group."""
-        membership = _read(root / "proc/self/cgroup")
+        membership = _content(root / "proc/self/cgroup")
         files = _files(root, membership)
         return cls(
             membership=membership,
@@ -115,9 +113,9 @@ def _files(root: Path, membership: bytes) -> _Files:
         root / "proc/pressure/memory",
     )
     return _Files(
-        quotas=tuple(file for file in cpu if b"nr_periods" in _read(file)),
+        quotas=tuple(file for file in cpu if b"nr_periods" in _content(file)),
         memory=tuple(filter(Path.is_file, memory)),
-        pressure=next((file for file in pressures if _STALL.search(_read(file))), None),
+        pressure=next((file for file in pressures if _STALL.search(_content(file))), None),
     )
 
 
@@ -131,29 +129,19 @@ def _quota_counters(file: Path) -> QuotaCounters:
 def _limit_hits(file: Path) -> int:
     """How often an allocation met a limit: a lone number in version 1; in version 2 by the limit that it met."""
     if file.name == "memory.failcnt":
-        raw = _read(file).strip()
+        raw = _content(file).strip()
         return int(raw) if raw.isdigit() else 0
     return sum(_counts(file).values())
 
 
 def _stall_s(file: Path) -> float:
-    found = _STALL.search(_read(file))
+    found = _STALL.search(_content(file))
     return int(found[1]) * 1e-6 if found else 0.0
 
 
 def _counts(file: Path) -> dict[bytes, int]:
-    return {name: int(count) for name, count in _COUNT.findall(_read(file))}
+    return {name: int(count) for name, count in _COUNT.findall(_content(file))}
 
 
-def _read(file: Path) -> bytes:
-    """The content of a kernel file, without the layers that take longer than the kernel; empty where it is missing."""
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, _MOST_BYTES)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
+def _content(file: Path) -> bytes:
+    return procfs.read_bytes(file) or b""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from llmbench.machine import procfs
+from llmbench.machine.covariates import read_settings
 from llmbench.machine.group_counters import GroupCounters
 from llmbench.machine.programs import TICK_S, ProgramTimes, busiest_programs, read_programs
+from llmbench.schema.limits import NOT_LIMITED, TRACER
 from llmbench.schema.measurement import Conditions
-from llmbench.schema.units import format_list
 
 _CLOCK_NOISE_S = 1e-3
 """Two clocks are never read at the same instant."""
@@ -36,8 +36,8 @@ class Probe:
     Seconds, each from an origin of its own: *wall_s*, *asleep_s* (boot time less monotonic time, which grows only
     in suspend) and *real_s* (the wall clock less monotonic time), *worker_s* of all threads of this process, *busy_s*
     summed over *cpus*. *major_faults* are this process's pages read from disk or swap, *stops* the times it was stopped
-    and continued since `count_stops`. *settings* are the governors and the highest frequencies allowed, the CPUs this
-    process may use, its control groups and priority. *programs* are read before the clocks, and after them at the end.
+    and continued since `count_stops`. *settings* are those of `read_settings`. *programs* are read
+    before the clocks, and after them at the end.
     """
 
     cpus: frozenset[int]
@@ -76,7 +76,7 @@ class Probe:
             groups=groups,
             major_faults=resource.getrusage(resource.RUSAGE_SELF).ru_majflt,
             stops=len(_STOPS),
-            settings=_settings(root, watched) | _process_settings(groups.membership),
+            settings=read_settings(root),
             asleep_s=_ahead(time.CLOCK_BOOTTIME),
             real_s=_ahead(time.CLOCK_REALTIME),
             worker_s=time.process_time(),
@@ -103,7 +103,9 @@ class Probe:
             suspended_s=asleep_s if asleep_s > _CLOCK_NOISE_S else 0.0,
             throttle_events=after.throttle_events - self.throttle_events,
             clock_step_s=clock_step_s if abs(clock_step_s) > _STEP_S else 0.0,
-            changes=tuple(_changes(self.settings if expected is None else expected, after.settings)),
+            changes=tuple(
+                _changes(self.settings if expected is None else expected, self.settings, after.settings)
+            ),
             cpu_quota=throttling.quota,
             quota_periods=counters.periods if counters else None,
             throttled_periods=counters.throttled if counters else None,
@@ -128,42 +130,13 @@ def _ahead(clock: int) -> float:
     return min(-time.clock_gettime(time.CLOCK_MONOTONIC) + time.clock_gettime(clock) for _ in range(_TRIES))
 
 
-def _settings(root: Path, cpus: frozenset[int]) -> dict[str, str]:
-    """Governors and highest frequencies of *cpus* by what they are called; empty in a virtual machine."""
-    found: dict[str, set[str]] = {}
-    for what, path in _setting_files(root, cpus):
-        found.setdefault(what, set()).add(procfs.read_text(path) or "unknown")
-    return {what: "+".join(sorted(values)) for what, values in found.items()}
-
-
-def _process_settings(membership: bytes) -> dict[str, str]:
-    """The CPUs this process may use, its nice value and scheduling policy, and its control groups."""
-    lines = membership.decode(errors="replace").split()
-    return {
-        "list of CPUs that this process may use": format_list(os.sched_getaffinity(0)),
-        "nice value": str(os.getpriority(os.PRIO_PROCESS, 0)),
-        "scheduling policy (number)": str(os.sched_getscheduler(0)),
-        "control group": "+".join(sorted({line.split(":", 2)[-1] for line in lines})) or "none",
-    }
-
-
-@functools.cache
-def _setting_files(root: Path, cpus: frozenset[int]) -> tuple[tuple[str, Path], ...]:
-    """What each file tells, and the file; the CPUs of one policy share its files."""
-    names = {"frequency governor": "scaling_governor", "highest frequency (kHz)": "scaling_max_freq"}
-    found: dict[tuple[str, Path], None] = {}
-    for cpu in sorted(cpus):
-        folder = root / f"sys/devices/system/cpu/cpu{cpu}/cpufreq"
-        for what, name in names.items():
-            if (folder / name).is_file():
-                found[what, (folder / name).resolve()] = None
-    return tuple(found)
-
-
-def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
-    for what, then in before.items():
-        if after.get(what, then) != then:
-            yield f"the {what} changed from {then} to {after[what]}"
+def _changes(expected: Mapping[str, str], *readings: Mapping[str, str]) -> Iterator[str]:
+    """What was not as it should be, in any of the readings: an engine may set back afterwards what another changed."""
+    for what, then in expected.items():
+        found = dict.fromkeys(reading.get(what, then) for reading in readings)
+        yield from (f"the {what} changed from {then} to {now}" for now in found if now != then)
+    tracers = {reading[TRACER] for reading in readings if reading.get(TRACER, NOT_LIMITED) != NOT_LIMITED}
+    yield from (f"{each} traced this process (ptrace)" for each in sorted(tracers))
 
 
 def busy_by_cpu(stat: bytes, cpus: Collection[int]) -> dict[int, float]:

@@ -1,17 +1,31 @@
 """Text, numbers and fields of the files below /proc and /sys; what is missing or odd is ``None``."""
 
+import os
 import re
 from pathlib import Path
 
 _LONGEST = 20
+_BLOCK_BYTES = 65_536
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """Return a kernel file's content without the layers that take longer than the kernel; ``None`` if unreadable."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    try:
+        return b"".join(iter(lambda: os.read(descriptor, _BLOCK_BYTES), b""))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def read_text(path: Path) -> str | None:
     """Return what a kernel file contains, stripped; ``None`` where it is missing or refuses to be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except (OSError, ValueError):
-        return None
+    raw = read_bytes(path)
+    return None if raw is None else raw.decode(errors="replace").strip()
 
 
 def read_number(text: str | None) -> int | None:

@@ -46,6 +46,8 @@ def limit_warnings(config: RunConfig, limits: ResourceLimits, cpus: int) -> Iter
             f"this process runs with {describe_priority(limits)}, so other processes come first: start it without "
             "nice, chrt or ionice"
         )
+    if limits.tracer is not None:
+        yield f"{limits.tracer} traces this process, so no request will count: start it without"
 
 
 def _remedy(quota: float) -> str:

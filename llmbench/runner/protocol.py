@@ -30,7 +30,8 @@ class Open(msgspec.Struct, tag="open"):
     """Load the model of a configuration; *context_tokens* is what it takes, ``None`` if unknown.
 
     *binding* says where this process was put. With *must_split*, tensor parallelism that splits nothing is refused.
-    What requests produce is written into *folder*.
+    What requests produce is written into *folder*. *settings* are those of machine and process when the run began,
+    which all launches share.
     """
 
     config: RunConfig
@@ -40,6 +41,7 @@ class Open(msgspec.Struct, tag="open"):
     must_split: bool = False
     workload: WorkloadSettings = WorkloadSettings()
     folder: str = "reports"
+    settings: dict[str, str] = {}
 
 
 class Measure(msgspec.Struct, tag="measure"):

@@ -129,6 +129,10 @@ def check_same(run: Run, origins: Sequence[Provenance]) -> None:
         "the CPUs this process may use": (then.topology.allowed, now.topology.allowed),
         "the kernel": (then.kernel, now.kernel),
         "the frequency governor": (then.governor, now.governor),
+        **{
+            f"the {name}": (then.settings[name], now.settings[name])
+            for name in then.settings.keys() & now.settings.keys() - {"frequency governor"}
+        },
         **_limits(then.limits, now.limits),
         "the environment variables of the engine": (
             redact_tree(dict(then.variables), ()),

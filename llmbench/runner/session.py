@@ -16,6 +16,7 @@ from llmbench.files.cache import cache_folder
 from llmbench.machine import environment, memory
 from llmbench.machine.affinity import Binding
 from llmbench.machine.allocator import allocator_variables
+from llmbench.machine.covariates import read_settings
 from llmbench.models.gguf_file import gguf_parts
 from llmbench.models.resolve import ModelInfo, check_images, check_lengths, complete, find_model_info
 from llmbench.runner import limits, pinning, plan
@@ -204,6 +205,7 @@ class _Work:
         self.on_event(
             RunBegun(path=file.path, configurations=self.configurations, planned=self.planned, made=self.made)
         )
+        settings = read_settings()
         for index in self.aborted:
             file.append(LaunchEnded(launch=index, outcome=Outcome.ABORTED))
         for launch in launches_until(self.stop, self.planned, lambda: reader.read_run(file.path)):
@@ -215,6 +217,7 @@ class _Work:
                 must_split=self.policy.must_split,
                 workload=self.workload,
                 folder=str(file.path.parent),
+                settings=settings,
             )
             task = Task(planned=launch, load=load, limits=self.policy.limits)
             if not self._measure_launch(file, task) and not self.policy.keep_going:

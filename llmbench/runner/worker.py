@@ -26,7 +26,7 @@ from llmbench.engines.openvino import tensor_parallel
 from llmbench.engines.openvino.device import check_effective
 from llmbench.engines.openvino.model_cache import Compiled
 from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError, StrictError
-from llmbench.machine import environment, placement, topology
+from llmbench.machine import covariates, environment, placement, topology
 from llmbench.machine.allocator import prove_allocator
 from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe, count_stops
@@ -127,7 +127,7 @@ class OpenLaunch:
             versions=environment.versions(),
             model_cache=model_cache,
         )
-        self._settings = Probe.start().settings
+        self._settings = {**Probe.start().settings, **shared_settings(command)}
         self._has_stages = command.workload.kind != "text" and not self.config.engine_info.is_simulated
 
     def _is_last(self, command: Measure) -> bool:
@@ -260,6 +260,12 @@ def _with_sdpa(config: RunConfig, cause: PagedAttentionError) -> RunConfig:
             hint="leave out the option that needs paged attention, or use another model",
         ) from cause
     return replaced
+
+
+def shared_settings(command: Open) -> dict[str, str]:
+    """Return the settings of the run's begin that a launch has too: not the CPUs where it is bound to some."""
+    own = {covariates.THREADS, *([covariates.CPUS_ALLOWED] if command.binding.cpus else ())}
+    return {name: value for name, value in command.settings.items() if name not in own}
 
 
 def _engine_threads(effective: EffectiveSettings) -> int | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from llmbench.schema.units import Index, format_bytes
 
 NOT_LIMITED = "none"
+TRACER = "tracer"
 _LOW_POLICIES = ("SCHED_BATCH", "SCHED_IDLE")
 
 
@@ -19,7 +20,8 @@ class ResourceLimits:
     groups, as a multiple of the kernel's default; 0 is a group that gets idle time only. *performance_cap* is the
     share of the CPU's performance that ``cpu.uclamp.max`` leaves. *memory_bytes* is the smaller of the limit beyond
     which a process is killed and the one beyond which it is slowed. *policy* is the scheduling policy where it is not
-    the default one, *nice* the nice value, *autogroup_nice* that of the whole session. ``None`` is no limit, the
+    the default one, *nice* the nice value, *autogroup_nice* that of the whole session, *io_class* ``idle`` where its
+    disk accesses come last. *tracer* is the program that traces the process (ptrace). ``None`` is no limit, the
     default, or a kernel that does not report it.
     """
 
@@ -30,11 +32,14 @@ class ResourceLimits:
     policy: str | None = None
     nice: int = 0
     autogroup_nice: int = 0
+    io_class: str | None = None
+    tracer: str | None = None
 
     @property
     def has_low_priority(self) -> bool:
         """Whether other processes with the default priority come before this one."""
-        return self.policy in _LOW_POLICIES or self.nice > 0 or self.autogroup_nice > 0
+        nice = max(self.nice, self.autogroup_nice)
+        return self.policy in _LOW_POLICIES or nice > 0 or self.io_class is not None
 
 
 def describe_limits(limits: ResourceLimits) -> dict[str, str]:
@@ -46,6 +51,7 @@ def describe_limits(limits: ResourceLimits) -> dict[str, str]:
         "performance cap": NOT_LIMITED if cap is None or cap >= 1 else f"{cap:.0%}",
         "memory limit": NOT_LIMITED if memory is None else format_bytes(memory),
         "priority": describe_priority(limits),
+        TRACER: limits.tracer or NOT_LIMITED,
     }
 
 
@@ -53,6 +59,7 @@ def describe_priority(limits: ResourceLimits) -> str:
     """Return policy and nice values that are not the default ones: ``SCHED_BATCH, nice 10``."""
     found = [limits.policy or "", f"nice {limits.nice}" if limits.nice else ""]
     found += [f"autogroup nice {limits.autogroup_nice}"] if limits.autogroup_nice else []
+    found += [f"disk class {limits.io_class}"] if limits.io_class else []
     return ", ".join(filter(None, found)) or NOT_LIMITED
 
 

@@ -74,7 +74,8 @@ class Environment:
     *last_caches* has the bytes of each socket's caches of the last level. *memory_rate* is ``None`` where it was not
     measured: a run never does so itself. *limits* is ``None`` in files of versions that did not record it. *pressure*
     is the share of the last 10 s in which a task of the machine waited for ``cpu``, ``memory`` or ``io``, and is empty
-    where the kernel does not report it.
+    where the kernel does not report it. *settings* are those of the machine that change latency, by name; empty in
+    files of versions that did not record them.
     """
 
     cpu_model: str
@@ -90,6 +91,7 @@ class Environment:
     memory_rate: MemoryRate | None = None
     limits: ResourceLimits | None = None
     pressure: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 _FOLDERS = frozenset(("/", "pytorch", "dldt", *WEIGHT_FORMATS))

@@ -119,6 +119,8 @@ def test_row_41_any_throttling_beyond_the_limit_is_seen(
         (ResourceLimits(), None, 8, ()),
         (ResourceLimits(nice=10), None, 8, ("nice 10", "other processes come first")),
         (ResourceLimits(policy="SCHED_IDLE"), 1, 8, ("SCHED_IDLE",)),
+        (ResourceLimits(io_class="idle"), 1, 8, ("disk class idle",)),
+        (ResourceLimits(tracer="strace"), 1, 8, ("strace traces this process", "start it without")),
         (ResourceLimits(nice=-5), None, 8, ()),
     ],
 )
@@ -143,6 +145,8 @@ def _limited(run: WholeRun, found: ResourceLimits | None) -> WholeRun:
         (ResourceLimits(), ResourceLimits(cpu_quota=0.6), [("CPU quota", "none", "0.6 CPUs")]),
         (ResourceLimits(cpu_quota=0.6), ResourceLimits(cpu_quota=0.6), []),
         (ResourceLimits(nice=5), ResourceLimits(), [("priority", "nice 5", "none")]),
+        (ResourceLimits(), ResourceLimits(io_class="idle"), [("priority", "none", "disk class idle")]),
+        (ResourceLimits(tracer="gdb"), ResourceLimits(), [("tracer", "gdb", "none")]),
         (ResourceLimits(memory_bytes=1 << 30), ResourceLimits(), [("memory limit", "1.0 GiB", "none")]),
         (None, ResourceLimits(cpu_quota=0.6), [("CPU quota", "not recorded", "0.6 CPUs")]),
         (None, ResourceLimits(), []),
@@ -161,6 +165,52 @@ def test_row_41_a_comparison_names_limits_that_differ(
     found = differences.changes(_limited(run, base), _limited(run, candidate))
 
     assert expected == [(each.name, each.base, each.candidate) for each in found]
+
+
+@row_41
+@pytest.mark.parametrize(
+    ("base", "candidate", "expected"),
+    [
+        ({"turbo": "on"}, {"turbo": "off"}, [("turbo", "on", "off")]),
+        ({"swappiness": "60", "turbo": "on"}, {"swappiness": "60"}, []),  # one side does not report it
+        ({}, {"turbo": "on"}, []),  # a file of a version without settings
+    ],
+)
+def test_row_41_a_comparison_names_settings_of_the_machine_that_differ(
+    story_of: Callable[..., WholeRun],
+    *,
+    base: dict[str, str],
+    candidate: dict[str, str],
+    expected: list[tuple[str, str, str]],
+) -> None:
+    """Those that both sides recorded; a run is not resumed under others."""
+    run = story_of()
+    sides = [
+        dataclasses.replace(run, environment=dataclasses.replace(run.environment, settings=settings))
+        for settings in (base, candidate)
+    ]
+
+    assert expected == [(each.name, each.base, each.candidate) for each in differences.changes(*sides)]
+
+
+@row_41
+def test_row_41_a_comparison_names_other_cpus_though_as_many(story_of: Callable[..., WholeRun]) -> None:
+    """CPU 0 against CPU 1: one of two each, yet another core, or socket, or kind of core."""
+    run = story_of()
+    sides = [
+        dataclasses.replace(
+            run,
+            environment=dataclasses.replace(
+                run.environment, topology=dataclasses.replace(run.environment.topology, allowed=(cpu,))
+            ),
+        )
+        for cpu in (0, 1)
+    ]
+    of = len(run.environment.topology.cpus)
+
+    assert [("CPUs", f"0 of {of}", f"1 of {of}")] == [
+        (each.name, each.base, each.candidate) for each in differences.changes(*sides)
+    ]
 
 
 @row_41
@@ -339,6 +389,11 @@ def test_row_41_weights_that_do_not_fit_a_real_memory_limit(tmp_path: Path) -> N
     }
 
 
+_OTHER_THREAD = """
+import threading
+other = threading.Thread(target=threading.Event().wait, daemon=True)
+other.start()
+"""
 _CHANGES = """
 import os, sys
 from llmbench.machine.interference import Probe
@@ -353,10 +408,14 @@ print(*probe.stop(expected).changes, sep="\\n")
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("os.setpriority(os.PRIO_PROCESS, 0, 5)", "the nice value changed from 0 to 5"),
+        ("os.setpriority(os.PRIO_PROCESS, 0, 5)", "the priority changed from none to nice 5"),
         (
             "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))",
-            f"the scheduling policy (number) changed from 0 to {os.SCHED_IDLE}",
+            "the priority changed from none to SCHED_IDLE",
+        ),
+        (
+            _OTHER_THREAD + "os.setpriority(os.PRIO_PROCESS, other.native_id, 7)",
+            "the priority of its threads changed from none to nice 7, none",
         ),
         (
             "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})",
@@ -381,11 +440,31 @@ def test_row_41_settings_that_change_between_requests_are_seen(change: str, reas
 def test_row_41_a_launch_expects_the_settings_of_its_beginning() -> None:
     """A change between two requests makes the later ones invalid, though nothing changed during any of them."""
     probe = Probe.start()
-    before = {**probe.settings, "nice value": "-20"}
+    before = {**probe.settings, "control group": "/elsewhere"}
     found = probe.stop(before)
 
-    assert ("the nice value changed from -20 to 0",) == found.changes or "nice value" in found.changes[0]
+    assert (
+        f"the control group changed from /elsewhere to {probe.settings['control group']}",
+    ) == found.changes
     assert found.changes == _reasons(dataclasses.replace(QUIET, changes=found.changes))
+
+
+@row_41
+def test_row_41_a_change_that_is_undone_during_a_request_is_seen() -> None:
+    """OpenVINO sets the CPUs of its threads back after inference, whoever had changed them before it."""
+    expected = Probe.start().settings
+    found = dataclasses.replace(Probe.start(), settings={**expected, "CPU quota": "1.5 CPUs"}).stop(expected)
+
+    assert ("the CPU quota changed from none to 1.5 CPUs",) == found.changes
+
+
+@row_41
+def test_row_41_a_traced_process_does_not_count(tmp_path: Path) -> None:
+    """A debugger stops it at will, from the beginning of a launch too, where nothing changes later."""
+    files = {"proc/stat": "", "proc/self/status": "TracerPid:\t7\n", "proc/7/comm": "gdb\n"}
+    found = Probe.start([0], machines.write(tmp_path, files)).stop()
+
+    assert ("gdb traced this process (ptrace)",) == found.changes
 
 
 _STOPPED = """

@@ -8,6 +8,7 @@ from llmbench.analysis.placement_proof import effect
 from llmbench.analysis.report import varied_settings
 from llmbench.schema.limits import ResourceLimits, describe_limits
 from llmbench.schema.run import EffectiveSettings, Outcome, Provenance, Run
+from llmbench.schema.units import format_list
 
 _NO_CHANGE = frozenset({"model", "weight_format", "launches"})
 """Settings that tell where or how often, not what; the weight format is reported with the model's files."""
@@ -106,6 +107,7 @@ def changes(base: Run, candidate: Run) -> tuple[Difference, ...]:
     if is_reported:
         found += _between("", dict(base.software_of(0)), dict(candidate.software_of(0)))
         found += _between("", _machine(base), _machine(candidate))
+        found += _settings(base, candidate)
         found += _limits(base, candidate)
         found += _effective_changes(base, candidate)
     if base.source or candidate.source:
@@ -152,11 +154,18 @@ def _machine(run: Run) -> dict[str, str]:
     return {
         "kernel": environment.kernel,
         "memory": str(environment.memory_bytes or ""),
-        "CPUs": f"{len(topology.allowed)} of {len(topology.cpus)}" if topology.cpus else "",
+        "CPUs": f"{format_list(topology.allowed)} of {len(topology.cpus)}" if topology.cpus else "",
         "governor": environment.governor or "",
         "transparent hugepages": environment.transparent_hugepages or "",
         **environment.variables,
     }
+
+
+def _settings(base: Run, candidate: Run) -> Iterator[Difference]:
+    """Settings of the machine that both sides recorded."""
+    before, after = ({**run.environment.settings} for run in (base, candidate))
+    shared = before.keys() & after.keys() - {"frequency governor", "transparent huge pages"}
+    yield from _between("", *({name: side[name] for name in sorted(shared)} for side in (before, after)))
 
 
 def _limits(base: Run, candidate: Run) -> Iterator[Difference]:

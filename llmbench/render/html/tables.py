@@ -409,6 +409,7 @@ def _machine(environment: Environment) -> dict[str, str]:
         "kernel": environment.kernel,
         "governor": environment.governor or "",
         "transparent hugepages": environment.transparent_hugepages or "",
+        **environment.settings,
         "load average before": "" if load is None else f"{load:.2f}",
         "last-level cache": format_bytes(sum(environment.last_caches.values()))
         if environment.last_caches

@@ -1,9 +1,11 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from llmbench.machine import cgroup
+from llmbench.machine.limits import read_resource_limits
 from tests import machines
 
 Machine = Callable[[str], Path]
@@ -92,3 +94,66 @@ def test_quota_of_minus_one_is_no_limit(tmp_path: Path) -> None:
     )
 
     assert cgroup.read_limits(root).cpus is None
+
+
+_SLICES = "sys/fs/cgroup/pod/box"
+
+
+@pytest.mark.parametrize(
+    ("membership", "mounts", "quota"),
+    [
+        # as seen on Linux 6.1 with version 2: a namespace of its own, and the mount of the host
+        ("0::/", "28 27 0:20 /../.. /sys/fs/cgroup rw - cgroup2 none rw", 0.2),
+        ("0::/../box", "28 27 0:20 / /sys/fs/cgroup rw - cgroup2 none rw", 0.2),
+        ("0::/pod/box", "22 19 0:20 / /sys/fs/cgroup rw - cgroup2 none rw", 0.2),
+        # docker with version 1, and a group that the container made for itself
+        (
+            "3:cpu,cpuacct:/docker/3f/box",
+            "9 8 0:29 /docker/3f /sys/fs/cgroup/pod rw - cgroup cgroup rw,cpu,cpuacct",
+            0.2,
+        ),
+        (
+            "3:cpu,cpuacct:/docker/3f",
+            "9 8 0:29 /docker/3f /sys/fs/cgroup/pod rw - cgroup cgroup rw,cpu,cpuacct",
+            0.5,
+        ),
+        ("0::/box", "22 19 0:20 / /sys/fs/cgroup/pod rw - cgroup2 none rw", 0.2),  # mounted at another place
+        ("0::/elsewhere", "22 19 0:20 / /sys/fs/cgroup rw - cgroup2 none rw", None),
+        ("0::/pod/box", "bad\n1 2 3 - x\n", 0.2),
+    ],
+)
+def test_groups_are_found_where_they_are_mounted(
+    tmp_path: Path, membership: str, mounts: str, *, quota: float | None
+) -> None:
+    """A quota of 0.5 around one of 0.2, by what mountinfo shows of the mount; hidden names are searched for."""
+    root = machines.write(
+        tmp_path,
+        {
+            "proc/self/cgroup": f"{membership}\n",
+            "proc/self/mountinfo": f"{mounts}\n",
+            "sys/fs/cgroup/cgroup.procs": "1\n2\n",
+            "sys/fs/cgroup/pod/cpu.max": "50000 100000\n",
+            f"{_SLICES}/cgroup.procs": f"7\n{os.getpid()}\n",
+            f"{_SLICES}/cpu.max": "20000 100000\n",
+        },
+    )
+
+    assert quota == cgroup.read_limits(root).cpus
+
+
+def test_a_hidden_group_that_nothing_shows_has_no_limits(tmp_path: Path) -> None:
+    """A process in no list below the mount is in none of its groups, so their limits are not its own."""
+    files = {"proc/self/cgroup": "0::/../x\n", "sys/fs/cgroup/cpu.max": "20000 100000\n"}
+
+    assert cgroup.GroupLimits() == cgroup.read_limits(machines.write(tmp_path, files))
+
+
+def test_the_clamp_of_a_task_is_a_performance_cap(tmp_path: Path) -> None:
+    """By uclampset or an Android profile: 256 of 1024 is a quarter, below the 40 % of the group."""
+    files = {
+        "proc/self/cgroup": "0::/\n",
+        "proc/self/sched": "uclamp.max : 512\neffective uclamp.max : 256\n",
+        "sys/fs/cgroup/cpu.uclamp.max": "40.00\n",
+    }
+
+    assert 0.25 == read_resource_limits(machines.write(tmp_path, files)).performance_cap

@@ -194,6 +194,7 @@ def test_settings_are_told_in_a_word(look: Look) -> None:
         "performance cap": None,
         "memory limit": "4.0 GiB",
         "priority": None,
+        "tracer": None,
     } == machine_settings(survey)
 
 

@@ -176,5 +176,6 @@ def test_limits_in_words() -> None:
         "performance cap": "none",
         "memory limit": "none",
         "priority": "SCHED_IDLE, nice 3",
+        "tracer": "none",
     } == texts
     assert "1 CPU" == describe_limits(ResourceLimits(cpu_quota=1.0))["CPU quota"]
