@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import decide
-from llmbench.analysis.comparison.compare import Comparison
+from llmbench.analysis.comparison.compare import SIDES, Comparison
 from llmbench.analysis.comparison.rule import Rule, Verdict
 from llmbench.analysis.metrics.table import HEADLINES
 from llmbench.analysis.report import Report, Row, distinguish
@@ -110,7 +110,8 @@ def summarize_fleet(hosts: Sequence[HostResult], names: Sequence[str] = HEADLINE
 def _lines(hosts: Sequence[HostResult], names: Sequence[str]) -> Iterator[FleetLine]:
     measured = {each.host: each.report for each in hosts if each.report is not None}
     cells = _distinct_cells(measured.values())
-    settings = distinguish(cells)
+    is_ab = len(cells) == len(SIDES) and any(each.comparison is not None for each in hosts)
+    settings = [{"side": name} for name in SIDES] if is_ab else distinguish(cells)
     rows = {
         host: {(cells.index(_unplaced(row.config)), row.prompt.index): row for row in report.rows}
         for host, report in measured.items()

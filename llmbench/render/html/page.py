@@ -11,6 +11,7 @@ from llmbench.analysis.stats import Summary
 from llmbench.render import views
 from llmbench.render.html import plots, requests, tables
 from llmbench.render.html.document import Block, Figures, Notes, Page, Section, Tile, Tiles, render
+from llmbench.render.html.quality import quality_sections
 from llmbench.render.html.series import PlotSeries, all_series, key, latencies
 from llmbench.render.html.sockets import details_section, sockets_section
 from llmbench.render.html.stages import stage_blocks
@@ -49,7 +50,9 @@ def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()
     names = _names(reports, comparisons)
     series, by_name = all_series(reports, names), dict(zip(names, reports, strict=True))
     about_sockets = [report for report in reports if is_sockets_run(report.run)] if len(reports) == 1 else []
+    qualities = quality_sections(reports[0].run) if len(reports) == 1 else ()
     sections = (
+        *qualities,
         *map(sockets_section, about_sockets),
         *_verdicts(comparisons),
         _section("numbers", "The numbers", _numbers(series, by_name, is_compared=bool(comparisons))),

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from llmbench.analysis.quality import QualityReport, QualityRow
+from llmbench.analysis.quality import KIND, QualityReport, QualityRow, quality_report
 from llmbench.render.html.document import Block, Figures, Notes, Page, Section, render
 from llmbench.render.html.series import colour
 from llmbench.render.html.svg import Axis, Figure, Line, Marks, Point
 from llmbench.render.quality import point_letter, quality_table, text_table
 from llmbench.render.text import counted, settings_text
+from llmbench.schema.run import Run
 from llmbench.schema.units import Unit
 
 _LEAST = 1e-6
@@ -15,16 +16,30 @@ _LEAST = 1e-6
 
 def quality_page(report: QualityReport) -> str:
     """Return the page."""
-    base, name = report.base, report.base_model
-    read = f"{counted(base.tokens, 'token')} in {counted(base.blocks, 'block')} of text"
-    lead = f"Base: {name} in f32 with an f32 cache, perplexity {base.perplexity:.2f} over {read}."
     return render(
         Page(
-            title=f"Quality beside latency: {name}",
-            lead=(lead,),
+            title=f"Quality beside latency: {report.base_model}",
+            lead=(_about(report),),
             badges=(),
             sections=(Section(name="quality", title="Quality and latency", blocks=tuple(_blocks(report))),),
         )
+    )
+
+
+def quality_sections(run: Run) -> tuple[Section, ...]:
+    """Return what a run that read texts shows of quality, without the latency beside; nothing of another run."""
+    found = quality_report(run) if run.workload.kind == KIND else None
+    if found is None:
+        return ()
+    blocks = (Notes(lines=(_about(found),)), *_blocks(found))
+    return (Section(name="quality", title="Quality", blocks=blocks),)
+
+
+def _about(report: QualityReport) -> str:
+    base = report.base
+    read = f"{counted(base.tokens, 'token')} in {counted(base.blocks, 'block')} of text"
+    return (
+        f"Base: {report.base_model} in f32 with an f32 cache, perplexity {base.perplexity:.2f} over {read}."
     )
 
 

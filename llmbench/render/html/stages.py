@@ -1,5 +1,6 @@
 """Stages on a page: how each request is made up, as bars of the mean, and one request as it went."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from llmbench.analysis.report import Row
@@ -15,7 +16,7 @@ from llmbench.schema.units import NS_PER_MS, Unit, seconds_between
 MOST_BARS = 40
 """Bars of a plot; the table below it has all."""
 
-_REST = "var(--dim)"
+_REST, _LABEL = "var(--dim)", 44
 
 
 def stage_blocks(series: Sequence[PlotSeries]) -> Iterator[Block]:
@@ -47,7 +48,7 @@ def _stacked(bars: Sequence[tuple[PlotSeries, Row]], colours: dict[str, str]) ->
         sum(max(0.0, row.figures[f"stage.{name}"].median) for name in stages_of(row)) for _, row in shown
     ]
     is_first = {covered(row)[0] for _, row in shown} == {FIRST_TOKEN}
-    names = ["\n".join(filter(None, (row.prompt.label, each.name))) for each, row in shown]
+    names = ["\n".join((row.prompt.label, *textwrap.wrap(each.name, _LABEL))) for each, row in shown]
     left = f" The first {len(shown)} of {len(bars)} are drawn." if bars[MOST_BARS:] else ""
     return Figure(
         title=f"stages of {'the first token' if is_first else 'a request'}",

@@ -67,7 +67,7 @@ def figure_table(report: FleetReport) -> Table:
     return Table(
         columns=(
             Column("prompt", is_text=True),
-            *([Column("settings", is_text=True, priority=50)] if has_settings else []),
+            *([Column("settings", is_text=True)] if has_settings else []),
             Column("in"),
             Column("host", is_text=True),
             *(Column(metric.short_title, name=metric.name, unit=metric.unit.value) for metric in metrics),

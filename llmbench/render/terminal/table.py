@@ -115,19 +115,22 @@ def _texts(table: Table) -> list[list[str]]:
 
 
 def _cut(columns: list[list[str]], is_text: Sequence[bool], console: Console) -> list[list[str]]:
-    """Shorten the longest column of words by what the console cannot hold; a name is found by its beginning."""
+    """Shorten the widest columns of words by what the console cannot hold; a name is found by its beginning."""
+    widths = [_width([texts]) * words for texts, words in zip(columns, is_text, strict=True)]
     excess = _width(columns) - console.width
-    widths = [
-        max(map(len, texts[1:]), default=0) * words for texts, words in zip(columns, is_text, strict=True)
-    ]
-    longest = max(widths, default=0)
-    limit = longest - excess
-    if excess <= 0 or limit < _LEAST:
-        return columns
+    while excess > 0 and max(widths, default=0) > _LEAST:
+        widths[widths.index(max(widths))] -= 1
+        excess -= 1
     sign = "..." if console.options.ascii_only else "…"
-    at = widths.index(longest)
-    cut = [text if len(text) <= limit else text[: limit - len(sign)] + sign for text in columns[at][1:]]
-    return [*columns[:at], [columns[at][0], *cut], *columns[at + 1 :]]
+
+    def shortened(text: str, width: int) -> str:
+        lines = text.split("\n")
+        return "\n".join(line if len(line) <= width else line[: width - len(sign)] + sign for line in lines)
+
+    return [
+        [shortened(text, width) for text in texts] if words else texts
+        for texts, width, words in zip(columns, widths, is_text, strict=True)
+    ]
 
 
 def _head(column: Column) -> str:

@@ -35,6 +35,21 @@ def test_hosts_that_measured_different_configurations_are_not_one_line() -> None
     assert {("batch_size=1", "n1"), ("batch_size=1", "n3"), ("batch_size=2", "n2")} == rows
 
 
+def test_the_rows_of_two_sides_say_which_they_are() -> None:
+    """A and B of each host, whatever sets them apart and however long that is."""
+    run = story_of()
+    cells = tuple(dataclasses.replace(run.cells[0], threads=threads) for threads in (1, 2))
+    comparison = comparison_of("regressed")
+    hosts = [
+        HostResult(
+            host=name, report=summarize_run(dataclasses.replace(run, cells=cells)), comparison=comparison
+        )
+        for name in ("n1", "n2")
+    ]
+
+    assert "side=A" == figure_table(summarize_fleet(hosts, ("first_token",))).rows[0][1].text
+
+
 def test_a_copy_of_the_model_is_the_same_model() -> None:
     """Wherever a host keeps it: the hash of its content and its name are the same."""
     homes, (host, _) = ("/root", "/home/a"), _shared_out(1, 1)

@@ -7,13 +7,17 @@ import pytest
 from rich.console import Console
 
 from llmbench.analysis.output_agreement import Agreement, Divergence
-from llmbench.analysis.quality import Estimate, Quality, QualityReport, QualityRow
+from llmbench.analysis.quality import KIND, Estimate, Quality, QualityReport, QualityRow
 from llmbench.analysis.stats import Summary
 from llmbench.render.csv import csv_text
-from llmbench.render.html.quality import quality_page
+from llmbench.render.html.quality import quality_page, quality_sections
 from llmbench.render.quality import quality_table
+from llmbench.render.table import Table
 from llmbench.render.terminal.quality import render_quality
-from llmbench.schema.config import Prompt
+from llmbench.schema.config import Prompt, RunConfig
+from llmbench.schema.measurement import Stage
+from llmbench.schema.run import WorkloadSettings
+from tests import builders
 
 PROMPT = Prompt(set="text", index=0, text="Hello")
 
@@ -99,6 +103,21 @@ def test_the_page_has_plot_front_tables_and_faults() -> None:
     assert "D: weight_format" not in page
     assert "D INVALID: KL divergence 0.3 nats is above --max-kld 0.05" in page
     assert 2 == page.count("<table")
+
+
+def test_a_page_of_several_runs_has_a_section_for_one_that_read_texts() -> None:
+    """``report html`` of such a run shows its losses; one of another workload has no such section."""
+    scores = {"kld": [0.1, 0.3], "nll": [1.1, 1.3], "base_nll": [1.0, 1.0], "same_top": [1.0, 0.0]}
+    blocks = [
+        builders.request_of(iteration=1, stages=(Stage(name="read", duration_ns=1),), token_scores=scores)
+    ]
+    launches = [builders.launch_of(blocks, index=cell, cell=cell) for cell in range(2)]
+    run = builders.run_of(launches, cells=(RunConfig(model="m", prompts=(PROMPT,)),) * 2)
+    (section,) = quality_sections(dataclasses.replace(run, workload=WorkloadSettings(kind=KIND)))
+
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    assert "0.2" in {cell.text for cell in table.rows[0]}
+    assert not quality_sections(builders.story_of())
 
 
 def test_the_csv_has_values_in_their_units() -> None:

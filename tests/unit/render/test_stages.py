@@ -147,6 +147,15 @@ def test_bars_are_stacked_by_stage() -> None:
     assert "stages of the first token" == figures(speech_story(has_tokens=True))[0].title
 
 
+def test_a_long_name_of_a_bar_is_broken_into_lines() -> None:
+    """So that its beginning is not out of sight; the figure has the room."""
+    series = all_series([report(speech_story())], [", ".join(["KV_CACHE_PRECISION=u8"] * 4)])
+    figure = next(block for block in stage_blocks(series) if isinstance(block, Figures)).figures[0]
+
+    assert all(len(line) <= 44 for _, label in figure.y.labels() for line in label.split("\n"))
+    assert figure.height > figures(speech_story())[0].height
+
+
 def test_one_request_is_drawn_as_it_went() -> None:
     """A stage without an instant is left out; the page has both plots."""
     _, gantt = figures(speech_story())

@@ -103,6 +103,32 @@ def test_notes_are_dropped_where_columns_do_not_suffice() -> None:
     assert all(not cell.note for row in shown.rows for cell in row)
 
 
+def test_words_are_cut_where_columns_that_must_stay_are_too_wide() -> None:
+    """The widest first, heads included; numbers stay whole."""
+    columns = (
+        Column("KV_CACHE_PRECISION", is_text=True),
+        Column("who", is_text=True),
+        Column("next", unit="ms"),
+    )
+    table = Table(columns, ((Cell("u8"), Cell("a name of many words"), Cell("12.345", value=12.345)),))
+
+    lines = terminal(table, width=30).splitlines()
+
+    assert max(map(len, lines)) <= 30
+    assert ["KV_CACHE_…", "who", "ms"] == lines[1].split()
+    assert "a name o…" in lines[-1]
+    assert "12.345" in lines[-1]
+
+
+def test_a_long_name_of_a_row_is_broken_before_it_covers_figures() -> None:
+    """The style of a name does not undo that of a long cell."""
+    name = "weight_format=fp16, INFERENCE_PRECISION_HINT=default, KV_CACHE_PRECISION=u8"
+    page = html(Table((Column("run", is_text=True),), ((Cell(name, tone="name"),),)))
+
+    assert 'class="text long name"' in page
+    assert "white-space" not in page.partition("td.name {")[2].partition("}")[0]
+
+
 @pytest.mark.parametrize("write", [terminal, html, table_markdown, csv_text, lambda t: "\n".join(latex(t))])
 def test_every_format_writes_every_view(story_of: Callable[..., Run], write: Callable[[Table], str]) -> None:
     """The table of a run, 32 and 512 tokens in, in each format, one added here included."""
