@@ -23,7 +23,7 @@ from llmbench.engines.base import EngineRequest
 from llmbench.engines.openvino.core import slice_last_position
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.machine.interference import Probe
-from llmbench.runner.heartbeat import Heartbeat
+from llmbench.runner.protocol import Heartbeat
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Conditions, Measurement
 

@@ -7,15 +7,19 @@ retried, so that only what may be a crash is a `LaunchError` (5).
 import contextlib
 import errno
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeVar
 
 from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError, OutputError
+from llmbench.schema.units import Nanoseconds
 
 _ENGINES = Path(__file__).parent
 _LONGEST = 300
+_Result = TypeVar("_Result")
 _NOISE = re.compile(r"Exception from |Please, check|Failed to create|FrontEnd API failed|^;$")
 _CHECK = re.compile(r"^(?P<what>.*\bfailed) at \S+?\.(?:[ch]pp|h):\d+:?\s*")
 """A condition of the engine's source, and where it is in it."""
@@ -110,7 +114,7 @@ _ROWS = (
     ),
 )
 _INPUT_KINDS = (KeyError, IndexError, ValueError, OSError)
-"""Exceptions of Python that tell of a wrong input where their text says nothing that is known."""
+"""Exceptions of Python that mean a wrong input where their text has nothing that is known."""
 
 _UNKNOWN = "correct the options that it names, or report it with the run file"
 
@@ -126,6 +130,20 @@ def engine_failures(doing: str) -> Iterator[None]:
         if _is_ours(error.__traceback__):
             raise
         raise engine_error(error, doing) from error
+
+
+def timed(
+    doing: str, call: Callable[..., _Result], *given: Any, **options: Any
+) -> tuple[Nanoseconds, _Result, Nanoseconds]:
+    """Return the instant before a call of an engine, what it returned, and the instant after it.
+
+    What the engine throws is raised as by `engine_failures`.
+    """
+    with engine_failures(doing):
+        start_ns = time.perf_counter_ns()
+        result = call(*given, **options)
+        end_ns = time.perf_counter_ns()
+    return Nanoseconds(start_ns), result, Nanoseconds(end_ns)
 
 
 def engine_error(error: Exception, doing: str) -> LlmbenchError:

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 REDACTED = "[redacted]"
-"""Stands where a secret stood."""
+"""What replaces a secret."""
 
 SECRET_NAME = re.compile("TOKEN|KEY|SECRET|PASS|AUTH", re.IGNORECASE)
 """In the name of an environment variable: its value is a secret."""
 
 _SHORTEST = 8
+_TAIL_BYTES = 64 << 10
+_TAIL_LINES = 40
 _LONGEST_FIELD = 24
 _VALUE = r"[^\s&\"'<>]+"
 _IS = r"[\"']?\s{0,2}[=:]\s{0,2}[\"']?"
@@ -50,8 +52,15 @@ _SIGNS = (
 
 
 def redact(text: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The text, without what has the shape of a secret or is the value of a variable named like one."""
+    """Return a text without what has the shape of a secret or is the value of a variable named like one."""
     return _without(secret_values(environment), text)
+
+
+def redacted_tail(descriptor: int) -> tuple[str, ...]:
+    """Return the last lines of an open file of text, without secrets."""
+    size = os.fstat(descriptor).st_size
+    data = os.pread(descriptor, _TAIL_BYTES, max(size - _TAIL_BYTES, 0))
+    return tuple(redact(line) for line in data.decode(errors="replace").splitlines()[-_TAIL_LINES:])
 
 
 def redact_tree(tree: object, values: Sequence[str]) -> object:

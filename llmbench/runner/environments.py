@@ -58,12 +58,7 @@ def known_versions(package: str) -> tuple[str, ...]:
 
 def _pip(python: Sequence[str], *arguments: str) -> str:
     command = [*python, "-m", "pip", *arguments, "--disable-pip-version-check", "--no-input"]
-    try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_LIMIT_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise MachineError(
-            f"{shlex.join(command)} failed: {error}", hint="check the network, or use --command"
-        ) from error
+    done = _run(command, hint="check the network, or use --command")
     if done.returncode:
         last = next(
             (line for line in reversed(done.stderr.splitlines()) if "ERROR" in line), "no reason given"
@@ -72,6 +67,13 @@ def _pip(python: Sequence[str], *arguments: str) -> str:
             f"pip {arguments[0]} failed: {redact(last)}", hint="see which versions the index has"
         )
     return done.stdout
+
+
+def _run(command: Sequence[str], *, hint: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=_LIMIT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise MachineError(f"{shlex.join(command)} failed: {error}", hint=hint) from error
 
 
 def make_environment(package: str, version: str, *, engine: str) -> Path:
@@ -113,10 +115,7 @@ def run_maker(command: str, version: str) -> Path:
         MachineError: the command fails, or prints no path.
     """
     words = [word.replace("{version}", version) for word in shlex.split(command)]
-    try:
-        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=_LIMIT_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise MachineError(f"{shlex.join(words)} failed: {error}", hint="correct --command") from error
+    done = _run(words, hint="correct --command")
     lines = done.stdout.split()
     if done.returncode or not lines:
         raise MachineError(

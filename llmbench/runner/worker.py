@@ -32,13 +32,13 @@ from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe, count_stops
 from llmbench.machine.memory import MemoryPhase, PeakWatch
 from llmbench.runner import pinning
-from llmbench.runner.heartbeat import Heartbeat
 from llmbench.runner.output_check import check_greedy_tokens
 from llmbench.runner.protocol import (
     COMMAND_DECODER,
     AllMeasured,
     Check,
     Checked,
+    Heartbeat,
     Loaded,
     Measure,
     Measured,

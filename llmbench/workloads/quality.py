@@ -6,8 +6,9 @@ it keeps its log-probabilities in files, with which every other launch compares 
 """
 
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -17,12 +18,20 @@ from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Stage
 from llmbench.schema.run import WorkloadSettings
 from llmbench.schema.units import Nanoseconds
-from llmbench.workloads.base import LaunchContext, Observation, Workload
+from llmbench.workloads.base import CalledRequest, LaunchContext, Observation, Workload
 
 _ROWS = 32
 """Tokens whose distributions are held in double precision at once."""
 
 _FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
+
+
+class _BlockRead(NamedTuple):
+    """When a block was read, and the logits of its scored positions."""
+
+    start_ns: int
+    end_ns: int
+    logits: list[_FloatArray]
 
 
 def first_scored(block_tokens: int) -> int:
@@ -107,75 +116,64 @@ class OpenQuality:
             return (ids[0], *ids[start : start + size - 1])
         return ids[number * size : (number + 1) * size]
 
-    def prepare(self, prompt: int, iteration: int) -> "BlockRequest":
-        """Make a block ready."""
+    def prepare(self, prompt: int, iteration: int) -> CalledRequest[_BlockRead]:
+        """Make a block ready; one past the end of its text is empty and scores nothing."""
         ids = self.block(prompt, iteration)
-        is_whole = len(ids) == self.block_tokens
-        return BlockRequest(self, ids if is_whole else (), self.folder / f"{prompt}-{iteration}.npz")
+        ids = ids if len(ids) == self.block_tokens else ()
+        file = self.folder / f"{prompt}-{iteration}.npz"
+        return CalledRequest(partial(self._read, ids), partial(self._observe, ids, file))
 
-
-class BlockRequest:
-    """One block of text; one past the end of its text is empty and scores nothing."""
-
-    def __init__(self, quality: OpenQuality, ids: tuple[int, ...], file: Path) -> None:
-        self._quality = quality
-        self._ids = ids
-        self._file = file
-        self._logits: list[_FloatArray] = []
-        self._instants = (0, 0)
-
-    def run(self) -> None:
-        """Read the block, and keep the logits of the positions that are scored."""
-        first, last, position = first_scored(len(self._ids)), len(self._ids) - 1, 0
-        self._quality.beat(0, time.perf_counter_ns())
+    def _read(self, ids: tuple[int, ...]) -> _BlockRead:
+        """Read a block, and keep the logits of the positions that are scored."""
+        first, last, position = first_scored(len(ids)), len(ids) - 1, 0
+        kept: list[_FloatArray] = []
+        self.beat(0, time.perf_counter_ns())
         start_ns = time.perf_counter_ns()
-        for logits in self._quality.session.logits(self._ids, self._quality.chunk):
+        for logits in self.session.logits(ids, self.chunk):
             wanted = logits[max(first - position, 0) : max(last - position, 0)]
             if len(wanted):
-                self._logits.append(np.array(wanted, np.float32))
+                kept.append(np.array(wanted, np.float32))
             position += len(logits)
-            self._quality.beat(position, time.perf_counter_ns())
-        self._instants = (start_ns, time.perf_counter_ns())
+            self.beat(position, time.perf_counter_ns())
+        return _BlockRead(start_ns, time.perf_counter_ns(), kept)
 
-    def observe(self) -> Observation:
+    def _observe(self, ids: tuple[int, ...], file: Path, made: _BlockRead) -> Observation:
         """Keep the base's log-probabilities, or compare with them."""
-        start_ns, end_ns = self._instants
+        is_finite = all(np.isfinite(each).all() for each in made.logits)
+        scores = self._scores(np.array(ids), file, np.concatenate(made.logits)) if ids and is_finite else {}
+        span_ns = made.end_ns - made.start_ns
         return Observation(
-            start_ns=start_ns,
-            end_ns=end_ns,
-            stages=(Stage(name="read", at_ns=Nanoseconds(start_ns), duration_ns=end_ns - start_ns),),
-            token_scores={name: tuple(values) for name, values in self._scores().items()},
-            suspicions=()
-            if all(np.isfinite(each).all() for each in self._logits)
-            else ("non-finite logits",),
+            start_ns=made.start_ns,
+            end_ns=made.end_ns,
+            stages=(Stage(name="read", at_ns=Nanoseconds(made.start_ns), duration_ns=span_ns),),
+            token_scores={name: tuple(values) for name, values in scores.items()},
+            suspicions=() if is_finite else ("non-finite logits",),
         )
 
-    def _scores(self) -> dict[str, list[float]]:
-        if not self._ids or not all(np.isfinite(each).all() for each in self._logits):
-            return {}
-        logits, ids = np.concatenate(self._logits), np.array(self._ids)
+    def _scores(self, ids: np.ndarray[Any, Any], file: Path, logits: _FloatArray) -> dict[str, list[float]]:
         targets = ids[first_scored(len(ids)) + 1 :]
-        if self._quality.is_base:
+        if self.is_base:
             kept = log_softmax(logits).astype(np.float32)
-            np.savez(self._file, ids=ids, log_probabilities=kept)
+            np.savez(file, ids=ids, log_probabilities=kept)
             return token_scores(kept, logits, targets)
-        return token_scores(self._base(ids, logits.shape[-1]), logits, targets)
+        return token_scores(_base(ids, file, logits.shape[-1]), logits, targets)
 
-    def _base(self, ids: np.ndarray[Any, Any], width: int) -> _FloatArray:
-        if not self._file.exists():
-            raise LaunchError(
-                "the base has no distributions for this block", hint="look at why the base's launch failed"
-            )
-        with np.load(self._file, allow_pickle=False) as kept:
-            if not np.array_equal(kept["ids"], ids):
-                raise InputError(
-                    "the base has another tokenizer: it splits the text into other tokens",
-                    hint="give a base of the same model",
-                )
-            found: _FloatArray = kept["log_probabilities"]
-        if found.shape[-1] != width:
+
+def _base(ids: np.ndarray[Any, Any], file: Path, width: int) -> _FloatArray:
+    if not file.exists():
+        raise LaunchError(
+            "the base has no distributions for this block", hint="look at why the base's launch failed"
+        )
+    with np.load(file, allow_pickle=False) as kept:
+        if not np.array_equal(kept["ids"], ids):
             raise InputError(
-                f"the base has a vocabulary of {found.shape[-1]} tokens, the candidate one of {width}",
+                "the base has another tokenizer: it splits the text into other tokens",
                 hint="give a base of the same model",
             )
-        return found
+        found: _FloatArray = kept["log_probabilities"]
+    if found.shape[-1] != width:
+        raise InputError(
+            f"the base has a vocabulary of {found.shape[-1]} tokens, the candidate one of {width}",
+            hint="give a base of the same model",
+        )
+    return found

@@ -48,7 +48,6 @@ STAND_ALONE = {
     "render/terminal/comparison.py": "one file a screen",
     "render/terminal/history.py": "one file a screen",
     "runner/blocks.py": "the rules that end a run early: all of a plan that looks at results",
-    "runner/heartbeat.py": "shared memory of two processes",
     "store/schema_1.py": "schema 2 is described without its past",
     "models/integrity.py": "which files a model must have, read by location and by manifest",
     "cli/dry_run.py": "the check and the plan without a run, for run and ab alike",

@@ -13,9 +13,9 @@ from typing import Any
 
 from llmbench.engines.base import Counters, Engine, EngineRequest, Generation
 from llmbench.engines.catalog import check_capabilities, check_packages
-from llmbench.engines.chat import text_between, tokens_so_far
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.llama_cpp.server import LocalServer, check_properties, checked
+from llmbench.engines.openvino.tokenizer import text_between, tokens_so_far
 from llmbench.errors import InputError
 from llmbench.machine.environment import cpu_flags
 from llmbench.schema import measurement

@@ -1,13 +1,12 @@
 """OpenVINO GenAI's pipelines for text embedding and reranking: they have no metrics, so the clock is ours."""
 
 import dataclasses
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from llmbench.engines.base import Embedded, Reranked
-from llmbench.engines.failures import engine_failures
+from llmbench.engines.failures import engine_failures, timed
 from llmbench.engines.openvino.device import check_device, compile_properties
 from llmbench.engines.openvino.engine import OpenvinoEngine
 from llmbench.engines.openvino.engine_log import caught_output, read_effective
@@ -18,7 +17,6 @@ from llmbench.models.context import context_of_config
 from llmbench.models.embedding import embedding_use
 from llmbench.models.manifest import EmbeddingUse
 from llmbench.schema.config import RunConfig
-from llmbench.schema.units import Nanoseconds
 
 _ALL = 1 << 20
 """Texts returned at most; the reranking pipeline's own default is 3."""
@@ -49,12 +47,13 @@ class EmbeddingSession:
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Embed documents in one call, tokenization inside."""
-        return _timed(self._pipeline.embed_documents, list(texts))
+        start_ns, vectors, end_ns = timed("embedding", self._pipeline.embed_documents, list(texts))
+        return Embedded(start_ns=start_ns, end_ns=end_ns, vectors=vectors)
 
     def embed_query(self, text: str) -> Embedded:
         """Embed one question, with the instruction that the model has for questions."""
-        found = _timed(self._pipeline.embed_query, text)
-        return Embedded(start_ns=found.start_ns, end_ns=found.end_ns, vectors=(found.vectors,))  # type: ignore[arg-type]
+        start_ns, vector, end_ns = timed("embedding", self._pipeline.embed_query, text)
+        return Embedded(start_ns=start_ns, end_ns=end_ns, vectors=(vector,))
 
 
 def _pipeline_config(genai: Any, use: EmbeddingUse) -> Any:
@@ -65,14 +64,6 @@ def _pipeline_config(genai: Any, use: EmbeddingUse) -> Any:
     if use.max_tokens is not None:
         config.max_length = use.max_tokens
     return config
-
-
-def _timed(embed: Callable[[Any], Any], given: Any) -> Embedded:
-    with engine_failures("embedding"):
-        start_ns = time.perf_counter_ns()
-        vectors = embed(given)
-        end_ns = time.perf_counter_ns()
-    return Embedded(start_ns=Nanoseconds(start_ns), end_ns=Nanoseconds(end_ns), vectors=vectors)
 
 
 class RerankSession:
@@ -99,14 +90,8 @@ class RerankSession:
 
     def rerank(self, query: str, texts: Sequence[str]) -> Reranked:
         """Judge all texts in one call, tokenization inside."""
-        given = list(texts)
-        with engine_failures("reranking"):
-            start_ns = time.perf_counter_ns()
-            ranks = self._pipeline.rerank(query, given)
-            end_ns = time.perf_counter_ns()
-        return Reranked(
-            start_ns=Nanoseconds(start_ns), end_ns=Nanoseconds(end_ns), ranks=tuple(map(tuple, ranks))
-        )
+        start_ns, ranks, end_ns = timed("reranking", self._pipeline.rerank, query, list(texts))
+        return Reranked(start_ns=start_ns, end_ns=end_ns, ranks=tuple(map(tuple, ranks)))
 
 
 class _EncoderEngine(OpenvinoEngine[_Session]):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation
-from llmbench.engines.failures import PagedAttentionError, engine_failures
+from llmbench.engines.failures import PagedAttentionError, engine_failures, timed
 from llmbench.engines.openvino.attention import prove_pipeline_attention
 from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, paging_fault
 from llmbench.engines.openvino.engine import OpenvinoEngine
@@ -182,26 +182,22 @@ class GenaiSession(TokenizedSession):
             generation_config(self._genai, self._config, request),
             *self._streamer(seen, request.beat),
         )
-        generate = self._pipeline.generate
-        with engine_failures("generating"):
-            start_ns = time.perf_counter_ns()
-            result = generate(*arguments)
-            end_ns = time.perf_counter_ns()
+        start_ns, result, end_ns = timed("generating", self._pipeline.generate, *arguments)
         sequences, doubts = read_sequences(request, result, is_search=self._config.num_beams > 1)
         metrics = result.perf_metrics
         return Generation(
-            start_ns=Nanoseconds(start_ns),
-            end_ns=Nanoseconds(end_ns),
+            start_ns=start_ns,
+            end_ns=end_ns,
             sequences=sequences,
-            infer_ns=self._infer_ns(request, metrics.raw_metrics),
+            infer_ns=self._infer_ns(sum(map(len, request.input_ids)), metrics.raw_metrics),
             callback_ns=tuple(map(Nanoseconds, seen)),
             counters=read_counters(metrics.raw_metrics, metrics.get_num_generated_tokens()),
             suspicions=doubts,
         )
 
-    def _infer_ns(self, request: EngineRequest, raw: Any) -> tuple[int, ...]:
-        """The forward passes; none where the first told would be only a chunk's, or the engine tells only zeros."""
-        if prefills_in_chunks(self._config.scheduler, sum(map(len, request.input_ids))):
+    def _infer_ns(self, input_tokens: int, raw: Any) -> tuple[int, ...]:
+        """The forward passes; none where the first reported one is only a chunk's, or all are reported as 0."""
+        if prefills_in_chunks(self._config.scheduler, input_tokens):
             return ()
         infer_ns = tuple(ns_from_us(duration) for duration in raw.token_infer_durations)
         return infer_ns if any(infer_ns) else ()

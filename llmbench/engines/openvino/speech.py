@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from llmbench.engines.base import Generation, Spoken
-from llmbench.engines.failures import engine_failures
+from llmbench.engines.failures import engine_failures, timed
 from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino
 from llmbench.engines.openvino.engine import OpenvinoEngine
 from llmbench.engines.openvino.engine_log import caught_output, read_effective
@@ -24,7 +24,7 @@ from llmbench.models.parts import need_lexicon
 from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Finish, Stage, StageSource
-from llmbench.schema.units import Nanoseconds, ns_from_ms, ns_from_us
+from llmbench.schema.units import ns_from_ms, ns_from_us
 
 _ENGLISH = "en-us"
 _Session = TypeVar("_Session")
@@ -59,14 +59,11 @@ class SpeakingSession:
 
     def speak(self, text: str) -> Spoken:
         """Speak a text in one call."""
-        with engine_failures("speaking"):
-            start_ns = time.perf_counter_ns()
-            result = self._pipeline.generate(text, **self._options)
-            end_ns = time.perf_counter_ns()
+        start_ns, result, end_ns = timed("speaking", self._pipeline.generate, text, **self._options)
         samples = np.array(result.speeches[0].data, dtype=np.float32).reshape(-1)
         return Spoken(
-            start_ns=Nanoseconds(start_ns),
-            end_ns=Nanoseconds(end_ns),
+            start_ns=start_ns,
+            end_ns=end_ns,
             samples=samples,
             sample_rate=int(result.output_sample_rate),
             engine_ns=ns_from_us(sum(result.perf_metrics.raw_metrics.generate_durations)),
@@ -124,10 +121,9 @@ class ListeningSession:
     def hear(self, samples: Sequence[float], beat: Callable[[int, int], None]) -> Generation:
         """Write down a sound in one call, features and detokenization inside."""
         beat(0, time.perf_counter_ns())
-        with engine_failures("recognizing speech"):
-            start_ns = time.perf_counter_ns()
-            result = self._pipeline.generate(samples, self._options)
-            end_ns = time.perf_counter_ns()
+        start_ns, result, end_ns = timed(
+            "recognizing speech", self._pipeline.generate, samples, self._options
+        )
         raw = result.perf_metrics.raw_metrics
         sequence = measurement.Sequence(
             input_tokens=0,
@@ -136,8 +132,8 @@ class ListeningSession:
             finish=Finish.STOP,
         )
         return Generation(
-            start_ns=Nanoseconds(start_ns),
-            end_ns=Nanoseconds(end_ns),
+            start_ns=start_ns,
+            end_ns=end_ns,
             sequences=(sequence,),
             infer_ns=tuple(map(ns_from_us, raw.token_infer_durations)),
             stages=_stages(result.perf_metrics.whisper_raw_metrics),

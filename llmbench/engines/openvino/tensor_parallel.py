@@ -1,4 +1,4 @@
-"""What OpenVINO has to work with on this machine, told without a model of the user's."""
+"""What OpenVINO has to work with on this machine, found without a model of the user's."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from llmbench.engines.openvino.device import import_openvino, one_product
 from llmbench.schema.config import PropertyValue
 from llmbench.schema.run import Split
+from llmbench.schema.settings.any_workload import POLICY, TENSOR_PARALLEL
 
 SHOWN = (
     "FULL_DEVICE_NAME",
@@ -25,9 +26,6 @@ _DECIDING = (
 )
 """The properties that decide how many threads and streams there are."""
 
-POLICY = {"MODEL_DISTRIBUTION_POLICY": "TENSOR_PARALLEL"}
-"""The property that asks for a split."""
-
 
 def devices() -> dict[str, dict[str, str]]:
     """The devices OpenVINO finds, and some properties of each, as text; what a device does not know is left out."""
@@ -42,7 +40,7 @@ def devices() -> dict[str, dict[str, str]]:
 def probe_split(properties: Mapping[str, PropertyValue] | None = None) -> Split:
     """What the tensor-parallel policy does beside *properties*, seen on a model of one product, in 50 ms.
 
-    Asked for one thread, the plug-in takes one on each socket that it splits over. It splits a single stream only.
+    Of one requested thread the plug-in makes one on each socket that it splits over. It splits a single stream only.
     """
     openvino = import_openvino()
     model = one_product()
@@ -55,8 +53,8 @@ def probe_split(properties: Mapping[str, PropertyValue] | None = None) -> Split:
         return compiled.get_property("INFERENCE_NUM_THREADS"), compiled.get_property("NUM_STREAMS")
 
     without, _ = compile_with()
-    with_policy, streams = compile_with(**POLICY)
-    parts, _ = compile_with(**POLICY, INFERENCE_NUM_THREADS=1)
+    with_policy, streams = compile_with(**{POLICY: TENSOR_PARALLEL})
+    parts, _ = compile_with(**{POLICY: TENSOR_PARALLEL}, INFERENCE_NUM_THREADS=1)
     return Split(without=without, with_policy=with_policy, parts=parts if streams == 1 else 1)
 
 

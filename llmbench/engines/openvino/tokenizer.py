@@ -1,16 +1,18 @@
-"""OpenVINO GenAI's tokenizer behind the words of a session; the core engine uses it too."""
+"""OpenVINO GenAI's tokenizer behind the words of a session, and how a chat is carried on token by token."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmbench.engines.chat import text_between, tokens_so_far
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.errors import InputError
 from llmbench.files.cache import file_sha256
 from llmbench.schema.config import RunConfig
+
+Template = Callable[[Sequence[Mapping[str, str]]], str]
+"""Messages with ``role`` and ``content`` to text, up to where the model's next response begins."""
 
 
 def open_tokenizer(config: RunConfig) -> "Tokenizer":
@@ -93,6 +95,33 @@ class Tokenizer:
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of some token ids, special tokens left out."""
         return str(self._tokenizer.decode(list(token_ids)))
+
+
+def text_between(template: Template, text: str) -> str:
+    """Return what the chat template puts after an answer, the user's next turn in it.
+
+    White space that it puts before an answer stays out: the model has written its own.
+
+    Raises:
+        InputError: the template rewrites earlier turns.
+    """
+    opening = [{"role": "user", "content": "a"}]
+    chat = [*opening, {"role": "assistant", "content": "b"}, {"role": "user", "content": text}]
+    before = template(opening).rstrip()
+    whole = template(chat)
+    after = whole.removeprefix(before).lstrip()
+    if not (whole.startswith(before) and after.startswith("b")):
+        raise InputError(
+            "this model's chat template rewrites earlier turns, so a chat cannot be carried on token by token",
+            hint="give prompts of one turn",
+        )
+    return after.removeprefix("b")
+
+
+def tokens_so_far(earlier: Sequence[int], response: Sequence[int], eos_id: int | None) -> tuple[int, ...]:
+    """Return a chat's tokens without a last end of text, which the template writes itself."""
+    ids = (*earlier, *response)
+    return ids[:-1] if ids and ids[-1] == eos_id else ids
 
 
 class TokenizedSession:

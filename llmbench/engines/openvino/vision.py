@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation, Question
-from llmbench.engines.failures import engine_failures
+from llmbench.engines.failures import timed
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.engines.openvino.genai import GenaiEngine, GenaiSession, generation_config
 from llmbench.engines.openvino.raw_metrics import read_counters
-from llmbench.engines.openvino.scheduler import prefills_in_chunks
 from llmbench.errors import LaunchError
 from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
@@ -39,18 +38,16 @@ class GenaiVisionSession(GenaiSession):
             raise LaunchError("a vision-language model takes a prompt as text, not as token ids")
         prompt, options = self._prompt(question), self._options(request, question)
         collector = _collector(self._genai, request)
-        generate = self._pipeline.generate
-        with engine_failures("generating"):
-            start_ns = time.perf_counter_ns()
-            result = generate(prompt, streamer=collector, **options)
-            end_ns = time.perf_counter_ns()
+        start_ns, result, end_ns = timed(
+            "generating", self._pipeline.generate, prompt, streamer=collector, **options
+        )
         if question.is_chat:
             self._chat.append({"role": "assistant", "content": result.texts[0]})
         metrics = result.perf_metrics
-        infer_ns = self._infer_of(metrics)
+        infer_ns = self._infer_ns(metrics.get_num_input_tokens(), metrics.raw_metrics)
         return Generation(
-            start_ns=Nanoseconds(start_ns),
-            end_ns=Nanoseconds(end_ns),
+            start_ns=start_ns,
+            end_ns=end_ns,
             sequences=(_sequence(request, result, collector.token_ids),),
             infer_ns=infer_ns,
             callback_ns=tuple(map(Nanoseconds, collector.at_ns)) if self._config.is_streamed else (),
@@ -78,11 +75,6 @@ class GenaiVisionSession(GenaiSession):
         config = generation_config(self._genai, self._config, request)
         config.apply_chat_template = self._config.apply_chat_template or question.is_chat
         return {"images": [tensor(pixels[None]) for pixels in question.images], "generation_config": config}
-
-    def _infer_of(self, metrics: Any) -> tuple[int, ...]:
-        if prefills_in_chunks(self._config.scheduler, metrics.get_num_input_tokens()):
-            return ()
-        return tuple(ns_from_us(duration) for duration in metrics.raw_metrics.token_infer_durations)
 
 
 def _collector(genai: Any, request: EngineRequest) -> Any:

@@ -23,14 +23,12 @@ from dataclasses import dataclass
 from typing import IO, Protocol
 
 from llmbench.errors import InputError, LaunchError, MachineError
-from llmbench.files.redaction import redact
+from llmbench.files.redaction import redacted_tail
 from llmbench.schema.config import RunConfig
 
 LOOPBACK = "127.0.0.1"
 _POLL_S = 0.05
 _GRACE_S = 5.0
-_LOG_BYTES = 64 << 10
-_LOG_LINES = 40
 # What becomes the server: it ends with its parent (prctl(2), PR_SET_PDEATHSIG) and uses these CPUs, or all.
 # A program of its own, for a fork that goes on in Python may crash where the parent has threads.
 _BECOME = """import ctypes, os, sys
@@ -170,9 +168,7 @@ class ServerProcess:
         """Return the last lines that it printed, without secrets."""
         if self._log.closed:
             return self._last
-        size = os.fstat(self._log.fileno()).st_size
-        data = os.pread(self._log.fileno(), _LOG_BYTES, max(size - _LOG_BYTES, 0))
-        return tuple(redact(line) for line in data.decode(errors="replace").splitlines()[-_LOG_LINES:])
+        return redacted_tail(self._log.fileno())
 
     def stop(self) -> None:
         """End it and what it started: TERM, and KILL to those that remain after a time of grace."""

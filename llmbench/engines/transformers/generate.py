@@ -6,11 +6,11 @@ sees what they were chosen from. Neither changes anything, and no loop of the li
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmbench.engines.base import EngineRequest, Generation
-from llmbench.engines.failures import engine_failures
+from llmbench.engines.failures import timed
 from llmbench.engines.openvino.tokenizer import TokenizedSession, Tokenizer
 from llmbench.engines.transformers.compile import Compiler
 from llmbench.schema.config import RunConfig
@@ -65,29 +65,35 @@ class GenerateSession(TokenizedSession):
             **choice,
         )
 
-    def generate(self, request: EngineRequest) -> Generation:
-        """One request; the library's own call, and two observers in it."""
+    def _timed(
+        self, request: EngineRequest, watch: "TokenWatch", generate: Callable[[Mapping[str, Any]], Any]
+    ) -> tuple[Nanoseconds, Any, Nanoseconds]:
+        """Call the library with the options of a request, and a watch in it."""
         import torch
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
-        ids, mask = map(torch.from_numpy, request.padded())
-        watch = TokenWatch(request.beat)
         options = {
-            "attention_mask": mask,
             "generation_config": self._generation_config(request),
             "logits_processor": LogitsProcessorList([watch.look]),
             "stopping_criteria": StoppingCriteriaList([watch.note]),
         }
-        graphs = self._graphs
         if self._config.do_sample:
             torch.manual_seed(self._config.seed)
-        with torch.inference_mode(), engine_failures("generating"):
-            start_ns = time.perf_counter_ns()
-            made = self._model.generate(ids, **options)
-            end_ns = time.perf_counter_ns()
+        with torch.inference_mode():
+            return timed("generating", generate, options)
+
+    def generate(self, request: EngineRequest) -> Generation:
+        """One request; the library's own call, and two observers in it."""
+        import torch
+
+        ids, mask = map(torch.from_numpy, request.padded())
+        watch, graphs = TokenWatch(request.beat), self._graphs
+        start_ns, made, end_ns = self._timed(
+            request, watch, lambda options: self._model.generate(ids, attention_mask=mask, **options)
+        )
         return Generation(
-            start_ns=Nanoseconds(start_ns),
-            end_ns=Nanoseconds(end_ns),
+            start_ns=start_ns,
+            end_ns=end_ns,
             sequences=request.cut(
                 made[:, ids.shape[1] :].tolist(),
                 watch.at_ns,

@@ -6,7 +6,7 @@ language model computes the logits of the last position only, as GenAI has it co
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,33 +100,25 @@ class OptimumVisionSession(GenerateSession):
 
     def generate(self, request: EngineRequest) -> Generation:
         """One question: the processor's call, the library's own call, and observers in both."""
-        import torch
-        from transformers import LogitsProcessorList, StoppingCriteriaList
-
         question = request.question
         if question is None:
             raise LaunchError("a vision-language model takes a prompt as text, not as token ids")
         watch = TokenWatch(request.beat)
-        options = {
-            "generation_config": self._generation_config(request),
-            "logits_processor": LogitsProcessorList([watch.look]),
-            "stopping_criteria": StoppingCriteriaList([watch.note]),
-        }
         self._watch.calls.clear()
-        if self._config.do_sample:
-            torch.manual_seed(self._config.seed)
-        with torch.inference_mode(), engine_failures("generating"):
-            start_ns = time.perf_counter_ns()
+
+        def generate(options: Mapping[str, Any]) -> Any:
+            """Call the processor and the library; return what went in and what came out."""
             inputs = self._prepare(question)
-            made = self._model.generate(**inputs, **options)
-            end_ns = time.perf_counter_ns()
+            return inputs, self._model.generate(**inputs, **options)
+
+        start_ns, (inputs, made), end_ns = self._timed(request, watch, generate)
         given = tuple(inputs["input_ids"][0].tolist())
         cut = EngineRequest(
             input_ids=(given,), output_tokens=request.output_tokens, stop_at_eos=request.stop_at_eos
         )
         return Generation(
-            start_ns=Nanoseconds(start_ns),
-            end_ns=Nanoseconds(end_ns),
+            start_ns=start_ns,
+            end_ns=end_ns,
             sequences=cut.cut(made[:, len(given) :].tolist(), watch.at_ns, eos_id=self._eos_id),
             stages=tuple(self._watch.stages()),
             suspicions=watch.doubts,

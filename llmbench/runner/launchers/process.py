@@ -19,11 +19,10 @@ from typing import IO
 import msgspec
 
 from llmbench.errors import LaunchError
-from llmbench.files.redaction import redact
+from llmbench.files.redaction import redacted_tail
 from llmbench.machine.allocator import allocator_variables
 from llmbench.machine.memory import Kills
 from llmbench.models.pipeline import read_pipeline, running_stage
-from llmbench.runner.heartbeat import Heartbeat
 from llmbench.runner.interpreter import worker_command
 from llmbench.runner.launchers.base import LaunchEvent, Task, WorkerLostError, accept, launch_events
 from llmbench.runner.protocol import (
@@ -31,6 +30,7 @@ from llmbench.runner.protocol import (
     RESPONSE_DECODER,
     WITHOUT_TELEMETRY,
     Check,
+    Heartbeat,
     Refused,
     Response,
     WorkerCommand,
@@ -45,8 +45,6 @@ _GRACE_S = 2.0
 _LAST_BREATH_S = 20.0
 """How long a worker that has closed its pipe may take to be gone: to end it sooner would hide why it died."""
 _STILL_S = 0.1
-_LOG_LINES = 40
-_LOG_BYTES = 64 << 10
 _OUT_OF_MEMORY = "out of memory: an allocation failed"
 _NO_MEMORY = re.compile(r"bad_alloc|MemoryError|Cannot allocate memory")
 
@@ -153,7 +151,9 @@ class Worker:
         if not line:
             raise WorkerLostError(self._post_mortem())
         reply = RESPONSE_DECODER.decode(line)
-        return accept(reply, phase=phase, log=self._tail() if isinstance(reply, Refused) else ())
+        return accept(
+            reply, phase=phase, log=redacted_tail(self._log.fileno()) if isinstance(reply, Refused) else ()
+        )
 
     def _send(self, line: bytes, limit_s: float | None) -> None:
         """Write a command; one longer than a pipe contains waits until the worker reads."""
@@ -192,7 +192,7 @@ class Worker:
         return Failure(
             phase=self.phase,
             message=f"{missing} in {limit_s:g} s during {self.phase}; the worker was ended",
-            log=self._tail(),
+            log=redacted_tail(self._log.fileno()),
         )
 
     def _await_stacks(self) -> None:
@@ -213,18 +213,12 @@ class Worker:
             code = self._process.wait()
         name = signal_name(code)
         how = f"was killed by {name}" if name else f"ended with exit code {code}"
-        log = self._tail()
+        log = redacted_tail(self._log.fileno())
         want = self._kills.since() or next((_OUT_OF_MEMORY for line in log if _NO_MEMORY.search(line)), None)
         why = f": {want}" if want else ""
         return Failure(
             phase=self.phase, message=f"the worker {how} during {self.phase}{why}", signal=name, log=log
         )
-
-    def _tail(self) -> tuple[str, ...]:
-        size = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(size - _LOG_BYTES, 0))
-        lines = self._log.read().decode(errors="replace").splitlines()[-_LOG_LINES:]
-        return tuple(redact(line) for line in lines)
 
     def end(self) -> None:
         """End the worker and whatever it started: TERM, then KILL to its group."""

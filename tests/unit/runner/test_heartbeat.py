@@ -1,9 +1,9 @@
 import subprocess
 import sys
 
-from llmbench.runner.heartbeat import Heartbeat
+from llmbench.runner.protocol import Heartbeat
 
-BEAT = "import sys; from llmbench.runner.heartbeat import Heartbeat; Heartbeat(int(sys.argv[1])).beat(3, 42)"
+BEAT = "import sys; from llmbench.runner.protocol import Heartbeat; Heartbeat(int(sys.argv[1])).beat(3, 42)"
 
 
 def test_another_process_sees_the_last_beat() -> None:
