@@ -124,7 +124,7 @@ class Codec(Protocol):
         """Token ids of a text, as a user's turn under the model's chat template where *chat* is set."""
 
     def go_on(self, earlier: Sequence[int], response: Sequence[int], text: str) -> tuple[int, ...]:
-        """Token ids of a chat so far, its last answer, and the user's next turn; an end of text is not doubled."""
+        """Token ids of a chat so far, its last response, and the user's next turn; an end of text is not doubled."""
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of some token ids."""
@@ -208,7 +208,7 @@ class Speaker(LoadedModel, Protocol):
 
 
 class Listener(LoadedModel, Protocol):
-    """A loaded model that writes down what is said."""
+    """A loaded model that transcribes speech."""
 
     def hear(self, samples: Sequence[float], beat: Callable[[int, int], None]) -> Generation:
         """Write down a sound of 16,000 samples per second in one call; the text is that of its one sequence."""

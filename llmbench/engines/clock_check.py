@@ -1,4 +1,4 @@
-"""Whether the clocks tell one story: the engine's counters, the callbacks it made, and our own clock."""
+"""Whether the engine's counters, the callbacks it made, and our own clock agree."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -11,7 +11,7 @@ TOLERANCE = 0.02
 
 SLACK_S = 0.01
 """... or by so much, whichever is more: SDPA starts its own clock 2.4 ms after our call, and who returns from a call
-among neighbours may wait a slice of the scheduler's for the CPU."""
+beside other processes may wait a slice of the scheduler's for the CPU."""
 
 OUTSIDE_NS = 1_000_000
 """An instant may lie so far outside the call it belongs to."""
@@ -21,7 +21,7 @@ REPEATED_TOKENS = 16
 
 
 def suspicions(generation: Generation) -> tuple[str, ...]:
-    """What makes a measurement doubtful, each naming what said what; empty where all agree."""
+    """Return what makes a measurement doubtful, each with its source; empty where all agree."""
     if not any(sequence.at_ns for sequence in generation.sequences):
         return ("no token came out",)
     return (

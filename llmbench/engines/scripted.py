@@ -1,4 +1,4 @@
-"""An engine without a model: latencies as told, on a clock of its own.
+"""An engine without a model: latencies as given, on a clock of its own.
 
 The model is a script, ``"first=200ms,next=10ms"``. Its keys: ``first``, ``second``, ``next`` (durations with a
 unit), ``step`` (tokens that each event after the first gives, where something guesses ahead), ``per-token`` (added
@@ -9,7 +9,7 @@ memory stops a request), ``faults`` (pages of memory read from disk), ``stop`` (
 ``vision`` (time of a vision encoder for 1,000 pixels, which is added to the first token; 200 pixels are a token),
 ``cold`` (requests at the beginning that take twice as long), ``drift`` (by how much each request is slower than the
 one before, ``1%``), ``NUM_STREAMS.2=80%`` (all latencies where a property, or ``INFERENCE_NUM_THREADS``, has that
-value), ``stray`` (the token from which on every launch says something else), and what must not break
+value), ``stray`` (the token from which on every launch generates another), and what must not break
 us: ``crash=SIGSEGV@3``, ``hang@3``, ``stall@3`` (after the first token), ``nan@3`` at the third request. The whole
 tool runs on it in tests, files and processes included.
 """
@@ -59,7 +59,7 @@ def _share(text: str) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """Told latencies in seconds, spreads as shares, and the request at which something breaks."""
+    """Latencies in seconds, spreads as shares, and the request at which something breaks."""
 
     first: float = 0.1
     second: float | None = None
@@ -118,7 +118,7 @@ def read_script(text: str) -> Script:
 
 
 class ScriptedSession:
-    """Answers at once with instants laid out as the script says."""
+    """Responds at once with instants laid out by the script."""
 
     bos_id: int | None = None
 
@@ -146,7 +146,7 @@ class ScriptedSession:
         return (1, *ids, 1) if chat else ids
 
     def go_on(self, earlier: Sequence[int], response: Sequence[int], text: str) -> tuple[int, ...]:
-        """What was said, the answer, and one token a word in a turn of its own."""
+        """The chat so far, the response, and one token a word in a turn of its own."""
         return (*earlier, *response, *self.encode(text, chat=True))
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -215,12 +215,12 @@ class ScriptedSession:
         )
 
     def _token(self, start: int, number: int, launch: int) -> int:
-        """The token at a place counted from 0, told by what went in, and past ``stray`` by the launch too."""
+        """The token at a position from 0, chosen by what went in, and past ``stray`` by the launch too."""
         is_stray = self.script.stray is not None and number + 1 >= self.script.stray
         return (start + number + (launch if is_stray else 0)) % 997
 
     def generate(self, request: EngineRequest) -> Generation:
-        """One request as told; the clock of its instants is the script's."""
+        """One request by the script; the clock of its instants is the script's."""
         if not self._requests:
             self._random.seed(f"{self._seed}:{request.launch}")
             self._launch_factor = self._spread(self.script.launch_noise)
@@ -289,5 +289,5 @@ class ScriptedEngine:
         return self.open(config)
 
     def open(self, config: RunConfig) -> ScriptedSession:
-        """A session that tells what the script says."""
+        """Return a session that plays the script."""
         return ScriptedSession(read_script(config.model), config)

@@ -1,7 +1,7 @@
-"""SHA-256 of files, and whatever else is to be known of one, remembered so that a large model is read once.
+"""SHA-256 of files, and other facts of one, cached so that a large model is read once.
 
-The memory is a small file in the user's cache folder. A file is known by its device and inode, and trusted
-while its size and both of its kernel times are what they were; renaming its folder keeps it known.
+The cache is a small file in the user's cache folder. Its key is a file's device and inode, and an entry is valid
+while the file's size and both of its kernel times are the same, also where its folder is renamed.
 """
 
 import contextlib
@@ -23,20 +23,20 @@ _SETTLED_NS = 100_000_000
 
 
 def cache_folder() -> Path:
-    """Where llmbench keeps what it can make again: below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """Return the folder of what llmbench can make again: below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "llmbench"
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal, from memory if it has not changed; ``InputError`` if unreadable."""
+    """Return the SHA-256 of a file in hexadecimal, cached while it does not change; raise InputError if unreadable."""
     return recall("sha256", path, lambda file: hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def recall(what: str, path: Path, find: Callable[[BufferedReader], str], *, also: str = "") -> str:
-    """What *find* says of a file, from memory if the file has not changed; ``InputError`` if unreadable.
+    """Return what *find* returns of a file, cached while it does not change; raise InputError if unreadable.
 
-    *what* names the memory. Where the answer depends on more than the file, *also* says on what.
+    *what* names the cache. Where the result depends on more than the file, *also* is what else.
     """
     try:
         with path.open("rb") as file:
@@ -59,7 +59,7 @@ def recall(what: str, path: Path, find: Callable[[BufferedReader], str], *, also
 
 
 def combined_sha256(digests: Mapping[str, str]) -> str:
-    """One SHA-256 for a set of named files, whatever their order."""
+    """Return one SHA-256 for a set of named files, whatever their order."""
     lines = (f"{name}\0{digest}\n" for name, digest in sorted(digests.items()))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -69,7 +69,7 @@ def _memory(what: str) -> Path:
 
 
 def _remembered(what: str) -> dict[str, tuple[str, str]]:
-    """What is remembered: identity to (stamp, answer); nothing where the file is missing or damaged."""
+    """The entries: identity to (stamp, result); none where the file is missing or damaged."""
     try:
         return msgspec.json.decode(_memory(what).read_bytes(), type=dict[str, tuple[str, str]])
     except (OSError, ValueError):

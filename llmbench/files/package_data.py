@@ -18,7 +18,7 @@ def packaged_files(folder: str, suffix: str) -> dict[str, Path]:
 
 
 def find_packaged(name: str, folder: str, suffix: str) -> Path | None:
-    """Return the file that a name stands for, with or without its suffix and folder; ``None`` if there is none."""
+    """Return the file of this name, with or without its suffix and folder; ``None`` if there is none."""
     given = Path(name)
     if str(given.parent) not in {".", folder}:
         return None

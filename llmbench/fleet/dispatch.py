@@ -24,7 +24,7 @@ _GONE_S = 6.0
 _MOST_ATTEMPTS = 5
 _PROBE = "probe"
 _DOING = {JobState.WAITING: "waiting", JobState.RUNNING: "", JobState.GONE: "ended"}
-_SETTINGS_APART = ("memory", "firmware", "kernel")
+_MAY_DIFFER = ("memory", "firmware", "kernel")
 """Parts of a fingerprint that hosts of one kind may differ in."""
 
 
@@ -42,7 +42,7 @@ class HostProgress:
 class FleetPolicy:
     """What to do with hosts that do not fit, and how long to wait for one that does not begin; ``None`` for ever.
 
-    *poll_s* is the time between two questions to the scheduler.
+    *poll_s* is the time between two calls of the scheduler.
     """
 
     skips_unfit: bool = False
@@ -55,7 +55,7 @@ OnProgress = Callable[[Sequence[HostProgress]], None]
 
 @dataclass(kw_only=True)
 class Dispatch:
-    """One fleet run, its folder and its scheduler; *on_progress* hears of every change."""
+    """One fleet run, its folder and its scheduler; *on_progress* receives every change."""
 
     plan: FleetPlan
     folder: FleetFolder
@@ -163,7 +163,7 @@ class Dispatch:
         gone_since: dict[str, float] = {}
         while jobs:
             statuses = self.executor.statuses(jobs.values())
-            self._tell(hosts, jobs, statuses, what)
+            self._report(hosts, jobs, statuses, what)
             for host, job in list(jobs.items()):
                 left = self.folder.read_probe(host) if what == _PROBE else self.folder.read_ending(host)
                 since = (
@@ -175,7 +175,7 @@ class Dispatch:
                     del jobs[host]
             if jobs:
                 time.sleep(self.policy.poll_s)
-        self._tell(hosts, jobs, {}, what)
+        self._report(hosts, jobs, {}, what)
 
     def _is_given_up(self, host: str, status: JobStatus, started: float, gone_since: float | None) -> bool:
         """Whether a host is lost, or has not begun in time; the plan says why."""
@@ -198,13 +198,13 @@ class Dispatch:
         probes = {host: p for host in self.plan.hosts if (p := self.folder.read_probe(host)) is not None}
         unfit = dict(_unfit(self.plan, list(probes.values())))
         if self.policy.skips_unfit:
-            spoilt = {host: "; ".join(probe.problems) for host, probe in probes.items() if probe.problems}
-            unfit = spoilt | unfit
+            unhealthy = {host: "; ".join(probe.problems) for host, probe in probes.items() if probe.problems}
+            unfit = unhealthy | unfit
         if unfit and not self.policy.skips_unfit:
             host, reason = next(iter(unfit.items()))
             more = f", and {len(unfit) - 1} more hosts do not fit" if len(unfit) > 1 else ""
             raise MachineError(
-                f"host {host}: {reason}{more}", hint="mend it, or leave such hosts out: --skip-unfit"
+                f"host {host}: {reason}{more}", hint="fix it, or leave such hosts out: --skip-unfit"
             )
         for host, reason in unfit.items():
             self._skip(host, reason)
@@ -212,7 +212,7 @@ class Dispatch:
             reasons = "; ".join(f"{host}: {reason}" for host, reason in self.plan.skipped.items())
             raise MachineError(f"no host is left: {reasons}", hint=f"logs are in {self.folder.path}")
 
-    def _tell(
+    def _report(
         self, hosts: Sequence[str], jobs: Mapping[str, str], statuses: Mapping[str, JobStatus], what: str
     ) -> None:
         self.on_progress([self._progress(host, statuses.get(jobs.get(host, "")), what) for host in hosts])
@@ -231,7 +231,7 @@ class Dispatch:
 
     @contextlib.contextmanager
     def _cancelled_on_interrupt(self) -> Iterator[None]:
-        """End the jobs where a person interrupts; one killed outright leaves them to run on."""
+        """End the jobs where a person interrupts; a process that is killed leaves them running."""
         try:
             yield
         except BaseException as error:
@@ -253,13 +253,13 @@ def _unfit(plan: FleetPlan, probes: Sequence[HostProbe]) -> Iterator[tuple[str, 
             )
         elif probe.refusal is not None:
             yield probe.host, probe.refusal
-        elif plan.mode == SPREAD and first is not None and (apart := _apart(first, probe)):
-            yield probe.host, f"is not of the kind of {first.host}: {apart}"
+        elif plan.mode == SPREAD and first is not None and (differences := _other_kind(first, probe)):
+            yield probe.host, f"is not of the kind of {first.host}: {differences}"
 
 
-def _apart(one: HostProbe, other: HostProbe) -> str:
+def _other_kind(one: HostProbe, other: HostProbe) -> str:
     kinds = [
-        {name: value for name, value in probe.fingerprint.items() if name not in _SETTINGS_APART}
+        {name: value for name, value in probe.fingerprint.items() if name not in _MAY_DIFFER}
         for probe in (one, other)
     ]
     return _differences(*kinds)

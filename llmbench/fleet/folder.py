@@ -50,7 +50,7 @@ class FleetFolder:
         self._write(f"{probe.host}.probe.json", probe)
 
     def read_probe(self, host: str) -> HostProbe | None:
-        """Return what a host is; ``None`` before it was looked at."""
+        """Return what a host is; ``None`` before it was probed."""
         return self._read(f"{host}.probe.json", HostProbe)
 
     def write_ending(self, host: str, ending: JobEnding) -> None:

@@ -1,7 +1,7 @@
 """Slurm, by its own commands: one exclusive job per host, observed with squeue.
 
 No accounting database is needed, which Debian's Slurm does not have: how a command ended is in the file that it leaves,
-and squeue only tells whether a job still lives.
+and squeue shows only whether a job still runs.
 """
 
 import shlex

@@ -58,7 +58,7 @@ class GgufHeader:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """The tensors with their sizes. A type the ``gguf`` package does not know is an ``InputError``."""
+        """The tensors with their sizes. A type that the ``gguf`` package lacks is an ``InputError``."""
         from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
         tensors = []

@@ -103,7 +103,7 @@ def gguf_read_bytes(path: Path) -> int | None:
 
 
 def gguf_kv_values(path: Path) -> int | None:
-    """Return how many numbers a token adds to keys and values; ``None`` where the layers differ or tell too little."""
+    """Return how many numbers a token adds to keys and values; ``None`` where the layers differ or lack sizes."""
     header = read_gguf_header(path)
     layers, heads, width = map(header.size_of, ("block_count", "attention.head_count", "embedding_length"))
     if layers is None or heads is None or width is None:

@@ -1,4 +1,4 @@
-"""Models of a hub: what a name and a revision stand for, and the files fetched of it."""
+"""Models of a hub: the commit of a name and a revision, and the files fetched of it."""
 
 import errno
 import io
@@ -29,14 +29,14 @@ _Found = TypeVar("_Found")
 
 
 class UnreachableError(MachineError):
-    """The hub did not answer; what is cached may still serve."""
+    """The hub did not respond; what is cached may still do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubModel:
     """A hub's model at one commit, and the files that are wanted of it.
 
-    *reference* is the branch, tag or commit that was requested; *revision* the commit it stood for.
+    *reference* is the branch, tag or commit that was requested; *revision* the commit it was then.
     """
 
     id: str
@@ -56,10 +56,10 @@ class HubModel:
 
 
 def find_model(name: str, *, revision: str | None, with_code: bool) -> HubModel:
-    """The commit that *revision* stands for, and the files a conversion needs; from the cache when offline."""
+    """Return the commit of *revision*, and the files a conversion needs; from the cache when offline."""
     hub = _hub()
     try:
-        info = _asking_hub(name, lambda: hub.HfApi().model_info(name, revision=revision, timeout=_PATIENCE_S))
+        info = _call_hub(name, lambda: hub.HfApi().model_info(name, revision=revision, timeout=_PATIENCE_S))
         commit, listed = info.sha, [sibling.rfilename for sibling in info.siblings or ()]
     except UnreachableError as unreachable:
         commit, listed = _cached(name, revision, unreachable)
@@ -89,7 +89,7 @@ def download(model: HubModel, *, target: Path | None = None, report: ProgressCal
         folder = _snapshot(model, model.revision, target, report)
         shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes on what it fetched
         return folder
-    # asked by its name, the client remembers what the name stood for, and finds it again when offline
+    # fetched by its name, a model is found by it again when offline
     folder = _snapshot(model, model.reference, None, report)
     return folder if folder.name == model.revision else _snapshot(model, model.revision, None, report)
 
@@ -97,7 +97,7 @@ def download(model: HubModel, *, target: Path | None = None, report: ProgressCal
 def _snapshot(model: HubModel, revision: str, target: Path | None, report: ProgressCallback) -> Path:
     hub, wanted, bar = _hub(), list(model.files), _bar(report)
     return Path(
-        _asking_hub(
+        _call_hub(
             model.id,
             lambda: hub.snapshot_download(
                 model.id, revision=revision, allow_patterns=wanted, local_dir=target, tqdm_class=bar
@@ -110,7 +110,7 @@ def _bar(report: ProgressCallback) -> Any:
     """A progress bar as the hub's client takes one, which reports the bytes fetched and prints nothing."""
     from tqdm.auto import tqdm
 
-    in_turn = threading.Lock()  # files are fetched side by side; what is told of them never runs backwards
+    in_turn = threading.Lock()  # files are fetched in parallel; what is reported of them never runs backwards
 
     class ByteBar(tqdm):  # type: ignore[misc]  # the client carries no types
         """The bytes of all files go through one bar; the others count files."""
@@ -151,13 +151,13 @@ def _hub() -> Any:
     return huggingface_hub
 
 
-def _asking_hub(name: str, ask: Callable[[], _Found]) -> _Found:
+def _call_hub(name: str, call: Callable[[], _Found]) -> _Found:
     """The hub's response; its refusals and silences become one line that contains no token and no address."""
     import httpx
     from huggingface_hub import errors
 
     try:
-        return ask()
+        return call()
     except errors.RevisionNotFoundError as error:
         raise InputError(f"{name} has no such revision", hint="look at its list of commits") from error
     except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:

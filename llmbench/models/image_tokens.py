@@ -15,7 +15,7 @@ def tokens_per_slice(folder: Path) -> int | None:
     """Return the tokens of one part of an image; ``None`` where the configuration does not report.
 
     That is ``mm_tokens_per_image`` where there is such a number, and else the patches of the vision encoder; families
-    whose parts vary in size tell neither.
+    whose parts vary in size have neither.
     """
     config = read_object(folder / "config.json")
     fixed = config.get("mm_tokens_per_image")

@@ -162,7 +162,7 @@ def is_reranker_source(folder: Path) -> bool:
     """Return whether a Hugging Face *folder* contains a cross-encoder, which scores pairs of texts.
 
     Raises:
-        InputError: it tells more classes apart than a score has; one whose two are "no" and "yes" has.
+        InputError: it has more classes than a score has; two may be "no" and "yes".
     """
     if _by_architecture(folder) is not _RERANK:
         return False

@@ -171,7 +171,7 @@ def _constant(name: str, values: dict[str, str]) -> Constant:
 
 
 def _sane(size: int | None) -> int | None:
-    """A size that something can have; ``None`` for any other, which a file that is wrong may tell."""
+    """A size that something can have; ``None`` for any other, which a damaged file may have."""
     return size if size is not None and 0 < size < _TOO_LARGE else None
 
 
@@ -186,7 +186,7 @@ def _parameters(constants: Iterable[Constant]) -> int:
 
 
 def _weight_bytes(layers: dict[str, _Layer]) -> int | None:
-    """Bytes of all constants that a step reads from end to end, each once; ``None`` where that cannot be said."""
+    """Bytes of all constants that a step reads from end to end, each once; ``None`` where that is not known."""
     if any(layer.kind == _CHOICE for layer in layers.values()):
         return None
     constant = constant_operations(layers)

@@ -49,7 +49,7 @@ _LISTED = 8
 class Model:
     """A model that can be run: an IR folder or a GGUF file.
 
-    *manifest* is ``None`` for a GGUF and for an IR made elsewhere; *context_tokens* where nothing tells it.
+    *manifest* is ``None`` for a GGUF and for an IR made elsewhere; *context_tokens* where it is not known.
     """
 
     path: Path
@@ -98,7 +98,7 @@ def locate(path: str | os.PathLike[str], *, weight_format: str | None = None) ->
 
 
 def format_of(folder: Path) -> str | None:
-    """The weight format that an IR goes by, by its folder's name or else its manifest; ``None`` where nothing tells."""
+    """The weight format that an IR goes by, by its folder's name or else its manifest; ``None``: unknown."""
     named = weight_format_of(str(folder), None)
     manifest = read_manifest(folder) if named is None else None
     return weight_format_of(str(folder), manifest.recipe.weight_format) if manifest else named
@@ -163,7 +163,7 @@ def provenance(model: Model) -> Provenance:
 
 
 def _origin(manifest: Manifest) -> dict[str, Any]:
-    """What a manifest tells of an IR's origin."""
+    """The origin of an IR as its manifest has it."""
     return {
         "known": True,
         "source": manifest.source.kind,

@@ -1,4 +1,4 @@
-"""What is measured: a model found on this machine, its files held against their manifest."""
+"""What is measured: a model found on this machine, its files compared with their manifest."""
 
 import dataclasses
 import hashlib
@@ -26,7 +26,7 @@ ADAPTER = "adapter_model.safetensors"
 class ModelInfo:
     """What is measured: the path handed to the engine, and what is known of it.
 
-    *weight_format* is what it goes by among IRs of the same source; ``None`` where nothing tells. *faults* are
+    *weight_format* is what it goes by among IRs of the same source; ``None``: unknown. *faults* are
     sentences on weights for which no request counts: those of the model, and of a draft that guesses for it. A
     vision-language model *takes_images*; ``None`` where that does not matter.
     """
@@ -108,7 +108,7 @@ def _check_kind(found: locate.Model, info: EngineInfo, task: str) -> None:
 
 
 def complete(model_info: ModelInfo, config: RunConfig) -> ModelInfo:
-    """The subject with the draft and the adapters that a configuration has beside it, each with its hash.
+    """Return the model with the draft and the adapters that a configuration has beside it, each with its hash.
 
     Raises:
         InputError: a draft that is not whole or not what was converted, or an adapter that cannot be read.
@@ -140,7 +140,7 @@ def adapter_file(path: str) -> str:
 
 
 def identity(origin: Provenance, *, is_verified: bool) -> str | None:
-    """What tells one model from another: the hash of its content where that was verified, else of sizes and times."""
+    """Return what identifies a model: the hash of its content where that was verified, else of sizes and times."""
     return origin.content_sha256 if origin.content_sha256 and is_verified else origin.stamp
 
 

@@ -147,7 +147,7 @@ def inspect_folder(
 
 
 def check_description(folder: Path, *, name: str, trusts_remote_code: bool) -> None:
-    """Raise if the small files of the model *name* tell that it cannot be converted; no weights are needed.
+    """Raise if the small files of the model *name* show that it cannot be converted; no weights are needed.
 
     Raises:
         InputError: it runs code of its own, or its weights are quantized in a way that nothing exports.

@@ -15,7 +15,7 @@ from llmbench.files.package_data import check_installed
 from llmbench.files.redaction import redact
 
 EMBEDDED = "embedded"
-"""What stands for the database that llmbench starts itself; ``embedded:NAME`` for one of several."""
+"""The name of the database that llmbench starts itself; ``embedded:NAME`` for one of several."""
 
 SCHEMA = "llmbench"
 _PACKAGES = ("psycopg", "pgvector", "semantic-text-splitter", "html2text")
@@ -88,7 +88,7 @@ def failures(address: str, doing: str) -> Iterator[None]:
 
 
 def connect(address: str) -> Any:
-    """Return a connection that commits each statement and knows vectors.
+    """Return a connection that commits each statement and has the type of vectors.
 
     Raises:
         MachineError: the server cannot be reached, or lacks the extension.

@@ -1,6 +1,6 @@
 """The kinds of index of a collection, and what PostgreSQL's planner made of a search.
 
-Indexes of several kinds stand side by side on one table. Each is a partial index over all rows, with a condition that
+A table may have indexes of several kinds. Each is a partial index over all rows, with a condition that
 is always true and its own; a search that repeats the condition can use that index and no other, one without it none.
 """
 
@@ -104,7 +104,7 @@ class Plan:
 
     @classmethod
     def of(cls, explained: list[dict[str, Any]]) -> "Plan":
-        """Return the plan in an answer of ``EXPLAIN (ANALYZE, FORMAT JSON)``."""
+        """Return the plan in a response of ``EXPLAIN (ANALYZE, FORMAT JSON)``."""
         nodes = list(_nodes(explained[0]["Plan"]))
         return cls(
             server_s=(explained[0]["Planning Time"] + explained[0]["Execution Time"]) * _MS,

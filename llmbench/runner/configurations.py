@@ -143,7 +143,7 @@ def _meant(parameters: Mapping[str, PropertyValue]) -> dict[str, PropertyValue]:
 
 
 def _distinct(values: tuple[Any, ...], option: str) -> tuple[Any, ...]:
-    """The values of a sweep; raise InputError where two are equal, whose rows could not be told apart."""
+    """The values of a sweep; raise InputError where two are equal, whose rows could not be distinguished."""
     for number, value in enumerate(values):
         if value in values[:number]:
             raise InputError(
@@ -258,8 +258,8 @@ def _swept(sets: Iterable[PropertySets]) -> list[dict[str, PropertyValue]]:
 def option_values(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return every option that says what to measure: those given, as Python has values, the others at their defaults.
 
-    Names are those of the command line with underscores (``input_tokens``), or fields of `RunConfig`. A number stands
-    for a list of one, a mapping for the properties of ``-lc``.
+    Names are those of the command line with underscores (``input_tokens``), or fields of `RunConfig`. A number is
+    a list of one, a mapping the properties of ``-lc``.
 
     Raises:
         InputError: an option that there is not, or a value of another type.

@@ -40,10 +40,10 @@ def forecast(
     model_infos: Sequence[ModelInfo],
     folder: Path,
 ) -> Forecast | None:
-    """How long these launches will take; ``None`` where nothing tells. *model_infos* are the models of the cells.
+    """How long these launches will take; ``None``: unknown. *model_infos* are the models of the cells.
 
-    The newest run of the same model in *folder* tells what a launch, an input and an output token take; without
-    one, the size of the weights tells a floor. Of work without output tokens neither tells anything.
+    The newest run of the same model in *folder* has what a launch, an input and an output token take; without
+    one, the size of the weights gives a lower bound. For work without output tokens there is neither.
     """
     if not all(cell.task_info.is_generating for cell in cells):
         return None
@@ -65,7 +65,7 @@ class _Cost:
 
 
 def _cost(model_info: ModelInfo, folder: Path) -> _Cost | None:
-    """The cost of a model's launches; ``None`` where nothing tells."""
+    """The cost of a model's launches; ``None``: unknown."""
     if model_info.provenance.source == "script":
         return None
     earlier = next(_earlier(model_info, folder), None)
@@ -83,7 +83,7 @@ def _cost(model_info: ModelInfo, folder: Path) -> _Cost | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """What an earlier run tells of a model: the median load time in seconds, and its rows with a first token."""
+    """What an earlier run has of a model: the median load time in seconds, and its rows with a first token."""
 
     load_s: float
     rows: Sequence[Row]

@@ -40,7 +40,7 @@ print(json.dumps({"version": list(sys.version_info[:2]), "packages": sorted(foun
 
 
 class _Probed(msgspec.Struct):
-    """What an interpreter tells of itself."""
+    """What an interpreter reports of itself."""
 
     version: tuple[int, int]
     packages: frozenset[str]

@@ -1,4 +1,4 @@
-"""Documents into a collection, and the database that has it: what must be there before a question can be asked.
+"""Documents into a collection, and the database that has it: what must be there before the first request.
 
 The embedder is loaded in a child process, so that its memory ends with it and a run begins with none of it. What was
 stored before is left as it is, so that indexing that was cut short goes on where it stopped.

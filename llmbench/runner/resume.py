@@ -33,7 +33,7 @@ class Resumption:
 def find_resumption(contents: Contents, *, model: str | None = None) -> Resumption:
     """What is left to do of a run; *model* is where its model is now, ``None`` where it was.
 
-    Of several models *model* is a folder that contains all their IRs, told apart by weight format.
+    Of several models *model* is a folder that contains all their IRs, identified by weight format.
 
     Raises:
         InputError: the machine, the software or the model has changed, or a secret that the run needs was not kept.

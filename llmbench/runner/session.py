@@ -167,11 +167,11 @@ class _Work:
 
     configurations: tuple[RunConfig, ...]
     models: Sequence[ModelInfo]
-    planned: Sequence[PlannedLaunch]
+    planned: Sequence[PlannedLaunch] = ()
     policy: Policy
     launcher: Launcher
-    stop: Stop
-    on_event: OnEvent
+    stop: Stop = Stop()  # noqa: RUF009  it is frozen
+    on_event: OnEvent = lambda _: None
     workload: WorkloadSettings
     aborted: Sequence[int] = ()
     made: int = 0
@@ -270,7 +270,7 @@ def measure(  # noqa: PLR0913  the one way to measure
         policy=policy or Policy(),
         launcher=launcher or default_launcher(),
         stop=stop or Stop(),
-        on_event=on_event or _ignore,
+        on_event=on_event or (lambda _: None),
         workload=workload,
     )
     bindings = work.check(outputs.folder)
@@ -304,11 +304,8 @@ def check(
     work = _Work(
         configurations=tuple(configurations),
         models=models,
-        planned=(),
         policy=policy or Policy(),
         launcher=launcher or default_launcher(),
-        stop=Stop(),
-        on_event=_ignore,
         workload=workload or workload_of(configurations),
     )
     if outputs.name is not None and not outputs.overwrite:
@@ -334,7 +331,7 @@ def resume(
     Raises:
         InputError: the file cannot be read or is in use, or its launches could not be pooled with new ones.
     """
-    on_event = on_event or _ignore
+    on_event = on_event or (lambda _: None)
     with RunFile.reopen(path) as file:
         contents = reader.read_contents(path, salvage=salvage)
         if contents.has_second_run:
@@ -353,7 +350,6 @@ def resume(
             planned=left.planned,
             policy=policy or Policy(),
             launcher=launcher or default_launcher(),
-            stop=Stop(),
             on_event=on_event,
             workload=contents.run.workload,
             aborted=left.aborted,
@@ -373,10 +369,6 @@ def workload_of(cells: Sequence[RunConfig]) -> WorkloadSettings:
             f"one run measures one task; {', '.join(tasks)} were given", hint="make a run of each"
         )
     return find_workload(TASKS[tasks[0]].workload).settings
-
-
-def _ignore(_event: SessionEvent) -> None:
-    pass
 
 
 def _find_models(configurations: Sequence[RunConfig]) -> tuple[tuple[RunConfig, ...], Sequence[ModelInfo]]:

@@ -1,4 +1,4 @@
-"""The child process: one launch. It loads the model and measures what its parent asks for, one request at a time.
+"""The child process: one launch. It loads the model and measures what its parent requests, one request at a time.
 
 It speaks JSON lines over two descriptors of its own; 1 and 2 belong to the engine, which prints. The parent sends
 ``Open``, then a ``Measure`` for each request, and closes its end when done; the next request begins only when

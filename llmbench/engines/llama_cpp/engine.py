@@ -46,7 +46,7 @@ class _Stream:
         return sum(self.counts)
 
     def add(self, at_ns: int, chunk: Mapping[str, Any]) -> None:
-        """Add a chunk; one that tells of no new token has no instant."""
+        """Add a chunk; one without a new token has no instant."""
         came = chunk["tokens_predicted"] - self.tokens
         if came:
             self.at_ns.append(at_ns)
@@ -105,7 +105,7 @@ class LlamaCppSession:
         return str(self._server.ask("/detokenize", {"tokens": list(token_ids)})["content"])
 
     def _content(self, request: EngineRequest) -> dict[str, Any]:
-        """What is asked: the first input alone where there is one, for a list of one is answered without an index."""
+        """The body of a request: a single input alone, for the response to a list of one has no index."""
         config, rows = self._config, list(map(list, request.input_ids))
         content = {
             "prompt": rows if len(rows) > 1 else rows[0],

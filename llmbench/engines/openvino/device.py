@@ -1,4 +1,4 @@
-"""What OpenVINO says of a device and its properties, before and after a model is loaded."""
+"""What OpenVINO reports of a device and its properties, before and after a model is loaded."""
 
 import difflib
 import itertools

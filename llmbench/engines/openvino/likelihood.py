@@ -2,7 +2,7 @@
 
 A forward pass over the whole text never reads the KV cache back, so its precision has no effect; from the second chunk
 on every pass reads what the chunks before wrote. Paged attention is applied by the transformation that GenAI uses, and
-the CPU plug-in says which precision and shape each cache has.
+the CPU plug-in reports which precision and shape each cache has.
 """
 
 import math

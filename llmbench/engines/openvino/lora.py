@@ -1,4 +1,4 @@
-"""LoRA adapters: checked, handed to GenAI, and held against what it says it could not place.
+"""LoRA adapters: checked, handed to GenAI, and compared with what it reports as unused.
 
 An adapter whose layers have other names than the model's is accepted, and then does nothing (seen with GenAI 2026.4.1
 on every IR made from a GGUF): it warns on standard error only.
@@ -156,7 +156,7 @@ def _tensors(path: Path) -> "Iterator[tuple[str, np.ndarray[Any, Any]]]":
 
 
 def digest_adapters(config: RunConfig) -> dict[str, str]:
-    """The content of each adapter as a hash, to stand with what is effective."""
+    """The content of each adapter as a hash, to be recorded with the effective settings."""
     return {f"lora {Path(file).name}": f"sha256:{file_sha256(Path(file))}" for file in config.lora}
 
 

@@ -1,6 +1,6 @@
 """What the engine did with the folder of compiled models (``CACHE_DIR``) when it loaded one: a look before and after.
 
-GenAI tells nothing of it, and an engine may find a model there and compile it all the same, as OpenVINO GenAI 2026.4
+GenAI reports nothing of it, and an engine may find a model there and compile it all the same, as OpenVINO GenAI 2026.4
 does under paged attention: it opens the file, removes it, and writes it again.
 """
 
@@ -25,7 +25,7 @@ REFUSED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """The files of such a folder before a load, by their sizes and times; *folder* is ``None`` where none was asked."""
+    """The files of such a folder before a load, by sizes and times; *folder* is ``None`` where none was requested."""
 
     folder: Path | None
     files: Mapping[str, tuple[int, int]]
@@ -41,7 +41,7 @@ class Compiled:
         """What was made of it, after the load; *effective* are the properties read back, *maps* the files in memory.
 
         A file that was written is a model that was compiled. Where none was, one that is mapped, or a compiled model
-        that says so, was taken from there; else ``None``: the engine may have read it, or not have cared.
+        that reports so, was taken from there; else ``None``: the engine may have read it, or not have cared.
         """
         if self.folder is None:
             return ModelCache.OFF

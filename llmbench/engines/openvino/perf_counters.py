@@ -1,4 +1,4 @@
-"""What the CPU plug-in tells of a compiled model: the time of each operation, and bytes of the model's constants.
+"""What the CPU plug-in reports of a compiled model: the time of each operation, and bytes of the model's constants.
 
 It stands alone because its counters are read by ``profile`` only.
 """

@@ -1,4 +1,4 @@
-"""What GenAI's raw metrics tell of one request, as sequences of token events.
+"""GenAI's raw metrics of one request as sequences of token events.
 
 In one ``raw_metrics`` object ``m_new_token_times`` are milliseconds on the clock of ``time.perf_counter``; its
 durations are microseconds (seen with GenAI 2026.4.1; a test holds both against our clock). There is one entry a
@@ -63,7 +63,7 @@ def read_sequences(
         )
     )
     doubts = _doubts(instants, sizes, made, steps, is_search=is_search)
-    # a beam's score is the sum of what its tokens were chosen by; nothing else of the logits is told
+    # a beam's score is the sum of what its tokens were chosen by; nothing else of the logits is reported
     return sequences, (*doubts, *["non-finite scores"] * any(math.isnan(score) for score in result.scores))
 
 

@@ -17,7 +17,7 @@ _SWITCHES = {_EVICTION: "use_cache_eviction", "sparse_attention_config": "use_sp
 
 
 def build_scheduler(genai: Any, requested: Mapping[str, PropertyValue]) -> Any:
-    """A ``SchedulerConfig`` that prefills a prompt in one step and remembers no prefix, but for what is asked.
+    """A ``SchedulerConfig`` that prefills a prompt in one step and caches no prefix, but for what is requested.
 
     Both differ from the pipeline's own defaults, under which a number is not comparable. Raises InputError on a key
     that there is not, or a value that it does not take.
@@ -133,6 +133,6 @@ def _check_steps(scheduler: Any) -> None:
 
 
 def prefills_in_chunks(requested: Mapping[str, PropertyValue], input_tokens: int) -> bool:
-    """Whether so many input tokens take more than one step; the first forward pass told is then the last chunk's."""
+    """Whether so many input tokens take more than one step; the first pass reported is then the last chunk's."""
     limit = requested.get("max_num_batched_tokens", ALL_TOKENS_AT_ONCE)
     return isinstance(limit, int) and limit < input_tokens

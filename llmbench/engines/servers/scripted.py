@@ -11,7 +11,7 @@ the tokenizer, ``strict=1`` refuses fields that are not OpenAI's, ``keep=0`` clo
 ``NUM_STREAMS.2=80%`` scales all times where a property has that value.
 
 Each chunk carries the instant at which it was written (``at_ns``, on the clock that all processes of a machine share),
-and ``/log`` the instants of every request: what a client saw can be held against what really happened.
+and ``/log`` the instants of every request: what a client saw can be compared with what happened.
 """
 
 import contextlib

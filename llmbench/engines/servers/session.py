@@ -110,7 +110,7 @@ def split_cpus(machine: Topology) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return client, tuple(cpu.number for cpu in allowed if cpu.number not in client)
 
 
-def _apart(server: Server) -> tuple[str, ...]:
+def _pinned_note(server: Server) -> tuple[str, ...]:
     """A sentence where client and server are pinned to CPUs of their own."""
     cpus = os.sched_getaffinity(0)
     if server.pid is None or cpus & os.sched_getaffinity(server.pid):
@@ -144,7 +144,7 @@ class ServedSession:
             properties={name: str(value) for name, value in pages["effective"].get("properties", {}).items()},
             scheduler={name: str(value) for name, value in pages["effective"].get("scheduler", {}).items()},
             attention=pages["effective"].get("attention"),
-            notes=(served, *_apart(server), *notes),
+            notes=(served, *_pinned_note(server), *notes),
         )
 
     @property
@@ -207,7 +207,7 @@ class ServedSession:
 
 
 async def _read_pages(client: Client) -> dict[str, Any]:
-    """What the server tells of itself: its models, and its effective settings where it has a page of them."""
+    """What the server reports of itself: its models, and its effective settings where it has a page of them."""
     models, effective = await client.get("/v1/models"), await client.get("/effective")
     return {"models": _parsed(models), "effective": _parsed(effective)}
 

@@ -1,6 +1,6 @@
 """Questions, and words that only the right chunk of each contains.
 
-A set of questions is one prompt, a question a line: iteration k asks question k, so that no request repeats the one
+A set of questions is one prompt, a question a line: iteration k has question k, so that no request repeats the one
 before it and a report has one row for the set. A line is JSON, ``{"question": "...", "chunk": "..."}``, or the
 question itself.
 """

@@ -49,7 +49,7 @@ SLOWED = "the planner did not use the index"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchFindings:
-    """What a set of questions found, once per launch: shares of 1, ``None`` where no answer is known."""
+    """What a set of questions found, once per launch: shares of 1, ``None`` where no right chunk is known."""
 
     recall: float
     right_chunk: float | None
@@ -149,7 +149,7 @@ class OpenRag:
         return np.asarray(self.embedder.embed_query(text).vectors[0], dtype=np.float32)
 
     def _find(self, questions: Sequence[RagQuestion], exact: Searcher) -> SearchFindings:
-        """Ask all questions of a set once, outside of every request."""
+        """Search for all questions of a set once, outside of every request."""
         recalls, found_right, lengths = [], [], []
         for question in questions:
             vector = self.vector(question.text)
@@ -227,7 +227,7 @@ class RagRequest:
         self._instants = instants
 
     def observe(self) -> Observation:
-        """Ask the server for its own time, decode the answer, and return what was observed."""
+        """Read the server's own time, decode the response, and return what was observed."""
         made, vector = self._generation, self._vector
         if made is None or vector is None:
             raise LaunchError("a request that did not run was observed")
