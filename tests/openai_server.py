@@ -11,9 +11,8 @@ from typing import Any
 
 import uvicorn
 
-from llmbench.engines.servers.bodies import Sampling
 from llmbench.engines.servers.openai import OpenAiServer, ServerLimits
-from llmbench.engines.servers.request import Delivery
+from llmbench.engines.servers.request import Delivery, Sampling
 from llmbench.errors import InputError
 from tests.waiting import PATIENCE_S
 

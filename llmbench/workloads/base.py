@@ -162,7 +162,7 @@ WORKLOADS = {
     "text_to_speech": "llmbench.workloads.speech:SpeakingWorkload",
     "speech_to_text": "llmbench.workloads.speech:ListeningWorkload",
     "quality": "llmbench.workloads.quality:QualityWorkload",
-    "text_rerank": "llmbench.workloads.rerank:RerankWorkload",
+    "text_rerank": "llmbench.workloads.embedding:RerankWorkload",
     "rag": "llmbench.workloads.rag.workload:RagWorkload",
 }
 """Each workload by its kind, with the class that is imported when it is used."""

@@ -4,6 +4,7 @@ Stages run one after the other. Each call of a stage is timed from the moment it
 outputs are there, copies and conversions included.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,18 +16,20 @@ from llmbench.engines.base import LoadedModel
 from llmbench.errors import InputError, LlmbenchError
 from llmbench.models.pipeline import PipelineFiles
 from llmbench.schema.config import RunConfig
-from llmbench.schema.measurement import Stage
-from llmbench.schema.pipeline import PROMPT, PipelineRecipe, PipelineStage
+from llmbench.schema.measurement import Artifact, Stage
+from llmbench.schema.pipeline import PROMPT, PipelineRecipe, PipelineStage, Product
 from llmbench.schema.run import WorkloadSettings
 from llmbench.schema.units import Nanoseconds
 from llmbench.workloads.base import LaunchContext, Observation, Workload
-from llmbench.workloads.product import describe
 from llmbench.workloads.steps.base import Values, find_step, load_code
 
 _Array = np.ndarray[Any, Any]
 
 MOST_DENORMALS = 0.01
 """The share of denormal numbers in an output above which a request does not count."""
+
+SILENT_BELOW = 1e-4
+"""Audio of a root mean square below this share of full scale (-80 dB) is silence."""
 
 _Call = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Inputs by port to outputs by value."""
@@ -262,3 +265,19 @@ class PipelineRequest:
             outputs=(artifact,),
             suspicions=(*found, *faults),
         )
+
+
+def describe(
+    product: Product, value: "np.ndarray[Any, Any]", ready_ns: int | None
+) -> tuple[Artifact, tuple[str, ...]]:
+    """Return a product's description and a sentence on each fault; *ready_ns* is when it was there."""
+    array = np.ascontiguousarray(value)
+    digest = hashlib.sha256(array.tobytes()).hexdigest()
+    ready = None if ready_ns is None else Nanoseconds(ready_ns)
+    if product.kind == "frames":
+        faults = ("no frame came out",) if not len(array) else ()
+        return Artifact(kind="frames", count=len(array), sha256=digest, ready_ns=ready), faults
+    audio_s = array.size / (product.sample_rate or 1)
+    level = float(np.sqrt(np.mean(np.square(array, dtype=np.float64)))) if array.size else 0.0
+    faults = () if level >= SILENT_BELOW else ("the audio is silent",)
+    return (Artifact(kind="audio", count=array.size, audio_s=audio_s, sha256=digest, ready_ns=ready), faults)

@@ -13,7 +13,7 @@ from llmbench.schema.measurement import Stage, StageSource
 from llmbench.schema.pipeline import Product
 from llmbench.schema.run import WorkloadSettings
 from llmbench.workloads.base import CalledRequest, LaunchContext, Observation, Workload
-from llmbench.workloads.product import describe
+from llmbench.workloads.pipeline import describe
 from llmbench.workloads.sound import HEARD_RATE, file_stem, read_sound, write_sound
 
 COMPILED = "the first request of a length compiles the networks for it"

@@ -1,7 +1,9 @@
-"""llama.cpp's own server in this process, reached through a socket that no other process can open.
+"""llama.cpp's own server: in this process, or listening in one of its own for ``load --server llama.cpp``.
 
-The package ``xllamacpp`` is that server as a library (2026.10; extra ``llamacpp``). It listens on a socket of the file
-system; once that is open, its name is removed, and what connects goes by a descriptor.
+The package ``xllamacpp`` is that server as a library (2026.10; extra ``llamacpp``). In this process it listens on a
+socket of the file system, which no other process can open: once it is open, its name is removed, and what connects goes
+by a descriptor. ``python -m llmbench.engines.llama_cpp.server PARAMETERS PORT`` takes JSON, listens on the loopback
+interface, and ends on SIGTERM.
 """
 
 import contextlib
@@ -9,7 +11,9 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -20,10 +24,20 @@ import msgspec
 
 from llmbench.engines.failures import engine_error
 from llmbench.engines.openvino.engine_log import Caught, caught_output
+from llmbench.engines.servers.base import LOOPBACK, own_python
 from llmbench.errors import InputError
 from llmbench.machine.topology import read_topology
 from llmbench.models.gguf import read_gguf_header
+from llmbench.models.locate import locate
 from llmbench.schema.config import PropertyValue, RunConfig
+
+_SLOTS = 8
+"""Requests that are computed at once where the load has no limit of its own."""
+
+_CONNECTIONS = 128
+"""A connection takes a thread of the server for as long as it is open."""
+
+_LEAST_CONTEXT = 4096
 
 _TEMPLATE_TOKENS = 256
 """Room for what a chat template adds to a turn."""
@@ -204,3 +218,42 @@ def checked(response: Any) -> Any:
     if "error" in response:
         raise RuntimeError(response["error"].get("message", response["error"]))
     return response
+
+
+def llama_cpp_command(config: RunConfig, port: int) -> list[str]:
+    """Return the command that serves a GGUF file on a port of the loopback interface.
+
+    All slots share one KV cache, with room for twice the expected length in each.
+
+    Raises:
+        InputError: no GGUF file, or a property that llama.cpp does not have.
+        MachineError: the package is not installed.
+    """
+    model = locate(config.model)
+    if model.kind != "gguf":
+        raise InputError(f"llama.cpp needs a GGUF file; {model.path} is an IR", hint="give -m FILE.gguf")
+    check_properties(config.properties)
+    slots = config.concurrency or _SLOTS
+    found = ServerParameters.of(config, slots=slots)
+    context = max(2 * found.context_tokens, _LEAST_CONTEXT)
+    parameters = msgspec.structs.replace(found, context_tokens=context, is_shared=True)
+    return own_python(__name__, msgspec.json.encode(parameters).decode(), str(port))
+
+
+def main() -> None:
+    """Load the model, listen, and wait for a signal."""
+    import xllamacpp
+
+    parameters = make_parameters(xllamacpp, msgspec.json.decode(sys.argv[1], type=ServerParameters))
+    parameters.hostnames, parameters.port = [LOOPBACK], int(sys.argv[2])
+    parameters.endpoint_metrics, parameters.n_threads_http = True, _CONNECTIONS
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    kept = xllamacpp.Server(parameters)
+    signal.sigwait(signals)
+    del kept
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

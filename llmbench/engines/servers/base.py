@@ -99,7 +99,7 @@ SERVERS: dict[str, ServerInfo] = {
     ),
     "llama.cpp": ServerInfo(
         title="llama.cpp's own server",
-        command="llama_cpp.http_server:llama_cpp_command",
+        command="llama_cpp.server:llama_cpp_command",
         packages=("xllamacpp",),
         extra="llamacpp",
     ),

@@ -14,7 +14,6 @@ import msgspec
 
 from llmbench.engines.openvino.continuous_batch import BatchingEngine
 from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
-from llmbench.engines.servers.bodies import CompletionBody, parse_body, read_prompt, read_sampling
 from llmbench.engines.servers.client import (
     EXTRAS,
     Completion,
@@ -25,7 +24,13 @@ from llmbench.engines.servers.client import (
     fail,
 )
 from llmbench.engines.servers.genai import GenaiBackend
-from llmbench.engines.servers.request import Delivery
+from llmbench.engines.servers.request import (
+    CompletionBody,
+    Delivery,
+    parse_body,
+    read_prompt,
+    read_sampling,
+)
 from llmbench.engines.servers.session import split_cpus
 from llmbench.errors import InputError
 from llmbench.files.package_data import check_installed

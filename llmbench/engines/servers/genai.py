@@ -16,7 +16,6 @@ import msgspec
 
 from llmbench.engines.openvino.tokenizer import open_tokenizer
 from llmbench.engines.servers.base import own_python
-from llmbench.engines.servers.bodies import Sampling
 from llmbench.engines.servers.genai_process import (
     Begin,
     ModelFailed,
@@ -24,7 +23,7 @@ from llmbench.engines.servers.genai_process import (
     StepEnded,
     Withdraw,
 )
-from llmbench.engines.servers.request import Delivery
+from llmbench.engines.servers.request import Delivery, Sampling
 from llmbench.errors import InputError, LaunchError, error_from_code
 from llmbench.models.resolve import find_model_info
 from llmbench.schema.config import RunConfig

@@ -16,8 +16,7 @@ import msgspec
 
 from llmbench.engines.failures import engine_words
 from llmbench.engines.openvino.continuous_batch import ContinuousBatch, StepOutput
-from llmbench.engines.servers.bodies import Sampling
-from llmbench.engines.servers.request import Delivery
+from llmbench.engines.servers.request import Delivery, Sampling
 from llmbench.errors import LlmbenchError
 from llmbench.schema.config import RunConfig
 

@@ -22,17 +22,20 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from llmbench.engines.servers.bodies import (
+from llmbench.engines.servers.request import (
+    Backend,
     ChatBody,
     CompletionBody,
+    Delivery,
     Sampling,
+    ServedRequest,
     StreamOptions,
+    TextPieces,
     parse_body,
     read_chat,
     read_prompt,
     read_sampling,
 )
-from llmbench.engines.servers.request import Backend, Delivery, ServedRequest, TextPieces
 from llmbench.errors import InputError
 
 _OPEN_TOKENS = 1024

@@ -10,7 +10,7 @@ from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import Nanoseconds
 from llmbench.workloads.base import LaunchContext, Observation
-from llmbench.workloads.rerank import QUESTION, RerankWorkload, rank_faults
+from llmbench.workloads.embedding import QUESTION, RerankWorkload, rank_faults
 
 MS = 1_000_000
 

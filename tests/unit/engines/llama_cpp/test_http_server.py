@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llmbench.engines.llama_cpp.http_server import llama_cpp_command
+from llmbench.engines.llama_cpp.server import llama_cpp_command
 from llmbench.engines.servers.base import ready_path, start_server, wait_until_ready
 from llmbench.errors import InputError
 from llmbench.schema.config import Prompt, RunConfig
