@@ -4,7 +4,7 @@ A file that a person edits has one meaning only when no key is defined twice and
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,25 @@ _MOST_OBJECT_BYTES = 64 << 20
 
 class JsonError(ValueError):
     """Text that is not strict JSON; its message is the reason, with line and column where they are known."""
+
+
+class Pairs(list[tuple[str, object]]):
+    """An object of JSON or a table of TOML with every key as written, doubles included."""
+
+
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (type(None), "null"),
+    (bool, "true or false"),
+    ((Mapping, Pairs), "an object"),
+    (list, "a list"),
+    (str, "a text"),
+    ((int, float), "a number"),
+)
+
+
+def json_kind(value: object) -> str:
+    """Return what a message calls a value that was not expected."""
+    return next((name for kind, name in _KINDS if isinstance(value, kind)), "a date")
 
 
 def parse_json(text: str | bytes) -> Any:

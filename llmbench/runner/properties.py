@@ -6,11 +6,12 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from llmbench.errors import InputError
 from llmbench.files.package_data import find_packaged, packaged_files
+from llmbench.files.strict_json import Pairs, json_kind
 from llmbench.schema.config import PropertyValue
 from llmbench.schema.units import format_bytes
 
@@ -83,10 +84,6 @@ RunValue = PropertyValue | tuple[PropertyValue, ...]
 """A value of an option, as a recipe can contain it."""
 
 
-class Pairs(list[tuple[str, object]]):
-    """An object of JSON or a table of TOML with every key as written, doubles included."""
-
-
 def value_of(value: object, key: str, where: str) -> RunValue:
     """Return a scalar, or a list of at least one of them."""
     if not isinstance(value, list) or isinstance(value, Pairs):
@@ -118,19 +115,6 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def json_kind(value: object) -> str:
-    """Return what a message calls a value that was not expected."""
-    if value is None:
-        return "null"
-    kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
-        ((Mapping, Pairs), "an object"),
-        (list, "a list"),
-        (str, "a text"),
-        ((int, float), "a number"),
-    )
-    return next((name for kind, name in kinds if isinstance(value, kind)), "a date")
 
 
 _PAIR = re.compile(r"\s*(?P<key>[A-Za-z_][\w.]*)\s*=(?P<value>.*)", re.DOTALL)

@@ -8,18 +8,20 @@ them, relative to the prompt file or else to the working directory; other keys a
 import codecs
 import dataclasses
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from llmbench.errors import InputError
 from llmbench.files.package_data import find_packaged, packaged_files
-from llmbench.files.strict_json import JsonError, parse_json
+from llmbench.files.strict_json import JsonError, json_kind, parse_json
 from llmbench.schema.config import ImageInput, Prompt
 from llmbench.schema.units import format_bytes
 from llmbench.store.reader import is_run_file, read_run_header
 from llmbench.workloads.images import Resize, describe_image, find_images, read_sizes
 from llmbench.workloads.sound import describe_sound
+
+_Read = TypeVar("_Read")
 
 
 class _UnfitError(ValueError):
@@ -51,19 +53,7 @@ def read_prompts(name: str | Path) -> tuple[Prompt, ...]:
     measured = read_run_header(path) if is_run_file(path) else None
     if measured is not None:
         return measured.cells[0].prompts
-    entries: list[_Entry] = []
-    bad: list[str] = []
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            entries.append(_entry_of(line))
-        except _UnfitError as error:
-            bad.append(f"{path}:{number}: {error}")
-    if bad:
-        raise InputError(_listing(bad), hint='one prompt per line: {"prompt": "some text"}')
-    if not entries:
-        raise InputError(f"{path} contains no prompt", hint='write one per line: {"prompt": "some text"}')
+    entries = _entries(path, _entry_of, what="prompt", example='{"prompt": "some text"}')
     return tuple(prompt for index, entry in enumerate(entries) for prompt in _prompts_of(path, index, entry))
 
 
@@ -89,27 +79,14 @@ def sounds(paths: Iterable[Path], name: str = "sound") -> tuple[Prompt, ...]:
 def read_sounds(name: str | Path) -> tuple[Prompt, ...]:
     """Return the sounds of a file with lines of ``{"media": "FILE.wav"}``, or those that a run file measured.
 
-    Raises InputError on another line; paths are relative to the file.
+    Raises InputError that names every other line; paths are relative to the file.
     """
     path = resolve(name)
     measured = read_run_header(path) if is_run_file(path) else None
     if measured is not None:
         return measured.cells[0].prompts
-    found = []
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = parse_json(line)
-        except JsonError as error:
-            raise InputError(f"{path}:{number}: expected JSON: {error}") from None
-        media = entry.get("media") if isinstance(entry, dict) else None
-        if not isinstance(media, str):
-            raise InputError(f'{path}:{number}: expected {{"media": "FILE.wav"}}')
-        found.append(path.parent / media)
-    if not found:
-        raise InputError(f"{path} contains no sound", hint='write one per line: {"media": "FILE.wav"}')
-    return sounds(found, path.stem)
+    found = _entries(path, _sound_of, what="sound", example='{"media": "FILE.wav"}')
+    return sounds((path.parent / each for each in found), path.stem)
 
 
 def join(sets: Iterable[Sequence[Prompt]]) -> tuple[Prompt, ...]:
@@ -222,13 +199,35 @@ def _lines(path: Path) -> list[bytes]:
     return [line.removeprefix(codecs.BOM_UTF8) for line in data.split(b"\n")]
 
 
-def _entry_of(line: bytes) -> _Entry:
-    try:
-        entry = parse_json(line)
-    except JsonError as error:
-        raise _UnfitError(f"expected JSON: {error}") from None
+def _entries(path: Path, read: Callable[[object], _Read], *, what: str, example: str) -> list[_Read]:
+    """Return what is read of the value of each line."""
+    entries, bad = [], []
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            entries.append(read(parse_json(line)))
+        except JsonError as error:
+            bad.append(f"{path}:{number}: expected JSON: {error}")
+        except _UnfitError as error:
+            bad.append(f"{path}:{number}: {error}")
+    if bad:
+        raise InputError(_listing(bad), hint=f"one {what} per line: {example}")
+    if not entries:
+        raise InputError(f"{path} contains no {what}", hint=f"write one per line: {example}")
+    return entries
+
+
+def _sound_of(entry: object) -> str:
+    media = entry.get("media") if isinstance(entry, dict) else None
+    if not isinstance(media, str):
+        raise _UnfitError('expected {"media": "FILE.wav"}')
+    return media
+
+
+def _entry_of(entry: object) -> _Entry:
     if not isinstance(entry, dict):
-        raise _UnfitError(f'expected {{"prompt": "text"}}, found {_kind(entry)}')
+        raise _UnfitError(f'expected {{"prompt": "text"}}, found {json_kind(entry)}')
     if "prompt" not in entry:
         raise _UnfitError(f'expected the key "prompt", found {", ".join(map(repr, entry)) or "no key"}')
     return _Entry(_content_of(entry["prompt"]), _images_of(entry.get("images", entry.get("media"))))
@@ -240,7 +239,7 @@ def _content_of(text: object) -> tuple[str, ...] | str:
             raise _UnfitError("expected a chat as a list of at least one text, the user's turns")
         return tuple(_checked(turn) for turn in text)
     if not isinstance(text, str):
-        raise _UnfitError(f"expected a text as prompt, found {_kind(text)}")
+        raise _UnfitError(f"expected a text as prompt, found {json_kind(text)}")
     return _checked(text)
 
 
@@ -259,20 +258,6 @@ def _checked(text: str) -> str:
     except UnicodeEncodeError as error:
         raise _UnfitError(f"not valid Unicode (lone surrogate at character {error.start + 1})") from None
     return text
-
-
-_KINDS = {
-    dict: "an object",
-    list: "a list",
-    str: "a text",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-}
-
-
-def _kind(value: object) -> str:
-    return _KINDS.get(type(value), "null")
 
 
 def _listing(bad: list[str]) -> str:

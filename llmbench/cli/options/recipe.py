@@ -7,12 +7,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from llmbench.errors import InputError
+from llmbench.files.strict_json import Pairs, json_kind
 from llmbench.models.pipeline import PIPELINE_TABLES
 from llmbench.runner.properties import (
-    Pairs,
     RunValue,
     find_file,
-    json_kind,
     line_of,
     missing,
     property_set,
