@@ -170,15 +170,8 @@ def _of_sockets(environment: Environment, sockets: tuple[int, ...], most: float)
     is_all = set(here) >= set(environment.topology.sockets)
     parts = [rate.sockets.get(socket) for socket in here] if rate is not None else []
     reported = [part for part in parts if part is not None]
-    speed = (
-        None
-        if rate is None
-        else rate.bytes_per_s
-        if is_all
-        else sum(reported)
-        if len(reported) == len(here)
-        else None
-    )
+    whole = rate.bytes_per_s if rate is not None else None
+    speed = whole if is_all else sum(reported) if reported and len(reported) == len(here) else None
     return Bounds(
         step_bytes=most,
         sockets=() if is_all else here,

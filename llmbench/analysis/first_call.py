@@ -4,13 +4,14 @@ An engine compiles and allocates in it what later calls find ready, so that it i
 """
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.report import Row
 from llmbench.analysis.stages import UNEXPLAINED, request_metric
+from llmbench.analysis.stats import median_of
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Outcome
 
@@ -47,8 +48,8 @@ def first_call(evaluation: Evaluation, row: Row) -> FirstCall | None:
     requests = [judged.measurement for judged in found]
     loads = [judged.launch.load_memory.peak_bytes for judged in found if judged.launch.load_memory]
     return FirstCall(
-        first_token_s=_median(METRICS["first_token"].of(m) for m in requests),
-        unexplained_s=_median(request_metric(f"stage.{UNEXPLAINED}").of(m) for m in requests),
+        first_token_s=median_of(METRICS["first_token"].of(m) for m in requests),
+        unexplained_s=median_of(request_metric(f"stage.{UNEXPLAINED}").of(m) for m in requests),
         load_bytes=statistics.median_low(loads) if loads else None,
         stage_bytes=_stage_bytes(requests),
     )
@@ -57,11 +58,6 @@ def first_call(evaluation: Evaluation, row: Row) -> FirstCall | None:
 def _is_first(judged: EvaluatedRequest) -> bool:
     m = judged.measurement
     return m.is_warmup and not m.iteration and judged.launch.outcome is Outcome.FINISHED
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return statistics.median(found) if found else None
 
 
 def _stage_bytes(requests: Sequence[Measurement]) -> dict[str, int]:

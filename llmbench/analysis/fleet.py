@@ -25,8 +25,6 @@ OUTLIER_DEVIATIONS, LEAST_HOSTS = 3.5, 4
 """How many median absolute deviations make an outlier (Iglewicz and Hoaglin, 1993), and of how many hosts at least."""
 
 _LEAST_DEVIATION = 0.01
-_NORMAL = 1.4826
-"""What turns a median absolute deviation into a standard deviation of a normal distribution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +156,7 @@ def find_outliers(values: Mapping[str, float]) -> dict[str, float]:
         return {}
     center = statistics.median(values.values())
     logs = {host: math.log(value / center) for host, value in values.items()}
-    deviation = max(_LEAST_DEVIATION, _NORMAL * statistics.median(map(abs, logs.values())))
+    deviation = max(_LEAST_DEVIATION, stats.MAD_SCALE * statistics.median(map(abs, logs.values())))
     return {host: math.expm1(log) for host, log in logs.items() if abs(log) > OUTLIER_DEVIATIONS * deviation}
 
 

@@ -20,18 +20,10 @@ from llmbench.schema.config import Prompt
 from llmbench.schema.run import Run
 from llmbench.schema.units import Direction
 
-_NOT_WHAT = frozenset(
-    (
-        "model",
-        "weight_format",
-        "interpreter",
-        "launches",
-        "iterations",
-        "warmups",
-        "foreign_cpu_limit",
-        "is_verified",
-    )
-)
+_NOT_WHAT = {
+    *("model", "weight_format", "interpreter", "launches", "iterations", "warmups"),
+    *("foreign_cpu_limit", "is_verified"),
+}
 """Settings that tell where files lie and how often something was measured, not what."""
 
 

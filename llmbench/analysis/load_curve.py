@@ -82,12 +82,8 @@ def _knee(report: Report, points: Sequence[CurvePoint]) -> tuple[int | None, flo
     """The level of the highest power over all launches, and the share of the rounds in which it has that, too."""
     if len(points) < 3:
         return None, None
-    knee = _highest(
-        [
-            _power(point.row.summaries[THROUGHPUT].median, point.row.summaries[RESPONSE].median)
-            for point in points
-        ]
-    )
+    rows = [point.row.summaries for point in points]
+    knee = _highest([_power(row[THROUGHPUT].median, row[RESPONSE].median) for row in rows])
     block_of = {launch.index: launch.block for launch in report.run.launches}
     rounds: dict[int | None, dict[int, float]] = collections.defaultdict(dict)
     for number, point in enumerate(points):

@@ -6,11 +6,11 @@ it; beyond that the launch says more about the client than about the server, and
 """
 
 import itertools
-import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis.metrics.text import first_token, time_per_output_token
+from llmbench.analysis.stats import median_of
 from llmbench.analysis.validity import condition_reasons
 from llmbench.schema.config import RunConfig
 from llmbench.schema.load import LoadWindow
@@ -77,12 +77,12 @@ def window_reasons(window: LoadWindow, config: RunConfig, measured: Sequence[Mea
 
 
 def _client_reasons(client: ClientAccount, completed: Sequence[Measurement]) -> Iterator[str]:
-    first_s = _median(filter(None, map(first_token, completed)))
+    first_s = median_of(filter(None, map(first_token, completed)))
     added_s = (client.late_s or 0.0) + (client.due_s or 0.0)
     if first_s and added_s > CLIENT_LIMIT * first_s:
         yield _sentence("the time to the first token", added_s, first_s)
-    tpot_s = _median(filter(None, map(time_per_output_token, completed)))
-    steps = _median(float(m.output_tokens - 1) for m in completed if m.output_tokens > 1)
+    tpot_s = median_of(filter(None, map(time_per_output_token, completed)))
+    steps = median_of(float(m.output_tokens - 1) for m in completed if m.output_tokens > 1)
     if tpot_s and steps and client.gap_s and client.gap_s / steps > CLIENT_LIMIT * tpot_s:
         yield _sentence("the time per token", client.gap_s / steps, tpot_s)
     if client.cpu_share is not None and client.cpu_share > CLIENT_CPU_LIMIT:
@@ -94,8 +94,3 @@ def _sentence(what: str, added_s: float, figure_s: float) -> str:
         f"the client added {added_s * 1e3:.2f} ms to {what} of {figure_s * 1e3:.1f} ms "
         f"({added_s / figure_s:.1%}, limit {CLIENT_LIMIT:.0%})"
     )
-
-
-def _median(values: Iterable[float]) -> float | None:
-    found = list(values)
-    return statistics.median(found) if found else None

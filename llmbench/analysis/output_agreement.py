@@ -112,7 +112,8 @@ def outputs_of(run: Run) -> dict[CellPrompt, PromptOutputs]:
     found: dict[CellPrompt, PromptOutputs] = {}
     for launch in run.launches:
         config = run.config_of(launch)
-        if launch.outcome is Outcome.FINISHED and _is_greedy(config):
+        is_greedy = not config.do_sample and config.num_beams == 1  # what guesses ahead changes no token
+        if launch.outcome is Outcome.FINISHED and is_greedy:
             for m in launch.measurements:
                 location = launch.cell, m.prompt
                 if location not in found:
@@ -121,11 +122,6 @@ def outputs_of(run: Run) -> dict[CellPrompt, PromptOutputs]:
                     )
                 found[location].requests.setdefault(m.iteration, []).append(m)
     return found
-
-
-def _is_greedy(config: RunConfig) -> bool:
-    """Whether tokens are chosen without chance or search; what guesses ahead changes no token."""
-    return not config.do_sample and config.num_beams == 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

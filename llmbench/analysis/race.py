@@ -56,12 +56,11 @@ def times_of(run: Run, metric: str) -> dict[int, dict[int, float]]:
     Of a metric that is to be high, such as a rate, it is that of its inverse.
     """
     sign = 1 if request_metric(metric).direction is Direction.LOWER else -1
-    blocks = {launch.index: launch.block for launch in run.launches if launch.block is not None}
     report = summarize_run(run, (metric,))
     found = {}
     for cell in range(len(run.cells)):
         rows = [row for row in report.rows if row.cell == cell]
-        times = sample(rows, metric, blocks) if rows else None
+        times = sample(rows, metric, run.blocks) if rows else None
         if times is not None:
             found[cell] = {block: sign * log for block, log in times.logs.items()}
     return found
@@ -107,9 +106,9 @@ def judge_race(times: Times) -> Standing:
     if DEFAULT not in times:
         return Standing(left=tuple(times), ratios={})
     ratios = {
-        cell: math.exp(difference)
+        cell: math.exp(statistics.fmean(found))
         for cell in times
-        if (difference := _mean_difference(times, cell, DEFAULT)) is not None
+        if (found := _differences(times, cell, DEFAULT))
     }
     order = sorted(ratios, key=lambda cell: ratios[cell])
     leader = order[0] if order else DEFAULT
@@ -136,11 +135,6 @@ def largest_gain(times: Times) -> float | None:
 def _differences(times: Times, cell: int, other: int) -> list[float]:
     shared = times.get(cell, {}).keys() & times.get(other, {}).keys()
     return [times[cell][block] - times[other][block] for block in sorted(shared)]
-
-
-def _mean_difference(times: Times, cell: int, other: int) -> float | None:
-    found = _differences(times, cell, other)
-    return statistics.fmean(found) if found else None
 
 
 def _is_behind(times: Times, cell: int, leader: int) -> bool:

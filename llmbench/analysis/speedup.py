@@ -195,15 +195,15 @@ def tabulate(report: Report) -> Speedup:
             hint="name a run of llmbench sockets",
         )
     setups = tuple(_setup(report, cell) for cell in range(len(run.cells)))
-    blocks = {launch.index: launch.block for launch in run.launches if launch.block is not None}
-    rows = _Rows(rows={(row.cell, row.prompt.index): row for row in report.rows}, blocks=blocks)
+    rows = _Rows(rows={(row.cell, row.prompt.index): row for row in report.rows}, blocks=run.blocks)
+    ordered = sorted(report.rows, key=lambda row: (row.input_tokens, row.prompt.index, row.cell))
     base = _faster(rows, [setup for setup in setups if setup.kind is Kind.ONE])
     both = next(setup for setup in setups if setup.kind is Kind.BOTH)
     split = next(setup for setup in setups if setup.kind is Kind.SPLIT)
     return Speedup(
         setups=setups,
         base=base,
-        lines=tuple(_line(rows, row, setups[row.cell], base) for row in _by_length(report.rows)),
+        lines=tuple(_line(rows, row, setups[row.cell], base) for row in ordered),
         over_both={name: rows.over(name, both, split) for name in PHASES},
         blocks=_whole_blocks(run),
     )
@@ -219,10 +219,6 @@ def _setup(report: Report, cell: int) -> SocketSetup:
     return SocketSetup(
         cell=cell, kind=setup_kind(config), sockets=config.sockets, threads=threads, proof=report.proofs[cell]
     )
-
-
-def _by_length(rows: Sequence[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: (row.input_tokens, row.prompt.index, row.cell))
 
 
 def _whole_blocks(run: Run) -> int:

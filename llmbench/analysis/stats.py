@@ -6,7 +6,7 @@ launches are treated as what they are, independent draws; what happened inside a
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
@@ -14,6 +14,9 @@ POWER = 0.8
 MAX_LAUNCHES = 1000
 PERCENTILE_NEEDS = {90: 64, 95: 130, 99: 662}
 """How many values a percentile needs, by percentile."""
+
+MAD_SCALE = 1.4826
+"""Standard deviations in a median absolute deviation of a normal distribution."""
 
 _ROUNDING = 1e-12
 """Differences of logarithms below this are rounding errors, not data."""
@@ -106,6 +109,12 @@ def summarize_launches(medians: Sequence[float], *, confidence: float = CONFIDEN
         low=math.exp(center - margin),
         high=math.exp(center + margin),
     )
+
+
+def median_of(values: Iterable[float | None]) -> float | None:
+    """The median of the values that exist; ``None`` where none does."""
+    found = [value for value in values if value is not None]
+    return statistics.median(found) if found else None
 
 
 def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> tuple[float, float] | None:

@@ -208,12 +208,8 @@ class _Trial:
 
 def _gated(sides: tuple[Side, Side], gate: Mapping[str, Any], trial: _Trial) -> tuple[Side, Side]:
     """The sides, one that loses too much quality with the reason why it does not count."""
-    models = gated(
-        [side.config for side in sides],
-        [side.model_info for side in sides],
-        gate,
-        trial.course,
-    )
+    cells, models = zip(*((side.config, side.model_info) for side in sides), strict=True)
+    models = gated(cells, models, gate, trial.course)
     base, candidate = (
         dataclasses.replace(side, model_info=model) for side, model in zip(sides, models, strict=True)
     )
@@ -223,7 +219,7 @@ def _gated(sides: tuple[Side, Side], gate: Mapping[str, Any], trial: _Trial) -> 
 def _narrowed(side: Side, prompts: frozenset[str]) -> Side:
     """The side with only the prompts of these hashes."""
     kept = tuple(prompt for prompt in side.config.prompts if prompt.sha256 in prompts)
-    return dataclasses.replace(side, config=dataclasses.replace(side.config, prompts=kept))
+    return side.changed(prompts=kept)
 
 
 def _launch_code(comparison: Comparison) -> ExitCode:

@@ -19,7 +19,7 @@ from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.sides import Side, read_side, single_options
 from llmbench.cli.options.types import Command, WordList
 from llmbench.errors import ExitCode, InputError, LaunchError, LlmbenchError
-from llmbench.render.text import change, counted
+from llmbench.render.text import counted, ratio_change
 from llmbench.runner import interpreter, session
 from llmbench.runner.bisection import Bisected, BudgetUsedError, bisect_versions
 from llmbench.runner.environments import (
@@ -215,11 +215,7 @@ class _Trial:
             raise BudgetUsedError
         self.count += 1
         say(f"comparing {candidate} with {base}")
-        chosen = [
-            dataclasses.replace(side, config=dataclasses.replace(side.config, launches=blocks))
-            for side in sides
-            if side is not None
-        ]
+        chosen = [side.changed(launches=blocks) for side in sides if side is not None]
         run, _ = measure_blocks(
             chosen,
             self.course.part(str(self.count)),
@@ -241,7 +237,7 @@ class _Trial:
         self.metric = self.metric or max(found, key=lambda each: abs(each.ratio.ratio - 1)).metric
         picked = next(each for each in found if each.metric == self.metric)
         if not self.course.is_quiet:
-            say(f"  {row_metric(picked.metric).title} {_with_interval(picked)}: {picked.verdict.value}")
+            say(f"  {row_metric(picked.metric).title} {ratio_change(picked.ratio)}: {picked.verdict.value}")
         return picked
 
     def disk_use(self) -> str:
@@ -254,16 +250,9 @@ class _Trial:
         )
 
 
-def _with_interval(found: Change) -> str:
-    ratio = found.ratio
-    return change(ratio.ratio) + (
-        f" [{change(ratio.low)}, {change(ratio.high)}]" if ratio.has_interval else ""
-    )
-
-
 def _sentences(found: Bisected, package: str, threshold: str) -> list[str]:
     """Return what was found, and what to doubt of it."""
-    title, whole = row_metric(found.whole.metric).title, _with_interval(found.whole)
+    title, whole = row_metric(found.whole.metric).title, ratio_change(found.whole.ratio)
     if found.whole.verdict is Verdict.INCONCLUSIVE:
         line = f"undecided: {title} {whole} from the oldest to the newest; more --blocks or a quieter machine decide"
     elif found.is_used:
@@ -274,10 +263,10 @@ def _sentences(found: Bisected, package: str, threshold: str) -> list[str]:
         line = f"no change above {threshold}: {title} {whole} from the oldest to the newest"
     elif found.is_one_step:
         word = "slower" if found.step.ratio.ratio > 1 else "faster"
-        step = f"{title} {_with_interval(found.step)} against {found.before}"
+        step = f"{title} {ratio_change(found.step.ratio)} against {found.before}"
         line = f"{word} since {package} {found.since}: {step}, {whole} over all versions"
     else:
-        step = f"{found.since} alone by {_with_interval(found.step)}"
+        step = f"{found.since} alone by {ratio_change(found.step.ratio)}"
         line = f"{title} changed by {whole} over all versions, but {step}: it came in several steps"
     lines = [line]
     if not found.is_sure:

@@ -8,6 +8,7 @@ import click
 
 from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
+from llmbench.analysis.history import setup_of
 from llmbench.analysis.noise import calibration, false_alarms
 from llmbench.cli.block_view import measure_blocks
 from llmbench.cli.compare import threshold_option
@@ -59,7 +60,7 @@ def command(  # noqa: PLR0917
     rule = Rule(thresholds=read_thresholds(threshold))
     side = read_side(ctx, recipe, options, launches=blocks, prepare=prepared)
     run, path = measure_blocks((side, side), course)
-    setup = calibration.setup_of_run(run)
+    setup = setup_of(run, 0)
     found = calibration.add_session(setup, calibration.session_of(run))
     _show(run, found, false_alarms.false_alarms(found, launches, rule), rule)
     say(f"written: {path}", f"kept: {calibration.calibration_file(setup)}")

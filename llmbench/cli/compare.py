@@ -32,16 +32,30 @@ from llmbench.render.terminal.comparison import render_comparison
 from llmbench.schema.run import Run
 from llmbench.store import reader
 
-FORMS = ("md", "html", "junit", "json", "csv")
-"""The files a comparison can be written to, by the names of their options."""
 
-_file_option = functools.partial(click.option, type=OUTPUT_FILE, metavar="FILE")
+def comparison_page(comparisons: Sequence[Comparison]) -> str:
+    """Return the page of comparisons, with every metric of each of their runs."""
+    from llmbench.render.html import page as html
+
+    sides = [report for each in comparisons for report in (each.base, each.candidate)]
+    runs = {id(report.run): report.run for report in sides}
+    return html.page([summarize_run(run) for run in runs.values()], comparisons)
+
+
+FORMS: dict[str, tuple[str, Callable[[Sequence[Comparison]], str]]] = {
+    "md": ("Markdown, for a pull request.", comparison_markdown),
+    "html": ("A page with plots, for a release note.", comparison_page),
+    "junit": ("JUnit XML, for a job's test report.", comparison_junit),
+    "json": ("JSON, with the rule that was used.", comparison_json),
+    "csv": ("CSV, one row per change.", comparison_csv),
+}
+"""The files a comparison can be written to, by the names of their options, with help and function."""
+
 comparison_options = added(
-    _file_option("--md", help="Markdown, for a pull request."),
-    _file_option("--html", help="A page with plots, for a release note."),
-    _file_option("--junit", help="JUnit XML, for a job's test report."),
-    _file_option("--json", help="JSON, with the rule that was used."),
-    _file_option("--csv", help="CSV, one row per change."),
+    *(
+        click.option(f"--{form}", type=OUTPUT_FILE, metavar="FILE", help=text)
+        for form, (text, _) in FORMS.items()
+    )
 )
 """Adds the options that name files for a comparison, which `check_output_files` reads."""
 
@@ -207,24 +221,8 @@ def show_comparisons(comparisons: Sequence[Comparison]) -> ExitCode:
 
 def write_comparisons(comparisons: Sequence[Comparison], files: Mapping[str, Path]) -> None:
     """Write the files that `check_output_files` returned, each whole."""
-    forms: dict[str, Callable[[Sequence[Comparison]], str]] = {
-        "md": comparison_markdown,
-        "html": comparison_page,
-        "junit": comparison_junit,
-        "json": comparison_json,
-        "csv": comparison_csv,
-    }
     for form, path in files.items():
-        write_output(path, forms[form](comparisons))
-
-
-def comparison_page(comparisons: Sequence[Comparison]) -> str:
-    """Return the page of comparisons, with every metric of each of their runs."""
-    from llmbench.render.html import page as html
-
-    sides = [report for each in comparisons for report in (each.base, each.candidate)]
-    runs = {id(report.run): report.run for report in sides}
-    return html.page([summarize_run(run) for run in runs.values()], comparisons)
+        write_output(path, FORMS[form][1](comparisons))
 
 
 def comparison_exit_code(comparison: Comparison, *, fail_on_regression: bool, strict: str | None) -> ExitCode:

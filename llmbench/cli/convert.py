@@ -182,6 +182,16 @@ def watch_conversion(request: ConvertRequest) -> Iterator[Converted]:
         yield converted
 
 
+def convert_once(request: ConvertRequest, model: str) -> list[Path]:
+    """Convert a model that the cache keeps from now on, and describe it on standard error; return the folders."""
+    click.echo(shown(f"{model} is converted once, and kept in {request.output_dir}"), err=True)
+    folders = []
+    for converted in watch_conversion(request):
+        click.echo(shown("\n".join(describe_conversion(converted))), err=True)
+        folders.append(converted.folder)
+    return folders
+
+
 def describe_conversion(converted: Converted) -> tuple[str, ...]:
     """Describe a conversion in a few lines: where it is, what it is, how it was verified, and what that took."""
     manifest = converted.manifest

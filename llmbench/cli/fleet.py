@@ -180,14 +180,8 @@ class _Fleet:
     def _rehearse(self, plan: FleetPlan, folder: FleetFolder, executor: Executor) -> int:
         host = plan.hosts[0]
         command = (
-            sys.executable,
-            "-m",
-            "llmbench",
-            *plan.arguments,
-            "--output-dir",
-            str(folder.path),
-            "--name",
-            host,
+            *(sys.executable, "-m", "llmbench", *plan.arguments),
+            *("--output-dir", str(folder.path), "--name", host),
         )
         say(f"hosts: {', '.join(plan.hosts)}", f"job of {host}:")
         job = HostJob(host=host, command=command, log=folder.log(host), folder=Path.cwd())

@@ -76,26 +76,18 @@ class _LoadView(_LoadCourse):
         """Show one event of the session; of a run file that is read, what was left out."""
         super().show(event)
         if isinstance(event, LaunchEnded) and event.failure is None:
-            self._say(self._summary())
+            errors = f", {self._errors} failed" if self._errors else ""
+            seconds = time.monotonic() - self._began
+            self._say(f"  {self._measured_count} requests{errors} in {seconds:.0f} s")
 
     def _loaded(self, event: LaunchStarted) -> None:
         apart = self._apart[event.configuration]
         self._say(f"launch {self._number}/{self._count}{apart}: ready in {event.load_s or 0.0:.2f} s")
 
-    def _summary(self) -> str:
-        seconds = time.monotonic() - self._began
-        errors = f", {self._errors} failed" if self._errors else ""
-        return f"  {self._measured_count} requests{errors} in {seconds:.0f} s"
-
     def _interrupted(self, run: Run, path: Path) -> None:
         super()._interrupted(run, path)
         with contextlib.suppress(OSError):
             show_load(run, path, self._display)
-
-    def _say(self, *texts: str) -> None:
-        if not self._is_quiet:
-            with self._live.paused():
-                say(*texts)
 
 
 def load_and_show(

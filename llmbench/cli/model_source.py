@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from llmbench.cli.convert import describe_conversion, watch_conversion
+from llmbench.cli.convert import convert_once
 from llmbench.cli.messages import shown
 from llmbench.cli.retrieval_source import with_retrieval_models
 from llmbench.convert import library
-from llmbench.convert.request import ConvertRequest
 from llmbench.errors import InputError, LlmbenchError
 from llmbench.models import hub
 from llmbench.models.ir_task import check_causal
@@ -52,9 +51,7 @@ def converted_gguf(model: str) -> str:
         return model
     found = library.find_gguf_conversion(path)
     if found is None:
-        request = library.gguf_request(path)
-        click.echo(shown(f"{model} is converted once, and kept in {request.output_dir}"), err=True)
-        (found,) = _convert(request)
+        (found,) = convert_once(library.gguf_request(path), model)
     return str(found)
 
 
@@ -91,19 +88,9 @@ def _converted(model: str, formats: tuple[str, ...]) -> tuple[Path, ...]:
     if found:
         return found
     try:
-        request = library.library_request(model, formats)
-        click.echo(shown(f"{model} is converted once, and kept in {request.output_dir}"), err=True)
-        return tuple(_convert(request))
+        return tuple(convert_once(library.library_request(model, formats), model))
     except LlmbenchError as error:
         raise _with_command(error, model, formats) from error
-
-
-def _convert(request: ConvertRequest) -> list[Path]:
-    folders = []
-    for converted in watch_conversion(request):
-        click.echo(shown("\n".join(describe_conversion(converted))), err=True)
-        folders.append(converted.folder)
-    return folders
 
 
 def _with_command(error: LlmbenchError, model: str, formats: tuple[str, ...]) -> LlmbenchError:

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from llmbench.cli.convert import describe_conversion, watch_conversion
-from llmbench.cli.messages import shown
+from llmbench.cli.convert import convert_once, watch_conversion
 from llmbench.convert import library
 from llmbench.convert.request import ConvertRequest
 from llmbench.models import demo
@@ -63,10 +62,4 @@ def retrieval_ir(model: str) -> Path:
         return Path(model)
     formats = (_RETRIEVAL_FORMAT,)
     found = library.find_conversions(model, formats)
-    if found:
-        return found[0]
-    request = library.library_request(model, formats)
-    click.echo(shown(f"{model} is converted once, and kept in {request.output_dir}"), err=True)
-    (converted,) = watch_conversion(request)
-    click.echo(shown("\n".join(describe_conversion(converted))), err=True)
-    return converted.folder
+    return found[0] if found else convert_once(library.library_request(model, formats), model)[0]

@@ -20,6 +20,7 @@ from llmbench.cli.options.course import Course
 from llmbench.cli.options.resolve import check_locations
 from llmbench.cli.options.types import LLM_BENCH, LOGS
 from llmbench.errors import ExitCode, OutputError, worst
+from llmbench.files.atomic import write_atomically
 from llmbench.machine.interference import watch_interference
 from llmbench.models.resolve import ModelInfo
 from llmbench.render.terminal import run_log
@@ -159,16 +160,12 @@ class View:
     def _prepare(self, event: Progress) -> None:
         """Show a step of what must be there before the first launch: a line as it begins, and a moving one of it."""
         if not self._is_begun and self._steps is None:
-            self._steps = self._preparing.enter_context(
-                LiveLine(self._describe_step, is_shown=not self._is_quiet)
-            )
+            line = LiveLine(lambda: (self._step,), is_shown=not self._is_quiet)
+            self._steps = self._preparing.enter_context(line)
         if event.share is None and not self._is_quiet and self._steps is not None:
             with self._steps.paused():
                 click.echo(shown(event.label), err=True)
         self._step = event.label if event.share is None else f"{event.label} {event.share:.0%}"
-
-    def _describe_step(self) -> Iterator[str]:
-        yield self._step
 
     def _begin(self, event: RunBegun) -> None:
         self._preparing.close()
@@ -239,6 +236,11 @@ class View:
 
     def _interrupted(self, run: Run, path: Path) -> None:
         click.echo(shown(f"resume with: {_resume_command(run, path)}"), err=True)
+
+    def _say(self, *texts: str, is_whole: bool = False) -> None:
+        if not self._is_quiet:
+            with self._live.paused():
+                say(*texts, is_whole=is_whole)
 
 
 def _resume_command(run: Run, path: Path) -> str:
@@ -336,10 +338,8 @@ class _RunView(View):
         with contextlib.suppress(OSError):
             show_run(run, path, self._display)
 
-    def _say(self, *texts: str) -> None:
-        if not self._is_quiet:
-            with self._live.paused():
-                say(*texts, is_whole=self._is_llm_bench)
+    def _say(self, *texts: str, is_whole: bool = False) -> None:
+        super()._say(*texts, is_whole=is_whole or self._is_llm_bench)
 
 
 def measure_and_show(
@@ -383,13 +383,13 @@ def show_run(run: Run, path: Path, display: Display) -> Report:
         say(*run_log.average_lines(summarized.evaluation), is_whole=True)
     with contextlib.suppress(
         SystemExit, OSError
-    ):  # rich's answer to a closed standard output, and a full one's
+    ):  # rich's answers to a closed standard output and a full one
         render_report(summarized, Console(), is_explained=display.is_explained)
     written, errors = [path], []
-    for file, write in ((display.csv, csv.write_llm_bench_csv), (display.json, json.write_llm_bench_json)):
+    for file, text_of in ((display.csv, csv.llm_bench_csv), (display.json, json.llm_bench_json)):
         try:
             if file is not None:
-                write(summarized.evaluation, file)
+                write_atomically(file, text_of(summarized.evaluation))
                 written.append(file)
         except OutputError as error:
             errors.append(error)

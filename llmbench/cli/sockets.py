@@ -8,7 +8,6 @@ import click
 
 from llmbench.analysis import report, speedup
 from llmbench.analysis.report import Report
-from llmbench.analysis.speedup import SocketSetup
 from llmbench.cli.fleet import fleet_options
 from llmbench.cli.messages import complain, say, say_json, shown
 from llmbench.cli.model_source import prepared
@@ -35,16 +34,10 @@ class _SocketView(View):
         if self._is_quiet or self._live.shares_screen:
             return
         config = self._config
-        setup = SocketSetup(
-            cell=event.configuration,
-            kind=speedup.setup_kind(config),
-            sockets=config.sockets,
-            threads=None,
-            proof=None,
-        )
+        name = speedup.setup_name(speedup.setup_kind(config), config.sockets)
         block = "" if event.block is None else f"block {event.block + 1} of {config.launches}: "
         with self._live.paused():
-            click.echo(shown(f"{block}{setup.name}: loaded in {event.load_s or 0:.1f} s"), err=True)
+            click.echo(shown(f"{block}{name}: loaded in {event.load_s or 0:.1f} s"), err=True)
 
 
 _ONE_FORMAT = WordChoice(WEIGHT_FORMATS, case_sensitive=False)

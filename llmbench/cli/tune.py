@@ -85,7 +85,7 @@ def command(  # noqa: PLR0917
     typed = typed_options(ctx, options)
     request_s = course.policy.limits.request_s or 0.0
     found = _Load.read(typed, request_s) if goal == _GOODPUT else _Requests.read(ctx, options, typed)
-    side = dataclasses.replace(found.side, config=dataclasses.replace(found.side.config, launches=rounds))
+    side = found.side.changed(launches=rounds)
     search = Search(
         side=side,
         metric=METRIC_OF[goal],

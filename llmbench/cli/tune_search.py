@@ -33,7 +33,7 @@ from llmbench.errors import ExitCode, InputError, LaunchError
 from llmbench.machine import topology
 from llmbench.models.resolve import ModelInfo
 from llmbench.render.sentences.commands import recipe_text, run_command, tuned_properties
-from llmbench.render.text import change, counted, settings_text
+from llmbench.render.text import change, counted, ratio_change, settings_text
 from llmbench.runner import plan, quality, space
 from llmbench.runner.quality import Judged, Trial
 from llmbench.schema.config import RunConfig
@@ -90,7 +90,8 @@ class Search:
         by_cell = {repr(each.apply(default)): each for each in single}
         found = self._race([default, *(each.apply(default) for each in single)], "race")
         combined = space.combine(default, [by_cell[repr(cell)] for cell in found.helpful])
-        if not combined or not self._has_time():
+        left_s = self.course.left_s(self.began, _SEARCH_SHARE)
+        if not combined or (left_s is not None and left_s <= 0):
             return found.fastest
         return self._race([default, found.fastest, *combined], "combined").fastest
 
@@ -105,10 +106,6 @@ class Search:
                 hint="convert the model first, or leave them out",
             )
         return found
-
-    def _has_time(self) -> bool:
-        left_s = self.course.left_s(self.began, _SEARCH_SHARE)
-        return left_s is None or left_s > 0
 
     def _race(self, cells: Sequence[RunConfig], part: str) -> _Outcome:
         kept = self._suitable(cells, part)
@@ -178,11 +175,8 @@ class Search:
             block_tokens=_PROBE_TOKENS,
         )
         limits = limits_of(self.gate)
-        judged = QualityGate(limits=limits, trial=trial).measure(
-            read,
-            models,
-            self.course.part(f"{part}-quality"),
-        )
+        course = self.course.part(f"{part}-quality")
+        judged = QualityGate(limits=limits, trial=trial).measure(read, models, course)
         default = judged.of_cells[DEFAULT]
         if default is None:
             raise InputError(
@@ -201,16 +195,13 @@ class Search:
 
     def say_bounds(self) -> None:
         """Print how much better than the default any candidate may be at most."""
-        better = "times as fast" if self._is_time else f"times as much {request_metric(self.metric).title}"
+        metric = request_metric(self.metric)
+        better = "times as fast" if metric.direction is Direction.LOWER else f"times as much {metric.title}"
         if not self.bounds:
             say("too few blocks to bound what a candidate may gain; give a longer --budget")
         for candidates, gain in self.bounds:
             names = "candidate" if candidates == 1 else f"any of {candidates} candidates"
             say(f"by the race {names} is at most {max(gain, 1.0):.2f} {better} (95 % for all together)")
-
-    @property
-    def _is_time(self) -> bool:
-        return request_metric(self.metric).direction is Direction.LOWER
 
     def prove(self, best: RunConfig, blocks: int) -> ExitCode:
         """Compare the fastest candidate with the default on fresh launches; write its settings where it holds."""
@@ -286,8 +277,7 @@ def _verdict(found: Change | None, changes: str) -> Iterator[str]:
         yield "the proof has no valid launches; nothing is recommended"
         return
     ratio, metric = found.ratio, request_metric(found.metric)
-    reach = f" [{change(ratio.low)}, {change(ratio.high)}]" if ratio.has_interval else ""
-    measured = f"{metric.title} {change(ratio.ratio)}{reach} on {counted(found.launches[0], 'fresh pair')}"
+    measured = f"{metric.title} {ratio_change(ratio)} on {counted(found.launches[0], 'fresh pair')}"
     is_time = metric.direction is Direction.LOWER
     best_ratio = ratio.low if is_time else 1 / ratio.high
     if found.verdict is Verdict.IMPROVED:

@@ -4,14 +4,12 @@ import csv
 import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.evaluation import Evaluation
 from llmbench.analysis.llm_bench_layout import LLM_BENCH_COLUMNS
 from llmbench.analysis.report import Report
 from llmbench.analysis.tidy_layout import TIDY_COLUMNS
-from llmbench.files.atomic import write_atomically
 from llmbench.render import tidy
 from llmbench.render.llm_bench import llm_bench_rows
 from llmbench.render.table import Cell, Table, TableValue
@@ -83,8 +81,3 @@ def comparison_csv(comparisons: Iterable[Comparison]) -> str:
     """Return a row a change of every comparison, the means over prompts included."""
     records = (record for each in comparisons for record in tidy.comparison_records(each))
     return _records_text(tidy.COMPARISON_COLUMNS, records)
-
-
-def write_llm_bench_csv(evaluation: Evaluation, path: Path) -> None:
-    """Write a run in llm_bench's layout, in place of the file at *path*; raises OutputError."""
-    write_atomically(path, llm_bench_csv(evaluation))

@@ -5,7 +5,6 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -22,7 +21,6 @@ from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stability import Stability
 from llmbench.analysis.stages import row_metric, stage_metrics
 from llmbench.analysis.stats import Summary
-from llmbench.files.atomic import write_atomically
 from llmbench.render import llm_bench
 from llmbench.render.sentences.verdict import model_of, next_steps, sentence
 from llmbench.render.text import encodable
@@ -181,11 +179,6 @@ def report_lines(summarized: Report) -> str:
         about = {"run": run.id, "model": run.model, "settings": dict(summarized.distinctions[row.cell])}
         lines.append({**about, **_row(row, stability)})
     return "".join(f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n" for line in lines)
-
-
-def write_llm_bench_json(evaluation: Evaluation, path: Path) -> None:
-    """A run in llm_bench's layout, in place of the file at *path*; raises OutputError."""
-    write_atomically(path, llm_bench_json(evaluation))
 
 
 def dumps(content: Mapping[str, object]) -> str:

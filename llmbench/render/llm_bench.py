@@ -145,7 +145,11 @@ def _record(judged: EvaluatedRequest, offset: int) -> Record:
             **_peaks(m.memory),
         },
         batch_size=rows,
-        result_md5=tuple(_md5(s.text) for s in m.sequences if s.text is not None),
+        result_md5=tuple(
+            hashlib.md5(s.text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+            for s in m.sequences
+            if s.text is not None
+        ),
         start=m.started_at,
         end=m.ended_at,
         counts=judged.is_counted,
@@ -179,10 +183,6 @@ def _over(found: Sequence[Record], name: str, summarize: Callable[[Sequence[floa
     """A summary of one value over the records that count; ``None`` where none has it."""
     present = [value for record in found if record.counts and (value := record.values[name]) is not None]
     return summarize(present) if present else None
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
 def _ms(seconds: float | None) -> float | None:
@@ -219,14 +219,7 @@ def llm_bench_content(evaluation: Evaluation) -> dict[str, object]:
     throughput = _throughput(means.get("second_avg_latency"), batch_size)
     cells = [_cell(evaluation, cell) for cell in range(len(run.cells))]
     return {
-        "metadata": {
-            "model": model_name(evaluation, 0),
-            "framework": run.cells[0].engine_info.framework,
-            "device": run.cells[0].device.lower(),
-            "precision": run.origin_of(0).weight_format or "",
-            "num_beams": run.cells[0].num_beams,
-            "batch_size": batch_size,
-        },
+        "metadata": {**_cell_columns(evaluation, 0), "batch_size": batch_size},
         "perfdata": {
             "compile_time": launch.load_s if launch else None,
             "results": [_json_record(record) | cells[record.cell] for record in records],
@@ -306,14 +299,11 @@ def _json_record(record: Record) -> dict[str, object]:
 
 def _cell(evaluation: Evaluation, cell: int) -> dict[str, object]:
     """Of which configuration of a sweep a result is; llm_bench has none."""
-    run = evaluation.run
-    if len(run.cells) == 1:
+    if len(evaluation.run.cells) == 1:
         return {}
-    return {
-        "model": model_name(evaluation, cell),
-        "precision": run.origin_of(cell).weight_format or "",
-        "batch_size": run.cells[cell].batch_size,
-    }
+    columns = _cell_columns(evaluation, cell)
+    batch_size = evaluation.run.cells[cell].batch_size
+    return {"model": columns["model"], "precision": columns["precision"], "batch_size": batch_size}
 
 
 def _throughput(latency_ms: float | None, batch_size: int) -> float | None:

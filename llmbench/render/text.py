@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from llmbench.analysis.stats import Summary
+from llmbench.analysis.stats import Ratio, Summary
 from llmbench.schema.config import Prompt
 from llmbench.schema.run import ModelCache
 from llmbench.schema.units import Unit, format_number
@@ -70,6 +70,12 @@ def change(ratio: float) -> str:
     percent = (ratio - 1) * 100
     text = f"{percent:+.1f} %" if abs(percent) < 9.95 else f"{percent:+.0f} %"
     return "0.0 %" if text in {"+0.0 %", "-0.0 %"} else text
+
+
+def ratio_change(ratio: Ratio) -> str:
+    """Return a ratio as a change with its interval, where there is one: ``+3.2 % [+1.1 %, +5.3 %]``."""
+    reach = f" [{change(ratio.low)}, {change(ratio.high)}]" if ratio.has_interval else ""
+    return f"{change(ratio.ratio)}{reach}"
 
 
 def load_time(seconds: float, state: ModelCache | None) -> str:

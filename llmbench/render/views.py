@@ -118,45 +118,33 @@ def _effect(report: Report, cell: int) -> str:
 
 def percentile_table(report: Report) -> Table:
     """Return the percentiles of the headline metrics, for prompts with enough requests; without any, no rows."""
-    apart = [name for name in report.distinctions[0] if len(report.rows) > 1]
     found = [
-        (row, name, [stats.percentile(row.values[name], percent) for percent in stats.PERCENTILE_NEEDS])
+        (row, request_metric(name), [stats.percentile(row.values[name], p) for p in stats.PERCENTILE_NEEDS])
         for row in report.rows
         for name in present(HEADLINES, (row.summaries,))
     ]
     kept = [entry for entry in found if any(value is not None for value in entry[2])]
-    shown = [index for index in range(len(stats.PERCENTILE_NEEDS)) if any(entry[2][index] for entry in kept)]
-    heads = [f"p{percent}" for percent in stats.PERCENTILE_NEEDS]
-    columns = (
-        Column("prompt", is_text=True, priority=_prompt_priority(report.rows)),
-        *(Column(name, is_text=True) for name in apart),
-        Column("in"),
-        Column("percentiles", is_text=True),
-        Column("unit", is_text=True),
-        Column("n", priority=1),
-        *(Column(heads[index]) for index in shown),
-    )
-    settings = [_names([report.distinctions[row.cell][name] for name in apart]) for row, _, _ in kept]
-    return Table(
-        columns,
-        tuple(_percentile_row(*entry, each, shown=shown) for entry, each in zip(kept, settings, strict=True)),
-    )
-
-
-def _percentile_row(
-    row: Row, name: str, values: Sequence[float | None], settings: Iterable[Cell], *, shown: Sequence[int]
-) -> tuple[Cell, ...]:
-    metric = request_metric(name)
-    about = texts((metric.short_title, metric.unit.value))
-    counts = count_cell(row.input_tokens), count_cell(len(row.values[name]))
-    return (
-        _prompt(row),
-        *settings,
-        counts[0],
-        *about,
-        counts[1],
-        *(quantity(values[index], metric.unit) for index in shown),
-    )
+    rows, metrics = [row for row, _, _ in kept], [metric for _, metric, _ in kept]
+    settings = {
+        name: [report.distinctions[row.cell][name] for row in rows]
+        for name in (report.distinctions[0] if len(report.rows) > 1 else ())
+    }
+    counts = [len(row.values[metric.name]) for row, metric, _ in kept]
+    percentiles: list[TableColumn] = [
+        (Column(f"p{percent}"), [quantity(values[index], metric.unit) for _, metric, values in kept])
+        for index, percent in enumerate(stats.PERCENTILE_NEEDS)
+        if any(values[index] for _, _, values in kept)
+    ]
+    columns: list[TableColumn] = [
+        (Column("prompt", is_text=True, priority=_prompt_priority(report.rows)), map(_prompt, rows)),
+        *((Column(name, is_text=True), _names(cells)) for name, cells in settings.items()),
+        (Column("in"), [count_cell(row.input_tokens) for row in rows]),
+        text_column("percentiles", (metric.short_title for metric in metrics)),
+        text_column("unit", (metric.unit.value for metric in metrics)),
+        (Column("n", priority=1), map(count_cell, counts)),
+        *percentiles,
+    ]
+    return Table.of_columns(columns)
 
 
 def _prompt(row: Row) -> Cell:

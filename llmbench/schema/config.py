@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePath
 from typing import Self
@@ -134,6 +134,11 @@ class Prompt:
         return f"{self.short_label} {self.image_label}".rstrip() + sound
 
 
+def _check_choice(what: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        raise InputError(f"{what} {value!r} is unknown", hint=f"choose one of {', '.join(choices)}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
     """One configuration to measure.
@@ -209,8 +214,7 @@ class RunConfig:
     request_rate: float | None = None
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise InputError(f"task {self.task!r} is unknown", hint=f"choose one of {', '.join(TASKS)}")
+        _check_choice("task", self.task, TASKS)
         for name, field_name, least in (
             ("output tokens", "output_tokens", int(self.task_info.is_generating)),
             ("iterations", "iterations", 1),
@@ -231,12 +235,8 @@ class RunConfig:
         self._check_sampling()
         self._check_speculation()
         self._check_adapters()
-        if self.engine not in ENGINES:
-            raise InputError(f"engine {self.engine!r} is unknown", hint=f"choose one of {', '.join(ENGINES)}")
-        if self.attention not in ATTENTIONS:
-            raise InputError(
-                f"attention {self.attention!r} is unknown", hint=f"choose one of {', '.join(ATTENTIONS)}"
-            )
+        _check_choice("engine", self.engine, ENGINES)
+        _check_choice("attention", self.attention, ATTENTIONS)
         if not self.prompts:
             raise InputError("no prompt was given", hint="use -p TEXT, -pf FILE.jsonl or --input-tokens N")
 
@@ -275,10 +275,7 @@ class RunConfig:
                 raise InputError(f"{name}: {value} was requested; at least 1 is needed")
 
     def _check_adapters(self) -> None:
-        if self.lora_mode not in LORA_MODES:
-            raise InputError(
-                f"LoRA mode {self.lora_mode!r} is unknown", hint=f"choose one of {', '.join(LORA_MODES)}"
-            )
+        _check_choice("LoRA mode", self.lora_mode, LORA_MODES)
         if self.lora_alphas and len(self.lora_alphas) != len(self.lora):
             raise InputError(
                 f"{len(self.lora)} LoRA adapters but {len(self.lora_alphas)} alphas",

@@ -298,6 +298,11 @@ class Run:
         """The names of its models, never a path."""
         return ", ".join(dict.fromkeys(self.origin_of(cell).name for cell in range(len(self.cells))))
 
+    @property
+    def blocks(self) -> dict[int, int]:
+        """The block of each launch, by its index; without those of which it was not recorded."""
+        return {launch.index: launch.block for launch in self.launches if launch.block is not None}
+
     def config_of(self, launch: Launch) -> RunConfig:
         """The configuration a launch measured."""
         return self.cells[launch.cell]

@@ -163,7 +163,7 @@ def compare(
         rule=rule,
         is_paired=is_paired,
         is_valid=base.is_valid and candidate.is_valid,
-        blocks=(_blocks(base), _blocks(candidate)) if is_paired else ({}, {}),
+        blocks=(base.run.blocks, candidate.run.blocks) if is_paired else ({}, {}),
         names=compared_metrics(base.run),
         primary=base.run.workload.primary_metrics,
     )
@@ -265,10 +265,6 @@ def _unmeasured(base: Report, candidate: Report) -> Iterator[str]:
     for prompt in dict.fromkeys(prompt for cell in base.run.cells for prompt in cell.prompts):
         if prompt.sha256 not in rows:
             yield f"{prompt.label} of {prompt.set} was measured on neither side"
-
-
-def _blocks(report: Report) -> dict[int, int]:
-    return {launch.index: launch.block for launch in report.run.launches if launch.block is not None}
 
 
 def _by_cell(pairs: Sequence[Pair]) -> list[list[Pair]]:

@@ -15,9 +15,6 @@ from llmbench.analysis.stages import request_metric
 OUTLIER = 6.0
 """Standard deviations, estimated by the median absolute deviation, beyond which a launch is an outlier."""
 
-MAD_SCALE = 1.4826
-"""Standard deviations in a median absolute deviation of a normal distribution."""
-
 DRIFT_ERROR = 0.01
 """The chance that launches without a drift are said to have one."""
 
@@ -45,7 +42,7 @@ def _of_rows(rows: Sequence[Row], metric: str) -> Iterator[str]:
     title, least = request_metric(metric).title, math.log1p(request_metric(metric).threshold)
     logs = sample.logs
     center = statistics.median(logs.values())
-    spread = MAD_SCALE * statistics.median(abs(value - center) for value in logs.values())
+    spread = stats.MAD_SCALE * statistics.median(abs(value - center) for value in logs.values())
     outliers = [i for i, value in logs.items() if abs(value - center) > max(OUTLIER * spread, least)]
     for index in outliers:
         yield f"launch {index + 1} is an outlier: {title} {_percent(logs[index] - center)} from the median launch"

@@ -47,7 +47,7 @@ def pair(base: Report, candidate: Report, vary: frozenset[str] = frozenset()) ->
     Where a configuration has a prompt several times, its k-th row is paired with the k-th row of the other side.
     """
     by_index = is_imported(base.run) or is_imported(candidate.run)
-    apart = _setting_names(base, candidate)
+    apart = tuple(dict.fromkeys((*base.distinctions[0], *candidate.distinctions[0])))
     left = _by_prompt(base, by_index=by_index)
     right = _by_prompt(candidate, by_index=by_index)
     couples: list[Couple] = []
@@ -65,10 +65,6 @@ def _by_prompt(report: Report, *, by_index: bool) -> dict[str, list[Row]]:
     for row in report.rows:
         groups[str(row.prompt.index) if by_index else row.prompt.sha256].append(row)
     return groups
-
-
-def _setting_names(*reports: Report) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for report in reports for name in report.distinctions[0]))
 
 
 def _match(
@@ -93,13 +89,9 @@ def _match(
 def _by_settings(rows: Sequence[Row], names: Sequence[str]) -> dict[tuple[str, ...], list[Row]]:
     groups: dict[tuple[str, ...], list[Row]] = collections.defaultdict(list)
     for row in rows:
-        groups[_settings_of(row, names)].append(row)
+        flat = varied_settings(row.config)
+        groups[tuple(flat.get(name, "") for name in names)].append(row)
     return groups
-
-
-def _settings_of(row: Row, names: Sequence[str]) -> tuple[str, ...]:
-    flat = varied_settings(row.config)
-    return tuple(flat.get(name, "") for name in names)
 
 
 def describe_group(row: Row, names: Sequence[str] = ()) -> str:

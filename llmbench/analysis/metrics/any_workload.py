@@ -12,11 +12,6 @@ def memory(m: Measurement) -> float | None:
     return None if m.memory is None else float(m.memory.peak_bytes)
 
 
-def energy(m: Measurement) -> float | None:
-    """Joules that all CPU packages took during the request; ``None`` where their counters cannot be read."""
-    return m.energy_j
-
-
 def energy_per_token(m: Measurement) -> float | None:
     """Joules for each output token of all sequences, the input's work included."""
     if m.energy_j is None:
@@ -42,7 +37,7 @@ RESOURCE_METRICS: tuple[Metric[Any], ...] = (
         unit=Unit.JOULES,
         direction=Direction.LOWER,
         definition="energy of all CPU packages during the request, other processes included",
-        of=energy,
+        of=lambda m: m.energy_j,
     ),
     Metric(
         name="energy_per_token",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.units import Direction, Unit
+from llmbench.schema.units import NS_PER_S, Direction, Unit
 
 _Source = TypeVar("_Source")
 
@@ -70,6 +70,17 @@ class Metric(Generic[_Source]):
 latency = functools.partial(Metric, unit=Unit.MILLISECONDS, direction=Direction.LOWER)
 per_token = functools.partial(Metric, unit=Unit.MILLISECONDS_PER_TOKEN, direction=Direction.LOWER)
 rate = functools.partial(Metric, unit=Unit.TOKENS_PER_SECOND, direction=Direction.HIGHER)
+
+
+def recorded_time(field: str) -> Callable[[Measurement], float | None]:
+    """Return the function of a time that is recorded with each request, in seconds."""
+
+    def time(m: Measurement) -> float | None:
+        """Return the seconds; ``None`` where the time was not recorded."""
+        found_ns: int | None = getattr(m, field)
+        return None if found_ns is None else found_ns / NS_PER_S
+
+    return time
 
 
 def score(name: str) -> Callable[[Measurement], float | None]:

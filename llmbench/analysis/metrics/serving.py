@@ -8,7 +8,6 @@ of the measured requests.
 import dataclasses
 import functools
 import itertools
-import statistics
 from collections.abc import Mapping
 
 from llmbench.analysis import stats
@@ -125,8 +124,8 @@ def _error_share(load: LaunchLoad) -> float | None:
 
 
 def _user_rate(load: LaunchLoad) -> float | None:
-    found = [value for m in load.counted if (value := METRICS["tpot"].of(m))]
-    return 1 / statistics.median(found) if found else None
+    found = stats.median_of(METRICS["tpot"].of(m) or None for m in load.counted)
+    return 1 / found if found else None
 
 
 _higher = functools.partial(Metric, scope=Scope.LOAD, direction=Direction.HIGHER)
@@ -231,9 +230,7 @@ def _values(load: LaunchLoad, base: str) -> list[float]:
 
 def _percentile(load: LaunchLoad, base: str, percent: int) -> float | None:
     values = _values(load, base)
-    if percent == 50:
-        return statistics.median(values) if values else None
-    return stats.percentile(values, percent)
+    return stats.median_of(values) if percent == 50 else stats.percentile(values, percent)
 
 
 LOAD_METRICS: dict[str, Metric[LaunchLoad]] = {

@@ -8,7 +8,7 @@ is a value that does not exist, never 0.
 import bisect
 from typing import Any
 
-from llmbench.analysis.metrics.base import NEVER_DROPPED, Metric, latency, per_token, rate
+from llmbench.analysis.metrics.base import NEVER_DROPPED, Metric, latency, per_token, rate, recorded_time
 from llmbench.schema.measurement import Measurement, Sequence
 from llmbench.schema.units import NS_PER_S, Direction, Unit
 
@@ -83,16 +83,6 @@ def next_infer(m: Measurement) -> float | None:
     if len(m.infer_ns) < 2 or not any(m.infer_ns):
         return None
     return sum(m.infer_ns[1:]) / NS_PER_S / (len(m.infer_ns) - 1)
-
-
-def tokenize(m: Measurement) -> float | None:
-    """Seconds from text to token ids."""
-    return None if m.tokenize_ns is None else m.tokenize_ns / NS_PER_S
-
-
-def detokenize(m: Measurement) -> float | None:
-    """Seconds from token ids to text."""
-    return None if m.detokenize_ns is None else m.detokenize_ns / NS_PER_S
 
 
 def first_callback(m: Measurement) -> float | None:
@@ -221,14 +211,14 @@ STEP_METRICS: tuple[Metric[Any], ...] = (
         title="tokenize",
         llm_bench="tokenization_time",
         definition="text to token ids",
-        of=tokenize,
+        of=recorded_time("tokenize_ns"),
     ),
     latency(
         name="detokenize",
         title="detokenize",
         llm_bench="detokenization_time",
         definition="token ids to text",
-        of=detokenize,
+        of=recorded_time("detokenize_ns"),
     ),
 )
 """What it takes beside the timeline: forward passes and the tokenizer."""

@@ -17,7 +17,7 @@ import msgspec
 from llmbench.analysis import stats
 from llmbench.analysis.comparison.rule import COMPARED, compared_metrics
 from llmbench.analysis.evaluation import Evaluation
-from llmbench.analysis.history import Setup, setup_of
+from llmbench.analysis.history import Setup
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.errors import LaunchError, OutputError
 from llmbench.files import atomic
@@ -165,8 +165,3 @@ def add_session(setup: Setup, session: CalibrationSession) -> Calibration:
             f"{path} cannot be written: {error.strerror}", hint="make room, or set XDG_CACHE_HOME"
         ) from error
     return calibration
-
-
-def setup_of_run(run: Run) -> Setup:
-    """The machine, model and configuration that a run's first configuration stands for."""
-    return setup_of(run, 0)

@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 
@@ -52,6 +52,10 @@ class Side:
 
     model_info: ModelInfo
     config: RunConfig
+
+    def changed(self, **changes: Any) -> Self:
+        """Return it with these changes of its configuration."""
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))
 
 
 def side_options() -> list[click.Parameter]:

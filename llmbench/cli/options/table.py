@@ -4,8 +4,8 @@ The command line and a recipe (RUN.toml) go the same way, so that a recipe means
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +36,7 @@ from llmbench.workloads.prompts import prompt_sets
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "prompt_file": prompt_sets,
-    "load_config": partial(config_names, ".json"),
+    "load_config": functools.partial(config_names, ".json"),
 }
 """What the package holds for an option, by name."""
 
@@ -115,143 +115,91 @@ def _row(
     return spellings, {"group": group.value, "is_rare": is_rare, **attributes}
 
 
+_course = functools.partial(_row, group=Group.RUN)
+_result = functools.partial(_row, group=Group.RESULTS)
+
 OPTIONS = {setting.name: _row(*setting.flags, **_attributes(setting)) for setting in SETTINGS} | {
-    "recipe": _row(
+    "recipe": _course(
         "-c",
         "--recipe",
-        group=Group.RUN,
-        type=FileText(partial(config_names, ".toml")),
+        type=FileText(functools.partial(config_names, ".toml")),
         is_eager=True,
         callback=_apply_recipe,
         metavar="RUN.toml",
         help="Options from a file; the command line wins.",
     ),
-    "report": _row(
-        "-r",
-        "--report",
-        group=Group.RESULTS,
-        type=PATH,
-        metavar="OUT.csv",
-        help="CSV in llm_bench's columns, overwritten.",
+    "report": _result(
+        "-r", "--report", type=PATH, metavar="OUT.csv", help="CSV in llm_bench's columns, overwritten."
     ),
-    "report_json": _row(
-        "-rj",
-        "--report-json",
-        group=Group.RESULTS,
-        type=PATH,
-        metavar="OUT.json",
-        help="JSON in llm_bench's layout, overwritten.",
+    "report_json": _result(
+        "-rj", "--report-json", type=PATH, metavar="OUT.json", help="JSON in llm_bench's layout, overwritten."
     ),
-    "output_dir": _row(
-        "--output-dir",
-        group=Group.RESULTS,
-        type=PATH,
-        metavar="DIR",
-        default="reports",
-        help="Folder of the run file.",
+    "output_dir": _result(
+        "--output-dir", type=PATH, metavar="DIR", default="reports", help="Folder of the run file."
     ),
-    "name": _row(
-        "--name",
-        group=Group.RESULTS,
-        help="Name of the run.  [default: time, model, id]",
-    ),
-    "overwrite": _row(
-        "--overwrite",
-        group=Group.RESULTS,
-        is_rare=True,
-        is_flag=True,
-        help="Replace a run file of that name.",
-    ),
-    "timeout": _row(
+    "name": _result("--name", help="Name of the run.  [default: time, model, id]"),
+    "overwrite": _result("--overwrite", is_rare=True, is_flag=True, help="Replace a run file of that name."),
+    "timeout": _course(
         "--timeout",
-        group=Group.RUN,
         is_rare=True,
         type=Duration(),
         default="20m",
         help="Limit for loading and for a request; for each token where the engine streams.",
     ),
-    "order": _row(
+    "order": _course(
         "--order",
-        group=Group.RUN,
         is_rare=True,
         type=WordChoice(("random", "given")),
         default="random",
         help="Order of a sweep's launches within a round: random (see --seed), or as listed.",
     ),
-    "keep_going": _row(
-        "--keep-going",
-        group=Group.RUN,
-        is_rare=True,
-        is_flag=True,
-        help="Continue with the next launch if one fails.",
+    "keep_going": _course(
+        "--keep-going", is_rare=True, is_flag=True, help="Continue with the next launch if one fails."
     ),
-    "strict": _row(
-        "--strict",
-        group=Group.RESULTS,
-        is_flag=True,
-        help="Fail on invalid or ineffective rows.",
-    ),
-    "quiet": _row(
-        "--quiet", group=Group.RESULTS, is_rare=True, is_flag=True, help="Print only the table and the files."
-    ),
-    "explain": _row(
-        "-v",
-        "--explain",
-        group=Group.RESULTS,
-        is_flag=True,
-        help="Add notes, definitions and all metrics.",
-    ),
-    "log": _row(
+    "strict": _result("--strict", is_flag=True, help="Fail on invalid or ineffective rows."),
+    "quiet": _result("--quiet", is_rare=True, is_flag=True, help="Print only the table and the files."),
+    "explain": _result("-v", "--explain", is_flag=True, help="Add notes, definitions and all metrics."),
+    "log": _result(
         "--log",
-        group=Group.RESULTS,
         type=WordChoice(LOGS),
         help="Lines per request; llm-bench's with -r if not on a terminal.  [default: compact]",
     ),
-    "max_kld": _row(
+    "max_kld": _result(
         "--max-kld",
-        group=Group.RESULTS,
         is_rare=True,
         type=click.FloatRange(min=0),
         metavar="NATS",
         help="Invalid above this mean KL divergence from --quality-base (see llmbench quality).",
     ),
-    "min_same_top": _row(
+    "min_same_top": _result(
         "--min-same-top",
-        group=Group.RESULTS,
         is_rare=True,
         type=ShareType(),
         help="Invalid where fewer tokens have the base's likeliest token.",
     ),
-    "quality_base": _row(
+    "quality_base": _result(
         "--quality-base",
-        group=Group.RESULTS,
         is_rare=True,
         metavar="FORMAT|MODEL",
         help="Base of both.  [default: the most precise IR beside the model]",
     ),
-    "cooldown": _row(
+    "cooldown": _course(
         "--cooldown",
-        group=Group.RUN,
         is_rare=True,
         type=Duration(may_be_zero=True),
         default=0.0,
         show_default=False,
         help="Rest before each launch.  [default: none]",
     ),
-    "dry_run": _row(
-        "--dry-run", group=Group.RUN, is_flag=True, help="Print the plan and the time; run nothing."
-    ),
-    "resume": _row(
+    "dry_run": _course("--dry-run", is_flag=True, help="Print the plan and the time; run nothing."),
+    "resume": _course(
         "--resume",
-        group=Group.RUN,
         is_rare=True,
         type=PATH,
         metavar="RUN",
         help="Continue a run that was interrupted, in its own configuration.",
     ),
-    "salvage": _row(
-        "--salvage", group=Group.RUN, is_rare=True, is_flag=True, help="Skip damaged lines of a run file."
-    ),
+    "salvage": _course("--salvage", is_rare=True, is_flag=True, help="Skip damaged lines of a run file."),
 }
 """The spellings and attributes of each option of ``run``, by its name; other subcommands have some of them."""
 

@@ -7,6 +7,7 @@ from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.fleet import FleetChange, FleetLine, FleetReport
 from llmbench.analysis.stages import request_metric
 from llmbench.render.html.document import Block, Figures, Notes, Page, Section, render
+from llmbench.render.html.plots import relative_point
 from llmbench.render.html.series import colour
 from llmbench.render.html.svg import Axis, Figure, Line, Marks, Point, Shape, Sign
 from llmbench.render.terminal.fleet import (
@@ -113,15 +114,11 @@ def _points(line: FleetLine, hosts: Sequence[str], shift: float) -> Mapping[str,
     unit = request_metric(line.metric).unit
     middle = statistics.median(summary.median for summary in line.values.values()) or 1.0
     return {
-        host: Point(
+        host: relative_point(
             hosts.index(host) + shift,
-            100 * (summary.median / middle - 1),
+            summary,
+            middle,
             f"{host}: {number_text(summary.median, unit)} {unit.value}, {change(summary.median / middle)}",
-            *(
-                (100 * (summary.low / middle - 1), 100 * (summary.high / middle - 1))
-                if summary.has_interval
-                else ()
-            ),
         )
         for host, summary in line.values.items()
     }

@@ -8,8 +8,9 @@ from llmbench.analysis.history import HistoryEntry, HistoryLine, Track
 from llmbench.analysis.stages import request_metric
 from llmbench.render import views
 from llmbench.render.html.document import Block, Figures, Notes, Page, Section, render
+from llmbench.render.html.plots import relative_point
 from llmbench.render.html.series import colour, dash
-from llmbench.render.html.svg import Axis, Figure, Line, Marks, Point, Shape, Sign
+from llmbench.render.html.svg import Axis, Figure, Line, Marks, Shape, Sign
 from llmbench.render.sentences.level_changes import level_command, level_sentence
 from llmbench.render.terminal.history import differing, titles
 from llmbench.render.text import counted, minute, number_text, prompt_name
@@ -119,15 +120,8 @@ def _track_shapes(index: int, track: Track, entries: Sequence[HistoryEntry]) -> 
     oldest = _oldest(track)
     found = [(entry, point) for entry, point in zip(entries, track.points, strict=True) if point is not None]
     points = tuple(
-        Point(
-            _instant(entry),
-            (point.median / oldest - 1) * 100,
-            f"{_which(entry)}: {number_text(point.median, unit)} {unit.value}",
-            *(
-                ((point.low / oldest - 1) * 100, (point.high / oldest - 1) * 100)
-                if point.has_interval
-                else ()
-            ),
+        relative_point(
+            _instant(entry), point, oldest, f"{_which(entry)}: {number_text(point.median, unit)} {unit.value}"
         )
         for entry, point in found
     )

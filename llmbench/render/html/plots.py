@@ -179,6 +179,15 @@ def interval_point(x: float, found: Summary, unit: Unit, title: str) -> Point:
     return Point(x, found.median * unit.scale, text, low, high)
 
 
+def relative_point(x: float, found: Summary, reference: float, title: str) -> Point:
+    """Return a centre as its change from a reference in per cent, with its interval where there is one."""
+    center, *ends = (
+        100 * (value / reference - 1)
+        for value in (found.median, *((found.low, found.high) if found.has_interval else ()))
+    )
+    return Point(x, center, title, *ends)
+
+
 def _extremes(series: Sequence[PlotSeries], names: Sequence[str]) -> tuple[float, float]:
     values = [
         value * request_metric(name).unit.scale

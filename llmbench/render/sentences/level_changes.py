@@ -6,7 +6,7 @@ They are for the terminal and the page alike.
 from llmbench.analysis.history import HistoryEntry, LevelChange
 from llmbench.analysis.stages import row_metric
 from llmbench.render.sentences.commands import ab_command, bisect_command, run_command
-from llmbench.render.text import change, counted, minute
+from llmbench.render.text import counted, minute, ratio_change
 from llmbench.schema.config import RunConfig
 
 _BLOCKS = 10
@@ -15,13 +15,12 @@ _BLOCKS = 10
 def level_sentence(found: LevelChange) -> str:
     """Return by how much a metric changed, since which run, and on how many runs that rests."""
     ratio, run = found.ratio, found.after.report.run
-    reach = f" [{change(ratio.low)}, {change(ratio.high)}]" if ratio.has_interval else ""
     before, after = (counted(count, "run") for count in found.runs)
     versions = " ".join(f"{name} {old} to {new}," for name, old, new in _changed_versions(found))
     rest = f"accepted: {found.note}" if found.note is not None else f"{before} before, {after} since"
     title = row_metric(found.metric).title
     where = f"{run.id} ({minute(run.started_at)})"
-    return f"{title} changed by {change(ratio.ratio)}{reach} at {where}: {f'{versions} ' if versions else ''}{rest}"
+    return f"{title} changed by {ratio_change(ratio)} at {where}: {f'{versions} ' if versions else ''}{rest}"
 
 
 def level_command(found: LevelChange) -> str:

@@ -26,10 +26,11 @@ def profile_lines(found: ModelProfile) -> Iterator[str]:
     yield from _sums(found)
     yield _bounds(found)
     yield from (f"attention: {title}: {_attention(part)}" for title, part in found.attention.items())
-    weights = ", ".join(f"{kind} {format_bytes(size)}" for kind, size in _large(found.constant_bytes))
+    least = sum(found.constant_bytes.values()) / 100
+    large = (f"{kind} {format_bytes(size)}" for kind, size in found.constant_bytes.items() if size >= least)
     precision = found.properties.get("INFERENCE_PRECISION_HINT", "n/a")
     cache = found.properties.get("KV_CACHE_PRECISION", "n/a")
-    yield f"weights: {weights}; KV cache: {cache}; computed in: {precision}"
+    yield f"weights: {', '.join(large)}; KV cache: {cache}; computed in: {precision}"
     yield f"code that ran: first token {_code(found.first)}; next tokens {_code(found.next)}"
     features = found.properties.get("RUNTIME_REQUIREMENTS", "").partition("isa=")[2]
     if features:
@@ -42,13 +43,10 @@ def stage_profile_lines(stages: Mapping[str, PassProfile]) -> Iterator[str]:
     for name, found in sorted(stages.items(), key=lambda item: -item[1].wall_s):
         share = found.wall_s / whole_s if whole_s else 0.0
         wall = format_number(found.wall_s * 1e3)
-        yield f"{name}: {wall} ms, {share:.1%} of all networks; operations take {_explained(found)} of it"
+        explained = f"{found.sum_s / found.wall_s:.0%}" if found.wall_s else "n/a"
+        yield f"{name}: {wall} ms, {share:.1%} of all networks; operations take {explained} of it"
         for kind, seconds in list(found.kinds.items())[:_TOP]:
             yield f"  {kind:<24}{format_number(seconds * 1e3):>9} ms {seconds / found.wall_s:>7.1%}"
-
-
-def _explained(found: PassProfile) -> str:
-    return f"{found.sum_s / found.wall_s:.0%}" if found.wall_s else "n/a"
 
 
 def profile_summary(found: ModelProfile) -> Iterator[str]:
@@ -111,11 +109,6 @@ def _attention(part: PartAttention) -> str:
     )
     lost = "" if part.is_whole else f"; NOT FUSED: {part.fusion.layers - part.fused} layers"
     return f"{part.fusion.sentence}; executed: {executed}{lost}"
-
-
-def _large(sizes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    total = sum(sizes.values())
-    yield from ((kind, size) for kind, size in sizes.items() if size * 100 >= total)
 
 
 def _code(phase: PassProfile) -> str:

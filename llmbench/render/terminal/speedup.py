@@ -8,7 +8,7 @@ from rich.console import Console
 from llmbench.analysis.metrics.table import HEADLINES, METRICS
 from llmbench.analysis.report import Report
 from llmbench.analysis.speedup import SPEEDUP_METRICS as SHOWN
-from llmbench.analysis.speedup import SocketSetup, Speedup
+from llmbench.analysis.speedup import Speedup
 from llmbench.analysis.stats import Ratio
 from llmbench.render import views
 from llmbench.render.sentences.card import card_lines, verdict_line
@@ -113,17 +113,13 @@ def notes(found: Speedup, report: Report) -> Iterator[str]:
             yield f"{each.name}: {placement_sentence(each.proof)}"
     yield from (f"note: {warning}" for warning in report.warnings if warning not in report.alarms)
     yield from (
-        f"note: {_setup_of(found, row.cell).name}, {row.input_tokens} tokens: {warning}"
+        f"note: {found.setups[row.cell].name}, {row.input_tokens} tokens: {warning}"
         for row in report.rows
         for warning in row.warnings
     )
     if found.blocks < 2:
         yield "no interval: it needs two blocks or more, and five to be worth something"
     yield "efficiency: speed-up / sockets; pays: the whole interval is above 1, at every longer input too"
-
-
-def _setup_of(found: Speedup, cell: int) -> SocketSetup:
-    return next(each for each in found.setups if each.cell == cell)
 
 
 def speedup_sentences(found: Speedup) -> Iterator[str]:

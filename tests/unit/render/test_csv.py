@@ -1,7 +1,6 @@
 import csv
 import io
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,7 +14,6 @@ from llmbench.render.csv import (
     neutral,
     summary_csv,
     tidy_csv,
-    write_llm_bench_csv,
 )
 from llmbench.render.llm_bench import model_name
 from llmbench.render.table import Cell, Column, Table
@@ -267,15 +265,6 @@ def test_a_model_named_like_a_formula(request_of: Build, launch_of: BuildLaunch,
         cells_seen = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
         assert any(cell.startswith("'=") for cell in cells_seen)
         assert not any(cell[:1] in {"=", "+", "-", "@"} for cell in cells_seen)
-
-
-def test_a_run_is_written_in_place_of_the_old_file(story_of: BuildRun, tmp_path: Path) -> None:
-    """What is written is what is rendered."""
-    path = tmp_path / "out.csv"
-
-    write_llm_bench_csv(evaluate(story_of()), path)
-
-    assert llm_bench_csv(evaluate(story_of())) == path.read_text()
 
 
 @pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "a\nb", "a,b", 'a"b', "a\r"])

@@ -1,14 +1,13 @@
 import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmbench.analysis import report
 from llmbench.analysis.evaluation import evaluate
-from llmbench.render.json import dumps, finite, llm_bench_json, report_json, write_llm_bench_json
+from llmbench.render.json import dumps, finite, llm_bench_json, report_json
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, Run
@@ -102,12 +101,3 @@ def test_nan_never_reaches_a_file() -> None:
     assert finite(1.5) == 1.5
     with pytest.raises(ValueError, match="not JSON compliant"):
         dumps({"value": math.nan})
-
-
-def test_a_run_is_written_in_place_of_the_old_file(story_of: BuildRun, tmp_path: Path) -> None:
-    """What is written is what is rendered."""
-    path = tmp_path / "out.json"
-
-    write_llm_bench_json(evaluate(story_of()), path)
-
-    assert llm_bench_json(evaluate(story_of())) == path.read_text()

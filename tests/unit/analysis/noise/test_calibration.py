@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from llmbench.analysis.history import setup_of
 from llmbench.analysis.noise import calibration
 from llmbench.analysis.noise.calibration import (
     CalibrationSession,
@@ -14,7 +15,6 @@ from llmbench.analysis.noise.calibration import (
     calibration_file,
     load_calibration,
     session_of,
-    setup_of_run,
 )
 from llmbench.errors import LaunchError, OutputError
 from llmbench.schema.measurement import Conditions
@@ -89,7 +89,7 @@ def test_a_launch_without_a_value_is_left_out(story_of: BuildRun) -> None:
 def test_sessions_are_kept_together(story_of: BuildRun) -> None:
     """The second is added to the first; what is read is what was kept."""
     run = story_of(launches=3)
-    setup, session = setup_of_run(run), session_of(run)
+    setup, session = setup_of(run, 0), session_of(run)
 
     assert load_calibration(setup) is None
     add_session(setup, session)
@@ -114,16 +114,16 @@ def test_another_configuration_is_kept_apart(story_of: BuildRun) -> None:
         dataclasses.replace(run, cells=(dataclasses.replace(cell, launches=9),)),
         dataclasses.replace(run, environment=newer),
     ]
-    here = calibration_file(setup_of_run(run))
+    here = calibration_file(setup_of(run, 0))
 
-    assert len({here, *(calibration_file(setup_of_run(each)) for each in changed)}) == 4
-    assert {here} == {calibration_file(setup_of_run(each)) for each in same}
+    assert len({here, *(calibration_file(setup_of(each, 0)) for each in changed)}) == 4
+    assert {here} == {calibration_file(setup_of(each, 0)) for each in same}
 
 
 def test_only_the_last_fifty_sessions_are_kept(story_of: BuildRun, cache: Path) -> None:
     """A file that grows with every night would never end."""
     run = story_of(launches=3)
-    setup, session = setup_of_run(run), session_of(run)
+    setup, session = setup_of(run, 0), session_of(run)
     for number in range(52):
         add_session(setup, dataclasses.replace(session, run=str(number)))
 
@@ -136,7 +136,7 @@ def test_only_the_last_fifty_sessions_are_kept(story_of: BuildRun, cache: Path) 
 @pytest.mark.parametrize("content", ["", "{", '{"schema": 1}', "[]"])
 def test_a_damaged_calibration_is_none(story_of: BuildRun, cache: Path, content: str) -> None:
     """It can be made again, so it is no reason to stop; adding replaces it."""
-    setup = setup_of_run(story_of(launches=3))
+    setup = setup_of(story_of(launches=3), 0)
     cache.mkdir(parents=True)
     calibration_file(setup).write_text(content)
 
@@ -146,7 +146,7 @@ def test_a_damaged_calibration_is_none(story_of: BuildRun, cache: Path, content:
 
 def test_a_calibration_of_another_schema_is_none(story_of: BuildRun) -> None:
     """What another version wrote is not misread."""
-    setup = setup_of_run(story_of(launches=3))
+    setup = setup_of(story_of(launches=3), 0)
     add_session(setup, session_of(story_of(launches=3)))
     reported = json.loads(calibration_file(setup).read_text()) | {"schema": 99}
     calibration_file(setup).write_text(json.dumps(reported))
@@ -160,14 +160,14 @@ def test_a_cache_that_cannot_be_written_is_said(story_of: BuildRun, cache: Path)
     cache.write_text("in the way")
 
     with pytest.raises(OutputError, match="cannot be written"):
-        add_session(setup_of_run(story_of(launches=3)), session_of(story_of(launches=3)))
+        add_session(setup_of(story_of(launches=3), 0), session_of(story_of(launches=3)))
 
 
 def test_no_secret_is_kept(story_of: BuildRun) -> None:
     """A property that holds a token leaves no trace of it in the file."""
     run = story_of(launches=3)
     cell = dataclasses.replace(run.cells[0], properties={"X": "hf_abcdefghijklmnop1234"})
-    setup = setup_of_run(dataclasses.replace(run, cells=(cell,)))
+    setup = setup_of(dataclasses.replace(run, cells=(cell,)), 0)
     add_session(setup, session_of(run))
 
     assert "hf_abcdefghijklmnop1234" not in calibration_file(setup).read_text()
