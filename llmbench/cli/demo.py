@@ -11,7 +11,7 @@ from llmbench.cli.options.course import Course
 from llmbench.cli.options.table import option
 from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.retrieval_source import demo_language_model
-from llmbench.cli.run_view import Display, measure_and_show
+from llmbench.cli.run_view import Display, RunView
 from llmbench.models import demo
 from llmbench.models.resolve import find_model_info
 from llmbench.runner.launchers.base import TimeLimits
@@ -80,7 +80,7 @@ def command(num_iters: int, output_dir: Path, quiet: bool, explain: bool) -> int
     )
     policy = Policy(limits=TimeLimits(load_s=_LIMIT_S, request_s=_LIMIT_S))
     course = Course(outputs=Outputs(folder=output_dir, name=name), policy=policy)
-    code = measure_and_show((config,), (model_info,), course, display=display)
+    code = RunView(display).measure_and_show((config,), (model_info,), course)
     run = reader.read_run(output_dir / f"{name}.jsonl")
     _show_texts(run)
     page = f"llmbench report html {shlex.quote(f'{output_dir / name}.jsonl')}"

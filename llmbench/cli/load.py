@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from llmbench.cli.fleet import fleet_options
-from llmbench.cli.load_view import load_and_show, resume_load
+from llmbench.cli.load_view import LoadView
 from llmbench.cli.options.course import check_resume, take_course
 from llmbench.cli.options.help import GroupedOption
 from llmbench.cli.options.load import (
@@ -139,17 +139,15 @@ def command(  # noqa: PLR0917
     display = Display(is_quiet=course.is_quiet, is_strict=strict, is_explained=explain)
     if resume is not None:
         check_resume(name for name in ctx.params if name not in _WITH_RESUME and is_typed(ctx, name))
-        return resume_load(find_run(resume), course, display, html=html, salvage=salvage)
+        return LoadView(display, html=html, salvage=salvage).resume_and_show(find_run(resume), course)
     check_folder(course.outputs.folder, "--output-dir")
     models, cells = load_configurations(options)
-    return load_and_show(
+    return LoadView(display, html=html).measure_and_show(
         cells,
         models,
-        load_workload(options, cells, timeout_s),
         course,
-        display=display,
+        workload=load_workload(options, cells, timeout_s),
         planned=plan.plan_launches(cells, seed=options["seed"] if order == "random" else None),
-        html=html,
     )
 
 

@@ -8,17 +8,13 @@ from pathlib import Path
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.cli.block_view import BlockView
 from llmbench.cli.messages import say
-from llmbench.cli.options.course import Course
 from llmbench.cli.outputs import Screen, write_output
-from llmbench.cli.run_view import Display, View, run_exit_code
-from llmbench.models.resolve import ModelInfo
+from llmbench.cli.run_view import Display, ReportView, View
 from llmbench.render.terminal.plots import render_load_curves
 from llmbench.render.terminal.report import render_report
-from llmbench.runner.plan import PlannedLaunch
 from llmbench.runner.session import SessionEvent
-from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Run, WorkloadSettings
+from llmbench.schema.run import Run
 from llmbench.store.events import LaunchEnded, LaunchStarted
 
 
@@ -65,12 +61,12 @@ class LoadBlockView(_LoadCourse, BlockView):
     """What ``ab`` shows under load: how far each launch is, and the ratio of each block as it ends."""
 
 
-class _LoadView(_LoadCourse):
-    """What ``load`` shows: each launch as its server is ready and as it ends."""
+class LoadView(_LoadCourse, ReportView):
+    """What ``load`` shows: each launch as its server is ready and as it ends; *html* is the page to write."""
 
-    def __init__(self, display: Display, *, salvage: bool = False) -> None:
-        super().__init__(is_quiet=display.is_quiet, salvage=salvage)
-        self._display = display
+    def __init__(self, display: Display, *, html: Path | None, salvage: bool = False) -> None:
+        super().__init__(display, salvage=salvage)
+        self._html = html
 
     def show(self, event: SessionEvent) -> None:
         """Show one event of the session; of a run file that is read, what was left out."""
@@ -85,44 +81,18 @@ class _LoadView(_LoadCourse):
         self._say(f"launch {self._number}/{self._count}{apart}: ready in {event.load_s or 0.0:.2f} s")
 
     def _interrupted(self, run: Run, path: Path) -> None:
+        self._html = None
         super()._interrupted(run, path)
-        with contextlib.suppress(OSError):
-            show_load(run, path, self._display)
 
+    def _show_report(self, run: Run, path: Path) -> Report:
+        """Show the report with its curves, and write the page."""
+        summarized = summarize_run(run)
+        with contextlib.suppress(SystemExit, OSError):
+            render_report(summarized, screen := Screen(), is_explained=self._display.is_explained)
+            render_load_curves(summarized, screen)
+        if self._html is not None:
+            from llmbench.render.html.page import page
 
-def load_and_show(
-    cells: tuple[RunConfig, ...],
-    models: Sequence[ModelInfo],
-    workload: WorkloadSettings,
-    course: Course,
-    *,
-    display: Display,
-    planned: Sequence[PlannedLaunch],
-    html: Path | None,
-) -> int:
-    """Measure, write everything, show the table; return the exit code."""
-    view = _LoadView(display)
-    run = view.measure(cells, models, course, workload=workload, planned=planned)
-    return run_exit_code(
-        show_load(run, view.path, display, html=html), view.path, is_strict=display.is_strict
-    )
-
-
-def resume_load(path: Path, course: Course, display: Display, *, html: Path | None, salvage: bool) -> int:
-    """Go on with a load that was cut short, and show the whole; return the exit code."""
-    run = _LoadView(display, salvage=salvage).resume(path, course)
-    return run_exit_code(show_load(run, path, display, html=html), path, is_strict=display.is_strict)
-
-
-def show_load(run: Run, path: Path, display: Display, *, html: Path | None = None) -> Report:
-    """Print the report on standard output, and write the page that was requested; return the report."""
-    summarized = summarize_run(run)
-    with contextlib.suppress(SystemExit, OSError):
-        render_report(summarized, screen := Screen(), is_explained=display.is_explained)
-        render_load_curves(summarized, screen)
-    if html is not None:
-        from llmbench.render.html.page import page
-
-        write_output(html, page([summarized]))
-    say(f"written: {path}")
-    return summarized
+            write_output(self._html, page([summarized]))
+        say(f"written: {path}")
+        return summarized

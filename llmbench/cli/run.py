@@ -19,7 +19,7 @@ from llmbench.cli.options.types import LLM_BENCH, LOGS, Command, check_folder
 from llmbench.cli.outputs import check_outputs, check_run_file
 from llmbench.cli.quality_gate import GATE, gated
 from llmbench.cli.run_files import find_run
-from llmbench.cli.run_view import Display, measure_and_show, resume_and_show
+from llmbench.cli.run_view import Display, RunView
 from llmbench.runner import plan
 
 _EXAMPLES = """\b
@@ -83,9 +83,8 @@ def command(  # noqa: PLR0917
     )
     if resume is not None:
         check_resume(each for each in (*MEASUREMENT, *GATE) if each != "model" and is_typed(ctx, each))
-        return resume_and_show(
-            find_run(resume), course, display, model=next(iter(models), None), salvage=salvage
-        )
+        view = RunView(display, salvage=salvage)
+        return view.resume_and_show(find_run(resume), course, model=next(iter(models), None))
     check_folder(course.outputs.folder, "--output-dir")
     options = _without_recipe_prompts(ctx, options)
     pending = would_convert(options) if dry_run else ()
@@ -101,7 +100,7 @@ def command(  # noqa: PLR0917
         say(*describe_cells(cells, planned))
         return 0
     model_infos = gated(cells, model_infos, options, course)
-    return measure_and_show(cells, model_infos, course, display=display, planned=planned)
+    return RunView(display).measure_and_show(cells, model_infos, course, planned=planned)
 
 
 def _default_log(report: Path | None) -> str:

@@ -29,7 +29,7 @@ from llmbench.render.text import counted, load_time
 from llmbench.runner import session
 from llmbench.runner.forecast import Pace
 from llmbench.runner.launchers import default_launcher
-from llmbench.runner.plan import PlannedLaunch, PlannedRequest, plan_requests
+from llmbench.runner.plan import PlannedRequest, plan_requests
 from llmbench.runner.session import LaunchBegun, RunBegun, RunFileRead, SessionEvent
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
@@ -283,12 +283,44 @@ class Display:
     log: str = LOGS[0]
 
 
-class _RunView(View):
-    """What ``run`` and ``demo`` show: every request."""
+class ReportView(View):
+    """What commands show that end with a report, also after an interruption; *display* says how."""
 
     def __init__(self, display: Display, *, salvage: bool = False) -> None:
         super().__init__(is_quiet=display.is_quiet, salvage=salvage)
         self._display = display
+
+    def measure_and_show(
+        self, cells: tuple[RunConfig, ...], models: Sequence[ModelInfo], course: Course, **more: Any
+    ) -> ExitCode:
+        """Do what `measure` does, write everything, show the report; return the exit code."""
+        run = self.measure(cells, models, course, **more)
+        summarized = self._show_report(run, self.path)
+        if self._display.is_lenient:
+            is_whole = all(launch.outcome is Outcome.FINISHED for launch in run.launches)
+            return ExitCode.OK if is_whole else ExitCode.LAUNCH
+        return _exit_code(summarized, self.path, is_strict=self._display.is_strict)
+
+    def resume_and_show(self, path: Path, course: Course, *, model: str | None = None) -> ExitCode:
+        """Go on with a run that was cut short, and show the whole; return the exit code. See `session.resume`."""
+        run = self.resume(path, course, model=model)
+        return _exit_code(self._show_report(run, path), path, is_strict=self._display.is_strict)
+
+    def _show_report(self, run: Run, path: Path) -> Report:
+        """Show the report of a run and write the files that were requested; return the report."""
+        raise NotImplementedError
+
+    def _interrupted(self, run: Run, path: Path) -> None:
+        super()._interrupted(run, path)
+        with contextlib.suppress(OSError):
+            self._show_report(run, path)
+
+
+class RunView(ReportView):
+    """What ``run`` and ``demo`` show: every request."""
+
+    def __init__(self, display: Display, *, salvage: bool = False) -> None:
+        super().__init__(display, salvage=salvage)
         self._cells_shown: set[int] = set()
         self._reasons_shown: set[str] = set()
         self._is_invalid_shown = False
@@ -333,73 +365,38 @@ class _RunView(View):
             f"{left} to come, Ctrl-C stops and keeps what was measured"
         )
 
-    def _interrupted(self, run: Run, path: Path) -> None:
-        super()._interrupted(run, path)
-        with contextlib.suppress(OSError):
-            show_run(run, path, self._display)
-
     def _say(self, *texts: str, is_whole: bool = False) -> None:
         super()._say(*texts, is_whole=is_whole or self._is_llm_bench)
 
+    def _show_report(self, run: Run, path: Path) -> Report:
+        """Show the card; a file that cannot be written keeps neither it nor the other files from being there."""
+        from rich.console import Console
 
-def measure_and_show(
-    cells: tuple[RunConfig, ...],
-    model_infos: Sequence[ModelInfo],
-    course: Course,
-    *,
-    display: Display,
-    planned: Sequence[PlannedLaunch] | None = None,
-) -> int:
-    """Measure some configurations, each of its model, write everything, show the table; return the exit code."""
-    view = _RunView(display)
-    run = view.measure(cells, model_infos, course, planned=planned)
-    summarized = show_run(run, view.path, display)
-    if display.is_lenient:
-        is_whole = all(launch.outcome is Outcome.FINISHED for launch in run.launches)
-        return ExitCode.OK if is_whole else ExitCode.LAUNCH
-    return run_exit_code(summarized, view.path, is_strict=display.is_strict)
+        from llmbench.render import csv, json
+        from llmbench.render.terminal.report import render_report
 
-
-def resume_and_show(
-    path: Path, course: Course, display: Display, *, model: str | None = None, salvage: bool = False
-) -> int:
-    """Go on with a run that was cut short, and show the whole; return the exit code. See `session.resume`."""
-    run = _RunView(display, salvage=salvage).resume(path, course, model=model)
-    return run_exit_code(show_run(run, path, display), path, is_strict=display.is_strict)
-
-
-def show_run(run: Run, path: Path, display: Display) -> Report:
-    """The card on standard output, the files that were requested, and where everything is; the report shown.
-
-    Raises OutputError where a file could not be written; the table is shown and the others are written all the same.
-    """
-    from rich.console import Console
-
-    from llmbench.render import csv, json
-    from llmbench.render.terminal.report import render_report
-
-    summarized = report.summarize_run(run)
-    if display.log == LLM_BENCH and not display.is_quiet:
-        say(*run_log.average_lines(summarized.evaluation), is_whole=True)
-    with contextlib.suppress(
-        SystemExit, OSError
-    ):  # rich's answers to a closed standard output and a full one
-        render_report(summarized, Console(), is_explained=display.is_explained)
-    written, errors = [path], []
-    for file, text_of in ((display.csv, csv.llm_bench_csv), (display.json, json.llm_bench_json)):
-        try:
-            if file is not None:
-                write_atomically(file, text_of(summarized.evaluation))
-                written.append(file)
-        except OutputError as error:
-            errors.append(error)
-    say(*(f"written: {file}" for file in written))
-    if errors:
-        raise errors[0]
-    return summarized
+        display, summarized = self._display, report.summarize_run(run)
+        if self._is_llm_bench and not display.is_quiet:
+            say(*run_log.average_lines(summarized.evaluation), is_whole=True)
+        with contextlib.suppress(
+            SystemExit, OSError
+        ):  # rich's answers to a closed standard output, a full one
+            render_report(summarized, Console(), is_explained=display.is_explained)
+        written, errors = [path], []
+        for file, text_of in ((display.csv, csv.llm_bench_csv), (display.json, json.llm_bench_json)):
+            try:
+                if file is not None:
+                    write_atomically(file, text_of(summarized.evaluation))
+                    written.append(file)
+            except OutputError as error:
+                errors.append(error)
+        say(*(f"written: {file}" for file in written))
+        if errors:
+            raise errors[0]
+        return summarized
 
 
-def run_exit_code(summarized: Report, path: Path, *, is_strict: bool) -> ExitCode:
+def _exit_code(summarized: Report, path: Path, *, is_strict: bool) -> ExitCode:
     """5 where a launch is missing or a row has nothing that counts; 3 with ``--strict`` where anything is invalid."""
     run = summarized.run
     finished = sum(launch.outcome is Outcome.FINISHED for launch in run.launches)

@@ -1,9 +1,9 @@
 """``llmbench tune``: the fastest settings of a configuration, proved on launches that the search never saw."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import click
 
@@ -84,7 +84,7 @@ def command(  # noqa: PLR0917
     gate = {each: options.pop(each) for each in GATE}
     typed = typed_options(ctx, options)
     request_s = course.policy.limits.request_s or 0.0
-    found = _Load.read(typed, request_s) if goal == _GOODPUT else _Requests.read(ctx, options, typed)
+    found = _of_load(typed, request_s) if goal == _GOODPUT else _of_requests(ctx, options, typed)
     side = found.side.changed(launches=rounds)
     search = Search(
         side=side,
@@ -103,53 +103,43 @@ def command(  # noqa: PLR0917
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Requests:
-    """A search for the latency of single requests, from what was *typed*."""
+class _Start:
+    """Where a search begins, the workload of a load, and the function that returns the configurations of a space."""
 
     side: Side
-    typed: Mapping[str, Any]
+    cells: Callable[[Mapping[str, Any]], tuple[RunConfig, ...]]
     workload: WorkloadSettings | None = None
 
-    @classmethod
-    def read(cls, ctx: click.Context, options: Mapping[str, Any], typed: Mapping[str, Any]) -> Self:
-        alien = [each for each in _OF_LOAD if each in typed]
-        if alien:
-            raise InputError(
-                f"--{alien[0].replace('_', '-')} is for a search under load", hint="add --for goodput"
-            )
-        options = {name: value for name, value in options.items() if name not in _OF_LOAD}
-        return cls(side=read_side(ctx, None, options, launches=1, prepare=prepared), typed=typed)
 
-    def cells(self, space: Mapping[str, Any]) -> tuple[RunConfig, ...]:
-        """Return the configurations of a space: its lists, over what the command line says."""
-        return resolve_models(prepared(parse_options({**self.typed, **space})))[1]
+def _of_requests(ctx: click.Context, options: Mapping[str, Any], typed: Mapping[str, Any]) -> _Start:
+    """Return the start of a search for the latency of single requests, from what was *typed*."""
+    alien = [each for each in _OF_LOAD if each in typed]
+    if alien:
+        raise InputError(
+            f"--{alien[0].replace('_', '-')} is for a search under load", hint="add --for goodput"
+        )
+    options = {name: value for name, value in options.items() if name not in _OF_LOAD}
+    return _Start(
+        side=read_side(ctx, None, options, launches=1, prepare=prepared),
+        cells=lambda space: resolve_models(prepared(parse_options({**typed, **space})))[1],
+    )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Load:
-    """A search for the goodput of a server under load, from what was *typed*."""
-
-    side: Side
-    typed: Mapping[str, Any]
-    request_s: float
-    workload: WorkloadSettings | None
-
-    @classmethod
-    def read(cls, typed: Mapping[str, Any], request_s: float) -> Self:
-        typed = {"server": (_SERVER,), **typed}
-        if not typed.get("goodput"):
-            raise InputError(
-                "--for goodput needs the limits of a good request", hint="write --goodput ttft:500,tpot:50"
-            )
-        models, cells, workload = load_cells(typed, request_s=request_s)
-        if len(cells) > 1:
-            raise InputError(
-                f"this is a sweep of {len(cells)} loads, where one is wanted",
-                hint="give one value to each option",
-            )
-        side = Side(model_info=models[0], config=cells[0])
-        return cls(side=side, typed=typed, request_s=request_s, workload=workload)
-
-    def cells(self, space: Mapping[str, Any]) -> tuple[RunConfig, ...]:
-        """Return the configurations of a space: its lists, over what the command line says."""
-        return load_cells({**self.typed, **space}, request_s=self.request_s)[1]
+def _of_load(typed: Mapping[str, Any], request_s: float) -> _Start:
+    """Return the start of a search for the goodput of a server under load, from what was *typed*."""
+    typed = {"server": (_SERVER,), **typed}
+    if not typed.get("goodput"):
+        raise InputError(
+            "--for goodput needs the limits of a good request", hint="write --goodput ttft:500,tpot:50"
+        )
+    models, cells, workload = load_cells(typed, request_s=request_s)
+    if len(cells) > 1:
+        raise InputError(
+            f"this is a sweep of {len(cells)} loads, where one is wanted",
+            hint="give one value to each option",
+        )
+    return _Start(
+        side=Side(model_info=models[0], config=cells[0]),
+        cells=lambda space: load_cells({**typed, **space}, request_s=request_s)[1],
+        workload=workload,
+    )

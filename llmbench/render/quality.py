@@ -18,6 +18,7 @@ from llmbench.render.table import (
     TableColumn,
     count_cell,
     estimate,
+    metric_column,
     quantity,
     text_column,
 )
@@ -141,10 +142,8 @@ def _agreement(found: Agreement | None) -> Cell:
 
 
 def _beside(name: str, rows: Sequence[QualityRow]) -> TableColumn:
-    metric = row_metric(name)
-    head, unit, priority = metric.short_title, metric.unit.value, _BESIDE_PRIORITY[name]
-    column = Column(head, name=name, full=metric.title, unit=unit, priority=priority)
-    return column, [estimate(row.beside.get(name), metric.unit) for row in rows]
+    unit = row_metric(name).unit
+    return metric_column(name, _BESIDE_PRIORITY[name]), [estimate(row.beside.get(name), unit) for row in rows]
 
 
 _BESIDE_PRIORITY = {"first_token": 35, "next_token": NEVER_DROPPED, "memory": 25}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 
 from llmbench.analysis.metrics.base import NEVER_DROPPED
-from llmbench.analysis.stages import request_metric
+from llmbench.analysis.stages import request_metric, row_metric
 from llmbench.analysis.stats import Summary
 from llmbench.render.text import margin, number_text
 from llmbench.schema.units import Unit
@@ -123,6 +123,18 @@ EMPTY = Cell("n/a", tone="dim")
 """A value that does not exist."""
 
 
+def metric_column(name: str, priority: int | None = None) -> Column:
+    """Return the column of a metric, dropped by a narrow screen at its own priority if no other is given."""
+    metric = row_metric(name)
+    return Column(
+        metric.short_title,
+        name=name,
+        full=metric.title,
+        unit=metric.unit.value,
+        priority=metric.priority if priority is None else priority,
+    )
+
+
 TableColumn = tuple[Column, Iterable[Cell]]
 """A column with its cells."""
 
@@ -137,9 +149,9 @@ def text_column(head: str, values: Iterable[str], priority: int = NEVER_DROPPED)
     return Column(head, is_text=True, priority=priority), texts(values)
 
 
-def count_cell(value: int) -> Cell:
+def count_cell(value: int | None) -> Cell:
     """Return the cell of a whole number."""
-    return Cell(str(value), value=value)
+    return EMPTY if value is None else Cell(str(value), value=value)
 
 
 def quantity(value: float | None, unit: Unit) -> Cell:

@@ -30,6 +30,7 @@ from llmbench.render.table import (
     TableColumn,
     count_cell,
     estimate,
+    metric_column,
     quantity,
     text_column,
     texts,
@@ -91,7 +92,7 @@ def _image_columns(rows: Sequence[Row]) -> Iterable[TableColumn]:
     counts = ((slices, [row.image_slices for row in rows]), (tokens, [row.image_tokens for row in rows]))
     for column, values in counts:
         if any(values):
-            yield column, [EMPTY if value is None else count_cell(value) for value in values]
+            yield column, map(count_cell, values)
 
 
 def _prompt_priority(rows: Sequence[Row]) -> int:
@@ -156,16 +157,9 @@ def _names(values: Iterable[str]) -> Iterable[Cell]:
 
 
 def _metric(name: str, rows: Sequence[Row]) -> TableColumn:
-    metric = request_metric(name)
     is_whole = name == "e2e" and not any(row.config.task_info.is_generating for row in rows)
-    column = Column(
-        metric.short_title,
-        name=name,
-        full=metric.title,
-        unit=metric.unit.value,
-        priority=NEVER_DROPPED if is_whole else metric.priority,
-    )
-    return column, [_figure(row, name, metric.unit) for row in rows]
+    column = metric_column(name, NEVER_DROPPED if is_whole else None)
+    return column, [_figure(row, name, request_metric(name).unit) for row in rows]
 
 
 def _figure(row: Row, name: str, unit: Unit) -> Cell:

@@ -31,7 +31,6 @@ RESOURCE_METRICS: tuple[Metric[Any], ...] = (
     ),
     Metric(
         name="energy",
-        title="energy",
         head="energy",
         priority=20,
         unit=Unit.JOULES,
@@ -41,7 +40,6 @@ RESOURCE_METRICS: tuple[Metric[Any], ...] = (
     ),
     Metric(
         name="energy_per_token",
-        title="energy per token",
         unit=Unit.MILLIJOULES_PER_TOKEN,
         direction=Direction.LOWER,
         definition="energy / output tokens of all sequences",
@@ -53,7 +51,6 @@ RESOURCE_METRICS: tuple[Metric[Any], ...] = (
 LAUNCH_ROWS: tuple[Metric[Any], ...] = (
     Metric(
         name="load",
-        title="load",
         scope=Scope.LAUNCH,
         unit=Unit.MILLISECONDS,
         direction=Direction.LOWER,

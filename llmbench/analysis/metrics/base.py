@@ -28,14 +28,15 @@ class Scope(enum.Enum):
 class Metric(Generic[_Source]):
     """One number of a request, a launch or a run, and how reports show and judge it.
 
-    *head* is its short title; without one it is on no screen. Narrow screens drop the lowest *priority* first.
-    *llm_bench* is that tool's name for it. *threshold* is the share of its value below which a change does not matter.
+    *title* is its name in words if none is given, *head* its short title; without a head it is on no screen. Narrow
+    screens drop the lowest *priority* first. *llm_bench* is that tool's name for it. *threshold* is the share of its
+    value below which a change does not matter.
     A metric that *is_compared* has a verdict in comparisons; those that are *is_primary* decide the exit code first.
     One that *is_phase* is a part of the wait for an answer, and is plotted.
     """
 
     name: str
-    title: str
+    title: str = ""
     unit: Unit
     direction: Direction
     definition: str
@@ -51,6 +52,7 @@ class Metric(Generic[_Source]):
     is_phase: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "title", self.title or self.name.replace("_", " "))
         if self.is_compared and self.direction is not Direction.LOWER:
             raise ValueError(f"{self.name}: verdicts take metrics that are better lower")
         if self.is_primary and not self.is_compared:
@@ -69,6 +71,7 @@ class Metric(Generic[_Source]):
 
 latency = functools.partial(Metric, unit=Unit.MILLISECONDS, direction=Direction.LOWER)
 per_token = functools.partial(Metric, unit=Unit.MILLISECONDS_PER_TOKEN, direction=Direction.LOWER)
+percentage = functools.partial(Metric, unit=Unit.PERCENT, direction=Direction.HIGHER)
 rate = functools.partial(Metric, unit=Unit.TOKENS_PER_SECOND, direction=Direction.HIGHER)
 
 

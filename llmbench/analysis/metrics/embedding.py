@@ -22,7 +22,6 @@ def text_rate(m: Measurement) -> float | None:
 EMBEDDING_METRICS: tuple[Metric[Any], ...] = (
     Metric(
         name="text_rate",
-        title="text rate",
         head="rate",
         priority=NEVER_DROPPED,
         unit=Unit.TEXTS_PER_SECOND,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llmbench.analysis.metrics.base import NEVER_DROPPED, Metric, latency
+from llmbench.analysis.metrics.base import NEVER_DROPPED, Metric, latency, percentage
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.units import NS_PER_S, Direction, Unit, seconds_between
 
@@ -66,7 +66,6 @@ def in_time(m: Measurement) -> float | None:
 PIPELINE_METRICS: tuple[Metric[Any], ...] = (
     Metric(
         name="audio",
-        title="audio",
         head="audio",
         priority=60,
         unit=Unit.SECONDS,
@@ -96,7 +95,6 @@ PIPELINE_METRICS: tuple[Metric[Any], ...] = (
     ),
     latency(
         name="first_audio",
-        title="first audio",
         head="first audio",
         priority=65,
         definition="first samples - s; all samples, where the pipeline does not stream",
@@ -104,7 +102,6 @@ PIPELINE_METRICS: tuple[Metric[Any], ...] = (
     ),
     Metric(
         name="frame",
-        title="frame",
         head="frame",
         priority=NEVER_DROPPED,
         unit=Unit.MILLISECONDS_PER_FRAME,
@@ -112,13 +109,11 @@ PIPELINE_METRICS: tuple[Metric[Any], ...] = (
         definition="request / frames",
         of=frame,
     ),
-    Metric(
+    percentage(
         name="in_time",
         title="frames in time",
         head="in 40 ms",
         priority=60,
-        unit=Unit.PERCENT,
-        direction=Direction.HIGHER,
         definition="share of the frames within 40 ms (25 frames a second)",
         of=in_time,
     ),

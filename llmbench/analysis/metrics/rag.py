@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from llmbench.analysis.metrics.base import Metric, latency, score
-from llmbench.schema.units import Direction, Unit
+from llmbench.analysis.metrics.base import Metric, latency, percentage, score
 
 RAG_METRICS: tuple[Metric[Any], ...] = (
     latency(
@@ -14,24 +13,20 @@ RAG_METRICS: tuple[Metric[Any], ...] = (
         definition="planning and execution as the database reports them, of the same search made once more",
         of=score("retrieve_server_s"),
     ),
-    Metric(
+    percentage(
         name="recall",
         aliases=("recall@k",),
         title="recall@k",
         head="recall@k",
         priority=90,
-        unit=Unit.PERCENT,
-        direction=Direction.HIGHER,
         definition="of the exact nearest k chunks, how many the index returned, over all questions",
         of=score("recall"),
     ),
-    Metric(
+    percentage(
         name="right_chunk",
         title="right chunk found",
         head="right chunk",
         priority=80,
-        unit=Unit.PERCENT,
-        direction=Direction.HIGHER,
         definition="questions whose right chunk is among the k, of those whose right chunk is known",
         of=score("right_chunk"),
     ),

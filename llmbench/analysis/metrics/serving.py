@@ -133,7 +133,6 @@ _higher = functools.partial(Metric, scope=Scope.LOAD, direction=Direction.HIGHER
 _ROWS: tuple[Metric[LaunchLoad], ...] = (
     _higher(
         name="goodput",
-        title="goodput",
         head="goodput",
         priority=NEVER_DROPPED,
         unit=Unit.REQUESTS_PER_SECOND,
@@ -142,7 +141,6 @@ _ROWS: tuple[Metric[LaunchLoad], ...] = (
     ),
     _higher(
         name="request_rate",
-        title="request rate",
         head="requests",
         priority=75,
         unit=Unit.REQUESTS_PER_SECOND,
@@ -151,7 +149,6 @@ _ROWS: tuple[Metric[LaunchLoad], ...] = (
     ),
     _higher(
         name="output_throughput",
-        title="output throughput",
         head="output",
         priority=70,
         unit=Unit.TOKENS_PER_SECOND,

@@ -130,7 +130,6 @@ LATENCY_METRICS: tuple[Metric[Any], ...] = (
     latency(
         name="first_token",
         aliases=("ttft",),
-        title="first token",
         head="first",
         priority=NEVER_DROPPED,
         llm_bench="first_latency",
@@ -143,7 +142,6 @@ LATENCY_METRICS: tuple[Metric[Any], ...] = (
     ),
     latency(
         name="second_token",
-        title="second token",
         head="second",
         priority=70,
         definition="t2 - t1, the first decode step",
@@ -208,14 +206,12 @@ STEP_METRICS: tuple[Metric[Any], ...] = (
     ),
     latency(
         name="tokenize",
-        title="tokenize",
         llm_bench="tokenization_time",
         definition="text to token ids",
         of=recorded_time("tokenize_ns"),
     ),
     latency(
         name="detokenize",
-        title="detokenize",
         llm_bench="detokenization_time",
         definition="token ids to text",
         of=recorded_time("detokenize_ns"),
@@ -226,14 +222,12 @@ STEP_METRICS: tuple[Metric[Any], ...] = (
 RATE_METRICS: tuple[Metric[Any], ...] = (
     latency(
         name="first_callback",
-        title="first callback",
         definition="first call of the streamer - s",
         of=first_callback,
     ),
-    rate(name="prefill_rate", title="prefill rate", definition="input tokens / first_token", of=prefill_rate),
+    rate(name="prefill_rate", definition="input tokens / first_token", of=prefill_rate),
     rate(
         name="decode_rate",
-        title="decode rate",
         head="decode",
         priority=NEVER_DROPPED,
         definition="tokens of all sequences after t1 / (tn - t1)",
@@ -245,7 +239,6 @@ RATE_METRICS: tuple[Metric[Any], ...] = (
 SPECULATION_METRICS: tuple[Metric[Any], ...] = (
     Metric(
         name="tokens_per_step",
-        title="tokens per step",
         head="per step",
         priority=NEVER_DROPPED,
         unit=Unit.TOKENS_PER_STEP,

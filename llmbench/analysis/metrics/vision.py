@@ -7,7 +7,6 @@ from llmbench.analysis.metrics.base import Metric, latency, recorded_time
 VISION_METRICS: tuple[Metric[Any], ...] = (
     latency(
         name="image_decoding",
-        title="image decoding",
         definition="image files to pixels, before the request and outside every other time",
         of=recorded_time("image_decoding_ns"),
     ),
