@@ -80,7 +80,7 @@ def _limit_warnings(run: Run) -> Iterator[str]:
 
 
 def _lenience_warnings(run: Run) -> Iterator[str]:
-    """What others took of the CPUs, where the limit was raised above the usual one and they took more than that."""
+    """The CPU use of other processes, where the limit was raised and it exceeds the usual one."""
     usual = INTERFERENCE_LIMIT
     for launch in run.launches:
         limit = run.config_of(launch).foreign_cpu_limit

@@ -1,4 +1,4 @@
-"""Whether greedy search said the same: in every launch of a run, and in two runs.
+"""Whether greedy search generated the same output: in every launch of a run, and in two runs.
 
 What is the same is the variant of a prompt: iteration k of every launch and run uses variant k. Outputs are compared
 token by token, where their ids are known, else as texts; and only outputs that are complete.
@@ -27,13 +27,13 @@ class Output(NamedTuple):
 
     @property
     def content(self) -> tuple[object, ...]:
-        """What was said, by whomever."""
+        """The generated content, without the launch that produced it."""
         sequence = self.sequence
         return (sequence.token_ids, sequence.text, sequence.finish, self.measurement.requested_tokens)
 
     @property
     def is_complete(self) -> bool:
-        """Whether it is known and has all that was asked for, or the end that was allowed."""
+        """Whether it is known and has the requested length, or the end that was allowed."""
         sequence, count = self.sequence, self.sequence.output_tokens
         is_known = len(sequence.token_ids) == count if sequence.token_ids else sequence.text is not None
         if count == 0 or not is_known:
@@ -42,7 +42,7 @@ class Output(NamedTuple):
         return count == self.measurement.requested_tokens or is_ended
 
     def is_comparable(self, other: "Output") -> bool:
-        """Whether both tell their tokens, or the text of as many."""
+        """Whether both have token ids, or texts of as many tokens."""
         if have_tokens(self, other):
             return True
         has_texts = self.sequence.text is not None and other.sequence.text is not None
@@ -66,7 +66,7 @@ class Output(NamedTuple):
 
 
 def have_tokens(one: Output, other: "Output") -> bool:
-    """Whether both tell their tokens."""
+    """Whether both have token ids."""
     return bool(one.sequence.token_ids and other.sequence.token_ids)
 
 
@@ -108,7 +108,7 @@ class PromptOutputs:
 
 
 def outputs_of(run: Run) -> dict[CellPrompt, PromptOutputs]:
-    """What greedy search was asked, by prompt, in launches that finished."""
+    """The requests with greedy search, by prompt, of launches that finished."""
     found: dict[CellPrompt, PromptOutputs] = {}
     for launch in run.launches:
         config = run.config_of(launch)
@@ -143,7 +143,7 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How many variants were said twice or more, and which of them not alike.
+    """How many variants were generated twice or more, and which of them diverge.
 
     *has_tokens* is false where some were compared as texts.
     """
@@ -154,7 +154,7 @@ class Agreement:
 
     @property
     def first(self) -> Divergence | None:
-        """The parting after the fewest tokens; ``None`` where there is none."""
+        """The divergence after the fewest tokens; ``None`` where there is none."""
         return min(self.partings, key=lambda divergence: divergence.token or 0, default=None)
 
 
@@ -167,7 +167,7 @@ class _Judgement(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Variant:
-    """What was said for one variant of a prompt, as pairs to set against each other.
+    """The outputs for one variant of a prompt, as pairs to compare.
 
     With *is_one_enough* the variant is the same where one pair is, else where all are.
     """
@@ -183,7 +183,7 @@ class _Variant:
         return (self.cell, self.prompt.set, self.prompt.index, self.variant, turn)
 
     def judge(self) -> _Judgement | None:
-        """The pair that decides: one that parts, first of all or (where one is enough) last, else one that is the same.
+        """The pair that decides: the first (where one is enough, the last) that diverges, else one that is the same.
 
         ``None`` where no pair can be compared.
         """
@@ -203,11 +203,11 @@ class _Variant:
         return divergence or same
 
     def _is_rather(self, agreed: int, before: int) -> bool:
-        """Whether a pair that agrees for so many tokens is to be told rather than the one before."""
+        """Whether a pair that agrees for so many tokens is reported in place of the one before."""
         return agreed > before if self.is_one_enough else agreed < before
 
     def divergence(self, judgement: _Judgement) -> Divergence:
-        """Where the outputs of a pair part."""
+        """Where the outputs of a pair diverge."""
         one, other = judgement.pair
         has_tokens = have_tokens(one, other)
         longest = max(len(output.sequence.token_ids) for output in judgement.pair)
@@ -222,7 +222,7 @@ class _Variant:
 
 
 def within(run: Run) -> Agreement:
-    """Whether the launches of a run said the same for each variant of a prompt."""
+    """Whether the launches of a run generated the same for each variant of a prompt."""
     found = []
     for (cell, _), reported in sorted(outputs_of(run).items()):
         for variant in reported.variants:
@@ -238,7 +238,7 @@ def within(run: Run) -> Agreement:
 
 
 def between(base: Run, candidate: Run, locations: Iterable[tuple[CellPrompt, CellPrompt]]) -> Agreement:
-    """Whether two runs said the same for each variant that both have of the prompts at these *locations*.
+    """Whether two runs generated the same for each variant that both have of the prompts at these *locations*.
 
     Where launches of one side differ among themselves, the two are the same if any of either side are.
     """
@@ -259,14 +259,14 @@ def between(base: Run, candidate: Run, locations: Iterable[tuple[CellPrompt, Cel
 
 
 def _pairs(base: PromptOutputs, candidate: PromptOutputs, variant: int) -> Iterator[tuple[Output, Output]]:
-    """Each output of one side for a variant with each of the other, as they are asked for."""
+    """Each output of one side for a variant with each of the other, made lazily."""
     for one in base.outputs(variant):
         for other in candidate.outputs(variant):
             yield one, other
 
 
 def _judge(found: Iterable[_Variant]) -> Agreement:
-    """The variants that can be compared, and where they part; a chat goes on only from the same words."""
+    """The variants that can be compared, and where they diverge; a chat goes on only from the same words."""
     partings = []
     alike: set[tuple[object, ...]] = set()
     variants = 0

@@ -14,7 +14,7 @@ LEAST_S = 0.3
 
 
 class Effect(enum.Enum):
-    """What came of the tensor-parallel policy; unknown where no launch told."""
+    """What came of the tensor-parallel policy; unknown where no launch recorded it."""
 
     EFFECTIVE = "effective"
     INEFFECTIVE = "ineffective"
@@ -36,7 +36,7 @@ class Proof:
 
     @property
     def is_reported(self) -> bool:
-        """Whether it ran for long enough to tell."""
+        """Whether it ran for long enough to decide."""
         return self.placement.wall_s >= LEAST_S
 
     @property
@@ -66,7 +66,7 @@ def effect(run: Run, cell: int) -> Effect | None:
 def requested_sockets(config: RunConfig, placement: Placement) -> tuple[int, ...]:
     """The sockets that should work, where those are several; empty where one is enough.
 
-    Tensor parallelism asks all that the worker may use.
+    With tensor parallelism these are all that the worker may use.
     """
     seen = tuple(work.socket for work in placement.sockets)
     requested = seen if config.is_tensor_parallel else config.sockets
@@ -94,7 +94,7 @@ def idle_reason(measurements: Sequence[Measurement], config: RunConfig) -> tuple
 
 
 def prove(run: Run, cell: int) -> Proof | None:
-    """The proof of one configuration over its finished launches; ``None`` where nobody looked."""
+    """The proof of one configuration over its finished launches; ``None`` where none was recorded."""
     launches = [x for x in run.launches if x.cell == cell and x.outcome is Outcome.FINISHED]
     seen = [m.placement for launch in launches for m in launch.measurements if m.placement is not None]
     placement = total_placement(seen)

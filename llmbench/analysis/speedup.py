@@ -71,7 +71,7 @@ class SpeedupLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speedup:
-    """The table of a run of setups. *base* is the socket that was faster alone, against which all are held.
+    """The table of a run of setups. *base* is the socket that was faster alone, with which all are compared.
 
     *over_both* is, by metric and input length, how many times faster tensor parallelism is than all sockets without
     it. *blocks* counts those with a launch of every setup.
@@ -121,11 +121,11 @@ def socket_configurations(
 ) -> tuple[RunConfig, ...]:
     """The cells to measure: each of *sockets* alone, all of them, and all of them with tensor parallelism.
 
-    By default they are all that this process may use. All without the policy are asked for a thread a core, because by
+    By default they are all that this process may use. All without the policy get a thread per core, because by
     itself the engine then takes those of one socket.
 
     Raises:
-        InputError: the base asks for a place, for threads or for the policy itself.
+        InputError: the base sets threads or the policy itself.
         MachineError: there are fewer than two sockets.
     """
     if base.is_tensor_parallel or base.threads is not None or _THREADS in base.properties:

@@ -1,7 +1,7 @@
 """Floats only: whether values change with their order, by a trend or by a slow start. Knows no file, unit or table.
 
-Several series are several independent repetitions of the same sequence, such as launches; only what lies in one
-series is ever set against each other, so that they may differ from one another as they like. Like ratios, changes
+Several series are several independent repetitions of the same sequence, such as launches; only values of one
+series are compared, so that series may differ from each other. Like ratios, changes
 are looked at on logarithms.
 """
 
@@ -37,7 +37,7 @@ class Trend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excess:
-    """How much larger one value is than those it is held against, as a share, with its one-sided p-value."""
+    """How much larger one value is than those it is compared with, as a share, with its one-sided p-value."""
 
     change: float
     p: float

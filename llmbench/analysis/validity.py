@@ -86,7 +86,7 @@ def _is_short(m: Measurement) -> bool:
 
 
 def interference_share(measurements: Iterable[Measurement]) -> float | None:
-    """The share of a launch's CPUs that others took, beyond the ticks allowed; ``None`` if nobody looked."""
+    """The CPU share of other processes in a launch, beyond the ticks allowed; ``None`` if not recorded."""
     seen = [m.conditions for m in measurements if m.conditions is not None]
     offered = sum(c.wall_s * c.cpus for c in seen)
     if not offered:

@@ -196,7 +196,7 @@ class Placement:
     def least_s(self, work: SocketWork) -> float:
         """CPU seconds that the worker spent on a socket, at least.
 
-        Threads may move, so whose time it was is not known socket by socket: what others took on all of them is
+        Threads may move, so whose time it was is not known socket by socket: what others used on all of them is
         taken off each, and threads that did not move make up for it.
         """
         interference_s = max(0.0, sum(s.busy_s for s in self.sockets) - self.worker_s)
@@ -220,13 +220,13 @@ class Placement:
     def idle(self) -> tuple[int, ...]:
         """The sockets that surely did not work.
 
-        They had the time to, or hardly any of the worker's time was theirs. Beside busy neighbours a socket may be
+        They had the time to, or hardly any of the worker's time was theirs. Beside other busy processes a socket may be
         neither here nor in *worked*.
         """
         return tuple(work.socket for work in self.sockets if self._is_idle(work))
 
     def _is_idle(self, work: SocketWork) -> bool:
-        """Whether a socket did less than its part, and not for want of time that others took."""
+        """Whether a socket did less than its part, and not because other processes used its time."""
         most_s, bar_s = self.most_s(work), self._bar_s(work)
         free_s = work.cpus * self.wall_s - work.busy_s
         return most_s < bar_s and (most_s + free_s >= bar_s or most_s < IDLE_SHARE * self.worker_s)

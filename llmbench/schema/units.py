@@ -2,7 +2,7 @@
 
 Instants are integers of nanoseconds on one monotonic clock (``time.perf_counter_ns``); durations are
 float seconds; sizes are integer bytes. Milliseconds and MiB exist only where a person or a file reads them.
-What a type allows is held against every value that is read from a run file.
+Every value that is read from a run file is checked against its type.
 """
 
 import enum

@@ -24,7 +24,7 @@ class Difference:
 
 
 def is_imported(run: Run) -> bool:
-    """Whether a run comes from a report that tells neither machine nor settings, as llm_bench's do."""
+    """Whether a run comes from a report without machine and settings, as llm_bench's do."""
     return not run.version
 
 
@@ -50,7 +50,7 @@ def mismatches(base: Run, candidate: Run) -> tuple[Difference, ...]:
 
 
 def unknowns(base: Run, candidate: Run) -> tuple[str, ...]:
-    """Sentences on what must match and was not told."""
+    """Sentences on what must match and was not recorded."""
     found = []
     for side, run in (("base", base), ("candidate", candidate)):
         if not run.environment.cpu_model:

@@ -60,7 +60,7 @@ def pair(base: Report, candidate: Report, vary: frozenset[str] = frozenset()) ->
 
 
 def _by_prompt(report: Report, *, by_index: bool) -> dict[str, list[Row]]:
-    """Rows by the hash of their prompt; by its index where one side tells no hash."""
+    """Rows by the hash of their prompt; by its index where one side has no hash."""
     groups: dict[str, list[Row]] = collections.defaultdict(list)
     for row in report.rows:
         groups[str(row.prompt.index) if by_index else row.prompt.sha256].append(row)
@@ -123,7 +123,7 @@ def _couple(base: Row, candidate: Row, vary: frozenset[str], *, by_index: bool) 
 
 
 def _guarded(row: Row, *, by_index: bool) -> Mapping[str, object]:
-    """What must be the same for two rows to be compared; of a foreign report what it tells."""
+    """What must be the same for two rows to be compared; of an imported report what it has."""
     reported: dict[str, object] = {
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,

@@ -148,7 +148,7 @@ def footnotes(calibration: Calibration, comparison: Comparison) -> tuple[str, ..
 
 
 def _doubts(noise: Noise, change: Change, *, is_paired: bool) -> Iterator[str]:
-    """In what a change was measured under worse conditions than the calibration's, or asks too much of them."""
+    """In what a change was measured under worse conditions than the calibration's, or is too small for them."""
     title = METRICS[noise.metric].title
     usual, spread = noise.pair if is_paired else noise.launch, change.ratio.spread
     if spread is not None and usual and spread > RESTLESS * usual:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SIMULATIONS = 2000
 MOST_SLOWDOWN = 4.0
-"""A slowdown, as a share, beyond which nobody asks whether a gate sees it."""
+"""The largest slowdown, as a share, that is searched."""
 
 PRECISION = 1e-4
 """How exactly a slowdown is found, as a logarithm."""
@@ -44,7 +44,7 @@ def false_alarms(calibration: Calibration, launches: int, rule: Rule | None = No
     """The false alarms of a gate of so many launches a side.
 
     Launches are drawn from a normal distribution whose figures vary, and vary together, as those measured did.
-    Seeded, so that the same calibration gives the same answer.
+    Seeded, so that the same calibration gives the same result.
     """
     rule = rule or Rule()
     noises = [each for each in estimate_noise(calibration) if each.prompt is not None]

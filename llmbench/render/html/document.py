@@ -1,4 +1,4 @@
-"""A page as values, and the one file it becomes: style inlined, plots drawn, nothing asked of a network.
+"""A page as values, and the one file it becomes: style inlined, plots drawn, no network needed.
 
 Every text is escaped where it enters the page. It has no script, and its own Content-Security-Policy allows neither
 scripts nor requests.

@@ -111,7 +111,7 @@ def _farthest(tracks: Sequence[Track]) -> float:
 
 
 def _oldest(track: Track) -> float:
-    """The first value of a track; 1 where it is 0 and nothing can be held against it."""
+    """The first value of a track; 1 where it is 0, of which nothing is a share."""
     return next((point.median for point in track.points if point), 1.0) or 1.0
 
 

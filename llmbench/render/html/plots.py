@@ -272,7 +272,7 @@ def _gap_line(name: str, index: int, profile: GapProfile) -> Iterator[Shape]:
 
 
 def socket_figure(series: Sequence[PlotSeries]) -> Figure | None:
-    """How busy each socket was kept; ``None`` where nobody looked, or the machine has one socket."""
+    """How busy each socket was kept; ``None`` where it was not recorded, or there is one socket."""
     found = [
         (each, proved.placement)
         for each in series

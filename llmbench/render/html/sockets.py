@@ -1,4 +1,4 @@
-"""What a second socket brings, as the first section of a page: the answer, a small table, a chart of speed-ups."""
+"""What a second socket brings, as the first section of a page: sentences, a small table, a chart of speed-ups."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +18,7 @@ _BAR = 0.8
 
 
 def sockets_section(report: Report) -> Section:
-    """Return the answer of a run of setups."""
+    """Return the section that says what a second socket brings."""
     found = speedup.tabulate(report)
     return Section(name="sockets", title="What a second socket brings", blocks=tuple(_blocks(found, report)))
 
@@ -49,7 +49,7 @@ def _blocks(found: Speedup, report: Report) -> Iterator[Block]:
 
 
 def _tone(found: Speedup) -> str:
-    """How the answer is coloured: good where it pays at some length, bad where it is surely slower at all."""
+    """Return ``good`` where it pays at some length, ``bad`` where it is slower at all."""
     gains = found.gains("first_token")
     if found.pays_from("first_token") is not None:
         return "good"

@@ -146,7 +146,7 @@ class Sign:
 class Figure:
     """A plot: axes, shapes from back to front, a title, and a sentence that says how to read it.
 
-    *key* tells what its own colours and lines stand for. One that *is_wide* has a row of its own.
+    *key* has what its own colours and lines stand for. One that *is_wide* has a row of its own.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""A calibration on a terminal: how figures vary, what can be seen of a change, and how often a gate cries wolf."""
+"""A calibration on a terminal: how figures vary, which changes are visible, and the false-alarm rate of a gate."""
 
 from rich.console import Console
 

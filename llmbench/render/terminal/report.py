@@ -129,7 +129,7 @@ def _definitions(report: Report) -> Iterator[str]:
 
 
 def _interference(report: Report) -> Iterator[str]:
-    """What others took of the CPUs while it was measured, requests that do not count included."""
+    """The CPU use of other processes meanwhile, during invalid requests too."""
     measured = [request.measurement for request in report.evaluation.requests if request.is_measured]
     conditions = [m.conditions for m in measured if m.conditions is not None]
     if conditions:

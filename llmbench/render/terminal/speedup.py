@@ -26,7 +26,7 @@ _NARROW = 60
 
 
 def render_speedup(found: Speedup, report: Report, console: Console, *, is_explained: bool = False) -> None:
-    """Print the answer, setups by lengths and a chart; with *is_explained* every metric, threads, proof and notes."""
+    """Print sentences, setups by lengths and a chart; with *is_explained* every metric, threads, proof and notes."""
     headline, *more = speedup_sentences(found)
     print_line(console, headline, style="bold")
     for sentence in more:
@@ -123,7 +123,7 @@ def notes(found: Speedup, report: Report) -> Iterator[str]:
 
 
 def speedup_sentences(found: Speedup) -> Iterator[str]:
-    """The answer: against one socket, from which input on it pays, and against all sockets without the policy."""
+    """Yield the gain over one socket, from which input on it pays, and the gain over all sockets without the policy."""
     count = len(found.split.sockets)
     gains = found.gains("first_token")
     if not gains:
