@@ -2,30 +2,38 @@
 
 import collections
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llmbench.analysis import bandwidth, placement_proof, validity
 from llmbench.analysis.bandwidth import BANDWIDTH, Decoding, Reads
 from llmbench.analysis.load_validity import window_reasons
 from llmbench.analysis.metrics.serving import LaunchLoad, read_goodput
 from llmbench.analysis.placement_proof import Effect, Proof
-from llmbench.analysis.stages import request_metric
+from llmbench.analysis.stages import request_metric, row_metric
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, Outcome, Run
 
+_CACHED = 128
+"""Requests that are read together while they are in the CPU's cache: of many the rate is that of memory."""
+
 
 class EvaluatedRequest(NamedTuple):
-    """A request, where it was measured, why it is not valid (empty if it is), and what its decode steps read."""
+    """A request, where it was measured, why it is not valid (empty if it is), and what its decode steps read.
+
+    *number* is its index among the requests of the run.
+    """
 
     launch: Launch
     config: RunConfig
     measurement: Measurement
     reasons: tuple[str, ...]
     reads: Reads | None
+    number: int
 
     @property
     def is_measured(self) -> bool:
@@ -76,6 +84,35 @@ class Evaluation:
         finished = self.groups() if found else {}
         return {key: group for key, group in found.items() if key not in finished}
 
+    def columns(self, readers: Mapping[str, Callable[[Measurement], Any]]) -> dict[str, list[Any]]:
+        """Return what each of the *readers* reads from each request, in the order of the requests."""
+        found: dict[str, list[Any]] = {name: [] for name in readers}
+        for part in self._parts():
+            measurements = [request.measurement for request in part]
+            for name, read in readers.items():
+                found[name].extend(map(read, measurements))
+        return found
+
+    def metrics(self, names: Iterable[str]) -> dict[str, list[float | None]]:
+        """Return the values of each metric that any request has, in the order of the requests."""
+        wanted = {name: row_metric(name) for name in names}
+        fields = {field for metric in wanted.values() for field in metric.made_of}
+        found: dict[str, list[float | None]] = {name: [] for name in wanted}
+        for part in self._parts():
+            measurements = [request.measurement for request in part]
+            there = {field for field in fields if _is_anywhere(field, measurements)}
+            for name, metric in wanted.items():
+                if metric.made_of and not there.intersection(metric.made_of):
+                    found[name] += [None] * len(part)
+                elif metric is BANDWIDTH:
+                    found[name] += [None if each.reads is None else each.value(name) for each in part]
+                else:
+                    found[name].extend(map(metric.of, measurements))
+        return {name: values for name, values in found.items() if values.count(None) < len(values)}
+
+    def _parts(self) -> Iterator[tuple[EvaluatedRequest, ...]]:
+        return (self.requests[start : start + _CACHED] for start in range(0, len(self.requests), _CACHED))
+
     def _groups(self, is_wanted: Callable[[Launch], bool]) -> CellGroups:
         found: CellGroups = collections.defaultdict(list)
         wanted = {launch.index for launch in self.run.launches if is_wanted(launch)}
@@ -91,16 +128,18 @@ class Evaluation:
 
 def evaluate(run: Run) -> Evaluation:
     """Return every request of a run with its verdict."""
-    cells = range(len(run.cells))
+    cells, numbers = range(len(run.cells)), itertools.count()
     return Evaluation(
         run=run,
-        requests=tuple(itertools.chain.from_iterable(_requests(run, launch) for launch in run.launches)),
+        requests=tuple(
+            itertools.chain.from_iterable(_requests(run, launch, numbers) for launch in run.launches)
+        ),
         proofs=tuple(placement_proof.prove(run, cell) for cell in cells),
         effects=tuple(placement_proof.effect(run, cell) for cell in cells),
     )
 
 
-def _requests(run: Run, launch: Launch) -> list[EvaluatedRequest]:
+def _requests(run: Run, launch: Launch, numbers: Iterator[int]) -> list[EvaluatedRequest]:
     config, reads = run.config_of(launch), bandwidth.reads(run, launch)
     verdicts = validity.judge_launch(launch.measurements, config)
     if launch.window is not None:
@@ -108,9 +147,15 @@ def _requests(run: Run, launch: Launch) -> list[EvaluatedRequest]:
         shared = window_reasons(launch.window, config, measured)
         verdicts = tuple(reasons or shared for reasons in verdicts)
     return [
-        EvaluatedRequest(launch, config, measurement, reasons, reads)
+        EvaluatedRequest(launch, config, measurement, reasons, reads, next(numbers))
         for measurement, reasons in zip(launch.measurements, verdicts, strict=True)
     ]
+
+
+def _is_anywhere(field: str, measurements: Sequence[Measurement]) -> bool:
+    """Whether any request has a field that is neither empty nor ``None``; 0 is a value."""
+    values = list(map(operator.attrgetter(field), measurements))
+    return values[0] not in (None, (), {}) or values.count(values[0]) < len(values)
 
 
 def launch_loads(run: Run, requests: Sequence[EvaluatedRequest]) -> Iterator[tuple[int, LaunchLoad]]:
@@ -139,12 +184,3 @@ def _window(window: LoadWindow | None, measured: Sequence[Measurement]) -> tuple
     if window is not None:
         return window.begin_ns, window.end_ns
     return min(m.start_ns for m in measured), max(m.end_ns for m in measured) + 1
-
-
-def present_values(name: str, requests: Iterable[EvaluatedRequest]) -> list[float]:
-    """Return the values of a metric that exist, in order."""
-    if name == BANDWIDTH.name:
-        reading = (request for request in requests if request.reads is not None)
-        return [value for request in reading if (value := request.value(name)) is not None]
-    of = request_metric(name).of
-    return [value for request in requests if (value := of(request.measurement)) is not None]

@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
+import operator
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Any
 
 from llmbench.analysis import (
     bandwidth,
@@ -22,7 +24,6 @@ from llmbench.analysis.evaluation import (
     Evaluation,
     evaluate,
     launch_loads,
-    present_values,
 )
 from llmbench.analysis.metrics.pipeline import PRODUCTS
 from llmbench.analysis.metrics.serving import LOAD_METRICS, load_values
@@ -38,9 +39,6 @@ from llmbench.schema.run import ModelCache, Outcome, Run
 
 CACHE_SHARE = 1 / 3
 """A first token below this share of what the other lengths suggest may have been answered from a cache."""
-
-_CACHED = 128
-"""Requests of which all metrics are read while they are in the CPU's cache: of many the rate is that of memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +134,13 @@ def summarize_run(run: Run, names: Iterable[str] | None = None) -> Report:
     """Return the rows of a run over the measurements that count; *names* are the metrics, ``None`` for all it has."""
     names = (*LOAD_METRICS, *ROW_METRICS, *stage_metrics(run)) if names is None else tuple(names)
     evaluation = evaluate(run)
-    groups = evaluation.groups()
-    rows = _with_cache_warnings([_row(evaluation, key, group, names) for key, group in groups.items()])
+    columns = _Columns(
+        evaluation=evaluation,
+        loads=[name for name in names if name in LOAD_METRICS],
+        metrics=evaluation.metrics(name for name in names if name not in LOAD_METRICS),
+        work=evaluation.columns(_WORK),
+    )
+    rows = _with_cache_warnings([_row(columns, key, group) for key, group in evaluation.groups().items()])
     measured = sum(row.measured for row in rows)
     invalid = sum(row.invalid for row in rows)
     cells = range(len(run.cells))
@@ -153,9 +156,7 @@ def summarize_run(run: Run, names: Iterable[str] | None = None) -> Report:
         alarms=alarms,
         warnings=tuple(dict.fromkeys((*alarms, *caveats.of_run(run)))),
         is_valid=invalid * 2 <= measured,
-        partial=tuple(
-            _partial(_row(evaluation, key, group, names)) for key, group in evaluation.cut_short().items()
-        ),
+        partial=tuple(_partial(_row(columns, key, group)) for key, group in evaluation.cut_short().items()),
     )
 
 
@@ -173,23 +174,46 @@ def _partial(row: Row) -> Row:
     )
 
 
-def _row(
-    evaluation: Evaluation, key: tuple[int, int], group: Sequence[EvaluatedRequest], names: Sequence[str]
-) -> Row:
+def _product(m: Measurement) -> int | None:
+    """Samples of audio or frames that came out of a request; ``None`` where neither did."""
+    counts = [each.count for each in m.outputs if each.kind in PRODUCTS]
+    return sum(counts) if counts else None
+
+
+_WORK: Mapping[str, Callable[[Measurement], int | None]] = {
+    "input_tokens": operator.attrgetter("input_tokens"),
+    "output_tokens": operator.attrgetter("output_tokens"),
+    "image_tokens": operator.attrgetter("longest.image_tokens"),
+    "image_slices": operator.attrgetter("longest.image_slices"),
+    "product": _product,
+}
+"""What was done in a request: fields of a row that are medians over its requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Columns:
+    """The *metrics* and the *work* of each request, in their order; *loads* are the metrics of whole launches."""
+
+    evaluation: Evaluation
+    loads: Sequence[str]
+    metrics: Mapping[str, Sequence[float | None]]
+    work: Mapping[str, Sequence[int | None]]
+
+
+def _row(columns: _Columns, key: tuple[int, int], group: Sequence[EvaluatedRequest]) -> Row:
+    evaluation = columns.evaluation
     config = evaluation.run.cells[key[0]]
     measured = [request for request in group if not request.measurement.is_warmup]
     invalid = [request.reasons for request in measured if request.reasons]
-    by_launch: dict[int, list[EvaluatedRequest]] = {}
+    by_launch: dict[int, list[int]] = {}
     for request in measured:
         if not request.reasons:
-            by_launch.setdefault(request.launch.index, []).append(request)
-    loads = _load_values(evaluation.run, group, names)
-    names = [name for name in names if name not in LOAD_METRICS]
-    values = (loads if by_launch else {}) | _values(names, by_launch)
-    doubtful = {} if by_launch else loads | _values(names, {-1: measured})
-    shown = [request.measurement for requests in by_launch.values() for request in requests]
-    shown = shown or [measured[0].measurement]
-    longest = [m.longest for m in shown]
+            by_launch.setdefault(request.launch.index, []).append(request.number)
+    loads = _load_values(evaluation.run, group, columns.loads)
+    values = (loads if by_launch else {}) | _values(columns.metrics, by_launch)
+    doubtful = {} if by_launch else loads | _values(columns.metrics, {-1: [each.number for each in measured]})
+    shown = [index for indices in by_launch.values() for index in indices] or [measured[0].number]
+    work = {name: _present(column, shown) for name, column in columns.work.items()}
     medians = {
         name: {launch: statistics.median(each) for launch, each in found.items()}
         for name, found in values.items()
@@ -202,8 +226,6 @@ def _row(
         cell=key[0],
         config=config,
         prompt=config.prompts[key[1]],
-        input_tokens=statistics.median_low([m.input_tokens for m in shown]),
-        output_tokens=statistics.median_low([sequence.output_tokens for sequence in longest]),
         launches=len(by_launch),
         measured=len(measured),
         invalid=len(invalid),
@@ -217,21 +239,8 @@ def _row(
             for name, found in doubtful.items()
             if found
         },
-        image_tokens=_typical([sequence.image_tokens for sequence in longest]),
-        image_slices=_typical([sequence.image_slices for sequence in longest]),
-        product=_typical([_product(m) for m in shown if m.outputs]),
+        **{name: statistics.median_low(counts) for name, counts in work.items() if counts},
     )
-
-
-def _product(m: Measurement) -> int | None:
-    """Samples of audio or frames that came out of a request; ``None`` where neither did."""
-    counts = [each.count for each in m.outputs if each.kind in PRODUCTS]
-    return sum(counts) if counts else None
-
-
-def _typical(counts: Iterable[int | None]) -> int | None:
-    found = [count for count in counts if count is not None]
-    return statistics.median_low(found) if found else None
 
 
 def _load_values(
@@ -246,17 +255,19 @@ def _load_values(
 
 
 def _values(
-    names: Sequence[str], by_launch: Mapping[int, Sequence[EvaluatedRequest]]
+    columns: Mapping[str, Sequence[float | None]], by_launch: Mapping[int, Sequence[int]]
 ) -> dict[str, dict[int, list[float]]]:
     """The values of each metric that exist, by launch; a launch without any is left out."""
-    found: dict[str, dict[int, list[float]]] = {name: {} for name in names}
-    for launch, requests in by_launch.items():
-        for start in range(0, len(requests), _CACHED):
-            part = requests[start : start + _CACHED]
-            for name in names:
-                if values := present_values(name, part):
-                    found[name].setdefault(launch, []).extend(values)
-    return found
+    return {
+        name: {
+            launch: values for launch, indices in by_launch.items() if (values := _present(column, indices))
+        }
+        for name, column in columns.items()
+    }
+
+
+def _present(column: Sequence[Any], indices: Iterable[int]) -> list[Any]:
+    return [value for index in indices if (value := column[index]) is not None]
 
 
 def _doubtful(values: Sequence[float]) -> Summary:

@@ -2,18 +2,28 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from llmbench.analysis import stats, trend
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.trend import Trend
 from llmbench.schema.config import Prompt
+from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Run
 
 JUDGED = tuple(name for name, metric in METRICS.items() if metric.is_primary)
 """The metrics that are looked at."""
+
+_READERS: Mapping[str, Callable[[Measurement], Any]] = {
+    "iteration": operator.attrgetter("iteration"),
+    "is_warmup": operator.attrgetter("is_warmup"),
+    "sizes": operator.attrgetter("input_tokens", "output_tokens"),
+    **{name: METRICS[name].of for name in JUDGED},
+}
 
 ERROR = 0.05
 """The chance of a false alarm allowed to all rows of a run together: once for drifts, once for slow starts."""
@@ -109,7 +119,8 @@ def judge_stability(evaluation: Evaluation) -> tuple[Stability, ...]:
     nor the time of a token where something guesses ahead, which is luckier with some variants of a prompt.
     """
     run, groups = evaluation.run, evaluation.groups()
-    tracks = [(key, track) for key, group in groups.items() for track in _tracks(run, key, group)]
+    columns = evaluation.columns(_READERS)
+    tracks = [(key, track) for key, group in groups.items() for track in _tracks(run, key, group, columns)]
     settled = _with_needed([track for _, track in tracks])
     courses = _courses(settled)
     found: dict[tuple[int, int], list[_Course]] = {key: [] for key in groups}
@@ -118,21 +129,25 @@ def judge_stability(evaluation: Evaluation) -> tuple[Stability, ...]:
     return tuple(_judge_row(run, key, found[key]) for key in groups)
 
 
-def _tracks(run: Run, key: tuple[int, int], group: Sequence[EvaluatedRequest]) -> Iterator[_Track]:
+def _tracks(
+    run: Run, key: tuple[int, int], group: Sequence[EvaluatedRequest], columns: Mapping[str, Sequence[Any]]
+) -> Iterator[_Track]:
     config = run.cells[key[0]]
-    measured = sorted({judged.measurement.iteration for judged in group if judged.is_measured})
-    sizes: set[tuple[int, int]] = set()
-    found: dict[str, dict[int, dict[int, float]]] = {name: collections.defaultdict(dict) for name in JUDGED}
-    for launch, m in ((judged.launch.index, judged.measurement) for judged in group if not judged.reasons):
-        sizes.add((m.input_tokens, m.output_tokens))
-        for name, series in found.items():
-            if value := METRICS[name].of(m):
-                series[launch][m.iteration] = value
+    iterations = columns["iteration"]
+    measured = sorted({iterations[each.number] for each in group if not columns["is_warmup"][each.number]})
+    by_launch: dict[int, list[int]] = collections.defaultdict(list)
+    for judged in group:
+        if not judged.reasons:
+            by_launch[judged.launch.index].append(judged.number)
+    sizes = {columns["sizes"][index] for indices in by_launch.values() for index in indices}
     if len(sizes) != 1 or measured[0] != config.warmups:
         return
-    for name, series in found.items():
+    for name in JUDGED:
+        values = columns[name]
+        found = [{iterations[i]: values[i] for i in each if values[i]} for each in by_launch.values()]
+        series = tuple(filter(None, found))
         if series and not (name == "tpot" and config.is_speculative):
-            yield _Track(metric=name, series=tuple(series.values()), measured=measured)
+            yield _Track(metric=name, series=series, measured=measured)
 
 
 def _with_needed(tracks: Sequence[_Track]) -> list[_Track]:

@@ -96,11 +96,12 @@ def _stages(run: Run) -> Iterator[Stage]:
 
 def stage_metrics(run: Run) -> tuple[str, ...]:
     """Return the names of a run's stage metrics, in the order of the stages; none where requests have no stages."""
-    found = tuple(dict.fromkeys(stage.name for stage in _stages(run)))
-    repeated: set[str] = set().union(*(_repeated(m) for launch in run.launches for m in launch.measurements))
+    measurements = [m for launch in run.launches for m in launch.measurements if m.stages]
+    found = tuple(dict.fromkeys(stage.name for m in measurements for stage in m.stages))
+    repeated: set[str] = set().union(*map(_repeated, measurements))
     named = (*found, UNEXPLAINED) if found else ()
     every = [f"{kind}.{name}" for kind in ("stage", "share") for name in named]
-    spoken = any(audio(m) for launch in run.launches for m in launch.measurements)
+    spoken = any(map(audio, measurements))
     every += [f"pace.{name}" for name in found if spoken]
     return (*every, *(f"{kind}.{name}" for kind in _REPEATED for name in found if name in repeated))
 

@@ -251,10 +251,10 @@ class _Assembly:
     def _compact(self, m: Measurement) -> None:
         """Keep equal outputs once and instants in 8 bytes each, so that files of many requests fit in memory."""
         for sequence in m.sequences:
-            object.__setattr__(sequence, "at_ns", Instants("q", sequence.at_ns))
+            msgspec.structs.force_setattr(sequence, "at_ns", Instants("q", sequence.at_ns))
             for name in ("token_ids", "text"):
                 value = getattr(sequence, name)
-                object.__setattr__(sequence, name, self._outputs.setdefault(value, value))
+                msgspec.structs.force_setattr(sequence, name, self._outputs.setdefault(value, value))
 
     def _unstarted(self, index: int, cell: int) -> Launch:
         """A launch that failed before it was loaded, or whose first line is lost."""

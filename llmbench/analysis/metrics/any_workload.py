@@ -27,6 +27,7 @@ RESOURCE_METRICS: tuple[Metric[Any], ...] = (
         unit=Unit.MEBIBYTES,
         direction=Direction.LOWER,
         definition="the worker's own high-water mark while it generates",
+        made_of=("memory",),
         of=memory,
     ),
     Metric(
@@ -36,6 +37,7 @@ RESOURCE_METRICS: tuple[Metric[Any], ...] = (
         unit=Unit.JOULES,
         direction=Direction.LOWER,
         definition="energy of all CPU packages during the request, other processes included",
+        made_of=("energy_j",),
         of=lambda m: m.energy_j,
     ),
     Metric(
@@ -43,6 +45,7 @@ RESOURCE_METRICS: tuple[Metric[Any], ...] = (
         unit=Unit.MILLIJOULES_PER_TOKEN,
         direction=Direction.LOWER,
         definition="energy / output tokens of all sequences",
+        made_of=("energy_j",),
         of=energy_per_token,
     ),
 )

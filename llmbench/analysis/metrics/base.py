@@ -31,6 +31,8 @@ class Metric(Generic[_Source]):
     *title* is its name in words if none is given, *head* its short title; without a head it is on no screen. Narrow
     screens drop the lowest *priority* first. *llm_bench* is that tool's name for it. *threshold* is the share of its
     value below which a change does not matter.
+    *made_of* are the fields of a measurement it is computed from, where they are optional: no request has the metric if
+    none has one of them.
     A metric that *is_compared* has a verdict in comparisons; those that are *is_primary* decide the exit code first.
     One that *is_phase* is a part of the wait for an answer, and is plotted.
     """
@@ -42,6 +44,7 @@ class Metric(Generic[_Source]):
     definition: str
     of: Callable[[_Source], float | None]
     scope: Scope = Scope.REQUEST
+    made_of: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     head: str = ""
     priority: int = 0

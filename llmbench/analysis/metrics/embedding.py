@@ -27,6 +27,7 @@ EMBEDDING_METRICS: tuple[Metric[Any], ...] = (
         unit=Unit.TEXTS_PER_SECOND,
         direction=Direction.HIGHER,
         definition="texts of a request / its time",
+        made_of=("outputs",),
         of=text_rate,
     ),
 )

@@ -71,6 +71,7 @@ PIPELINE_METRICS: tuple[Metric[Any], ...] = (
         unit=Unit.SECONDS,
         direction=Direction.HIGHER,
         definition="duration of the audio that came out, or that went in",
+        made_of=("outputs", "audio_s"),
         of=audio,
     ),
     Metric(
@@ -81,6 +82,7 @@ PIPELINE_METRICS: tuple[Metric[Any], ...] = (
         unit=Unit.RATIO,
         direction=Direction.LOWER,
         definition="processing time / duration of the audio; below 1 is faster than real time",
+        made_of=("outputs", "audio_s"),
         of=real_time_factor,
     ),
     Metric(
@@ -91,6 +93,7 @@ PIPELINE_METRICS: tuple[Metric[Any], ...] = (
         unit=Unit.RATIO,
         direction=Direction.HIGHER,
         definition="duration of the audio / processing time",
+        made_of=("outputs", "audio_s"),
         of=inverse_real_time_factor,
     ),
     latency(
@@ -98,6 +101,7 @@ PIPELINE_METRICS: tuple[Metric[Any], ...] = (
         head="first audio",
         priority=65,
         definition="first samples - s; all samples, where the pipeline does not stream",
+        made_of=("outputs",),
         of=first_audio,
     ),
     Metric(
@@ -107,6 +111,7 @@ PIPELINE_METRICS: tuple[Metric[Any], ...] = (
         unit=Unit.MILLISECONDS_PER_FRAME,
         direction=Direction.LOWER,
         definition="request / frames",
+        made_of=("outputs",),
         of=frame,
     ),
     percentage(
@@ -115,6 +120,7 @@ PIPELINE_METRICS: tuple[Metric[Any], ...] = (
         head="in 40 ms",
         priority=60,
         definition="share of the frames within 40 ms (25 frames a second)",
+        made_of=("outputs",),
         of=in_time,
     ),
 )

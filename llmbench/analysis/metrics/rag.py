@@ -11,6 +11,7 @@ RAG_METRICS: tuple[Metric[Any], ...] = (
         head="server",
         priority=35,
         definition="planning and execution as the database reports them, of the same search made once more",
+        made_of=("scores",),
         of=score("retrieve_server_s"),
     ),
     percentage(
@@ -20,6 +21,7 @@ RAG_METRICS: tuple[Metric[Any], ...] = (
         head="recall@k",
         priority=90,
         definition="of the exact nearest k chunks, how many the index returned, over all questions",
+        made_of=("scores",),
         of=score("recall"),
     ),
     percentage(
@@ -28,6 +30,7 @@ RAG_METRICS: tuple[Metric[Any], ...] = (
         head="right chunk",
         priority=80,
         definition="questions whose right chunk is among the k, of those whose right chunk is known",
+        made_of=("scores",),
         of=score("right_chunk"),
     ),
 )

@@ -93,7 +93,7 @@ def first_callback(m: Measurement) -> float | None:
 def prefill_rate(m: Measurement) -> float | None:
     """Input tokens of all sequences a second, until the first token."""
     wait = first_token(m)
-    return sum(s.input_tokens for s in m.sequences) / wait if wait else None
+    return sum([s.input_tokens for s in m.sequences]) / wait if wait else None
 
 
 def decode_rate(m: Measurement) -> float | None:
@@ -101,12 +101,12 @@ def decode_rate(m: Measurement) -> float | None:
 
     Counted, not multiplied: a throughput times the batch size counts twice what is a total already.
     """
-    live = [s for s in m.sequences if s.at_ns]
-    if not live:
+    last = _shown(m)
+    if last is None:
         return None
-    start = min([s.at_ns[0] for s in live])
-    wait = max([s.at_ns[-1] for s in live]) - start
-    return sum([_tokens_after(s, start) for s in live]) * NS_PER_S / wait if wait else None
+    start = min([s.at_ns[0] for s in m.sequences if s.at_ns])
+    wait = last.at_ns[-1] - start
+    return sum([_tokens_after(s, start) for s in m.sequences]) * NS_PER_S / wait if wait else None
 
 
 def _tokens_after(sequence: Sequence, instant_ns: int) -> int:
@@ -184,6 +184,7 @@ LATENCY_METRICS: tuple[Metric[Any], ...] = (
         name="first_token_sent",
         title="first token from the send",
         definition="t1 - the instant at which the request was sent; s is when it was due",
+        made_of=("sent_ns",),
         of=first_token_sent,
     ),
 )
@@ -195,6 +196,7 @@ STEP_METRICS: tuple[Metric[Any], ...] = (
         title="first inference",
         llm_bench="first_infer_latency",
         definition="the first forward pass alone",
+        made_of=("infer_ns",),
         of=first_infer,
     ),
     latency(
@@ -202,18 +204,21 @@ STEP_METRICS: tuple[Metric[Any], ...] = (
         title="next inferences",
         llm_bench="second_infer_avg_latency",
         definition="mean of the later forward passes",
+        made_of=("infer_ns",),
         of=next_infer,
     ),
     latency(
         name="tokenize",
         llm_bench="tokenization_time",
         definition="text to token ids",
+        made_of=("tokenize_ns",),
         of=recorded_time("tokenize_ns"),
     ),
     latency(
         name="detokenize",
         llm_bench="detokenization_time",
         definition="token ids to text",
+        made_of=("detokenize_ns",),
         of=recorded_time("detokenize_ns"),
     ),
 )
@@ -223,6 +228,7 @@ RATE_METRICS: tuple[Metric[Any], ...] = (
     latency(
         name="first_callback",
         definition="first call of the streamer - s",
+        made_of=("callback_ns",),
         of=first_callback,
     ),
     rate(name="prefill_rate", definition="input tokens / first_token", of=prefill_rate),
@@ -244,6 +250,7 @@ SPECULATION_METRICS: tuple[Metric[Any], ...] = (
         unit=Unit.TOKENS_PER_STEP,
         direction=Direction.HIGHER,
         definition="tokens after t1 / steps after t1; one is the model's own, the rest were guessed and accepted",
+        made_of=("later_steps",),
         of=tokens_per_step,
     ),
 )
