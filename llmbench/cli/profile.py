@@ -13,8 +13,7 @@ from llmbench.cli.options.table import PLACEMENT, option, parameters, parse_opti
 from llmbench.cli.options.types import Command, WordChoice
 from llmbench.errors import InputError
 from llmbench.render.terminal.profile import profile_lines, stage_profile_lines
-from llmbench.runner.pipeline_profile import profile_pipeline
-from llmbench.runner.profile import profile
+from llmbench.runner.profile import profile, profile_pipeline
 from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
 
 

@@ -1,8 +1,8 @@
-"""Where the time of the first and of the next tokens goes, by operation, and what a second socket could bring.
+"""Where the time of the first and of the next tokens goes, by operation, and that of a pipeline's networks.
 
 The engine's counters are averages over all inferences since compilation. Times of the first token come from requests
 of one token, those of the next tokens from what longer requests add after their first: differences of averages, each
-times its count.
+times its count. Of a pipeline each stage is a pass of its own, beside what our clock has for it.
 """
 
 import collections
@@ -12,20 +12,27 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from llmbench.analysis.profile import ModelProfile, PartAttention, PassProfile
 from llmbench.engines.base import EngineRequest, Generation
 from llmbench.engines.openvino import core, perf_counters
 from llmbench.engines.openvino.attention import read_executed
 from llmbench.engines.openvino.perf_counters import Operation
+from llmbench.engines.openvino.pipeline import CompiledStage, PipelineEngine, PipelineSession
 from llmbench.models.attention import LANGUAGE_MODEL, read_parts
 from llmbench.runner import pinning
 from llmbench.runner.step import StepProcess
 from llmbench.schema.config import RunConfig
+from llmbench.schema.measurement import Stage
 from llmbench.schema.units import NS_PER_S
+from llmbench.workloads.base import LaunchContext
+from llmbench.workloads.pipeline import OpenPipeline
 from llmbench.workloads.text import Inputs
 
 _ROUNDS = 3
 _WARMUP_TOKENS = 3
+_WARMUP_REQUESTS = 2
 _Profile = TypeVar("_Profile")
 
 
@@ -148,3 +155,58 @@ def pass_profile(
 def _most_first(found: Mapping[str, float]) -> dict[str, float]:
     ordered = sorted(found.items(), key=lambda item: -item[1])
     return {name: seconds for name, seconds in ordered if seconds > 0}
+
+
+class PipelineProfile(msgspec.Struct):
+    """The networks of one prompt's request, by stage, each a pass of its own."""
+
+    prompt: str
+    stages: dict[str, PassProfile]
+
+
+def profile_pipeline(config: RunConfig) -> PipelineProfile:
+    """Return the profile of a pipeline's longest prompt; raise what `profile_pinned` does."""
+    return profile_pinned(_profile_networks, config)
+
+
+def _profile_networks(config: RunConfig) -> PipelineProfile:
+    """Load the networks, run some requests, and read their counters."""
+    engine = PipelineEngine()
+    engine.check(config)
+    session = engine.open(config)
+    longest = max(range(len(config.prompts)), key=lambda index: len(config.prompts[index].text or ""))
+    with tempfile.TemporaryDirectory() as folder:
+        work = OpenPipeline(
+            config, session, LaunchContext(index=0, beat=lambda *_: None, folder=Path(folder))
+        )
+        calls = [_run_once(work, longest) for _ in range(_WARMUP_REQUESTS)]
+        before = _read_stages(session, calls)
+        calls += [_run_once(work, longest) for _ in range(_ROUNDS)]
+        after = _read_stages(session, calls)
+    found = {}
+    for name in session.compiled:
+        wall_ns = sum(
+            stage.duration_ns for each in calls[_WARMUP_REQUESTS:] for stage in each if stage.name == name
+        )
+        found[name] = pass_profile([(before[name], after[name])], wall_ns, passes=_ROUNDS)
+    return PipelineProfile(prompt=config.prompts[longest].label, stages=found)
+
+
+def _run_once(work: OpenPipeline, prompt: int) -> tuple[Stage, ...]:
+    """One request's calls of its stages."""
+    request = work.prepare(prompt, 0)
+    request.run()
+    return request.observe().stages
+
+
+def _read_stages(
+    session: PipelineSession, requests: Sequence[Sequence[Stage]]
+) -> Mapping[str, CounterReading]:
+    """The counters of each stage now, as seconds in all."""
+    return {name: _reading(stage, name, requests) for name, stage in session.compiled.items()}
+
+
+def _reading(stage: CompiledStage, name: str, requests: Sequence[Sequence[Stage]]) -> CounterReading:
+    count = sum(call.name == name for calls in requests for call in calls)
+    found = perf_counters.operations(stage.request)
+    return {each.name: (each, each.seconds * count) for each in found}
