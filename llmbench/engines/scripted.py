@@ -11,7 +11,8 @@ memory stops a request), ``faults`` (pages of memory read from disk), ``stop`` (
 one before, ``1%``), ``NUM_STREAMS.2=80%`` (all latencies where a property, or ``INFERENCE_NUM_THREADS``, has that
 value), ``stray`` (the token from which on every launch generates another), and what must not break
 us: ``crash=SIGSEGV@3``, ``hang@3``, ``stall@3`` (after the first token), ``nan@3`` at the third request. The whole
-tool runs on it in tests, files and processes included.
+tool runs on it in tests, files and processes included. An embedder or reranker is ``dimension=64``, or nothing: texts
+with the same words are near.
 """
 
 import dataclasses
@@ -21,11 +22,12 @@ import random
 import re
 import signal
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmbench.engines.base import EngineRequest, Generation
+from llmbench.engines.base import Embedded, Engine, EngineRequest, Generation, Reranked
 from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import InputError
 from llmbench.schema import measurement
@@ -35,6 +37,7 @@ from llmbench.schema.run import EffectiveSettings
 from llmbench.schema.units import NS_PER_S, Nanoseconds
 
 _PERIOD_S = 0.1
+_DIMENSION = 64
 _PIXELS_A_TOKEN = 200
 _DURATIONS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _SHARES = {"noise", "launch-noise", "interference", "drift", "throttled", "stalled"}
@@ -291,3 +294,84 @@ class ScriptedEngine:
     def open(self, config: RunConfig) -> ScriptedSession:
         """Return a session that plays the script."""
         return ScriptedSession(read_script(config.model), config)
+
+
+class ScriptedEmbedder:
+    """Counts words, each in the place that its hash gives, and normalizes the counts."""
+
+    effective = EffectiveSettings()
+
+    def __init__(self, dimension: int) -> None:
+        self._dimension = dimension
+
+    def count_tokens(self, text: str) -> int:
+        """How many words a text has."""
+        return len(text.split())
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """Embed documents."""
+        start_ns = time.perf_counter_ns()
+        vectors = tuple(map(self._vector, texts))
+        return Embedded(
+            start_ns=Nanoseconds(start_ns), end_ns=Nanoseconds(time.perf_counter_ns()), vectors=vectors
+        )
+
+    def embed_query(self, text: str) -> Embedded:
+        """Embed one question."""
+        return self.embed((text,))
+
+    def _vector(self, text: str) -> list[float]:
+        counts = [0.0] * self._dimension
+        for word in text.casefold().split():
+            counts[zlib.crc32(word.strip(".,;:?!()").encode()) % self._dimension] += 1
+        length = math.sqrt(sum(count * count for count in counts)) or 1.0
+        return [count / length for count in counts]
+
+
+class ScriptedEmbeddingEngine(Engine):
+    """Loads a script in place of an embedding model."""
+
+    def check(self, config: RunConfig) -> None:
+        """Refuse a script that cannot be read."""
+        _dimension(config.model)
+
+    def open(self, config: RunConfig) -> ScriptedEmbedder:
+        """Return an embedder of as many dimensions as the script has."""
+        return ScriptedEmbedder(_dimension(config.model))
+
+
+def _dimension(script: str) -> int:
+    name, _, value = script.partition("=")
+    if not script:
+        return _DIMENSION
+    if name != "dimension" or not value.isdecimal() or int(value) < 1:
+        raise InputError(f"script {script!r} is not understood", hint="write dimension=64")
+    return int(value)
+
+
+class ScriptedReranker:
+    """Judges a text by the nearness of its words to those of the question."""
+
+    effective = EffectiveSettings()
+
+    def __init__(self, dimension: int) -> None:
+        self._embedder = ScriptedEmbedder(dimension)
+        self.count_tokens = self._embedder.count_tokens
+
+    def rerank(self, query: str, texts: Sequence[str]) -> Reranked:
+        """Judge all texts."""
+        start_ns = time.perf_counter_ns()
+        wanted, *vectors = self._embedder.embed((query, *texts)).vectors
+        scores = [sum(a * b for a, b in zip(wanted, vector, strict=True)) for vector in vectors]
+        ranks = sorted(enumerate(scores), key=lambda found: -found[1])
+        return Reranked(
+            start_ns=Nanoseconds(start_ns), end_ns=Nanoseconds(time.perf_counter_ns()), ranks=ranks
+        )
+
+
+class ScriptedRerankEngine(ScriptedEmbeddingEngine):
+    """Loads a script in place of a reranking model."""
+
+    def open(self, config: RunConfig) -> ScriptedReranker:  # type: ignore[override]
+        """Return a reranker that counts words in as many places as the script has."""
+        return ScriptedReranker(_dimension(config.model))

@@ -215,8 +215,8 @@ ENGINES: dict[str, EngineInfo] = {
         title="the scripted engine",
         factory="scripted:ScriptedEngine",
         factories={
-            "text_embed": "scripted_vectors:ScriptedEmbeddingEngine",
-            "text_rerank": "scripted_vectors:ScriptedRerankEngine",
+            "text_embed": "scripted:ScriptedEmbeddingEngine",
+            "text_rerank": "scripted:ScriptedRerankEngine",
         },
         models=frozenset({ModelKind.SCRIPT}),
         capabilities={
