@@ -222,8 +222,12 @@ def _locations(layers: dict[str, _Layer], names: Iterable[str]) -> Iterator[tupl
 
 def _cached_layers(layers: Iterable[_Layer]) -> int:
     """Return how many layers keep keys and values: two states each, whose batch and length are not fixed."""
-    shapes = [(layer.shape or "").split(",") for layer in layers if layer.kind == "ReadValue"]
-    return sum(len(shape) == 4 and shape.count("?") == 2 for shape in shapes) // 2
+    return sum(len(shape) == 4 and shape.count("?") == 2 for shape in _state_shapes(layers)) // 2
+
+
+def _state_shapes(layers: Iterable[_Layer]) -> list[list[str]]:
+    states = (layer.shape or "" for layer in layers if layer.kind == "ReadValue")
+    return [[part.strip() for part in shape.split(",")] for shape in states]
 
 
 def _kv_values(layers: Iterable[_Layer]) -> int | None:
@@ -231,11 +235,7 @@ def _kv_values(layers: Iterable[_Layer]) -> int | None:
 
     ``None`` where there is no state, or one that is no cache of keys or values, as a recurrent network has.
     """
-    found = [
-        [part.strip() for part in (layer.shape or "").split(",")]
-        for layer in layers
-        if layer.kind == "ReadValue"
-    ]
+    found = _state_shapes(layers)
     if not found or any(shape.count("?") != 2 for shape in found):
         return None
     return sum(math.prod(int(part) for part in shape if part != "?") for shape in found)

@@ -157,34 +157,28 @@ def _attentions(config: RunConfig, _: _Host) -> _Found:
 
 def _placements(config: RunConfig, host: _Host) -> _Found:
     """Each socket alone, where there are several."""
-    sockets = host.topology.sockets
-    if config.engine_info.is_simulated:
-        return
+    sockets = () if config.engine_info.is_simulated else host.topology.sockets
     if len(sockets) == 1:
         yield Untried(name="placement", reason="the machine has one socket")
         return
     yield from (Alternative(dimension="placement", fields={"sockets": (number,)}) for number in sockets)
 
 
-def _tensor_parallel(_: RunConfig, host: _Host) -> _Found:
-    if len(host.topology.sockets) == 1:
-        yield Untried(name="tensor parallelism", reason="the machine has one socket")
-        return
-    yield from _property(POLICY, TENSOR_PARALLEL)
-
-
-def _hyper_threading(_: RunConfig, host: _Host) -> _Found:
+def _parallel(_: RunConfig, host: _Host) -> _Found:
+    """What needs several logical CPUs per core, several cores, or several sockets."""
     if host.cores == len(host.topology.allowed):
         yield Untried(name="hyper-threading", reason="each core has one logical CPU here")
-        return
-    yield from _property("ENABLE_HYPER_THREADING", True, False)
-
-
-def _streams(_: RunConfig, host: _Host) -> _Found:
+    else:
+        yield from _property("ENABLE_HYPER_THREADING", True, False)
     if host.cores == 1:
         yield Untried(name="streams", reason="there is one core")
-        return
-    yield from _property("NUM_STREAMS", 2)
+    else:
+        yield from _property("NUM_STREAMS", 2)
+    yield from _property("ENABLE_CPU_PINNING", False)
+    if len(host.topology.sockets) == 1:
+        yield Untried(name="tensor parallelism", reason="the machine has one socket")
+    else:
+        yield from _property(POLICY, TENSOR_PARALLEL)
 
 
 def _inference_precisions(_: RunConfig, host: _Host) -> _Found:
@@ -226,10 +220,7 @@ _ANY_ENGINE: tuple[Callable[[RunConfig, _Host], _Found], ...] = (
     _allocators,
 )
 _OPENVINO: tuple[Callable[[RunConfig, _Host], _Found], ...] = (
-    _hyper_threading,
-    _streams,
-    lambda _, __: _property("ENABLE_CPU_PINNING", False),
-    _tensor_parallel,
+    _parallel,
     _inference_precisions,
     _numeric_properties,
 )

@@ -4,6 +4,7 @@ A decoder with a cache has the operation ``ScaledDotProductAttention``, which re
 cache, such as a vision tower, has none of these: its attention becomes part of a ``Subgraph``, fused as well.
 """
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,23 +65,21 @@ class ExecutedAttention:
 
 def read_executed(compiled: Any) -> ExecutedAttention:
     """Return the attention in the runtime graph of a compiled model; a device may show none."""
-    cached = uncached = paged = subgraphs = softmaxes = 0
+    found: collections.Counter[str] = collections.Counter()
     for node in compiled.get_runtime_model().get_ops():
         kind = _info(node, "layerType")
         if kind.startswith(_SDPA):
             reads_state = any(
                 _info(port.get_node(), "layerType").startswith(_STATE) for port in node.input_values()
             )
-            cached, uncached = cached + reads_state, uncached + (not reads_state)
+            found["cached" if reads_state else "uncached"] += 1
         elif kind.startswith(_PAGED):
-            paged += 1
+            found["paged"] += 1
         elif kind == "Subgraph":
-            subgraphs += _holds_attention(_info(node, "originalLayersNames"))
+            found["subgraphs"] += _holds_attention(_info(node, "originalLayersNames"))
         elif kind == "Softmax":
-            softmaxes += 1
-    return ExecutedAttention(
-        cached=cached, uncached=uncached, paged=paged, subgraphs=subgraphs, softmaxes=softmaxes
-    )
+            found["softmaxes"] += 1
+    return ExecutedAttention(**found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
