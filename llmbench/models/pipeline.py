@@ -30,7 +30,6 @@ PROGRAM_SUFFIX = ".pt2"
 """How the name of a PyTorch program ends, written by ``torch.export.save``."""
 
 _MODEL_SUFFIXES = (".xml", ".onnx", ".tflite", PROGRAM_SUFFIX)
-_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

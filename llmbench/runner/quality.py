@@ -133,8 +133,8 @@ def measure_quality(
     the vocabulary.
     """
     wanted = [quality_cell(config, trial) for config in configurations]
-    distinct = list(dict.fromkeys(map(_key, wanted)))
-    first = {key: next(i for i, cell in enumerate(wanted) if _key(cell) == key) for key in distinct}
+    distinct = list(dict.fromkeys(map(repr, wanted)))
+    first = {key: next(i for i, cell in enumerate(wanted) if repr(cell) == key) for key in distinct}
     base = dataclasses.replace(
         wanted[0],
         model=trial.base.path,
@@ -167,11 +167,7 @@ def measure_quality(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     found = {each.cell: each for each in qualities(run)}
-    return Judged(run=run, of_cells=tuple(found.get(1 + distinct.index(_key(cell))) for cell in wanted))
-
-
-def _key(cell: RunConfig) -> str:
-    return repr(cell)
+    return Judged(run=run, of_cells=tuple(found.get(1 + distinct.index(repr(cell))) for cell in wanted))
 
 
 def with_faults(

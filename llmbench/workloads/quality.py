@@ -96,7 +96,7 @@ class OpenQuality:
                 f"blocks of {self.block_tokens} tokens do not fit the model's context of {limit}",
                 hint=f"use --block-tokens {limit}",
             )
-        self.texts = tuple(self._ids(prompt.text or "") for prompt in config.prompts)
+        self.texts = tuple(session.encode(prompt.text or "", chat=False) for prompt in config.prompts)
         short = next((i for i, ids in enumerate(self.texts) if len(ids) < self.block_tokens), None)
         if short is not None:
             raise InputError(
@@ -104,9 +104,6 @@ class OpenQuality:
                 f"a block takes {self.block_tokens}",
                 hint="give a longer text, or fewer --block-tokens",
             )
-
-    def _ids(self, text: str) -> tuple[int, ...]:
-        return self.session.encode(text, chat=False)
 
     def block(self, prompt: int, number: int) -> tuple[int, ...]:
         """Return block *number* of a text, the beginning-of-text token in front of each; shorter past the end."""

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from llmbench.engines.openvino.continuous_batch import BatchingEngine
-from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
 from llmbench.engines.servers.client import (
     EXTRAS,
     Completion,
@@ -39,19 +38,15 @@ from llmbench.schema.config import RunConfig
 from llmbench.schema.run import EffectiveSettings
 
 
-class DirectEngine:
+class DirectEngine(BatchingEngine):
     """Loads the model in a process of its own, beside the client."""
 
     def check(self, config: RunConfig) -> None:
         """Refuse what the pipeline cannot do; see `Engine`."""
-        BatchingEngine().check(config)
+        super().check(config)
         check_installed(("httpx",), user="load", extra="load")
 
-    def open_tokenizer(self, config: RunConfig) -> Tokenizer:
-        """Return the tokenizer beside the model."""
-        return open_tokenizer(config)
-
-    def open(self, config: RunConfig) -> "DirectSession":
+    def open(self, config: RunConfig) -> "DirectSession":  # type: ignore[override]
         """Load and compile the model, on CPUs of its own where there are enough."""
         client_cpus, model_cpus = split_cpus(read_topology())
         if model_cpus:

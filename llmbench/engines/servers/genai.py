@@ -46,6 +46,7 @@ class GenaiBackend:
         self.name = Path(config.model).name
         self._tokenizer = open_tokenizer(config)
         self.vocabulary = self._tokenizer.vocabulary
+        self.encode_chat, self.decode = self._tokenizer.encode_messages, self._tokenizer.decode
         self.context_tokens = find_model_info(
             config.model, engine="genai-batching", is_verified=False
         ).context_tokens
@@ -91,14 +92,6 @@ class GenaiBackend:
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a text."""
         return self._tokenizer.encode(text, chat=False)
-
-    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
-        """Token ids of a chat under the model's template."""
-        return self._tokenizer.encode_messages(messages)
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of some token ids."""
-        return self._tokenizer.decode(token_ids)
 
     def submit(
         self, token_ids: Sequence[int], sampling: Sampling, receive: Callable[[Delivery], None]
