@@ -13,7 +13,7 @@ from llmbench.cli.options.course import Course, course_options
 from llmbench.cli.options.load import load_cells
 from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.sides import Side, read_side, single_options, typed_options
-from llmbench.cli.options.table import parse_options, recipe_options
+from llmbench.cli.options.table import option, parse_options, recipe_options
 from llmbench.cli.options.types import PATH, Command, Size, WordChoice
 from llmbench.cli.quality_gate import GATE, gate_options
 from llmbench.cli.tune_search import Search
@@ -61,6 +61,7 @@ Examples:
 @click.option("--rounds", type=click.IntRange(min=3), default=8, help="Blocks of the search at most.")
 @click.option("--blocks", type=click.IntRange(min=2), default=8, help="Blocks of the proof at the end.")
 @gate_options
+@option("dry_run")
 @course_options
 @click.pass_context
 def command(  # noqa: PLR0917
@@ -71,6 +72,7 @@ def command(  # noqa: PLR0917
     max_memory: int | None,
     rounds: int,
     blocks: int,
+    dry_run: bool,
     course: Course,
     **options: Any,
 ) -> int:
@@ -94,7 +96,11 @@ def command(  # noqa: PLR0917
         max_memory=max_memory,
         course=course.named("tune").with_policy(keep_going=True),
     )
-    best = search.find(None if space is None else found.cells(recipe_options(space)))
+    cells = None if space is None else found.cells(recipe_options(space))
+    if dry_run:
+        search.rehearse(cells, blocks)
+        return ExitCode.OK
+    best = search.find(cells)
     if best == side.config:
         say("", "the default is the best of all candidates")
         search.say_bounds()

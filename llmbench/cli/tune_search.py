@@ -23,6 +23,7 @@ from llmbench.analysis.race import (
 from llmbench.analysis.report import distinguish
 from llmbench.analysis.stages import request_metric
 from llmbench.cli.block_view import measure_blocks
+from llmbench.cli.dry_run import rehearse
 from llmbench.cli.messages import say
 from llmbench.cli.options.course import Course
 from llmbench.cli.options.sides import Side
@@ -81,19 +82,41 @@ class Search:
     def find(self, cells: Sequence[RunConfig] | None) -> RunConfig:
         """Return the candidate that is fastest so far: of *cells*, or of single settings and their combinations."""
         default = self.side.config
-        if cells is not None:
-            others = [dataclasses.replace(cell, launches=default.launches) for cell in cells]
-            return self._race([default, *(each for each in others if each != default)], "race").fastest
-        single, untried = space.find_space(default, topology.read_topology(), is_exact=not self._has_logits)
-        if not self.course.is_quiet:
-            say(*(f"not tried: {each.name}: {each.reason}" for each in untried))
+        candidates, single = self._candidates(cells)
         by_cell = {repr(each.apply(default)): each for each in single}
-        found = self._race([default, *(each.apply(default) for each in single)], "race")
-        combined = space.combine(default, [by_cell[repr(cell)] for cell in found.helpful])
+        found = self._race(candidates, "race")
+        helpful = [by_cell[repr(cell)] for cell in found.helpful if repr(cell) in by_cell]
+        combined = space.combine(default, helpful)
         left_s = self.course.left_s(self.began, _SEARCH_SHARE)
         if not combined or (left_s is not None and left_s <= 0):
             return found.fastest
         return self._race([default, found.fastest, *combined], "combined").fastest
+
+    def rehearse(self, cells: Sequence[RunConfig] | None, blocks: int) -> None:
+        """Print the candidates of the first race, and run nothing; raise what would be raised before it."""
+        candidates, single = self._candidates(cells)
+        models = [self.side.model_info] * len(candidates)
+        planned = plan.plan_launches(candidates, seed=candidates[DEFAULT].seed)
+        rehearse(candidates, models, planned, self.course.part("race"), workload=self.workload)
+        say(*(f"would try: {_changes(candidates[DEFAULT], each) or 'default'}" for each in candidates))
+        size = (
+            f"{counted(len(candidates), 'candidate')} in up to {counted(self.side.config.launches, 'block')}"
+        )
+        combined = ", then combinations of those that help" if single else ""
+        say(f"{size}{combined}; a proof of {counted(blocks, 'block')}; nothing was run")
+
+    def _candidates(
+        self, cells: Sequence[RunConfig] | None
+    ) -> tuple[tuple[RunConfig, ...], Sequence[space.Alternative]]:
+        """Return the default and what is tried beside it: *cells*, or single settings, which can be combined."""
+        default, is_exact = self.side.config, not self._has_logits
+        if cells is not None:
+            others = [dataclasses.replace(cell, launches=default.launches) for cell in cells]
+            return (default, *(each for each in others if each != default)), ()
+        single, untried = space.find_space(default, topology.read_topology(), is_exact=is_exact)
+        if not self.course.is_quiet:
+            say(*(f"not tried: {each.name}: {each.reason}" for each in untried))
+        return (default, *(each.apply(default) for each in single)), single
 
     @property
     def _has_logits(self) -> bool:

@@ -61,6 +61,39 @@ def test_the_proof_is_made_of_launches_that_the_search_never_saw(
     assert not launches("race") & launches("proof")
 
 
+def test_a_dry_run_names_the_candidates_and_runs_nothing(
+    llmbench: RunCommand, space: str, tmp_path: Path
+) -> None:
+    """The default and three others of the space, the blocks, and no file; without a space the settings found."""
+    done = llmbench("tune", "-m", SCRIPT, "--space", space, *OPTIONS, "--dry-run")
+    found = llmbench("tune", "-m", SCRIPT, *OPTIONS, "--dry-run")
+
+    tried = [line for line in done.stdout.splitlines() if line.startswith("would try: ")]
+    assert ["would try: default", *(f"would try: NUM_STREAMS={n}" for n in (1, 2, 3, 4))] == tried
+    assert "5 candidates in up to 4 blocks; a proof of 5 blocks; nothing was run" in done.stdout
+    assert "then combinations of those that help" in found.stdout
+    assert not list(tmp_path.glob("reports/*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--sockets", "7"), 4, "socket"),
+        (("--max-kld", "0.1"), 2, "--max-kld and --min-same-top need an IR"),
+        (("--space", "none.toml"), 2, "none.toml"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_search_would(
+    llmbench: RunCommand, space: str, *, options: tuple[str, ...], code: int, words: str
+) -> None:
+    """Before its first launch, with the same code and words."""
+    search = ("tune", "-m", SCRIPT, "--space", space, *OPTIONS, *options)
+    done = [llmbench(*search, "--dry-run"), llmbench(*search)]
+
+    assert [code, code] == [each.returncode for each in done]
+    assert all(words in each.stderr for each in done)
+
+
 def test_a_default_without_a_valid_launch_is_no_winner(llmbench: RunCommand, space: str) -> None:
     """Every request of it is disturbed: exit 5, and no candidate is compared with nothing."""
     done = llmbench("tune", "-m", f"{SCRIPT},interference=30%", "--space", space, *OPTIONS)
