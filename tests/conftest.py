@@ -5,7 +5,6 @@ import functools
 import os
 import signal
 import sqlite3
-import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from llmbench.analysis.comparison.compare import Comparison
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, Run
 from tests import builders, command
+from tests.leaks import name_own_pools, threads_and_children
 from tests.waiting import wait_until
 
 RunCommand = command.RunCommand
@@ -57,14 +57,13 @@ def _is_whole(path: Path) -> bool:
 
 
 _BEFORE = pytest.StashKey[set[str]]()
-_KEPT_THREADS = ("asyncio_", "ThreadPoolExecutor-", "tqdm_monitor")
-"""Those in which asyncio looks up hosts and transformers reads weights, and one of tqdm: libraries keep them."""
+name_own_pools()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Note the threads and child processes that a test finds: those of fixtures for several tests may stay."""
-    item.stash[_BEFORE] = _threads_and_children()
+    item.stash[_BEFORE] = threads_and_children()
     yield
 
 
@@ -74,17 +73,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     yield
     before = item.stash.get(_BEFORE, None)
     if before is not None:
-        wait_until(lambda: _threads_and_children() <= before, f"an end of {_threads_and_children() - before}")
-
-
-def _threads_and_children() -> set[str]:
-    """The threads of this process that no library keeps, and its children that have not ended."""
-    threads = [thread for thread in threading.enumerate() if not thread.name.startswith(_KEPT_THREADS)]
-    found = {f"thread {thread.name} {thread.ident}" for thread in threads}
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):
-            found |= {f"process {number}" for number in (task / "children").read_text().split()}
-    return found
+        wait_until(lambda: threads_and_children() <= before, f"an end of {threads_and_children() - before}")
 
 
 @pytest.fixture(autouse=True)

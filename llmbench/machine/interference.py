@@ -133,7 +133,7 @@ def _ahead(clock: int) -> float:
 def _changes(expected: Mapping[str, str], *readings: Mapping[str, str]) -> Iterator[str]:
     """What was not as it should be, in any of the readings: an engine may set back afterwards what another changed."""
     for what, then in expected.items():
-        found = dict.fromkeys(reading.get(what, then) for reading in readings)
+        found = dict.fromkeys(reading.get(what, then) for reading in readings if what != TRACER)
         yield from (f"the {what} changed from {then} to {now}" for now in found if now != then)
     tracers = {reading[TRACER] for reading in readings if reading.get(TRACER, NOT_LIMITED) != NOT_LIMITED}
     yield from (f"{each} traced this process (ptrace)" for each in sorted(tracers))

@@ -462,9 +462,13 @@ def test_row_41_a_change_that_is_undone_during_a_request_is_seen() -> None:
 def test_row_41_a_traced_process_does_not_count(tmp_path: Path) -> None:
     """A debugger stops it at will, from the beginning of a launch too, where nothing changes later."""
     files = {"proc/stat": "", "proc/self/status": "TracerPid:\t7\n", "proc/7/comm": "gdb\n"}
-    found = Probe.start([0], machines.write(tmp_path, files)).stop()
+    probe = Probe.start([0], machines.write(tmp_path, files))
 
-    assert ("gdb traced this process (ptrace)",) == found.changes
+    assert (
+        ("gdb traced this process (ptrace)",)
+        == probe.stop().changes
+        == probe.stop({"tracer": "none"}).changes
+    )
 
 
 _STOPPED = """
