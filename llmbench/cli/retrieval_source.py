@@ -11,8 +11,11 @@ from llmbench.convert import library
 from llmbench.convert.request import ConvertRequest
 from llmbench.models import demo
 from llmbench.models.demo import EMBEDDER_NAME, demo_embedder
+from llmbench.models.locate import locate
+from llmbench.retrieval.documents import find_documents
 from llmbench.schema.engines import ENGINES
 from llmbench.schema.tasks import RAG
+from llmbench.workloads.rag.questions import read_questions
 
 _RETRIEVAL_FORMAT = "fp16"
 
@@ -21,11 +24,15 @@ def with_retrieval_models(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of ``-t rag`` with a language model and an embedder that can be loaded; others as they are.
 
     Raises:
-        LlmbenchError: one of them cannot be fetched or converted.
+        LlmbenchError: one of them cannot be fetched or converted; no documents or questions where some are named.
     """
     engine = ENGINES.get(str(options.get("engine") or "genai"))
     if options.get("task") != RAG or engine is None:
         return dict(options)
+    if options.get("documents"):
+        find_documents(Path(options["documents"]))
+    if options.get("questions"):
+        read_questions(Path(options["questions"]))
     if engine.is_simulated:
         return {**options, "embedder": options.get("embedder") or "dimension=64"}
     reranker = options.get("reranker")
@@ -59,7 +66,7 @@ def embedder_ir(embedder: str | None) -> Path:
 def retrieval_ir(model: str) -> Path:
     """Return the IR of an embedding or reranking model, converted where it is a Hugging Face model."""
     if not library.is_source(model):
-        return Path(model)
+        return locate(model).path
     formats = (_RETRIEVAL_FORMAT,)
     found = library.find_conversions(model, formats)
     return found[0] if found else convert_once(library.library_request(model, formats), model)[0]

@@ -1,5 +1,6 @@
 """Ray, by its own interface: one task per node that takes all its CPUs and starts the command outside Ray's worker."""
 
+import socket
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,6 +9,8 @@ from llmbench.errors import InputError, MachineError
 from llmbench.files.package_data import install_command
 from llmbench.fleet.executor import FleetTarget, HostJob, JobState, JobStatus
 
+_PATIENCE_S = 10.0
+
 
 def start_command(command: Sequence[str], log: str, folder: str) -> int:
     """Run a command to its end in a process of its own, its output appended to *log*; return its exit code."""
@@ -15,6 +18,19 @@ def start_command(command: Sequence[str], log: str, folder: str) -> int:
         return subprocess.run(
             command, cwd=folder, stdout=file, stderr=subprocess.STDOUT, check=False
         ).returncode
+
+
+def check_address(address: str) -> None:
+    """Raise MachineError where nothing listens: Ray itself would try for minutes, and print its own log."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
+    except (OSError, OverflowError) as error:
+        raise MachineError(
+            f"--on ray:{address}: nothing responds there ({error})", hint="ray status shows the cluster"
+        ) from error
 
 
 class RayExecutor:
@@ -28,6 +44,7 @@ class RayExecutor:
             raise MachineError(
                 "--on ray needs the package ray (not installed)", hint=install_command("ray")
             ) from error
+        check_address(target.address)
         self._ray = ray
         self._affinity: Any = NodeAffinitySchedulingStrategy
         try:

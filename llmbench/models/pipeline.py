@@ -4,6 +4,7 @@ Whatever is wrong is named with the stage it is in. Parts of packages are fetche
 """
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -87,7 +88,8 @@ def _located(message: str, table: Mapping[str, object]) -> str:
     for number, stage in enumerate(stages if isinstance(stages, list) else ()):
         name = stage.get("name") if isinstance(stage, dict) else None
         message = message.replace(f"$.stages[{number}]", f"stage {name or number + 1}")
-    return message.replace("`", "").replace("$.", "")
+    lacks = re.sub(r"^Object missing required field `(\w+)`$", r"[pipeline] has no `\1`", message)
+    return lacks.replace("`", "").replace("$.", "")
 
 
 def _faults(recipe: PipelineRecipe) -> Iterator[str]:

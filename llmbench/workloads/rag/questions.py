@@ -15,6 +15,7 @@ from llmbench.retrieval.collection import Hit
 from llmbench.schema.config import Prompt
 from llmbench.schema.tasks import QUESTIONS
 
+_QUESTION = 'write {"question": "...", "chunk": "words of the right chunk"} on one line'
 _CAP_BYTES = 16 << 20
 
 
@@ -59,7 +60,7 @@ def _question(line: str, number: int) -> RagQuestion:
     if not isinstance(question, str) or not question.strip() or not isinstance(words, str | None):
         raise InputError(
             f'question {number} has no text under "question"',
-            hint='write {"question": "...", "chunk": "words of the right chunk"} on one line',
+            hint=_QUESTION,
         )
     return RagQuestion(text=question.strip(), chunk=words or None)
 
@@ -74,7 +75,8 @@ def read_questions(path: Path) -> tuple[Prompt, ...]:
         with path.open("rb") as file:
             text = file.read(_CAP_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--questions {path} cannot be read: {error}") from error
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise InputError(f"--questions {path} cannot be read: {why}", hint=_QUESTION) from error
     prompt = Prompt(set=QUESTIONS, index=0, text=text.strip())
     questions_of(prompt)
     return (prompt,)

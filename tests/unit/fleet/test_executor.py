@@ -1,10 +1,12 @@
+import socket
 from pathlib import Path
 
 import pytest
 
 from llmbench.cli.fleet import without_options
-from llmbench.errors import InputError
+from llmbench.errors import InputError, MachineError
 from llmbench.fleet.executor import FleetTarget, read_target
+from llmbench.fleet.ray import check_address
 
 
 def test_a_target_of_slurm_has_options() -> None:
@@ -30,6 +32,16 @@ def test_what_is_not_known_is_refused(text: str) -> None:
     """The wrong part is named before anything is asked of a scheduler."""
     with pytest.raises(InputError, match=text.rpartition(":")[2].partition("=")[0]):
         read_target(text)
+
+
+def test_a_ray_that_does_not_respond_is_one_line_at_once() -> None:
+    """Ray itself would try for minutes; a port where nobody listens refuses."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(MachineError, match=f"--on ray:{address}: nothing responds there"):
+            check_address(address)
+    check_address("auto")
 
 
 def test_options_are_taken_out_however_they_are_spelled() -> None:

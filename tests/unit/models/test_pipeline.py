@@ -75,6 +75,7 @@ def test_a_product_must_come_from_a_stage(folder: Path) -> None:
         ('value = "audio"', 'value = "wave"', "'wave' is the output of no stage"),
         ('kind = "audio"', 'kind = "smell"', "it can be audio or frames"),
         (", sample_rate = 100", "", "needs its sample_rate"),
+        ("product =", "# ", "[pipeline] has no product"),
     ):
         recipe.write_text(text.replace(old, new, 1))
         assert fault in refused(recipe)

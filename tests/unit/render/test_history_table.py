@@ -65,12 +65,12 @@ def test_no_line_is_longer_than_the_screen(week: list[Run], width: int) -> None:
 
 
 def test_a_long_name_is_cut_where_the_screen_is_narrow(week: list[Run]) -> None:
-    """Its beginning is enough to find the run; numbers and verdicts stay whole."""
+    """Its beginning is enough to find the run; numbers stay whole."""
     runs = [dataclasses.replace(run, id=f"20260101T0304{run.id[-1]}0Z-tiny-9e38d0") for run in week]
     shown = screen(runs, names=NAMES[:1], width=40)
 
     assert max(map(len, shown.splitlines())) <= 40
-    assert "2026…  240.8  +20 % regressed\n" in "\n".join(map(str.rstrip, shown.splitlines())) + "\n"
+    assert re.search(r"2026\d+…  240\.8  \+20 % r\w+…", shown)
     assert "..." in screen(runs, names=NAMES[:1], width=40, encoding="ascii")
 
 

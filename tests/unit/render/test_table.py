@@ -116,7 +116,7 @@ def test_words_are_cut_where_columns_that_must_stay_are_too_wide() -> None:
 
     assert max(map(len, lines)) <= 30
     assert ["KV_CACHE_…", "who", "ms"] == lines[1].split()
-    assert "a name o…" in lines[-1]
+    assert "a name of…" in lines[-1]
     assert "12.345" in lines[-1]
 
 
