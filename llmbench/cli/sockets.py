@@ -97,8 +97,8 @@ def command(
 ) -> int:
     """Measure one socket, the other, both, and both with tensor parallelism.
 
-    Each block has a fresh launch of every one of them, in random order; speed-ups are paired by block. At the end
-    it says how much faster, from which input length on it pays, and which sockets worked.
+    Each block has a fresh launch of every one of them, in random order; speed-ups are paired by block. The
+    result says first how much faster it is, and from which input length on it pays; -v has details.
     """
     check_outputs({"--html": html}, inputs=[show] if show else [])
     if show is not None:

@@ -70,7 +70,7 @@ def test_a_long_name_is_cut_where_the_screen_is_narrow(week: list[Run]) -> None:
     shown = screen(runs, names=NAMES[:1], width=40)
 
     assert max(map(len, shown.splitlines())) <= 40
-    assert re.search(r"2026\d+…  240\.8  \+20 % r\w+…", shown)
+    assert "20260101T…  240.8  +20 % reg…" in shown
     assert "..." in screen(runs, names=NAMES[:1], width=40, encoding="ascii")
 
 
