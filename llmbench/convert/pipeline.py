@@ -32,6 +32,7 @@ from llmbench.models.manifest import (
     record_files,
     write_manifest,
 )
+from llmbench.models.nan_check import published_fault
 from llmbench.models.quantization import DESCRIPTION_FILES, check_exportable
 from llmbench.models.sources import LocalSource
 from llmbench.runner.step import StepProcess
@@ -173,6 +174,8 @@ class _FolderConversion:
     def examine(self, recipe: Recipe, scratch: Path) -> None:
         """Examine the source before its first export."""
         self.report(Progress(label="examining the source"))
+        if fault := published_fault(self.source.path):
+            raise InputError(f"{self.source.id}: {fault}", hint="fetch its safetensors files again")
         self.warnings = preflight.examine_source(
             self.source, task=self.task, step=self._step(recipe, scratch)
         )

@@ -14,7 +14,8 @@ from typing import Any
 from llmbench.convert.texts import PLAIN_TEXT
 from llmbench.errors import InputError, LlmbenchError, MachineError
 from llmbench.files.strict_json import read_object
-from llmbench.models.safetensors import list_tensors, missing_weights
+from llmbench.models.ir_task import check_generating
+from llmbench.models.safetensors import list_names, missing_weights
 from llmbench.models.sources import VISION_FAMILIES, LocalSource, check_tokenizer_packages
 from llmbench.runner.step import StepProcess
 from llmbench.schema.progress import ProgressCallback
@@ -70,7 +71,10 @@ def examine_folder(
     folder: Path, *, task: str, model_type: str, trusts_code: bool, is_quantized: bool
 ) -> tuple[str, ...]:
     """Do in this process what `examine_source` does in a child."""
+    if task == GENERATION:
+        check_generating(folder)
     _check_architecture(model_type, task)
+    _check_configuration(folder, trusts_code=trusts_code)
     _check_tokenizer(folder, task, trusts_code=trusts_code)
     return () if is_quantized else tuple(_check_weights(folder, task, trusts_code=trusts_code))
 
@@ -123,6 +127,21 @@ def _more_needs(model_type: str) -> str:
     """Return what a model with code of its own needs beside its range of transformers."""
     family = VISION_FAMILIES.get(model_type)
     return "" if family is None else f"; {family.title} also needs {family.packages}, and --trust-remote-code"
+
+
+def _check_configuration(folder: Path, *, trusts_code: bool) -> None:
+    """Raise unless transformers reads ``config.json``, whose faults it would otherwise tell of the tokenizer."""
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.from_pretrained(folder, trust_remote_code=trusts_code)
+    except ImportError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"transformers cannot read {folder / 'config.json'}: {type(error).__name__}: {_first_line(error)}",
+            hint="correct it, or fetch it again",
+        ) from error
 
 
 def _check_tokenizer(folder: Path, task: str, *, trusts_code: bool) -> None:
@@ -200,18 +219,26 @@ def _check_weights(folder: Path, task: str, *, trusts_code: bool) -> Iterator[st
             use_safetensors=True,
         )
         missing = sorted(found["missing_keys"])
-    except RuntimeError as error:  # experts of which some are absent cannot be merged into one tensor
+    except ImportError:
+        raise
+    except Exception as error:  # experts of which some are absent cannot be merged into one tensor
         missing = logged.names
-        if not missing:
+        if logged.has_other_shapes:
             raise InputError(
-                f"the weights in {folder} do not fit its architecture: {_first_line(error)}",
+                f"{folder} has tensors of other shapes than config.json ({len(missing)}): {list_names(missing)}",
+                hint="fetch config.json and the weights again, of the same revision",
+            ) from error
+        if not missing:
+            kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+            raise InputError(
+                f"the weights in {folder} do not fit its architecture: {kind}{_first_line(error)}",
                 hint="fetch config.json and the weights again, of the same revision",
             ) from error
     if missing:
         raise missing_weights(str(folder), missing)
     unused = sorted(found["unexpected_keys"])
     if unused:
-        yield f"{len(unused)} tensors of the source are not part of this architecture: {list_tensors(unused)}"
+        yield f"{len(unused)} tensors of the source are not part of this architecture: {list_names(unused)}"
 
 
 class _Rows(logging.Handler):
@@ -220,14 +247,16 @@ class _Rows(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.names: list[str] = []
+        self.has_other_shapes = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Collect the names of one logged table."""
-        found = (_REPORTED.match(line) for line in record.getMessage().splitlines())
-        self.names = list(dict.fromkeys([*self.names, *(match[1].strip() for match in found if match)]))
+        rows = [found for line in record.getMessage().splitlines() if (found := _REPORTED.match(line))]
+        self.names = list(dict.fromkeys([*self.names, *(row[1].strip() for row in rows)]))
+        self.has_other_shapes |= any(row[2] == "MISMATCH" for row in rows)
 
 
 def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[
-        :300
-    ]
+    """Return the first line of a message, and the one after where it only introduces that."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:300]

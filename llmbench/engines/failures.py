@@ -21,6 +21,8 @@ _ENGINES = Path(__file__).parent
 _LONGEST = 300
 _Result = TypeVar("_Result")
 _NOISE = re.compile(r"Exception from |Please, check|Failed to create|FrontEnd API failed|^;$")
+_QUOTED = re.compile(r"^\w+'s error: ")
+"""What introduces the words of a library that the engine uses, such as its reader of chat templates."""
 _CHECK = re.compile(r"^(?P<what>.*\bfailed) at \S+?\.(?:[ch]pp|h):\d+:?\s*")
 """A condition of the engine's source, and where it is in it."""
 
@@ -172,9 +174,11 @@ def engine_words(error: Exception) -> str:
         return type(error).__name__
     if "Unable to cast Python instance" in kept[0]:
         return "a value of this type or size cannot be passed to the engine"
+    quoted = [_QUOTED.sub("", line) for line in kept if _QUOTED.match(line)]
     words = kept[-1] if len(clear) < len(lines) or conditions else kept[0]
+    words = quoted[0] if quoted else words
     named = words if isinstance(error, RuntimeError) else f"{type(error).__name__}: {words}"
-    named = named.rstrip(".")
+    named = named.rstrip(".:")
     return named if len(named) <= _LONGEST else f"{named[: _LONGEST - 1]}…"
 
 

@@ -1,8 +1,10 @@
 """The files of a model: which there must be, and what is missing, empty or cut short, by their sizes."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from llmbench.errors import InputError
 from llmbench.files.strict_json import read_object
 from llmbench.models.ir_xml import read_constants
 from llmbench.models.manifest import FileRecord
@@ -28,6 +30,19 @@ _VISION_PARTS = (
 """What every vision-language model has; some have more."""
 
 _PAIR = ("openvino_encoder_model", "openvino_decoder_model")
+
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def check_no_pointer(path: Path) -> None:
+    """Raise an ``InputError`` if a file is what Git leaves in place of a large one that was not fetched."""
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise InputError(
+                f"{path} is a pointer of Git LFS, not the file itself",
+                hint=f"fetch it: git -C {shlex.quote(str(path.parent))} lfs pull",
+            )
 
 
 def main_network(folder: Path) -> Path:
@@ -70,6 +85,8 @@ def ir_faults(folder: Path, recorded: Mapping[str, FileRecord]) -> Iterator[str]
     required = [f"{part}.xml" for part in parts] + [f"{part}.bin" for part in parts]
     for name in [*required, *sorted(set(recorded) - set(required))]:
         size = file_size(folder / name)
+        if size is not None:
+            check_no_pointer(folder / name)
         if name in recorded:
             if size is None:
                 yield f"{name} is missing"

@@ -145,17 +145,41 @@ def check_language_model(folder: Path, network: Network, *, needs_state: bool) -
 
 def check_causal(folder: Path) -> None:
     """Raise an ``InputError`` if ``config.json`` of a Hugging Face *folder* names a model that is not causal."""
-    name, is_pair = _config(folder, "architectures"), _config(folder, "is_encoder_decoder") == "True"
-    is_headless = name.endswith("Model") and not name.endswith(("HeadModel", "HeadsModel"))
-    task = _by_architecture(folder) or (_SEQ2SEQ if is_pair else _EMBEDDING if is_headless else None)
+    task = _published_task(folder)
     if task is not None:
         measured = next((f"-t {name}" for name, title in _TITLES.items() if title == task.title), None)
         raise InputError(
-            f"{folder} is a model for {task.title} ({name}); llmbench run measures text generation",
+            f"{_named(folder, task)}; llmbench run measures text generation",
             hint=f"measure it with llmbench run {measured} -m {shlex.quote(str(folder))}"
             if measured
-            else "give a causal language model, whose architecture in config.json is ...ForCausalLM",
+            else _GIVE_CAUSAL,
         )
+
+
+def check_generating(folder: Path) -> None:
+    """Raise an ``InputError`` if a Hugging Face *folder* that is to be converted is for a task without a workload."""
+    task = _published_task(folder)
+    if task is not None:
+        raise InputError(
+            f"{_named(folder, task)}, which llmbench does not convert",
+            hint="where it embeds texts, fetch its modules.json and 1_Pooling/config.json as well"
+            if task is _EMBEDDING
+            else _GIVE_CAUSAL,
+        )
+
+
+_GIVE_CAUSAL = "give a causal language model, whose architecture in config.json is ...ForCausalLM"
+
+
+def _named(folder: Path, task: _ModelTask) -> str:
+    return f"{folder} is a model for {task.title} ({_config(folder, 'architectures')})"
+
+
+def _published_task(folder: Path) -> _ModelTask | None:
+    """What a model in a Hugging Face folder is for; ``None`` for a causal one."""
+    name, is_pair = _config(folder, "architectures"), _config(folder, "is_encoder_decoder") == "True"
+    is_headless = name.endswith("Model") and not name.endswith(("HeadModel", "HeadsModel"))
+    return _by_architecture(folder) or (_SEQ2SEQ if is_pair else _EMBEDDING if is_headless else None)
 
 
 def is_reranker_source(folder: Path) -> bool:

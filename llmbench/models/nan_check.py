@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from llmbench.errors import InputError
 from llmbench.files.cache import recall
+from llmbench.models.checkpoint import weight_files
 from llmbench.models.gguf import is_gguf, read_gguf_header
 from llmbench.models.gguf_file import gguf_parts
 from llmbench.models.integrity import networks
 from llmbench.models.ir_xml import read_constants
+from llmbench.models.safetensors import read_safetensors_head
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -41,6 +43,9 @@ _FORMATS = {
 
 _WHOLE = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16"}
 """Types of a GGUF's tensors that are plain numbers."""
+
+_PUBLISHED = {**_WHOLE, "F8_E4M3": "f8e4m3", "F8_E5M2": "f8e5m2", "F8_E8M0": "f8e8m0"}
+"""Types of a safetensors file that are floating-point numbers."""
 
 _SCALES = {
     **dict.fromkeys(("Q4_0", "Q5_0", "Q8_0", "IQ4_NL"), (0, 2)),
@@ -79,6 +84,11 @@ def fault(model: str | Path) -> str | None:
     return found or None
 
 
+def published_fault(folder: Path) -> str | None:
+    """Return what is wrong with the weights of a Hugging Face *folder*, as `fault` does."""
+    return next(filter(None, map(_safetensors_fault, weight_files(folder))), None)
+
+
 def _ir_fault(network: Path) -> str:
     weights = network.with_suffix(".bin")
     if not (network.is_file() and weights.is_file()):
@@ -90,6 +100,16 @@ def _ir_fault(network: Path) -> str:
         lambda file: _describe(file, _constants(network)),
         also=f"{state.st_size}:{state.st_mtime_ns}",
     )
+
+
+def _safetensors_fault(file: Path) -> str:
+    return recall("weights", file, lambda opened: _describe(opened, _published_tensors(file)))
+
+
+def _published_tensors(file: Path) -> Iterator[_Part]:
+    for name, (kind, begin, end) in read_safetensors_head(file).places.items():
+        if kind in _PUBLISHED and end > begin:
+            yield _Part(name=name, kind=_PUBLISHED[kind], begin=begin, size=end - begin)
 
 
 def _gguf_fault(part: Path) -> str:

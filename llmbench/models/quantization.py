@@ -4,7 +4,7 @@ Source: ``quantizers/auto.py`` of transformers 5.5, and the patches of optimum-i
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ _METHODS = {
     "hqq": _Method(title="HQQ", package="hqq"),
     "torchao": _Method(title="torchao", package="torchao"),
     "quark": _Method(title="Quark", package="amd-quark"),
+    "modelopt": _Method(title="ModelOpt"),
+    "bitnet": _Method(title="BitNet"),
+    "vptq": _Method(title="VPTQ", package="vptq"),
     "aqlm": _Method(title="AQLM", package="aqlm"),
     "fp8": _Method(title="FP8"),
     "fbgemm_fp8": _Method(title="FP8"),
@@ -74,16 +77,18 @@ class Quantization:
 
 
 def find_quantization(folder: Path, config: Mapping[str, Any]) -> Quantization | None:
-    """Return how the weights in *folder* are quantized, by its *config* or a file beside it; ``None``: they are not."""
-    sections = [config, *(config[key] for key in ("text_config", "llm_config") if key in config)]
-    for section in sections:
+    """Return how the weights in *folder* are quantized, by its *config* or a file beside it; ``None``: they are not.
+
+    Raises:
+        InputError: what stands for the settings is neither an object nor a method's name.
+    """
+    for section in _sections(config):
         for key in ("quantization_config", "compression_config"):
-            found = section.get(key) if isinstance(section, Mapping) else None
-            if isinstance(found, Mapping) and found:
-                return _describe(found)
+            if found := section.get(key):
+                return _read_settings(found, folder / "config.json", key)
     for name in _ELSEWHERE:
         if found := read_object(folder / name):
-            return _describe(found, default="awq" if name == "quant_config.json" else "gptq")
+            return _describe(found, "awq" if name == "quant_config.json" else "gptq")
     return None
 
 
@@ -132,18 +137,47 @@ def _check_package(package: str, message: str, remedy: str) -> None:
         )
 
 
-def _describe(found: Mapping[str, Any], default: str = "gptq") -> Quantization:
+def _sections(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The configuration, and those of its parts: a vision-language model has them nested."""
+    yield config
+    for key, part in config.items():
+        if (
+            key.endswith("_config")
+            and isinstance(part, Mapping)
+            and not key.startswith(("quant", "compress"))
+        ):
+            yield from _sections(part)
+
+
+def _read_settings(found: object, file: Path, key: str) -> Quantization:
+    if isinstance(found, str):
+        return Quantization(method=found.lower())
+    if isinstance(found, Mapping) and isinstance(found.get("quant_method") or "", str):
+        return _describe(found)
+    raise InputError(
+        f"{file}: {key} is not an object that names a quant_method",
+        hint="fetch config.json again; where the weights are not quantized, delete the key",
+    )
+
+
+def _describe(found: Mapping[str, Any], default: str = "unknown method") -> Quantization:
     """Return the method and the bits of a quantization's own settings, in any of the known layouts."""
     nested = found.get("quantization")
     settings = nested if isinstance(nested, Mapping) else found
     method = settings.get("quant_method") or settings.get("quant_algo") or _by_keys(settings) or default
-    bits = settings.get("bits", settings.get("w_bit"))
-    if bits is None:
-        bits = next((size for size in (4, 8) if settings.get(f"load_in_{size}bit")), None)
-    return Quantization(method=str(method).lower(), bits=bits if isinstance(bits, int) else None)
+    bits = str(settings.get("bits", settings.get("w_bit")))
+    size = next((size for size in (4, 8) if settings.get(f"load_in_{size}bit")), None)
+    return Quantization(method=str(method).lower(), bits=int(bits) if bits.isdecimal() else size)
+
+
+_KEYS = {
+    "compressed-tensors": {"config_groups"},
+    "bitsandbytes": {"load_in_4bit", "load_in_8bit"},
+    "awq": {"w_bit", "q_group_size", "zero_point"},
+    "gptq": {"desc_act", "damp_percent", "true_sequential"},
+}
+"""Keys that only one method's settings have."""
 
 
 def _by_keys(settings: Mapping[str, Any]) -> str | None:
-    if "config_groups" in settings:
-        return "compressed-tensors"
-    return "bitsandbytes" if {"load_in_4bit", "load_in_8bit"} & set(settings) else None
+    return next((method for method, keys in _KEYS.items() if keys & set(settings)), None)

@@ -152,6 +152,7 @@ def _published(folder: Path) -> ModelInfo:
     check_causal(folder)
     source = sources.inspect_folder(folder, trusts_remote_code=False)
     check_readable(source.quantization, str(folder))
+    fault = nan_check.published_fault(folder)
     origin = Provenance(
         path=str(folder),
         known=True,
@@ -163,7 +164,11 @@ def _published(folder: Path) -> ModelInfo:
         stamp=_stamp(folder),
     )
     return ModelInfo(
-        path=str(folder), provenance=origin, context_tokens=origin.context_tokens, takes_images=False
+        path=str(folder),
+        provenance=origin,
+        context_tokens=origin.context_tokens,
+        faults=(fault,) if fault else (),
+        takes_images=False,
     )
 
 

@@ -6,9 +6,10 @@ Layout: https://github.com/huggingface/safetensors#format
 import json
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llmbench.errors import InputError
 
@@ -18,9 +19,13 @@ _LISTED = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetensorsHead:
-    """The shape of each tensor by its name, and the size of the whole file, from its head alone."""
+    """The shape of each tensor by its name, and the size of the whole file, from its head alone.
+
+    *places* are each tensor's type (``BF16``), and the bytes of the file where it begins and ends.
+    """
 
     shapes: dict[str, tuple[int, ...]]
+    places: dict[str, tuple[str, int, int]]
     file_bytes: int
 
     @property
@@ -37,21 +42,41 @@ def read_safetensors_head(path: Path) -> SafetensorsHead:
             head = json.loads(file.read(min(length, _HEAD_CAP_BYTES)))
         head.pop("__metadata__", None)
         end = max((tensor["data_offsets"][1] for tensor in head.values()), default=0)
-        shapes = {name: tuple(map(int, tensor["shape"])) for name, tensor in head.items()}
-        return SafetensorsHead(shapes=shapes, file_bytes=8 + length + end)
-    except (KeyError, IndexError, TypeError, AttributeError, RecursionError, struct.error) as error:
-        raise ValueError(str(error)) from error
+        shapes = {name: tuple(map(_length, tensor["shape"])) for name, tensor in head.items()}
+        places = {name: _place(tensor, 8 + length) for name, tensor in head.items()}
+        return SafetensorsHead(shapes=shapes, places=places, file_bytes=8 + length + end)
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        ValueError,
+        struct.error,
+    ) as error:
+        raise ValueError("its head does not list tensors") from error
+
+
+def _place(tensor: Mapping[str, Any], start: int) -> tuple[str, int, int]:
+    begin, end = tensor["data_offsets"]
+    return str(tensor["dtype"]), start + begin, start + end
+
+
+def _length(found: object) -> int:
+    if not isinstance(found, int) or found < 0:
+        raise ValueError(found)
+    return found
 
 
 def missing_weights(folder: str, names: Sequence[str]) -> InputError:
     """Return the error on tensors that an architecture has and a checkpoint has not."""
     return InputError(
-        f"{folder} lacks tensors of its architecture ({len(names)}): {list_tensors(names)}",
+        f"{folder} lacks tensors of its architecture ({len(names)}): {list_names(names)}",
         hint="what is missing would be random numbers: fetch its safetensors files again, all of one revision",
     )
 
 
-def list_tensors(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
     """Return the first few names, and how many more there are."""
     more = len(names) - _LISTED
     return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

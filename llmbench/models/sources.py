@@ -1,6 +1,5 @@
 """What ``--model-id`` names: a GGUF file, a Hugging Face folder, or a hub's model; judged before it loads."""
 
-import json
 import math
 import re
 import shlex
@@ -12,10 +11,11 @@ from typing import Any, Literal
 from llmbench.errors import InputError, MachineError
 from llmbench.files.cache import combined_sha256, file_sha256
 from llmbench.files.package_data import missing_packages
+from llmbench.models.checkpoint import check_adapter, read_description, weight_files
 from llmbench.models.gguf import is_gguf
 from llmbench.models.gguf_file import gguf_sha256
 from llmbench.models.hub import DESCRIPTIONS, WEIGHTS, HubModel, find_model
-from llmbench.models.integrity import holds_ir
+from llmbench.models.integrity import check_no_pointer, holds_ir
 from llmbench.models.ir_task import check_other_task
 from llmbench.models.ir_xml import read_constants
 from llmbench.models.manifest import ModelSource
@@ -95,12 +95,14 @@ class LocalSource:
 def find_source(model_id: str, *, revision: str | None, trusts_remote_code: bool) -> LocalSource | HubModel:
     """What *model_id* names. A path wins over a hub's name; an ``InputError`` says why it is neither."""
     path = Path(model_id).expanduser()
-    if model_id and path.exists():
+    if model_id and _is_there(path):
         if revision is not None:
             raise InputError(
                 f"--revision is for models of a hub; {path} is on this disk", hint="leave it out"
             )
-        return _gguf(path) if path.is_file() else inspect_folder(path, trusts_remote_code=trusts_remote_code)
+        if path.is_dir():
+            return inspect_folder(path, trusts_remote_code=trusts_remote_code)
+        return _gguf(path)
     if (
         model_id.startswith((".", "/", "~"))
         or not _HUB_NAME.fullmatch(model_id)
@@ -118,6 +120,13 @@ def find_source(model_id: str, *, revision: str | None, trusts_remote_code: bool
     return find_model(model_id, revision=revision, with_code=trusts_remote_code)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name longer than any file's
+        return False
+
+
 def inspect_folder(
     folder: Path, *, trusts_remote_code: bool, hub_model: HubModel | None = None
 ) -> LocalSource:
@@ -126,22 +135,27 @@ def inspect_folder(
         run = f"llmbench run -m {shlex.quote(str(folder))}"
         raise InputError(f"{folder} is an IR already", hint=f"run it as it is: {run}")
     check_other_task(folder)
+    check_adapter(folder)
     config = _check_code(folder, trusts_remote_code=trusts_remote_code)
     _check_speech(config, str(folder) if hub_model is None else hub_model.id)
+    quantization = find_quantization(folder, config)
     if not any(next(folder.glob(pattern), None) for pattern in _VOCABULARIES):
         raise InputError(
             f"{folder} contains no tokenizer", hint="fetch tokenizer.json or tokenizer.model beside it"
         )
-    weights = _weight_files(folder)
-    parameters = sum(_count_parameters(file) for file in weights)
+    for file in (found for pattern in _VOCABULARIES for found in folder.glob(pattern)):
+        check_no_pointer(file)
+    parameters = sum(_count_parameters(file) for file in weight_files(folder))
+    if not parameters:
+        raise InputError(f"the safetensors files of {folder} contain no weights", hint="fetch them again")
     return LocalSource(
         kind="folder" if hub_model is None else "hub",
         id=str(folder.resolve()) if hub_model is None else hub_model.id,
         path=folder,
         revision=_content_sha256(folder) if hub_model is None else hub_model.revision,
         parameters=parameters,
-        model_type=str(config.get("model_type")),
-        quantization=find_quantization(folder, config),
+        model_type=config["model_type"],
+        quantization=quantization,
         takes_images=_takes_images(config),
     )
 
@@ -176,7 +190,12 @@ def check_tokenizer_packages(folder: Path) -> None:
 
 def _check_code(folder: Path, *, trusts_remote_code: bool) -> dict[str, Any]:
     """Return ``config.json``; an ``InputError`` where the model runs code of its own without trust."""
-    config = _read_object(folder / "config.json")
+    config = read_description(folder / "config.json")
+    if not isinstance(config.get("model_type"), str) or not config["model_type"]:
+        raise InputError(
+            f"{folder / 'config.json'} names no architecture (model_type)",
+            hint="fetch config.json again, or give a model that transformers knows",
+        )
     if config.get("auto_map") and not trusts_remote_code:
         family = VISION_FAMILIES.get(str(config.get("model_type")))
         needs = "" if family is None else f"; {family.needs}"
@@ -230,37 +249,18 @@ def precision_of_ir(xml: Path) -> str:
 
 
 def _gguf(path: Path) -> LocalSource:
-    if not is_gguf(path):
+    if not path.is_file() or not is_gguf(path):
+        if path.is_file():
+            check_no_pointer(path)
         raise InputError(
             f"{path} is not a GGUF file", hint="give a Hugging Face folder, FILE.gguf, or a hub's name"
         )
     return LocalSource(kind="gguf", id=path.name, path=path, revision=gguf_sha256(path))
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        placed = _read_object(index).get("weight_map")
-        names = sorted(set(placed.values())) if isinstance(placed, dict) else []
-        missing = [name for name in names if not (folder / Path(name).name).is_file()]
-        if missing or not names:
-            raise InputError(
-                f"{index} names shards that are missing: {', '.join(missing) or 'it names none'}"
-            )
-        return [folder / Path(name).name for name in names]
-    found = sorted(folder.glob(f"*{WEIGHTS}"))
-    if found:
-        return found
-    pickled = [file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in sorted(folder.glob(pattern))]
-    why = f"only {', '.join(pickled)}, which can run code when read" if pickled else "no weights"
-    raise InputError(
-        f"{folder} contains {why}; safetensors are needed",
-        hint="find or save the model with safetensors weights",
-    )
-
-
 def _count_parameters(file: Path) -> int:
     """Weights in a safetensors file, from its head; an ``InputError`` if the file is not whole."""
+    check_no_pointer(file)
     size = file.stat().st_size
     try:
         head = read_safetensors_head(file)
@@ -278,18 +278,3 @@ def _content_sha256(folder: Path) -> str:
     wanted = (*DESCRIPTIONS, WEIGHTS, ".py")
     files = [file for file in folder.iterdir() if file.suffix in wanted and file.is_file()]
     return combined_sha256({file.name: file_sha256(file) for file in files})
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path.parent} is not a Hugging Face model: it has no {path.name}",
-            hint="give the folder that contains config.json",
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} is not a JSON object")
-    return found

@@ -77,7 +77,7 @@ def _value(setting: Setting, options: Mapping[str, Any]) -> Any:
     value = options[setting.name]
     match setting.kind:
         case ValueKind.DEVICE if value and not ENGINES[options["engine"]].is_simulated:
-            return value.upper()
+            return value.upper().rstrip(".:") or value  # CPU: is CPU
         case ValueKind.NEGATED_FLAG:
             return not value
         case ValueKind.PROPERTIES:

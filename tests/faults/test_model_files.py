@@ -26,6 +26,9 @@ row_20 = pytest.mark.fault(
 )
 
 
+row_47 = pytest.mark.fault(47, "a checkpoint that is not whole, or whose files are something else")
+
+
 def _assert_refused(done: subprocess.CompletedProcess[str], folder: Path, *output: str) -> None:
     """Exit 2 with one error that names what is said, and nothing was run or written."""
     assert done.returncode == 2, done.stderr
@@ -250,3 +253,36 @@ def test_row_20_a_text_beyond_the_context_is_refused_by_its_tokens(
     assert "input + 8 output tokens make" in done.stderr
     assert "the model's context is 8192" in done.stderr
     assert [] == list(tmp_path.glob("reports/*"))
+
+
+_LLAMA = '{"model_type": "llama"'
+_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n"
+
+
+@row_47
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("config.json", '{"architectures": ["X"]}', "names no architecture"),
+        ("config.json", _LLAMA + ', "quantization_config": ["awq"]}', "names a quant_method"),
+        ("model.safetensors", _POINTER, "is a pointer of Git LFS"),
+        ("model.safetensors", "", "is not a whole safetensors file"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": null}}', "does not map tensors"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": "b.safetensors"}}', "shards that are missing"),
+        ("pytorch_model.bin", "x", "can run code when read"),
+        ("tf_model.h5", "x", "contains only tf_model.h5"),
+    ],
+)
+def test_row_47_a_damaged_checkpoint_is_named(
+    llmbench: Run, tmp_path: Path, *, name: str, content: str, why: str
+) -> None:
+    """One line with the remedy, exit 2, before a package that exports is so much as imported."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for file, text in {"config.json": _LLAMA + "}", "tokenizer.json": "{}", name: content}.items():
+        (source / file).write_text(text)
+
+    done = llmbench("convert", "--model-id", str(source), "--output-dir", str(tmp_path / "made"))
+
+    _assert_refused(done, tmp_path, why, "hint: ")
+    assert not (tmp_path / "made").exists() or not list((tmp_path / "made").rglob("*.xml"))

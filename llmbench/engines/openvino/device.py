@@ -24,6 +24,9 @@ _VIRTUAL = frozenset(("AUTO", "MULTI", "HETERO", "BATCH"))
 """Devices that consist of others, and have no properties of their own to compute with."""
 
 _DEVICE = re.compile(r"(?P<name>[A-Za-z]\w*)(?P<id>(?:\.\w+)*)\.?(?::(?P<members>[^:]*))?")
+_MEMBER = re.compile(r"(?P<excluded>-?)(?P<device>[A-Za-z]\w*(?:\.\w+)*)(?:\([1-9]\d*\))?")
+"""A device in a list: one that AUTO is to leave out, or one with a number of requests or a batch size."""
+
 _SIDE = 64
 _THREADS = "INFERENCE_NUM_THREADS"
 _NOT_READ = {"SUPPORTED_PROPERTIES", "MODEL_NAME"}
@@ -51,6 +54,7 @@ def check_device(device: str, properties: Mapping[str, PropertyValue]) -> None:
     devices = _members(device)
     for member in devices:
         _check_present(core, member, device)
+    _check_any_left(core, device)
     owners = _owners(core, device, devices)
     _check_names(device, owners, properties)
     for name, value in properties.items():
@@ -74,18 +78,27 @@ def _members(device: str) -> tuple[str, ...]:
                 hint=f"use -d {name}, or -d AUTO:{name},{listed}",
             )
         return (name + found["id"],)
-    if not listed and name != "AUTO":
+    if listed:
+        return _listed(device, name, listed.split(","))
+    if name == "AUTO":
+        return ()
+    raise InputError(
+        f"{device!r} is not a device: {name} needs a list of devices", hint=f"write -d {name}:CPU"
+    )
+
+
+def _listed(device: str, name: str, members: Sequence[str]) -> tuple[str, ...]:
+    """Return the devices in a list but for those that are left out of it."""
+    parsed = [_MEMBER.fullmatch(member.strip()) for member in members]
+    wrong = [member for member, found in zip(members, parsed, strict=True) if found is None]
+    found = [each for each in parsed if each is not None]
+    wrong += [each["device"] for each in found if each["device"].partition(".")[0] in _VIRTUAL]
+    if wrong:
         raise InputError(
-            f"{device!r} is not a device: {name} needs a list of devices", hint=f"write -d {name}:CPU"
-        )
-    members = [member.strip() for member in listed.split(",")] if listed else []
-    nested = [member for member in members if member.lstrip("-").partition(".")[0] in _VIRTUAL]
-    if nested or not all(members):
-        raise InputError(
-            f"{device!r} is not a device: its list contains {nested[0] if nested else 'an empty name'}",
+            f"{device!r} is not a device: its list contains {wrong[0].strip() or 'an empty name'}",
             hint=f"list devices such as CPU or GPU: -d {name}:CPU",
         )
-    return tuple(member.partition("(")[0] for member in members if not member.startswith("-"))
+    return tuple(each["device"] for each in found if not each["excluded"])
 
 
 def _check_present(core: Any, member: str, device: str) -> None:
@@ -100,6 +113,18 @@ def _check_present(core: Any, member: str, device: str) -> None:
         f"device {member}{whole} is not available (available: {', '.join(available) or 'none'})",
         hint=f"use -d {available[0]}" if available else "install a driver for the device",
     )
+
+
+def _check_any_left(core: Any, device: str) -> None:
+    """Raise a MachineError where AUTO is to leave out every device that there is."""
+    listed = (each.strip() for each in device.partition(":")[2].split(","))
+    left_out = {each.removeprefix("-") for each in listed if each.startswith("-")}
+    available = core.available_devices
+    if left_out and left_out >= set(available):
+        raise MachineError(
+            f"{device} leaves out every device that is available ({', '.join(available)})",
+            hint=f"use -d {available[0]}",
+        )
 
 
 def _owners(core: Any, device: str, devices: Sequence[str]) -> dict[str, tuple[str, ...]]:

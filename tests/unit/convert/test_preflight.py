@@ -105,6 +105,33 @@ def test_tied_embeddings_are_not_missing(copy: Path) -> None:
     assert not _examine(copy)
 
 
+@pytest.mark.fault(47, "a checkpoint that is not whole, or whose files are something else")
+@pytest.mark.convert
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"intermediate_size": 9}, r"tensors of other shapes than config\.json \(3\): model\.layers"),
+        ({"hidden_act": "nope"}, "do not fit its architecture: KeyError: 'nope'"),
+        ({"eos_token_id": "2"}, r"cannot read .*config\.json: .*'eos_token_id': \w"),
+        ({"dtype": "float99"}, r"cannot read .*config\.json: .*float99"),
+        ({"is_encoder_decoder": True}, r"is a model for text2text-generation \(LlamaForCausalLM\)"),
+        ({"architectures": ["BertForMaskedLM"]}, r"is a model for fill-mask \(BertForMaskedLM\)"),
+        ({"architectures": ["BertModel"]}, r"is a model for feature-extraction \(BertModel\)"),
+    ],
+)
+def test_a_configuration_is_not_blamed_on_the_tokenizer(
+    changes: dict[str, object], message: str, copy: Path
+) -> None:
+    """Values of a wrong kind, and models for another task: exit 2 before an export, and what to do."""
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, **changes}))
+
+    with pytest.raises(InputError, match=message) as caught:
+        _examine(copy)
+
+    assert caught.value.hint
+
+
 @row_42
 @pytest.mark.convert
 def test_a_missing_expert_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,16 @@ from llmbench.machine import topology
 _GENAI = "Exception from /home/jenkins/agent/workspace/private-ci/b/repos/openvino.genai/src/cpp/src/gguf.cpp:288:\n"
 
 CASES = [
+    (
+        RuntimeError(
+            "Exception from /home/jenkins/src/tokenizer_impl.cpp:855:\nMinja failed to apply chat template. "
+            "Possible solutions are\n* Set apply_chat_template to false.\n"
+            "Minja's error: System role not supported at row 1, column 19:\n{{ raise_exception('S') }}\n  ^\n"
+        ),
+        2,
+        "loading: System role not supported at row 1, column 19",
+        "leave out --apply-chat-template",
+    ),
     (RuntimeError("Tokenizers for draft and main models are different!"), 2, "different", "--draft-model"),
     (
         RuntimeError("Model references undeclared parameters: opset1::Parameter beam_idx () -> (i32[?])"),

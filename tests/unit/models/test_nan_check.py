@@ -1,5 +1,6 @@
 """Weights that are no numbers, in every format that a model keeps them in."""
 
+import json
 import struct
 from pathlib import Path
 
@@ -59,6 +60,29 @@ def test_one_nan_among_many_is_found(tmp_path: Path, kind: str, one: bytes, nan:
     assert nan_check.fault(_ir(tmp_path / "whole", ("i64", b"\xff" * 8), (kind, many))) is None
     found = nan_check.fault(_ir(tmp_path / "broken", ("i64", b"\xff" * 8), (kind, many), (kind, many + nan)))
     assert "NaN weights: 1 of 2 tensors have some (first c2)" == found
+
+
+@pytest.mark.fault(47, "a checkpoint that is not whole, or whose files are something else")
+@pytest.mark.parametrize(
+    ("kind", "content", "is_bad"),
+    [
+        ("F32", struct.pack("<2f", 1, float("nan")), True),
+        ("BF16", b"\x80\x3f\xc0\x7f", True),
+        ("F8_E4M3", b"\x38\x7f", True),
+        ("F32", struct.pack("<2f", 1, float("inf")), False),
+        ("I8", b"\xff\x7f", False),
+    ],
+)
+def test_a_published_model_is_read_as_well(
+    tmp_path: Path, kind: str, content: bytes, *, is_bad: bool
+) -> None:
+    """What would be exported, or run by PyTorch, at a plausible speed."""
+    place = {"dtype": kind, "shape": [2], "data_offsets": [0, len(content)]}
+    head = json.dumps({"a": place}).encode()
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + content)
+
+    expected = "NaN weights: 1 of 1 tensors have some (first a)" if is_bad else None
+    assert expected == nan_check.published_fault(tmp_path)
 
 
 def test_what_is_no_number_by_intention_is_no_fault(tmp_path: Path) -> None:

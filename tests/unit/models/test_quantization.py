@@ -9,7 +9,7 @@ import pytest
 from llmbench.errors import InputError, MachineError
 from llmbench.models.quantization import Quantization, check_exportable, check_readable, find_quantization
 
-METHODS = [
+METHODS: list[tuple[str, Any, str, type[Exception]]] = [
     ("gptq", {"quant_method": "gptq", "bits": 4, "desc_act": False}, "GPTQ, 4 bits", MachineError),
     ("awq", {"quant_method": "awq", "bits": 4, "version": "gemm"}, "AWQ, 4 bits", MachineError),
     ("fp8", {"quant_method": "fp8", "weight_block_size": [128, 128]}, "FP8", InputError),
@@ -18,6 +18,11 @@ METHODS = [
     ("ct", {"quant_method": "compressed-tensors"}, "compressed-tensors", InputError),
     ("ct_unnamed", {"config_groups": {}}, "compressed-tensors", InputError),
     ("hqq", {"quant_method": "hqq"}, "HQQ", InputError),
+    ("awq_unnamed", {"w_bit": 4, "q_group_size": 128, "zero_point": True}, "AWQ, 4 bits", MachineError),
+    ("gptq_unnamed", {"bits": 4, "desc_act": False}, "GPTQ, 4 bits", MachineError),
+    ("text_bits", {"quant_method": "awq", "bits": "4"}, "AWQ, 4 bits", MachineError),
+    ("text", "AWQ", "AWQ", MachineError),
+    ("unnamed", {"bits": 3}, "unknown method, 3 bits", InputError),
     ("future", {"quant_method": "never-heard-of"}, "never-heard-of", InputError),
 ]
 
@@ -28,12 +33,12 @@ METHODS = [
 )
 @pytest.mark.parametrize("location", ["config", "text_config", "compression_config"])
 def test_each_method_is_refused_before_the_weights_are_read(
-    *, settings: dict[str, Any], title: str, error: type[Exception], location: str, tmp_path: Path
+    *, settings: object, title: str, error: type[Exception], location: str, tmp_path: Path
 ) -> None:
     """Exit 4 where a package would do, else 2; the method in the field's words, and the remedy."""
     config: dict[str, Any] = {
         "config": {"quantization_config": settings},
-        "text_config": {"text_config": {"quantization_config": settings}},
+        "text_config": {"thinker_config": {"text_config": {"quantization_config": settings}}},
         "compression_config": {"compression_config": settings},
     }[location]
 
@@ -51,6 +56,7 @@ def test_each_method_is_refused_before_the_weights_are_read(
     [
         ("quantize_config.json", {"bits": 4, "group_size": 128}, Quantization(method="gptq", bits=4)),
         ("quant_config.json", {"w_bit": 4}, Quantization(method="awq", bits=4)),
+        ("quantize_config.json", {"zero_point": True, "w_bit": 4}, Quantization(method="awq", bits=4)),
         ("hf_quant_config.json", {"quantization": {"quant_algo": "NVFP4"}}, Quantization(method="nvfp4")),
     ],
 )

@@ -284,3 +284,86 @@ def test_a_model_of_speech_is_named_with_the_commands_that_measure_it(
 
     with pytest.raises(InputError, match="is a model of speech"):
         sources.inspect_folder(tmp_path, trusts_remote_code=False)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n"
+INDEX = "model.safetensors.index.json"
+FAULTS: list[tuple[str, dict[str, bytes | None], str]] = [
+    *(
+        (f"model_type_{number}", {"config.json": text}, r"names no architecture \(model_type\)")
+        for number, text in enumerate(
+            (b"{}", b'{"model_type": null}', b'{"model_type": ["llama"]}', b'{"model_type": ""}')
+        )
+    ),
+    *(
+        (f"quantization_{number}", {"config.json": text}, "names? a quant_method")
+        for number, text in enumerate(
+            b'{"model_type": "llama", "quantization_config": ' + value + b"}"
+            for value in (b'["awq"]', b"4", b"true", b'{"quant_method": 4}')
+        )
+    ),
+    *(
+        (f"index_{number}", {INDEX: b'{"weight_map": ' + value + b"}"}, "does not map tensors to safetensors")
+        for number, value in enumerate(
+            (b"null", b"[]", b"{}", b'{"a": null}', b'{"a": 3, "b": "c"}', b'{"a": {}}', b'{"a": "a.bin"}')
+        )
+    ),
+    (
+        "no_index",
+        {"model.safetensors": None, "model-00001-of-00002.safetensors": b""},
+        "contains shards, such as model-00001-of-00002.safetensors, but no model.safetensors.index.json",
+    ),
+    ("pointer", {"model.safetensors": POINTER}, "model.safetensors is a pointer of Git LFS"),
+    ("vocabulary_pointer", {"tokenizer.json": POINTER}, "tokenizer.json is a pointer of Git LFS"),
+    ("empty_weights", {"model.safetensors": struct.pack("<Q", 2) + b"{}"}, "contain no weights"),
+    *(
+        (f"head_{number}", {"model.safetensors": struct.pack("<Q", len(head)) + head}, "not a whole")
+        for number, head in enumerate(
+            (b"[]", b'{"a": 1}', b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}')
+        )
+    ),
+    ("keras", {"model.safetensors": None, "tf_model.h5": b"x"}, "contains only tf_model.h5; safetensors"),
+    ("gguf", {"model.safetensors": None, "m.gguf": b"GGUF"}, "contains only m.gguf; safetensors"),
+    (
+        "adapter",
+        {
+            "model.safetensors": None,
+            "adapter_model.safetensors": b"x",
+            "adapter_config.json": b'{"base_model_name_or_path": "org/base"}',
+        },
+        "is an adapter of org/base, not a model",
+    ),
+]
+
+
+@pytest.mark.fault(47, "a checkpoint that is not whole, or whose files are something else")
+@pytest.mark.parametrize(("files", "message"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS])
+def test_each_damage_of_a_checkpoint_is_one_error_with_a_remedy(
+    files: dict[str, bytes | None], message: str, folder: Path
+) -> None:
+    """Exit 2 before anything is loaded, and never a traceback."""
+    for name, content in files.items():
+        if content is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_bytes(content)
+
+    with pytest.raises(InputError, match=message) as caught:
+        _find(folder)
+
+    assert caught.value.hint
+
+
+def test_weights_beside_those_of_the_model_are_not_counted(folder: Path) -> None:
+    """Mistral publishes its weights a second time in its own layout; a folder may hold an adapter too."""
+    write_safetensors(folder / "consolidated.safetensors", {"a": [99]})
+    write_safetensors(folder / "adapter_model.safetensors", {"a": [99]})
+
+    assert 10 == _find(folder).parameters
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "/dev/null"])
+def test_a_name_that_is_no_file_or_folder_is_refused(name: str) -> None:
+    """A name longer than any file's, and a device."""
+    with pytest.raises(InputError):
+        _find(name)

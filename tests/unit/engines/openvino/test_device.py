@@ -20,6 +20,7 @@ ABSENT = (
     ("BATCH:NOPE(4)", "NOPE of BATCH:NOPE(4)"),
 )
 NONSENSE = ("", " ", " CPU", "CPU,GPU", "CPU(2)", "CPU:GPU", "MULTI", "HETERO", "HETERO:", "BATCH", "::")
+NONSENSE += ("BATCH:CPU(0)", "BATCH:CPU(x)", "BATCH:CPU()", "MULTI:CPU(2", "AUTO:CPU:GPU", "AUTO:--CPU")
 NONSENSE += ("AUTO:,CPU", "AUTO:AUTO", "AUTO:HETERO:CPU", "MULTI:AUTO", "-lc")
 
 
@@ -37,6 +38,15 @@ def test_an_absent_device_is_an_unfit_machine(device: str, named: str) -> None:
 
     assert 4 == refused.value.exit_code
     assert f"device {named} is not available (available: CPU" in refused.value.message
+
+
+def test_leaving_out_every_device_is_an_unfit_machine() -> None:
+    """AUTO may be told which devices not to use; here the CPU is the only one."""
+    with pytest.raises(LlmbenchError) as refused:
+        check_device("AUTO:-CPU", {})
+
+    assert 4 == refused.value.exit_code
+    assert "AUTO:-CPU leaves out every device that is available (CPU)" == refused.value.message
 
 
 @pytest.mark.parametrize("device", NONSENSE)
