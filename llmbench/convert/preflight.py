@@ -15,7 +15,7 @@ from llmbench.convert.texts import PLAIN_TEXT
 from llmbench.errors import InputError, LlmbenchError, MachineError
 from llmbench.files.strict_json import read_object
 from llmbench.models.ir_task import check_generating
-from llmbench.models.safetensors import list_names, missing_weights
+from llmbench.models.safetensors import first_few, missing_weights
 from llmbench.models.sources import VISION_FAMILIES, LocalSource, check_tokenizer_packages
 from llmbench.runner.step import StepProcess
 from llmbench.schema.progress import ProgressCallback
@@ -225,7 +225,7 @@ def _check_weights(folder: Path, task: str, *, trusts_code: bool) -> Iterator[st
         missing = logged.names
         if logged.has_other_shapes:
             raise InputError(
-                f"{folder} has tensors of other shapes than config.json ({len(missing)}): {list_names(missing)}",
+                f"{folder} has tensors of other shapes than config.json ({len(missing)}): {first_few(missing)}",
                 hint="fetch config.json and the weights again, of the same revision",
             ) from error
         if not missing:
@@ -238,7 +238,7 @@ def _check_weights(folder: Path, task: str, *, trusts_code: bool) -> Iterator[st
         raise missing_weights(str(folder), missing)
     unused = sorted(found["unexpected_keys"])
     if unused:
-        yield f"{len(unused)} tensors of the source are not part of this architecture: {list_names(unused)}"
+        yield f"{len(unused)} tensors of the source are not part of this architecture: {first_few(unused)}"
 
 
 class _Rows(logging.Handler):

@@ -58,6 +58,11 @@ _ROWS = (
         hint="llmbench run executes no code of a model; choose one whose architecture transformers has built in",
     ),
     _Row(
+        pattern=r"not recognize this architecture|Unrecognized (configuration class|model)|have a `model_type`",
+        error=InputError,
+        hint="give a causal language model whose architecture the installed transformers knows",
+    ),
+    _Row(
         pattern=r"^(ImportError|ModuleNotFoundError|NameError)\b|is not installed|pip install|undefined symbol",
         error=MachineError,
         hint="install the package that is missing, or use a model that does not need it",
@@ -102,11 +107,6 @@ _ROWS = (
         pattern=r"LoRA|lora|Can not clone with new dims",
         error=InputError,
         hint="give a --lora adapter that was trained on this model",
-    ),
-    _Row(
-        pattern=r"not recognize this architecture|Unrecognized (configuration class|model)|have a `model_type`",
-        error=InputError,
-        hint="give a causal language model whose architecture the installed transformers knows",
     ),
     _Row(
         pattern=r"Could not (open|find)|model input tensor|does not exist|No such file|size mismatch|state_dict|"

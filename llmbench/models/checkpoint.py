@@ -8,7 +8,7 @@ from typing import Any
 
 from llmbench.errors import InputError
 from llmbench.files.strict_json import read_object
-from llmbench.models.safetensors import list_names
+from llmbench.models.safetensors import first_few
 
 _ADAPTER = "adapter_model.safetensors"
 """What PEFT calls the weights of an adapter, in a folder of its own."""
@@ -53,7 +53,7 @@ def _indexed_files(index: Path) -> list[Path]:
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise InputError(
-            f"{index} names shards that are missing: {list_names(missing)}",
+            f"{index} names shards that are missing: {first_few(missing)}",
             hint="fetch them, all of one revision",
         )
     return files
@@ -62,7 +62,7 @@ def _indexed_files(index: Path) -> list[Path]:
 def _no_weights(folder: Path) -> InputError:
     others = sorted(file.name for pattern in _OTHER_WEIGHTS for file in folder.glob(pattern))
     gguf_files = [name for name in others if name.endswith(".gguf")]
-    why = f"only {list_names(others)}" if others else "no weights"
+    why = f"only {first_few(others)}" if others else "no weights"
     if any(name.endswith(_PICKLED) for name in others):
         why += ", which can run code when read"
     return InputError(

@@ -71,12 +71,12 @@ def _length(found: object) -> int:
 def missing_weights(folder: str, names: Sequence[str]) -> InputError:
     """Return the error on tensors that an architecture has and a checkpoint has not."""
     return InputError(
-        f"{folder} lacks tensors of its architecture ({len(names)}): {list_names(names)}",
+        f"{folder} lacks tensors of its architecture ({len(names)}): {first_few(names)}",
         hint="what is missing would be random numbers: fetch its safetensors files again, all of one revision",
     )
 
 
-def list_names(names: Sequence[str]) -> str:
+def first_few(names: Sequence[str]) -> str:
     """Return the first few names, and how many more there are."""
     more = len(names) - _LISTED
     return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -13,6 +13,15 @@ _GENAI = "Exception from /home/jenkins/agent/workspace/private-ci/b/repos/openvi
 
 CASES = [
     (
+        ValueError(
+            "The checkpoint has model type `llama5` but Transformers does not recognize this architecture. "
+            "You can update Transformers with the command `pip install --upgrade transformers`"
+        ),
+        2,
+        "`llama5`",
+        "whose architecture the installed transformers knows",
+    ),
+    (
         RuntimeError(
             "Exception from /home/jenkins/src/tokenizer_impl.cpp:855:\nMinja failed to apply chat template. "
             "Possible solutions are\n* Set apply_chat_template to false.\n"
