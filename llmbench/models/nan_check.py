@@ -107,7 +107,7 @@ def _safetensors_fault(file: Path) -> str:
 
 
 def _published_tensors(file: Path) -> Iterator[_Part]:
-    for name, (kind, begin, end) in read_safetensors_head(file).places.items():
+    for name, (kind, begin, end) in read_safetensors_head(file).spans.items():
         if kind in _PUBLISHED and end > begin:
             yield _Part(name=name, kind=_PUBLISHED[kind], begin=begin, size=end - begin)
 

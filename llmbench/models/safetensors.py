@@ -21,11 +21,11 @@ _LISTED = 6
 class SafetensorsHead:
     """The shape of each tensor by its name, and the size of the whole file, from its head alone.
 
-    *places* are each tensor's type (``BF16``), and the bytes of the file where it begins and ends.
+    *spans* are each tensor's type (``BF16``), and the bytes of the file where it begins and ends.
     """
 
     shapes: dict[str, tuple[int, ...]]
-    places: dict[str, tuple[str, int, int]]
+    spans: dict[str, tuple[str, int, int]]
     file_bytes: int
 
     @property
@@ -43,8 +43,8 @@ def read_safetensors_head(path: Path) -> SafetensorsHead:
         head.pop("__metadata__", None)
         end = max((tensor["data_offsets"][1] for tensor in head.values()), default=0)
         shapes = {name: tuple(map(_length, tensor["shape"])) for name, tensor in head.items()}
-        places = {name: _place(tensor, 8 + length) for name, tensor in head.items()}
-        return SafetensorsHead(shapes=shapes, places=places, file_bytes=8 + length + end)
+        spans = {name: _span(tensor, 8 + length) for name, tensor in head.items()}
+        return SafetensorsHead(shapes=shapes, spans=spans, file_bytes=8 + length + end)
     except (
         KeyError,
         IndexError,
@@ -57,7 +57,7 @@ def read_safetensors_head(path: Path) -> SafetensorsHead:
         raise ValueError("its head does not list tensors") from error
 
 
-def _place(tensor: Mapping[str, Any], start: int) -> tuple[str, int, int]:
+def _span(tensor: Mapping[str, Any], start: int) -> tuple[str, int, int]:
     begin, end = tensor["data_offsets"]
     return str(tensor["dtype"]), start + begin, start + end
 
