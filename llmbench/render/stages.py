@@ -20,7 +20,7 @@ from llmbench.render.table import (
     quantity,
     text_column,
 )
-from llmbench.render.text import LEAST_FOR_MARGIN, in_brackets, share
+from llmbench.render.text import LEAST_FOR_MARGIN, share
 from llmbench.schema.measurement import Stage, StageSource
 from llmbench.schema.units import NS_PER_MS, Unit, seconds_between
 
@@ -51,7 +51,7 @@ def stage_table(report: Report) -> Table:
         (_COLUMNS[name], [line.get(name, Cell()) for _, line in lines]) for name in shown
     ]
     if len(rows) > 1:
-        columns.insert(0, text_column("prompt", (_label(report, row) for row, _ in lines)))
+        columns = [*_apart(report, [row for row, _ in lines]), *columns]
     return Table.of_columns(columns, note_priority=30)
 
 
@@ -97,8 +97,14 @@ def _range(shares: Sequence[float]) -> str:
     return high if low == high else f"{low.removesuffix(' %')} to {high}"
 
 
-def _label(report: Report, row: Row) -> str:
-    return f"{row.prompt.short_label}{in_brackets(report.distinctions[row.cell])}"
+def _apart(report: Report, rows: Sequence[Row]) -> Iterator[TableColumn]:
+    """Yield what sets the rows of lines apart: their prompts, their lengths under load, and settings."""
+    if len({row.prompt.short_label for row in rows}) > 1 or not report.distinctions[0]:
+        yield text_column("prompt", (row.prompt.short_label for row in rows))
+    for name in report.distinctions[0]:
+        yield text_column(name, (report.distinctions[row.cell][name] for row in rows))
+    if rows[0].config.is_load and len({row.input_tokens for row in rows}) > 1:
+        yield Column("in", full="input tokens"), [count_cell(row.input_tokens) for row in rows]
 
 
 def _lines(report: Report, row: Row, sources: Mapping[str, frozenset[StageSource]]) -> Iterator[_Line]:

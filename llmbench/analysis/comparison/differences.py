@@ -187,8 +187,8 @@ def _effective_changes(base: Run, candidate: Run) -> Iterator[Difference]:
     return (each for each in found if is_one_engine or (each.base and each.candidate))
 
 
-def _engines(run: Run) -> set[str]:
-    return {config.engine for config in run.cells}
+def _engines(run: Run) -> set[tuple[str, str | None]]:
+    return {(config.engine, config.server) for config in run.cells}
 
 
 def _effective(run: Run) -> dict[str, str]:

@@ -12,16 +12,19 @@ import shlex
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
+from llmbench.engines.servers.client import KEY_HINT, KEY_STATUSES, key_header
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.files.redaction import redacted_tail
 from llmbench.schema.config import RunConfig
@@ -29,6 +32,7 @@ from llmbench.schema.config import RunConfig
 LOOPBACK = "127.0.0.1"
 _POLL_S = 0.05
 _GRACE_S = 5.0
+_MODEL_HINT = "name the model with -m, or check the address"
 # What becomes the server: it ends with its parent (prctl(2), PR_SET_PDEATHSIG) and uses these CPUs, or all.
 # A program of its own, for a fork that goes on in Python may crash where the parent has threads.
 _BECOME = """import ctypes, os, sys
@@ -232,28 +236,49 @@ def wait_until_ready(server: Server, path: str, *, limit_s: float | None = None)
 
     Raises:
         LaunchError: it ended, or was not ready within *limit_s* seconds.
+        MachineError: its certificate is not trusted here.
     """
     began = time.monotonic()
-    while not _is_ready(server.url + path):
+    while (why := _unready(server, path)) is not None:
         how = server.ended()
         waited_s = time.monotonic() - began
         if how is None and (limit_s is None or waited_s < limit_s):
             time.sleep(_POLL_S)
             continue
         last = next((line for line in reversed(server.log()) if line.strip()), None)
-        what = (
-            f"{how} before it was ready" if how else f"{server.url}{path} did not respond in {waited_s:.0f} s"
+        what = f"{server.url}{path} did not respond in {waited_s:.0f} s: {why}"
+        raise LaunchError(
+            f"{how} before it was ready" if how else what,
+            hint=f"its last line: {last}" if last else f"try: curl {server.url}{path}",
         )
-        raise LaunchError(what, hint=f"its last line: {last}" if last else f"try: curl {server.url}{path}")
     return time.monotonic() - began
 
 
-def _is_ready(url: str) -> bool:
+def _unready(server: Server, path: str) -> str | None:
+    """Why it is not ready: no status 200, or of a server that runs already none at all; ``None`` where it is."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310  the scheme was checked
-            return bool(response.status == 200)
-    except (OSError, ValueError):
-        return False
+        with _open(server.url + path, timeout_s=5) as response:
+            status = int(response.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        status = 200 if server.pid is None and error.code < 500 else error.code
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+    return None if status == 200 else f"status {status}"
+
+
+def _open(url: str, *, timeout_s: float) -> Any:
+    """Return a server's response to a request like those of the load: with its key, and through no proxy."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        return opener.open(urllib.request.Request(url, headers=key_header()), timeout=timeout_s)  # noqa: S310  checked
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise MachineError(
+                f"the certificate at {url} is not trusted here: {error.reason.verify_message}",
+                hint="export SSL_CERT_FILE=FILE.pem with the certificate that signed it",
+            ) from None
+        raise
 
 
 def is_url(text: str) -> bool:
@@ -278,13 +303,20 @@ def served_model(url: str) -> str:
     """Return the name of the first model that a server has.
 
     Raises:
-        MachineError: it cannot be reached.
+        InputError: it lists none, or not to us.
+        MachineError: it cannot be reached, or its certificate is not trusted here.
     """
     try:
-        with urllib.request.urlopen(f"{url}/v1/models", timeout=10) as response:  # noqa: S310  the scheme was checked
+        with _open(f"{url}/v1/models", timeout_s=10) as response:
             return str(json.load(response)["data"][0]["id"])
+    except urllib.error.HTTPError as error:
+        error.close()
+        why = f"status {error.code} at /v1/models"
+        hint = KEY_HINT if error.code in KEY_STATUSES else _MODEL_HINT
+        raise InputError(f"the server at {url} does not name its model: {why}", hint=hint) from None
     except (KeyError, IndexError, TypeError, ValueError):
-        return "unknown"
+        why = "/v1/models has no list of models"
+        raise InputError(f"the server at {url} does not name its model: {why}", hint=_MODEL_HINT) from None
     except OSError as error:
         raise MachineError(
             f"no server can be reached at {url}: {getattr(error, 'reason', error)}",

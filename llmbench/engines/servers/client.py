@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -20,6 +21,10 @@ from llmbench.errors import InputError, LaunchError
 API_KEYS = ("LLMBENCH_API_KEY", "OPENAI_API_KEY")
 """Environment variables that contain the key of a server; it is never recorded."""
 
+KEY_STATUSES = frozenset((401, 403))
+KEY_HINT = f"put the server's key into the environment variable {API_KEYS[0]}"
+_REFUSALS = frozenset((400, 404, 405, 415, 422, 501))
+"""Statuses of a server that does not understand a request; with others it has not said so."""
 _CONNECT_S = 10.0
 _SHOWN = 200
 
@@ -56,7 +61,7 @@ class ServerTimings(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = []
+    choices: list[_Choice] | None = None
     usage: Usage | None = None
     timings: ServerTimings | None = None
     error: Any = None
@@ -98,7 +103,8 @@ class Completion:
 
     *at_ns* has the instants of chunks with output, *counts* the tokens of each where the server reported them in the
     chunk, *lengths* their characters. *written_ns* and *arrived_ns* are what a scripted server reports of the same
-    chunks, and of the request. *error* is what went wrong in one word, *detail* the server's own.
+    chunks, and of the request. *status* and *kind* are the status and the content type of the response, *error* is
+    what went wrong in one word, *detail* the server's own.
     """
 
     sent_ns: int = 0
@@ -113,6 +119,8 @@ class Completion:
     timings: ServerTimings | None = None
     finish: str | None = None
     is_done: bool = False
+    status: int = 0
+    kind: str = ""
     error: str | None = None
     detail: str = ""
 
@@ -138,20 +146,26 @@ class Connection(Protocol):
         """Let go of it."""
 
 
+def key_header() -> dict[str, str]:
+    """Return the header with the key of the environment; empty where it has none."""
+    key = next((os.environ[name] for name in API_KEYS if os.environ.get(name)), None)
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 class Client:
     """Connections to one server; requests are made in an event loop."""
 
     def __init__(self, url: str, *, request_s: float | None) -> None:
         import httpx
 
-        key = next((os.environ[name] for name in API_KEYS if os.environ.get(name)), None)
         self._httpx = httpx
         self._client = httpx.AsyncClient(
             base_url=url,
-            headers={"Accept-Encoding": "identity", **({"Authorization": f"Bearer {key}"} if key else {})},
+            headers={"Accept-Encoding": "identity", **key_header()},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=None),
             timeout=httpx.Timeout(request_s, connect=_CONNECT_S),
             trust_env=False,
+            verify=ssl.create_default_context() if url.startswith("https:") else False,
         )
 
     async def close(self) -> None:
@@ -197,7 +211,13 @@ class Client:
             fail(seen, "reset", error)
         seen.end_ns = time.perf_counter_ns()
         if seen.error is None and not seen.at_ns:
-            fail(seen, "empty", f"status 200 and no token (finish: {seen.finish})")
+            is_stream = seen.kind.startswith("text/event-stream")
+            why = (
+                f"finish: {seen.finish}"
+                if is_stream
+                else f"{seen.kind or 'no content type'}, no stream of events"
+            )
+            fail(seen, "empty", f"status 200 and no token ({why})")
         elif seen.error is None and not (seen.is_done or seen.finish):
             fail(seen, "cut", "the stream ended without an end")
         return seen
@@ -210,9 +230,10 @@ class Client:
             return await self._client.send(request, stream=True)
 
     async def _read(self, response: Any, seen: Completion) -> None:
-        if response.status_code != 200:
+        seen.status, seen.kind = response.status_code, response.headers.get("Content-Type", "")
+        if seen.status != 200:
             detail = (await response.aread())[:_SHOWN].decode(errors="replace")
-            fail(seen, f"http_{response.status_code}", detail)
+            fail(seen, f"http_{seen.status}", detail)
             return
         pending = b""
         async for data in response.aiter_raw():
@@ -250,7 +271,7 @@ def _take_chunk(chunk: _Chunk, now_ns: int, seen: Completion) -> None:
     seen.usage = chunk.usage or seen.usage
     seen.timings = chunk.timings or seen.timings
     seen.arrived_ns = chunk.arrived_ns or seen.arrived_ns
-    for choice in chunk.choices[:1]:
+    for choice in (chunk.choices or ())[:1]:
         seen.finish = choice.finish_reason or seen.finish
         content = _content(choice)
         grown = max(0, _count(seen) - before)
@@ -345,9 +366,11 @@ async def find_dialect(
             seen = await client.complete(dialect.path, msgspec.json.encode(body))
             if seen.error is None:
                 return dialect
-            if not seen.error.startswith("http_4"):
+            if seen.status in KEY_STATUSES:
+                raise InputError(f"the server refuses a first request ({seen.error})", hint=KEY_HINT)
+            if seen.status not in _REFUSALS:
                 raise LaunchError(f"the server does not serve a first request ({seen.error}): {seen.detail}")
-            refusal = f"{seen.error.removeprefix('http_')}: {seen.detail}"
+            refusal = f"{seen.status}: {seen.detail}"
     other = "chat" if endpoint == "completions" else "completions"
     raise InputError(
         f"the server refuses {endpoint} with {refusal}", hint=f"try --endpoint {other}, or check -m"

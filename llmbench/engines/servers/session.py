@@ -30,6 +30,8 @@ LEAST_CORES = 4
 """Cores from which on the client has one of its own: with fewer the server would lose too much."""
 
 _READY_S = 1200.0
+_RESPONSE_S = 30.0
+"""How long a server that runs already may take to respond at all."""
 _LEAST_VOCABULARY_TEXT = "Tokens of a text"
 _FIRST_TEXT = "The first request of a launch."
 
@@ -90,7 +92,8 @@ class ServedEngine(Engine):
         if client_cpus:
             os.sched_setaffinity(0, client_cpus)
         try:
-            wait_until_ready(server, ready_path(config), limit_s=_READY_S)
+            limit_s = _RESPONSE_S if is_url(config.server or "") else _READY_S
+            wait_until_ready(server, ready_path(config), limit_s=limit_s)
             return ServedSession(config, server)
         except BaseException:
             server.stop()
@@ -132,9 +135,6 @@ class ServedSession:
         probe = self._text(_LEAST_VOCABULARY_TEXT)
         self._has_tokenizer = bool(run_alone(server.url, lambda client: client.post("/tokenize", probe)))
         self._local: Codec | None = None if self._has_tokenizer else _local_tokenizer(config)
-        served = (
-            f"served by {config.server}" if not is_url(config.server or "") else f"served at {server.url}"
-        )
         notes = (
             ()
             if self.can_encode
@@ -144,7 +144,7 @@ class ServedSession:
             properties={name: str(value) for name, value in pages["effective"].get("properties", {}).items()},
             scheduler={name: str(value) for name, value in pages["effective"].get("scheduler", {}).items()},
             attention=pages["effective"].get("attention"),
-            notes=(served, *_pinned_note(server), *notes),
+            notes=(*_pinned_note(server), *notes),
         )
 
     @property

@@ -46,15 +46,16 @@ def _model(report: Report) -> str:
             format_bytes(origin.file_bytes) if origin.file_bytes else "",
         ]
     engine = [] if "engine" in varied or not run.version else [_engine(config.engine, report)]
-    engine = [_server(config.server)] if config.server is not None and "server" not in varied else engine
+    if config.server is not None:
+        engine = [] if "server" in varied else [describe_server(config.server)]
     device = [] if "device" in varied or config.device == "CPU" else [config.device]
     batch = [f"batch of {config.batch_size}"] if config.batch_size > 1 and "batch_size" not in varied else []
     facts += [*engine, *device, *batch]
     return f"{run.model_name}: {', '.join(fact for fact in facts if fact)}"
 
 
-def _server(server: str) -> str:
-    """What serves: a name, an address, or the program of a command."""
+def describe_server(server: str) -> str:
+    """Return what serves: a name, an address, or the program of a command."""
     return (
         f"server at {server}"
         if "://" in server

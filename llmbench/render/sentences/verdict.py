@@ -12,6 +12,7 @@ from llmbench.analysis.comparison.compare import Comparison, Pair
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.analysis.report import Report
 from llmbench.analysis.stages import request_metric, stage_of
+from llmbench.render.sentences.card import describe_server
 from llmbench.render.sentences.commands import ab_command, run_command
 from llmbench.render.text import change, in_brackets, number_text, share
 from llmbench.schema.run import Launch, Run
@@ -89,7 +90,8 @@ def _side_line(report: Report) -> str:
     models = dict.fromkeys(
         f"{model_of(run, cell)} {run.origin_of(cell).weight_format or ''}".strip() for cell in cells
     )
-    engines = dict.fromkeys(config.engine for config in run.cells) if run.version else {}
+    targets = (describe_server(config.server) if config.server else config.engine for config in run.cells)
+    engines = dict.fromkeys(targets) if run.version else {}
     software = dict.fromkeys(filter(None, (_engine_version(run, cell) for cell in cells)))
     parts = (" / ".join(models), " / ".join(engines), " / ".join(software), run.environment.cpu_model)
     return ", ".join(part or "unknown CPU" for part in parts if part or part is parts[-1])

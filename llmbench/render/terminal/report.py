@@ -21,6 +21,7 @@ from llmbench.render.stages import heaviest_stages, stage_table
 from llmbench.render.table import Table
 from llmbench.render.terminal.table import print_facts, print_hidden, print_line, print_table
 from llmbench.render.text import after, counted, load_time, settings_text
+from llmbench.schema.config import RunConfig
 from llmbench.schema.units import format_bytes
 
 _ON_CARD = frozenset(
@@ -118,14 +119,16 @@ def _definitions(report: Report) -> Iterator[str]:
         for name in SHOWN_METRICS
         if name in shown
     ]
-    is_generating = report.run.cells[0].task_info.is_generating
-    instants = (
-        "s: the token ids are handed to the engine; t1..tn: output tokens are available"
-        if is_generating
-        else "s: the request begins; tn: its last stage ends"
-    )
     if definitions:
-        yield f"{instants}. {'; '.join(definitions)}"
+        yield f"{_instants(report.run.cells[0])}. {'; '.join(definitions)}"
+
+
+def _instants(config: RunConfig) -> str:
+    """What the letters of definitions are."""
+    if not config.task_info.is_generating:
+        return "s: the request begins; tn: its last stage ends"
+    begin = "the request is due" if config.is_load else "the token ids are handed to the engine"
+    return f"s: {begin}; t1..tn: output tokens are available"
 
 
 def _interference(report: Report) -> Iterator[str]:

@@ -4,7 +4,17 @@ import threading
 
 import pytest
 
-from llmbench.engines.servers.client import Client, Completion, Dialect, run_alone, take_line, token_events
+from llmbench.engines.servers.client import (
+    Client,
+    Completion,
+    Dialect,
+    find_dialect,
+    run_alone,
+    take_line,
+    token_events,
+)
+from llmbench.errors import InputError, LaunchError, LlmbenchError
+from tests.served import replying_server
 
 
 def seen_of(*chunks: dict[str, object] | str) -> Completion:
@@ -97,7 +107,7 @@ def test_what_is_wrong_in_a_stream_is_named(line: str, kind: str) -> None:
 
 def test_comments_and_other_fields_of_the_stream_are_nothing() -> None:
     """Servers send them to keep a connection open."""
-    seen = seen_of(": ping", "event: message", "", text("a"))
+    seen = seen_of(": ping", "event: message", "", {"choices": None}, text("a"))
 
     assert (1, None) == (len(seen.at_ns), seen.error)
 
@@ -148,3 +158,27 @@ def test_a_connection_that_was_closed_while_idle_is_replaced_once(
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         assert errors == run_alone(url, requests)
         server.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "message", "hint"),
+    [
+        (401, InputError, "refuses a first request", "LLMBENCH_API_KEY"),
+        (404, InputError, "refuses completions with 404: gone", "--endpoint chat"),
+        (429, LaunchError, "http_429.: gone", ""),
+        (500, LaunchError, "http_500.: gone", ""),
+        (200, LaunchError, "no token .text/html, no stream of events", ""),
+    ],
+)
+def test_what_a_server_says_to_a_first_request_is_told_apart(
+    status: int, error: type[LlmbenchError], message: str, hint: str
+) -> None:
+    """A key that is missing, an endpoint that is, a server that is busy or broken, and a page that is no stream."""
+
+    async def find(client: Client) -> Dialect:
+        return await find_dialect(client, "m", endpoint="completions", text="x", ids=())
+
+    with replying_server(status, "gone") as (url, _), pytest.raises(error, match=message) as caught:
+        run_alone(url, find)
+
+    assert hint in (caught.value.hint or "")

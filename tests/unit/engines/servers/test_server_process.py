@@ -1,6 +1,9 @@
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -10,13 +13,16 @@ from llmbench.engines.servers.base import (
     ServerProcess,
     checked_url,
     free_port,
+    served_model,
     start_server,
     wait_until_ready,
 )
+from llmbench.engines.servers.client import run_alone
 from llmbench.engines.servers.session import split_cpus
 from llmbench.errors import InputError, LaunchError, MachineError
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Cpu, Topology
+from tests.served import replying_server
 from tests.waiting import PATIENCE_S, is_gone, wait_until
 
 PROMPT = Prompt(set="synthetic", index=0, tokens=8)
@@ -117,3 +123,70 @@ def test_server_uses_the_cpus_it_was_given() -> None:
     server.stop()
 
     assert {cpu} == pinned
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message", "hint"),
+    [
+        (401, "", "status 401 at /v1/models", "LLMBENCH_API_KEY"),
+        (404, "{}", "status 404 at /v1/models", "name the model with -m"),
+        (200, "<html>", "no list of models", "name the model with -m"),
+        (200, '{"data":[]}', "no list of models", "name the model with -m"),
+        (200, "[]", "no list of models", "name the model with -m"),
+    ],
+)
+def test_server_that_names_no_model_is_refused(status: int, body: str, message: str, hint: str) -> None:
+    """The reason, and what to do."""
+    with replying_server(status, body) as (url, _), pytest.raises(InputError, match=message) as caught:
+        served_model(url)
+
+    assert hint in (caught.value.hint or "")
+
+
+def test_server_is_read_with_the_key_and_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the requests of the load are made, whatever the environment says of proxies."""
+    monkeypatch.setenv("LLMBENCH_API_KEY", "k")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with replying_server(200, '{"data":[{"id":"m"}]}') as (url, keys):
+        assert "m" == served_model(url)
+
+    assert ["Bearer k"] == keys
+
+
+@pytest.mark.parametrize(("status", "is_ready"), [(200, True), (404, True), (401, True), (503, False)])
+def test_server_that_runs_already_is_ready_where_it_responds(status: int, *, is_ready: bool) -> None:
+    """It need not have a list of models; but one that is loading its model says 503."""
+    with replying_server(status) as (url, _):
+        refusal = pytest.raises(LaunchError, match="did not respond in 0 s: status 503")
+        with contextlib.nullcontext() if is_ready else refusal:
+            wait_until_ready(RemoteServer(url), "/v1/models", limit_s=0)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_certificate_of_ones_own_is_taken_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused with what to do, and then accepted by both clients."""
+    file = tmp_path / "own.pem"
+    key = (
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-keyout",
+        str(file),
+        "-out",
+        "-",
+    )
+    name = ("-subj", "/CN=own", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2")
+    made = subprocess.run(["openssl", "req", "-x509", *key, *name], capture_output=True, check=True)
+    file.write_bytes(file.read_bytes() + made.stdout)
+    with replying_server(200, '{"data":[{"id":"m"}]}', certificate=file) as (url, _):
+        with pytest.raises(MachineError, match="is not trusted here") as caught:
+            served_model(url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+
+        assert "SSL_CERT_FILE" in (caught.value.hint or "")
+        assert "m" == served_model(url)
+        assert '{"data":[{"id":"m"}]}' == run_alone(url, lambda client: client.get("/v1/models"))
