@@ -129,7 +129,7 @@ def _migrations(raw: str | None) -> int | None:
 
 def read_policy(root: Path = Path("/"), pid: int | str = "self") -> str | None:
     """The memory policy of a process as the kernel writes it, ``default`` or ``bind:0-1``; ``None`` without NUMA."""
-    fields = (procfs.read_text(root / f"proc/{pid}/numa_maps") or "").split(maxsplit=2)
+    fields = (procfs.read_first_line(root / f"proc/{pid}/numa_maps") or "").split(maxsplit=2)
     return fields[1] if len(fields) > 1 else None
 
 

@@ -28,6 +28,15 @@ def read_text(path: Path) -> str | None:
     return None if raw is None else raw.decode(errors="replace").strip()
 
 
+def read_first_line(path: Path) -> str | None:
+    """Return the first line of a kernel file whose others cost the kernel time; ``None`` where it cannot be read."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.readline().strip()
+    except (OSError, ValueError):
+        return None
+
+
 def read_number(text: str | None) -> int | None:
     """Return the whole number that a text is; ``None`` where it is something else, as an emulated file may be."""
     stripped = (text or "").strip()

@@ -26,11 +26,12 @@ from llmbench.engines.openvino import tensor_parallel
 from llmbench.engines.openvino.device import check_effective
 from llmbench.engines.openvino.model_cache import Compiled
 from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError, StrictError
-from llmbench.machine import covariates, environment, placement, topology
+from llmbench.machine import covariates, environment, topology
 from llmbench.machine.allocator import prove_allocator
 from llmbench.machine.energy import Meter
 from llmbench.machine.interference import Probe, count_stops
 from llmbench.machine.memory import MemoryPhase, PeakWatch
+from llmbench.machine.placement import PlacementWatch, read_pages
 from llmbench.runner import pinning
 from llmbench.runner.output_check import check_greedy_tokens
 from llmbench.runner.protocol import (
@@ -106,7 +107,8 @@ class OpenLaunch:
             effective = dataclasses.replace(effective, notes=(*effective.notes, used))
         self._threads = _engine_threads(effective)
         pinning.check_threads(self.config, self._topology, self._threads)
-        pages, notes = placement.read_pages(), list[str]()
+        is_simulated = self.config.engine_info.is_simulated
+        pages, notes = {} if is_simulated else read_pages(), list[str]()
         self._work: OpenWorkload | OpenLoad = open_workload(
             command.workload,
             self.config,
@@ -127,8 +129,8 @@ class OpenLaunch:
             versions=environment.versions(),
             model_cache=model_cache,
         )
-        self._settings = {**Probe.start().settings, **shared_settings(command)}
-        self._has_stages = command.workload.kind != "text" and not self.config.engine_info.is_simulated
+        self._settings = {} if is_simulated else {**Probe.start().settings, **shared_settings(command)}
+        self._has_stages = command.workload.kind != "text" and not is_simulated
 
     def _is_last(self, command: Measure) -> bool:
         last = (self.config.iterations_per_launch - 1, len(self.config.prompts) - 1)
@@ -154,21 +156,22 @@ class OpenLaunch:
         )
 
     def measure(self, command: Measure) -> Measurement:
-        """Measure one request, and what else happened on the machine meanwhile."""
+        """Measure one request, and what else happened on the machine meanwhile; a simulated engine has none."""
         request = cast("OpenWorkload", self._work).prepare(command.prompt, command.iteration)
         started_at = _local_now()
-        watch = placement.PlacementWatch.start(self._topology, engine_threads=self._threads)
+        is_real = not self.config.engine_info.is_simulated
+        watch = PlacementWatch.start(self._topology, engine_threads=self._threads) if is_real else None
         phase = MemoryPhase.start()
         is_watched = self._has_stages and command.is_warmup and not command.iteration
         peaks = PeakWatch() if is_watched else None
-        meter = Meter.start(self._root)
-        probe = Probe.start()
+        meter = Meter.start(self._root) if is_real else None
+        probe = Probe.start() if is_real else None
         request.run()
-        conditions = probe.stop(expected=self._settings)
-        energy_j = meter.stop()
+        conditions = probe.stop(expected=self._settings) if probe else None
+        energy_j = meter.stop() if meter else None
         highest = peaks.stop() if peaks else 0
         memory = phase.stop()
-        placed = watch.stop(with_pages=self._is_last(command))
+        placed = watch.stop(with_pages=self._is_last(command)) if watch else None
         ended_at = _local_now()
         observed = request.observe()
         if peaks is not None:
@@ -186,8 +189,8 @@ class OpenLaunch:
             ended_at=ended_at,
             conditions=simulated or conditions,
             memory=memory,
-            placement=None if simulated else placed,
-            energy_j=None if simulated else energy_j,
+            placement=placed,
+            energy_j=energy_j,
             **fields,
         )
 

@@ -56,6 +56,18 @@ def test_events_are_those_of_a_process(launch: int) -> None:
     assert _facts(_events(ProcessLauncher(), task)) == _facts(_events(InlineLauncher(), task))
 
 
+def test_a_simulated_engine_has_no_machine() -> None:
+    """A script's conditions are recorded; where this process runs, and what it draws, are not even read."""
+    started, *measured, _ = _events(InlineLauncher(), _task("first=1ms,interference=4%"))
+
+    assert isinstance(started, LaunchStarted)
+    assert {} == started.pinned.pages
+    for each in measured:
+        assert isinstance(each, Measurement)
+        assert (None, None) == (each.placement, each.energy_j)
+        assert each.conditions is not None
+
+
 def test_launches_differ_by_their_noise() -> None:
     """Two launches of one configuration have other latencies; no variable of the environment is read or set."""
     before = dict(os.environ)
