@@ -210,6 +210,9 @@ def main() -> None:
     die_with_parent(parent)
     # importing openvino sends a telemetry event and writes below the home folder unless this is absent
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    if "HF_HUB_OFFLINE" in os.environ:  # no code of a model's own, which might use it
+        # transformers imports it where it is there, a second's work, for a kind of decoding that no step does
+        sys.modules["sklearn"] = None  # type: ignore[assignment]
     given, kinds = msgspec.json.decode(sys.stdin.buffer.read()), get_type_hints(do)
     arguments = {name: _decode(value, kinds[name]) for name, value in given.items()}
     reply: _Done | Refused | _Crashed

@@ -8,6 +8,8 @@ import pytest
 
 from llmbench.convert import library
 from llmbench.convert.output import target_folder
+from llmbench.models import locate
+from llmbench.models.manifest import read_manifest
 from llmbench.store import reader
 from tests import conversions
 from tests.command import Done, RunCommand
@@ -53,6 +55,10 @@ def test_a_hub_s_model_is_converted_once_and_measured(run: Callable[..., Done], 
     hub = Hub()
     tiny = conversions.tiny_model()
     hub.models["example/tiny"] = {file.name: file.read_bytes() for file in tiny.iterdir()}
+    int8 = target_folder(tmp_path / "cache/llmbench/models/example--tiny", "int8")
+    stale = int8.with_name("INT8.partial")
+    stale.mkdir(parents=True)
+    (stale / "openvino_model.bin").write_text("what a kill left")
     planned = run("example/tiny", "--dry-run", HF_ENDPOINT=hub.address)
     first = run("example/tiny", "--name", "first", HF_ENDPOINT=hub.address)
     hub.server.shutdown()
@@ -63,6 +69,8 @@ def test_a_hub_s_model_is_converted_once_and_measured(run: Callable[..., Done], 
     assert "example/tiny would be fetched and converted first" in planned.stdout
     assert_measured(first)
     assert "example/tiny is converted once, and kept in" in first.stderr
+    assert "exporting int8" in first.stderr
+    assert "exporting" not in first.stdout
     assert "%|" not in first.stderr
     assert_measured(second)
     assert "converted once" not in second.stderr
@@ -70,6 +78,23 @@ def test_a_hub_s_model_is_converted_once_and_measured(run: Callable[..., Done], 
         origin = reader.read_run(tmp_path / f"reports/{name}.jsonl").provenance
         assert ("hub", "example/tiny", COMMIT) == (origin.source, origin.source_id, origin.revision)
         assert "int8" == origin.weight_format
+    _check_conversion(int8)
+
+
+def _check_conversion(folder: Path) -> None:
+    """The IR is whole, alone in its place, and its manifest says where it is from and what was done."""
+    assert [folder] == list(folder.parent.iterdir())
+    model = locate.locate(folder)
+    locate.check_model_files(model)
+    locate.verify(model)
+    assert 512 == model.context_tokens
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert ("hub", "example/tiny") == (manifest.source.kind, manifest.source.id)
+    assert ("int8", False) == (manifest.recipe.weight_format, manifest.recipe.is_symmetric)
+    assert set(manifest.files) == {file.name for file in folder.iterdir()} - {"llmbench_manifest.json"}
+    timings = manifest.timings
+    assert all(seconds is not None for seconds in (timings.export_s, timings.verify_s, timings.hash_s))
 
 
 def test_a_model_of_another_task_is_refused_before_it_is_converted(

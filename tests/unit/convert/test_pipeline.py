@@ -1,6 +1,7 @@
 """Conversions of a tiny model of random weights: everything but proof of the weights, which needs a real model."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -104,47 +105,29 @@ def test_an_unknown_weight_format_lists_the_known(run: Callable[..., Done], argu
 
 
 @pytest.mark.convert
-def test_a_folder_becomes_a_verified_ir(run: Callable[..., Done], tiny: Path, tmp_path: Path) -> None:
-    """The walk of a person: convert, convert again, change the recipe; without any network."""
-    int8 = tmp_path / "out" / "pytorch" / "dldt" / "INT8"
-    stale = int8.with_name("INT8.partial")
-    stale.mkdir(parents=True)
-    (stale / "openvino_model.bin").write_text("what a kill left")
+def test_a_conversion_that_is_there_is_left(run: Callable[..., Done], tiny: Path, tmp_path: Path) -> None:
+    """The same again costs nothing; another source in its place is a mistake."""
+    folder = conversions.converted(tiny, "fp32")["fp32"].folder
+    there = ("--weight_format", "fp32", "--output-dir", str(folder.parents[2]))
+    before = folder.stat().st_mtime_ns
+    again = run(tiny, *there)
+    source = shutil.copytree(tiny, tmp_path / "source")
+    (source / "generation_config.json").write_text("{}\n", encoding="utf-8")
+    other = run(source, *there)
 
-    first = run(tiny, "--weight-format", "int8", "--sym")
-
-    assert 0 == first.returncode, first.stderr
-    assert [int8] == list(int8.parent.iterdir())
-    model = locate.locate(int8)
-    locate.check_model_files(model)
-    locate.verify(model)
-    assert 512 == model.context_tokens
-    manifest = _manifest(int8)
-    assert ("folder", str(tiny)) == (manifest.source.kind, manifest.source.id)
-    assert ("int8", True) == (manifest.recipe.weight_format, manifest.recipe.is_symmetric)
-    assert set(manifest.files) == {file.name for file in int8.iterdir()} - {"llmbench_manifest.json"}
-    timings = manifest.timings
-    assert all(seconds is not None for seconds in (timings.export_s, timings.verify_s, timings.hash_s))
-    assert "out/pytorch/dldt/INT8" in first.stdout
-    assert "of next tokens" in first.stdout
-    assert "exporting int8" in first.stderr
-    assert "exporting" not in first.stdout
-
-    before = int8.stat().st_mtime_ns
-    again = run(tiny, "--weight_format", "int8", "--sym")
     assert 0 == again.returncode, again.stderr
-    assert "was there already" in again.stdout
-    assert before == int8.stat().st_mtime_ns
-
-    other = run(tiny, "--weight-format", "int8")
+    assert "FP32 was there already" in again.stdout
+    assert "of next tokens" in again.stdout
     assert 2 == other.returncode
     assert "is another conversion" in other.stderr
-    assert "int8, symmetric; requested" in other.stderr
-    _check_comparison(int8)
+    assert f"{source} at " in other.stderr
+    assert before == folder.stat().st_mtime_ns
 
 
-def _check_comparison(folder: Path) -> None:
+@pytest.mark.convert
+def test_an_ir_that_is_not_its_source_is_refused(tiny: Path) -> None:
     """A source that chose other tokens is another model, and a tokenizer that spells otherwise is broken."""
+    folder = conversions.converted(tiny, "fp32")["fp32"].folder
     texts = [verification.PLAIN_TEXT, verification.RICH_TEXT]
     spelling = verification.Spelling(rows=[], texts=texts, has_template=True)
     ids = [[1, 2, 3, 4, 5, 6, 7, 8]] * 2
@@ -168,6 +151,22 @@ def _check_comparison(folder: Path) -> None:
     broken = verification.Spelling(rows=[], texts=["It took 3 Ġminutes", ""], has_template=True)
     with pytest.raises(LaunchError, match="Ġminutes"):
         verification.check_spelling(folder, broken, report=print)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options"),
+    [
+        (Recipe(weight_format="fp16"), ["fp16"]),
+        (Recipe(weight_format="int8", is_symmetric=True), ["int8", "--sym"]),
+        (
+            Recipe(weight_format="int4", ratio=0.8, group_size=64, may_shrink_groups=False),
+            ["int4", "--ratio", "0.8", "--group-size", "64"],
+        ),
+    ],
+)
+def test_the_exporter_is_given_the_recipe(recipe: Recipe, options: list[str]) -> None:
+    """In the words of optimum-cli, and no option that would have no effect."""
+    assert ["--weight-format", *options] == exporter._options(recipe)
 
 
 @pytest.mark.convert
