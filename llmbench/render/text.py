@@ -47,14 +47,15 @@ def number_text(value: float | None, unit: Unit) -> str:
 def margin(summary: Summary) -> str:
     """``±3 %``: how far the interval reaches to its farther side; empty where there is none.
 
-    Two launches have an interval of several hundred per cent, which says nothing: ``n=2``.
+    Two launches have an interval of several hundred per cent, which says nothing: ``n=2``. One that reaches beyond
+    twice the value, or below zero, decides nothing, however far: ``±>100 %``.
     """
     if not summary.has_interval or not summary.median:
         return ""
     if summary.n < LEAST_FOR_MARGIN:
         return f"n={summary.n}"
     reach = max(summary.high - summary.median, summary.median - summary.low) / summary.median
-    return f"±{share(reach)}"
+    return f"±{share(reach)}" if reach < 1 else "±>100 %"
 
 
 def share(value: float | None) -> str:

@@ -39,7 +39,7 @@ def test_a_change_in_words(ratio: float, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "shown"),
-    [(9.9, 10.2, "±2.0 %"), (8.0, 10.1, "±20 %"), (float("-inf"), float("inf"), "")],
+    [(9.9, 10.2, "±2.0 %"), (8.0, 10.1, "±20 %"), (5.0, 66.0, "±>100 %"), (float("-inf"), float("inf"), "")],
 )
 def test_a_margin_is_the_farther_side(low: float, high: float, shown: str) -> None:
     """Of 9.9 to 10.2 around 10 the farther side is 2 %; an infinite interval has no margin."""
