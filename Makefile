@@ -30,7 +30,7 @@ demo: $(VENV)/.base
 
 # What is worth doing before each commit, without a model and without PyTorch: less than a minute on two cores.
 quick: lint
-	$(BIN)/pytest -q -m 'not model and not convert and not rag and not slow and not nightly' -n 2 --dist worksteal
+	$(BIN)/pytest -q -m 'not model and not convert and not rag and not slow and not nightly' -n 3 --dist worksteal
 
 # In this order everything is installed at once; make lint alone does without PyTorch.
 test: $(VENV)/.all lint docs unit model
@@ -46,9 +46,10 @@ docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -q -W --keep-going -E -d build/doctrees docs build/docs
 	! grep -rE '(src|href)="(https?:)?//[^"]*\.(css|js|woff2?|svg|png)|url\(["'"'"']?(https?:)?//' build/docs --include='*.html' --include='*.css'
 
-# Two cores: unit tests side by side, real models one after the other so that they do not disturb each other.
+# Two cores: unit tests side by side, three at once since many wait; real models one after the other so that they do not
+# disturb each other.
 unit: $(VENV)/.all
-	$(BIN)/pytest -m 'not model and not nightly' -n 2 --dist worksteal
+	$(BIN)/pytest -m 'not model and not nightly' -n 3 --dist worksteal
 
 model: $(VENV)/.all
 	$(BIN)/pytest -m 'model and not nightly' -p no:randomly

@@ -35,6 +35,25 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin each worker's part with its share of the long tests, so that none is left alone with one at the end."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers > 1:
+        longest_first = sorted(items, key=_shortness)
+        long = [item for item in longest_first if _shortness(item) < len(_LONG)]
+        short = longest_first[len(long) :]
+        items[:] = [item for n in range(workers) for item in (*long[n::workers], *short[n::workers])]
+
+
+_LONG = ("convert", "rag", "slow")
+"""Marks of long tests, those of the longest first."""
+
+
+def _shortness(item: pytest.Item) -> int:
+    return next((n for n, mark in enumerate(_LONG) if item.get_closest_marker(mark)), len(_LONG))
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """Discard what a process was writing of its coverage when a test killed it, before all is combined."""

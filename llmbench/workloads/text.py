@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from importlib import resources
 from typing import cast
 
@@ -46,7 +46,7 @@ def token_ids(
     """
     k = variant if prompt.is_permuted else 0
     if prompt.text is None:
-        return Windows(encode(corpus()), seed=prompt.seed, bos_id=bos_id).ids(prompt.tokens or 1, k)
+        return _windows(encode(corpus()), prompt.seed, bos_id).ids(prompt.tokens or 1, k)
     ids = encode(prompt.text)
     front = max(frame[0], len(_split_bos(ids, bos_id)[0]))
     end = max(front, len(ids) - frame[1])
@@ -77,6 +77,12 @@ class Windows:
         starts = self._starts[size]
         start = starts[variant % len(starts)]
         return (*head, *_cut(self._ring, start, size))
+
+
+@lru_cache(maxsize=4)
+def _windows(token_ids: tuple[int, ...], seed: int, bos_id: int | None) -> Windows:
+    """Windows that are ordered once, and not for each request."""
+    return Windows(token_ids, seed=seed, bos_id=bos_id)
 
 
 def _starts(ring: tuple[int, ...], length: int, seed: int) -> list[int]:
