@@ -10,7 +10,7 @@ import dataclasses
 import math
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from llmbench.errors import InputError
@@ -21,6 +21,7 @@ from llmbench.schema.settings.serving import CONSTANT
 _SPREAD = re.compile(r"(?P<kind>uniform|normal|lognormal):(?P<spread>\d+(?:\.\d+)?)")
 _WIDEST = 4
 """So many times their centre is the most that input lengths vary to."""
+_COLUMNS = ("time", "input_tokens", "output_tokens")
 MAX_TRACE_LINES = 1_000_000
 
 
@@ -163,16 +164,14 @@ def read_trace(path: Path) -> tuple[Due, ...]:
         InputError: the file cannot be read, or the line that is wrong.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            found = tuple(_trace_line(number, row) for number, row in enumerate(csv.DictReader(file)))
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            found = tuple(_trace_lines(file))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"the trace {path} cannot be read: {error}", hint="check the path given to --trace"
         ) from None
-    except (TypeError, ValueError, KeyError) as error:
-        raise InputError(
-            f"the trace {path}: {error}", hint="columns: time,input_tokens,output_tokens"
-        ) from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the trace {path}: {error}", hint=f"columns: {','.join(_COLUMNS)}") from None
     times = [due.at_s or 0.0 for due in found]
     if not found or len(found) > MAX_TRACE_LINES or times != sorted(times):
         what = f"has {len(found)} requests" if times == sorted(times) else "has times that run backwards"
@@ -180,11 +179,17 @@ def read_trace(path: Path) -> tuple[Due, ...]:
     return tuple(dataclasses.replace(due, at_s=(due.at_s or 0.0) - times[0]) for due in found)
 
 
-def _trace_line(number: int, row: Mapping[str, str]) -> Due:
-    try:
-        at_s, sizes = float(row["time"]), (int(row["input_tokens"]), int(row["output_tokens"]))
-    except (TypeError, ValueError, KeyError) as error:
-        raise ValueError(f"line {number + 2}: {error}") from None
-    if not math.isfinite(at_s) or min(sizes) < 1:
-        raise ValueError(f"line {number + 2}: a time and two lengths of at least 1 are needed")
-    return Due(number=number, at_s=at_s, input_tokens=sizes[0], output_tokens=sizes[1])
+def _trace_lines(file: Iterable[str]) -> Iterator[Due]:
+    reader = csv.DictReader(file, skipinitialspace=True)
+    reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+    missing = [name for name in _COLUMNS if name not in reader.fieldnames]
+    if missing:
+        raise ValueError(f"no column {', '.join(missing)} in its first line")
+    for number, row in enumerate(reader):
+        try:
+            at_s, sizes = float(row["time"]), (int(row["input_tokens"]), int(row["output_tokens"]))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"line {reader.line_num}: {error}") from None
+        if not math.isfinite(at_s) or min(sizes) < 1:
+            raise ValueError(f"line {reader.line_num}: a time and two lengths of at least 1 are needed")
+        yield Due(number=number, at_s=at_s, input_tokens=sizes[0], output_tokens=sizes[1])

@@ -102,6 +102,16 @@ def test_a_trace_has_its_own_times_and_lengths(tmp_path: Path) -> None:
     assert (3, True) == (plan.measured, plan.is_open)
 
 
+def test_a_trace_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    """With a byte order mark, ends of lines of another system, spaces, an empty line, and a column more."""
+    path = tmp_path / "trace.csv"
+    path.write_bytes("\ufefftime, input_tokens ,output_tokens,user\r\n0, 4,1,a\r\n\r\n1,5,2,b\r\n".encode())
+
+    assert [(0.0, 4, 1), (1.0, 5, 2)] == [
+        (due.at_s, due.input_tokens, due.output_tokens) for due in read_trace(path)
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -109,7 +119,8 @@ def test_a_trace_has_its_own_times_and_lengths(tmp_path: Path) -> None:
         ("time,input_tokens,output_tokens\n2,1,1\n1,1,1\n", "times that run backwards"),
         ("time,input_tokens,output_tokens\n1,0,1\n", "line 2: a time and two lengths"),
         ("time,input_tokens,output_tokens\n1,1\n", "line 2:"),
-        ("when,input_tokens\n1,1\n", "line 2: 'time'"),
+        ("time,input_tokens,output_tokens\n1,1,1\n\nx,1,1\n", "line 4: could not convert"),
+        ("when,input_tokens\n1,1\n", "no column time, output_tokens in its first line"),
     ],
 )
 def test_a_bad_trace_names_its_line(tmp_path: Path, text: str, message: str) -> None:
