@@ -199,6 +199,7 @@ def served(options: argparse.Namespace) -> Iterator[str]:
     config = RunConfig(
         model=options.model,
         engine="server",
+        threads=options.threads,
         server=options.server,
         concurrency=2 * max(options.at_once),
         prompts=prompts,
@@ -251,6 +252,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--requests", type=int, default=24)
     parser.add_argument("--spread", type=float, default=0.0)
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--vllm")
     parser.add_argument("--aiperf")
     parser.add_argument("--tokenizer")

@@ -56,7 +56,7 @@ def client_account(window: LoadWindow, config: RunConfig, measured: Sequence[Mea
         send_s=_quantile(used.send_delay_ns, 0.5),
         lag_s=_quantile(used.loop_lag_ns, 0.99),
         due_s=None if is_kept_waiting else _quantile(due, 0.5),
-        cpu_share=used.cpu_s / window.length_s if window.length_s > 0 else None,
+        cpu_share=used.cpu_s / window.counted_s if window.counted_s > 0 else None,
     )
 
 

@@ -45,9 +45,10 @@ class LoadWindow:
     """The window of a launch's measured requests, and what client, server and machine did in it.
 
     *begin_ns* is when the first measured request was due, *end_ns* when the first one behind the last measured one
-    was: in between the load was as configured. *conditions* are the machine's, with client and server as the worker;
-    ``None`` where it is not known which processes belong to the server. *notes* are sentences on how requests were
-    made.
+    was: in between the load was as configured. *metered_s* is the time from the begin until the last measured request
+    ended, in which CPU time and energy were counted; ``None`` in files of versions that did not record it.
+    *conditions* are the machine's, with client and server as the worker; ``None`` where it is not known which
+    processes belong to the server. *notes* are sentences on how requests were made.
     """
 
     begin_ns: Instant
@@ -56,8 +57,14 @@ class LoadWindow:
     server: ServerUse | None = None
     conditions: Conditions | None = None
     notes: tuple[str, ...] = ()
+    metered_s: Seconds | None = None
 
     @property
     def length_s(self) -> float:
         """The length of the window in seconds."""
         return (self.end_ns - self.begin_ns) / 1e9
+
+    @property
+    def counted_s(self) -> float:
+        """The seconds in which CPU times were counted: longer than the window where requests end behind it."""
+        return self.metered_s or self.length_s

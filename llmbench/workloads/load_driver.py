@@ -87,6 +87,7 @@ class LoadDriver:
             client=client,
             server=server,
             conditions=conditions,
+            metered_s=(time.perf_counter_ns() - self._begin_ns) / NS_PER_S if self._begin_ns else None,
         )
 
     async def _closed_loop(self) -> None:

@@ -55,7 +55,7 @@ def server_lines(report: Report) -> Iterator[str]:
     """Yield what the server used, a line for each configuration; nothing where its process is not known."""
     for cell, apart in enumerate(report.distinctions):
         windows = [each.window for each in report.run.launches if each.cell == cell and each.window]
-        used = [(each.server, each.length_s) for each in windows if each.server is not None]
+        used = [(each.server, each.counted_s) for each in windows if each.server is not None]
         cpus = [use.cpu_s / length_s for use, length_s in used if use.cpu_s is not None and length_s > 0]
         peaks = [use.peak_bytes for use, _ in used if use.peak_bytes is not None]
         joules = [use.energy_j for use, _ in used if use.energy_j is not None]

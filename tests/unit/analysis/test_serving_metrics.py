@@ -187,6 +187,10 @@ def test_a_busy_client_makes_the_launch_invalid() -> None:
         "the client used 95% of a CPU (limit 90%): it was the bottleneck",
     )
     assert not load_validity.window_reasons(window(cpu_s=0.5), config, requests)
+    overloaded = dataclasses.replace(
+        window(cpu_s=0.95), metered_s=9.0
+    )  # requests that ended behind the window
+    assert not load_validity.window_reasons(overloaded, config, requests)
 
 
 def test_requests_sent_late_are_the_clients_doing_unless_a_limit_made_them_wait() -> None:
