@@ -53,6 +53,7 @@ def of_run(run: Run) -> Iterator[str]:
     elif not all(origin.known for origin in (run.provenance, *run.origins)):
         yield "provenance of the model unknown"
     yield from _limit_warnings(run)
+    yield from _outside_warnings(run)
     yield from _lenience_warnings(run)
     if not all(config.is_verified for config in run.cells):
         yield "the model's files were not verified"
@@ -77,6 +78,22 @@ def _limit_warnings(run: Run) -> Iterator[str]:
         yield f"performance cap of {texts['performance cap']} (cpu.uclamp.max): the CPUs may run below their frequency"
     if limits.has_low_priority:
         yield f"priority {texts['priority']}: other processes came first"
+
+
+def _outside_warnings(run: Run) -> Iterator[str]:
+    """Work on the machine's other CPUs, which share caches, memory bandwidth and power with those of a run."""
+    cpus = len(run.environment.topology.cpus)
+    for launch in run.launches:
+        seen = [
+            m.conditions for m in launch.measurements if m.conditions and m.conditions.outside_s is not None
+        ]
+        offered_s = sum(c.wall_s * (cpus - c.cpus) for c in seen)
+        share = sum(c.outside_s or 0.0 for c in seen) / offered_s if offered_s > 0 else 0.0
+        if share > INTERFERENCE_LIMIT:
+            yield (
+                f"launch {launch.index + 1}: the CPUs that it may not use were busy for {min(share, 1.0):.0%} of the "
+                "time; they share caches and memory bandwidth with it"
+            )
 
 
 def _lenience_warnings(run: Run) -> Iterator[str]:

@@ -131,7 +131,7 @@ def condition_reasons(c: Conditions, config: RunConfig, launch_share: float | No
     found += c.changes
     if c.throttle_events > 0:
         found.append(f"the CPU throttled ({c.throttle_events} events)")
-    if c.throttled_s or c.memory_stall_s or c.stops or c.major_faults:
+    if c.throttled_s or c.memory_stall_s or c.stops or c.frozen_s or c.major_faults:
         found += _limit_reasons(c)
     return found
 
@@ -166,6 +166,8 @@ def _limit_reasons(c: Conditions) -> Iterator[str]:
             f"processes waited for memory for {(c.memory_stall_s or 0) / c.wall_s:.0%} of the time{hits}; "
             f"limit {STOPPED_LIMIT:.0%}"
         )
+    if c.frozen_s:
+        yield f"the control group was frozen for {c.frozen_s:.1f} s, as by docker pause"
     if c.stops:
         yield f"the process was stopped by a signal {c.stops} times"
     if (c.major_faults or 0) > MAJOR_FAULTS_ALLOWED + MAJOR_FAULTS_PER_S * c.wall_s:

@@ -10,7 +10,8 @@ from typing import NamedTuple, Self
 from llmbench.machine import cgroup, procfs
 
 _COUNT = re.compile(
-    rb"^(nr_periods|nr_throttled|throttled_time|throttled_usec|high|max) (\d{1,19})$", re.MULTILINE
+    rb"^(nr_periods|nr_throttled|throttled_time|throttled_usec|frozen_usec|high|max) (\d{1,19})$",
+    re.MULTILINE,
 )
 _STALL = re.compile(rb"^some .*total=(\d{1,19})$", re.MULTILINE)
 
@@ -44,6 +45,7 @@ class Throttling(NamedTuple):
     counters: QuotaCounters | None
     limit_hits: int | None
     stall_s: float | None
+    frozen_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ class GroupCounters:
     quotas: Mapping[Path, QuotaCounters]
     limit_hits: int | None
     stall_s: float | None
+    frozen_s: float | None
 
     @classmethod
     def read(cls, root: Path = Path("/")) -> Self:
@@ -69,6 +72,7 @@ class GroupCounters:
             quotas={file.parent: _quota_counters(file) for file in files.quotas},
             limit_hits=sum(map(_limit_hits, files.memory)) if files.memory else None,
             stall_s=None if files.pressure is None else _stall_s(files.pressure),
+            frozen_s=None if files.freezer is None else _frozen_s(files.freezer),
         )
 
     def until(self, after: "GroupCounters") -> Throttling:
@@ -82,20 +86,23 @@ class GroupCounters:
         found = None if tightest is None else counted[tightest]
         has_hits = None not in (self.limit_hits, after.limit_hits)
         has_stalls = None not in (self.stall_s, after.stall_s)
+        has_freezer = None not in (self.frozen_s, after.frozen_s)
         return Throttling(
             quota=cgroup.read_quota(tightest) if tightest and found and found.throttled else None,
             counters=found,
             limit_hits=max((after.limit_hits or 0) - (self.limit_hits or 0), 0) if has_hits else None,
             stall_s=max((after.stall_s or 0) - (self.stall_s or 0), 0.0) if has_stalls else None,
+            frozen_s=max((after.frozen_s or 0) - (self.frozen_s or 0), 0.0) if has_freezer else None,
         )
 
 
 class _Files(NamedTuple):
-    """The files that are read: a ``cpu.stat`` per group, counters of groups with a memory limit, pressure."""
+    """The files that are read: a ``cpu.stat`` per group, counters of groups with a memory limit, pressure, freezer."""
 
     quotas: tuple[Path, ...]
     memory: tuple[Path, ...]
     pressure: Path | None
+    freezer: Path | None
 
 
 @functools.cache
@@ -108,14 +115,14 @@ def _files(root: Path, membership: bytes) -> _Files:
         if cgroup.read_memory_limit(group) is not None
         for name in ("memory.events", "memory.failcnt")
     )
-    pressures = (
-        *(group / "memory.pressure" for group in cgroup.group_folders(root, text, "")),
-        root / "proc/pressure/memory",
-    )
+    unified = cgroup.group_folders(root, text, "")
+    pressures = (*(group / "memory.pressure" for group in unified), root / "proc/pressure/memory")
+    freezers = (group / "cgroup.stat.local" for group in unified)
     return _Files(
         quotas=tuple(file for file in cpu if b"nr_periods" in _content(file)),
         memory=tuple(filter(Path.is_file, memory)),
         pressure=next((file for file in pressures if _STALL.search(_content(file))), None),
+        freezer=next((file for file in freezers if b"frozen_usec" in _content(file)), None),
     )
 
 
@@ -137,6 +144,11 @@ def _limit_hits(file: Path) -> int:
 def _stall_s(file: Path) -> float:
     found = _STALL.search(_content(file))
     return int(found[1]) * 1e-6 if found else 0.0
+
+
+def _frozen_s(file: Path) -> float:
+    """Time that a group, or one around it, was frozen: Linux 6.18 and newer."""
+    return _counts(file).get(b"frozen_usec", 0) * 1e-6
 
 
 def _counts(file: Path) -> dict[bytes, int]:

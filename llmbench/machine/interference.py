@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from llmbench.machine import procfs
 from llmbench.machine.covariates import read_settings
 from llmbench.machine.group_counters import GroupCounters
 from llmbench.machine.programs import TICK_S, ProgramTimes, busiest_programs, read_programs
+from llmbench.machine.topology import parse_list
 from llmbench.schema.limits import NOT_LIMITED, TRACER
 from llmbench.schema.measurement import Conditions
 
@@ -24,6 +26,7 @@ _TRIES = 3
 _BUSY = (0, 1, 2, 5, 6, 7)
 """user, nice, system, irq, softirq and steal in proc(5); guest is part of user, idle and iowait not busy."""
 _STEAL = 7
+_MOST_CPUS = 1 << 16
 _WORTH_NAMING = 0.05
 _STOPS: list[None] = []
 """One for each time this process was continued: a signal's handler has nowhere else to put it."""
@@ -35,9 +38,9 @@ class Probe:
 
     Seconds, each from an origin of its own: *wall_s*, *asleep_s* (boot time less monotonic time, which grows only
     in suspend) and *real_s* (the wall clock less monotonic time), *worker_s* of all threads of this process, *busy_s*
-    summed over *cpus*. *major_faults* are this process's pages read from disk or swap, *stops* the times it was stopped
-    and continued since `count_stops`. *settings* are those of `read_settings`. *programs* are read
-    before the clocks, and after them at the end.
+    summed over *cpus* and others on their cores, *outside_s* over the rest of the machine. *major_faults* are this
+    process's pages read from disk or swap, *stops* the times it was stopped and continued since `count_stops`.
+    *settings* are those of `read_settings`. *programs* are read before the clocks, and after them at the end.
     """
 
     cpus: frozenset[int]
@@ -48,6 +51,7 @@ class Probe:
     worker_s: float
     busy_s: float
     steal_s: float
+    outside_s: float | None
     throttle_events: int
     groups: GroupCounters
     major_faults: int
@@ -65,13 +69,14 @@ class Probe:
     def _read(cls, watched: frozenset[int], root: Path, *, programs: ProgramTimes) -> Self:
         counters = _throttle_counters(root, watched)
         groups = GroupCounters.read(root)
-        busy_s, steal_s = _busy_and_steal(root, watched)
+        busy_s, steal_s, outside_s = _busy_and_steal(root, _with_siblings(root, watched))
         return cls(
             cpus=watched,
             root=root,
             programs=programs,
             busy_s=busy_s,
             steal_s=steal_s,
+            outside_s=outside_s,
             throttle_events=sum(int(path.read_bytes()) for path in counters),
             groups=groups,
             major_faults=resource.getrusage(resource.RUSAGE_SELF).ru_majflt,
@@ -114,8 +119,14 @@ class Probe:
             memory_stall_s=throttling.stall_s,
             major_faults=after.major_faults - self.major_faults,
             stops=after.stops - self.stops,
+            frozen_s=throttling.frozen_s,
+            outside_s=None
+            if after.outside_s is None
+            else max(after.outside_s - (self.outside_s or 0.0), 0.0),
             steal_s=after.steal_s - self.steal_s,
-            programs=busiest_programs(self.programs, read_programs(self.root), self.cpus, wall_s),
+            programs=busiest_programs(
+                self.programs, read_programs(self.root), _with_siblings(self.root, self.cpus), wall_s
+            ),
         )
 
 
@@ -188,7 +199,7 @@ def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path =
     time.sleep(seconds)
     after, worker_s = _busy_and_steal(root, cpus), time.process_time() - worker_s
     total_s = (time.perf_counter() - start) * len(cpus)
-    busy_s, steal_s = (late - early for late, early in zip(after, before, strict=True))
+    busy_s, steal_s = (late - early for late, early in zip(after[:2], before[:2], strict=True))
     programs_s = time.perf_counter() - programs_start
     used = busiest_programs(programs, read_programs(), cpus, programs_s)
     busiest = {name: spent for name, spent in used.items() if spent > _WORTH_NAMING * seconds}
@@ -204,11 +215,22 @@ def watch_interference(cpus: Collection[int], seconds: float = 1.0, root: Path =
     )
 
 
-def _busy_and_steal(root: Path, cpus: Collection[int]) -> tuple[float, float]:
+def _busy_and_steal(root: Path, cpus: Collection[int]) -> tuple[float, float, float | None]:
+    """Seconds in which *cpus* were busy, those stolen of them, and those of other CPUs; ``None`` without others."""
     stat = (root / "proc/stat").read_bytes()
     steal = 0
     for line in stat.splitlines():
         name, *fields = line.split()
         if name.startswith(b"cpu") and name[3:].isdigit() and int(name[3:]) in cpus and len(fields) > _STEAL:
             steal += int(fields[_STEAL])
-    return sum(busy_by_cpu(stat, cpus).values()), steal * TICK_S
+    every = busy_by_cpu(stat, range(_MOST_CPUS))
+    outside = [seconds for cpu, seconds in every.items() if cpu not in cpus]
+    busy_s = sum(seconds for cpu, seconds in every.items() if cpu in cpus)
+    return busy_s, steal * TICK_S, sum(outside) if outside else None
+
+
+@functools.cache
+def _with_siblings(root: Path, cpus: frozenset[int]) -> frozenset[int]:
+    """CPUs and the others on their cores, which share its units: work there slows them, though they look idle."""
+    names = (root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list" for cpu in cpus)
+    return cpus.union(*(parse_list(procfs.read_text(name) or "") for name in names))

@@ -151,9 +151,9 @@ class Conditions(_Struct, frozen=True, kw_only=True):
     """What else happened on the machine during one request; decides validity, never the latency itself.
 
     CPU times are seconds summed over the CPUs the worker may use. *worker_s* is the worker's own, *interference_s* the
-    time those CPUs were busy with anything else, time stolen by a hypervisor included. *clock_step_s* is how far the
-    wall clock departed from the monotonic one, as when a virtual machine is halted; *changes* are sentences on
-    settings of the machine and the process that had changed afterwards.
+    time those CPUs, and others on their cores, were busy with anything else, time stolen by a hypervisor included.
+    *clock_step_s* is how far the wall clock departed from the monotonic one, as when a virtual machine is halted;
+    *changes* are sentences on settings of the machine and the process that were not as they should be.
 
     *cpu_quota* is the CPU quota that stopped the worker, in CPUs: in *throttled_periods* of *quota_periods*, for
     *throttled_s* seconds summed over CPUs (bandwidth control of control groups). *memory_limit_hits* is how often an
@@ -161,6 +161,10 @@ class Conditions(_Struct, frozen=True, kw_only=True):
     group for which it is known (of the machine, where no group reports it) waited for memory, *major_faults* the
     worker's pages read from disk or swap, *stops* how often a signal stopped the worker. ``None`` where it was not
     recorded or the kernel does not report it.
+
+    *frozen_s* is how long the control group of the worker was frozen (``docker pause``), where the kernel counts it.
+    *outside_s* is the time that CPUs were busy which the worker may not use and which are on no core of those that it
+    may; ``None`` where there are none.
 
     Of *interference_s* a hypervisor took *steal_s*; *programs* has the CPU time of other programs that took most, by
     name, as read before and after the request.
@@ -182,6 +186,8 @@ class Conditions(_Struct, frozen=True, kw_only=True):
     memory_stall_s: Seconds | None = None
     major_faults: Index | None = None
     stops: Index | None = None
+    frozen_s: Seconds | None = None
+    outside_s: Seconds | None = None
     steal_s: Seconds | None = None
     programs: Mapping[str, Seconds] = msgspec.field(default_factory=dict)
 

@@ -27,6 +27,7 @@ from llmbench.runner import limits, resume
 from llmbench.schema.config import INTERFERENCE_LIMIT, Prompt, RunConfig
 from llmbench.schema.limits import ResourceLimits
 from llmbench.schema.measurement import Conditions
+from llmbench.schema.run import Cpu
 from llmbench.schema.run import Run as WholeRun
 from llmbench.store import reader
 from tests import builders, machines
@@ -79,6 +80,9 @@ def test_row_41_a_throttled_run_is_invalid_and_names_the_quota(llmbench: Run, tm
         ({"major_faults": 13}, "memory was read from disk or swap 13 times; limit 10 per second, and 2"),
         ({"stops": 2}, "the process was stopped by a signal 2 times"),
         ({"stops": 0}, None),
+        ({"frozen_s": 0.7}, "the control group was frozen for 0.7 s, as by docker pause"),
+        ({"frozen_s": 0.0}, None),
+        ({"outside_s": 9.0}, None),
         ({"throttled_s": None, "memory_stall_s": None, "major_faults": None}, None),
     ],
 )
@@ -211,6 +215,39 @@ def test_row_41_a_comparison_names_other_cpus_though_as_many(story_of: Callable[
     assert [("CPUs", f"0 of {of}", f"1 of {of}")] == [
         (each.name, each.base, each.candidate) for each in differences.changes(*sides)
     ]
+
+
+@row_41
+def test_row_41_work_on_other_cpus_is_named(story_of: Callable[..., WholeRun]) -> None:
+    """Two of 16 CPUs for 1 s, the 14 others 7 s: half of their time; they share the memory bandwidth."""
+    run = story_of()
+    cpus = tuple(Cpu(number=n, socket=0, core=n) for n in range(16))
+    busy = builders.request_of([1, 2], conditions=dataclasses.replace(QUIET, outside_s=7.0))
+    launches = (dataclasses.replace(run.launches[0], measurements=(busy,)),)
+    topology = dataclasses.replace(run.environment.topology, cpus=cpus)
+    found = dataclasses.replace(
+        run, launches=launches, environment=dataclasses.replace(run.environment, topology=topology)
+    )
+
+    assert "launch 1: the CPUs that it may not use were busy for 50% of the time" in " ".join(
+        caveats.of_run(found)
+    )
+    assert "may not use" not in " ".join(caveats.of_run(run))
+
+
+@row_41
+def test_row_41_work_on_the_same_cores_is_interference(tmp_path: Path) -> None:
+    """CPU 2 is the second thread of CPU 0's core: 3 s there slow it; CPU 1's 4 s are outside."""
+    siblings = {f"sys/devices/system/cpu/cpu{n}/topology/thread_siblings_list": "0,2\n" for n in (0, 2)}
+    zero = "".join(f"cpu{n} 0 0 0 0\n" for n in range(3))
+    probe = Probe.start([0], machines.write(tmp_path, {**siblings, "proc/stat": zero}))
+    hertz = os.sysconf("SC_CLK_TCK")
+    machines.write(tmp_path, {"proc/stat": f"cpu0 0 0 0 0\ncpu1 {4 * hertz} 0 0 0\ncpu2 {3 * hertz} 0 0 0\n"})
+    found = probe.stop()
+
+    assert pytest.approx(3.0) == found.interference_s + found.worker_s
+    assert pytest.approx(4.0) == found.outside_s
+    assert 1 == found.cpus
 
 
 @row_41

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench.machine.group_counters import GroupCounters, QuotaCounters
+from llmbench.machine.group_counters import GroupCounters, QuotaCounters, _files
 from llmbench.machine.limits import read_resource_limits
 from llmbench.schema.limits import ResourceLimits, describe_limits
 from tests import machines
@@ -136,6 +136,18 @@ def test_the_pressure_of_the_machine_stands_in_for_that_of_a_group(lay: Lay) -> 
     machines.write(root, {"proc/pressure/memory": "some avg10=1.00 avg60=0.00 avg300=0.00 total=2500000\n"})
 
     assert pytest.approx(0.5) == before.until(GroupCounters.read(root)).stall_s
+
+
+def test_a_frozen_group_is_counted(lay: Lay) -> None:
+    """``docker pause`` for 1.5 s, on a kernel that counts it; elsewhere it is not known."""
+    root = lay("docker_v2")
+    assert GroupCounters.read(root).frozen_s is None
+    _files.cache_clear()
+    machines.write(root, {"sys/fs/cgroup/cgroup.stat.local": "frozen_usec 500000\n"})
+    before = GroupCounters.read(root)
+    machines.write(root, {"sys/fs/cgroup/cgroup.stat.local": "frozen_usec 2000000\n"})
+
+    assert pytest.approx(1.5) == before.until(GroupCounters.read(root)).frozen_s
 
 
 def test_a_process_moved_to_another_group_counts_nothing_of_it(lay: Lay, tmp_path: Path) -> None:

@@ -24,15 +24,17 @@ def test_a_neighbour_is_seen_and_named() -> None:
 
 
 def test_stolen_time_is_told_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Columns of /proc/stat: 3 ticks stolen on CPU 0, those of CPU 1 are not asked for."""
+    """Columns of /proc/stat: 3 ticks stolen on CPU 0, those of CPU 1 are outside."""
     root = tmp_path_factory.mktemp("root")
     (root / "proc").mkdir()
     (root / "proc/stat").write_text(
         "cpu 9 9 9 9 9 9 9 9\ncpu0 1 0 0 5 0 0 0 3 0 0\ncpu1 1 0 0 5 0 0 0 9 0 0\nintr 1\n"
     )
-    busy_s, steal_s = interference._busy_and_steal(root, {0})
+    busy, stolen, outside = (4 * TICK_S, 3 * TICK_S, 10 * TICK_S)
 
-    assert (pytest.approx(4 * TICK_S), pytest.approx(3 * TICK_S)) == (busy_s, steal_s)
+    assert pytest.approx((busy, stolen, outside)) == interference._busy_and_steal(root, {0})
+    assert pytest.approx((busy + outside, 12 * TICK_S)) == interference._busy_and_steal(root, {0, 1})[:2]
+    assert interference._busy_and_steal(root, {0, 1})[2] is None
 
 
 def test_the_busiest_are_summed_by_name_and_at_most_three() -> None:
