@@ -38,8 +38,8 @@ class Probe:
 
     Seconds, each from an origin of its own: *wall_s*, *asleep_s* (boot time less monotonic time, which grows only
     in suspend) and *real_s* (the wall clock less monotonic time), *worker_s* of all threads of this process, *busy_s*
-    summed over *cpus* and others on their cores, *outside_s* over the rest of the machine. *major_faults* are this
-    process's pages read from disk or swap, *stops* the times it was stopped and continued since `count_stops`.
+    summed over *cpus* and second threads of their cores, *outside_s* over the rest of the machine. *major_faults* are
+    this process's pages read from disk or swap, *stops* the times it was stopped and continued since `count_stops`.
     *settings* are those of `read_settings`. *programs* are read before the clocks, and after them at the end.
     """
 

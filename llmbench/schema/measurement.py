@@ -151,7 +151,7 @@ class Conditions(_Struct, frozen=True, kw_only=True):
     """What else happened on the machine during one request; decides validity, never the latency itself.
 
     CPU times are seconds summed over the CPUs the worker may use. *worker_s* is the worker's own, *interference_s* the
-    time those CPUs, and others on their cores, were busy with anything else, time stolen by a hypervisor included.
+    time those CPUs and second threads of their cores were busy with anything else, stolen time included.
     *clock_step_s* is how far the wall clock departed from the monotonic one, as when a virtual machine is halted;
     *changes* are sentences on settings of the machine and the process that were not as they should be.
 
