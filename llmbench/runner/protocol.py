@@ -8,7 +8,6 @@ import mmap
 import os
 import signal
 import struct
-from collections.abc import Callable
 from typing import Self
 
 import msgspec
@@ -61,23 +60,9 @@ class Next(msgspec.Struct, tag="next"):
 
 
 class Check(msgspec.Struct, tag="check"):
-    """Say whether each of these configurations could be loaded here; nothing is.
+    """Report whether each of these could be loaded here; nothing is."""
 
-    *contexts* are the tokens that the model of each takes, ``None`` if unknown; *workload* is what they are to do.
-    """
-
-    configs: tuple[RunConfig, ...]
-    contexts: tuple[int | None, ...]
-    workload: WorkloadSettings = WorkloadSettings()
-
-    def only(self, is_wanted: Callable[[RunConfig], bool]) -> "Check":
-        """Return the same for some of the configurations."""
-        kept = [each for each in zip(self.configs, self.contexts, strict=True) if is_wanted(each[0])]
-        return Check(
-            configs=tuple(config for config, _ in kept),
-            contexts=tuple(context for _, context in kept),
-            workload=self.workload,
-        )
+    loads: tuple[Open, ...]
 
 
 class Checked(msgspec.Struct, tag="checked"):

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from llmbench._version import __version__
 from llmbench.errors import InputError, LaunchError
 from llmbench.files.cache import cache_folder
 from llmbench.machine import environment, memory
-from llmbench.machine.affinity import Binding
 from llmbench.machine.allocator import allocator_variables
 from llmbench.machine.covariates import read_settings
 from llmbench.models.gguf_file import gguf_parts
@@ -176,19 +177,27 @@ class _Work:
     aborted: Sequence[int] = ()
     made: int = 0
 
-    def check(self, folder: Path) -> tuple[Binding, ...]:
-        """Return the pinning of each configuration; refuse, before anything is loaded, what cannot work."""
+    def check(self, folder: Path) -> tuple[Open, ...]:
+        """Return what loads each configuration; refuse, before anything is loaded, what cannot work."""
         check_paths(self.configurations, folder)
-        bindings = tuple(pinning.find_placement(config).binding for config in self.configurations)
+        loads = tuple(map(self._load_of, self.configurations, self.models))
         for config in self.configurations:
             limits.check_quota(config)
             allocator_variables(config.allocator)
         for model in {config.model for config in self.configurations if not config.engine_info.is_simulated}:
             check_memory(model)
-        contexts = tuple(model.context_tokens for model in self.models)
-        command = Check(configs=self.configurations, contexts=contexts, workload=self.workload)
-        self.launcher.check(command, limit_s=self.policy.limits.load_s)
-        return bindings
+        self.launcher.check(Check(loads=loads), limit_s=self.policy.limits.load_s)
+        return loads
+
+    def _load_of(self, config: RunConfig, model: ModelInfo) -> Open:
+        return Open(
+            config=config,
+            launch=0,
+            context_tokens=model.context_tokens,
+            binding=pinning.find_placement(config).binding,
+            must_split=self.policy.must_split,
+            workload=self.workload,
+        )
 
     def ready(self) -> contextlib.AbstractContextManager[None]:
         """Return the block in which what all launches of this kind of work need is there, such as a database."""
@@ -200,24 +209,17 @@ class _Work:
         )
         return found
 
-    def measure_into(self, file: RunFile, bindings: Sequence[Binding]) -> None:
+    def measure_into(self, file: RunFile, loads: Sequence[Open]) -> None:
         """Make the launches; a failed one is the last unless the policy says otherwise."""
         self.on_event(
             RunBegun(path=file.path, configurations=self.configurations, planned=self.planned, made=self.made)
         )
-        settings = read_settings()
+        folder, settings = str(file.path.parent), read_settings()
         for index in self.aborted:
             file.append(LaunchEnded(launch=index, outcome=Outcome.ABORTED))
         for launch in launches_until(self.stop, self.planned, lambda: reader.read_run(file.path)):
-            load = Open(
-                config=self.configurations[launch.cell],
-                launch=launch.index,
-                context_tokens=self.models[launch.cell].context_tokens,
-                binding=bindings[launch.cell],
-                must_split=self.policy.must_split,
-                workload=self.workload,
-                folder=str(file.path.parent),
-                settings=settings,
+            load = msgspec.structs.replace(
+                loads[launch.cell], launch=launch.index, folder=folder, settings=settings
             )
             task = Task(planned=launch, load=load, limits=self.policy.limits)
             if not self._measure_launch(file, task) and not self.policy.keep_going:
@@ -273,7 +275,7 @@ def measure(  # noqa: PLR0913  the one way to measure
         on_event=on_event or (lambda _: None),
         workload=workload,
     )
-    bindings = work.check(outputs.folder)
+    loads = work.check(outputs.folder)
     header = new_header(cells, models, name=outputs.name, workload=work.workload)
     path = reader.run_file_path(outputs.folder, header.id)
     with (
@@ -282,7 +284,7 @@ def measure(  # noqa: PLR0913  the one way to measure
         contextlib.ExitStack() as undo,
     ):
         undo.callback(_remove_if_empty, path)
-        work.measure_into(file, bindings)
+        work.measure_into(file, loads)
         undo.pop_all()
         return reader.read_run(path)
 
@@ -355,9 +357,9 @@ def resume(
             aborted=left.aborted,
             made=len(contents.run.launches) - len(left.aborted),
         )
-        bindings = work.check(folder)
+        loads = work.check(folder)
         with work.ready():
-            work.measure_into(file, bindings)
+            work.measure_into(file, loads)
         return reader.read_run(path, salvage=salvage)
 
 

@@ -293,14 +293,14 @@ def _split(config: RunConfig, *, must_split: bool) -> Split | None:
 
 def _check(command: Check) -> None:
     """Refuse configurations by their options, then by what the tokenizer makes of their texts."""
-    workload = find_workload(command.workload.kind)
-    for config, context_tokens in zip(command.configs, command.contexts, strict=True):
-        engine = catalog.find_engine(config.engine, command.workload.kind)
+    for load in command.loads:
+        config, kind = load.config, load.workload.kind
+        engine = catalog.find_engine(config.engine, kind)
         engine.check(config)
         if config.stop_at_eos or any(prompt.text is not None for prompt in config.prompts):
             codec = engine.open_tokenizer(config)
             if codec is not None:
-                workload.check(config, codec, context_tokens)
+                find_workload(kind).check(config, codec, load.context_tokens)
 
 
 class WorkerService:

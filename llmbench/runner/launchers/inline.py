@@ -34,7 +34,7 @@ class InlineLauncher:
 
     def check(self, command: Check, *, limit_s: float | None = None) -> None:
         """Raise the error of the first scripted configuration that could not be loaded; others fail when launched."""
-        mine = command.only(lambda config: config.engine_info.is_simulated)
+        mine = Check(loads=tuple(each for each in command.loads if each.config.engine_info.is_simulated))
         _InlineWorker().ask(mine, phase="check", limit_s=limit_s)
 
 
@@ -47,8 +47,8 @@ class _InlineWorker:
     def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Response:
         """Return the response to a command; *limit_s* has no effect."""
         del limit_s
-        for config in command.configs if isinstance(command, Check) else ():
-            _check_engine(config)
+        for load in command.loads if isinstance(command, Check) else ():
+            _check_engine(load.config)
         if isinstance(command, Open):
             _check_engine(command.config)
         reply: Response | Refused

@@ -79,8 +79,10 @@ class ProcessLauncher:
 
     def check(self, command: Check, *, limit_s: float | None = None) -> None:
         """Raise the error of the first configuration that could not be loaded, by each interpreter in turn."""
-        for interpreter in dict.fromkeys(config.interpreter for config in command.configs):
-            mine = command.only(lambda config, python=interpreter: config.interpreter == python)  # type: ignore[misc]
+        for interpreter in dict.fromkeys(load.config.interpreter for load in command.loads):
+            mine = Check(
+                loads=tuple(each for each in command.loads if each.config.interpreter == interpreter)
+            )
             with contextlib.closing(Worker(0, interpreter=interpreter)) as worker:
                 try:
                     worker.ask(mine, phase="check", limit_s=limit_s)

@@ -95,7 +95,7 @@ def test_another_engine_and_interpreter_are_refused() -> None:
 
 
 def _check(script: str, context_tokens: int | None = None) -> Check:
-    return Check(configs=(_task(script).load.config,), contexts=(context_tokens,))
+    return Check(loads=(_task(script, context=context_tokens).load,))
 
 
 def test_configurations_are_checked_as_by_a_worker() -> None:

@@ -148,10 +148,9 @@ def test_the_worker_dies_with_its_parent(tmp_path: Path) -> None:
 
 def test_configurations_are_checked_before_any_is_measured() -> None:
     """The error is that of the first which could not be loaded."""
-    good = _task("first=1ms").load.config
-    ProcessLauncher().check(Check(configs=(good, good), contexts=(None, None)), limit_s=60)
-    wrong = dataclasses.replace(good, model="fist=1ms")
+    good, wrong = (_task(script).load for script in ("first=1ms", "fist=1ms"))
+    ProcessLauncher().check(Check(loads=(good, good)), limit_s=60)
 
     with pytest.raises(InputError, match="'fist=1ms' is not understood"):
-        ProcessLauncher().check(Check(configs=(good, wrong), contexts=(None, None)), limit_s=60)
+        ProcessLauncher().check(Check(loads=(good, wrong)), limit_s=60)
     assert _workers() == []
