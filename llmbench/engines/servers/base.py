@@ -46,7 +46,7 @@ os.execvp(sys.argv[3], sys.argv[3:])
 
 
 class Server(Protocol):
-    """A server of the OpenAI protocol that requests are sent to."""
+    """A server of the OpenAI protocol that requests are sent to; by default nothing is known of its process."""
 
     @property
     def url(self) -> str:
@@ -58,9 +58,11 @@ class Server(Protocol):
 
     def ended(self) -> str | None:
         """Return how it ended, in a sentence; ``None`` while it runs, or where that cannot be known."""
+        return None
 
     def log(self) -> tuple[str, ...]:
         """Return the last lines that it printed, without secrets."""
+        return ()
 
     def stop(self) -> None:
         """End it, and every process that it started."""
@@ -111,20 +113,13 @@ SERVERS: dict[str, ServerInfo] = {
 """Every server that llmbench can start, by what ``--server`` calls it."""
 
 
-class RemoteServer:
+class RemoteServer(Server):
     """A server that somebody else has started."""
 
-    pid: int | None = None
+    url, pid = "", None
 
     def __init__(self, url: str) -> None:
         self.url = checked_url(url)
-
-    def ended(self) -> str | None:
-        """Return ``None``: its process is not known."""
-
-    def log(self) -> tuple[str, ...]:
-        """Return nothing: what it prints is not known."""
-        return ()
 
     def stop(self) -> None:
         """Do nothing: it is not ours to end."""

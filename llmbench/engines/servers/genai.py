@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from llmbench.engines.openvino.tokenizer import open_tokenizer
-from llmbench.engines.servers.base import own_python
+from llmbench.engines.servers.base import Server, own_python
 from llmbench.engines.servers.genai_process import (
     Begin,
     ModelFailed,
@@ -34,10 +34,10 @@ _MESSAGES = msgspec.msgpack.Decoder(ModelReady | ModelFailed | StepEnded)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-class GenaiBackend:
+class GenaiBackend(Server):
     """A model in a process of its own; *on_end* is called from a thread if that ends before `close`.
 
-    It is a `Server` without an address, too.
+    As a `Server` it has no address, and prints where this process does.
     """
 
     url = ""
@@ -164,10 +164,6 @@ class GenaiBackend:
             self._process.wait(timeout=_LIMIT_S if self._is_gone else 0)
         code = self._process.returncode
         return None if code is None else f"{_GONE} with code {code}"
-
-    def log(self) -> tuple[str, ...]:
-        """Return nothing: the process prints where this one does."""
-        return ()
 
     def stop(self) -> None:
         """End the process."""
