@@ -12,7 +12,6 @@ from llmbench.analysis.metrics.base import Metric
 from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.metrics.text import next_token
 from llmbench.analysis.placement_proof import Proof
-from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import EffectiveSettings, Environment, Launch, MemoryRate, Outcome, Run
 from llmbench.schema.units import Direction, Unit
@@ -84,17 +83,14 @@ def reads(run: Run, launch: Launch) -> Reads | None:
     """
     config, origin = run.config_of(launch), run.origin_of(launch.cell)
     bits = _kv_bits(launch.effective)
-    if origin.weight_bytes is None or origin.kv_values is None or bits is None or not _is_plain(config):
+    is_plain = config.device.startswith("CPU") and config.num_beams == 1 and not config.is_speculative
+    if origin.weight_bytes is None or origin.kv_values is None or bits is None or not is_plain:
         return None
     if run.workload.is_concurrent:  # a step is shared by the requests in flight
         return None
     if any(launch.effective.scheduler.get(name) == "true" for name in _PARTLY_READ):
         return None
     return Reads(weight_bytes=origin.weight_bytes, kv_bytes=origin.kv_values * bits / 8)
-
-
-def _is_plain(config: RunConfig) -> bool:
-    return config.device.startswith("CPU") and config.num_beams == 1 and not config.is_speculative
 
 
 def _kv_bits(effective: EffectiveSettings) -> float | None:

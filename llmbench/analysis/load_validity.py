@@ -29,7 +29,7 @@ class ClientAccount:
     """What the client added, in seconds; ``None`` where nothing was sampled.
 
     *late_s* is how late it noticed a token (median), *late_p99_s* the same for one in a hundred. *gap_s* is by how much
-    two tokens in turn differed in it (median), *send_s* the time from the send of a request until it arrived, *lag_s*
+    two tokens in turn differed in it (median), *lag_s*
     how late its timers were (99 %). *due_s* is how late requests were sent after they were due, where nothing kept them
     waiting (median). *cpu_share* is its share of one CPU.
     """
@@ -37,7 +37,6 @@ class ClientAccount:
     late_s: float | None
     late_p99_s: float | None
     gap_s: float | None
-    send_s: float | None
     lag_s: float | None
     due_s: float | None
     cpu_share: float | None
@@ -53,7 +52,6 @@ def client_account(window: LoadWindow, config: RunConfig, measured: Sequence[Mea
         late_s=_quantile(used.event_delay_ns, 0.5),
         late_p99_s=_quantile(used.event_delay_ns, 0.99),
         gap_s=_quantile(gaps, 0.5),
-        send_s=_quantile(used.send_delay_ns, 0.5),
         lag_s=_quantile(used.loop_lag_ns, 0.99),
         due_s=None if is_kept_waiting else _quantile(due, 0.5),
         cpu_share=used.cpu_s / window.counted_s if window.counted_s > 0 else None,

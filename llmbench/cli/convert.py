@@ -202,7 +202,8 @@ def describe_conversion(converted: Converted) -> tuple[str, ...]:
     elif manifest.task != DEFAULT_TASK:
         agreement = f"{manifest.agreement:.4f} ({manifest.agreement_note})"
     else:
-        agreement = f"{manifest.agreement:.3f} of next tokens" + _in_brackets(manifest.agreement_note)
+        note = f" ({manifest.agreement_note})" if manifest.agreement_note else ""
+        agreement = f"{manifest.agreement:.3f} of next tokens{note}"
     times = (
         ("export", manifest.timings.export_s),
         ("verification", manifest.timings.verify_s),
@@ -237,10 +238,6 @@ def _judgement(manifest: Manifest) -> Iterator[str]:
         yield f"usual for {name}: {differ}; small models lose more than large ones"
     else:
         yield f"as good as the source for most purposes: {differ}"
-
-
-def _in_brackets(note: str | None) -> str:
-    return f" ({note})" if note else ""
 
 
 def _seconds(seconds: float) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +23,7 @@ from llmbench.analysis.stats import Summary
 from llmbench.render import llm_bench
 from llmbench.render.sentences.verdict import model_of, next_steps, sentence
 from llmbench.render.text import encodable
-from llmbench.render.tidy import comparison_records
+from llmbench.render.tidy import comparison_records, file_value
 from llmbench.schema.measurement import Measurement, SocketWork
 from llmbench.schema.run import Launch, ModelCache, Outcome
 from llmbench.schema.units import Unit
@@ -32,11 +31,6 @@ from llmbench.schema.units import Unit
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | dict[str, "JsonValue"]
-
-
-def finite(value: float | None) -> float | None:
-    """The value, or ``None`` for what JSON cannot contain."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def bounds_value(bounds: Bounds) -> JsonValue:
@@ -231,11 +225,11 @@ def _metric(row: Row, name: str) -> JsonValue:
     """A metric's summary, its percentiles where the data carry them, and the median of each launch."""
     unit = row_metric(name).unit
     percentiles = {
-        f"p{percent}": _shown(stats.percentile(row.values[name], percent), unit)
+        f"p{percent}": file_value(stats.percentile(row.values[name], percent), unit)
         for percent in stats.PERCENTILE_NEEDS
     }
     launches: list[JsonValue] = [
-        {"launch": launch, "median": _shown(median, unit)} for launch, median in row.medians[name].items()
+        {"launch": launch, "median": file_value(median, unit)} for launch, median in row.medians[name].items()
     ]
     return _summary(row.summaries[name], unit) | percentiles | {"launches": launches}
 
@@ -243,17 +237,11 @@ def _metric(row: Row, name: str) -> JsonValue:
 def _summary(summary: Summary, unit: Unit) -> dict[str, JsonValue]:
     return {
         "n": summary.n,
-        "median": _shown(summary.median, unit),
-        "low": _shown(summary.low, unit),
-        "high": _shown(summary.high, unit),
+        "median": file_value(summary.median, unit),
+        "low": file_value(summary.low, unit),
+        "high": file_value(summary.high, unit),
         "warnings": list(summary.warnings),
     }
-
-
-def _shown(value: float | None, unit: Unit) -> float | None:
-    """A value in its unit; ``None`` where it does not exist or is infinite."""
-    found = finite(value)
-    return None if found is None else round(found * unit.scale, 6)
 
 
 COMPARISON_SCHEMA = "llmbench.comparison/1"

@@ -249,7 +249,10 @@ def _record_columns(record: Record) -> dict[str, TableValue]:
     return {
         "iteration": record.iteration,
         **{name: values[name] for name in _COUNTS},
-        **{column: _or_na(name, values[name]) for name, column in LLM_BENCH_TIMES.items()},
+        **{
+            column: "NA" if values[name] is None and name in _MAY_BE_NA else _rounded(values[name])
+            for name, column in LLM_BENCH_TIMES.items()
+        },
         **_memory_columns("", values),
         "prompt_idx": record.prompt_idx,
         "chat_idx": record.chat_idx,
@@ -312,7 +315,3 @@ def _throughput(latency_ms: float | None, batch_size: int) -> float | None:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, LLM_BENCH_DIGITS)
-
-
-def _or_na(name: str, value: float | None) -> float | str | None:
-    return "NA" if value is None and name in _MAY_BE_NA else _rounded(value)

@@ -123,7 +123,7 @@ def _launch_columns(launch: Launch) -> dict[str, TableValue]:
     return {
         "launch": launch.index,
         "launch_outcome": launch.outcome.value,
-        **{row.column: _shown(row.of(launch), row.unit) for row in LAUNCH_METRICS.values()},
+        **{row.column: file_value(row.of(launch), row.unit) for row in LAUNCH_METRICS.values()},
         "model_cache": launch.model_cache.value if launch.model_cache else None,
     }
 
@@ -144,7 +144,7 @@ def _request_columns(judged: EvaluatedRequest) -> dict[str, TableValue]:
             column: None if (value := of(m)) is None else round(value * scale, MS_DIGITS)
             for column, of, scale in _METRIC_COLUMNS
         },
-        BANDWIDTH.column: _shown(rate, BANDWIDTH.unit),
+        BANDWIDTH.column: file_value(rate, BANDWIDTH.unit),
         "started_at": m.started_at,
         "ended_at": m.ended_at,
     }
@@ -175,12 +175,13 @@ def _summary_columns(
         "metric": metric.name,
         "unit": unit.value,
         "n": summary.n,
-        **{name: _shown(value, unit) for name, value in shown.items()},
+        **{name: file_value(value, unit) for name, value in shown.items()},
     }
 
 
-def _shown(value: float | None, unit: Unit) -> float | None:
-    return None if value is None else round(value * unit.scale, MS_DIGITS)
+def file_value(value: float | None, unit: Unit) -> float | None:
+    """Return a value in its unit, rounded for a file; ``None`` where it does not exist or is infinite."""
+    return round(value * unit.scale, MS_DIGITS) if value is not None and math.isfinite(value) else None
 
 
 VALUE_DIGITS = 6

@@ -394,28 +394,20 @@ def _efficiency(found: Speedup, line: SpeedupLine, name: str) -> str:
 
 def setup_table(found: Speedup, names: Sequence[str] = HEADLINES) -> Table:
     """Return setups by input lengths: the medians of some metrics, with their speed-ups."""
-    known = [name for name in names if any(name in line.entries for line in found.lines)]
-    columns = (
-        Column("setup", is_text=True),
-        *(
-            Column(f"{request_metric(name).short_title}, {length} in", unit=request_metric(name).unit.value)
-            for name in known
-            for length in found.lengths
-        ),
-    )
     lines = {(line.setup.cell, line.input_tokens): line for line in found.lines}
-    rows = tuple(
-        (
-            Cell(setup.name, tone="name"),
-            *(
-                _gain_cell(lines.get((setup.cell, length)), name, request_metric(name).unit)
-                for name in known
-                for length in found.lengths
-            ),
-        )
-        for setup in found.setups
-    )
-    return Table(columns, rows)
+    columns: list[TableColumn] = [
+        (Column("setup", is_text=True), [Cell(setup.name, tone="name") for setup in found.setups])
+    ]
+    for name in (name for name in names if any(name in line.entries for line in found.lines)):
+        head, unit = request_metric(name).short_title, request_metric(name).unit
+        columns += [
+            (
+                Column(f"{head}, {length} in", unit=unit.value),
+                [_gain_cell(lines.get((setup.cell, length)), name, unit) for setup in found.setups],
+            )
+            for length in found.lengths
+        ]
+    return Table.of_columns(columns)
 
 
 def _gain_cell(line: SpeedupLine | None, name: str, unit: Unit) -> Cell:

@@ -45,6 +45,7 @@ STAND_ALONE = {
     "render/sentences/level_changes.py": "terminal and page share it",
     "store/acceptances.py": "the one file beside the runs that people edit",
     "render/junit.py": "one file an output format",
+    "render/terminal/calibration.py": "one file a screen",
     "render/terminal/comparison.py": "one file a screen",
     "render/terminal/history.py": "one file a screen",
     "runner/blocks.py": "the rules that end a run early: all of a plan that looks at results",

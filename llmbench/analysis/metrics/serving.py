@@ -195,11 +195,6 @@ _OF_ALL = frozenset(("error_share",))
 _BASES = ("first_token", "first_token_sent", GAPS, "tpot", "e2e")
 
 
-def _percents(base: str) -> tuple[int, ...]:
-    """The percentiles of a metric; the median of a request's is the metric's own value."""
-    return (50, *stats.PERCENTILE_NEEDS) if base == GAPS else tuple(stats.PERCENTILE_NEEDS)
-
-
 def _percentile_metric(base: str, percent: int) -> Metric[LaunchLoad]:
     title = "inter-token latency" if base == GAPS else METRICS[base].title
     head = "itl" if base == GAPS else METRICS[base].head or title
@@ -234,7 +229,12 @@ LOAD_METRICS: dict[str, Metric[LaunchLoad]] = {
     metric.name: metric
     for metric in (
         *_ROWS,
-        *(_percentile_metric(base, percent) for base in _BASES for percent in _percents(base)),
+        *(
+            _percentile_metric(base, percent)
+            for base in _BASES
+            for percent in (50, *stats.PERCENTILE_NEEDS)
+            if percent > 50 or base == GAPS  # the median of a request's is the metric's own value
+        ),
     )
 }
 """Every metric of a load, by name, in the order of the reports."""

@@ -71,16 +71,16 @@ def page_value(reports: Sequence[Report], comparisons: Sequence[Comparison] = ()
         title=_title(reports, comparisons),
         lead=tuple(_lead(reports)),
         badges=tuple(_badges(reports, comparisons)),
-        sections=tuple(section for section in sections if any(map(_has_content, section.blocks))),
+        sections=tuple(
+            section
+            for section in sections
+            if any(not isinstance(block, Notes) or block.lines for block in section.blocks)
+        ),
     )
 
 
 def _section(name: str, title: str, blocks: Iterable[Block]) -> Section:
     return Section(name=name, title=title, blocks=tuple(blocks))
-
-
-def _has_content(block: Block) -> bool:
-    return not isinstance(block, Notes) or bool(block.lines)
 
 
 def _title(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> str:

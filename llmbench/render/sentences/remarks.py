@@ -31,7 +31,13 @@ class Remark:
 def remarks(report: Report) -> Iterator[Remark]:
     """One sentence on what is known to be well, if anything, then each doubt."""
     found, agreement = report.stability, report.agreement
-    well = [text for text in (_stable(found), _enough(found), _same(agreement)) if text]
+    is_stable = bool(found) and all(each.is_stable for each in found)
+    is_same = bool(agreement.variants) and not agreement.partings
+    well = [
+        *(["stable over the iterations"] if is_stable else []),
+        *filter(None, [_enough(found)]),
+        *(["output identical in all launches"] if is_same else []),
+    ]
     if well:
         sentence = "; ".join(well)
         yield Remark(text=f"{sentence[0].upper()}{sentence[1:]}.", is_doubt=False)
@@ -54,11 +60,6 @@ def agreement_remark(comparison: Comparison) -> Remark | None:
     return Remark(text=f"{what}: part in {len(found.partings)} {of}, {at}", is_doubt=True)
 
 
-def _stable(found: Sequence[Stability]) -> str:
-    """That nothing drifts; empty where that is not known of every row."""
-    return "stable over the iterations" if found and all(each.is_stable for each in found) else ""
-
-
 def _enough(found: Sequence[Stability]) -> str:
     """That there were enough warm-ups, and how many would have done; empty where that is not known of every row."""
     made = {each.warmups for each in found}
@@ -73,11 +74,6 @@ def _enough(found: Sequence[Stability]) -> str:
         return f"{counted(count, 'warm-up')} {verb} enough" if count else "no warm-up was needed"
     would = counted(most, "warm-up") if most else "no warm-up"
     return f"{would} would have {'been enough' if most else 'been needed'} ({count} made)"
-
-
-def _same(agreement: Agreement) -> str:
-    """That launches agree; empty where they do not, or there is nothing to compare."""
-    return "output identical in all launches" if agreement.variants and not agreement.partings else ""
 
 
 def _drifts(report: Report, found: Sequence[Stability]) -> Iterator[str]:

@@ -284,7 +284,8 @@ def _measure_again(comparison: Comparison, launches: int) -> Iterator[str]:
     """What to type: an ``ab`` where options alone tell the sides apart, else the command of each side."""
     runs = [report.run for report in (comparison.base, comparison.candidate)]
     base, candidate = (run.cells[0] for run in runs)
-    time = f" (about {format_duration(launches * _launch_pair_s(comparison))})"
+    pair_s = sum(_launch_s(run.launches) for run in runs)
+    time = f" (about {format_duration(launches * pair_s)})"
     file = comparison.run_files[1]
     again = ab_command(base, candidate, launches, file, workload=runs[1].workload)
     commands = dict.fromkeys(
@@ -306,11 +307,6 @@ def _has_same_software(comparison: Comparison) -> bool:
     before, after = comparison.base.run, comparison.candidate.run
     same_machine = before.environment.cpu_model == after.environment.cpu_model
     return same_machine and before.software_of(0) == after.software_of(0)
-
-
-def _launch_pair_s(comparison: Comparison) -> float:
-    """Seconds that a launch of each side takes, on average."""
-    return sum(_launch_s(report.run.launches) for report in (comparison.base, comparison.candidate))
 
 
 def _launch_s(launches: Sequence[Launch]) -> float:

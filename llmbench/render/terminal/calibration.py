@@ -42,17 +42,15 @@ def _notes(calibration: Calibration, alarms: FalseAlarms, blocks: int) -> list[s
 
 
 def _sentence(alarms: FalseAlarms) -> str:
-    seen = ", ".join(f"{_slowdown(by)} ({METRICS[metric].title})" for metric, by in alarms.detectable.items())
+    most = f"more than {share(MOST_SLOWDOWN)}"
+    found = ((METRICS[name].title, by) for name, by in alarms.detectable.items())
+    seen = ", ".join(f"{most if by is None else share(by)} ({title})" for title, by in found)
     across = "" if alarms.across is None else f", {_rate(alarms.across)} if measured in another session"
     return (
         f"A gate of {alarms.launches} + {alarms.launches} launches here sees changes from {seen} on, 4 times in 5 and "
         f"by its own thresholds and correction; false-alarm rate: {_rate(alarms.within)} "
         f"of unchanged builds{across}."
     )
-
-
-def _slowdown(by: float | None) -> str:
-    return f"more than {share(MOST_SLOWDOWN)}" if by is None else share(by)
 
 
 def _rate(value: float) -> str:

@@ -1,12 +1,13 @@
 """A fleet on a terminal: what each host is, what it measured, how much hosts differ, and the verdict over them."""
 
+import dataclasses
 from collections.abc import Iterator
 
 from rich.console import Console
 
 from llmbench.analysis.fleet import FleetChange, FleetLine, FleetReport, HostResult
 from llmbench.analysis.stages import request_metric
-from llmbench.render.table import EMPTY, Cell, Column, Table, estimate
+from llmbench.render.table import EMPTY, Cell, Column, Table, TableColumn, count_cell, estimate, text_column
 from llmbench.render.terminal.table import print_line, print_table
 from llmbench.render.text import change, counted, settings_text, share
 
@@ -31,22 +32,20 @@ def render_fleet(report: FleetReport, console: Console) -> None:
 
 def host_table(report: FleetReport) -> Table:
     """Return a row per host: what it is, how it ended, and what is not as on most hosts."""
-    return Table(
-        columns=(
-            Column("host", is_text=True),
-            *(Column(name, is_text=True, priority=10) for name in _USUAL),
-            Column("runs", is_text=True),
-            Column("differs in", is_text=True, priority=60),
-        ),
-        rows=tuple(
+    hosts = report.hosts
+    return Table.of_columns(
+        [
+            (Column("host", is_text=True), [Cell(each.host, tone="name") for each in hosts]),
+            *(
+                text_column(name, (each.fingerprint.get(name, "n/a") for each in hosts), 10)
+                for name in _USUAL
+            ),
+            text_column("runs", (each.state or "complete" for each in hosts)),
             (
-                Cell(each.host, tone="name"),
-                *(Cell(each.fingerprint.get(name, "n/a")) for name in _USUAL),
-                Cell(each.state or "complete"),
-                _differing(report, each),
-            )
-            for each in report.hosts
-        ),
+                Column("differs in", is_text=True, priority=60),
+                [_differing(report, each) for each in hosts],
+            ),
+        ]
     )
 
 
@@ -58,35 +57,19 @@ def _differing(report: FleetReport, host: HostResult) -> Cell:
 
 def figure_table(report: FleetReport) -> Table:
     """Return a row per prompt, configuration and host, with the metrics as columns; outliers are marked."""
-    names = list(dict.fromkeys(line.metric for line in report.lines))
     lines = {(line.location, line.metric): line for line in report.lines}
-    has_settings = any(line.settings for line in report.lines)
     first = {line.location: line for line in reversed(report.lines)}
-    rows = [(line, host) for line in reversed(first.values()) for host in line.rows]
-    metrics = [request_metric(name) for name in names]
-    return Table(
-        columns=(
-            Column("prompt", is_text=True),
-            *([Column("settings", is_text=True)] if has_settings else []),
-            Column("in"),
-            Column("host", is_text=True),
-            *(Column(metric.short_title, name=metric.name, unit=metric.unit.value) for metric in metrics),
-        ),
-        rows=tuple(
-            (
-                *_row_cells(line, host, has_settings=has_settings),
-                Cell(host, tone="name"),
-                *(_figure(lines.get((line.location, name)), host) for name in names),
-            )
-            for line, host in rows
-        ),
-    )
-
-
-def _row_cells(line: FleetLine, host: str, *, has_settings: bool) -> tuple[Cell, ...]:
-    row = line.rows[host]
-    settings = [Cell(settings_text(line.settings))] if has_settings else []
-    return Cell(row.prompt.label), *settings, Cell(str(row.input_tokens), value=row.input_tokens)
+    rows = [(line, line.rows[host], host) for line in reversed(first.values()) for host in line.rows]
+    columns: list[TableColumn] = [text_column("prompt", (row.prompt.label for _, row, _ in rows))]
+    if any(line.settings for line in report.lines):
+        columns.append(text_column("settings", (settings_text(line.settings) for line, _, _ in rows)))
+    columns.append((Column("in"), [count_cell(row.input_tokens) for _, row, _ in rows]))
+    columns.append((Column("host", is_text=True), [Cell(host, tone="name") for _, _, host in rows]))
+    for metric in map(request_metric, dict.fromkeys(line.metric for line in report.lines)):
+        head = Column(metric.short_title, name=metric.name, unit=metric.unit.value)
+        cells = [_figure(lines.get((line.location, metric.name)), host) for line, _, host in rows]
+        columns.append((head, cells))
+    return Table.of_columns(columns)
 
 
 def _figure(line: FleetLine | None, host: str) -> Cell:
@@ -95,7 +78,7 @@ def _figure(line: FleetLine | None, host: str) -> Cell:
     cell = estimate(line.values[host], request_metric(line.metric).unit)
     if host not in line.outliers:
         return cell
-    return Cell(f"{cell.text}!", value=cell.value, note=cell.note, title=cell.title, tone="warn")
+    return dataclasses.replace(cell, text=f"{cell.text}!", tone="warn")
 
 
 def spread_sentences(report: FleetReport) -> Iterator[str]:
@@ -130,12 +113,8 @@ def fleet_sentence(found: FleetChange) -> str:
     """Return the verdict over hosts: ``first token: 7 of 8 hosts slower, +4.1 % (+2.9 to +5.2 %): regressed``."""
     title = request_metric(found.metric).title
     ratio = found.ratio
-    interval = (
-        f" ({change(ratio.low)} to {change(ratio.high)})"
-        if ratio.has_interval
-        else " (one host: no interval)"
-    )
-    hosts = counted(len(found.ratios), "host")
-    return (
-        f"{title}: {found.slower} of {hosts} slower, {change(ratio.ratio)}{interval}: {found.verdict.value}"
-    )
+    interval = "one host: no interval"
+    if ratio.has_interval:
+        interval = f"{change(ratio.low)} to {change(ratio.high)}"
+    slower = f"{found.slower} of {counted(len(found.ratios), 'host')} slower"
+    return f"{title}: {slower}, {change(ratio.ratio)} ({interval}): {found.verdict.value}"

@@ -7,10 +7,12 @@ import pytest
 
 from llmbench.analysis import report
 from llmbench.analysis.evaluation import evaluate
-from llmbench.render.json import dumps, finite, llm_bench_json, report_json
+from llmbench.render.json import dumps, llm_bench_json, report_json
+from llmbench.render.tidy import file_value
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Launch, Run
+from llmbench.schema.units import Unit
 
 Build = Callable[..., Measurement]
 BuildLaunch = Callable[..., Launch]
@@ -97,7 +99,7 @@ def test_a_run_without_launches_is_still_a_file(run_of: BuildRun) -> None:
 
 def test_nan_never_reaches_a_file() -> None:
     """Infinity is nothing; NaN in a file is a bug and is refused."""
-    assert finite(math.inf) is None
-    assert finite(1.5) == 1.5
+    assert file_value(math.inf, Unit.RATIO) is None
+    assert file_value(1.5, Unit.RATIO) == 1.5
     with pytest.raises(ValueError, match="not JSON compliant"):
         dumps({"value": math.nan})
