@@ -1,12 +1,10 @@
 """The Python interface: measure, load, compare, and a run as a table, a frame and plots."""
 
-import contextlib
 import dataclasses
-import gc
 import html
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +21,7 @@ from llmbench.runner.configurations import configurations, option_values
 from llmbench.runner.launchers.base import Launcher, TimeLimits
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Run as Record
-from llmbench.store import importers, reader
+from llmbench.store import reader
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,34 +182,7 @@ def load(path: str | Path, *, salvage: bool = False) -> Run:
 
     *salvage* skips damaged lines of a run file. Raises InputError if it cannot be read.
     """
-    return load_with_warnings(path, salvage=salvage)[0]
-
-
-def load_with_warnings(path: str | Path, *, salvage: bool = False) -> tuple[Run, Sequence[str]]:
-    """The run in a file, and a sentence on each line of a run file that was left out."""
-    file = Path(path)
-    with _without_collections():
-        if file.suffix == ".jsonl" or reader.is_run_file(file):
-            record, warnings = reader.read_with_warnings(file, salvage=salvage)
-        else:
-            record, warnings = importers.read_report(file), ()
-        return _with_frame(record), warnings
-
-
-@contextlib.contextmanager
-def _without_collections() -> Iterator[None]:
-    """No garbage collection while a run is read, nor of it later.
-
-    A run is a tree of many small objects and has no cycles; looking for some takes longer than reading it.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if was_enabled:
-            gc.enable()
+    return _with_frame(reader.read_run_or_report(Path(path), salvage=salvage)[0])
 
 
 def compare(base: Record, candidate: Record, rule: Rule | None = None) -> Comparison:

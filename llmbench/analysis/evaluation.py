@@ -3,8 +3,8 @@
 import collections
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from llmbench.analysis import bandwidth, placement_proof, validity
@@ -20,6 +20,13 @@ from llmbench.schema.run import Launch, Outcome, Run
 
 _CACHED = 128
 """Requests that are read together while they are in the CPU's cache: of many the rate is that of memory."""
+
+
+SIZES: Mapping[str, Callable[[Measurement], int]] = {
+    "input_tokens": operator.attrgetter("input_tokens"),
+    "output_tokens": operator.attrgetter("output_tokens"),
+}
+"""How much work a request was, by the name of the column."""
 
 
 class EvaluatedRequest(NamedTuple):
@@ -66,13 +73,14 @@ class Evaluation:
     """All requests of a run in the order of its launches, warm-ups and launches that did not finish included.
 
     *proofs* and *effects* have, for each cell, where it ran and what became of tensor parallelism; ``None`` where that
-    is not known or was not requested.
+    is not known or was not requested. *known* are the columns that were read before.
     """
 
     run: Run
     requests: tuple[EvaluatedRequest, ...]
     proofs: tuple[Proof | None, ...]
     effects: tuple[Effect | None, ...]
+    known: dict[str, list[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def groups(self) -> CellGroups:
         """Return the requests of finished launches, where at least one of the group is measured; keys ascend."""
@@ -85,30 +93,32 @@ class Evaluation:
         return {key: group for key, group in found.items() if key not in finished}
 
     def columns(self, readers: Mapping[str, Callable[[Measurement], Any]]) -> dict[str, list[Any]]:
-        """Return what each of the *readers* reads from each request, in the order of the requests."""
-        found: dict[str, list[Any]] = {name: [] for name in readers}
-        for part in self._parts():
+        """Return what each of the *readers*, by name, reads from each request, in the order of the requests."""
+        missing = {name: read for name, read in readers.items() if name not in self.known}
+        self.known.update({name: [] for name in missing})
+        for part in self._parts() if missing else ():
             measurements = [request.measurement for request in part]
-            for name, read in readers.items():
-                found[name].extend(map(read, measurements))
-        return found
+            for name, read in missing.items():
+                self.known[name].extend(map(read, measurements))
+        return {name: self.known[name] for name in readers}
 
-    def metrics(self, names: Iterable[str]) -> dict[str, list[float | None]]:
+    def metrics(self, names: Collection[str]) -> dict[str, list[float | None]]:
         """Return the values of each metric that any request has, in the order of the requests."""
-        wanted = {name: row_metric(name) for name in names}
-        fields = {field for metric in wanted.values() for field in metric.made_of}
-        found: dict[str, list[float | None]] = {name: [] for name in wanted}
-        for part in self._parts():
+        missing = {name: row_metric(name) for name in names if name not in self.known}
+        self.known.update({name: [] for name in missing})
+        fields = {field for metric in missing.values() for field in metric.made_of}
+        for part in self._parts() if missing else ():
             measurements = [request.measurement for request in part]
             there = {field for field in fields if _is_anywhere(field, measurements)}
-            for name, metric in wanted.items():
+            for name, metric in missing.items():
                 if metric.made_of and not there.intersection(metric.made_of):
-                    found[name] += [None] * len(part)
+                    self.known[name] += [None] * len(part)
                 elif metric is BANDWIDTH:
-                    found[name] += [None if each.reads is None else each.value(name) for each in part]
+                    self.known[name] += [None if each.reads is None else each.value(name) for each in part]
                 else:
-                    found[name].extend(map(metric.of, measurements))
-        return {name: values for name, values in found.items() if values.count(None) < len(values)}
+                    self.known[name].extend(map(metric.of, measurements))
+        columns = {name: self.known[name] for name in names}
+        return {name: values for name, values in columns.items() if values.count(None) < len(values)}
 
     def _parts(self) -> Iterator[tuple[EvaluatedRequest, ...]]:
         return (self.requests[start : start + _CACHED] for start in range(0, len(self.requests), _CACHED))

@@ -20,6 +20,7 @@ from llmbench.analysis import (
 from llmbench.analysis.attention import attention_mark
 from llmbench.analysis.bandwidth import BANDWIDTH, ROW_METRICS, Bounds
 from llmbench.analysis.evaluation import (
+    SIZES,
     EvaluatedRequest,
     Evaluation,
     evaluate,
@@ -137,7 +138,7 @@ def summarize_run(run: Run, names: Iterable[str] | None = None) -> Report:
     columns = _Columns(
         evaluation=evaluation,
         loads=[name for name in names if name in LOAD_METRICS],
-        metrics=evaluation.metrics(name for name in names if name not in LOAD_METRICS),
+        metrics=evaluation.metrics([name for name in names if name not in LOAD_METRICS]),
         work=evaluation.columns(_WORK),
     )
     rows = _with_cache_warnings([_row(columns, key, group) for key, group in evaluation.groups().items()])
@@ -181,8 +182,7 @@ def _product(m: Measurement) -> int | None:
 
 
 _WORK: Mapping[str, Callable[[Measurement], int | None]] = {
-    "input_tokens": operator.attrgetter("input_tokens"),
-    "output_tokens": operator.attrgetter("output_tokens"),
+    **SIZES,
     "image_tokens": operator.attrgetter("longest.image_tokens"),
     "image_slices": operator.attrgetter("longest.image_slices"),
     "product": _product,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmbench.analysis import stats, trend
-from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
+from llmbench.analysis.evaluation import SIZES, EvaluatedRequest, Evaluation
 from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.trend import Trend
 from llmbench.schema.config import Prompt
@@ -19,10 +19,9 @@ JUDGED = tuple(name for name, metric in METRICS.items() if metric.is_primary)
 """The metrics that are looked at."""
 
 _READERS: Mapping[str, Callable[[Measurement], Any]] = {
+    **SIZES,
     "iteration": operator.attrgetter("iteration"),
     "is_warmup": operator.attrgetter("is_warmup"),
-    "sizes": operator.attrgetter("input_tokens", "output_tokens"),
-    **{name: METRICS[name].of for name in JUDGED},
 }
 
 ERROR = 0.05
@@ -119,7 +118,7 @@ def judge_stability(evaluation: Evaluation) -> tuple[Stability, ...]:
     nor the time of a token where something guesses ahead, which is luckier with some variants of a prompt.
     """
     run, groups = evaluation.run, evaluation.groups()
-    columns = evaluation.columns(_READERS)
+    columns = evaluation.columns(_READERS) | evaluation.metrics(JUDGED)
     tracks = [(key, track) for key, group in groups.items() for track in _tracks(run, key, group, columns)]
     settled = _with_needed([track for _, track in tracks])
     courses = _courses(settled)
@@ -139,10 +138,11 @@ def _tracks(
     for judged in group:
         if not judged.reasons:
             by_launch[judged.launch.index].append(judged.number)
-    sizes = {columns["sizes"][index] for indices in by_launch.values() for index in indices}
-    if len(sizes) != 1 or measured[0] != config.warmups:
+    valid = [index for indices in by_launch.values() for index in indices]
+    are_alike = all(len({columns[name][index] for index in valid}) == 1 for name in SIZES)
+    if not are_alike or measured[0] != config.warmups:
         return
-    for name in JUDGED:
+    for name in filter(columns.__contains__, JUDGED):
         values = columns[name]
         found = [{iterations[i]: values[i] for i in each if values[i]} for each in by_launch.values()]
         series = tuple(filter(None, found))

@@ -66,14 +66,14 @@ def find_trend(series: Sequence[Mapping[int, float]]) -> Trend | None:
 
 def _thinned(values: Mapping[int, float]) -> list[tuple[float, float]]:
     """Place and logarithm of each value; of a long series the medians of neighbours."""
-    points = [(float(location), math.log(values[location])) for location in sorted(values)]
-    if len(points) <= MOST_POINTS:
-        return points
-    cuts = [len(points) * i // MOST_POINTS for i in range(MOST_POINTS + 1)]
-    parts = [points[low:high] for low, high in itertools.pairwise(cuts)]
+    locations = sorted(values)
+    logs = [math.log(values[location]) for location in locations]
+    if len(logs) <= MOST_POINTS:
+        return [(float(location), log) for location, log in zip(locations, logs, strict=True)]
+    cuts = [len(logs) * i // MOST_POINTS for i in range(MOST_POINTS + 1)]
     return [
-        (statistics.fmean(location for location, _ in part), statistics.median(log for _, log in part))
-        for part in parts
+        (statistics.fmean(locations[low:high]), statistics.median(logs[low:high]))
+        for low, high in itertools.pairwise(cuts)
     ]
 
 

@@ -86,9 +86,9 @@ salvage_option = click.option("--salvage", is_flag=True, help="Read around damag
 
 def load_run(path: Path, *, salvage: bool = False) -> "Run":
     """Return the run in a file, as `llmbench.load` reads it; warns on standard error of what was left out."""
-    from llmbench.api import load_with_warnings
+    from llmbench.store.reader import read_run_or_report
 
-    run, warnings = load_with_warnings(path, salvage=salvage)
+    run, warnings = read_run_or_report(path, salvage=salvage)
     warn(*warnings)
     return run
 

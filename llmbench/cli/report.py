@@ -286,13 +286,13 @@ _output_option = click.option(
 
 def _code(reports: list[Report]) -> ExitCode:
     """Return 2 where nothing was measured, 5 where none of it is valid, and say so; else 0."""
-    from llmbench.cli.run_view import explain_missing
-
     if any(row.launches for report in reports for row in report.rows):
         return ExitCode.OK
     if not any(row.measured for report in reports for row in report.shown_rows):
         complain("no request was measured")
         return ExitCode.USAGE
+    from llmbench.cli.run_view import explain_missing
+
     explain_missing(*reports)
     return ExitCode.LAUNCH
 

@@ -152,7 +152,7 @@ def schema_of(line: bytes) -> int:
 def decode(line: bytes, schema: int = RUN_SCHEMA) -> Event:
     """Return the event of a line in a file of this *schema*, its types and values checked; raises BadLineError."""
     try:
-        decoder = _DECODERS.get(name := _name(line))
+        decoder = _DECODERS.get(name := name_of(line))
         if decoder is None:
             raise BadLineError("an event of an unknown name")
         _check_keys(line, decoder.type)
@@ -163,8 +163,11 @@ def decode(line: bytes, schema: int = RUN_SCHEMA) -> Event:
         raise BadLineError(error.message) from error
 
 
-def _name(line: bytes) -> str:
-    """The name of a line's event; of measurements, which are many, it is seen in how we begin them."""
+def name_of(line: bytes) -> str:
+    """Return the name of a line's event; of measurements, which are many, it is seen in how we begin them.
+
+    Raises ValueError where the line has none, RecursionError where it is nested too deeply.
+    """
     return _NAMES[Measurement] if line.startswith(_MEASUREMENT) else _TAG.decode(line).event
 
 

@@ -3,7 +3,7 @@
 import codecs
 import contextlib
 import dataclasses
-import io
+import gc
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jsonlines
 import msgspec
 
 from llmbench.errors import InputError
@@ -286,9 +285,37 @@ class _Assembly:
 
 def is_run_file(path: Path) -> bool:
     """Whether the first line is a run file's header."""
-    with contextlib.suppress(OSError, EOFError, UnicodeError, RecursionError, jsonlines.Error):
+    try:
         with path.open("rb") as file:
-            line = file.readline(MAX_LINE_BYTES).removeprefix(codecs.BOM_UTF8)
-        first: dict[str, object] = jsonlines.Reader(io.BytesIO(line)).read(type=dict)
-        return first.get("event") == events.HEADER_NAME
-    return False
+            return (
+                events.name_of(file.readline(MAX_LINE_BYTES).removeprefix(codecs.BOM_UTF8))
+                == events.HEADER_NAME
+            )
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def read_run_or_report(path: Path, *, salvage: bool = False) -> tuple[Run, tuple[str, ...]]:
+    """The run in a run file or a report, and a sentence on each line of a run file that was left out."""
+    with _without_collections():
+        if path.suffix == ".jsonl" or is_run_file(path):
+            return read_with_warnings(path, salvage=salvage)
+        from llmbench.store.importers import read_report
+
+        return read_report(path), ()
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """No garbage collection while a run is read, nor of it later.
+
+    A run is a tree of many small objects and has no cycles; looking for some takes longer than reading it.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
