@@ -178,6 +178,9 @@ def _report_error(error: Exception) -> int:
             usage = f"{context.command_path} --help" if context else None
             complain(_message_of(error), hint=_replacement(error) or usage)
             return error.exit_code
+        case OSError(errno=errno.ENAMETOOLONG):
+            complain("a path is longer than this system allows", hint="use a shorter name")
+            return ExitCode.USAGE
         case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
             where = f" for {error.filename}" if error.filename else ""
             complain(f"{error.strerror}{where}", hint="make room, and try again")

@@ -49,7 +49,7 @@ def recall(what: str, path: Path, find: Callable[[BufferedReader], str], *, also
             found = find(file)
             after = os.fstat(file.fileno())
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
     changed_ns = max(after.st_mtime_ns, after.st_ctime_ns)
     if (after.st_mtime_ns, after.st_ctime_ns) == (state.st_mtime_ns, state.st_ctime_ns) and (
         time.time_ns() - changed_ns > _SETTLED_NS

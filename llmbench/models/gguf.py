@@ -18,6 +18,8 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _ALIGNMENT_KEY = "general.alignment"
 _DEFAULT_ALIGNMENT = 32
 _COUNT_CAP = 1 << 20
+_VERSIONS = (2, 3)
+_OTHER_LAYOUT = "fetch a little-endian file of version 2 or 3, as llama.cpp has written since 2023"
 
 Scalar = str | int | float | bool
 
@@ -66,7 +68,10 @@ class GgufHeader:
             try:
                 kind = GGMLQuantizationType(number)
             except ValueError as error:
-                raise InputError(f"tensor {name!r} has the unknown GGUF type {number}") from error
+                raise InputError(
+                    f"tensor {name!r} has the unknown GGUF type {number}",
+                    hint="use a file of another quantization, such as Q4_0 or Q8_0",
+                ) from error
             block_weights, block_bytes = GGML_QUANT_SIZES[kind]
             weights = 1
             for dimension in dimensions:
@@ -86,6 +91,10 @@ class GgufHeader:
         return tuple(tensors)
 
 
+class _UnreadError(ValueError):
+    """A layout of GGUF that is whole, and not one of those that are read."""
+
+
 def is_gguf(path: Path) -> bool:
     """Whether the file begins with GGUF's magic bytes."""
     with path.open("rb") as file:
@@ -97,6 +106,8 @@ def read_gguf_header(path: Path) -> GgufHeader:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _Cursor(content).header()
+    except _UnreadError as error:
+        raise InputError(f"{path} {error}", hint=_OTHER_LAYOUT) from error
     except (ValueError, struct.error, RecursionError) as error:  # mmap refuses an empty file with ValueError
         reason = f"it ends at byte {path.stat().st_size}" if isinstance(error, struct.error) else error
         raise InputError(
@@ -119,8 +130,10 @@ class _Cursor:
             raise ValueError("it does not begin with GGUF")
         self.at = 4
         version = self.number("I")
-        if version not in (2, 3):
-            raise ValueError(f"its version is {version}; 2 and 3 are read")
+        if version and version & 0xFFFF == 0:
+            raise _UnreadError("is big-endian; little-endian GGUFs are read")
+        if version not in _VERSIONS:
+            raise _UnreadError(f"has version {version} of GGUF; 2 and 3 are read")
         tensors, keys = self.count(), self.count()
         metadata: dict[str, Scalar] = {}
         arrays: set[str] = set()

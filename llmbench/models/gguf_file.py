@@ -141,6 +141,13 @@ def _tensors(path: Path) -> list[Tensor]:
 
 def _check_architecture(path: Path, header: GgufHeader) -> None:
     architecture = header.metadata.get("general.architecture")
+    if not isinstance(architecture, str) or not architecture:
+        raise InputError(f"{path} names no architecture (general.architecture)", hint="fetch the file again")
+    if architecture == "clip":
+        raise InputError(
+            f"{path} is the part of a vision-language model that reads images (mmproj)",
+            hint="give the GGUF of its language model",
+        )
     if architecture not in _ARCHITECTURES:
         raise InputError(
             f"OpenVINO GenAI does not read GGUFs of the architecture {architecture!r} ({path}); "

@@ -26,6 +26,7 @@ from llmbench.models.integrity import (
     LANGUAGE_XML,
     MODEL_XML,
     PARTS,
+    check_no_pointer,
     file_size,
     holds_ir,
     ir_faults,
@@ -198,6 +199,7 @@ _PARTIAL_REMEDY = "run the same llmbench convert again: it removes this folder a
 
 
 def _gguf_model(path: Path) -> Model:
+    check_no_pointer(path)
     if not is_gguf(path):
         raise InputError(
             f"{path} is neither a folder nor a GGUF file",

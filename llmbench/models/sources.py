@@ -95,7 +95,7 @@ class LocalSource:
 def find_source(model_id: str, *, revision: str | None, trusts_remote_code: bool) -> LocalSource | HubModel:
     """What *model_id* names. A path wins over a hub's name; an ``InputError`` says why it is neither."""
     path = Path(model_id).expanduser()
-    if model_id and _is_there(path):
+    if model_id and path.exists():
         if revision is not None:
             raise InputError(
                 f"--revision is for models of a hub; {path} is on this disk", hint="leave it out"
@@ -118,13 +118,6 @@ def find_source(model_id: str, *, revision: str | None, trusts_remote_code: bool
             hint="read it, and pin it: --revision with the 40 hexadecimal digits of a commit",
         )
     return find_model(model_id, revision=revision, with_code=trusts_remote_code)
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name longer than any file's
-        return False
 
 
 def inspect_folder(

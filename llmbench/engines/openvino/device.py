@@ -158,12 +158,19 @@ def _check_value(owners: Mapping[str, Sequence[str]], name: str, value: Property
             trial = import_openvino().Core()
             trial.set_property(*where, {name: value})
             if where:
-                trial.get_property(*where, name)  # a value is looked at only when the plug-in is made
+                # a value is looked at only when the plug-in is made
+                _check_kept(value, trial.get_property(*where, name))
     except (RuntimeError, TypeError) as error:
         raise InputError(
             f"property {name} does not take {value!r}: {engine_words(error)}",
             hint="correct the value given with -lc",
         ) from error
+
+
+def _check_kept(value: PropertyValue, got: object) -> None:
+    """Raise a RuntimeError where a device rounds a number in silence."""
+    if isinstance(value, float) and isinstance(got, int) and got != value:
+        raise RuntimeError("it takes an integer")
 
 
 def _try(openvino: Any, device: str, properties: Mapping[str, PropertyValue]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from llmbench.cli import messages
+from llmbench.cli import main, messages
 
 
 class _Terminal(io.StringIO):
@@ -47,3 +47,28 @@ def test_a_hint_and_what_is_whole_are_not_broken(monkeypatch: pytest.MonkeyPatch
         command = "llmbench run -m models/pytorch/dldt/INT8"
         messages.say(command, is_whole=True) if name == "stdout" else messages.complain("no", hint=command)
         assert command in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "-m", "LONG", "-p", "x"),
+        ("run", "--engine", "scripted", "-m", "first=1ms", "-p", "x", "-r", "LONG"),
+        ("run", "--engine", "scripted", "-m", "first=1ms", "-p", "x", "--output-dir", "LONG"),
+        ("convert", "--model-id", "LONG"),
+        ("report", "show", "LONG"),
+        ("report", "compare", "LONG", "LONG"),
+        ("profile", "-m", "LONG"),
+    ],
+    ids=" ".join,
+)
+def test_a_path_longer_than_the_system_allows_is_wrong_input(
+    arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 2 with one line and a hint, whichever option it was given to; never a traceback."""
+    code = main.invoke([argument.replace("LONG", "x" * 300) for argument in arguments])
+
+    shown = capfd.readouterr().err
+    assert 2 == code
+    assert "error: a path is longer than this system allows\nhint: use a shorter name\n" in shown
+    assert "Traceback" not in shown

@@ -137,7 +137,9 @@ def test_a_cut_head_is_an_input_error(size: int, tmp_path: Path) -> None:
     ("at", "content", "reason"),
     [
         (0, b"GGML", "does not begin with GGUF"),
-        (4, b"\x01\0\0\0", "version is 1"),
+        (4, b"\x01\0\0\0", "has version 1 of GGUF; 2 and 3 are read"),
+        (4, b"\x04\0\0\0", "has version 4 of GGUF"),
+        (4, b"\0\0\0\x03", "is big-endian"),
         (8, b"\xff" * 8, "announces 18446744073709551615 entries"),
         (24, b"\xff" * 7 + b"\x7f", "it ends at byte"),
     ],

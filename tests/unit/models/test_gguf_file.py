@@ -21,6 +21,8 @@ from tests import gguf_model
 
 BLOCK = tuple(name for name in gguf_model._shapes() if name.startswith("blk."))
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "clip": ({"architecture": "clip"}, "reads images", "the GGUF of its language model"),
+    "nameless": ({"architecture": ""}, "names no architecture", "fetch the file again"),
     "phi3": ({"architecture": "phi3"}, "architecture 'phi3'", "convert the Hugging Face model"),
     "gemma2": ({"architecture": "gemma2"}, "architecture 'gemma2'", "convert the Hugging Face model"),
     "qwen3moe": ({"architecture": "qwen3moe"}, "architecture 'qwen3moe'", "convert the Hugging Face model"),

@@ -435,3 +435,13 @@ def test_a_path_in_a_hint_can_be_pasted(tmp_path: Path, name: str) -> None:
         with pytest.raises(InputError) as caught:
             locate.locate(location)
         assert shlex.quote(str(path)) in (caught.value.hint or "")
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    """What a clone without LFS leaves in place of a large file."""
+    (tmp_path / "m.gguf").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n")
+
+    with pytest.raises(InputError, match=r"m\.gguf is a pointer of Git LFS") as caught:
+        locate.locate(tmp_path / "m.gguf")
+
+    assert f"fetch it: git -C {tmp_path} lfs pull" == caught.value.hint
