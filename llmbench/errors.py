@@ -77,6 +77,11 @@ class OutputError(LlmbenchError):
     exit_code = ExitCode.OUTPUT
 
 
+def cause_of(error: Exception) -> str:
+    """Return an error in words: the system's without its number and the path, which the message has already."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 _BY_CODE: dict[int, type[LlmbenchError]] = {
     kind.exit_code: kind for kind in (InputError, StrictError, MachineError, LaunchError, OutputError)
 }

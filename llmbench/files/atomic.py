@@ -5,7 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from llmbench.errors import OutputError
+from llmbench.errors import OutputError, cause_of
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -25,7 +25,7 @@ def write_atomically(path: Path, text: str) -> None:
             replace_file(path, text.encode())
     except OSError as error:
         raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}; an existing file is untouched",
+            f"{path} cannot be written: {cause_of(error)}; an existing file is untouched",
             hint="make room, or name a file in a folder that can be written",
         ) from error
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from llmbench.errors import InputError
+from llmbench.errors import InputError, cause_of
 from llmbench.files.atomic import write_atomically
 from llmbench.files.redaction import redact
 from llmbench.schema.fleet import FleetPlan, HostProbe, JobEnding
@@ -90,5 +90,5 @@ class FleetFolder:
             return None
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{path} cannot be read: {error}", hint="it was written by llmbench --on"
+                f"{path} cannot be read: {cause_of(error)}", hint="it was written by llmbench --on"
             ) from error

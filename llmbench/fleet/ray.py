@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llmbench.errors import InputError, MachineError
+from llmbench.errors import InputError, MachineError, cause_of
 from llmbench.files.package_data import install_command
 from llmbench.fleet.executor import FleetTarget, HostJob, JobState, JobStatus
 
@@ -29,7 +29,8 @@ def check_address(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
     except (OSError, OverflowError) as error:
         raise MachineError(
-            f"--on ray:{address}: nothing responds there ({error})", hint="ray status shows the cluster"
+            f"--on ray:{address}: nothing responds there ({cause_of(error)})",
+            hint="ray status shows the cluster",
         ) from error
 
 

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from llmbench.analysis.quality import KIND, Quality, QualityLimits, qualities
-from llmbench.errors import InputError
+from llmbench.errors import InputError, cause_of
 from llmbench.files.cache import cache_folder
 from llmbench.models.resolve import ModelInfo
 from llmbench.runner import session
@@ -68,7 +68,9 @@ def _read_text(name: str) -> str:
     try:
         found = Path(name).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"text {name} cannot be read: {error}", hint="give a text file in UTF-8") from error
+        raise InputError(
+            f"text {name} cannot be read: {cause_of(error)}", hint="give a text file in UTF-8"
+        ) from error
     if not found.strip():
         raise InputError(f"text {name} is empty", hint="give a longer text")
     return found

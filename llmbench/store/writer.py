@@ -15,7 +15,7 @@ from typing import Self
 
 import msgspec
 
-from llmbench.errors import InputError, OutputError
+from llmbench.errors import InputError, OutputError, cause_of
 from llmbench.files.atomic import sync
 from llmbench.files.redaction import secret_values
 from llmbench.schema.measurement import Measurement
@@ -123,7 +123,7 @@ class RunFile:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, before)
-            raise self._unwritten(error.strerror or str(error)) from error
+            raise self._unwritten(cause_of(error)) from error
         if written < len(line):
             os.ftruncate(self._descriptor, before)
             raise self._unwritten("No space left on device")
@@ -184,7 +184,7 @@ def _unopened(path: Path, *, overwrite: bool = False, is_there: bool = False) ->
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise InputError(f"{path} is a symbolic link", hint="name the file that it leads to") from error
-        why = error.strerror or str(error)
+        why = cause_of(error)
         hint = (
             "llmbench report history lists the run files there are"
             if is_there

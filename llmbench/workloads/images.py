@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmbench.errors import InputError, MachineError
+from llmbench.errors import InputError, MachineError, cause_of
 from llmbench.files.package_data import install_command
 from llmbench.schema.config import ImageInput
 from llmbench.schema.units import format_bytes
@@ -117,7 +117,7 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(
-            f"{path} cannot be decoded: {error}", hint="the file is damaged; fetch it again"
+            f"{path} cannot be decoded: {cause_of(error)}", hint="the file is damaged; fetch it again"
         ) from error
 
 

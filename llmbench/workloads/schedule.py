@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from llmbench.errors import InputError
+from llmbench.errors import InputError, cause_of
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Parameters
 from llmbench.schema.settings.serving import CONSTANT
@@ -168,7 +168,7 @@ def read_trace(path: Path) -> tuple[Due, ...]:
             found = tuple(_trace_lines(file))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"the trace {path} cannot be read: {error}", hint="check the path given to --trace"
+            f"the trace {path} cannot be read: {cause_of(error)}", hint="check the path given to --trace"
         ) from None
     except (TypeError, ValueError) as error:
         raise InputError(f"the trace {path}: {error}", hint=f"columns: {','.join(_COLUMNS)}") from None

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmbench.errors import InputError
+from llmbench.errors import InputError, cause_of
 from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.retrieval.collection import Hit
 from llmbench.schema.config import Prompt
@@ -75,8 +75,7 @@ def read_questions(path: Path) -> tuple[Prompt, ...]:
         with path.open("rb") as file:
             text = file.read(_CAP_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = (isinstance(error, OSError) and error.strerror) or error
-        raise InputError(f"--questions {path} cannot be read: {why}", hint=_QUESTION) from error
+        raise InputError(f"--questions {path} cannot be read: {cause_of(error)}", hint=_QUESTION) from error
     prompt = Prompt(set=QUESTIONS, index=0, text=text.strip())
     questions_of(prompt)
     return (prompt,)

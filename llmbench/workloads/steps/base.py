@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from llmbench.errors import InputError, MachineError
+from llmbench.errors import InputError, MachineError, cause_of
 from llmbench.files.package_data import install_command
 from llmbench.schema.pipeline import RecipeScalar
 
@@ -47,7 +47,7 @@ def read_array(files: Mapping[str, Path], _parameters: Mapping[str, RecipeScalar
     try:
         array = np.load(files["array"], allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"{files['array']} is no .npy file: {error}") from error
+        raise InputError(f"{files['array']} is no .npy file: {cause_of(error)}") from error
     return lambda _values: {"array": array}
 
 
