@@ -22,7 +22,7 @@ _SPREAD = re.compile(r"(?P<kind>uniform|normal|lognormal):(?P<spread>\d+(?:\.\d+
 _WIDEST = 4
 """So many times their centre is the most that input lengths vary to."""
 _COLUMNS = ("time", "input_tokens", "output_tokens")
-MAX_TRACE_LINES = 1_000_000
+MAX_TRACE_LINES = MAX_TRACE_TOKENS = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +190,7 @@ def _trace_lines(file: Iterable[str]) -> Iterator[Due]:
             at_s, sizes = float(row["time"]), (int(row["input_tokens"]), int(row["output_tokens"]))
         except (TypeError, ValueError) as error:
             raise ValueError(f"line {reader.line_num}: {error}") from None
-        if not math.isfinite(at_s) or min(sizes) < 1:
-            raise ValueError(f"line {reader.line_num}: a time and two lengths of at least 1 are needed")
+        if not math.isfinite(at_s) or min(sizes) < 1 or max(sizes) > MAX_TRACE_TOKENS:
+            allowed = f"a time and two lengths from 1 to {MAX_TRACE_TOKENS} are needed"
+            raise ValueError(f"line {reader.line_num}: {allowed}")
         yield Due(number=number, at_s=at_s, input_tokens=sizes[0], output_tokens=sizes[1])

@@ -290,7 +290,9 @@ def checked_url(text: str) -> str:
         is_fine = False
     if not is_fine:
         raise InputError(f"{text!r} is not the address of a server", hint="write --url http://127.0.0.1:8000")
-    path = parts.path.rstrip("/").removesuffix("/v1")
+    path = parts.path.rstrip("/")
+    for end in ("/completions", "/chat", "/v1"):
+        path = path.removesuffix(end)
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 

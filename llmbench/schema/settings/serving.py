@@ -19,7 +19,7 @@ _LENGTHS = "KIND:SPREAD"
 LOAD_SETTINGS = (
     _target(
         "--url",
-        "Server that runs already.",
+        "Server that runs already; its key in LLMBENCH_API_KEY.",
         kind=ValueKind.TEXTS,
         field="server",
         metavar="URL",

@@ -118,6 +118,7 @@ def test_a_trace_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
         ("time,input_tokens,output_tokens\n", "has 0 requests"),
         ("time,input_tokens,output_tokens\n2,1,1\n1,1,1\n", "times that run backwards"),
         ("time,input_tokens,output_tokens\n1,0,1\n", "line 2: a time and two lengths"),
+        ("time,input_tokens,output_tokens\n1,99999999,1\n", "line 2: a time and two lengths"),
         ("time,input_tokens,output_tokens\n1,1\n", "line 2:"),
         ("time,input_tokens,output_tokens\n1,1,1\n\nx,1,1\n", "line 4: could not convert"),
         ("when,input_tokens\n1,1\n", "no column time, output_tokens in its first line"),

@@ -100,6 +100,8 @@ def test_missing_program_is_unfit_machine() -> None:
 def test_address_is_kept_without_the_path_of_an_endpoint() -> None:
     """Users paste the base URL of their client, with /v1 or without."""
     assert checked_url("http://host:8000/v1/") == "http://host:8000"
+    assert checked_url("http://host:8000/v1/chat/completions") == "http://host:8000"
+    assert checked_url("https://host/prefix/v1/completions") == "https://host/prefix"
     assert checked_url("https://host/prefix") == "https://host/prefix"
     assert RemoteServer("http://host:8000").pid is None
 
