@@ -407,9 +407,13 @@ def _machine(environment: Environment) -> dict[str, str]:
         "topology": shape,
         "memory": format_bytes(environment.memory_bytes) if environment.memory_bytes else "",
         "kernel": environment.kernel,
-        "governor": environment.governor or "",
-        "transparent hugepages": environment.transparent_hugepages or "",
-        **environment.settings,
+        **(
+            environment.settings
+            or {
+                "governor": environment.governor or "",
+                "transparent hugepages": environment.transparent_hugepages or "",
+            }
+        ),
         "load average before": "" if load is None else f"{load:.2f}",
         "last-level cache": format_bytes(sum(environment.last_caches.values()))
         if environment.last_caches
