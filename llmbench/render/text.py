@@ -107,4 +107,4 @@ def after(name: str, text: str) -> str:
 
 def prompt_name(prompt: Prompt, input_tokens: int) -> str:
     """Return a prompt with its length: ``P0, 32 tokens in``."""
-    return f"{prompt.label}, {input_tokens} tokens in"
+    return f"{prompt.label}, {counted(input_tokens, 'token')} in"

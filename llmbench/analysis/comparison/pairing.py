@@ -98,7 +98,8 @@ def describe_group(row: Row, names: Sequence[str] = ()) -> str:
     """A row in words: its prompt, its length, and the settings that set it apart."""
     flat = varied_settings(row.config)
     apart = "".join(f", {name}={flat.get(name, '')}" for name in names)
-    return f"{row.prompt.label} of {row.prompt.set} ({row.input_tokens} tokens in{apart})"
+    tokens = "1 token" if row.input_tokens == 1 else f"{row.input_tokens} tokens"
+    return f"{row.prompt.label} of {row.prompt.set} ({tokens} in{apart})"
 
 
 def _couple(base: Row, candidate: Row, vary: frozenset[str], *, by_index: bool) -> Couple:

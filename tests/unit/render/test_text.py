@@ -2,6 +2,7 @@ import pytest
 
 from llmbench.analysis.stats import Summary
 from llmbench.render import text
+from llmbench.schema.config import Prompt
 from llmbench.schema.units import Unit
 
 
@@ -59,3 +60,9 @@ def test_counted_things() -> None:
         text.counted(2, "launch", "launches"),
         text.counted(0, "iteration"),
     )
+
+
+@pytest.mark.parametrize(("tokens", "shown"), [(1, "P2, 1 token in"), (32, "P2, 32 tokens in")])
+def test_a_prompt_is_named_with_its_length(tokens: int, shown: str) -> None:
+    """One token is no plural."""
+    assert shown == text.prompt_name(Prompt(set="ladder", index=2, tokens=tokens), tokens)
