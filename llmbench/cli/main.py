@@ -4,6 +4,7 @@ import difflib
 import errno
 import io
 import os
+import re
 import shlex
 import signal
 import sys
@@ -176,7 +177,7 @@ def _report_error(error: Exception) -> int:
         case click.ClickException():
             context: click.Context | None = getattr(error, "ctx", None)
             usage = f"{context.command_path} --help" if context else None
-            complain(_message_of(error), hint=_replacement(error) or usage)
+            complain(_message_of(error), hint=_replacement(error) or _named_model(error) or usage)
             return error.exit_code
         case OSError(errno=errno.ENAMETOOLONG):
             complain("a path is longer than this system allows", hint="use a shorter name")
@@ -194,6 +195,16 @@ def _message_of(error: click.ClickException) -> str:
     is_only_help = isinstance(error, click.NoSuchOption) and list(error.possibilities or ()) == ["--help"]
     is_plain = is_only_help or _replacement(error)  # nobody meant --help
     return error.message if is_plain else error.format_message()
+
+
+def _named_model(error: click.ClickException) -> str | None:
+    """Return what to type where a model was given without its option; ``None`` where the command takes no model."""
+    context: click.Context | None = getattr(error, "ctx", None)
+    given = re.fullmatch(r"Got unexpected extra arguments? \((\S+).*\)", error.message)
+    if context is None or given is None:
+        return None
+    flags = [param.opts[0] for param in context.command.params if param.name in {"model", "model_id"}]
+    return f"to name a model: {context.command_path} {shlex.join([flags[0], given[1]])}" if flags else None
 
 
 def _replacement(error: click.ClickException) -> str | None:

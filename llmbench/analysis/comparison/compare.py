@@ -313,7 +313,7 @@ def _warnings(base: Report, candidate: Report, names: Sequence[str]) -> tuple[st
     sides = tuple(zip(names, (base, candidate), strict=True))
     found = [f"{side}: {warning}" for side, report in sides for warning in report.warnings]
     found += [
-        f"{side}: prompt {row.prompt.index}: {warning}"
+        f"{side}: {row.prompt.label}: {warning}"
         for side, report in sides
         for row in report.rows
         for warning in row.warnings

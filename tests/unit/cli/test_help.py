@@ -141,6 +141,15 @@ def test_a_command_for_one_configuration_mentions_no_sweep(command: str) -> None
     assert "--threads N " in text
 
 
+@pytest.mark.parametrize(("command", "hint"), [("sockets", "-m"), ("tune", "-m"), ("doctor", "--help")])
+def test_a_model_without_its_option_gets_what_to_type(llmbench: RunCommand, command: str, hint: str) -> None:
+    """Where the command takes a model."""
+    done = llmbench(command, "models/INT8")
+
+    shown = f"llmbench {command} {hint}{' models/INT8' * (hint == '-m')}"
+    assert done.stderr.splitlines()[1] == f"hint: {'to name a model: ' * (hint == '-m')}{shown}"
+
+
 @pytest.mark.parametrize("command", ["run", "quality", "tune", "sockets", "serve", "profile"])
 def test_a_missing_model_is_asked_for_by_the_command_that_was_typed(
     llmbench: RunCommand, command: str
