@@ -90,5 +90,5 @@ def _value(text: str) -> str:
     if chosen:
         return chosen[1]
     if text.startswith("Filename"):
-        return ", ".join(line.split()[0] for line in text.splitlines()[1:]) or "none"
+        return ", ".join(line.split()[0] for line in text.splitlines()[1:] if line.strip()) or "none"
     return " ".join(text.split())
