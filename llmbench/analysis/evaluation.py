@@ -157,8 +157,8 @@ def _requests(run: Run, launch: Launch, numbers: Iterator[int]) -> list[Evaluate
         shared = window_reasons(launch.window, config, measured)
         verdicts = tuple(reasons or shared for reasons in verdicts)
     return [
-        EvaluatedRequest(launch, config, measurement, reasons, reads, next(numbers))
-        for measurement, reasons in zip(launch.measurements, verdicts, strict=True)
+        EvaluatedRequest(launch, config, measurement, reasons, reads, number)
+        for measurement, reasons, number in zip(launch.measurements, verdicts, numbers, strict=False)
     ]
 
 

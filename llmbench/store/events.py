@@ -36,7 +36,7 @@ RUN_SCHEMA = 2
 READABLE_SCHEMAS = (1, 2)
 _SINGLE_KEYS = ("event", "launch", "is_warmup", "start_ns", "end_ns", "sequences")
 _PAIRED_KEYS = ("at_ns", "input_tokens", "duration_ns")  # one of a sequence, of a stage, or of each
-_COUNTED_KEY = re.compile(f'"({"|".join((*_SINGLE_KEYS, *_PAIRED_KEYS))})":'.encode())
+_COUNTED_KEY = re.compile(f'"(?:{"|".join((*_SINGLE_KEYS, *_PAIRED_KEYS))})":'.encode())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,5 +178,5 @@ def _check_keys(line: bytes, kind: type[Any]) -> None:
     duration of each stage. A quote inside a text is escaped, so a key with its quotes is never part of one.
     """
     found = _COUNTED_KEY.findall(line) if kind is Measurement else []
-    if len(found) - 2 * found.count(b"at_ns") != len(_SINGLE_KEYS):
+    if len(found) - 2 * found.count(b'"at_ns":') != len(_SINGLE_KEYS):
         json.loads(line, object_pairs_hook=distinct_keys)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from llmbench.errors import InputError
 from llmbench.files.redaction import redact
@@ -250,10 +251,10 @@ class _Assembly:
     def _compact(self, m: Measurement) -> None:
         """Keep equal outputs once and instants in 8 bytes each, so that files of many requests fit in memory."""
         for sequence in m.sequences:
-            msgspec.structs.force_setattr(sequence, "at_ns", Instants("q", sequence.at_ns))
-            for name in ("token_ids", "text"):
-                value = getattr(sequence, name)
-                msgspec.structs.force_setattr(sequence, name, self._outputs.setdefault(value, value))
+            ids, text = sequence.token_ids, sequence.text
+            force_setattr(sequence, "at_ns", Instants("q", sequence.at_ns))
+            force_setattr(sequence, "token_ids", self._outputs.setdefault(ids, ids))
+            force_setattr(sequence, "text", self._outputs.setdefault(text, text))
 
     def _unstarted(self, index: int, cell: int) -> Launch:
         """A launch that failed before it was loaded, or whose first line is lost."""
