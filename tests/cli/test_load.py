@@ -225,8 +225,8 @@ def test_two_sides_under_load_are_compared_in_blocks(tmp_path: Path) -> None:
     for _ in range(3):  # measured again where the client was too late for a block to count
         done = in_process(
             tmp_path, "process", "ab", "--name", "run", "--overwrite", *BUSY, "--server", "scripted",
-            "-m", "first=60ms,next=5ms", "-m", "first=200ms,next=5ms", "--concurrency", "2", "-n", "4",
-            "--warmups", "2", "-ic", "3", "--goodput", "ttft:150", "--blocks", "3", COLUMNS="200",
+            "-m", "first=400ms,next=5ms", "-m", "first=1200ms,next=5ms", "--concurrency", "2", "-n", "4",
+            "--warmups", "2", "-ic", "3", "--goodput", "ttft:800", "--blocks", "3", COLUMNS="200",
         )  # fmt: skip
         if "nothing that counts" not in done.stderr:
             break
