@@ -17,6 +17,7 @@ from llmbench.errors import InputError
 from llmbench.models.resolve import ModelInfo, find_model_info
 from llmbench.render.text import settings_text
 from llmbench.runner import quality
+from llmbench.runner.blocks import Stop
 from llmbench.runner.quality import Judged, Trial
 from llmbench.schema.config import RunConfig
 from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
@@ -79,8 +80,15 @@ class QualityGate:
     limits: QualityLimits
     trial: Trial
 
-    def measure(self, cells: Sequence[RunConfig], models: Sequence[ModelInfo], course: Course) -> Judged:
-        """Read the texts with the base and with every configuration; print where the run is kept."""
+    def measure(
+        self,
+        cells: Sequence[RunConfig],
+        models: Sequence[ModelInfo],
+        course: Course,
+        *,
+        stop: Stop | None = None,
+    ) -> Judged:
+        """Read the texts with the base and with the configurations, until *stop*; print where the run is kept."""
         with _QualityView(is_quiet=course.is_quiet) as view:
             judged = quality.measure_quality(
                 cells,
@@ -90,6 +98,7 @@ class QualityGate:
                 policy=course.policy,
                 launcher=view.launcher,
                 on_event=view.show,
+                stop=stop,
             )
         say(f"written: {view.path}")
         return judged

@@ -45,6 +45,17 @@ from llmbench.schema.units import Direction
 _SEARCH_SHARE = 0.6
 """The share of the budget that the search may use; the rest is for the proof."""
 
+_QUALITY_SHARE = 0.3
+"""The share of it until which the quality of candidates is read first."""
+
+_FIRST = "race"
+"""The name of the first race."""
+
+_LEAST_CELLS = 2
+"""The default and one candidate are measured whatever the budget is."""
+
+_NOT_REACHED = "the budget was used before it was measured"
+
 _WORTH = 0.03
 """A setting counts if it makes the metric better by this share."""
 
@@ -84,7 +95,7 @@ class Search:
         default = self.side.config
         candidates, single = self._candidates(cells)
         by_cell = {repr(each.apply(default)): each for each in single}
-        found = self._race(candidates, "race")
+        found = self._race(candidates, _FIRST)
         helpful = [by_cell[repr(cell)] for cell in found.helpful if repr(cell) in by_cell]
         combined = space.combine(default, helpful)
         left_s = self.course.left_s(self.began, _SEARCH_SHARE)
@@ -97,7 +108,7 @@ class Search:
         candidates, single = self._candidates(cells)
         models = [self.side.model_info] * len(candidates)
         planned = plan.plan_launches(candidates, seed=candidates[DEFAULT].seed)
-        rehearse(candidates, models, planned, self.course.part("race"), workload=self.workload)
+        rehearse(candidates, models, planned, self.course.part(_FIRST), workload=self.workload)
         say(*(f"would try: {_changes(candidates[DEFAULT], each) or 'default'}" for each in candidates))
         size = (
             f"{counted(len(candidates), 'candidate')} in up to {counted(self.side.config.launches, 'block')}"
@@ -153,9 +164,11 @@ class Search:
                 "no launch of the default is valid, so that nothing can be compared with it",
                 hint=f"see why: llmbench report show {run.id}",
             )
+        for cell in sorted(set(range(len(kept))) - {launch.cell for launch in run.launches}):
+            say(f"left out: {apart[cell]}: {_NOT_REACHED}")
         gain = largest_gain(times)
         if gain is not None:
-            self.bounds.append((len(kept) - 1, gain))
+            self.bounds.append((len(times) - 1, gain))
         every = self._standing(run, range(len(kept)))
         return _Outcome(
             fastest=kept[self._standing(run, left).left[0]],
@@ -179,8 +192,10 @@ class Search:
             [self.side.model_info] * len(cells),
             self.course.part(part),
             workload=self.workload,
-            planned=plan.plan_launches(cells, seed=cells[0].seed),
-            stop=dataclasses.replace(self.course.stop_of_part(self.began, _SEARCH_SHARE), race=judge),
+            planned=plan.with_cell_first(plan.plan_launches(cells, seed=cells[0].seed), DEFAULT),
+            stop=dataclasses.replace(
+                self.course.stop_of_part(self.began, _SEARCH_SHARE), race=judge, least=_LEAST_CELLS
+            ),
         )
         say(f"written: {view.path}")
         return run
@@ -199,7 +214,9 @@ class Search:
         )
         limits = limits_of(self.gate)
         course = self.course.part(f"{part}-quality")
-        judged = QualityGate(limits=limits, trial=trial).measure(read, models, course)
+        share = _QUALITY_SHARE if part == _FIRST else _SEARCH_SHARE
+        stop = dataclasses.replace(self.course.stop_of_part(self.began, share), least=1 + _LEAST_CELLS)
+        judged = QualityGate(limits=limits, trial=trial).measure(read, models, course, stop=stop)
         default = judged.of_cells[DEFAULT]
         if default is None:
             raise InputError(
@@ -261,7 +278,8 @@ def _why_not(index: int, cells: Sequence[RunConfig], judged: Judged, limits: Qua
     """Return why a candidate is not tried: it was not measured, loses too much, or computes what another does."""
     found = judged.of_cells[index]
     if found is None:
-        return "its quality could not be measured"
+        is_cut = len(judged.run.launches) < len(judged.run.cells)
+        return _NOT_REACHED if is_cut else "its quality could not be measured"
     faults = limits.faults(found)
     if faults:
         return "; ".join(faults)

@@ -51,6 +51,12 @@ def plan_launches(
     )
 
 
+def with_cell_first(planned: Sequence[PlannedLaunch], cell: int) -> tuple[PlannedLaunch, ...]:
+    """Return the launches with that of *cell* first in the first block, so that it is measured if one is cut."""
+    first = next(launch for launch in planned if launch.cell == cell)
+    return (first, *(launch for launch in planned if launch is not first))
+
+
 def plan_requests(config: RunConfig) -> Iterator[PlannedRequest]:
     """A launch's requests: each iteration is one pass over the prompts, warm-ups first.
 

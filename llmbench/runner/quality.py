@@ -13,6 +13,7 @@ from llmbench.errors import InputError, cause_of
 from llmbench.files.cache import cache_folder
 from llmbench.models.resolve import ModelInfo
 from llmbench.runner import session
+from llmbench.runner.blocks import Stop
 from llmbench.runner.launchers.base import Launcher
 from llmbench.runner.session import OnEvent, Outputs, Policy
 from llmbench.schema.config import Prompt, RunConfig
@@ -113,7 +114,10 @@ def quality_cell(config: RunConfig, trial: Trial) -> RunConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The run that scored configurations; *of_cells* has the quality of each, ``None`` where its launch failed."""
+    """The run that scored configurations.
+
+    *of_cells* has the quality of each, ``None`` where its launch failed or was not made.
+    """
 
     run: Run
     of_cells: tuple[Quality | None, ...]
@@ -128,6 +132,7 @@ def measure_quality(
     policy: Policy | None = None,
     launcher: Launcher | None = None,
     on_event: OnEvent | None = None,
+    stop: Stop | None = None,
 ) -> Judged:
     """Score *configurations* against the base; those that read texts alike are read once.
 
@@ -165,6 +170,7 @@ def measure_quality(
             policy=policy,
             launcher=launcher,
             on_event=on_event,
+            stop=stop,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -37,6 +37,25 @@ def test_a_block_is_always_made_and_never_cut() -> None:
     assert list(planned) == list(launches_until(Stop(), planned, _unread))
 
 
+def test_a_first_block_may_be_cut_after_the_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launches of 4 s: two are made whatever the budget is, a third where 4 s more fit, and no second block."""
+    clock = 0.0
+    monkeypatch.setattr("llmbench.runner.blocks.time.monotonic", lambda: clock)
+    planned = plan.with_cell_first(plan.plan_launches((_config("first=1ms"),) * 4, seed=3), 2)
+
+    def made(budget_s: float) -> list[int]:
+        nonlocal clock
+        cells = []
+        for launch in launches_until(Stop(budget_s=budget_s, least=2), planned, _unread):
+            cells.append(launch.cell)
+            clock += 4
+        return cells
+
+    assert [2, 2, 3] == [len(made(budget_s)) for budget_s in (0, 11, 12)]
+    assert 2 == made(0)[0]
+    assert sorted(made(16)) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("noise", "blocks"), [("0%", LEAST_BLOCKS), pytest.param("30%", 8, marks=pytest.mark.slow)]
 )
