@@ -139,7 +139,6 @@ def test_a_worker_reads_the_counters_around_a_request(demo_ir: Path, tmp_path: P
     m = launch.measure(command)
     (root / zone / "energy_uj").unlink()
     unknown = launch.measure(command)
-    launch.session.close()
 
     assert pytest.approx(2.5) == METRICS["energy"].of(m)
     assert pytest.approx(0.625) == METRICS["energy_per_token"].of(m)
