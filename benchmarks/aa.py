@@ -19,6 +19,7 @@ from llmbench.analysis.comparison.compare import Comparison, compare
 from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.report import Report, summarize_run
 from llmbench.convert import pipeline
+from llmbench.convert.request import ConvertRequest
 from llmbench.models import demo
 from llmbench.render.sentences.verdict import sentence
 from llmbench.store import reader
@@ -73,7 +74,7 @@ def _compared(asked: argparse.Namespace) -> Iterator[Comparison]:
 
 def _model() -> Path:
     """The demo's model, converted."""
-    request = pipeline.Request(model_id=str(demo.demo_model()), output_dir=demo.demo_folder() / "models")
+    request = ConvertRequest(model_id=str(demo.demo_model()), output_dir=demo.demo_folder() / "models")
     (converted,) = pipeline.convert(request, lambda _progress: None)
     return converted.folder
 
