@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Sequence
 
 from llmbench.analysis import stats
+from llmbench.analysis.t_distribution import t_cdf
 
 LEAST_VALUES = 8
 """A shorter series shows nothing: its noise is not known."""
@@ -75,4 +76,4 @@ def _p_value(values: Sequence[float], borders: Sequence[int], index: int) -> flo
     if not spread:
         return float(difference == 0)
     error = spread * math.sqrt(1 / len(before) + 1 / len(after))
-    return 2 * stats.t_cdf(len(values) - len(segments), -difference / error)
+    return 2 * t_cdf(len(values) - len(segments), -difference / error)

@@ -14,6 +14,7 @@ from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import sample
 from llmbench.analysis.report import summarize_run
 from llmbench.analysis.stages import request_metric
+from llmbench.analysis.t_distribution import t_cdf, t_quantile
 from llmbench.schema.run import Launch, Outcome, Run
 from llmbench.schema.units import Direction
 
@@ -128,7 +129,7 @@ def largest_gain(times: Times) -> float | None:
     if spread is None:
         return None
     freedom = sum(len(each) - 1 for each in found)
-    reach = stats.t_quantile(freedom, 1 - 2 * BOUND_ERROR / len(found)) * spread
+    reach = t_quantile(freedom, 1 - 2 * BOUND_ERROR / len(found)) * spread
     return math.exp(-min(statistics.fmean(each) - reach / math.sqrt(len(each)) for each in found))
 
 
@@ -147,4 +148,4 @@ def _is_behind(times: Times, cell: int, leader: int) -> bool:
     if len(found) < LEAST_BLOCKS_TO_DROP or mean <= 0:
         return False
     error = statistics.stdev(found) / math.sqrt(len(found))
-    return error == 0 or stats.t_cdf(len(found) - 1, -mean / error) < DROP_ERROR
+    return error == 0 or t_cdf(len(found) - 1, -mean / error) < DROP_ERROR

@@ -4,10 +4,13 @@ Ratios are estimated on logarithms, where a change of 10 % weighs the same for 5
 launches are treated as what they are, independent draws; what happened inside a launch is not.
 """
 
+import bisect
 import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from llmbench.analysis.t_distribution import NORMAL, noncentral_t_cdf, t_cdf, t_quantile
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -80,7 +83,7 @@ def summarize_values(values: Sequence[float], *, confidence: float = CONFIDENCE)
 def _tail_rank(n: int, tail: float) -> int:
     """The largest k with P(Binomial(n, 1/2) < k) within *tail*, 0 if there is none; normal above 1000."""
     if n > 1000:
-        return math.floor((n + 1) / 2 + statistics.NormalDist().inv_cdf(tail) * math.sqrt(n) / 2)
+        return math.floor((n + 1) / 2 + NORMAL.inv_cdf(tail) * math.sqrt(n) / 2)
     allowed = tail * 2.0**n
     rank = below = 0
     while below + math.comb(n, rank) <= allowed:
@@ -232,33 +235,19 @@ def launches_needed(
     means: the interval excludes 1 and the ratio is beyond the threshold.
     """
     effect, bar = math.log1p(change), math.log1p(threshold)
-    for n in range(2, MAX_LAUNCHES + 1):
+
+    def power(n: int) -> float:
         error = spread * math.sqrt((1 if is_paired else 2) / n)
         freedom = n - 1 if is_paired else 2 * n - 2
-        if _power(effect, bar, error, freedom=freedom, confidence=confidence) >= POWER:
-            return n
-    return None
+        return _power(effect, bar, error, freedom=freedom, confidence=confidence)
+
+    needed = 2 + bisect.bisect_left(range(2, MAX_LAUNCHES + 1), POWER, key=power)
+    return needed if needed <= MAX_LAUNCHES else None
 
 
 def _power(effect: float, bar: float, error: float, *, freedom: float, confidence: float) -> float:
     """The lesser of two chances: the interval excludes no change, and the estimate clears the bar."""
     if not error:
         return 1.0 if effect > bar else 0.0
-    from scipy.special import nctdtr
-
-    excluded = 1 - float(nctdtr(freedom, effect / error, t_quantile(freedom, confidence)))
-    return min(excluded, statistics.NormalDist().cdf((effect - bar) / error))
-
-
-def t_quantile(freedom: float, confidence: float) -> float:
-    """What Student's t exceeds to neither side with the chance *confidence*."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, (1 + confidence) / 2))
-
-
-def t_cdf(freedom: float, t: float) -> float:
-    """The chance that Student's t is at most *t*."""
-    from scipy.special import stdtr
-
-    return float(stdtr(freedom, t))
+    excluded = 1 - noncentral_t_cdf(freedom, effect / error, t_quantile(freedom, confidence))
+    return min(excluded, NORMAL.cdf((effect - bar) / error))

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis import stats
+from llmbench.analysis.t_distribution import NORMAL, t_cdf
 
 MOST_POINTS = 48
 """A longer series is tested on medians of so many neighbourhoods; their number of pairs grows with its square."""
@@ -85,7 +86,7 @@ def _p_value(score: int, sizes: tuple[int, ...]) -> float:
         return min(1.0, 2 * sum(_chances(sizes)[: discordant + 1]))
     variance = sum(size * (size - 1) * (2 * size + 5) for size in sizes) / 18
     z = max(0, abs(score) - 1) / math.sqrt(variance)
-    return 2 * statistics.NormalDist().cdf(-z)
+    return 2 * NORMAL.cdf(-z)
 
 
 @functools.lru_cache(maxsize=64)
@@ -136,5 +137,5 @@ def find_excess(
     excesses = [value - statistics.fmean(tail) for value, tail in used]
     mean = statistics.fmean(excesses)
     error = spread * math.sqrt(sum(1 + 1 / len(tail) for tail in tails)) / len(tails)
-    p = stats.t_cdf(freedom, -mean / error) if error else float(mean <= _ROUNDING)
+    p = t_cdf(freedom, -mean / error) if error else float(mean <= _ROUNDING)
     return Excess(change=math.expm1(statistics.median(excesses)), p=p)

@@ -11,6 +11,7 @@ from llmbench.analysis import stats
 from llmbench.analysis.comparison import change
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import request_metric
+from llmbench.analysis.t_distribution import t_cdf
 
 OUTLIER = 6.0
 """Standard deviations, estimated by the median absolute deviation, beyond which a launch is an outlier."""
@@ -59,7 +60,7 @@ def _drift(values: Sequence[float]) -> float | None:
     r = statistics.correlation(steps, values)
     freedom = len(values) - 2
     t = abs(r) * math.sqrt(freedom / (1 - r * r)) if abs(r) < 1 else math.inf
-    if 2 * stats.t_cdf(freedom, -t) > DRIFT_ERROR:
+    if 2 * t_cdf(freedom, -t) > DRIFT_ERROR:
         return None
     return statistics.linear_regression(steps, values).slope * (len(values) - 1)
 
