@@ -75,9 +75,11 @@ def _add(writer: Any, name: str, values: "np.ndarray[Any, Any]", kind: gguf.GGML
         writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
 
 
-def _describe(writer: Any, file_type: int, vocabulary: str, without: set[str]) -> None:
-    from tokenizers.pre_tokenizers import ByteLevel
+_BYTES = [chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 324))]
+"""GPT-2's character for each byte: the printable ones of Latin-1, and the 68 characters after it."""
 
+
+def _describe(writer: Any, file_type: int, vocabulary: str, without: set[str]) -> None:
     writer.add_context_length(512)
     writer.add_embedding_length(SIZE)
     writer.add_block_count(1)
@@ -92,7 +94,7 @@ def _describe(writer: Any, file_type: int, vocabulary: str, without: set[str]) -
     writer.add_tokenizer_model(vocabulary)
     writer.add_tokenizer_pre("default")
     if "tokenizer.ggml.tokens" not in without:
-        writer.add_token_list([*sorted(ByteLevel.alphabet()), "</s>", "ab"])
+        writer.add_token_list([*_BYTES, "</s>", "ab"])
         writer.add_token_types([1] * 256 + [3, 1])
     if "tokenizer.ggml.merges" not in without:
         writer.add_token_merges(["a b"])

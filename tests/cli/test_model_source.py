@@ -144,6 +144,7 @@ def test_a_hugging_face_folder_needs_no_hub(
 
 def test_what_no_hub_can_give_ends_with_the_command_to_type(run: Callable[..., Done]) -> None:
     """One error line, one hint line; nothing is left in the reports."""
+    pytest.importorskip("huggingface_hub")
     done = run("example/none", "--weight-format", "int4")
 
     assert 4 == done.returncode
