@@ -67,7 +67,9 @@ def find_engine(name: str, workload: str = "text") -> Engine:
     """
     factory = ENGINES[name].factory_of(workload)
     if factory is None:
-        able = [other for other, info in ENGINES.items() if workload in info.workloads]
+        able = [
+            other for other, info in ENGINES.items() if not info.is_simulated and info.factory_of(workload)
+        ]
         raise InputError(
             f"{ENGINES[name].title} does not do {workload}", hint=f"use --engine {' or '.join(able)}"
         )

@@ -109,9 +109,10 @@ def check_network(folder: Path, network: Network, *, task: TaskInfo, needs_state
         check_language_model(folder, network, needs_state=needs_state)
         return
     found = speech or _by_architecture(folder) or (_GENERATION if network.has_logits else _EMBEDDING)
-    if (speech or network.inputs) and found.title != _TITLES[task.workload]:
+    title = _TITLES.get(task.workload, found.title)
+    if (speech or network.inputs) and found.title != title:
         raise InputError(
-            f"{folder} is a model for {found.title}; {task.model_title} needs one for {_TITLES[task.workload]}",
+            f"{folder} is a model for {found.title}; {task.model_title} needs one for {title}",
             hint=f"give another model, or measure it with -t {DEFAULT_TASK}"
             if found is _GENERATION
             else "give another model",

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
+from llmbench.schema.tasks import find_workload_info
+
 
 class Capability(Enum):
     """Something that not every engine can do: its name in a sentence, and the option that requests it.
@@ -55,7 +57,7 @@ class EngineInfo:
     """One engine.
 
     *factory* is its class, as ``module:Class`` below ``llmbench.engines``, *factories* are those of some of its
-    *workloads*. *capabilities* are by kind of attention, the
+    *workloads*, whose models it has. *capabilities* are by kind of attention, the
     default one first; an engine with several kinds is chosen with ``--attention`` too. *packages* must be installed,
     which the *extra* brings, and their versions are recorded. *fixed_weights* says why an engine without IRs has no
     weight format to choose. A *simulated* engine has a clock of its own and neither a model nor a machine: nothing is
@@ -77,8 +79,9 @@ class EngineInfo:
 
     def factory_of(self, workload: str) -> str | None:
         """Return the class that does a kind of work; ``None`` where the engine does not do it."""
-        does_it = self.is_simulated or workload in self.workloads
-        return self.factories.get(workload, self.factory) if does_it else None
+        loaded = find_workload_info(workload).loads or workload
+        does_it = self.is_simulated or loaded in self.workloads
+        return self.factories.get(loaded, self.factory) if does_it else None
 
     @property
     def default_attention(self) -> str:
@@ -113,7 +116,7 @@ ENGINES: dict[str, EngineInfo] = {
         capabilities={"pa": frozenset(Capability) - {Capability.COMPILING}, "sdpa": _GENAI_SDPA},
         packages=("openvino", "openvino-genai"),
         workloads=frozenset(
-            {"text", "text_embed", "text_rerank", "rag", "vision", "text_to_speech", "speech_to_text"}
+            {"text", "text_embed", "text_rerank", "vision", "text_to_speech", "speech_to_text"}
         ),
         factories={
             "text_embed": "openvino.embedding:EmbeddingEngine",

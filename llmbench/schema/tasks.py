@@ -1,9 +1,12 @@
-"""What ``--task`` names: each kind of work that a run measures, and what its configurations need.
+"""What ``--task`` names: each kind of work that a run measures, and the workload that measures it.
 
-The table is in this row because options, models, engines and workloads all need it, and none imports the others.
+A new workload is a row in each table here and one module below ``llmbench/workloads``. The tables are in this row
+because options, models, engines and workloads all need them, and none imports the others.
 """
 
 from dataclasses import dataclass
+
+from llmbench.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +16,17 @@ class TaskInfo:
     workload: str
     model_title: str = "text generation"
     is_generating: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadInfo:
+    """One workload: its class, as ``module:Class``, and the workload whose models it *loads*, where not its own.
+
+    Every engine that has those models measures it.
+    """
+
+    factory: str
+    loads: str | None = None
 
 
 DEFAULT_TASK = "text_gen"
@@ -34,3 +48,24 @@ TASKS = {
     RAG: TaskInfo(workload="rag"),
 }
 """Every task by the name that ``--task`` takes, which is llm_bench's where that tool has it."""
+
+WORKLOADS = {
+    "text": WorkloadInfo(factory="llmbench.workloads.text:TextWorkload"),
+    "text_embed": WorkloadInfo(factory="llmbench.workloads.embedding:EmbeddingWorkload"),
+    "vision": WorkloadInfo(factory="llmbench.workloads.vision:VisionWorkload"),
+    "pipeline": WorkloadInfo(factory="llmbench.workloads.pipeline:PipelineWorkload"),
+    "serving": WorkloadInfo(factory="llmbench.workloads.serving:ServingWorkload"),
+    TEXT_TO_SPEECH: WorkloadInfo(factory="llmbench.workloads.speech:SpeakingWorkload"),
+    SPEECH_TO_TEXT: WorkloadInfo(factory="llmbench.workloads.speech:ListeningWorkload"),
+    "quality": WorkloadInfo(factory="llmbench.workloads.quality:QualityWorkload"),
+    "text_rerank": WorkloadInfo(factory="llmbench.workloads.embedding:RerankWorkload"),
+    RAG: WorkloadInfo(factory="llmbench.workloads.rag.workload:RagWorkload", loads="text"),
+}
+"""Every workload by its kind; the class is imported when it is used."""
+
+
+def find_workload_info(kind: str) -> WorkloadInfo:
+    """Return the row of a workload; raise InputError where there is none."""
+    if kind not in WORKLOADS:
+        raise InputError(f"workload {kind!r} is unknown", hint=f"choose one of {', '.join(WORKLOADS)}")
+    return WORKLOADS[kind]

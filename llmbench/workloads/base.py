@@ -1,8 +1,8 @@
-"""What a workload must offer: three small Protocols, the value that they hand over, and the list of workloads.
+"""What a workload must offer: three small Protocols, and the value that they hand over.
 
-A workload is the kind of work that a request is. A new one is a module with a class that meets `Workload`, and a row in
-`WORKLOADS`; the worker measures it as it measures text. Metrics need no list: one that a workload has nothing for has
-no value.
+A workload is the kind of work that a request is. A new one is a module with a class that meets `Workload`, and its rows
+in `schema.tasks`; the worker measures it as it measures text. Metrics need no list: one that a workload has nothing for
+has no value.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from llmbench.schema.config import RunConfig
 from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Artifact, Conditions, Sequence, Stage
 from llmbench.schema.run import Parameters, WorkloadSettings
+from llmbench.schema.tasks import find_workload_info
 
 _Made = TypeVar("_Made")
 
@@ -153,26 +154,9 @@ class Workload(Protocol):
         """Refuse, before the model is loaded, what its tokenizer shows not to fit; nothing by default."""
 
 
-WORKLOADS = {
-    "text": "llmbench.workloads.text:TextWorkload",
-    "text_embed": "llmbench.workloads.embedding:EmbeddingWorkload",
-    "vision": "llmbench.workloads.vision:VisionWorkload",
-    "pipeline": "llmbench.workloads.pipeline:PipelineWorkload",
-    "serving": "llmbench.workloads.serving:ServingWorkload",
-    "text_to_speech": "llmbench.workloads.speech:SpeakingWorkload",
-    "speech_to_text": "llmbench.workloads.speech:ListeningWorkload",
-    "quality": "llmbench.workloads.quality:QualityWorkload",
-    "text_rerank": "llmbench.workloads.embedding:RerankWorkload",
-    "rag": "llmbench.workloads.rag.workload:RagWorkload",
-}
-"""Each workload by its kind, with the class that is imported when it is used."""
-
-
 def find_workload(kind: str) -> Workload:
     """Return a workload by its kind; raise InputError where there is none."""
-    if kind not in WORKLOADS:
-        raise InputError(f"workload {kind!r} is unknown", hint=f"choose one of {', '.join(WORKLOADS)}")
-    made: Workload = pkgutil.resolve_name(WORKLOADS[kind])()
+    made: Workload = pkgutil.resolve_name(find_workload_info(kind).factory)()
     return made
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import llmbench
-from llmbench.engines.catalog import check_capabilities
+from llmbench.engines.catalog import check_capabilities, find_engine
 from llmbench.errors import ExitCode, InputError
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.engines import ENGINES
@@ -57,6 +57,18 @@ def test_a_lack_is_told_with_who_can(changes: dict[str, object], output: str, ad
     assert "scripted" not in str(error.hint)
 
 
+def test_an_engine_of_text_measures_what_loads_its_models() -> None:
+    """Retrieval generates with each of them; an engine with other models names those that do."""
+    text = [name for name, info in ENGINES.items() if "text" in info.workloads and not info.is_simulated]
+    assert {name: ENGINES[name].factory for name in text} == {
+        name: ENGINES[name].factory_of("rag") for name in text
+    }
+
+    with pytest.raises(InputError, match="the likelihood engine does not do rag") as caught:
+        find_engine("likelihood", "rag")
+    assert f"use --engine {' or '.join(text)}" == caught.value.hint
+
+
 @pytest.mark.parametrize("guess", [{"draft_model": "d"}, {"max_ngram_size": 3}])
 @pytest.mark.parametrize("other", [{"num_beams": 2}, {"do_sample": True}, {"batch_size": 2}])
 def test_guessing_ahead_goes_with_one_greedy_sequence_only(
@@ -83,7 +95,7 @@ ENGINES["toy"] = EngineInfo(
 )
 """
 _TOY_MODULE = """
-from llmbench.engines.catalog import check_capabilities
+from llmbench.engines.catalog import check_capabilities, find_engine
 from llmbench.engines.scripted import Script, ScriptedSession
 
 class ToyEngine:

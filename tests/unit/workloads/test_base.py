@@ -21,7 +21,8 @@ from llmbench.runner.launchers.inline import InlineLauncher
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Artifact, Measurement, Stage, StageSource
 from llmbench.schema.run import Run, WorkloadSettings
-from llmbench.workloads.base import WORKLOADS, LaunchContext, Observation, find_workload, open_workload
+from llmbench.schema.tasks import WORKLOADS, WorkloadInfo
+from llmbench.workloads.base import LaunchContext, Observation, find_workload, open_workload
 from tests import builders
 
 MS = 1_000_000
@@ -84,7 +85,7 @@ class _Phrase:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Two launches of two iterations, read back from their file."""
-    monkeypatch.setitem(WORKLOADS, "speech", f"{__name__}:Speech")
+    monkeypatch.setitem(WORKLOADS, "speech", WorkloadInfo(factory=f"{__name__}:Speech"))
     config = RunConfig(
         model="first=40ms,next=20ms",
         engine="scripted",
