@@ -13,7 +13,7 @@ from llmbench.analysis.metrics.table import METRICS
 from llmbench.analysis.metrics.text import next_token
 from llmbench.analysis.placement_proof import Proof
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import EffectiveSettings, Environment, Launch, MemoryRate, Outcome, Run
+from llmbench.schema.run import EffectiveSettings, Environment, Launch, MemoryRate, Run
 from llmbench.schema.units import Direction, Unit
 
 _BITS = {
@@ -144,7 +144,7 @@ def bounds(run: Run, cell: int, proof: Proof | None) -> Bounds | None:
 
     The sockets are those that worked, or where that is not known, those it was pinned to.
     """
-    launches = [found for found in run.launches if found.cell == cell and found.outcome is Outcome.FINISHED]
+    launches = [found for found in run.launches if found.cell == cell and found.is_finished]
     sizes = [
         step_bytes(m, known)
         for launch in launches

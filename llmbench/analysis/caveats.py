@@ -8,7 +8,7 @@ from llmbench.analysis import placement_proof, validity
 from llmbench.analysis.attention import attention_alarms
 from llmbench.schema.config import INTERFERENCE_LIMIT
 from llmbench.schema.limits import describe_limits
-from llmbench.schema.run import Outcome, Run
+from llmbench.schema.run import Run
 
 ONE_LAUNCH = "one launch: ± covers one process only; use --launches 5 for run-to-run variation"
 
@@ -44,7 +44,7 @@ def of_run(run: Run) -> Iterator[str]:
         if launch.failure:
             how = f" by {launch.failure.signal}" if launch.failure.signal else ""
             yield f"launch {launch.index + 1} failed{how} in {launch.failure.phase}: {launch.failure.message}"
-        elif launch.outcome is not Outcome.FINISHED:
+        elif not launch.is_finished:
             yield f"launch {launch.index + 1} was cut short and is left out"
     if not run.is_complete:
         yield "the run was cut short"
@@ -57,9 +57,7 @@ def of_run(run: Run) -> Iterator[str]:
     yield from _lenience_warnings(run)
     if not all(config.is_verified for config in run.cells):
         yield "the model's files were not verified"
-    finished = collections.Counter(
-        launch.cell for launch in run.launches if launch.outcome is Outcome.FINISHED
-    )
+    finished = collections.Counter(launch.cell for launch in run.finished)
     if 1 in finished.values():
         yield ONE_LAUNCH
 

@@ -16,7 +16,7 @@ from llmbench.analysis.stages import request_metric, row_metric
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.load import LoadWindow
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Launch, Outcome, Run
+from llmbench.schema.run import Launch, Run
 
 _CACHED = 128
 """Requests that are read together while they are in the CPU's cache: of many the rate is that of memory."""
@@ -45,7 +45,7 @@ class EvaluatedRequest(NamedTuple):
     @property
     def is_measured(self) -> bool:
         """Whether it is one of those requested: no warm-up, and its launch finished."""
-        return not self.measurement.is_warmup and self.launch.outcome is Outcome.FINISHED
+        return not self.measurement.is_warmup and self.launch.is_finished
 
     @property
     def is_counted(self) -> bool:
@@ -84,11 +84,11 @@ class Evaluation:
 
     def groups(self) -> CellGroups:
         """Return the requests of finished launches, where at least one of the group is measured; keys ascend."""
-        return self._groups(lambda launch: launch.outcome is Outcome.FINISHED)
+        return self._groups(lambda launch: launch.is_finished)
 
     def cut_short(self) -> CellGroups:
         """Return the requests of launches that did not finish, of cells and prompts of which no launch did."""
-        found = self._groups(lambda launch: launch.outcome is not Outcome.FINISHED)
+        found = self._groups(lambda launch: not launch.is_finished)
         finished = self.groups() if found else {}
         return {key: group for key, group in found.items() if key not in finished}
 

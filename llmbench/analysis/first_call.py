@@ -13,7 +13,6 @@ from llmbench.analysis.report import Row
 from llmbench.analysis.stages import UNEXPLAINED, request_metric
 from llmbench.analysis.stats import median_of
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ def first_call(evaluation: Evaluation, row: Row) -> FirstCall | None:
 
 def _is_first(judged: EvaluatedRequest) -> bool:
     m = judged.measurement
-    return m.is_warmup and not m.iteration and judged.launch.outcome is Outcome.FINISHED
+    return m.is_warmup and not m.iteration and judged.launch.is_finished
 
 
 def _stage_bytes(requests: Sequence[Measurement]) -> dict[str, int]:

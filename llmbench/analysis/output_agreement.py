@@ -12,7 +12,7 @@ from typing import NamedTuple
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Finish, Measurement
 from llmbench.schema.measurement import Sequence as Generated
-from llmbench.schema.run import Outcome, Run
+from llmbench.schema.run import Run
 
 CellPrompt = tuple[int, int]
 """A cell and a prompt of it, by index."""
@@ -113,7 +113,7 @@ def outputs_of(run: Run) -> dict[CellPrompt, PromptOutputs]:
     for launch in run.launches:
         config = run.config_of(launch)
         is_greedy = not config.do_sample and config.num_beams == 1  # what guesses ahead changes no token
-        if launch.outcome is Outcome.FINISHED and is_greedy:
+        if launch.is_finished and is_greedy:
             for m in launch.measurements:
                 location = launch.cell, m.prompt
                 if location not in found:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Placement, total_placement
-from llmbench.schema.run import Outcome, Run, Topology
+from llmbench.schema.run import Run, Topology
 from llmbench.schema.units import format_list
 
 LEAST_S = 0.3
@@ -95,7 +95,7 @@ def idle_reason(measurements: Sequence[Measurement], config: RunConfig) -> tuple
 
 def prove(run: Run, cell: int) -> Proof | None:
     """The proof of one configuration over its finished launches; ``None`` where none was recorded."""
-    launches = [x for x in run.launches if x.cell == cell and x.outcome is Outcome.FINISHED]
+    launches = [x for x in run.launches if x.cell == cell and x.is_finished]
     seen = [m.placement for launch in launches for m in launch.measurements if m.placement is not None]
     placement = total_placement(seen)
     if placement is None:

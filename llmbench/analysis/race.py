@@ -15,7 +15,7 @@ from llmbench.analysis.comparison.change import sample
 from llmbench.analysis.report import summarize_run
 from llmbench.analysis.stages import request_metric
 from llmbench.analysis.t_distribution import t_cdf, t_quantile
-from llmbench.schema.run import Launch, Outcome, Run
+from llmbench.schema.run import Launch, Run
 from llmbench.schema.units import Direction
 
 DEFAULT = 0
@@ -95,7 +95,7 @@ def cells_to_come(run: Run, times: Times) -> frozenset[int]:
         for cell, launches in by_cell.items()
         if cell not in times
         and len(launches) < LEAST_BLOCKS_TO_DROP
-        and all(launch.outcome is Outcome.FINISHED for launch in launches)
+        and all(launch.is_finished for launch in launches)
     )
 
 

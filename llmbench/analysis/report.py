@@ -36,7 +36,7 @@ from llmbench.analysis.stages import stage_metrics
 from llmbench.analysis.stats import Summary
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
-from llmbench.schema.run import ModelCache, Outcome, Run
+from llmbench.schema.run import ModelCache, Run
 
 CACHE_SHARE = 1 / 3
 """A first token below this share of what the other lengths suggest may have been answered from a cache."""
@@ -104,6 +104,25 @@ class Report:
     def run(self) -> Run:
         """The run that was evaluated."""
         return self.evaluation.run
+
+    @property
+    def lacks_rows(self) -> bool:
+        """Whether a prompt of a configuration has no valid request."""
+        return sum(row.launches > 0 for row in self.rows) < sum(len(cell.prompts) for cell in self.run.cells)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no launch and no row is missing."""
+        return not (self.run.lacks_launches or self.lacks_rows)
+
+    @property
+    def rejected(self) -> tuple[EvaluatedRequest, ...]:
+        """The measured requests of the rows without a valid one."""
+        rows = {(row.cell, row.prompt) for row in self.rows if not row.launches}
+        requests = self.evaluation.requests if rows else ()
+        return tuple(
+            each for each in requests if each.is_measured and (each.launch.cell, each.prompt) in rows
+        )
 
     @property
     def proofs(self) -> tuple[Proof | None, ...]:
@@ -287,7 +306,7 @@ def _load(run: Run, cell: int) -> dict[ModelCache | None, Summary]:
     found: dict[ModelCache | None, list[float]] = {}
     for launch in run.launches:
         load_s = LOAD.of(launch)
-        if launch.cell == cell and launch.outcome is Outcome.FINISHED and load_s is not None:
+        if launch.cell == cell and launch.is_finished and load_s is not None:
             found.setdefault(launch.model_cache, []).append(load_s)
     return {state: stats.summarize_launches(values) for state, values in found.items()}
 

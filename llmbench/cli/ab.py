@@ -28,21 +28,21 @@ from llmbench.cli.fleet import fleet_options
 from llmbench.cli.load_view import LoadBlockView
 from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import converted_gguf, prepared
-from llmbench.cli.options.course import Course, course_options
+from llmbench.cli.options.course import Course, blocks_option, course_options
 from llmbench.cli.options.load import load_workload
 from llmbench.cli.options.sides import Side, read_sides, side_options
 from llmbench.cli.options.table import option
 from llmbench.cli.options.types import PATH, ShareType
 from llmbench.cli.outputs import check_run_file
 from llmbench.cli.quality_gate import GATE, gate_options, gated
-from llmbench.cli.run_view import explain_missing
+from llmbench.cli.run_view import whole_code
 from llmbench.errors import ExitCode, LlmbenchError, worst
 from llmbench.render.terminal.profile import profile_summary
 from llmbench.runner.blocks import LEAST_BLOCKS
 from llmbench.runner.plan import plan_launches
 from llmbench.runner.profile import profile
 from llmbench.schema.config import RunConfig
-from llmbench.schema.run import Outcome, WorkloadSettings
+from llmbench.schema.run import WorkloadSettings
 
 _OPENVINO = "ov"
 _LEAST_PROFILED = 3
@@ -64,12 +64,7 @@ Examples:
     epilog=_EXAMPLES,
 )
 @click.argument("recipes", nargs=-1, type=PATH, metavar="[A.toml] [B.toml]")
-@click.option(
-    "--blocks",
-    type=click.IntRange(min=2),
-    default=10,
-    help="Each has one fresh launch of A and one of B, in random order.",
-)
+@blocks_option(default=10, help="Each has one fresh launch of A and one of B, in random order.")
 @click.option(
     "--until",
     type=ShareType(),
@@ -222,21 +217,8 @@ def _narrowed(side: Side, prompts: frozenset[str]) -> Side:
     return side.changed(prompts=kept)
 
 
-def _launch_code(comparison: Comparison) -> ExitCode:
-    """5 where a launch failed or was not made, or a row has nothing that counts."""
-    reports = (comparison.base, comparison.candidate)
-    is_whole = comparison.base.run.is_complete and all(
-        launch.outcome is Outcome.FINISHED for report in reports for launch in report.run.launches
-    )
-    prompts = len(comparison.base.run.cells[0].prompts)
-    has_rows = all(sum(row.launches > 0 for row in report.rows) == prompts for report in reports)
-    if not (is_whole and has_rows):
-        explain_missing(*reports)
-    return ExitCode.OK if is_whole and has_rows else ExitCode.LAUNCH
-
-
 def _exit_code(comparisons: Sequence[Comparison], *, strict: str | None) -> ExitCode:
     """What the last comparison says, and 5 where launches are to blame, also for there being nothing to compare."""
-    launches = worst(_launch_code(each) for each in comparisons)
+    launches = worst(whole_code(each.base, each.candidate) for each in comparisons)
     verdict = comparison_exit_code(comparisons[-1], fail_on_regression=True, strict=strict)
     return launches if launches and verdict is ExitCode.USAGE else worst([launches, verdict])

@@ -15,7 +15,7 @@ from llmbench.analysis.stages import named_metric, row_metric
 from llmbench.cli.block_view import measure_blocks
 from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import prepared
-from llmbench.cli.options.course import Course, course_options
+from llmbench.cli.options.course import Course, blocks_option, course_options
 from llmbench.cli.options.sides import Side, read_side, single_options
 from llmbench.cli.options.types import Command, WordList
 from llmbench.errors import ExitCode, InputError, LaunchError, LlmbenchError
@@ -32,7 +32,7 @@ from llmbench.runner.environments import (
 )
 from llmbench.runner.launchers import default_launcher
 from llmbench.schema.config import RunConfig
-from llmbench.schema.run import Outcome, Run
+from llmbench.schema.run import Run
 from llmbench.schema.units import format_bytes, format_duration
 
 _NUMBERS = 1000
@@ -67,7 +67,7 @@ Examples:
     metavar="NAME",
     help="What changed: first_token or tpot.  [default: the one that changed more from A to B]",
 )
-@click.option("--blocks", type=click.IntRange(min=2), default=6, help="Blocks of each comparison.")
+@blocks_option(default=6, help="Blocks of each comparison.")
 @click.option(
     "--threshold",
     default="3%",
@@ -198,7 +198,7 @@ class _Trial:
             policy=self.course.policy,
             launcher=default_launcher(),
         )
-        failures = [launch.failure.message for launch in run.launches if launch.failure is not None]
+        failures = [failure.message for _, failure in run.failures]
         doubts = [doubt for launch in run.launches for m in launch.measurements for doubt in m.suspicions]
         return next(iter((*failures, *doubts)), None)
 
@@ -226,12 +226,11 @@ class _Trial:
 
     def _judge(self, run: Run, versions: str) -> Change:
         """Return the change of the metric; without one so far, of that which changed most."""
-        failed = [launch for launch in run.launches if launch.outcome is not Outcome.FINISHED]
-        found = list(compare_sides(run, self.rule).primary) if not failed else []
+        found = [] if run.lacks_launches else list(compare_sides(run, self.rule).primary)
         if not found:
-            why = failed[0].failure.message if failed and failed[0].failure else "one has no valid request"
+            reasons = (failure.message for _, failure in run.failures)
             raise LaunchError(
-                f"{versions} could not be compared: {why}",
+                f"{versions} could not be compared: {next(reasons, 'one has no valid request')}",
                 hint=f"look at the run: llmbench report show {run.id}",
             )
         self.metric = self.metric or max(found, key=lambda each: abs(each.ratio.ratio - 1)).metric

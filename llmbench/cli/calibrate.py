@@ -15,11 +15,11 @@ from llmbench.cli.compare import threshold_option
 from llmbench.cli.fleet import fleet_options
 from llmbench.cli.messages import complain, say
 from llmbench.cli.model_source import prepared
-from llmbench.cli.options.course import Course, course_options
+from llmbench.cli.options.course import Course, blocks_option, course_options
 from llmbench.cli.options.sides import read_side, single_options
 from llmbench.cli.options.types import PATH, Command
 from llmbench.errors import ExitCode
-from llmbench.schema.run import Outcome, Run
+from llmbench.schema.run import Run
 
 _EXAMPLES = """\b
 Examples:
@@ -31,9 +31,7 @@ Examples:
     cls=Command, params=single_options(), short_help="The noise floor of this machine.", epilog=_EXAMPLES
 )
 @click.argument("recipe", required=False, type=PATH, metavar="[RUN.toml]")
-@click.option(
-    "--blocks", type=click.IntRange(min=2), default=10, help="Each has two fresh launches of the same."
-)
+@blocks_option(default=10, help="Each has two fresh launches of the same.")
 @click.option(
     "--launches", type=click.IntRange(min=2), default=5, help="Launches per side of the gate that is judged."
 )
@@ -64,8 +62,7 @@ def command(  # noqa: PLR0917
     found = calibration.add_session(setup, calibration.session_of(run))
     _show(run, found, false_alarms.false_alarms(found, launches, rule), rule)
     say(f"written: {path}", f"kept: {calibration.calibration_file(setup)}")
-    is_whole = all(launch.outcome is Outcome.FINISHED for launch in run.launches)
-    return ExitCode.OK if is_whole else ExitCode.LAUNCH
+    return ExitCode.LAUNCH if run.lacks_launches else ExitCode.OK
 
 
 def _show(run: Run, found: calibration.Calibration, alarms: false_alarms.FalseAlarms, rule: Rule) -> None:

@@ -11,7 +11,7 @@ from llmbench.analysis.report import Report, distinguish, summarize_run
 from llmbench.cli.messages import complain, say
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.completion import FileText
-from llmbench.cli.options.course import Course, course_options
+from llmbench.cli.options.course import Course, blocks_option, course_options
 from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.table import MEASUREMENT, parameters
 from llmbench.cli.options.types import OUTPUT_FILE, Command
@@ -26,7 +26,7 @@ from llmbench.render.terminal.quality import render_quality
 from llmbench.runner import plan
 from llmbench.runner.quality import ENGLISH, LANGUAGES, Judged, Trial, read_texts
 from llmbench.schema.config import RunConfig
-from llmbench.schema.run import Launch, Outcome
+from llmbench.schema.run import Run
 
 _EXAMPLES = """\b
 Examples:
@@ -55,9 +55,7 @@ Examples:
     metavar="LANGUAGE|FILE",
     help=f"Text to read: {', '.join(LANGUAGES)}, or a file; may be given several times.  [default: {ENGLISH}]",
 )
-@click.option(
-    "--blocks", type=click.IntRange(min=1), default=8, help="Blocks of each text; intervals need three."
-)
+@blocks_option(least=1, default=8, help="Blocks of each text; intervals need three.")
 @click.option(
     "--block-tokens",
     type=click.IntRange(min=4),
@@ -119,7 +117,7 @@ def command(  # noqa: PLR0917
     )
     found = quality_report(judged.run, rows)
     if found is None:
-        complain(f"the base was not measured: {_why(judged.run.launches)}")
+        complain(f"the base was not measured: {_why(judged.run)}")
         return ExitCode.LAUNCH
     return worst([_show(found, files), _exit_code(rows, judged, latency)])
 
@@ -156,13 +154,13 @@ def _measure_latency(cells: tuple[RunConfig, ...], infos: Sequence[ModelInfo], c
 
 def _exit_code(rows: Sequence[QualityRow], judged: Judged, latency: Report | None) -> ExitCode:
     """5 where a launch failed, or a configuration has no figures; 1 where one loses more than allowed."""
-    launches = [*judged.run.launches, *(latency.run.launches if latency else ())]
-    if None in judged.of_cells or any(launch.outcome is not Outcome.FINISHED for launch in launches):
-        complain(f"not every configuration was measured: {_why(launches)}")
+    runs = [judged.run, *([latency.run] if latency else [])]
+    if None in judged.of_cells or any(run.lacks_launches for run in runs):
+        complain(f"not every configuration was measured: {_why(*runs)}")
         return ExitCode.LAUNCH
     return ExitCode.REGRESSION if any(row.faults for row in rows) else ExitCode.OK
 
 
-def _why(launches: Sequence[Launch]) -> str:
-    failures = [launch.failure.message for launch in launches if launch.failure is not None]
-    return next(iter(failures), "a launch was not made")
+def _why(*runs: Run) -> str:
+    messages = (failure.message for run in runs for _, failure in run.failures)
+    return next(messages, "a launch was not made")

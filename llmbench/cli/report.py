@@ -336,8 +336,7 @@ def _show(reports: Sequence[Report], console: Console, *, with_plots: bool, is_e
         if losses is not None:
             render_quality(losses, console)
             continue
-        has_all = len(report.rows) == sum(len(cell.prompts) for cell in report.run.cells)
-        if is_sockets_run(report.run) and has_all and all(row.launches for row in report.rows):
+        if is_sockets_run(report.run) and not report.lacks_rows:
             render_speedup(tabulate(report), report, console, is_explained=is_explained)
         else:
             render_report(report, console, is_explained=is_explained)

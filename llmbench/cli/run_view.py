@@ -1,5 +1,6 @@
 """What the commands that measure show while a run goes on, and at its end."""
 
+import abc
 import contextlib
 import dataclasses
 import os
@@ -34,7 +35,7 @@ from llmbench.runner.session import LaunchBegun, RunBegun, RunFileRead, SessionE
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.progress import Progress
-from llmbench.schema.run import Outcome, Run
+from llmbench.schema.run import Run
 from llmbench.schema.units import format_duration
 from llmbench.store import reader
 from llmbench.store.events import LaunchEnded, LaunchStarted
@@ -283,7 +284,7 @@ class Display:
     log: str = LOGS[0]
 
 
-class ReportView(View):
+class ReportView(View, abc.ABC):
     """What commands show that end with a report, also after an interruption; *display* says how."""
 
     def __init__(self, display: Display, *, salvage: bool = False) -> None:
@@ -297,8 +298,7 @@ class ReportView(View):
         run = self.measure(cells, models, course, **more)
         summarized = self._show_report(run, self.path)
         if self._display.is_lenient:
-            is_whole = all(launch.outcome is Outcome.FINISHED for launch in run.launches)
-            return ExitCode.OK if is_whole else ExitCode.LAUNCH
+            return ExitCode.LAUNCH if run.lacks_launches else ExitCode.OK
         return _exit_code(summarized, self.path, is_strict=self._display.is_strict)
 
     def resume_and_show(self, path: Path, course: Course, *, model: str | None = None) -> ExitCode:
@@ -306,9 +306,9 @@ class ReportView(View):
         run = self.resume(path, course, model=model)
         return _exit_code(self._show_report(run, path), path, is_strict=self._display.is_strict)
 
+    @abc.abstractmethod
     def _show_report(self, run: Run, path: Path) -> Report:
         """Show the report of a run and write the files that were requested; return the report."""
-        raise NotImplementedError
 
     def _interrupted(self, run: Run, path: Path) -> None:
         super()._interrupted(run, path)
@@ -397,20 +397,18 @@ class RunView(ReportView):
 
 
 def _exit_code(summarized: Report, path: Path, *, is_strict: bool) -> ExitCode:
-    """5 where a launch is missing or a row has nothing that counts; 3 with ``--strict`` where anything is invalid."""
-    run = summarized.run
-    finished = sum(launch.outcome is Outcome.FINISHED for launch in run.launches)
-    requested_rows = sum(len(cell.prompts) for cell in run.cells)
-    codes = set()
-    if finished < sum(cell.launches for cell in run.cells):
-        codes.add(ExitCode.LAUNCH)
-    if sum(row.launches > 0 for row in summarized.rows) < requested_rows:
-        codes.add(ExitCode.LAUNCH)
-    if codes:
-        explain_missing(summarized, resume=_resume_command(run, path))
-    if is_strict and any(row.invalid for row in summarized.rows):
-        codes.add(ExitCode.STRICT)
-    return worst(codes)
+    """3 with ``--strict`` where anything is invalid; see `whole_code`."""
+    has_invalid = is_strict and any(row.invalid for row in summarized.rows)
+    whole = whole_code(summarized, resume=_resume_command(summarized.run, path))
+    return worst([whole, ExitCode.STRICT if has_invalid else ExitCode.OK])
+
+
+def whole_code(*reports: Report, resume: str | None = None) -> ExitCode:
+    """Return 5 where a launch or a row is missing, and say why; see `explain_missing`."""
+    if all(each.is_whole for each in reports):
+        return ExitCode.OK
+    explain_missing(*reports, resume=resume)
+    return ExitCode.LAUNCH
 
 
 def explain_missing(*reports: Report, resume: str | None = None) -> None:
@@ -419,27 +417,20 @@ def explain_missing(*reports: Report, resume: str | None = None) -> None:
     *resume* is the command that goes on after a failed launch, where there is one and something was measured.
     """
     launches = [launch for each in reports for launch in each.run.launches]
-    failed = [launch for launch in launches if launch.failure is not None]
-    if failed and failed[0].failure is not None:
-        count = f"{len(failed)} of {len(launches)} launches failed"
-        has_measured = any(launch.measurements for launch in launches)
+    failed = [found for each in reports for found in each.run.failures]
+    if failed:
+        launch, failure = failed[0]
+        has_measured = any(each.measurements for each in launches)
         complain(
-            f"{count}; launch {failed[0].index + 1}: {failed[0].failure.message}",
+            f"{len(failed)} of {len(launches)} launches failed; launch {launch.index + 1}: {failure.message}",
             hint=f"go on with what is missing: {resume}" if resume and has_measured else None,
         )
-        return
-    missing = {(row.cell, row.prompt) for each in reports for row in each.rows if not row.launches}
-    requests = [
-        request
-        for each in reports
-        for request in each.evaluation.requests
-        if request.is_measured and (request.launch.cell, request.prompt) in missing
-    ]
-    if requests:
+    elif requests := [request for each in reports for request in each.rejected]:
         is_busy = any(validity.is_disturbed(request.measurement, request.config) for request in requests)
         reason = validity.most_frequent_reason(request.reasons for request in requests)
+        rows = {(request.launch.cell, request.prompt) for request in requests}
         complain(
-            f"{counted(len(missing), 'row')} without a valid request: {reason}",
+            f"{counted(len(rows), 'row')} without a valid request: {reason}",
             hint="end the other processes (llmbench doctor names them), or accept such results with "
             "--foreign-cpu-limit 1"
             if is_busy

@@ -11,7 +11,7 @@ from llmbench.analysis.report import Report
 from llmbench.cli.fleet import fleet_options
 from llmbench.cli.messages import complain, say, say_json, shown
 from llmbench.cli.model_source import prepared
-from llmbench.cli.options.course import Course, course_options
+from llmbench.cli.options.course import Course, blocks_option, course_options
 from llmbench.cli.options.resolve import resolve_one
 from llmbench.cli.options.table import option, parse_options
 from llmbench.cli.options.types import OUTPUT_FILE, PATH, Command, WordChoice
@@ -55,10 +55,10 @@ Examples:
 @option("infer_count", type=click.IntRange(min=1), default=64, help="Output tokens.")
 @option("num_iters", default=3)
 @option("warmups", help="Iterations before them; never averaged in.")
-@click.option(
-    "--blocks",
+@blocks_option(
     "--launches",
     "launches",
+    least=1,
     default=5,
     help="Blocks of one fresh launch of each setup, in random order.",
 )
@@ -148,9 +148,6 @@ def _show(summarized: Report, path: Path, *, is_json: bool, html: Path | None, i
 
 def _exit_code(summarized: Report) -> ExitCode:
     """5 where a launch failed, or a setup has a prompt without a request that counts; fewer blocks are fine."""
-    run = summarized.run
-    requested_rows = sum(len(cell.prompts) for cell in run.cells)
-    if sum(row.launches > 0 for row in summarized.rows) < requested_rows:
+    if summarized.lacks_rows:
         complain("a setup has no valid measurement; see the notes")
-        return ExitCode.LAUNCH
-    return ExitCode.OK if run.is_complete else ExitCode.LAUNCH
+    return ExitCode.OK if summarized.is_whole else ExitCode.LAUNCH

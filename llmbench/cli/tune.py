@@ -9,7 +9,7 @@ import click
 
 from llmbench.cli.messages import say
 from llmbench.cli.model_source import prepared
-from llmbench.cli.options.course import Course, course_options
+from llmbench.cli.options.course import Course, blocks_option, course_options
 from llmbench.cli.options.load import load_cells
 from llmbench.cli.options.resolve import resolve_models
 from llmbench.cli.options.sides import Side, read_side, single_options, typed_options
@@ -59,7 +59,7 @@ Examples:
 )
 @click.option("--max-memory", type=Size(), help="Drop candidates whose peak memory is above this: 4GiB.")
 @click.option("--rounds", type=click.IntRange(min=3), default=8, help="Blocks of the search at most.")
-@click.option("--blocks", type=click.IntRange(min=2), default=8, help="Blocks of the proof at the end.")
+@blocks_option(default=8, help="Blocks of the proof at the end.")
 @gate_options
 @option("dry_run")
 @course_options

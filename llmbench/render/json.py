@@ -25,7 +25,7 @@ from llmbench.render.sentences.verdict import model_of, next_steps, sentence
 from llmbench.render.text import encodable
 from llmbench.render.tidy import comparison_records, file_value
 from llmbench.schema.measurement import Measurement, SocketWork
-from llmbench.schema.run import Launch, ModelCache, Outcome
+from llmbench.schema.run import Launch, ModelCache
 from llmbench.schema.units import Unit
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -294,7 +294,7 @@ def _side_value(report: Report) -> JsonValue:
         "engines": [config.engine for config in run.cells] if run.version else [],
         "versions": dict(run.software_of(0)),
         "cpu": run.environment.cpu_model or None,
-        "launches": sum(launch.outcome is Outcome.FINISHED for launch in run.launches),
+        "launches": len(run.finished),
     }
 
 

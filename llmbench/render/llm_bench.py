@@ -17,7 +17,7 @@ from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
 from llmbench.analysis.llm_bench_layout import LLM_BENCH_PEAKS, LLM_BENCH_TIMES
 from llmbench.render.table import TableValue
 from llmbench.schema.measurement import Measurement, Memory
-from llmbench.schema.run import Launch, Outcome, Run
+from llmbench.schema.run import Launch, Run
 from llmbench.schema.units import BYTES_PER_MIB
 
 LLM_BENCH_DIGITS = 5
@@ -62,7 +62,7 @@ def llm_bench_records(evaluation: Evaluation) -> tuple[Record, ...]:
     offsets: dict[int, int] = {}
     past: dict[int, int] = {}
     for launch in run.launches:
-        if launch.outcome is Outcome.FINISHED:
+        if launch.is_finished:
             offsets[launch.index] = past.get(launch.cell, 0)
             past[launch.cell] = offsets[launch.index] + run.config_of(launch).iterations
     return tuple(
@@ -91,8 +91,7 @@ def averages(found: Sequence[Record]) -> dict[str, float]:
 
 def first_launch(run: Run, cell: int = 0) -> Launch | None:
     """The launch of a configuration whose load time and memory the reports show; ``None`` where none finished."""
-    finished = (launch for launch in run.launches if launch.outcome is Outcome.FINISHED)
-    return next((launch for launch in finished if launch.cell == cell), None)
+    return next((launch for launch in run.finished if launch.cell == cell), None)
 
 
 def model_name(evaluation: Evaluation, cell: int) -> str:

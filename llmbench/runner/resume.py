@@ -11,7 +11,7 @@ from llmbench.models.resolve import ModelInfo, complete, find_model_info, identi
 from llmbench.runner import plan
 from llmbench.schema.config import RunConfig
 from llmbench.schema.limits import ResourceLimits, describe_limits
-from llmbench.schema.run import Launch, Outcome, Provenance, Run
+from llmbench.schema.run import Launch, Provenance, Run
 from llmbench.store.reader import Contents
 
 
@@ -44,7 +44,7 @@ def find_resumption(contents: Contents, *, model: str | None = None) -> Resumpti
     model_infos = _model_infos(run, model)
     check_same(run, [model_info.provenance for model_info in model_infos])
     whole = [launch for launch in run.launches if _is_whole(run, launch)]
-    broken = {launch.index for launch in run.launches if launch.outcome is Outcome.FINISHED}
+    broken = {launch.index for launch in run.finished}
     broken -= {launch.index for launch in whole}
     next_index = max((launch.index for launch in run.launches), default=-1) + 1
     cells = run.cells
@@ -70,7 +70,7 @@ def find_resumption(contents: Contents, *, model: str | None = None) -> Resumpti
 def _is_whole(run: Run, launch: Launch) -> bool:
     requested = {(request.iteration, request.prompt) for request in plan.plan_requests(run.config_of(launch))}
     made = {(m.iteration, m.prompt) for m in launch.measurements}
-    return launch.outcome is Outcome.FINISHED and (made == requested or run.workload.is_concurrent)
+    return launch.is_finished and (made == requested or run.workload.is_concurrent)
 
 
 def _check_unredacted(run: Run, model: str | None) -> None:

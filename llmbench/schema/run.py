@@ -263,6 +263,11 @@ class Launch:
     measurements: tuple[Measurement, ...] = ()
     window: LoadWindow | None = None
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it made all of its requests."""
+        return self.outcome is Outcome.FINISHED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -297,6 +302,23 @@ class Run:
     def model_name(self) -> str:
         """The names of its models, never a path."""
         return ", ".join(dict.fromkeys(self.origin_of(cell).name for cell in range(len(self.cells))))
+
+    @property
+    def finished(self) -> tuple[Launch, ...]:
+        """Its launches that finished."""
+        return tuple(launch for launch in self.launches if launch.is_finished)
+
+    @property
+    def failures(self) -> tuple[tuple[Launch, Failure], ...]:
+        """Its launches that failed, and how."""
+        return tuple((launch, launch.failure) for launch in self.launches if launch.failure is not None)
+
+    @property
+    def lacks_launches(self) -> bool:
+        """Whether a launch failed or was not made; those that a rule made unnecessary are not missing."""
+        made = len(self.finished)
+        is_ended_early = self.is_complete and made == len(self.launches)
+        return made < sum(cell.launches for cell in self.cells) and not is_ended_early
 
     @property
     def blocks(self) -> dict[int, int]:

@@ -7,7 +7,7 @@ from llmbench.analysis.attention import describe_attention, effective_of, has_sa
 from llmbench.analysis.placement_proof import effect
 from llmbench.analysis.report import varied_settings
 from llmbench.schema.limits import ResourceLimits, describe_limits
-from llmbench.schema.run import EffectiveSettings, Outcome, Provenance, Run
+from llmbench.schema.run import EffectiveSettings, Provenance, Run
 from llmbench.schema.units import format_list
 
 _NO_CHANGE = frozenset({"model", "weight_format", "launches"})
@@ -192,7 +192,7 @@ def _engines(run: Run) -> set[tuple[str, str | None]]:
 
 
 def _effective(run: Run) -> dict[str, str]:
-    launch = next((found for found in run.launches if found.outcome is Outcome.FINISHED), None)
+    launch = next(iter(run.finished), None)
     found = launch.effective if launch else EffectiveSettings()
     what = effect(run, launch.cell) if launch else None
     return {

@@ -11,7 +11,7 @@ from llmbench.analysis.comparison.rule import Rule, Verdict, compared_metrics
 from llmbench.analysis.report import summarize_run
 from llmbench.errors import InputError
 from llmbench.schema.config import Prompt, RunConfig
-from llmbench.schema.run import Outcome, Run
+from llmbench.schema.run import Run
 
 
 def split_sides(run: Run) -> tuple[Run, Run]:
@@ -24,7 +24,7 @@ def split_sides(run: Run) -> tuple[Run, Run]:
             f"{run.id} has {len(run.cells)} configuration{'s' * (len(run.cells) != 1)}; a comparison takes two",
             hint="name a base and a candidate, or a run of llmbench ab",
         )
-    if any(launch.block is None for launch in run.launches if launch.outcome is Outcome.FINISHED):
+    if any(launch.block is None for launch in run.finished):
         raise InputError(f"{run.id} does not record which of its launches form a block")
     base, candidate = (_side(run, cell) for cell in range(len(SIDES)))
     return base, candidate
@@ -79,7 +79,7 @@ def finished_blocks(run: Run) -> int:
     """How many blocks have a finished launch of every configuration."""
     by_block: dict[int | None, set[int]] = {}
     for launch in run.launches:
-        if launch.outcome is Outcome.FINISHED:
+        if launch.is_finished:
             by_block.setdefault(launch.block, set()).add(launch.cell)
     return sum(len(cells) == len(run.cells) for cells in by_block.values())
 

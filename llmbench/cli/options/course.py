@@ -38,6 +38,11 @@ block_options = added(
 """Adds the options of every command that measures in blocks."""
 
 
+def blocks_option(*names: str, least: int = 2, **attributes: Any) -> Callable[[_Command], _Command]:
+    """Return the decorator that adds ``--blocks``, of at least so many, which may have more *names*."""
+    return click.option("--blocks", *names, type=click.IntRange(min=least), **attributes)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
     """Where a run is kept, its policy, for how many seconds it begins blocks, and whether it prints its progress."""

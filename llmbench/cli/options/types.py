@@ -1,5 +1,6 @@
 """Types of option values, multi-letter options, and the check of output folders before anything is measured."""
 
+import abc
 import difflib
 import math
 import os
@@ -73,7 +74,7 @@ def _separate(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
 _Parsed = TypeVar("_Parsed")
 
 
-class ParsedType(click.ParamType[_Parsed]):
+class ParsedType(click.ParamType[_Parsed], abc.ABC):
     """What `parse` makes of a text; what has the type *parsed* already, and an empty list, is left as it is."""
 
     parsed: type = type(None)
@@ -87,9 +88,9 @@ class ParsedType(click.ParamType[_Parsed]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
+    @abc.abstractmethod
     def parse(self, value: object) -> _Parsed:
         """Return what a text, or a recipe's list, means; raise ValueError."""
-        raise NotImplementedError
 
 
 class IntegerList(ParsedType[tuple[int, ...]]):

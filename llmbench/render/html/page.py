@@ -28,7 +28,7 @@ from llmbench.render.sentences.verdict import (
 )
 from llmbench.render.table import Table
 from llmbench.render.text import after, counted, margin, number_text
-from llmbench.schema.run import Outcome, Provenance
+from llmbench.schema.run import Provenance
 
 _GRAVE = ("INVALID", "FALLBACK", "PLAIN ATTENTION")
 """Words of caveats without which the figures mislead."""
@@ -129,8 +129,7 @@ def _lead(reports: Sequence[Report]) -> Iterator[str]:
             config.device,
             counted(config.output_tokens, "output token") if config.output_tokens else "",
         ]
-        finished = [launch for launch in run.launches if launch.outcome is Outcome.FINISHED]
-        ways += [counted(len(finished), "launch", "launches")]
+        ways += [counted(len(run.finished), "launch", "launches")]
         ways += [
             f"{counted(config.iterations, 'request')} each"
             if config.is_load

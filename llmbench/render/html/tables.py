@@ -19,7 +19,7 @@ from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, quanti
 from llmbench.render.text import counted, load_time, settings_text, share
 from llmbench.schema.limits import describe_limits
 from llmbench.schema.measurement import Placement
-from llmbench.schema.run import EffectiveSettings, Environment, Launch, Outcome, Run
+from llmbench.schema.run import EffectiveSettings, Environment, Launch, Run
 from llmbench.schema.units import Unit, format_bytes
 
 MAX_TABLE_ROWS = 2000
@@ -216,7 +216,7 @@ def _launch_cells(launch: Launch) -> Iterator[Cell]:
     how = launch.outcome.value
     if launch.failure:
         how = f"{how} in {launch.failure.phase}: {launch.failure.message}"
-    yield Cell(how, tone="" if launch.outcome is Outcome.FINISHED else "bad")
+    yield Cell(how, tone="" if launch.is_finished else "bad")
 
 
 def _bytes(size: int | None) -> Cell:
@@ -434,7 +434,7 @@ def _settings(run: Run) -> dict[str, str]:
 
 
 def _effective(run: Run) -> dict[str, str]:
-    launch = next((found for found in run.launches if found.outcome is Outcome.FINISHED), None)
+    launch = next(iter(run.finished), None)
     found = launch.effective if launch else EffectiveSettings()
     return {"attention": found.attention or "", **found.properties, **found.scheduler}
 
