@@ -15,7 +15,7 @@ from llmbench.cli.messages import shown
 from llmbench.cli.options.course import Course
 from llmbench.cli.options.sides import Side
 from llmbench.cli.run_view import View
-from llmbench.render.text import change
+from llmbench.render.text import appended, change
 from llmbench.runner.blocks import Stop
 from llmbench.runner.plan import plan_launches
 from llmbench.schema.run import Run, WorkloadSettings
@@ -75,7 +75,5 @@ def describe_block(sides: Sequence[Side]) -> Iterator[str]:
     """What each side is, a line each: its model and what sets it apart."""
     apart = distinguish([side.config for side in sides])
     for name, side, settings in zip(SIDES, sides, apart, strict=True):
-        reported = "".join(
-            f", {key}={value or 'not set'}" for key, value in settings.items() if key != "model"
-        )
-        yield f"{name}: {side.config.model}{reported}"
+        others = {key: value for key, value in settings.items() if key != "model"}
+        yield f"{name}: {side.config.model}{appended(others)}"

@@ -8,6 +8,7 @@ from llmbench.cli.messages import say
 from llmbench.cli.options.course import Course
 from llmbench.cli.options.resolve import check_locations
 from llmbench.models.resolve import ModelInfo
+from llmbench.render.text import appended
 from llmbench.runner import session
 from llmbench.runner.forecast import forecast
 from llmbench.runner.plan import PlannedLaunch
@@ -39,7 +40,7 @@ def describe_cells(cells: Sequence[RunConfig], planned: Sequence[PlannedLaunch])
         config = cells[cell]
         work = f"{config.warmups} warm-up + {config.iterations} measured iterations"
         length = f", {config.output_tokens} output tokens" if config.task_info.is_generating else ""
-        apart = "".join(f", {name}={value or 'not set'}" for name, value in distinctions[cell].items())
+        apart = appended(distinctions[cell])
         yield (
             f"{count} {'launch' if count == 1 else 'launches'}: {config.model} on {config.device} with "
             f"{config.engine}, prompts: {len(config.prompts)}, {work}{length}{apart}"

@@ -26,7 +26,7 @@ from llmbench.machine.interference import watch_interference
 from llmbench.models.resolve import ModelInfo
 from llmbench.render.terminal import run_log
 from llmbench.render.terminal.live import LiveLine
-from llmbench.render.text import counted, load_time
+from llmbench.render.text import appended, counted, load_time
 from llmbench.runner import session
 from llmbench.runner.forecast import Pace
 from llmbench.runner.launchers import default_launcher
@@ -172,10 +172,7 @@ class View:
         self._preparing.close()
         self.path, self._is_begun = event.path, True
         self._configurations = event.configurations
-        self._apart = [
-            "".join(f", {name}={value or 'not set'}" for name, value in settings.items())
-            for settings in distinguish(event.configurations)
-        ]
+        self._apart = [appended(settings) for settings in distinguish(event.configurations)]
         self._number, self._count = event.made, event.made + len(event.planned)
         self._pace = Pace(event.configurations, event.planned)
         _warn_of_interference(event.configurations)

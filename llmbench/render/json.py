@@ -21,6 +21,7 @@ from llmbench.analysis.stability import Stability
 from llmbench.analysis.stages import row_metric, stage_metrics
 from llmbench.analysis.stats import Summary
 from llmbench.render import llm_bench
+from llmbench.render.sentences.remarks import instants
 from llmbench.render.sentences.verdict import model_of, next_steps, sentence
 from llmbench.render.text import encodable
 from llmbench.render.tidy import comparison_records, file_value
@@ -131,6 +132,7 @@ def report_json(summarized: Report) -> str:
         "origins": [dataclasses.asdict(origin) for origin in run.origins],
         "environment": dataclasses.asdict(run.environment),
         "provenance": dataclasses.asdict(run.provenance),
+        "instants": instants(summarized),
         "metrics": {
             metric.name: _definition(metric)
             for metric in (

@@ -22,7 +22,7 @@ from llmbench.render.sentences.verdict import (
 )
 from llmbench.render.stages import stage_table
 from llmbench.render.table import Cell, Column, Table
-from llmbench.render.text import plain
+from llmbench.render.text import plain, setting_text
 from llmbench.render.views import comparison_table, run_table, settings_columns
 
 MAX_ROWS = 500
@@ -108,7 +108,7 @@ def _blocks(comparison: Comparison, most: int) -> Iterator[str]:
 
 def _background(comparison: Comparison, most: int) -> Iterator[str]:
     changed = [
-        f"- {escape(each.name)}: {escape(each.base or 'not set')} → {escape(each.candidate or 'not set')}"
+        f"- {escape(each.name)}: {escape(setting_text(each.base))} → {escape(setting_text(each.candidate))}"
         for each in comparison.changes[:most]
     ]
     if changed:

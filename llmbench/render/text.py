@@ -92,7 +92,17 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 
 def settings_text(settings: Mapping[str, str]) -> str:
     """Return settings on one line: ``threads=4, device=CPU``; one without a value is not set."""
-    return ", ".join(f"{name}={value or 'not set'}" for name, value in settings.items())
+    return ", ".join(f"{name}={setting_text(value)}" for name, value in settings.items())
+
+
+def setting_text(value: str | None) -> str:
+    """Return the value of a setting; ``not set`` where it has none."""
+    return value or "not set"
+
+
+def appended(settings: Mapping[str, str]) -> str:
+    """Return settings behind other facts: ``, threads=4``; empty where there are none."""
+    return f", {settings_text(settings)}" if settings else ""
 
 
 def in_brackets(settings: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from llmbench.schema.settings.any_workload import ATTENTIONS, POLICY, TENSOR_PAR
 from llmbench.schema.settings.base import ValueKind
 from llmbench.schema.settings.table import SETTINGS
 from llmbench.schema.settings.text import GENERATION_SETTINGS, LORA_MODES
-from llmbench.schema.tasks import DEFAULT_TASK, TASKS, TaskInfo
+from llmbench.schema.tasks import DEFAULT_TASK, LOAD_BEGIN, TASKS, TaskInfo
 
 PropertyValue = str | int | float | bool
 """A value of an OpenVINO property, as JSON can contain it."""
@@ -303,6 +303,11 @@ class RunConfig:
     def is_load(self) -> bool:
         """Whether it is of a server under load, or of a model that several requests are made of at once."""
         return any(getattr(self, name) is not None for name in LOAD_FIELDS)
+
+    @property
+    def begin(self) -> str:
+        """What happens at the instant from which the times of a request count."""
+        return LOAD_BEGIN if self.is_load else self.task_info.begin
 
     @property
     def has_images(self) -> bool:

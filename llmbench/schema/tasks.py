@@ -11,11 +11,15 @@ from llmbench.errors import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskInfo:
-    """One kind of work: the *workload* that measures it, what its model is for, and whether it generates tokens."""
+    """One kind of work: the *workload* that measures it, what its model is for, and whether it generates tokens.
+
+    *begin* is what happens at the instant from which times count.
+    """
 
     workload: str
     model_title: str = "text generation"
     is_generating: bool = True
+    begin: str = "the token ids are handed to the engine, tokenization outside"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +40,36 @@ RAG = "rag"
 QUESTIONS = "questions"
 """The name of the prompt set that a file of questions makes."""
 TEXT_TO_SPEECH, SPEECH_TO_TEXT = "text_to_speech", "speech_to_text"
+_TEXT_BEGIN = "the text is handed to the engine, tokenization inside"
+LOAD_BEGIN = "the request is due; queue, network, and tokenization by the server are inside"
+"""The instant from which the times of a load count, whatever its task."""
 
 TASKS = {
     DEFAULT_TASK: TaskInfo(workload="text"),
-    VISION_TASK: TaskInfo(workload="vision", model_title="image-text-to-text"),
-    "pipeline": TaskInfo(workload="pipeline", model_title="a pipeline", is_generating=False),
-    "text_embed": TaskInfo(workload="text_embed", model_title="text embedding", is_generating=False),
-    "text_rerank": TaskInfo(workload="text_rerank", model_title="text reranking", is_generating=False),
-    TEXT_TO_SPEECH: TaskInfo(workload=TEXT_TO_SPEECH, model_title="text to speech", is_generating=False),
-    SPEECH_TO_TEXT: TaskInfo(workload=SPEECH_TO_TEXT, model_title="speech to text", is_generating=False),
-    RAG: TaskInfo(workload="rag"),
+    VISION_TASK: TaskInfo(
+        workload="vision",
+        model_title="image-text-to-text",
+        begin="question and images are handed to the engine, tokenization inside",
+    ),
+    "pipeline": TaskInfo(
+        workload="pipeline", model_title="a pipeline", is_generating=False, begin="the first stage begins"
+    ),
+    "text_embed": TaskInfo(
+        workload="text_embed", model_title="text embedding", is_generating=False, begin=_TEXT_BEGIN
+    ),
+    "text_rerank": TaskInfo(
+        workload="text_rerank", model_title="text reranking", is_generating=False, begin=_TEXT_BEGIN
+    ),
+    TEXT_TO_SPEECH: TaskInfo(
+        workload=TEXT_TO_SPEECH, model_title="text to speech", is_generating=False, begin=_TEXT_BEGIN
+    ),
+    SPEECH_TO_TEXT: TaskInfo(
+        workload=SPEECH_TO_TEXT,
+        model_title="speech to text",
+        is_generating=False,
+        begin="the sound is handed to the engine",
+    ),
+    RAG: TaskInfo(workload="rag", begin="the text of the question is handed to the embedder"),
 }
 """Every task by the name that ``--task`` takes, which is llm_bench's where that tool has it."""
 

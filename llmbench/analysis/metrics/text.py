@@ -1,8 +1,8 @@
 """Metrics of a token timeline.
 
-Instants are ``s``, when the token ids are handed to the engine, and ``t1..tn``, when the output tokens of one sequence
-became available; in a batch, of the sequence that ends last. Values are seconds, tokens per second or bytes; ``None``
-is a value that does not exist, never 0.
+Instants are ``s``, from which the times of a request count (`RunConfig.begin`), and ``t1..tn``, when the output tokens
+of one sequence became available; in a batch, of the sequence that ends last. Values are seconds, tokens per second or
+bytes; ``None`` is a value that does not exist, never 0.
 """
 
 import bisect
@@ -21,7 +21,7 @@ def _shown(m: Measurement) -> Sequence | None:
 
 
 def first_token(m: Measurement) -> float | None:
-    """Seconds until the first token, tokenization outside."""
+    """Seconds until the first token; whether tokenization is inside is a matter of the task."""
     sequence = _shown(m)
     return None if sequence is None else (sequence.at_ns[0] - m.start_ns) / NS_PER_S
 
@@ -133,7 +133,7 @@ LATENCY_METRICS: tuple[Metric[Any], ...] = (
         head="first",
         priority=NEVER_DROPPED,
         llm_bench="first_latency",
-        definition="t1 - s, tokenization outside",
+        definition="t1 - s",
         of=first_token,
         threshold=0.05,  # first tokens vary more than the others
         is_compared=True,

@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from llmbench.cli.options.completion import complete_list
-from llmbench.cli.options.help import HelpCommand
+from llmbench.cli.options.help import HelpCommand, dashed
 from llmbench.cli.options.llm_bench import SHORT
 from llmbench.errors import InputError
 from llmbench.machine.topology import parse_list
@@ -38,19 +38,18 @@ class Command(HelpCommand):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments, equals signs split off and stuck values refused."""
         ctx.meta[ARGUMENTS] = tuple(args)
-        return super().parse_args(ctx, args if ctx.resilient_parsing else _separate(self.params, args))
+        if not ctx.resilient_parsing:
+            args = _separate(self.params, args)
+            if {"-m", "--model"} & set(args) and any(param.name == "models" for param in self.params):
+                args = _repeated(self.params, args)
+        return super().parse_args(ctx, args)
 
 
 def _separate(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
     """Arguments with ``-n=2`` as two; raises UsageError on a value stuck to a multi-letter option."""
-    options = [param for param in params if isinstance(param, click.Option)]
-    takes_value = {
-        name
-        for option in options
-        if not (option.is_flag or isinstance(option.flag_value, str))
-        for name in option.opts
-    }
-    short = {name for option in options for name in option.opts if not name.startswith("--")}
+    takes_value = _with_value(params)
+    names = (name for param in params if isinstance(param, click.Option) for name in param.opts)
+    short = {name for name in names if not name.startswith("--")}
     multi = [name for name in short if len(name) > 2]
     result: list[str] = []
     is_value = False
@@ -68,6 +67,38 @@ def _separate(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
                 raise click.UsageError(f"{arg!r}: write a space after {stuck}: {stuck} {arg[len(stuck) :]}")
             result.append(arg)
         is_value = not is_value and arg in takes_value
+    return result
+
+
+def _with_value(params: Sequence[click.Parameter]) -> dict[str, click.Option]:
+    """The options that are followed by a value, by name."""
+    options = [param for param in params if isinstance(param, click.Option)]
+    return {
+        name: option
+        for option in options
+        if not (option.is_flag or isinstance(option.flag_value, str))
+        for name in option.opts
+    }
+
+
+def _repeated(params: Sequence[click.Parameter], args: list[str]) -> list[str]:
+    """Arguments with ``-pf a b``, from a shell's ``*``, too, as ``-pf a -pf b``, and ``-pi 0 1`` as ``-pi 0,1``.
+
+    An option names the model, so that no other word is one.
+    """
+    options, result = _with_value(params), list[str]()
+    name, is_value = "", False
+    for arg in args:
+        option = options.get(dashed(name))
+        if is_value or arg.startswith("-") or option is None:
+            name, is_value = (name, False) if is_value else (arg, dashed(arg) in options)
+            result.append(arg)
+        elif option.multiple and option.type is not click.STRING:  # a prompt without quotes is no list
+            result += [name, arg]
+        elif isinstance(option.type, IntegerList):
+            result[-1] += f",{arg}"
+        else:
+            result.append(arg)
     return result
 
 

@@ -9,6 +9,7 @@ from llmbench.analysis.report import Report, Row
 from llmbench.analysis.token_gaps import GapProfile, Slope
 from llmbench.render.html.document import Key
 from llmbench.render.html.svg import Sign
+from llmbench.render.text import settings_text
 
 COLOURS = 8
 """Colours of the style sheet; more series than that begin again, with another line."""
@@ -85,6 +86,5 @@ def all_series(reports: Sequence[Report], names: Sequence[str]) -> tuple[PlotSer
 
 def _name(name: str, report: Report, cell: int) -> str:
     setups = speedup.setup_names(report.run)
-    settings = report.distinctions[cell].items()
-    apart = [setups[cell]] if setups else [f"{setting}={value or 'default'}" for setting, value in settings]
-    return ", ".join(part for part in (name, *apart) if part)
+    apart = setups[cell] if setups else settings_text(report.distinctions[cell])
+    return ", ".join(part for part in (name, apart) if part)

@@ -15,8 +15,9 @@ from llmbench.analysis.speedup import setup_names
 from llmbench.analysis.stages import row_metric
 from llmbench.render import views
 from llmbench.render.html.series import PlotSeries
+from llmbench.render.sentences.remarks import instants
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, quantity, texts
-from llmbench.render.text import counted, load_time, settings_text, share
+from llmbench.render.text import counted, load_time, setting_text, settings_text, share
 from llmbench.schema.limits import describe_limits
 from llmbench.schema.measurement import Placement
 from llmbench.schema.run import EffectiveSettings, Environment, Launch, Run
@@ -101,12 +102,7 @@ def definition_table(series: Sequence[PlotSeries]) -> Table:
         tuple(texts((metric.title, metric.definition, metric.unit.value, metric.direction.value)))
         for metric in metrics
     )
-    instants = (
-        "s: token ids handed over; t1 to tn: tokens available"
-        if "first_token" in names
-        else "s: the request begins; tn: its last stage ends"
-    )
-    fold = f"what the words mean ({instants})"
+    fold = f"what the words mean ({' / '.join(dict.fromkeys(instants(each.report) for each in series))})"
     return Table(_text_columns("metric", "what it is", "unit", "better"), rows, fold=fold)
 
 
@@ -318,8 +314,8 @@ def difference_table(comparison: Comparison) -> Table:
     rows = tuple(
         (
             Cell(found.name, tone="name"),
-            Cell(found.base or "not set", tone="" if found.base else "dim"),
-            Cell(found.candidate or "not set", tone="" if found.candidate else "dim"),
+            Cell(setting_text(found.base), tone="" if found.base else "dim"),
+            Cell(setting_text(found.candidate), tone="" if found.candidate else "dim"),
         )
         for found in comparison.changes
     )

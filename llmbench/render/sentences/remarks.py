@@ -12,7 +12,7 @@ from llmbench.analysis.placement_proof import Proof, shares
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.speedup import setup_names
 from llmbench.analysis.stability import Stability
-from llmbench.render.text import after, change, counted, number_text, settings_text, share
+from llmbench.render.text import after, change, counted, in_brackets, number_text, settings_text, share
 from llmbench.schema.config import Prompt
 from llmbench.schema.units import format_bytes, format_list
 
@@ -126,14 +126,20 @@ def _variant(report: Report, divergence: Divergence) -> str:
 
 
 def _prompt(report: Report, cell: int, prompt: Prompt) -> str:
-    apart = report.distinctions[cell]
-    settings = _setup(report, cell) or ", ".join(f"{name}={value}" for name, value in apart.items() if value)
-    return f"{prompt.label} [{settings or 'default'}]" if apart else prompt.label
+    setup = _setup(report, cell)
+    return f"{prompt.label} [{setup}]" if setup else f"{prompt.label}{in_brackets(report.distinctions[cell])}"
 
 
 def _setup(report: Report, cell: int) -> str:
     setups = setup_names(report.run)
     return setups[cell] if setups else ""
+
+
+def instants(report: Report) -> str:
+    """Return what the instants are that the definitions of a report's metrics name."""
+    has_tokens = any("first_token" in row.figures for row in report.shown_rows)
+    end = "t1..tn: output tokens are available" if has_tokens else "tn: its last stage ends"
+    return f"s: {report.run.cells[0].begin}; {end}"
 
 
 def placement_sentence(proof: Proof) -> str:

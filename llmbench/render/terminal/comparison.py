@@ -18,6 +18,7 @@ from llmbench.render.sentences.verdict import (
 )
 from llmbench.render.table import units_of
 from llmbench.render.terminal.table import print_line, print_table
+from llmbench.render.text import setting_text
 
 _STYLES = {Verdict.REGRESSED: "bold red", Verdict.IMPROVED: "bold green", Verdict.UNCHANGED: "bold"}
 
@@ -62,7 +63,7 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     yield from _bandwidths(comparison)
     yield from not_compared(comparison)
     for found in comparison.changes:
-        yield f"changed: {found.name}: {found.base or 'not set'} -> {found.candidate or 'not set'}"
+        yield f"changed: {found.name}: {setting_text(found.base)} -> {setting_text(found.candidate)}"
     if not comparison.changes:
         yield "changed: nothing that was recorded"
     yield from (f"note: {text}" for text in comparison.warnings)

@@ -10,7 +10,7 @@ from llmbench.analysis.history import HistoryLine, level_changes
 from llmbench.render import views
 from llmbench.render.sentences.level_changes import level_command, level_sentence
 from llmbench.render.terminal.table import print_line, print_table
-from llmbench.render.text import counted, minute
+from llmbench.render.text import counted, minute, settings_text
 
 _TITLE = ("model", "weight format", "engine", "device", "CPU")
 
@@ -60,9 +60,8 @@ def titles(line: HistoryLine, apart: Sequence[str]) -> Iterator[str]:
     named, entry = dict(line.setup.named), line.entries[-1]
     if PurePath(named["model"]).is_absolute():
         named["model"] = entry.report.run.origin_of(entry.cell).name
-    parts = [named[name] for name in _TITLE] + [
-        f"{name}={named.get(name) or 'default'}" for name in apart if named.get(name) or name in named
-    ]
+    settings = settings_text({name: named[name] for name in apart if name in named})
+    parts = [*(named[name] for name in _TITLE), settings]
     yield ", ".join(part for part in parts if part)
     first, last = (minute(line.entries[end].report.run.started_at) for end in (0, -1))
     zone = " UTC" * last.endswith("UTC")

@@ -16,12 +16,11 @@ from llmbench.analysis.validity import describe_interference
 from llmbench.render import views
 from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.load import client_lines, load_lines, server_lines
-from llmbench.render.sentences.remarks import bandwidth_sentences, placement_sentence, remarks
+from llmbench.render.sentences.remarks import bandwidth_sentences, instants, placement_sentence, remarks
 from llmbench.render.stages import heaviest_stages, stage_table
 from llmbench.render.table import Table
 from llmbench.render.terminal.table import print_facts, print_hidden, print_line, print_table
 from llmbench.render.text import after, counted, load_time, settings_text
-from llmbench.schema.config import RunConfig
 from llmbench.schema.units import format_bytes
 
 _ON_CARD = frozenset(
@@ -120,15 +119,7 @@ def _definitions(report: Report) -> Iterator[str]:
         if name in shown
     ]
     if definitions:
-        yield f"{_instants(report.run.cells[0])}. {'; '.join(definitions)}"
-
-
-def _instants(config: RunConfig) -> str:
-    """What the letters of definitions are."""
-    if not config.task_info.is_generating:
-        return "s: the request begins; tn: its last stage ends"
-    begin = "the request is due" if config.is_load else "the token ids are handed to the engine"
-    return f"s: {begin}; t1..tn: output tokens are available"
+        yield f"{instants(report)}. {'; '.join(definitions)}"
 
 
 def _interference(report: Report) -> Iterator[str]:

@@ -3,9 +3,10 @@
 A narrow screen drops whole columns, the least important first; numbers are never broken.
 """
 
+import os
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich import box
 from rich.console import Console, JustifyMethod
@@ -52,15 +53,19 @@ def print_table(table: Table, console: Console) -> Table:
     rich = RichTable(
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False
     )
-    columns = _cut(_texts(shown), [column.is_text for column in shown.columns], console)
+    printable = [
+        ["\n".join(_printable(line, console) for line in head.split("\n"))]
+        + [_printable(cell, console) for cell in cells]
+        for head, *cells in _texts(shown)
+    ]
+    columns = _cut(printable, [column.is_text for column in shown.columns], console)
     for column, (head, *_) in zip(shown.columns, columns, strict=True):
         justify: JustifyMethod = "left" if column.is_text else "right"
-        lines = (_printable(line, console) for line in head.split("\n"))
-        rich.add_column(Text("\n".join(lines)), justify=justify, no_wrap=True)
+        rich.add_column(Text(head), justify=justify, no_wrap=True)
     for index, row in enumerate(shown.rows, start=1):
         rich.add_row(
             *(
-                Text(_printable(texts[index], console), style=_STYLES.get(cell.tone, ""))
+                Text(texts[index], style=_STYLES.get(cell.tone, ""))
                 for texts, cell in zip(columns, row, strict=True)
             )
         )
@@ -115,7 +120,7 @@ def _texts(table: Table) -> list[list[str]]:
 
 
 def _cut(columns: list[list[str]], is_text: Sequence[bool], console: Console) -> list[list[str]]:
-    """Shorten the widest columns of words by what the console cannot hold; a name is found by its beginning."""
+    """Shorten the widest columns of words by what the console cannot hold; what differs still differs."""
     widths = [_width([texts]) * words for texts, words in zip(columns, is_text, strict=True)]
     excess = _width(columns) - console.width
     while excess > 0 and max(widths, default=0) > _LEAST:
@@ -123,14 +128,31 @@ def _cut(columns: list[list[str]], is_text: Sequence[bool], console: Console) ->
         excess -= 1
     sign = "..." if console.options.ascii_only else "…"
 
-    def shortened(text: str, width: int) -> str:
-        lines = text.split("\n")
-        return "\n".join(line if len(line) <= width else line[: width - len(sign)] + sign for line in lines)
-
     return [
-        [shortened(text, width) for text in texts] if words else texts
+        _shortened(texts, width, sign) if words else texts
         for texts, width, words in zip(columns, widths, is_text, strict=True)
     ]
+
+
+def _shortened(texts: Sequence[str], width: int, sign: str) -> list[str]:
+    """Return head and cells of a column in *width* characters: their begin, both ends, or where they differ.
+
+    Where none of these tells apart what differs, all of it is shown in several lines.
+    """
+    room, (head, *cells) = width - len(sign), texts
+    same = os.path.commonprefix([cell for cell in cells if len(cell) > width])  # noqa: RUF071  of texts
+    differ = max(0, len(same) - room // 2)
+    cuts: tuple[Callable[[str], str], ...] = (
+        lambda text: text[:room] + sign,
+        lambda text: text[: room // 2] + sign + text[room // 2 - room :],
+        lambda text: sign + text[differ:][:room],
+    )
+    shown = "\n".join(line if len(line) <= width else cuts[0](line) for line in head.split("\n"))
+    for cut in cuts:
+        found = [cell if len(cell) <= width else cut(cell) for cell in cells]
+        if len(set(found)) == len(set(cells)):
+            return [shown, *found]
+    return [shown, *("\n".join(textwrap.wrap(cell, width)) for cell in cells)]
 
 
 def _head(column: Column) -> str:

@@ -48,6 +48,41 @@ def test_values_follow_a_space_or_an_equals_sign(arguments: list[str], expected:
     assert expected == ast.literal_eval(result.output)
 
 
+@click.command(cls=Command)
+@click.argument("models", nargs=-1)
+@click.option("-m", "--model")
+@click.option("-p", "--prompt", multiple=True)
+@click.option("-pf", "--prompt-file", multiple=True, type=click.Path())
+@click.option("-pi", "--prompt-index", type=IntegerList(0))
+@click.option("-n", "--num-iters", type=int)
+@click.option("--subsequent", is_flag=True)
+def _with_lists(models: tuple[str, ...], **options: object) -> None:
+    click.echo(repr({name: value for name, value in {"models": models, **options}.items() if value}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("-m m -pf a b c", {"model": "m", "prompt_file": ("a", "b", "c")}),
+        ("-pf a b -m m", {"model": "m", "prompt_file": ("a", "b")}),
+        ("-m m --prompt-file a b -pi 0 2", {"model": "m", "prompt_file": ("a", "b"), "prompt_index": (0, 2)}),
+        ("-m m -p a b", {"model": "m", "models": ("b",), "prompt": ("a",)}),
+        (
+            "-m m -pf a --subsequent b",
+            {"model": "m", "models": ("b",), "prompt_file": ("a",), "subsequent": True},
+        ),
+        ("-m m -n 2 b", {"model": "m", "models": ("b",), "num_iters": 2}),
+        ("-pf a b", {"models": ("b",), "prompt_file": ("a",)}),
+    ],
+)
+def test_files_and_numbers_may_follow_each_other(arguments: str, expected: dict[str, object]) -> None:
+    """As llm_bench takes them, and a shell's ``*`` writes them; words of a prompt without quotes are no list."""
+    result = CliRunner().invoke(_with_lists, arguments.split())
+
+    assert 0 == result.exit_code, result.output
+    assert expected == ast.literal_eval(result.output)
+
+
 @pytest.mark.parametrize(
     ("stuck", "advice"), [("-ic16", "-ic 16"), ("-rjx.json", "-rj x.json"), ("-pfx", "-pf x")]
 )

@@ -9,7 +9,7 @@ from llmbench.analysis.comparison.compare import compare
 from llmbench.analysis.report import summarize_run
 from llmbench.render.html import page as html
 from llmbench.render.markdown import comparison_markdown
-from llmbench.render.sentences.remarks import remarks
+from llmbench.render.sentences.remarks import instants, remarks
 from llmbench.render.terminal.comparison import render_comparison
 from llmbench.render.terminal.report import render_report
 from llmbench.schema.config import Prompt, RunConfig
@@ -239,3 +239,30 @@ def test_a_page_tells_of_each_run(run_with: BuildRun) -> None:
     assert f"<p>{runs[0].id}: Stable over the iterations; 1 warm-up was enough; output identical" in page
     assert "<p>late: P0: not stable: first token +16 %" in page
     assert "<p>Stable over the iterations; 1 warm-up" in html.page([summarize_run(runs[0])])
+
+
+@pytest.mark.parametrize(
+    ("fields", "begin"),
+    [
+        ({}, "s: the token ids are handed to the engine, tokenization outside;"),
+        (
+            {"concurrency": 2},
+            "s: the request is due; queue, network, and tokenization by the server are inside;",
+        ),
+        (
+            {"task": "visual_text_gen"},
+            "s: question and images are handed to the engine, tokenization inside;",
+        ),
+        ({"task": "rag"}, "s: the text of the question is handed to the embedder;"),
+    ],
+)
+def test_times_count_from_what_each_task_measures(
+    run_with: BuildRun, fields: Mapping[str, object], begin: str
+) -> None:
+    """The definitions of a card and of a page begin where its requests do: a client waits for tokenization, too."""
+    run = run_with((100, 100, 100))
+    cell = dataclasses.replace(run.cells[0], **fields)  # type: ignore[arg-type]
+    report = summarize_run(dataclasses.replace(run, cells=(cell,)))
+
+    assert instants(report).startswith(begin)
+    assert begin in html.page([report])

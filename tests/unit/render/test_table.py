@@ -120,6 +120,30 @@ def test_words_are_cut_where_columns_that_must_stay_are_too_wide() -> None:
     assert "12.345" in lines[-1]
 
 
+_WRAPPED = ["a=1,", "lanes=1,", "on, x", "b=1,", "lanes=2,", "on, x", "b=1,", "lanes=1,", "on, x"]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (("image decoding", "in the first call"), ["image d…", "in the …"]),
+        (("PRECISION=bf16", "PRECISION=f32"), ["PRE…bf16", "PRE…=f32"]),
+        (("20260101T030410Z-a-9e38d0", "20260101T030420Z-a-9e38d0"), ["…30410Z-", "…30420Z-"]),
+        (("w=1, lanes=1, on, x", "w=1, lanes=2, on, x"), ["…es=1, o", "…es=2, o"]),
+        (("a=1, lanes=1, on, x", "b=1, lanes=2, on, x", "b=1, lanes=1, on, x"), _WRAPPED),
+    ],
+)
+def test_rows_that_differ_still_differ_where_they_are_cut(names: tuple[str, ...], shown: list[str]) -> None:
+    """At the end, in the middle or at the begin, whichever keeps them apart; where none does, nothing is cut."""
+    columns = (Column("setting", is_text=True), Column("next", unit="ms"))
+    table = Table(columns, tuple((Cell(name), Cell("12.345")) for name in names))
+
+    body = terminal(table, width=16).splitlines()[3:]
+
+    assert shown == [line[:8].rstrip() for line in body]
+    assert len(names) == sum("12.345" in line for line in body)
+
+
 def test_a_long_name_of_a_row_is_broken_before_it_covers_figures() -> None:
     """The style of a name does not undo that of a long cell."""
     name = "weight_format=fp16, INFERENCE_PRECISION_HINT=default, KV_CACHE_PRECISION=u8"
