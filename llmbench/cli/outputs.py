@@ -1,11 +1,12 @@
 """Files that a command writes: refused before anything is read or measured if they would cost data, written whole."""
 
+import collections
 import contextlib
 import errno
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -23,11 +24,14 @@ STANDARD_OUTPUT = Path("-")
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> dict[str, Path]:
     """Return the outputs that were requested, by option; refuse one that could not be written or would cost data.
 
-    Never replaced are a run file, a file that the command reads (*inputs*), whatever links lead to them, and another
-    output of the same command.
+    Never replaced are a run file, a file that the command reads (*inputs*, and whatever else its command line names),
+    whatever links lead to them, and another output of the same command.
     """
     wanted = {option: path for option, path in outputs.items() if path is not None}
-    read = {_identity(path) for path in inputs} - {None}
+    named = collections.Counter(map(_identity, _named_files())) - collections.Counter(
+        map(_identity, wanted.values())
+    )
+    read = {*map(_identity, inputs), *named} - {None}
     written: dict[Path, str] = {}
     for option, path in wanted.items():
         if not is_standard_output(path):
@@ -35,10 +39,22 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path] = (
         if _identity(path) in read:
             raise InputError(f"{option} {path} is a file that this command reads", hint=_OTHER_NAME)
         name = STANDARD_OUTPUT if is_standard_output(path) else path.parent.resolve() / path.name
-        if name in written and (name == STANDARD_OUTPUT or not _is_device(path)):
+        if name in written and not path.is_char_device():
             raise InputError(f"{written[name]} and {option} both write to {path}", hint=_OTHER_NAME)
         written[name] = option
     return wanted
+
+
+def _named_files() -> Iterator[Path]:
+    """Every value of the command line that may be a file: models, prompts, properties, adapters, and the outputs."""
+    context = click.get_current_context(silent=True)
+    values = list(context.params.values()) if context else []
+    while values:
+        value = values.pop()
+        if isinstance(value, str | Path):
+            yield Path(value)
+        elif isinstance(value, tuple | list):
+            values += value
 
 
 _OTHER_NAME = "name another file"
@@ -79,7 +95,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     """What all links to a file share; ``None`` where there is no file."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return (found.st_dev, found.st_ino) if path.is_file() else None
 

@@ -88,11 +88,13 @@ def test_no_output_replaces_a_run_file(reports: Path, llmbench: Run, command: tu
         (*COMPARE, "--md", "x", "--junit", "x"),
         (*COMPARE, "--csv", "-", "--json", "/dev/stdout"),
         ("report", "history", "--csv", "x", "--html", "x"),
+        (*COMPARE, "--md", "pipe", "--html", "pipe"),
     ],
     ids=" ".join,
 )
 def test_two_outputs_never_share_a_file(reports: Path, llmbench: Run, arguments: tuple[str, ...]) -> None:
-    """Exit 2, and nothing is written."""
+    """Exit 2, and nothing is written, nor waited for the reader of a pipe."""
+    os.mkfifo(reports.parent / "pipe")
     done = llmbench(*arguments)
 
     assert 2 == done.returncode, done.stdout
@@ -108,6 +110,32 @@ def test_an_input_is_not_replaced(reports: Path, llmbench: Run) -> None:
 
     assert 2 == done.returncode
     assert before == (reports.parent / "b.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "-m", "x", "-p", "y", "-r", "x"),
+        ("run", "-m", "x", "-p", "y", "-rj", "./x"),
+        ("run", "-m", "m", "-p", "y", "-lc", "x", "-r", "same"),
+        ("run", "-m", "m", "-pf", "x", "-r", "x"),
+        ("run", "-m", "m", "-p", "y", "--lora", "x", "-r", "same"),
+        ("ab", "-m", "x", "-p", "y", "--threads", "1,2", "--md", "x"),
+        ("quality", "m", "x", "--csv", "same"),
+    ],
+    ids=" ".join,
+)
+def test_no_file_of_the_command_line_is_replaced(
+    tmp_path: Path, llmbench: Run, arguments: tuple[str, ...]
+) -> None:
+    """A model, properties, prompts or an adapter in one file, by its name or by a link to it."""
+    (tmp_path / "x").write_text("{}")
+    (tmp_path / "same").hardlink_to(tmp_path / "x")
+    done = llmbench(*arguments)
+
+    assert 2 == done.returncode, done.stdout
+    assert "is a file that this command reads" in done.stderr
+    assert "{}" == (tmp_path / "x").read_text()
 
 
 def test_devices_and_new_files_are_written(reports: Path, llmbench: Run) -> None:

@@ -17,21 +17,27 @@ from llmbench.errors import InputError
 from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement, Memory
-from llmbench.schema.run import Environment, Launch, Outcome, Provenance, Run, Topology
+from llmbench.schema.run import EffectiveSettings, Environment, Launch, Outcome, Provenance, Run, Topology
 from llmbench.schema.units import BYTES_PER_MIB
+from llmbench.store.importers.consistency import (
+    LLM_BENCH_ALIKE,
+    check_alike,
+    check_row,
+    doubts,
+    is_whole,
+)
 from llmbench.store.importers.table import (
     MOST_PASSES,
     CsvLine,
+    as_number,
     check_columns,
     check_unique,
     measurement_of,
     ns,
 )
 
-UNIT_SLIP = 50.0
-"""How far latencies may be from adding up, as a factor, before their units are doubted."""
-
-_SUMMARY_ROWS = frozenset({"avg", "mini", "median"})
+_AVERAGE = "avg"
+_SUMMARY_ROWS = frozenset({_AVERAGE, "mini", "median"})
 _REQUIRED = ("iteration", "input_size", "output_size", "1st_latency(ms)", "2nd_avg_latency(ms)", "prompt_idx")
 _MEMORY = re.compile(r"(?:initial|compile_max|max)(?:_increase)?_(?:rss|sys|uss|shared)_mem\([KMG]?i?B\)")
 _FROM_JSON = LLM_BENCH_TIMES | {name: f"{name}(MiB)" for name in LLM_BENCH_PEAKS}
@@ -59,11 +65,11 @@ def read_json(path: Path, text: str) -> Run:
 
 
 def _requests(lines: Iterable[CsvLine]) -> Iterator[CsvLine]:
-    """The rows of requests; summaries and the prose below them are left out."""
+    """The rows of requests and of their averages; other summaries and the prose below them are left out."""
     for line in lines:
         iteration = line.cells["iteration"]
         is_prose = not any(cell for name, cell in line.cells.items() if name != "iteration")
-        if iteration in _SUMMARY_ROWS or is_prose:
+        if is_prose or (iteration in _SUMMARY_ROWS and iteration != _AVERAGE):
             continue
         if line.text("chat_idx"):
             line.refuse(
@@ -108,17 +114,14 @@ def _parse_json(path: Path, text: str) -> dict[str, Any]:
 
 def _run(path: Path, kind: str, lines: Iterable[CsvLine]) -> Run:
     """One launch of all requests; warm-ups (iteration 0) are dropped."""
-    kept = list(lines)
+    rows = list(lines)
+    kept = [line for line in rows if line.cells["iteration"] not in _SUMMARY_ROWS]
     measured = [line for line in kept if line.count("iteration") > 0]
+    averages = [line for line in rows if line.cells["iteration"] == _AVERAGE]
     if not measured:
         raise InputError(f"{path} contains no request beyond the warm-up")
     first = kept[0]
-    other = next((line for line in kept if line.cells.get("model") != first.cells.get("model")), None)
-    if other is not None:
-        raise InputError(
-            f"{other.where}: a second configuration, {other.text('model')}; this layout is read with one",
-            hint="give the run file, or the tidy CSV that report csv makes of it",
-        )
+    check_alike(kept, LLM_BENCH_ALIKE, "configuration")
     positions: dict[int, int] = {}
     for line in measured:
         positions.setdefault(line.count("prompt_idx"), len(positions))
@@ -138,6 +141,7 @@ def _run(path: Path, kind: str, lines: Iterable[CsvLine]) -> Run:
         started_at=first.text("start"),
         load_s=first.amount("pretrain_time(s)"),
         load_memory=_memory(first, "compile_max"),
+        effective=EffectiveSettings(notes=tuple(doubts(measured, averages))),
         outcome=Outcome.FINISHED,
         measurements=tuple(_llm_bench_request(line, positions) for line in measured),
     )
@@ -152,7 +156,7 @@ def _run(path: Path, kind: str, lines: Iterable[CsvLine]) -> Run:
         environment=_environment(),
         provenance=provenance,
         launches=(launch,),
-        is_complete=True,
+        is_complete=is_whole(measured),
         source=f"{kind} {path.name}",
     )
 
@@ -177,7 +181,7 @@ def _per_sequence(line: CsvLine, name: str) -> int:
 def _llm_bench_request(line: CsvLine, positions: Mapping[int, int]) -> Measurement:
     tokens = _per_sequence(line, "output_size")
     first, other = line.latency("1st_latency(ms)"), line.latency("2nd_avg_latency(ms)")
-    _check_units(line, first, other, tokens)
+    check_row(line, first, other, tokens)
     gaps = [] if first is None else [first] if other is None or tokens < 2 else [first, other * (tokens - 1)]
     counts = [1, tokens - 1][: len(gaps)]
     passes = line.count("infer_count", 0, most=MOST_PASSES)
@@ -201,20 +205,6 @@ def _llm_bench_request(line: CsvLine, positions: Mapping[int, int]) -> Measureme
     )
 
 
-def _check_units(line: CsvLine, first: float | None, other: float | None, tokens: int) -> None:
-    """Refuse latencies that are far from adding up to the generation's time, as seconds in place of ms do."""
-    whole = line.amount("generation_time(s)")
-    if first is None or whole is None:
-        return
-    later, whole_ms = (other or 0.0) * (tokens - 1), whole * 1e3
-    parts = (first, whole_ms - later), (later, whole_ms - first)
-    is_small = any(
-        part and left > max(100 * part, 0.2 * whole_ms) for part, left in parts
-    )  # seconds are 1,000
-    if is_small or not 1 / UNIT_SLIP < (first + later) / whole_ms < UNIT_SLIP:
-        line.refuse("generation_time(s)", "it is far from the sum of the latencies in ms; were units mixed?")
-
-
 def _memory(line: CsvLine, phase: str) -> Memory | None:
     """The marks of a phase; ``None`` where the report has none in MiB."""
     peak, system = line.amount(f"{phase}_rss_mem(MiB)"), line.amount(f"{phase}_sys_mem(MiB)")
@@ -230,11 +220,8 @@ def _memory(line: CsvLine, phase: str) -> Memory | None:
 
 def _increase(line: CsvLine, name: str) -> float:
     """How far a mark rose; memory may fall as well."""
-    try:
-        value = float(line.cells.get(name) or 0)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = as_number(line.cells.get(name) or "0")
+    if value is None or not math.isfinite(value):
         line.refuse(name, "a number was expected")
     return value
 

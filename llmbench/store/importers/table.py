@@ -50,6 +50,14 @@ def cell_text(path: Path) -> str:
     return text
 
 
+def as_number(cell: str) -> float | None:
+    """The number of a cell; ``None`` where it is none, as Python's own ``1_000`` or digits of other scripts are."""
+    try:
+        return float(cell) if cell.isascii() and "_" not in cell else None
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class CsvLine:
     """One row, and where it stands: its cells are read as text, as counts, or as positive numbers."""
@@ -71,9 +79,8 @@ class CsvLine:
         cell = (self.cells.get(name) or "").strip()
         if cell in {"", "NA"}:
             return None
-        try:
-            value = float(cell)
-        except ValueError:
+        value = as_number(cell)
+        if value is None:
             self.refuse(name, "a number was expected")
         if not 0 < value < _TOO_LARGE:
             self.refuse(name, "a positive number was expected, or NA")
@@ -88,10 +95,7 @@ class CsvLine:
 
     def amount(self, name: str) -> float | None:
         """A finite number from 0; ``None`` where the cell is empty, says NA, or 0, which means nobody looked."""
-        try:
-            is_zero = float(self.cells.get(name) or 0) == 0
-        except ValueError:
-            is_zero = False
+        is_zero = as_number(self.cells.get(name) or "0") == 0
         return None if is_zero else self.number(name)
 
     def count(self, name: str, default: int | None = None, *, most: int = 2**53) -> int:
@@ -99,11 +103,8 @@ class CsvLine:
         cell = (self.cells.get(name) or "").strip()
         if not cell and default is not None:
             return default
-        try:
-            value = float(cell)
-        except ValueError:
-            value = -1.0
-        if not 0 <= value < most or value != int(value):
+        value = as_number(cell)
+        if value is None or not 0 <= value < most or value != int(value):
             self.refuse(name, "a whole number was expected" + (f", below {most}" if most < 2**53 else ""))
         return int(value)
 

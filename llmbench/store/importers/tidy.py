@@ -3,12 +3,14 @@
 An instant is rebuilt for each metric that needs one; what lies between them is one event of several tokens.
 """
 
+import collections
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmbench.analysis.metrics.table import METRICS
-from llmbench.analysis.tidy_layout import IMAGE_COLUMNS, METRIC_COLUMNS, TIDY_COLUMNS
+from llmbench.analysis.metrics.table import LAUNCH_METRICS, METRICS
+from llmbench.analysis.tidy_layout import CELL_COLUMNS, IMAGE_COLUMNS, METRIC_COLUMNS, TIDY_COLUMNS
 from llmbench.errors import InputError
 from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import GENERATION, Prompt, PropertyValue, RunConfig, weight_format_of
@@ -26,6 +28,7 @@ from llmbench.schema.run import (
     Topology,
 )
 from llmbench.schema.units import BYTES_PER_MIB, Nanoseconds
+from llmbench.store.importers.consistency import check_alike, check_instants, check_pass
 from llmbench.store.importers.table import (
     MOST_REQUEST_MS,
     CsvLine,
@@ -37,6 +40,9 @@ from llmbench.store.importers.table import (
 
 _METRICS_READ = ("first_token", "second_token", "next_token", "tpot", "e2e")
 """The metrics that a request's instants are rebuilt from."""
+
+_OF_CELL = CELL_COLUMNS[: CELL_COLUMNS.index("prompt_set")]
+_OF_LAUNCH = ("cell", "launch_outcome", *(metric.column for metric in LAUNCH_METRICS.values()), "model_cache")
 
 OPTIONAL = frozenset(("model_cache", "cpu_quota", *IMAGE_COLUMNS, *METRIC_COLUMNS)) - {
     METRICS[name].column for name in _METRICS_READ
@@ -69,6 +75,10 @@ def read_tidy_csv(path: Path, columns: list[str], lines: Iterable[CsvLine]) -> R
     cells = _by(kept, "cell")
     if list(cells) != list(range(len(cells))):
         raise InputError(f"{path}: configurations are {', '.join(map(str, cells))}; they were counted from 0")
+    for found in cells.values():
+        check_alike(found, _OF_CELL, "configuration")
+    for found in _by(kept, "launch").values():
+        check_alike(found, _OF_LAUNCH, "launch of that number")
     origins = tuple(_provenance(found[0]) for found in cells.values())
     launches = tuple(
         _launch(found, _prompts(cells[found[0].count("cell")])) for found in _by(kept, "launch").values()
@@ -83,7 +93,7 @@ def read_tidy_csv(path: Path, columns: list[str], lines: Iterable[CsvLine]) -> R
         provenance=origins[0],
         origins=() if len(set(origins)) == 1 else origins,
         launches=launches,
-        is_complete=True,
+        is_complete=all(map(_is_whole, cells.values())),
         source=f"tidy CSV {path.name}",
     )
 
@@ -93,6 +103,19 @@ def _by(lines: Iterable[CsvLine], name: str) -> dict[int, list[CsvLine]]:
     for line in lines:
         groups.setdefault(line.count(name), []).append(line)
     return dict(sorted(groups.items()))
+
+
+def _is_whole(lines: Iterable[CsvLine]) -> bool:
+    """Whether the finished launches of a cell have every request, where an iteration goes over all prompts."""
+    kept = list(lines)
+    prompts = len({_key(line) for line in kept})
+    for found in _by(kept, "launch").values():
+        each = collections.Counter(line.count("iteration") for line in found)
+        is_over_all = prompts == 1 or max(each.values()) > 1
+        is_finished = found[0].text("launch_outcome") == Outcome.FINISHED.value
+        if is_finished and is_over_all and len(found) != prompts * (max(each) + 1):
+            return False
+    return True
 
 
 def _key(line: CsvLine) -> str:
@@ -239,7 +262,12 @@ def _split(line: CsvLine) -> Split | None:
 
 def _request(line: CsvLine, positions: Mapping[str, int]) -> Measurement:
     gaps, counts = _events(line)
+    for name in METRIC_COLUMNS:
+        line.amount(name)
+    check_instants(line, "started_at", "ended_at")
     first_pass, other_pass = line.amount("first_infer_ms"), line.amount("next_infer_ms")
+    check_pass(line, "first_infer_ms", line.number("first_token_ms"))
+    check_pass(line, "next_infer_ms", line.number("tpot_ms"))
     passes = [ms for ms in (first_pass, other_pass) if ms is not None]
     reasons = tuple(reason for reason in line.text("reasons").split("; ") if reason)
     memory = line.amount("memory_MiB")
@@ -275,7 +303,7 @@ def _events(line: CsvLine) -> tuple[list[float], list[int]]:
     if first is None or e2e is None:
         return [], []
     if tpot is None:
-        return [first], [tokens]
+        return ([first], [tokens]) if math.isclose(first, e2e, rel_tol=1e-3) else ([], [])
     later = round((e2e - first) / tpot)
     if second is None or following is None:
         return [first, e2e - first], [tokens - later, later]

@@ -563,16 +563,19 @@ def edited(run: Run, /, **changes: str) -> str:
         ({"is_warmup": "maybe"}, "is_warmup is 'maybe'; True or False was expected"),
         ({"first_token_ms": "-1"}, "first_token_ms is '-1'"),
         ({"launch": "7", "launch_outcome": "gone"}, "launch_outcome is 'gone'; one of finished"),
-        ({"cell": "1", "properties": "[1]"}, "properties is '[1]'; a JSON object was expected"),
-        ({"cell": "1", "properties": "{"}, "properties is '{'; a JSON object was expected"),
-        ({"cell": "1", "generation": '{"speed": 1}'}, "generation is "),
-        ({"cell": "1", "generation": "[]"}, "generation is '[]'; a JSON object was expected"),
-        ({"cell": "1", "sockets": "a"}, "sockets is 'a'; numbers with commas were expected"),
+        (
+            {"cell": "1", "launch": "7", "properties": "[1]"},
+            "properties is '[1]'; a JSON object was expected",
+        ),
+        ({"cell": "1", "launch": "7", "properties": "{"}, "properties is '{'; a JSON object was expected"),
+        ({"cell": "1", "launch": "7", "generation": '{"speed": 1}'}, "generation is "),
+        ({"cell": "1", "launch": "7", "generation": "[]"}, "generation is '[]'; a JSON object was expected"),
+        ({"cell": "1", "launch": "7", "sockets": "a"}, "sockets is 'a'; numbers with commas were expected"),
         (
             {"launch": "7", "model_cache": "hot"},
             "model_cache is 'hot'; one of off, cold, warm, refused was expected",
         ),
-        ({"cell": "1", "engine": "magic"}, "engine 'magic' is unknown"),
+        ({"cell": "1", "launch": "7", "engine": "magic"}, "engine 'magic' is unknown"),
     ],
 )
 def test_a_tidy_row_that_cannot_be_is_named(
