@@ -60,7 +60,7 @@ class StrictError(LlmbenchError):
 
 
 class MachineError(LlmbenchError):
-    """The machine is not as asked: device, engine, package, sockets, threads, affinity."""
+    """The machine lacks what was requested: device, engine, package, sockets, threads, affinity."""
 
     exit_code = ExitCode.MACHINE
 

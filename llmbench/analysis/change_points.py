@@ -26,7 +26,7 @@ _PENALTY = 6.0
 """For one more segment, in variances: more borders than there are, for the test to choose among."""
 
 _FAR = 3.5
-"""A value so many standard deviations from the median of the five around it is taken for that median."""
+"""A value this many standard deviations from the median of the five around it is taken for that median."""
 
 _REACH = 2
 _MOVING_RANGE = 1.0483

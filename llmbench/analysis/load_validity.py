@@ -59,7 +59,7 @@ def client_account(window: LoadWindow, config: RunConfig, measured: Sequence[Mea
 
 
 def _quantile(values: Sequence[int], share: float) -> float | None:
-    """The value in ns that so many do not exceed, in seconds."""
+    """The value in ns that this many do not exceed, in seconds."""
     if not values:
         return None
     return sorted(values)[min(len(values) - 1, int(len(values) * share))] / NS_PER_S

@@ -87,7 +87,7 @@ class PromptOutputs:
         return [iteration * size + row for iteration in sorted(self.requests) for row in range(size)]
 
     def outputs(self, variant: int) -> Iterator[Output]:
-        """The complete outputs for a variant; of a prompt that is never permuted each content once a launch."""
+        """The complete outputs for a variant; of a prompt that is never permuted each content once per launch."""
         iteration, row = divmod(variant, self.config.batch_size)
         if self.prompt.is_permuted:
             for m in self.requests.get(iteration, ()):
@@ -203,7 +203,7 @@ class _Variant:
         return divergence or same
 
     def _is_rather(self, agreed: int, before: int) -> bool:
-        """Whether a pair that agrees for so many tokens is reported in place of the one before."""
+        """Whether a pair that agrees for this many tokens is reported in place of the one before."""
         return agreed > before if self.is_one_enough else agreed < before
 
     def divergence(self, judgement: _Judgement) -> Divergence:

@@ -44,7 +44,7 @@ class PassProfile:
         return sum(seconds for kind, seconds in self.kinds.items() if kind.startswith(SPLIT_KIND))
 
     def bound(self, sockets: int = 2) -> float:
-        """The most that so many sockets can speed it up where only those operations are split (Amdahl, AFIPS 1967).
+        """The most that this many sockets can speed it up where only those operations are split (Amdahl, AFIPS 1967).
 
         What the wall time has beyond the operations is not split either.
         """

@@ -29,7 +29,7 @@ BOUND_ERROR = 0.05
 """The error of what any candidate may gain at most, for all of them together."""
 
 FAR_BEHIND = 1.5
-"""A candidate that takes so many times as long as the leader is dropped at once."""
+"""A candidate that takes this many times as long as the leader is dropped at once."""
 
 Times = Mapping[int, Mapping[int, float]]
 """Logarithms of times by cell and block."""

@@ -141,12 +141,12 @@ class Report:
 
     @functools.cached_property
     def stability(self) -> tuple[Stability, ...]:
-        """How steady each row was over its iterations, in the order of the rows."""
+        """How stable each row was over its iterations, in the order of the rows."""
         return stability.judge_stability(self.evaluation)
 
     @functools.cached_property
     def agreement(self) -> Agreement:
-        """Whether greedy search said the same in every launch."""
+        """Whether greedy search generated the same in every launch."""
         return output_agreement.within(self.run)
 
 

@@ -1,4 +1,4 @@
-"""Whether what a run measured was steady over its iterations, and how many warm-ups would have done."""
+"""Whether what a run measured was stable over its iterations, and how many warm-ups would have done."""
 
 import collections
 import dataclasses
@@ -30,7 +30,7 @@ ERROR = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stability:
-    """How steady the requests for one prompt were under one configuration (*cell* is its index).
+    """How stable the requests for one prompt were under one configuration (*cell* is its index).
 
     *drifts* has, by metric, the change from the first measured iteration to the last as a share, where there is a
     trend and it is large enough to matter. *is_stable* is false then and where there were too few warm-ups, and true
@@ -66,7 +66,7 @@ class _Track:
 
     @property
     def tail(self) -> Sequence[int]:
-        """The second half of the measured iterations, which is taken for steady."""
+        """The second half of the measured iterations, which is taken to be stable."""
         return self.measured[len(self.measured) // 2 :]
 
     @property
@@ -173,7 +173,7 @@ def _courses(tracks: Sequence[_Track]) -> list[_Course]:
 
 
 def _course(track: _Track, found: Trend, p: float) -> _Course:
-    """Steady where the change does not matter, a drift where it does and is no chance, else unknown."""
+    """Stable where the change does not matter, a drift where it does and is significant, else unknown."""
     if abs(found.change) <= track.matters:
         return _Course(track=track, is_stable=True)
     return _Course(track=track, is_stable=False if p <= ERROR else None, change=found.change)

@@ -47,7 +47,7 @@ class Ratio:
 
     *log_error* is the standard error of the ratio's logarithm on *freedom* degrees, *spread* the standard
     deviation of one launch's logarithm (of one pair's difference, where launches are paired). They and *p*
-    are ``None`` where fewer than two launches a side say nothing about them.
+    are ``None`` where fewer than two launches per side say nothing about them.
     """
 
     ratio: float
@@ -229,7 +229,7 @@ def smallest_visible(ratio: Ratio, *, confidence: float = CONFIDENCE) -> float |
 def launches_needed(
     change: float, *, threshold: float, spread: float, is_paired: bool = False, confidence: float = CONFIDENCE
 ) -> int | None:
-    """Launches a side (or pairs) after which a true *change* is called 4 times in 5; ``None`` above 1000.
+    """Launches per side (or pairs) after which a true *change* is called 4 times in 5; ``None`` above 1000.
 
     *change* and *threshold* are shares, *spread* the standard deviation of one launch's logarithm. Called
     means: the interval excludes 1 and the ratio is beyond the threshold.

@@ -26,7 +26,7 @@ _Point = tuple[int, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """The wait before output token number *token* (the first is 1), in seconds a token over *n* requests.
+    """The wait before output token number *token* (the first is 1), in seconds per token over *n* requests.
 
     *context* is how many tokens stood before it, input and output. *low* and *high* hold the middle half of the
     requests. Where an event held several tokens, its wait is shared out among them and stands at the last.
@@ -52,7 +52,7 @@ class GapProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slope:
-    """How much longer a token takes for each token of context: seconds a token, a token.
+    """How much longer a token takes for each token of context: seconds per token, a token.
 
     *by_launch* has the least-squares line of each launch through the medians of its gaps, from the third token on.
     *shortest* and *longest* are the contexts it stands on.

@@ -16,10 +16,10 @@ from llmbench.analysis import stats
 from llmbench.analysis.t_distribution import NORMAL, t_cdf
 
 MOST_POINTS = 48
-"""A longer series is tested on medians of so many neighbourhoods; their number of pairs grows with its square."""
+"""A longer series is tested on medians of this many groups of neighbours; the number of pairs grows as the square."""
 
 EXACT_PAIRS = 300
-"""From so many pairs on the normal distribution stands in for the exact one (Kendall: from ten values on)."""
+"""From this many pairs on the normal distribution stands in for the exact one (Kendall: from ten values on)."""
 
 _ROUNDING = 1e-12
 
@@ -91,7 +91,7 @@ def _p_value(score: int, sizes: tuple[int, ...]) -> float:
 
 @functools.lru_cache(maxsize=64)
 def _chances(sizes: tuple[int, ...]) -> tuple[float, ...]:
-    """The chances of 0, 1, 2 ... discordant pairs in random orders of so many values, without ties.
+    """The chances of 0, 1, 2 ... discordant pairs in random orders of this many values, without ties.
 
     The value put in as k-th stands before 0 to k - 1 of those that are there, each with the same chance.
     """

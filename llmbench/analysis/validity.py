@@ -27,7 +27,7 @@ SHORT_S = 0.3
 """Below this length ticks say too little about one iteration, so it is judged over its launch."""
 
 REPEATED_TOKENS, LEAST_REPEATED = 16, 4
-"""A launch of at least so many tokens that are all the same one, in outputs of at least so many each, says nothing.
+"""A launch of at least this many tokens that are all the same one, in outputs of at least this many each, says nothing.
 
 That is what broken weights give where no logits are seen; a single output so long is marked by its engine.
 """

@@ -52,7 +52,7 @@ def command(  # noqa: PLR0917
     """Measure a configuration against itself: how much it varies when nothing changes.
 
     Says how far launches and sessions differ, which change is visible, how many launches show 1, 2, 5 and 10 %, and
-    how often a gate of --launches a side would call an unchanged build slower. What is found is kept in the cache
+    how often a gate of --launches per side would call an unchanged build slower. What is found is kept in the cache
     folder, by machine, model and configuration; report compare puts it into its notes.
     """
     rule = Rule(thresholds=read_thresholds(threshold))

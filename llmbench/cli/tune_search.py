@@ -61,7 +61,7 @@ _WORTH = 0.03
 
 _LEAST_LOSS = 0.01
 _LOSS_FACTOR = 2.0
-"""Without limits a candidate may lose twice what the default loses, or so many nats."""
+"""Without limits a candidate may lose twice what the default loses, or this many nats."""
 
 _PROBE_BLOCKS, _PROBE_TOKENS = 3, 128
 

@@ -17,7 +17,7 @@ OUTSIDE_NS = 1_000_000
 """An instant may lie so far outside the call it belongs to."""
 
 REPEATED_TOKENS = 16
-"""An output of at least so many tokens that are all the same one is no text."""
+"""An output of at least this many tokens that are all the same one is no text."""
 
 
 def suspicions(generation: Generation) -> tuple[str, ...]:

@@ -149,7 +149,7 @@ class ScriptedSession:
         return (1, *ids, 1) if chat else ids
 
     def go_on(self, earlier: Sequence[int], response: Sequence[int], text: str) -> tuple[int, ...]:
-        """The chat so far, the response, and one token a word in a turn of its own."""
+        """The chat so far, the response, and one token per word in a turn of its own."""
         return (*earlier, *response, *self.encode(text, chat=True))
 
     def decode(self, token_ids: Sequence[int]) -> str:

@@ -54,7 +54,7 @@ class GgufHeader:
         return self.size_of("context_length")
 
     def size_of(self, name: str) -> int | None:
-        """Return a size of the architecture, such as ``block_count``; ``None`` where there is none, or one a layer."""
+        """Return a size of the architecture, such as ``block_count``; ``None`` without one, or with one per layer."""
         value = self.metadata.get(f"{self.metadata.get('general.architecture')}.{name}")
         return value if isinstance(value, int) and value > 0 else None
 

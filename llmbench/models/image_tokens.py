@@ -1,6 +1,6 @@
 """What a vision-language model makes of images, by its configuration: tokens of a part, and the token of an image.
 
-An image becomes one part or several (LLaVA-NeXT: the whole image, and slices of it), each of so many tokens. The
+An image becomes one part or several (LLaVA-NeXT: the whole image, and slices of it), each of this many tokens. The
 module stands alone, for a context is a number of text tokens elsewhere.
 """
 

@@ -144,7 +144,7 @@ def _loop_faults(stage: PipelineStage) -> Iterator[str]:
 
 
 def running_stage(recipe: PipelineRecipe, calls: int) -> str:
-    """Return the stage that runs after so many calls have ended, or the first that it may be."""
+    """Return the stage that runs after this many calls have ended, or the first that it may be."""
     for stage in recipe.stages:
         if stage.over and calls:  # how often it runs is known only to its inputs
             return f"{stage.name} or a later one"

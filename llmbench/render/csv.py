@@ -67,7 +67,7 @@ def llm_bench_csv(evaluation: Evaluation) -> str:
 
 
 def tidy_csv(*evaluations: Evaluation) -> str:
-    """Return a row a request, warm-ups and invalid ones included and marked."""
+    """Return a row per request, warm-ups and invalid ones included and marked."""
     return _records_text(TIDY_COLUMNS, (row for each in evaluations for row in tidy.rows(each)))
 
 
@@ -78,6 +78,6 @@ def summary_csv(*reports: Report) -> str:
 
 
 def comparison_csv(comparisons: Iterable[Comparison]) -> str:
-    """Return a row a change of every comparison, the means over prompts included."""
+    """Return a row per change of every comparison, the means over prompts included."""
     records = (record for each in comparisons for record in tidy.comparison_records(each))
     return _records_text(tidy.COMPARISON_COLUMNS, records)

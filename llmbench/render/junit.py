@@ -1,4 +1,4 @@
-"""Comparisons as JUnit XML: a test case a change; alarms fail, what is undecided is skipped.
+"""Comparisons as JUnit XML: a test case per change; alarms fail, what is undecided is skipped.
 
 A comparison in which nothing can be compared is an error. Jenkins (xUnit schema) and GitLab read it.
 """

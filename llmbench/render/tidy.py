@@ -1,4 +1,4 @@
-"""The rows of the tidy CSV: one a request, or one a prompt and metric, with the configuration in columns."""
+"""The rows of the tidy CSV: one per request, or one per prompt and metric, with the configuration in columns."""
 
 import itertools
 import json
@@ -40,7 +40,7 @@ SUMMARY_COLUMNS = (
 
 
 def rows(evaluation: Evaluation) -> Iterator[dict[str, TableValue]]:
-    """One row a request, warm-ups, invalid ones and cut launches included and marked."""
+    """One row per request, warm-ups, invalid ones and cut launches included and marked."""
     cells = [_cell_columns(evaluation, cell) for cell in range(len(evaluation.run.cells))]
     for _, group in itertools.groupby(evaluation.requests, key=lambda judged: judged.launch.index):
         first, *later = group
@@ -51,7 +51,7 @@ def rows(evaluation: Evaluation) -> Iterator[dict[str, TableValue]]:
 
 
 def summary_rows(summarized: Report) -> Iterator[dict[str, TableValue]]:
-    """One row a prompt and metric, the load time of each configuration at its end."""
+    """One row per prompt and metric, the load time of each configuration at its end."""
     evaluation = summarized.evaluation
     for row in summarized.rows:
         cell = _cell_columns(evaluation, row.cell) | _prompt_columns(row.prompt)

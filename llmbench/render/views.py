@@ -101,7 +101,7 @@ def _prompt_priority(rows: Sequence[Row]) -> int:
 
 
 def settings_columns(report: Report) -> dict[str, list[str]]:
-    """Return what distinguishes configurations, a value a row, and what tensor parallelism came to."""
+    """Return what distinguishes configurations, a value per row, and what tensor parallelism came to."""
     rows = report.shown_rows
     found = {name: [report.distinctions[row.cell][name] for row in rows] for name in report.distinctions[0]}
     if any(report.effects):
@@ -224,7 +224,7 @@ def _share(value: float | None) -> Cell:
 
 
 def history_table(line: HistoryLine, names: Sequence[str]) -> Table:
-    """Return a row a run: when, which, the means over its prompts, each prompt, and the step from the run before."""
+    """Return a row per run: when, which, the means over its prompts, each prompt, and the step from the run before."""
     runs = [entry.report.run for entry in line.entries]
     tracks = history.tracks(line, names)
     launches = [max((row.launches for row in entry.rows), default=0) for entry in line.entries]
@@ -288,7 +288,7 @@ def _why_no_baseline(entry: HistoryEntry) -> str:
 
 
 def trend_table(tracks: Sequence[Track]) -> Table:
-    """Return a row a prompt and metric: its curve over the runs, and the ends of it."""
+    """Return a row per prompt and metric: its curve over the runs, and the ends of it."""
     known = [[point.median for point in track.points if point] for track in tracks]
     metrics = [request_metric(track.metric) for track in tracks]
     curves = [curve([point.median if point else None for point in track.points[-CURVE:]]) for track in tracks]

@@ -44,7 +44,7 @@ class VectorIndex:
             )
 
     def check_count(self, count: int) -> None:
-        """Raise InputError where a search could not return so many chunks."""
+        """Raise InputError where a search could not return this many chunks."""
         if self.kind == "hnsw" and self.ef_search < count:
             raise InputError(
                 f"--ef-search {self.ef_search} is below --retrieve-top-k {count}: HNSW returns at most that many",
@@ -67,7 +67,7 @@ class VectorIndex:
         return f"position + {number} >= {number}"
 
     def definition(self, table: str, rows: int) -> str:
-        """Return the statement that builds it on a table of so many rows; not for *exact*."""
+        """Return the statement that builds it on a table of this many rows; not for *exact*."""
         parameters = (
             f"m = {self.m}, ef_construction = {self.ef_construction}"
             if self.kind == "hnsw"
@@ -83,7 +83,7 @@ class VectorIndex:
         return f"{table.rpartition('.')[2]}_{self.recipe}"
 
     def settings(self, rows: int) -> Mapping[str, int]:
-        """Return the settings of a session that searches so many rows."""
+        """Return the settings of a session that searches this many rows."""
         if self.kind == "hnsw":
             return {"hnsw.ef_search": self.ef_search}
         if self.kind == "ivfflat":

@@ -13,7 +13,7 @@ from llmbench.analysis.comparison.rule import Verdict
 from llmbench.errors import InputError
 
 Oracle = Callable[[str, str, int], Change | None]
-"""Compares two versions in so many blocks; ``None`` where the second one cannot be measured."""
+"""Compares two versions in this many blocks; ``None`` where the second one cannot be measured."""
 
 
 class BudgetUsedError(Exception):

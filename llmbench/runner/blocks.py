@@ -20,7 +20,7 @@ class Stop:
     ``None`` is never. To stop at a width costs little: of intervals that may stop from five blocks on, 5 to 8 % miss
     the truth where 5 % should, and the thresholds of the rule come on top. *until* needs a run of two configurations.
     *race* returns, of what was measured so far, the cells that are measured further: with fewer than two it ends.
-    The first block is made whole, or where *least* is given, of so many launches at least.
+    The first block is made whole, or where *least* is given, of this many launches at least.
     """
 
     budget_s: float | None = None

@@ -317,7 +317,7 @@ def _from_python(name: str, setting: Setting, value: Any) -> Any:
 
 
 def _plain(value: Any, kinds: Any, wrong: InputError) -> Any:
-    """A value as a command line has it, if it is of these types; true and false are no numbers."""
+    """A value as a command line has it, if it is of these types; true and false are not numbers."""
     if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
         raise wrong
     if isinstance(value, Mapping):

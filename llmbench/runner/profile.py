@@ -97,7 +97,7 @@ class _Counters:
         self._inferences = 0
 
     def run(self, tokens: int, beat: Callable[[int, int], None] | None = None) -> Generation:
-        """One request of so many output tokens."""
+        """One request of this many output tokens."""
         ids = self._inputs.of(0, self._requests)
         generation = self._session.generate(EngineRequest(input_ids=ids, output_tokens=tokens, beat=beat))
         self._requests += 1
@@ -127,7 +127,7 @@ class _Counters:
         return pass_profile(spans, wall_ns, passes=rounds * (tokens - 1))
 
     def _read(self, inferences: int) -> "CounterReading":
-        """The counters now, after so many inferences, as seconds in all."""
+        """The counters now, after this many inferences, as seconds in all."""
         found = perf_counters.operations(self._session.request)
         return {each.name: (each, each.seconds * inferences) for each in found}
 

@@ -28,7 +28,7 @@ LANGUAGES = (ENGLISH, "de", "fr", "es", "zh")
 
 _UNMEASURED = ("its quality could not be measured",)
 _CHARACTERS_PER_TOKEN = 16
-"""A text is cut to so many characters for each token that is read: it is stored in the run file."""
+"""A text is cut to this many characters for each token that is read: it is stored in the run file."""
 
 EXACT = {"EXECUTION_MODE_HINT": "ACCURACY", "INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
 """The properties of the base: without them the engine computes with bf16, quantized activations or a u8 cache."""
@@ -49,7 +49,7 @@ class Trial:
 
 
 def read_texts(names: Sequence[str], trial_tokens: int) -> tuple[Prompt, ...]:
-    """Return each text by its name, a language or a file in UTF-8, cut to what so many tokens can need.
+    """Return each text by its name, a language or a file in UTF-8, cut to what this many tokens can need.
 
     Raises:
         InputError: a file that cannot be read, or is no text.

@@ -118,7 +118,7 @@ def _limits(then: ResourceLimits | None, now: ResourceLimits | None) -> dict[str
 def check_same(run: Run, origins: Sequence[Provenance]) -> None:
     """Refuse to go on with a run on another machine or with other models: its launches could not be pooled.
 
-    *origins* are those of the models now, one a cell.
+    *origins* are those of the models now, one per cell.
     """
     now, then = environment.capture(), run.environment
     compared = {

@@ -136,7 +136,7 @@ class RunFileRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunBegun:
-    """A run file is open, and the *planned* launches follow; so many were *made* before."""
+    """A run file is open, and the *planned* launches follow; this many were *made* before."""
 
     path: Path
     configurations: tuple[RunConfig, ...]

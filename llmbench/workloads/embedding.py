@@ -55,7 +55,7 @@ def text_of_length(words: tuple[str, ...], start: int, length: int, count: Calla
 class Texts:
     """The texts of a launch's requests: a prompt's own, or of an exact length from our prose, each another one.
 
-    With *tokens* all are from our prose, those of a prompt with a text of so many tokens.
+    With *tokens* all are from our prose, those of a prompt with a text of this many tokens.
     """
 
     def __init__(self, config: RunConfig, count: Callable[[str], int], *, tokens: int | None = None) -> None:
@@ -204,7 +204,7 @@ class OpenRerank:
 
 
 def rank_faults(made: Reranked, texts: int) -> tuple[str, ...]:
-    """Return what is wrong with the ranks of so many texts: some are missing, or a score is not finite."""
+    """Return what is wrong with the ranks of this many texts: some are missing, or a score is not finite."""
     if sorted(index for index, _ in made.ranks) != list(range(texts)):
         return (f"{len(made.ranks)} of {texts} texts were ranked",)
     return () if all(math.isfinite(score) for _, score in made.ranks) else ("a score is not finite",)

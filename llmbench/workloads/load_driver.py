@@ -15,7 +15,7 @@ from llmbench.workloads.load_meter import LoadMeter
 from llmbench.workloads.schedule import Due, LoadPlan
 
 LOST_REQUESTS = 20
-"""So many requests in a row that found no server, and none that did, end the launch."""
+"""This many requests in a row that found no server, and none that did, end the launch."""
 
 _WATCH_S = 0.1
 _UNREACHED = {"refused", "reset"}

@@ -20,7 +20,7 @@ from llmbench.schema.settings.serving import CONSTANT
 
 _SPREAD = re.compile(r"(?P<kind>uniform|normal|lognormal):(?P<spread>\d+(?:\.\d+)?)")
 _WIDEST = 4
-"""So many times their centre is the most that input lengths vary to."""
+"""This many times their centre is the most that input lengths vary to."""
 _COLUMNS = ("time", "input_tokens", "output_tokens")
 MAX_TRACE_LINES = MAX_TRACE_TOKENS = 1_000_000
 

@@ -23,7 +23,7 @@ class Change:
     """A metric's change. *base* and *candidate* are centres in seconds, *threshold* a share of the base.
 
     *smallest_visible* is the smallest change, as a share, that these data would have shown; *needed* the
-    launches a side that would show the threshold and 2 % more. Both are ``None`` where noise is unknown.
+    launches per side that would show the threshold and 2 % more. Both are ``None`` where noise is unknown.
     *is_alarm* marks a regression that holds for the exit code.
     """
 

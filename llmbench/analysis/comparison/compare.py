@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis import output_agreement, stats
-from llmbench.analysis.comparison import change, differences, oddities, pairing
+from llmbench.analysis.comparison import anomalies, change, differences, pairing
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.differences import Difference
 from llmbench.analysis.comparison.pairing import Couple
@@ -116,7 +116,7 @@ class Comparison:
 
     @property
     def agreement(self) -> Agreement:
-        """Whether greedy search said the same on both sides, for the prompts that were compared and are the same."""
+        """Whether greedy search generated the same on both sides, for equal prompts that were compared."""
         locations = (
             (_location(pair.base), _location(pair.candidate))
             for pair in self.pairs
@@ -185,7 +185,7 @@ def compare(
         ),
         doubts=(
             *differences.attention_doubt(base.run, candidate.run),
-            *oddities.oddities(base, candidate, names),
+            *anomalies.anomalies(base, candidate, names),
         ),
         warnings=_warnings(base, candidate, names),
         is_paired=is_paired,

@@ -84,7 +84,7 @@ class Rule:
         return self.error / 2
 
     def mean_error(self, means: int, metrics: int = len(PRIMARY)) -> float:
-        """Return the error allowed to one of so many primary *metrics*' means, of as many configurations."""
+        """Return the error allowed to one of this many primary *metrics*' means, of as many configurations."""
         return self.error / 2 / max(1, means * metrics)
 
     def threshold_of(self, metric: str) -> Threshold:

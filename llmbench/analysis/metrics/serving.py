@@ -1,8 +1,8 @@
 """Metrics of a server under load: rates in the window of a launch, goodput, errors, percentiles over its requests.
 
-Each metric has one value a launch, and is a row of the table below. Rates count what happened in the window, whichever
-part of the load it belongs to: in a steady load as many requests end in it as begin. Percentiles and shares are those
-of the measured requests.
+Each metric has one value per launch, and is a row of the table below. Rates count what happened in the window, in
+whichever part of the load: in a stable load as many requests end in it as begin. Percentiles and shares are those of
+the measured requests.
 """
 
 import dataclasses

@@ -46,7 +46,7 @@ def second_token(m: Measurement) -> float | None:
 
 
 def next_token(m: Measurement) -> float | None:
-    """Seconds a token after the second event, the mean of those gaps; ``None`` if nothing followed it."""
+    """Seconds per token after the second event, the mean of those gaps; ``None`` if nothing followed it."""
     sequence = _shown(m)
     if sequence is None or len(sequence.at_ns) < 3 or not m.has_token_times:
         return None
@@ -56,7 +56,7 @@ def next_token(m: Measurement) -> float | None:
 
 
 def time_per_output_token(m: Measurement) -> float | None:
-    """Seconds a token after the first event; ``None`` if nothing followed it."""
+    """Seconds per token after the first event; ``None`` if nothing followed it."""
     sequence = _shown(m)
     if sequence is None or len(sequence.at_ns) < 2:
         return None
@@ -91,7 +91,7 @@ def first_callback(m: Measurement) -> float | None:
 
 
 def prefill_rate(m: Measurement) -> float | None:
-    """Input tokens of all sequences a second, until the first token."""
+    """Input tokens of all sequences per second, until the first token."""
     wait = first_token(m)
     return sum([s.input_tokens for s in m.sequences]) / wait if wait else None
 
@@ -115,7 +115,7 @@ def _tokens_after(sequence: Sequence, instant_ns: int) -> int:
 
 
 def tokens_per_step(m: Measurement) -> float | None:
-    """Tokens a step after the first event, where a step may give several; ``None`` where each gives one.
+    """Tokens per step after the first event, where a step may give several; ``None`` where each gives one.
 
     One of them is the model's own, the others were guessed ahead and accepted.
     """

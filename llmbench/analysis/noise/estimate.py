@@ -14,7 +14,7 @@ from llmbench.analysis.noise.calibration import Calibration, CalibrationSession
 from llmbench.analysis.stats import Ratio
 
 RESTLESS = 2.0
-"""Launches that vary so many times as much as when the machine was calibrated are worth a note."""
+"""Launches that vary this many times as much as when the machine was calibrated are worth a note."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +36,12 @@ class Noise:
     session: float | None = None
 
     def visible(self, launches: int) -> float | None:
-        """The smallest change, as a share, that so many launches a side show 4 times in 5."""
+        """The smallest change, as a share, that this many launches per side show 4 times in 5."""
         error = self.launch * math.sqrt(2 / launches)
         return stats.smallest_visible(Ratio(ratio=1, log_error=error, freedom=2 * launches - 2))
 
     def visible_in_blocks(self, blocks: int) -> float | None:
-        """The smallest change, as a share, that so many blocks show 4 times in 5; ``None`` if pairs are unknown."""
+        """The smallest change, as a share, that this many blocks show 4 times in 5; ``None`` if pairs are unknown."""
         if self.pair is None:
             return None
         return stats.smallest_visible(
@@ -54,7 +54,7 @@ class Noise:
         return None if self.session is None else math.expm1(1.96 * math.sqrt(2) * self.session)
 
     def needed(self, change: float) -> int | None:
-        """Launches a side that show a change of this share 4 times in 5; ``None`` if that is above 1000."""
+        """Launches per side that show a change of this share 4 times in 5; ``None`` if that is above 1000."""
         return stats.launches_needed(change, threshold=0.0, spread=self.launch)
 
 

@@ -1,4 +1,4 @@
-"""How often a gate would cry wolf: comparisons of a machine's own noise with itself, judged by the rule."""
+"""How often a gate would raise a false alarm: comparisons of a machine's own noise with itself, judged by the rule."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ PRECISION = 1e-4
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FalseAlarms:
-    """The share of comparisons of a build with itself that would exit 1, with so many launches a side.
+    """The share of comparisons of a build with itself that would exit 1, with this many launches per side.
 
     *within* is of two runs of one session, *across* of two runs of different sessions, ``None`` where it is not
     known how sessions differ. *detectable* has, by primary metric, the smallest slowdown of all prompts, as a share,
@@ -41,7 +41,7 @@ class FalseAlarms:
 
 
 def false_alarms(calibration: Calibration, launches: int, rule: Rule | None = None) -> FalseAlarms:
-    """The false alarms of a gate of so many launches a side.
+    """The false alarms of a gate of this many launches per side.
 
     Launches are drawn from a normal distribution whose figures vary, and vary together, as those measured did.
     Seeded, so that the same calibration gives the same result.

@@ -39,7 +39,7 @@ block_options = added(
 
 
 def blocks_option(*names: str, least: int = 2, **attributes: Any) -> Callable[[_Command], _Command]:
-    """Return the decorator that adds ``--blocks``, of at least so many, which may have more *names*."""
+    """Return the decorator that adds ``--blocks``, of at least this many, which may have more *names*."""
     return click.option("--blocks", *names, type=click.IntRange(min=least), **attributes)
 
 

@@ -145,7 +145,7 @@ def read_side(
     launches: int,
     prepare: Prepare = dict,
 ) -> Side:
-    """Return the one configuration that a recipe and the command line describe, in so many launches.
+    """Return the one configuration that a recipe and the command line describe, in this many launches.
 
     Raises InputError where it is a sweep.
     """

@@ -1,6 +1,6 @@
 """GenAI's ``ContinuousBatchingPipeline``: requests join and leave between steps, and a step is timed when it ends.
 
-It is the engine ``genai-batching``, whose batch is so many requests at once, and what ``llmbench serve`` serves. The
+It is the engine ``genai-batching``, whose batch is this many requests at once, and what ``llmbench serve`` serves. The
 same scheduler serves `LLMPipeline` with paged attention, so that a single request takes as long as there.
 """
 

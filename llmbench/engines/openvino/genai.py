@@ -101,7 +101,7 @@ def _failures(config: RunConfig) -> Iterator[None]:
 
 
 def generation_config(genai: Any, requested: RunConfig, request: EngineRequest) -> Any:
-    """Return how tokens are chosen: exactly so many, or up to them where the end of text may stop it."""
+    """Return how tokens are chosen: exactly this many, or up to them where the end of text may stop it."""
     config = genai.GenerationConfig()
     config.max_new_tokens = request.output_tokens
     config.ignore_eos = not request.stop_at_eos

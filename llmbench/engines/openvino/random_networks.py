@@ -54,7 +54,7 @@ class _Layers:
         return made if is_linear else self.ops.relu(made)
 
     def residual(self, node: Any, count: int) -> Any:
-        """So many blocks of a 3x3 convolution with a shortcut around it."""
+        """This many blocks of a 3x3 convolution with a shortcut around it."""
         for _ in range(count):
             channels = node.get_output_partial_shape(0)[1].get_length()
             made = self.convolution(node, channels, 3, pad=1, is_linear=True)

@@ -89,7 +89,7 @@ def _steps(
 def lay_out(lengths: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int]] | None:
     """Which steps each sequence of a batch lived through, first come first served; ``None`` if they do not fit.
 
-    A live sequence gets one token a step. One that had to wait for the others' prefill begins later.
+    A live sequence gets one token per step. One that had to wait for the others' prefill begins later.
     """
     starts: list[int] = []
     for step, size in enumerate(sizes):

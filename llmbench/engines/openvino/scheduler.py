@@ -133,6 +133,6 @@ def _check_steps(scheduler: Any) -> None:
 
 
 def prefills_in_chunks(requested: Mapping[str, PropertyValue], input_tokens: int) -> bool:
-    """Whether so many input tokens take more than one step; the first pass reported is then the last chunk's."""
+    """Whether this many input tokens take more than one step; the first pass reported is then the last chunk's."""
     limit = requested.get("max_num_batched_tokens", ALL_TOKENS_AT_ONCE)
     return isinstance(limit, int) and limit < input_tokens

@@ -326,7 +326,7 @@ def token_events(seen: Completion, total: int | None) -> tuple[tuple[tuple[int, 
 
 
 def _shares(total: int, lengths: Sequence[int]) -> list[int]:
-    """So many tokens for each chunk, by its characters and at least one; together they are the total."""
+    """This many tokens for each chunk, by its characters and at least one; together they are the total."""
     ends = list(itertools.accumulate(max(1, length) for length in lengths))
     bounds = [0]
     for number, end in enumerate(ends, start=1):

@@ -47,7 +47,7 @@ _KEPT = 32
 """Tokens or characters of a prompt that ``/log`` keeps."""
 _HANG_S = 3600.0
 _MANY = 1 << 20
-"""So many slots are no limit: no request waits."""
+"""This many slots are no limit: no request waits."""
 _OBJECTS = {False: "text_completion", True: "chat.completion.chunk"}
 """What chunks of a text and of a chat call themselves, by whether it is a chat."""
 _CHARACTER = "\N{PARTY POPPER}".encode()

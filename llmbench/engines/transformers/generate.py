@@ -134,5 +134,5 @@ class TokenWatch:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """That a token was chosen from what are no numbers, if one was."""
+        """That a token was chosen from logits that are NaN, if one was."""
         return () if all(bool(value.isfinite()) for value in self._highest) else ("non-finite logits",)

@@ -192,7 +192,7 @@ def _margins(series: Sequence[PlotSeries], summaries: Sequence[Summary]) -> Iter
 
 
 def _remarks(reports: Mapping[str, Report]) -> Iterator[Block]:
-    """Whether each run, by its name, was steady and its launches said the same; doubts in a tone of their own."""
+    """Whether each run, by its name, was stable and its launches generated the same; doubts in another colour."""
     found = [(name, remark) for name, report in reports.items() for remark in remarks(report)]
     for is_doubt, tone in ((False, "dim"), (True, "warn")):
         lines = tuple(after(name, remark.text) for name, remark in found if remark.is_doubt is is_doubt)

@@ -19,10 +19,10 @@ from llmbench.schema.measurement import WORKED_SHARE
 from llmbench.schema.units import Unit
 
 LOGARITHMIC_FROM = 128
-"""Where the longest input is so many times the shortest, its axis is logarithmic."""
+"""Where the longest input is this many times the shortest, its axis is logarithmic."""
 
 STEEP_FROM = 8
-"""Where it is, and the highest value so many times the lowest, that axis is, too."""
+"""Where it is, and the highest value this many times the lowest, that axis is, too."""
 
 MARKERS_UP_TO = 64
 """Tokens of a line that are marked one by one."""
@@ -217,7 +217,7 @@ def latency_axis(lowest: float, highest: float, unit: Unit, *, is_log: bool) -> 
 
 
 def against_position(series: Sequence[PlotSeries]) -> tuple[Figure, ...]:
-    """The gap of every token against its position: a line a prompt, or, of several series, a plot a prompt."""
+    """The gap of every token against its position: a line per prompt, or, of several series, a plot per prompt."""
     if len(series) == 1:
         profiles = series[0].profiles
         lines = [

@@ -16,7 +16,7 @@ PROMPTS_DRAWN = 6
 """Prompts whose requests are drawn; the others are in the tables."""
 
 REQUESTS_DRAWN = 500
-"""Points of a plot; of more requests every so many are drawn, and the plot says so."""
+"""Points of a plot; of more requests only every n-th is drawn, and the plot says so."""
 
 _HALF = 0.38
 _TICKS = 12
@@ -169,7 +169,7 @@ def _medians(name: str, group: _Group) -> Iterator[Line]:
 
 
 def _launch_axis(groups: Sequence[_Group]) -> Axis:
-    """Launches by their numbers, from 1 on; of many every so many."""
+    """Launches by their numbers, from 1 on; of many only every n-th."""
     total = sum(len(group.columns) for group in groups)
     step = max(1, math.ceil(total / _TICKS))
     ticks = tuple(

@@ -65,7 +65,7 @@ def dash(index: int) -> str:
 
 
 def all_series(reports: Sequence[Report], names: Sequence[str]) -> tuple[PlotSeries, ...]:
-    """Every configuration of every report, in order; *names* has one a report."""
+    """Every configuration of every report, in order; *names* has one per report."""
     found: list[PlotSeries] = []
     for report, name in zip(reports, names, strict=True):
         profiles, slopes = token_gaps.gap_profiles(report.evaluation), token_gaps.slopes(report.evaluation)

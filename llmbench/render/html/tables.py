@@ -68,7 +68,7 @@ def numbers_table(series: Sequence[PlotSeries]) -> Table:
 
 
 def metric_table(series: Sequence[PlotSeries]) -> Table:
-    """Return all metrics with interval and percentiles: a row a series, prompt and metric."""
+    """Return all metrics with interval and percentiles: a row per series, prompt and metric."""
     columns = [
         Column("prompt", is_text=True),
         Column("in", unit="tokens"),
@@ -355,7 +355,7 @@ def _models(run: Run) -> list[tuple[str, dict[str, str]]]:
 
 
 def _matrix(models: Sequence[str], by_model: Sequence[Mapping[str, str]], *, fold: str = "") -> Table:
-    """Things by name, a column a subject; what is empty in all of them is left out."""
+    """Things by name, a column per subject; what is empty in all of them is left out."""
     names = [
         name
         for name in dict.fromkeys(name for column in by_model for name in column)

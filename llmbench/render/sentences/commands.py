@@ -31,7 +31,7 @@ _SETTINGS = sorted(
 def run_command(
     config: RunConfig, launches: int, run_file: str = "", *, workload: WorkloadSettings | None = None
 ) -> str:
-    """Return the command line that measures a configuration again with so many launches.
+    """Return the command line that measures a configuration again with this many launches.
 
     Prompts of a prompt file are read from the *run_file*, which contains the texts of those that were selected. The
     *workload* is that of its run.
@@ -144,7 +144,7 @@ def ab_command(
     *,
     workload: WorkloadSettings | None = None,
 ) -> str | None:
-    """Return the command line that measures two configurations again in so many blocks.
+    """Return the command line that measures two configurations again in this many blocks.
 
     An option that is given twice has the first value for the base. ``None`` where they differ in what
     no option can say of one side alone, and where there are adapters, of which one side may have several. The

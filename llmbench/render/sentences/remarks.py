@@ -46,7 +46,7 @@ def remarks(report: Report) -> Iterator[Remark]:
 
 
 def agreement_remark(comparison: Comparison) -> Remark | None:
-    """Whether base and candidate said the same; ``None`` where nothing can be set against each other."""
+    """Whether base and candidate generated the same; ``None`` where nothing can be compared."""
     found = comparison.agreement
     if not found.variants:
         return None
@@ -191,7 +191,7 @@ _READS_MORE = 4 / 3
 
 
 def bandwidth_sentences(report: Report) -> Iterator[str]:
-    """One a configuration that has a bandwidth, its settings before it where there are several."""
+    """One per configuration that has a bandwidth, its settings before it where there are several."""
     for cell, bounds in enumerate(report.bounds):
         rows = [row for row in report.rows if row.cell == cell]
         if bounds is not None and any(BANDWIDTH.name in row.summaries for row in rows):

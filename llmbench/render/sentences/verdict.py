@@ -28,7 +28,7 @@ MOST_STAGES = 3
 """Stages that a sentence names."""
 
 LEAST_LAUNCHES = 5
-"""Launches a side to begin with, where nothing is known about noise."""
+"""Launches per side to begin with, where nothing is known about noise."""
 
 _OPENINGS = {
     Verdict.REGRESSED: "{candidate} is slower",

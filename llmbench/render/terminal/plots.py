@@ -184,7 +184,7 @@ def figure_text(figure: Any) -> str:
 
 
 def _ends(low: float, high: float, steps: float) -> tuple[float, float]:
-    """An axis that contains both in so many steps of a round length, begins at a multiple of it, and has some width."""
+    """An axis that contains both in this many steps of a round length, and begins at a multiple of it."""
     reach = max(high - low, high * _LEAST_SHARE) or 1.0
     low = max(0.0, (low + high - reach) / 2)
     power = 10.0 ** math.floor(math.log10(reach / steps))

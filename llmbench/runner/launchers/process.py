@@ -95,7 +95,7 @@ def _missing_token(tokens: int) -> str:
 
 
 def _missing(config: RunConfig) -> Callable[[int], str]:
-    """What did not come after so many steps of a request: a token, or the end of a pipeline's stage."""
+    """What did not come after this many steps of a request: a token, or the end of a pipeline's stage."""
     if ModelKind.PIPELINE not in config.engine_info.models:
         return _missing_token
     recipe = read_pipeline(Path(config.model))

@@ -52,7 +52,7 @@ class Group(enum.Enum):
     TARGET = "Server"
     LOAD = "Load"
     RETRIEVAL = "Retrieval (-t rag)"
-    RUN = "Course of the run"
+    RUN = "Run control"
     RESULTS = "Results"
 
 

@@ -2,7 +2,7 @@
 
 That tool tells the first token's time and the average of the others; so an imported request has two token
 events, the second of which contains all later tokens, and no second and no next token. Its reports have one
-launch, and say neither on what machine nor by which engine they were made, nor whether a neighbour disturbed
+launch, and say neither on what machine nor by which engine they were made, nor whether another process disturbed
 them; the run has no version, then.
 """
 

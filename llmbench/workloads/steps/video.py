@@ -134,7 +134,7 @@ def paste_faces(_files: Mapping[str, Path], _parameters: Mapping[str, RecipeScal
 
 
 def vowel_mel(_files: Mapping[str, Path], parameters: Mapping[str, RecipeScalar]) -> Step:
-    """Make a step that gives the ``mel`` [n, 1, 80, 16] of a sung vowel for each of so many ``frames`` (*parameters*).
+    """Make a step that gives the ``mel`` [n, 1, 80, 16] of a sung vowel for each of ``frames`` (*parameters*).
 
     The vowel is made when the step is made: 120 pulses a second through three formants.
     """

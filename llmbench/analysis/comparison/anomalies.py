@@ -25,8 +25,8 @@ UNIT_FACTOR = 100.0
 FEWEST_LAUNCHES = 5
 
 
-def oddities(base: Report, candidate: Report, names: Sequence[str]) -> tuple[str, ...]:
-    """Return a sentence on each oddity of the primary metrics' means, configuration by configuration."""
+def anomalies(base: Report, candidate: Report, names: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence on each anomaly of the primary metrics' means, configuration by configuration."""
     found: list[str] = []
     for side, report in zip(names, (base, candidate), strict=True):
         for cell in range(len(report.run.cells)):
