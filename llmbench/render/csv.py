@@ -13,13 +13,18 @@ from llmbench.analysis.tidy_layout import TIDY_COLUMNS
 from llmbench.render import tidy
 from llmbench.render.llm_bench import llm_bench_rows
 from llmbench.render.table import Cell, Table, TableValue
-from llmbench.render.text import encodable
+from llmbench.render.text import plain
 
 _LINE_END = "\r\n"
 _RUNNABLE = re.compile(r"'*[=+\-@\x00-\x1f\x7f]")
 
 
 @functools.lru_cache(maxsize=256)
+def _safe(text: str) -> str:
+    """Text that steers no terminal and runs in no spreadsheet; a line feed or a tab stands in quotes as it is."""
+    return neutral(plain(text, kept="\n\t"))
+
+
 def neutral(text: str) -> str:
     """Text that no spreadsheet takes for a formula: an apostrophe before what would start one.
 
@@ -46,8 +51,8 @@ def _text(names: Sequence[str], rows: Iterable[Sequence[TableValue]]) -> str:
     lines = _Lines()
     writer = csv.writer(lines, lineterminator=_LINE_END)
     writer.writerow(names)
-    writer.writerows([neutral(value) if isinstance(value, str) else value for value in row] for row in rows)
-    return encodable("".join(lines.written))
+    writer.writerows([_safe(value) if isinstance(value, str) else value for value in row] for row in rows)
+    return "".join(lines.written)
 
 
 class _Lines:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -23,13 +22,11 @@ from llmbench.analysis.stats import Summary
 from llmbench.render import llm_bench
 from llmbench.render.sentences.remarks import instants
 from llmbench.render.sentences.verdict import model_of, next_steps, sentence
-from llmbench.render.text import encodable
+from llmbench.render.text import plain_json
 from llmbench.render.tidy import comparison_records, file_value
 from llmbench.schema.measurement import Measurement, SocketWork
 from llmbench.schema.run import Launch, ModelCache
 from llmbench.schema.units import Unit
-
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | dict[str, "JsonValue"]
 
@@ -174,14 +171,13 @@ def report_lines(summarized: Report) -> str:
     for row, stability in zip(summarized.rows, summarized.stability, strict=True):
         about = {"run": run.id, "model": run.model, "settings": dict(summarized.distinctions[row.cell])}
         lines.append({**about, **_row(row, stability)})
-    return "".join(f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n" for line in lines)
+    return "".join(f"{plain_json(json.dumps(line, ensure_ascii=False, allow_nan=False))}\n" for line in lines)
 
 
 def dumps(content: Mapping[str, object]) -> str:
     """Indented JSON with a newline at its end; raises ValueError on NaN, which is a bug."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False)  # its indent=2 is ten times slower
-    text = encodable(_SURROGATE.sub(lambda half: "\\" + half[0], text))  # readers refuse half of a pair
-    return msgspec.json.format(text, indent=2) + "\n"
+    return msgspec.json.format(plain_json(text), indent=2) + "\n"
 
 
 def _definition(metric: Metric[Measurement] | Metric[Decoding] | Metric[Launch]) -> JsonValue:

@@ -36,6 +36,7 @@ _ELSEWHERE = "All are in the files of --csv, --json and --html"
 MAX_CELL = 100
 MAX_SENTENCE = 300
 MAX_VERDICT = 1500
+MAX_COMMAND = 5000
 _SPECIAL = re.compile(r"[\\`*_\[\]|~#@]")
 
 
@@ -85,7 +86,7 @@ def _blocks(comparison: Comparison, most: int) -> Iterator[str]:
     if moved:
         yield table_markdown(comparison_table(moved, comparison.sides, is_compact=True), most)
     for step in next_steps(comparison):
-        yield f"```\n{plain(step.strip())}\n```\n" if step.startswith(" ") else f"{_prose(step)}\n"
+        yield _command(step.strip()) if step.startswith(" ") else f"{_prose(step)}\n"
     yield from _not_compared(comparison, most)
     if still:
         table = comparison_table(still, comparison.sides, is_compact=True)
@@ -98,12 +99,20 @@ def _blocks(comparison: Comparison, most: int) -> Iterator[str]:
     notes = [
         sides,
         *map(_prose, side_lines(comparison)),
-        lengths(comparison),
+        _prose(lengths(comparison)),
         "intervals at 95 %",
         "~ undecided",
         "! counts for the exit code",
     ]
     yield f"<sub>{'; '.join(filter(None, notes))}</sub>\n"
+
+
+def _command(text: str) -> str:
+    """Return a command to type, in a fence that is longer than any in it; one too long for a comment is not there."""
+    if len(text) > MAX_COMMAND:
+        return "The command is too long for a comment; llmbench report compare prints it.\n"
+    fence = "`" * max([3, *(len(found) + 1 for found in re.findall("`+", text))])
+    return f"{fence}\n{plain(text)}\n{fence}\n"
 
 
 def _background(comparison: Comparison, most: int) -> Iterator[str]:
@@ -149,7 +158,7 @@ def _cells(texts: Iterable[str]) -> str:
 
 
 def _head(column: Column) -> str:
-    text = column.head.replace("\n", " ").replace("|", "/")
+    text = escape(column.head.replace("\n", " "))
     return f"{text} ({column.unit})" if column.unit else text
 
 

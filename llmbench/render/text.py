@@ -1,5 +1,6 @@
 """Pieces of text that every rendering shares: numbers with their intervals, and text that cannot do harm."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,16 +14,38 @@ LEAST_FOR_MARGIN = 3
 """Launches from which on an interval is shown; only launches have intervals with fewer values."""
 
 
-def plain(text: str) -> str:
-    """Text without anything that steers a terminal: control and direction characters are shown as escapes."""
+def plain(text: str, *, kept: str = "") -> str:
+    """Text without anything that steers a terminal: control and direction characters are shown as escapes.
+
+    So are halves of characters and what XML does not allow. Line feeds or tabs that a format can quote may be *kept*.
+    """
     if text.isprintable():
         return text
     return "".join(
         character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        if _steers(character) and character not in kept
         else character
         for character in text
     )
+
+
+def plain_json(text: str) -> str:
+    """JSON without anything that steers a terminal: such characters are JSON's own escapes, and mean the same."""
+    return _BEYOND_ASCII.sub(lambda found: _json_escape(found[0]) if _steers(found[0]) else found[0], text)
+
+
+_BEYOND_ASCII = re.compile("[^\n -~]")
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} or character in "\ufffe\uffff"
+
+
+def _json_escape(character: str) -> str:
+    if unicodedata.category(character) == "Cs":
+        return f"\\\\u{ord(character):x}"  # as text, for readers refuse half of a pair
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def minute(instant: str) -> str:
@@ -32,11 +55,6 @@ def minute(instant: str) -> str:
     except ValueError:
         return instant
     return f"{found.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if found.tzinfo else instant[:16].replace("T", " ")
-
-
-def encodable(text: str) -> str:
-    """Return text that UTF-8 can contain: a lone surrogate, as of a file name that is no text, is an escape."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def number_text(value: float | None, unit: Unit) -> str:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
+from llmbench.render.text import plain_json
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.units import NS_PER_US
 
@@ -29,7 +30,7 @@ def trace_json(evaluation: Evaluation) -> str:
         about = {"pid": judged.launch.index + 1, "tid": lane + 1}
         events += [about | event for event in _request_events(judged, origin)]
     content = {"displayTimeUnit": "ms", "otherData": {"run": evaluation.run.id}, "traceEvents": events}
-    return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+    return plain_json(json.dumps(content, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def _lane(ends: list[int], m: Measurement) -> int:

@@ -267,9 +267,9 @@ def test_a_model_named_like_a_formula(request_of: Build, launch_of: BuildLaunch,
         assert not any(cell[:1] in {"=", "+", "-", "@"} for cell in cells_seen)
 
 
-@pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "a\nb", "a,b", 'a"b', "a\r"])
-def test_a_cell_comes_back_whatever_line_ends_it_has(text: str) -> None:
-    """Each is quoted, a carriage return as well, and lines end in LF alone."""
+@pytest.mark.parametrize("text", ["a\nb", "a\tb", "a,b", 'a"b'])
+def test_a_cell_comes_back(text: str) -> None:
+    """Line feeds and commas are quoted, and lines end in LF alone; a carriage return is an escape."""
     written = csv_text(Table((Column("a", is_text=True), Column("b")), ((Cell(text), Cell("1", value=1)),)))
 
     assert [["a", "b"], [text, "1"]] == list(csv.reader(io.StringIO(written, newline="")))
