@@ -1,7 +1,8 @@
 """Every deliberate error, its exit code, and a hint with the remedy."""
 
+import contextlib
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 
@@ -80,6 +81,15 @@ class OutputError(LlmbenchError):
 def cause_of(error: Exception) -> str:
     """Return an error in words: the system's without its number and the path, which the message has already."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+@contextlib.contextmanager
+def readable(what: object, *, hint: str | None = None, also: type[Exception] = OSError) -> Iterator[None]:
+    """Turn an OSError of the block, or the error *also*, into the InputError that *what* cannot be read."""
+    try:
+        yield
+    except (OSError, also) as error:
+        raise InputError(f"{what} cannot be read: {cause_of(error)}", hint=hint) from error
 
 
 _BY_CODE: dict[int, type[LlmbenchError]] = {

@@ -28,6 +28,14 @@ class Question:
     is_later: bool = False
 
 
+Beat = Callable[[int, int], None]
+"""Takes the count of tokens so far, and the instant in ns."""
+
+
+def no_beat(_tokens: int, _at_ns: int) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:
     """Token ids of each sequence of one request, and how many tokens to generate for each.
@@ -42,7 +50,7 @@ class EngineRequest:
     input_ids: tuple[tuple[int, ...], ...]
     output_tokens: int
     stop_at_eos: bool = False
-    beat: Callable[[int, int], None] | None = None
+    beat: Beat = no_beat
 
     def padded(self) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
         """Return left-padded ids and their mask, both int64 of shape [batch, longest]."""
@@ -210,7 +218,7 @@ class Speaker(LoadedModel, Protocol):
 class Listener(LoadedModel, Protocol):
     """A loaded model that transcribes speech."""
 
-    def hear(self, samples: Sequence[float], beat: Callable[[int, int], None]) -> Generation:
+    def hear(self, samples: Sequence[float], beat: Beat) -> Generation:
         """Write down a sound of 16,000 samples per second in one call; the text is that of its one sequence."""
 
 

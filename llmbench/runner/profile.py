@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from llmbench.analysis.profile import ModelProfile, PartAttention, PassProfile
-from llmbench.engines.base import EngineRequest, Generation
+from llmbench.engines.base import Beat, EngineRequest, Generation, no_beat
 from llmbench.engines.openvino import core, perf_counters
 from llmbench.engines.openvino.attention import read_executed
 from llmbench.engines.openvino.perf_counters import Operation
@@ -96,8 +96,8 @@ class _Counters:
         self._requests = 0
         self._inferences = 0
 
-    def run(self, tokens: int, beat: Callable[[int, int], None] | None = None) -> Generation:
-        """One request of this many output tokens."""
+    def run(self, tokens: int, beat: Beat = no_beat) -> Generation:
+        """One request of so many output tokens."""
         ids = self._inputs.of(0, self._requests)
         generation = self._session.generate(EngineRequest(input_ids=ids, output_tokens=tokens, beat=beat))
         self._requests += 1
@@ -176,9 +176,7 @@ def _profile_networks(config: RunConfig) -> PipelineProfile:
     session = engine.open(config)
     longest = max(range(len(config.prompts)), key=lambda index: len(config.prompts[index].text or ""))
     with tempfile.TemporaryDirectory() as folder:
-        work = OpenPipeline(
-            config, session, LaunchContext(index=0, beat=lambda *_: None, folder=Path(folder))
-        )
+        work = OpenPipeline(config, session, LaunchContext(index=0, beat=no_beat, folder=Path(folder)))
         calls = [_run_once(work, longest) for _ in range(_WARMUP_REQUESTS)]
         before = _read_stages(session, calls)
         calls += [_run_once(work, longest) for _ in range(_ROUNDS)]

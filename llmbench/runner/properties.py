@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from llmbench.errors import InputError
+from llmbench.errors import InputError, readable
 from llmbench.files.package_data import find_packaged, packaged_files
 from llmbench.files.strict_json import Pairs, json_kind
 from llmbench.schema.config import PropertyValue
@@ -46,12 +46,10 @@ def _is_file(path: Path) -> bool:
 
 def read_option_text(path: Path) -> str:
     """Return the text of a file of at most 1 MiB, without a byte-order mark."""
+    with readable(path, hint="check its permissions"), path.open("rb") as file:
+        data = file.read(MAX_OPTION_FILE_BYTES + 1)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_OPTION_FILE_BYTES + 1)
         text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}:{line}: not valid Unicode", hint="save the file as UTF-8") from None

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from llmbench.analysis.quality import KIND, Quality, QualityLimits, qualities
-from llmbench.errors import InputError, cause_of
+from llmbench.errors import InputError, readable
 from llmbench.files.cache import cache_folder
 from llmbench.models.resolve import ModelInfo
 from llmbench.runner import session
@@ -66,12 +66,8 @@ def _read_text(name: str) -> str:
         return corpus()
     if name in LANGUAGES:
         return (resources.files("llmbench.data") / f"texts/{name}.txt").read_text(encoding="utf-8")
-    try:
+    with readable(f"text {name}", hint="give a text file in UTF-8", also=UnicodeDecodeError):
         found = Path(name).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"text {name} cannot be read: {cause_of(error)}", hint="give a text file in UTF-8"
-        ) from error
     if not found.strip():
         raise InputError(f"text {name} is empty", hint="give a longer text")
     return found

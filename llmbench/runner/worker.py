@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, cast
@@ -19,7 +18,7 @@ from typing import IO, Any, cast
 import msgspec
 
 from llmbench.engines import catalog
-from llmbench.engines.base import Engine, LoadedModel
+from llmbench.engines.base import Beat, Engine, LoadedModel
 from llmbench.engines.failures import PagedAttentionError, engine_failures
 from llmbench.engines.openvino import model_cache as compiled
 from llmbench.engines.openvino import tensor_parallel
@@ -80,7 +79,7 @@ def _local_time(instant_ns: int) -> str:
 class OpenLaunch:
     """A loaded model, and the requests made of it; energy is read from the files below *root*."""
 
-    def __init__(self, command: Open, beat: Callable[[int, int], None], root: Path = Path("/")) -> None:
+    def __init__(self, command: Open, beat: Beat, root: Path = Path("/")) -> None:
         self._root = root
         self.config = command.config
         self.index = command.launch
@@ -306,7 +305,7 @@ def _check(command: Check) -> None:
 class WorkerService:
     """What a worker does for its launcher, command by command."""
 
-    def __init__(self, beat: Callable[[int, int], None]) -> None:
+    def __init__(self, beat: Beat) -> None:
         self._beat = beat
         self._launch: OpenLaunch | None = None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmbench.errors import InputError, cause_of
+from llmbench.errors import readable
 from llmbench.files.atomic import write_atomically
 
 FILE = "accepted.toml"
@@ -39,13 +39,9 @@ def read_acceptances(folder: Path) -> dict[str, str]:
     file = folder / FILE
     if not file.is_file():
         return {}
-    try:
+    hint = 'it has [[accepted]] with run = "..." and note = "..."'
+    with readable(file, hint=hint, also=ValueError):
         found = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), _File)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{file} cannot be read: {cause_of(error)}",
-            hint='it has [[accepted]] with run = "..." and note = "..."',
-        ) from error
     return {entry.run: entry.note for entry in found.accepted}
 
 

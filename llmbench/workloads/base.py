@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from llmbench.engines.base import Codec, LoadedModel
+from llmbench.engines.base import Beat, Codec, LoadedModel
 from llmbench.errors import InputError, LaunchError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.load import LoadWindow
@@ -63,7 +63,7 @@ class LaunchContext:
     """
 
     index: int
-    beat: Callable[[int, int], None]
+    beat: Beat
     context_tokens: int | None = None
     note: Callable[[str], object] = str
     parameters: Parameters = field(default_factory=dict)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmbench.errors import InputError, MachineError, cause_of
+from llmbench.errors import InputError, MachineError, cause_of, readable
 from llmbench.files.package_data import install_command
 from llmbench.schema.config import ImageInput
 from llmbench.schema.units import format_bytes
@@ -162,12 +162,8 @@ def _pixels(wanted: ImageInput) -> "Pixels":
     import numpy as np
 
     path, size = Path(wanted.path), (wanted.width, wanted.height)
-    try:
+    with readable(path, hint="where has the image gone?"):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}", hint="where has the image gone?"
-        ) from None
     if digest != wanted.sha256:
         raise InputError(f"{path} has changed since the run began", hint="start the run again")
     with _opened(path) as image:

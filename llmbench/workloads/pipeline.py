@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from llmbench.engines.base import LoadedModel
+from llmbench.engines.base import Beat, LoadedModel
 from llmbench.errors import InputError, LlmbenchError
 from llmbench.models.pipeline import PipelineFiles
 from llmbench.schema.config import RunConfig
@@ -76,7 +76,7 @@ class _RequestState:
     """A request on its way: its values, the calls of its stages, and when the product was there."""
 
     values: dict[str, Any]
-    beat: Callable[[int, int], None]
+    beat: Beat
     calls: list[Stage] = field(default_factory=list)
     ready_ns: int | None = None
 

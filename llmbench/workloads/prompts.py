@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from llmbench.errors import InputError
+from llmbench.errors import InputError, readable
 from llmbench.files.package_data import find_packaged, packaged_files
 from llmbench.files.strict_json import JsonError, json_kind, parse_json
 from llmbench.schema.config import ImageInput, Prompt
@@ -182,13 +182,8 @@ def synthetic(lengths: Iterable[int], seed: int) -> tuple[Prompt, ...]:
 
 def _lines(path: Path) -> list[bytes]:
     """The file's lines without a byte-order mark. Raises InputError if it cannot be read or is too large."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_PROMPT_FILE_BYTES + 1)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}", hint="check the path given to -pf"
-        ) from None
+    with readable(path, hint="check the path given to -pf"), path.open("rb") as file:
+        data = file.read(MAX_PROMPT_FILE_BYTES + 1)
     if len(data) > MAX_PROMPT_FILE_BYTES:
         raise InputError(
             f"{path} is larger than {format_bytes(MAX_PROMPT_FILE_BYTES)}, the most a prompt file may be",

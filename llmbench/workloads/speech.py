@@ -1,12 +1,11 @@
 """Speech by one model: a request is a text that is spoken, or a sound that is written down."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
 
-from llmbench.engines.base import Generation, Listener, LoadedModel, Speaker, Spoken
+from llmbench.engines.base import Beat, Generation, Listener, LoadedModel, Speaker, Spoken
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Stage, StageSource
@@ -75,7 +74,7 @@ class ListeningWorkload(Workload):
 class OpenListening:
     """The requests of one launch."""
 
-    def __init__(self, config: RunConfig, listener: Listener, beat: Callable[[int, int], None]) -> None:
+    def __init__(self, config: RunConfig, listener: Listener, beat: Beat) -> None:
         self._listener = listener
         self._beat = beat
         sounds = [prompt.audio for prompt in config.prompts]

@@ -78,9 +78,8 @@ def _way(config: RunConfig) -> tuple[object, ...]:
 def finished_blocks(run: Run) -> int:
     """How many blocks have a finished launch of every configuration."""
     by_block: dict[int | None, set[int]] = {}
-    for launch in run.launches:
-        if launch.is_finished:
-            by_block.setdefault(launch.block, set()).add(launch.cell)
+    for launch in run.finished:
+        by_block.setdefault(launch.block, set()).add(launch.cell)
     return sum(len(cells) == len(run.cells) for cells in by_block.values())
 
 

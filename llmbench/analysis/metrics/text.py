@@ -47,22 +47,22 @@ def second_token(m: Measurement) -> float | None:
 
 def next_token(m: Measurement) -> float | None:
     """Seconds per token after the second event, the mean of those gaps; ``None`` if nothing followed it."""
-    sequence = _shown(m)
-    if sequence is None or len(sequence.at_ns) < 3 or not m.has_token_times:
-        return None
-    at = sequence.at_ns
-    tokens = sum(sequence.counts[2:]) if sequence.counts else len(at) - 2
-    return (at[-1] - at[1]) / NS_PER_S / tokens
+    return _seconds_per_token(m, 2) if m.has_token_times else None
 
 
 def time_per_output_token(m: Measurement) -> float | None:
     """Seconds per token after the first event; ``None`` if nothing followed it."""
+    return _seconds_per_token(m, 1)
+
+
+def _seconds_per_token(m: Measurement, skipped: int) -> float | None:
+    """Seconds per token after so many *skipped* events; ``None`` if nothing followed them."""
     sequence = _shown(m)
-    if sequence is None or len(sequence.at_ns) < 2:
+    if sequence is None or len(sequence.at_ns) <= skipped:
         return None
     at = sequence.at_ns
-    tokens = sum(sequence.counts[1:]) if sequence.counts else len(at) - 1
-    return (at[-1] - at[0]) / NS_PER_S / tokens
+    tokens = sum(sequence.counts[skipped:]) if sequence.counts else len(at) - skipped
+    return (at[-1] - at[skipped - 1]) / NS_PER_S / tokens
 
 
 def end_to_end(m: Measurement) -> float | None:

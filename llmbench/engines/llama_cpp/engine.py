@@ -129,16 +129,15 @@ class LlamaCppSession:
     def generate(self, request: EngineRequest) -> Generation:
         """One request, observed as the chunks of its stream arrive."""
         body = json.dumps(self._content(request)).encode()
-        beat = request.beat or (lambda _tokens, _at_ns: None)
         lines: list[tuple[int, bytes]] = []
         with engine_failures("generating"), contextlib.closing(self._server.connect()) as connection:
-            beat(0, time.perf_counter_ns())
+            request.beat(0, time.perf_counter_ns())
             start_ns = time.perf_counter_ns()
             connection.request("POST", "/completion", body, {"Content-Type": "application/json"})
             for line in connection.getresponse():
                 if line != b"\n":
                     lines.append((time.perf_counter_ns(), line))
-                    beat(len(lines), lines[-1][0])
+                    request.beat(len(lines), lines[-1][0])
             end_ns = time.perf_counter_ns()
             streams = _read(lines, sequences=len(request.input_ids))
             sequences = tuple(

@@ -173,9 +173,8 @@ class BatchingSession(TokenizedSession):
         """Make steps until each sequence has ended; a token's instant is the end of its step."""
         batch, generation = self._batch, generation_config(self._batch.genai, self._config, request)
         replies = [_Reply([], [], []) for _ in request.input_ids]
-        beat = request.beat or (lambda _tokens, _at_ns: None)
         steps = 0
-        beat(0, time.perf_counter_ns())
+        request.beat(0, time.perf_counter_ns())
         with engine_failures("generating"):
             start_ns = time.perf_counter_ns()
             for ids, reply in zip(request.input_ids, replies, strict=True):
@@ -183,7 +182,7 @@ class BatchingSession(TokenizedSession):
             while batch.requests:
                 batch.step()
                 steps += 1
-                beat(steps, time.perf_counter_ns())
+                request.beat(steps, time.perf_counter_ns())
             end_ns = time.perf_counter_ns()
         if any(reply.finish == "ignored" for reply in replies):
             raise LaunchError(

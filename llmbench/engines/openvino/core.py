@@ -17,7 +17,7 @@ from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.attention import prove_attention
 from llmbench.engines.openvino.device import compile_properties, import_openvino, read_back
 from llmbench.engines.openvino.engine import OpenvinoEngine
-from llmbench.engines.openvino.tokenizer import TokenizedSession, Tokenizer
+from llmbench.engines.openvino.tokenizer import TokenizedSession, open_tokenizer
 from llmbench.errors import InputError
 from llmbench.models.integrity import main_network
 from llmbench.schema.config import RunConfig
@@ -92,9 +92,7 @@ class CoreSession(TokenizedSession):
         self._note = (
             "the last position is sliced before the last MatMul" if is_sliced else "no last-position slice"
         )
-        import openvino_genai
-
-        super().__init__(Tokenizer(openvino_genai.Tokenizer(config.model)))
+        super().__init__(open_tokenizer(config))
 
     @functools.cached_property
     def effective(self) -> EffectiveSettings:
@@ -149,13 +147,12 @@ class CoreSession(TokenizedSession):
         positions = np.maximum(mask.cumsum(axis=1) - 1, 0)
         whole = np.pad(mask, ((0, 0), (0, request.output_tokens)), constant_values=1)
         width = ids.shape[1]
-        beat = request.beat or (lambda _tokens, _at_ns: None)
-        beat(0, time.perf_counter_ns())
+        request.beat(0, time.perf_counter_ns())
         start_ns = time.perf_counter_ns()
         for step in range(request.output_tokens):
             tokens, least, elapsed_ns = self._infer(ids, whole[:, : width + step], positions)
             at_ns.append(time.perf_counter_ns())
-            beat(step + 1, at_ns[-1])
+            request.beat(step + 1, at_ns[-1])
             infer_ns.append(elapsed_ns)
             columns.append(tokens)
             is_finite = is_finite and bool(np.isfinite(least))

@@ -1,16 +1,14 @@
 """OpenVINO GenAI's pipelines for text embedding and reranking: they have no metrics, so the clock is ours."""
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from llmbench.engines.base import Embedded, Reranked
-from llmbench.engines.failures import engine_failures, timed
+from llmbench.engines.failures import timed
 from llmbench.engines.openvino.device import check_device, compile_properties
 from llmbench.engines.openvino.engine import OpenvinoEngine
-from llmbench.engines.openvino.engine_log import caught_output, read_effective
-from llmbench.engines.openvino.genai import import_genai
+from llmbench.engines.openvino.genai import import_genai, load_pipeline
 from llmbench.engines.openvino.tokenizer import open_tokenizer
 from llmbench.errors import InputError
 from llmbench.models.context import context_of_config
@@ -24,26 +22,31 @@ _ALL = 1 << 20
 _Session = TypeVar("_Session")
 
 
-class EmbeddingSession:
-    """A loaded ``TextEmbeddingPipeline``; pooling and normalization are set, never left to its defaults."""
+class _EncoderSession:
+    """A loaded pipeline and the tokenizer of its model."""
 
-    def __init__(self, config: RunConfig) -> None:
-        genai = import_genai()
-        self.use = embedding_use(Path(config.model), config.parameters)
-        with caught_output() as logged, engine_failures("loading"):
-            self._pipeline = genai.TextEmbeddingPipeline(
-                config.model, config.device, _pipeline_config(genai, self.use), **compile_properties(config)
-            )
-        longest = "" if self.use.max_tokens is None else f", texts cut at {self.use.max_tokens} tokens"
-        normal = "normalized" if self.use.is_normalized else "not normalized"
-        notes = (f"vectors: {self.use.pooling} pooling, {normal}{longest}",)
-        # the log calls every network that is not paged SDPA; an encoder has no KV cache to choose it for
-        self.effective = dataclasses.replace(read_effective(logged.text, notes=notes), attention=None)
+    def __init__(
+        self, config: RunConfig, kind: Callable[..., Any], settings: Any, *, notes: tuple[str, ...] = ()
+    ) -> None:
+        self._pipeline, self.effective = load_pipeline(kind, config, settings, notes=notes)
         self._tokenizer = open_tokenizer(config)
 
     def count_tokens(self, text: str) -> int:
         """How many tokens the model reads of a text, special ones included."""
         return len(self._tokenizer.encode(text, chat=False))
+
+
+class EmbeddingSession(_EncoderSession):
+    """A loaded ``TextEmbeddingPipeline``; pooling and normalization are set, never left to its defaults."""
+
+    def __init__(self, config: RunConfig) -> None:
+        genai = import_genai()
+        self.use = embedding_use(Path(config.model), config.parameters)
+        longest = "" if self.use.max_tokens is None else f", texts cut at {self.use.max_tokens} tokens"
+        normal = "normalized" if self.use.is_normalized else "not normalized"
+        notes = (f"vectors: {self.use.pooling} pooling, {normal}{longest}",)
+        settings = _pipeline_config(genai, self.use)
+        super().__init__(config, genai.TextEmbeddingPipeline, settings, notes=notes)
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Embed documents in one call, tokenization inside."""
@@ -66,7 +69,7 @@ def _pipeline_config(genai: Any, use: EmbeddingUse) -> Any:
     return config
 
 
-class RerankSession:
+class RerankSession(_EncoderSession):
     """A loaded ``TextRerankPipeline``."""
 
     def __init__(self, config: RunConfig) -> None:
@@ -76,17 +79,7 @@ class RerankSession:
         longest = context_of_config(Path(config.model) / "config.json")
         if longest is not None:  # a tokenizer may allow more than the model has positions for
             pipeline_config.max_length = longest
-        with caught_output() as logged, engine_failures("loading"):
-            self._pipeline = genai.TextRerankPipeline(
-                config.model, config.device, pipeline_config, **compile_properties(config)
-            )
-        # as of an embedding model, an encoder has no KV cache that would make its attention a choice
-        self.effective = dataclasses.replace(read_effective(logged.text), attention=None)
-        self._tokenizer = open_tokenizer(config)
-
-    def count_tokens(self, text: str) -> int:
-        """How many tokens the model reads of a text, special ones included."""
-        return len(self._tokenizer.encode(text, chat=False))
+        super().__init__(config, genai.TextRerankPipeline, pipeline_config)
 
     def rerank(self, query: str, texts: Sequence[str]) -> Reranked:
         """Judge all texts in one call, tokenization inside."""

@@ -1,6 +1,7 @@
 """OpenVINO GenAI's own pipeline, timed from the instants it keeps of each token."""
 
 import contextlib
+import dataclasses
 import functools
 import os
 import shlex
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from llmbench.engines.base import EngineRequest, Generation
+from llmbench.engines.base import Beat, EngineRequest, Generation
 from llmbench.engines.failures import PagedAttentionError, engine_failures, timed
 from llmbench.engines.openvino.attention import prove_pipeline_attention
 from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, paging_fault
@@ -36,6 +37,18 @@ def import_genai() -> Any:
     import openvino_genai
 
     return openvino_genai
+
+
+def load_pipeline(
+    kind: Callable[..., Any], config: RunConfig, *given: Any, notes: tuple[str, ...] = ()
+) -> tuple[Any, EffectiveSettings]:
+    """Return a pipeline of GenAI that is no text generation, and what it reported of itself while it was loaded.
+
+    Its log calls every network that is not paged SDPA; there is no KV cache here to choose it for.
+    """
+    with caught_output() as logged, engine_failures("loading"):
+        pipeline = kind(config.model, config.device, *given, **compile_properties(config))
+    return pipeline, dataclasses.replace(read_effective(logged.text, notes=notes), attention=None)
 
 
 def _inputs(genai: Any, request: EngineRequest) -> Any:
@@ -160,7 +173,7 @@ class GenaiSession(TokenizedSession):
         found = read_effective(logged, notes=notes, also=digest_adapters(self._config))
         return prove_pipeline_attention(found.attention, Path(self._config.model)).in_settings(found)
 
-    def _streamer(self, seen: list[int], beat: Callable[[int, int], None] | None) -> tuple[Any, ...]:
+    def _streamer(self, seen: list[int], beat: Beat) -> tuple[Any, ...]:
         """A streamer of text that notes when it is called; nothing where no streaming is requested."""
         if not self._config.is_streamed:
             return ()
@@ -168,8 +181,7 @@ class GenaiSession(TokenizedSession):
         def note(_text: str, now: Callable[[], int] = time.perf_counter_ns) -> None:
             """Record the instant of a callback, in ns."""
             seen.append(now())
-            if beat is not None:
-                beat(len(seen), seen[-1])
+            beat(len(seen), seen[-1])
 
         return (self._genai.TextStreamer(self._native_tokenizer, note),)
 

@@ -8,13 +8,13 @@ import json
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from llmbench.errors import InputError
+from llmbench.errors import InputError, readable
 from llmbench.files.cache import file_sha256
 from llmbench.models.integrity import MODEL_XML
 from llmbench.models.ir_xml import read_constants
@@ -22,6 +22,7 @@ from llmbench.models.safetensors import read_safetensors_head
 from llmbench.schema.config import RunConfig
 
 _WEIGHT = re.compile(r"\.(weight|_openvino_orig_weight)\b")
+_Part = TypeVar("_Part")
 _UNUSED = re.compile(r"Unused LoRA tensor: (?P<name>\S+)")
 
 
@@ -60,23 +61,23 @@ def _layers(model: Path) -> dict[str, tuple[int, int]]:
 
 def _products(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, int]]:
     """The size of what each pair of matrices (B times A) adds to, by the name of the layer."""
-    parts: dict[str, dict[str, tuple[int, ...]]] = {}
-    for name, shape in shapes.items():
+    pairs = _pairs((name, shape) for name, shape in shapes.items() if len(shape) == 2)
+    return {layer: (b[0], a[1]) for layer, (a, b) in pairs.items()}
+
+
+def _pairs(named: Iterable[tuple[str, _Part]]) -> dict[str, tuple[_Part, _Part]]:
+    """What belongs to the matrices A and B of each layer that has both."""
+    parts: dict[str, dict[str, _Part]] = {}
+    for name, part in named:
         layer, _, side = name.partition(".lora_")
-        if side[:1] in {"A", "B"} and len(shape) == 2:
-            parts.setdefault(layer.removeprefix("base_model.model."), {})[side[0]] = shape
-    return {
-        layer: (found["B"][0], found["A"][1]) for layer, found in parts.items() if found.keys() == {"A", "B"}
-    }
+        parts.setdefault(layer.removeprefix("base_model.model."), {})[side[:1]] = part
+    return {layer: (found["A"], found["B"]) for layer, found in parts.items() if {"A", "B"} <= found.keys()}
 
 
 def _tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     try:
-        return read_safetensors_head(path).shapes
-    except OSError as error:
-        raise InputError(
-            f"LoRA adapter {path} cannot be read: {error.strerror}", hint="check the path"
-        ) from None
+        with readable(f"LoRA adapter {path}", hint="check the path"):
+            return read_safetensors_head(path).shapes
     except ValueError:
         raise InputError(
             f"{path} is not a safetensors file", hint="GenAI takes adapters in that format only"
@@ -108,13 +109,9 @@ def add_adapters(model: Any, config: RunConfig) -> None:
     }
     alphas = config.lora_alphas or (1.0,) * len(config.lora)
     for file, alpha in zip(config.lora, alphas, strict=True):
-        products = _matrices(Path(file))
+        products = _pairs(_tensors(Path(file)))
         if not layers.keys() & products.keys():
-            first = next(iter(products))
-            raise InputError(
-                f"the LoRA adapters fit nothing in this model, which has no layer {first}",
-                hint=_names_hint(config, first),
-            )
+            raise _fits_nothing(config, next(iter(products)))
         for name in layers.keys() & products.keys():
             node, (a, b) = layers[name], products[name]
             readers = node.output(0).get_target_inputs()
@@ -130,15 +127,6 @@ def add_adapters(model: Any, config: RunConfig) -> None:
 
 _DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _LINEAR = re.compile(r"__module\.(?P<layer>.+)/[a-z_]+::linear/MatMul")
-
-
-def _matrices(path: Path) -> "dict[str, tuple[Any, Any]]":
-    """The matrices A and B of each layer, as float32."""
-    parts: dict[str, dict[str, Any]] = {}
-    for name, values in _tensors(path):
-        layer, _, side = name.partition(".lora_")
-        parts.setdefault(layer.removeprefix("base_model.model."), {})[side[:1]] = values
-    return {layer: (found["A"], found["B"]) for layer, found in parts.items() if {"A", "B"} <= found.keys()}
 
 
 def _tensors(path: Path) -> "Iterator[tuple[str, np.ndarray[Any, Any]]]":
@@ -171,11 +159,13 @@ def note_unused(config: RunConfig, warnings: str) -> tuple[str, ...]:
     first = next(iter(unused))
     layers = {name.partition(".lora_")[0] for file in config.lora for name in _tensor_shapes(Path(file))}
     if unused.keys() >= layers:
-        raise InputError(
-            f"the LoRA adapters fit nothing in this model, which has no layer {first}",
-            hint=_names_hint(config, first),
-        )
+        raise _fits_nothing(config, first)
     return (f"LoRA: {len(unused)} of {len(layers)} layers match none of the model (first {first})",)
+
+
+def _fits_nothing(config: RunConfig, first: str) -> InputError:
+    sentence = f"the LoRA adapters fit nothing in this model, which has no layer {first}"
+    return InputError(sentence, hint=_names_hint(config, first))
 
 
 def _names_hint(config: RunConfig, first: str) -> str:

@@ -4,20 +4,18 @@ The clock is ours around each call. What the engine reports of it becomes stages
 out the phonemes of Kokoro; of recognition what comes before the first token (seen with OpenVINO GenAI 2026.4.1).
 """
 
-import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from llmbench.engines.base import Generation, Spoken
+from llmbench.engines.base import Beat, Generation, Spoken
 from llmbench.engines.failures import engine_failures, timed
 from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino
 from llmbench.engines.openvino.engine import OpenvinoEngine
-from llmbench.engines.openvino.engine_log import caught_output, read_effective
-from llmbench.engines.openvino.genai import import_genai
+from llmbench.engines.openvino.genai import import_genai, load_pipeline
 from llmbench.errors import InputError
 from llmbench.models.integrity import is_kokoro
 from llmbench.models.parts import need_lexicon
@@ -40,22 +38,20 @@ class SpeakingSession:
             need_lexicon()
             self._options["language"] = str(config.parameters.get("speech_language", _ENGLISH))
         speaker = find_speaker(config)
-        with caught_output() as logged, engine_failures("loading"):
-            self._pipeline = genai.Text2SpeechPipeline(
-                config.model, config.device, **compile_properties(config)
-            )
-            if speaker is not None:
-                values = (
-                    np.fromfile(speaker, np.float32)
-                    if speaker.suffix == ".bin"
-                    else np.load(speaker, allow_pickle=False)
-                )
-                shape = tuple(self._pipeline.get_speaker_embedding_shape())
-                self._options["speaker_embedding"] = import_openvino().Tensor(
-                    _fitting(values, shape, speaker)
-                )
         voice = () if speaker is None else (f"speaker: {speaker.name}",)
-        self.effective = dataclasses.replace(read_effective(logged.text, notes=voice), attention=None)
+        self._pipeline, self.effective = load_pipeline(genai.Text2SpeechPipeline, config, notes=voice)
+        if speaker is not None:
+            with engine_failures("loading"):
+                self._options["speaker_embedding"] = self._speaker(speaker)
+
+    def _speaker(self, file: Path) -> Any:
+        """The values of a speaker in the shape that the model takes."""
+        is_raw = file.suffix == ".bin"
+        values = np.fromfile(file, np.float32) if is_raw else np.load(file, allow_pickle=False)
+        shape = tuple(self._pipeline.get_speaker_embedding_shape())
+        if values.size != np.prod(shape):
+            raise InputError(f"{file} has {values.size} values; the model takes {list(shape)}")
+        return import_openvino().Tensor(np.ascontiguousarray(values.reshape(shape), dtype=np.float32))
 
     def speak(self, text: str) -> Spoken:
         """Speak a text in one call."""
@@ -68,13 +64,6 @@ class SpeakingSession:
             sample_rate=int(result.output_sample_rate),
             engine_ns=ns_from_us(sum(result.perf_metrics.raw_metrics.generate_durations)),
         )
-
-
-def _fitting(values: "np.ndarray[Any, Any]", shape: tuple[int, ...], file: Path) -> "np.ndarray[Any, Any]":
-    """The values of a speaker in the shape that the model takes."""
-    if values.size != np.prod(shape):
-        raise InputError(f"{file} has {values.size} values; the model takes {list(shape)}")
-    return np.ascontiguousarray(values.reshape(shape), dtype=np.float32)
 
 
 def find_speaker(config: RunConfig) -> Path | None:
@@ -106,9 +95,7 @@ class ListeningSession:
 
     def __init__(self, config: RunConfig) -> None:
         genai = import_genai()
-        with caught_output() as logged, engine_failures("loading"):
-            self._pipeline = genai.WhisperPipeline(config.model, config.device, **compile_properties(config))
-        self.effective = dataclasses.replace(read_effective(logged.text), attention=None)
+        self._pipeline, self.effective = load_pipeline(genai.WhisperPipeline, config)
         self._options = self._pipeline.get_generation_config()
         self._options.return_timestamps = bool(config.parameters.get("timestamps"))
         language = config.parameters.get("speech_language")
@@ -118,7 +105,7 @@ class ListeningSession:
         elif language not in (None, "en"):
             raise InputError(f"{config.model} understands English only", hint="leave out --speech-language")
 
-    def hear(self, samples: Sequence[float], beat: Callable[[int, int], None]) -> Generation:
+    def hear(self, samples: Sequence[float], beat: Beat) -> Generation:
         """Write down a sound in one call, features and detokenization inside."""
         beat(0, time.perf_counter_ns())
         start_ns, result, end_ns = timed(

@@ -92,8 +92,7 @@ def _collector(genai: Any, request: EngineRequest) -> Any:
             """Record one token or several that came at once; go on."""
             self.at_ns.append(time.perf_counter_ns())
             self.token_ids += [token] if isinstance(token, int) else token
-            if request.beat is not None:
-                request.beat(len(self.token_ids), self.at_ns[-1])
+            request.beat(len(self.token_ids), self.at_ns[-1])
             return genai.StreamingStatus.RUNNING
 
         def end(self) -> None:

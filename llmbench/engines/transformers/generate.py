@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llmbench.engines.base import EngineRequest, Generation
+from llmbench.engines.base import Beat, EngineRequest, Generation
 from llmbench.engines.failures import timed
 from llmbench.engines.openvino.tokenizer import TokenizedSession, Tokenizer
 from llmbench.engines.transformers.compile import Compiler
@@ -115,7 +115,7 @@ def _compiled(graphs: int) -> tuple[str, ...]:
 class TokenWatch:
     """Notes when each token was chosen, and the highest of the logits it was chosen from."""
 
-    def __init__(self, beat: Callable[[int, int], None] | None) -> None:
+    def __init__(self, beat: Beat) -> None:
         self.at_ns: list[int] = []
         self._highest: list[Any] = []
         self._beat = beat
@@ -128,8 +128,7 @@ class TokenWatch:
     def note(self, ids: Any, _scores: Any, **_options: Any) -> Any:
         """A stopping criterion that never stops: note the instant."""
         self.at_ns.append(time.perf_counter_ns())
-        if self._beat is not None:
-            self._beat(len(self.at_ns), self.at_ns[-1])
+        self._beat(len(self.at_ns), self.at_ns[-1])
         return ids.new_zeros(ids.shape[0], dtype=bool)
 
     @property

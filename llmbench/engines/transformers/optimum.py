@@ -12,7 +12,7 @@ from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.attention import prove_attention
 from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, read_back
 from llmbench.engines.openvino.engine import OpenvinoEngine
-from llmbench.engines.openvino.tokenizer import Tokenizer
+from llmbench.engines.openvino.tokenizer import open_tokenizer
 from llmbench.engines.transformers.generate import GenerateSession
 from llmbench.errors import InputError
 from llmbench.schema.config import RunConfig
@@ -60,11 +60,9 @@ class OptimumEngine(OpenvinoEngine[GenerateSession]):
         import_openvino()
         with engine_failures("loading"):
             model = _load(config)
-        import openvino_genai
-
         return GenerateSession(
             model,
-            Tokenizer(openvino_genai.Tokenizer(config.model)),
+            open_tokenizer(config),
             config,
             read_effective=lambda: effective_settings(model.request.get_compiled_model(), config),
         )

@@ -14,7 +14,7 @@ from llmbench.engines.base import EngineRequest, Generation, Question
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.core import slice_last_position
 from llmbench.engines.openvino.device import compile_properties, import_openvino
-from llmbench.engines.openvino.tokenizer import Tokenizer
+from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
 from llmbench.engines.transformers.generate import GenerateSession, TokenWatch
 from llmbench.engines.transformers.optimum import EVERY_POSITION, OptimumEngine, effective_settings
 from llmbench.errors import InputError, LaunchError
@@ -151,10 +151,7 @@ class OptimumVisionEngine(OptimumEngine):
             )
             is_sliced = slice_last_position(openvino, model.language_model.model)
             model.compile()
-        import openvino_genai
-
         note = (
             "the last position is sliced before the last MatMul, as in GenAI" if is_sliced else EVERY_POSITION
         )
-        tokenizer = Tokenizer(openvino_genai.Tokenizer(config.model))
-        return OptimumVisionSession(model, tokenizer, config, note)
+        return OptimumVisionSession(model, open_tokenizer(config), config, note)

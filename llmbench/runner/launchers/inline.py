@@ -4,6 +4,7 @@ from collections.abc import Generator
 
 import msgspec
 
+from llmbench.engines.base import no_beat
 from llmbench.engines.scripted import read_script
 from llmbench.errors import InputError, LlmbenchError
 from llmbench.runner.launchers.base import LaunchEvent, Task, accept, launch_events
@@ -42,7 +43,7 @@ class _InlineWorker:
     """A worker that is called; its messages pass through JSON, as those of a process do."""
 
     def __init__(self) -> None:
-        self._service = WorkerService(beat=lambda _tokens, _at_ns: None)
+        self._service = WorkerService(beat=no_beat)
 
     def ask(self, command: WorkerCommand, *, phase: str, limit_s: float | None) -> Response:
         """Return the response to a command; *limit_s* has no effect."""

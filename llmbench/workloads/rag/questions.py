@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmbench.errors import InputError, cause_of
+from llmbench.errors import InputError, readable
 from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.retrieval.collection import Hit
 from llmbench.schema.config import Prompt
@@ -71,11 +71,11 @@ def read_questions(path: Path) -> tuple[Prompt, ...]:
     Raises:
         InputError: the file cannot be read, has no question, or a damaged line.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(_CAP_BYTES).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--questions {path} cannot be read: {cause_of(error)}", hint=_QUESTION) from error
+    with (
+        readable(f"--questions {path}", hint=_QUESTION, also=UnicodeDecodeError),
+        path.open("rb") as file,
+    ):
+        text = file.read(_CAP_BYTES).decode("utf-8")
     prompt = Prompt(set=QUESTIONS, index=0, text=text.strip())
     questions_of(prompt)
     return (prompt,)

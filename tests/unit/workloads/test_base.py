@@ -51,9 +51,7 @@ class _OpenSpeech:
 
     def prepare(self, prompt: int, iteration: int) -> "_Phrase":
         ids = tuple(range(1 + prompt + iteration))
-        return _Phrase(
-            self, EngineRequest(input_ids=(ids,), output_tokens=4, launch=self.launch.index, beat=None)
-        )
+        return _Phrase(self, EngineRequest(input_ids=(ids,), output_tokens=4, launch=self.launch.index))
 
 
 class _Phrase:
