@@ -8,7 +8,7 @@ looked up (an embedding, a cut of a mask) a step takes a row, and a size that is
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
@@ -64,10 +64,19 @@ class Network:
 
 def read_constants(path: Path) -> tuple[Constant, ...]:
     """Return the constants of an IR's ``.xml``, up to where it is damaged; raises OSError."""
+    return tuple(_parsed(path).constants)
+
+
+def read_names(path: Path, kinds: Container[str]) -> tuple[str, ...]:
+    """Return the names of an IR's operations of these kinds, up to where it is damaged; raises OSError."""
+    return tuple(layer.name for layer in _parsed(path).layers.values() if layer.kind in kinds)
+
+
+def _parsed(path: Path) -> "_Parsed":
     parsed = _Parsed()
     with contextlib.suppress(expat.ExpatError, KeyError, ValueError):
         parsed.parse(path.read_bytes())
-    return tuple(parsed.constants)
+    return parsed
 
 
 def read_ir_xml(path: Path) -> Network:

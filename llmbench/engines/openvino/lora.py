@@ -17,26 +17,37 @@ import numpy as np
 from llmbench.errors import InputError, readable
 from llmbench.files.cache import file_sha256
 from llmbench.models.integrity import MODEL_XML
-from llmbench.models.ir_xml import read_constants
+from llmbench.models.ir_xml import read_constants, read_names
 from llmbench.models.safetensors import read_safetensors_head
 from llmbench.schema.config import RunConfig
 
 _WEIGHT = re.compile(r"\.(weight|_openvino_orig_weight)\b")
 _Part = TypeVar("_Part")
+_PRODUCTS = frozenset(("MatMul", "Convolution"))
+"""Operations that GenAI adds an adapter to."""
+
 _UNUSED = re.compile(r"Unused LoRA tensor: (?P<name>\S+)")
 
 
 def check_adapters(config: RunConfig) -> None:
-    """Refuse a file that is not there or contains no LoRA matrices, and matrices of another size than the model's."""
-    layers = _layers(Path(config.model)) if config.lora else {}
+    """Refuse, by its head alone, an adapter that is none, is damaged, or does not fit the model.
+
+    Raises:
+        InputError: the file, what is wrong with it, and the layer.
+    """
+    model = Path(config.model)
+    layers = _layers(model) if config.lora else {}
     for file in config.lora:
         shapes = _tensor_shapes(Path(file))
-        if not any("lora_A" in name or "lora_B" in name for name in shapes):
+        products = dict(_products(file, shapes))
+        if not products:
             raise InputError(
                 f"{file} contains no LoRA matrices",
                 hint="give an adapter_model.safetensors as peft writes it",
             )
-        for name, (rows, columns) in _products(shapes).items():
+        if model.exists() and not _matches_any(products, model):
+            raise _fits_nothing(config, next(iter(products)))
+        for name, (rows, columns) in products.items():
             size = layers.get(name)
             if size is not None and {size, size[::-1]}.isdisjoint({(rows, columns)}):
                 raise InputError(
@@ -44,6 +55,17 @@ def check_adapters(config: RunConfig) -> None:
                     f"the model's {size[0]} x {size[1]}",
                     hint="give an adapter that was trained on this model",
                 )
+
+
+def _matches_any(names: Iterable[str], model: Path) -> bool:
+    """Return whether GenAI finds any of these layers, by a part of the names of an IR's products; in a GGUF none."""
+    products = _product_names(model)
+    return any(name in product for name in names for product in products)
+
+
+def _product_names(model: Path) -> tuple[str, ...]:
+    xml = model / MODEL_XML
+    return read_names(xml, _PRODUCTS) if xml.is_file() else ()
 
 
 def _layers(model: Path) -> dict[str, tuple[int, int]]:
@@ -59,29 +81,56 @@ def _layers(model: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _products(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, int]]:
-    """The size of what each pair of matrices (B times A) adds to, by the name of the layer."""
-    pairs = _pairs((name, shape) for name, shape in shapes.items() if len(shape) == 2)
-    return {layer: (b[0], a[1]) for layer, (a, b) in pairs.items()}
+def _parts(named: Iterable[tuple[str, _Part]]) -> dict[str, dict[str, _Part]]:
+    """What belongs to the matrices A and B, by layer."""
+    parts: dict[str, dict[str, _Part]] = {}
+    for name, part in named:
+        layer, _, side = name.partition(".lora_")
+        if side[:1] in {"A", "B"}:
+            parts.setdefault(layer.removeprefix("base_model.model."), {})[side[0]] = part
+    return parts
 
 
 def _pairs(named: Iterable[tuple[str, _Part]]) -> dict[str, tuple[_Part, _Part]]:
     """What belongs to the matrices A and B of each layer that has both."""
-    parts: dict[str, dict[str, _Part]] = {}
-    for name, part in named:
-        layer, _, side = name.partition(".lora_")
-        parts.setdefault(layer.removeprefix("base_model.model."), {})[side[:1]] = part
-    return {layer: (found["A"], found["B"]) for layer, found in parts.items() if {"A", "B"} <= found.keys()}
+    return {layer: (found["A"], found["B"]) for layer, found in _parts(named).items() if len(found) == 2}
+
+
+def _products(file: str, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield each layer that an adapter adds to, and the size of what it adds: its matrix B times its matrix A.
+
+    Raises:
+        InputError: a layer with one matrix only, or two that cannot be multiplied.
+    """
+    for layer, found in _parts(shapes.items()).items():
+        a, b = (found.get(side, ()) for side in "AB")
+        if min(len(a), len(b)) < 2 or a[0] != b[1]:
+            sizes = " and ".join(f"{side} {_size(shape)}" for side, shape in (("A", a), ("B", b)))
+            raise InputError(
+                f"LoRA adapter {file} is damaged: the matrices of {layer} are {sizes}",
+                hint="fetch it again, or give one as peft writes it: A has as many rows as B has columns",
+            )
+        yield layer, (b[0], math.prod(a[1:]))
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "missing"
 
 
 def _tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     try:
         with readable(f"LoRA adapter {path}", hint="check the path"):
-            return read_safetensors_head(path).shapes
+            head = read_safetensors_head(path)
+            size = path.stat().st_size
     except ValueError:
         raise InputError(
             f"{path} is not a safetensors file", hint="GenAI takes adapters in that format only"
         ) from None
+    if size < head.file_bytes:
+        raise InputError(
+            f"LoRA adapter {path} is truncated: {size} of {head.file_bytes} bytes", hint="fetch it again"
+        )
+    return head.shapes
 
 
 def build_adapters(genai: Any, config: RunConfig) -> Any:
@@ -170,11 +219,12 @@ def _fits_nothing(config: RunConfig, first: str) -> InputError:
 
 def _names_hint(config: RunConfig, first: str) -> str:
     """What to do where no layer of an adapter has a place, judged by the names of the model's layers."""
-    layers = _layers(Path(config.model))
+    model = Path(config.model)
     name = first.removeprefix("base_model.model.")
-    if name in layers:
+    if name in _layers(model):
         return "GenAI applies LoRA to linear layers only; those of gpt2 (Conv1D) are none"
-    example = next((layer for layer in layers if "attn" in layer or "attention" in layer), None)
+    linear = [found["layer"] for found in map(_LINEAR.match, _product_names(model)) if found]
+    example = next((layer for layer in linear if "attn" in layer or "attention" in layer), None)
     if example is not None:
         return (
             f"the model's layers have names such as {example}: give an adapter that was trained on this model"

@@ -13,9 +13,9 @@ LAYERS = ("layers.0.q_proj", "layers.1.q_proj")
 
 
 def _adapter(folder: Path, *names: str) -> Path:
-    """A safetensors file of one-element tensors."""
+    """A safetensors file of matrices of one element."""
     tensors = {
-        name: {"dtype": "F32", "shape": [1], "data_offsets": [4 * i, 4 * i + 4]}
+        name: {"dtype": "F32", "shape": [1, 1], "data_offsets": [4 * i, 4 * i + 4]}
         for i, name in enumerate(names)
     }
     head = json.dumps({"__metadata__": {"format": "pt"}} | tensors).encode()
@@ -76,14 +76,17 @@ def test_an_adapter_that_does_nothing_is_an_error(tmp_path: Path) -> None:
 
 _IR = (
     '<?xml version="1.0"?><net name="x" version="11"><layers><layer id="0" name="self.model.layers.0.q_proj.weight" '
-    'type="Const"><data element_type="f32" shape="{shape}" offset="0" size="4"/></layer></layers></net>'
+    'type="Const"><data element_type="f32" shape="{shape}" offset="0" size="4"/></layer>'
+    '<layer id="1" name="__module.model.layers.0.q_proj/ov_ext::linear/MatMul" type="MatMul"/></layers></net>'
 )
 
 
-def _sized(folder: Path, matrix_a: list[int], matrix_b: list[int]) -> Path:
-    """An adapter of one layer with matrices of these shapes, whose values are left out."""
-    layer = "base_model.model.model.layers.0.q_proj"
-    shapes = {f"{layer}.lora_A.weight": matrix_a, f"{layer}.lora_B.weight": matrix_b}
+def _sized(
+    folder: Path, matrix_a: list[int], matrix_b: list[int], *, layer: str = "model.layers.0.q_proj"
+) -> Path:
+    """An adapter of one layer with matrices of these shapes, whose values are left out; without one that is empty."""
+    sides = {"A": matrix_a, "B": matrix_b}
+    shapes = {f"base_model.model.{layer}.lora_{side}.weight": shape for side, shape in sides.items() if shape}
     head = json.dumps(
         {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
     ).encode()
@@ -112,6 +115,55 @@ def test_matrices_of_another_size_are_refused_before_loading(
 
     with pytest.raises(InputError, match=sizes):
         check_adapters(config)
+
+
+@pytest.mark.parametrize(
+    ("matrix_a", "matrix_b", "sizes"),
+    [
+        ([4, 64], [96, 8], "A 4 x 64 and B 96 x 8"),
+        ([8, 64], [], "A 8 x 64 and B missing"),
+        ([], [96, 8], "A missing and B 96 x 8"),
+        ([64], [96], "A 64 and B 96"),
+        ([8, 64], [8], "A 8 x 64 and B 8"),
+    ],
+)
+def test_matrices_that_cannot_be_multiplied_are_refused_before_loading(
+    tmp_path: Path, matrix_a: list[int], matrix_b: list[int], sizes: str
+) -> None:
+    """Another rank on either side, one side alone, no matrices: the layer and both sizes are named."""
+    with pytest.raises(InputError, match=rf"damaged: the matrices of model\.layers\.0\.q_proj are {sizes}$"):
+        check_adapters(_config(_sized(tmp_path, matrix_a, matrix_b)))
+
+
+@pytest.mark.parametrize(
+    "layer", ["model.layers.7.q_proj", "transformer.h.0.attn.c_attn", "layers.0.q_projector"]
+)
+def test_an_adapter_without_a_place_is_refused_before_loading(tmp_path: Path, layer: str) -> None:
+    """No product of the IR has its name, as the engine would report after loading."""
+    (tmp_path / "openvino_model.xml").write_text(_IR.format(shape="96, 64"))
+    adapter = _sized(tmp_path, [8, 64], [96, 8], layer=layer)
+
+    with pytest.raises(InputError, match=f"fit nothing in this model, which has no layer {layer}"):
+        check_adapters(dataclasses.replace(_config(adapter), model=str(tmp_path)))
+
+
+def test_no_adapter_fits_a_gguf(tmp_path: Path) -> None:
+    """GenAI names its layers otherwise, whatever the adapter: refused before the file is read."""
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    config = dataclasses.replace(_config(_lora(tmp_path)), model=str(tmp_path / "model.gguf"))
+
+    with pytest.raises(InputError, match="fit nothing in this model") as refused:
+        check_adapters(config)
+    assert "convert the Hugging Face model" in (refused.value.hint or "")
+
+
+def test_a_truncated_adapter_is_refused_before_loading(tmp_path: Path) -> None:
+    """Its head is whole, and lists more bytes than the file has."""
+    adapter = _lora(tmp_path)
+    adapter.write_bytes(adapter.read_bytes()[:-3])
+
+    with pytest.raises(InputError, match=r"is truncated: \d+ of \d+ bytes"):
+        check_adapters(_config(adapter))
 
 
 def test_the_hint_names_layers_of_the_model(tmp_path: Path) -> None:
