@@ -15,7 +15,7 @@ import msgspec
 from llmbench.errors import InputError
 from llmbench.files.cache import cache_folder, combined_sha256, file_sha256
 from llmbench.models.parts import fetch_part
-from llmbench.schema.pipeline import PROMPT, PipelineRecipe, PipelineStage
+from llmbench.schema.pipeline import PROMPT, STEPS, PipelineRecipe, PipelineStage
 from llmbench.schema.run import Provenance
 
 PIPELINE_TABLES = ("pipeline", "parts", "constants", "stages")
@@ -113,6 +113,8 @@ def _faults(recipe: PipelineRecipe) -> Iterator[str]:
 def _stage_faults(stage: PipelineStage, recipe: PipelineRecipe, known: set[str]) -> Iterator[str]:
     if sum(map(bool, (stage.model, stage.step, stage.code))) != 1:
         yield "a stage is a model, a step, or code: give one of them"
+    if stage.step and stage.step not in STEPS:
+        yield f"step {stage.step!r} is unknown; choose one of {', '.join(STEPS)}"
     if not stage.outputs:
         yield "it has no outputs"
     for port, value in stage.inputs.items():

@@ -11,6 +11,24 @@ import msgspec
 PROMPT = "text"
 """The name of the value that a request's prompt is."""
 
+STEPS = {
+    "read_array": "llmbench.workloads.steps.base:read_array",
+    "english_phonemes": "llmbench.workloads.steps.speech:english_phonemes",
+    "piper_ids": "llmbench.workloads.steps.speech:piper_ids",
+    "kokoro_ids": "llmbench.workloads.steps.speech:kokoro_ids",
+    "letter_ids": "llmbench.workloads.steps.speech:letter_ids",
+    "vowel_sound": "llmbench.workloads.steps.speech:vowel_sound",
+    "write_wav": "llmbench.workloads.steps.speech:write_wav",
+    "moving_picture": "llmbench.workloads.steps.video:moving_picture",
+    "vowel_mel": "llmbench.workloads.steps.video:vowel_mel",
+    "searched_frames": "llmbench.workloads.steps.video:searched_frames",
+    "blazeface_boxes": "llmbench.workloads.steps.video:blazeface_boxes",
+    "face_crops": "llmbench.workloads.steps.video:face_crops",
+    "paste_faces": "llmbench.workloads.steps.video:paste_faces",
+    "write_video": "llmbench.workloads.steps.video:write_video",
+}
+"""Each step by its name, with the function that makes it, imported when it is used."""
+
 RecipeScalar = bool | int | float | str
 RecipeConstant = RecipeScalar | list[Any]
 

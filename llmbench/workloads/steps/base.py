@@ -1,4 +1,4 @@
-"""What a host step is, and the list of them.
+"""What a host step is, and how it is found.
 
 A step is made once per launch from the files and parameters of its stage, and then called with its inputs by port; it
 returns its outputs by port. What it reads from files it reads when it is made, which is part of loading.
@@ -15,31 +15,13 @@ import numpy as np
 
 from llmbench.errors import InputError, MachineError, cause_of
 from llmbench.files.package_data import install_command
-from llmbench.schema.pipeline import RecipeScalar
+from llmbench.schema.pipeline import STEPS, RecipeScalar
 
 Values = Mapping[str, Any]
 """Arrays and texts by name."""
 
 Step = Callable[[Values], dict[str, Any]]
 MakeStep = Callable[[Mapping[str, Path], Mapping[str, RecipeScalar]], Step]
-
-STEPS = {
-    "read_array": "llmbench.workloads.steps.base:read_array",
-    "english_phonemes": "llmbench.workloads.steps.speech:english_phonemes",
-    "piper_ids": "llmbench.workloads.steps.speech:piper_ids",
-    "kokoro_ids": "llmbench.workloads.steps.speech:kokoro_ids",
-    "letter_ids": "llmbench.workloads.steps.speech:letter_ids",
-    "vowel_sound": "llmbench.workloads.steps.speech:vowel_sound",
-    "write_wav": "llmbench.workloads.steps.speech:write_wav",
-    "moving_picture": "llmbench.workloads.steps.video:moving_picture",
-    "vowel_mel": "llmbench.workloads.steps.video:vowel_mel",
-    "searched_frames": "llmbench.workloads.steps.video:searched_frames",
-    "blazeface_boxes": "llmbench.workloads.steps.video:blazeface_boxes",
-    "face_crops": "llmbench.workloads.steps.video:face_crops",
-    "paste_faces": "llmbench.workloads.steps.video:paste_faces",
-    "write_video": "llmbench.workloads.steps.video:write_video",
-}
-"""Each step by its name, with the function that makes it, imported when it is used."""
 
 
 def read_array(files: Mapping[str, Path], _parameters: Mapping[str, RecipeScalar]) -> Step:
@@ -52,9 +34,7 @@ def read_array(files: Mapping[str, Path], _parameters: Mapping[str, RecipeScalar
 
 
 def find_step(name: str) -> MakeStep:
-    """Return the function that makes a step; raise InputError where there is none."""
-    if name not in STEPS:
-        raise InputError(f"step {name!r} is unknown", hint=f"choose one of {', '.join(STEPS)}")
+    """Return the function that makes a step, one of those that recipes may name; raise MachineError on its packages."""
     try:
         made: MakeStep = pkgutil.resolve_name(STEPS[name])
     except ImportError as error:

@@ -43,6 +43,7 @@ def refused(path: Path, *, trusts_code: bool = True) -> str:
         ('model = "double.xml"\nrepeat = "often"', "Expected int, got str - at stage more.repeat"),
         ('model = "double.xml"\nspeed = 2', "Object contains unknown field speed - at stage more"),
         ('model = "missing.onnx"', "stage more: "),
+        ('step = "write_waf"', "stage more: step 'write_waf' is unknown; choose one of read_array, "),
         ('code = "steps"', "stage more: code is written module:function, not 'steps'"),
         ('code = "os.path:join"', "stage more: code is written module:function"),
         ('code = "elsewhere:letters"', "elsewhere.py was not found"),
