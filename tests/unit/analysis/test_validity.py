@@ -52,6 +52,16 @@ def test_the_limit_is_the_configurations(request_of: Build) -> None:
     assert () == judged(request_of([1, 2, 3, 4], conditions=quiet(interference_s=0.5)), config)
 
 
+@pytest.mark.parametrize("wall_s", [0.1, 1.0])
+def test_a_limit_of_all_cpus_accepts_whatever_others_used(request_of: Build, wall_s: float) -> None:
+    """CPU time is counted in ticks, and may come to 108 % of a short time."""
+    m = request_of([1, 2, 3, 4], conditions=quiet(wall_s=wall_s, interference_s=2.5 * wall_s))
+    config = dataclasses.replace(CONFIG, foreign_cpu_limit=1.0)
+
+    assert () == judged(m, config)
+    assert not validity.is_disturbed(m, config)
+
+
 def test_a_short_iteration_is_judged_over_its_launch(request_of: Build) -> None:
     """One of ten iterations of 0.1 s shows 0.05 s of others: (0.05 - 0.04) / 2 is 0.5 %, fine."""
     calm = request_of([1, 2, 3, 4], conditions=quiet(wall_s=0.1))
