@@ -78,6 +78,16 @@ _ROWS = (
         hint="convert the model again as a decoder with a cache: llmbench convert --model-id ID --output-dir OUT",
     ),
     _Row(
+        pattern=r"cache precision|cache_type|kvcache type|group[ _]size",
+        error=InputError,
+        hint="correct the precision or the group size of the KV cache",
+    ),
+    _Row(
+        pattern=r"than available memory|memory than available",
+        error=MachineError,
+        hint="use a smaller cache_size or num_kv_blocks (--cb-config), or free memory",
+    ),
+    _Row(
         pattern=r"undeclared parameters|ScaledDotProductAttention|Paged(Attention|Causal)|"
         r"element type is not corresponding with output element type",
         error=PagedAttentionError,

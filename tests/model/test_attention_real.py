@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from llmbench.convert.pipeline import Converted
+from llmbench.engines.openvino.attention_trial import check_attention
+from llmbench.errors import InputError
 from llmbench.models.attention import language_fusion
 from llmbench.schema.attention import CACHED, PAGED, PLAIN, AttentionProof, Fusion
+from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Launch
 from llmbench.store import reader
 from tests import hf_model, outcome
@@ -150,3 +153,14 @@ def test_lost_attention_costs_next_tokens(
 
     assert min(ratios) > 1
     assert statistics.median(ratios) > 1.2
+
+
+@pytest.mark.parametrize("attention", ["pa", "sdpa"])
+def test_the_first_layer_of_a_real_model_is_tried(fused: Path, attention: str) -> None:
+    """Heads of 64 values are in groups of 32, and not of 48."""
+    prompts = (Prompt(set="s", index=0, text="x"),)
+    config = RunConfig(model=str(fused), prompts=prompts, attention=attention, is_attention_fixed=True)
+
+    check_attention(config, {"VALUE_CACHE_GROUP_SIZE": 32})
+    with pytest.raises(InputError, match=r"does not take VALUE_CACHE_GROUP_SIZE=48: .*64"):
+        check_attention(config, {"VALUE_CACHE_GROUP_SIZE": 48})

@@ -5,12 +5,10 @@ import itertools
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from llmbench.engines.failures import engine_words
 from llmbench.errors import InputError, MachineError
-from llmbench.models.integrity import MODEL_XML
 from llmbench.schema.config import PropertyValue, RunConfig
 from llmbench.schema.run import EffectiveSettings
 
@@ -202,18 +200,6 @@ def one_product() -> Any:
     rows = opset13.parameter([-1, _SIDE], np.float32)
     weights = opset13.constant(np.ones((_SIDE, _SIDE), np.float32))
     return Model([opset13.matmul(rows, weights, False, False)], [rows])
-
-
-def paging_fault(model: str) -> str | None:
-    """Return why paged attention cannot take an IR, by applying its transformation; ``None`` where it can."""
-    openvino = import_openvino()
-    from openvino._offline_transformations import paged_attention_transformation
-
-    try:
-        paged_attention_transformation(openvino.Core().read_model(Path(model) / MODEL_XML))
-    except RuntimeError as error:
-        return engine_words(error)
-    return None
 
 
 def _check_thread_count(requested: int, got: int) -> None:

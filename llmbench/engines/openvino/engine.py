@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from llmbench.engines.catalog import check_capabilities
+from llmbench.engines.openvino.attention_trial import check_attention
 from llmbench.engines.openvino.device import check_device, compile_properties
 from llmbench.engines.openvino.tokenizer import Tokenizer, open_tokenizer
 from llmbench.schema.config import RunConfig
@@ -19,7 +20,9 @@ class OpenvinoEngine(Generic[_Session]):
     def check(self, config: RunConfig) -> None:
         """Refuse what the engine or the device cannot do, before anything is loaded."""
         check_capabilities(config)
-        check_device(config.device, compile_properties(config))
+        properties = compile_properties(config)
+        check_device(config.device, properties)
+        check_attention(config, properties)
 
     def open_tokenizer(self, config: RunConfig) -> Tokenizer | None:
         """Return the tokenizer beside the model."""

@@ -1,19 +1,19 @@
 """OpenVINO GenAI's own pipeline, timed from the instants it keeps of each token."""
 
-import contextlib
 import dataclasses
 import functools
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from llmbench.engines.base import Beat, EngineRequest, Generation
-from llmbench.engines.failures import PagedAttentionError, engine_failures, timed
+from llmbench.engines.failures import engine_failures, timed
 from llmbench.engines.openvino.attention import prove_pipeline_attention
-from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino, paging_fault
+from llmbench.engines.openvino.attention_trial import paging_fault
+from llmbench.engines.openvino.device import check_device, compile_properties, import_openvino
 from llmbench.engines.openvino.engine import OpenvinoEngine
 from llmbench.engines.openvino.engine_log import caught_output, read_effective
 from llmbench.engines.openvino.lora import build_adapters, check_adapters, digest_adapters, note_unused
@@ -71,7 +71,7 @@ def _notes(config: RunConfig) -> tuple[str, ...]:
 
 
 def _check_draft(config: RunConfig) -> None:
-    """Refuse a draft in a format, on a device or with a tokenizer that the engine would refuse while loading."""
+    """Refuse a draft in a format, on a device, with a tokenizer or an attention that the engine would refuse."""
     if config.draft_model is None:
         return
     draft, main = Path(config.draft_model), Path(config.model)
@@ -87,6 +87,10 @@ def _check_draft(config: RunConfig) -> None:
             f"the draft model {draft} has another tokenizer than the main model {main}",
             hint="give a --draft-model of the same family, made with the same tokenizer",
         )
+    if (cause := paging_fault(str(draft))) is not None:
+        raise InputError(
+            f"paged attention cannot run the draft model {draft}: {cause}", hint="give another --draft-model"
+        )
 
 
 def _draft(genai: Any, config: RunConfig) -> Any:
@@ -96,21 +100,6 @@ def _draft(genai: Any, config: RunConfig) -> Any:
     if config.draft_scheduler:
         options["scheduler_config"] = build_scheduler(genai, config.draft_scheduler)
     return genai.draft_model(config.draft_model, device, **options)
-
-
-@contextlib.contextmanager
-def _failures(config: RunConfig) -> Iterator[None]:
-    """Name the draft where it is the model that paged attention cannot take."""
-    try:
-        with engine_failures("loading"):
-            yield
-    except PagedAttentionError as error:
-        if config.draft_model is None or (cause := paging_fault(config.draft_model)) is None:
-            raise
-        raise InputError(
-            f"paged attention cannot run the draft model {config.draft_model}: {cause}",
-            hint="give another --draft-model",
-        ) from error
 
 
 def generation_config(genai: Any, requested: RunConfig, request: EngineRequest) -> Any:
@@ -154,7 +143,7 @@ class GenaiSession(TokenizedSession):
             options["prompt_lookup"] = True
         if config.lora:
             options["adapters"] = build_adapters(self._genai, config)
-        with caught_output() as logged, caught_output(2) as warned, _failures(config):
+        with caught_output() as logged, caught_output(2) as warned, engine_failures("loading"):
             if config.draft_model is not None:
                 options["draft_model"] = _draft(self._genai, config)
             self._pipeline = self._load(options)

@@ -7,8 +7,10 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmbench.errors import InputError
+from llmbench.errors import InputError, MachineError
+from llmbench.machine.memory import available_bytes
 from llmbench.schema.config import PropertyValue
+from llmbench.schema.units import format_bytes
 
 ALL_TOKENS_AT_ONCE = (1 << 63) - 1
 _SIZES = ("start_size", "recent_size", "max_cache_size")
@@ -20,7 +22,8 @@ def build_scheduler(genai: Any, requested: Mapping[str, PropertyValue]) -> Any:
     """A ``SchedulerConfig`` that prefills a prompt in one step and caches no prefix, but for what is requested.
 
     Both differ from the pipeline's own defaults, under which a number is not comparable. Raises InputError on a key
-    that there is not, or a value that it does not take.
+    that there is not, or a value that it does not take, MachineError on
+    a cache larger than the memory available.
     """
     scheduler = genai.SchedulerConfig()
     scheduler.enable_prefix_caching = False
@@ -35,6 +38,7 @@ def build_scheduler(genai: Any, requested: Mapping[str, PropertyValue]) -> Any:
         if key not in _size_keys():
             _set(scheduler, key, value)
     _check_steps(scheduler)
+    _check_room(scheduler.cache_size)
     return scheduler
 
 
@@ -129,6 +133,16 @@ def _check_steps(scheduler: Any) -> None:
             f"without dynamic_split_fuse max_num_batched_tokens ({tokens}) must not be below "
             f"max_num_seqs ({sequences})",
             hint="set max_num_seqs as well",
+        )
+
+
+def _check_room(cache_gib: int) -> None:
+    """Refuse a cache that memory cannot hold; the engine would do so while loading."""
+    available = available_bytes()
+    if available is not None and cache_gib << 30 > available:
+        raise MachineError(
+            f"the scheduler's cache_size is {cache_gib} GiB; {format_bytes(available)} of memory are available",
+            hint="use a smaller cache_size (--cb-config), or free memory",
         )
 
 

@@ -50,6 +50,36 @@ CASES = [
         "PagedCausalConv1D",
         "--attention sdpa",
     ),
+    (
+        RuntimeError(
+            "ScaledDotProductAttention AttentionExecutor creation fails key state 16 cannot be divided by group size 7"
+        ),
+        2,
+        "group size 7",
+        "correct the precision or the group size",
+    ),
+    (RuntimeError("expect kvcache type bf16, current: u3 , u3"), 2, "u3", "correct the precision"),
+    (
+        RuntimeError(
+            "ScaledDotProductAttentionWithKVCache node with name 'x' supports key/value cache precision f32, f16, "
+            "bf16, u8, u4 but gets u3"
+        ),
+        2,
+        "gets u3",
+        "correct the precision",
+    ),
+    (
+        RuntimeError("Requested cache blocks require more memory than available on the system"),
+        4,
+        "cache blocks",
+        "--cb-config",
+    ),
+    (
+        RuntimeError("Requested cache size is larger than available memory size on the system"),
+        4,
+        "cache size",
+        "--cb-config",
+    ),
     (RuntimeError("Model is supposed to be stateful"), 2, "stateful", "convert the model again"),
     (RuntimeError("Port for tensor name beam_idx was not found."), 2, "beam_idx", "convert the model again"),
     (IndexError("map::at"), 2, "IndexError: map::at", "GGUF"),

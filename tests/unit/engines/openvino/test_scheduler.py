@@ -4,7 +4,7 @@ import pytest
 
 from llmbench.engines.openvino.device import import_openvino
 from llmbench.engines.openvino.scheduler import ALL_TOKENS_AT_ONCE, build_scheduler, prefills_in_chunks
-from llmbench.errors import InputError
+from llmbench.errors import InputError, MachineError
 from llmbench.schema.config import PropertyValue
 
 import_openvino()
@@ -78,3 +78,9 @@ def test_a_prompt_longer_than_a_step_is_prefilled_in_chunks() -> None:
     assert not prefills_in_chunks({}, 10_000)
     assert not prefills_in_chunks({"max_num_batched_tokens": 256}, 256)
     assert prefills_in_chunks({"max_num_batched_tokens": 256}, 257)
+
+
+def test_a_cache_beyond_the_memory_available_is_refused() -> None:
+    """A million GiB: an unfit machine, before the engine is loaded."""
+    with pytest.raises(MachineError, match=r"cache_size is 1000000 GiB; .* of memory are available"):
+        build_scheduler(genai, {"cache_size": 1_000_000})
