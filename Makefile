@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Hundreds of tests start this package: compiled once, not each time.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo quick test lint docs unit model coverage nightly aa clean
+.PHONY: demo quick brief test lint docs unit model coverage nightly aa clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -29,11 +29,17 @@ demo: $(VENV)/.base
 	$(BIN)/llmbench demo
 
 # What is worth doing before each commit, without a model and without PyTorch: less than a minute on two cores.
-quick: lint
+quick: $(VENV)/.dev
+	$(MAKE) -j2 lint brief
+
+brief: $(VENV)/.dev
 	$(BIN)/pytest -q -m 'not model and not convert and not rag and not slow and not nightly' -n 3 --dist worksteal
 
-# In this order everything is installed at once; make lint alone does without PyTorch.
-test: $(VENV)/.all lint docs unit model
+# Everything is installed at once; make lint alone does without PyTorch. Linters and pages have a core each.
+test: $(VENV)/.all
+	$(MAKE) -j2 lint docs
+	$(MAKE) unit
+	$(MAKE) model
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -46,13 +52,14 @@ docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -q -W --keep-going -E -d build/doctrees docs build/docs
 	! grep -rE '(src|href)="(https?:)?//[^"]*\.(css|js|woff2?|svg|png)|url\(["'"'"']?(https?:)?//' build/docs --include='*.html' --include='*.css'
 
-# Two cores: unit tests side by side, three at once since many wait; real models one after the other so that they do not
-# disturb each other.
+# Two cores: unit tests side by side, three at once since many wait; of real models those whose times are looked at run
+# one after the other.
 unit: $(VENV)/.all
 	$(BIN)/pytest -m 'not model and not nightly' -n 3 --dist worksteal
 
 model: $(VENV)/.all
-	$(BIN)/pytest -m 'model and not nightly' -p no:randomly
+	$(BIN)/pytest -m 'model and not alone and not nightly' -p no:randomly -n 2 --dist worksteal
+	$(BIN)/pytest -m 'alone and not nightly' -p no:randomly
 
 # Traced, tests take twice as long, so the gate does without. What only a real model runs, engines' adapters above all,
 # is not traced: that is most of the missing tenth.

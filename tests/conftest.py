@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import os
 import signal
 import sqlite3
@@ -35,15 +36,41 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin each worker's part with its share of the long tests, so that none is left alone with one at the end."""
-    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+def _worker(config: pytest.Config) -> tuple[int, int]:
+    """Which of how many processes that run tests side by side this is, from zero."""
+    seen = getattr(config, "workerinput", {"workerid": "gw0", "workercount": 1})
+    return int(seen["workerid"].removeprefix("gw")), seen["workercount"]
+
+
+class _Turned(pytest.Dir):
+    """A folder that each worker reads from another file on: what one has compiled the others find compiled."""
+
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        """Return what is in the folder, the worker's own share first."""
+        found, (number, workers) = list(super().collect()), _worker(self.config)
+        begin = len(found) * number // workers
+        return found[begin:] + found[:begin]
+
+
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector:
+    """Read the folders of tests in turns."""
+    return _Turned.from_parent(parent, path=path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Begin each worker's part with its share of the long tests, so that none is left alone with one at the end.
+
+    A share has whole modules but for the first and the last: what a module's tests have in common is made once.
+    """
+    _, workers = _worker(config)
     if workers > 1:
-        longest_first = sorted(items, key=_shortness)
-        long = [item for item in longest_first if _shortness(item) < len(_LONG)]
-        short = longest_first[len(long) :]
-        items[:] = [item for n in range(workers) for item in (*long[n::workers], *short[n::workers])]
+        items.sort(key=lambda item: item.path)  # all workers must have them in one order
+    yield
+    if workers > 1:
+        kinds = [[item for item in items if _shortness(item) == kind] for kind in range(len(_LONG) + 1)]
+        shares = [_share(kind, n, workers) for n in range(workers) for kind in kinds]
+        items[:] = itertools.chain.from_iterable(shares)
 
 
 _LONG = ("convert", "rag", "slow")
@@ -52,6 +79,11 @@ _LONG = ("convert", "rag", "slow")
 
 def _shortness(item: pytest.Item) -> int:
     return next((n for n, mark in enumerate(_LONG) if item.get_closest_marker(mark)), len(_LONG))
+
+
+def _share(items: list[pytest.Item], number: int, workers: int) -> list[pytest.Item]:
+    """Return one of equal parts of a list."""
+    return items[len(items) * number // workers : len(items) * (number + 1) // workers]
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

@@ -44,7 +44,7 @@ def test_every_fault_is_counted_by_its_kind_and_nothing_else_is_lost(tmp_path: P
     assert "1 request failed: http_503" in done.stdout
     (row,) = summarize_run(run).rows
     assert row.invalid >= 7
-    assert 7 / 16 == row.summaries["error_share"].median
+    assert 7 / 16 == row.figures["error_share"].median
 
 
 @pytest.mark.parametrize(

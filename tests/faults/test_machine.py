@@ -192,6 +192,7 @@ def busy_neighbours() -> Iterator[None]:
 
 @row_30
 @pytest.mark.model
+@pytest.mark.alone
 def test_row_30_real_interference_is_seen(
     llmbench_workers: Run, demo_ir: Path, tmp_path: Path, busy_neighbours: None
 ) -> None:

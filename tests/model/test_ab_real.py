@@ -11,7 +11,7 @@ from llmbench.analysis.validity import interference_share
 from llmbench.schema.run import Run as Measured
 from llmbench.store import reader
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.alone]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("-n", "2", "-ic", "8", "--foreign-cpu-limit", "1", "--name", "x", "--quiet")
 

@@ -362,6 +362,7 @@ def _ids(session: EngineSession, length: int, *, variant: int = 0) -> tuple[int,
     return ids[variant : variant + length]
 
 
+@pytest.mark.alone
 def test_the_engine_s_clock_is_ours(open_session: Callable[..., EngineSession]) -> None:
     """Milliseconds, microseconds and callbacks tell one story: forward, inside the call, first token first."""
     session = open_session(is_streamed=True)
@@ -388,6 +389,7 @@ def _aggregate_rate(made: Generation) -> float:
     return sum(s.output_tokens for s in made.sequences) * 1e9 / (last - made.start_ns)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("attention", ["pa", "sdpa"])
 def test_a_batch_s_rate_is_that_of_the_wall(
     open_session: Callable[..., EngineSession], attention: str
@@ -416,6 +418,7 @@ def _calm(seen: Conditions) -> bool:
     return seen.interference_s < 0.05 * seen.wall_s * seen.cpus + TICKS_ALLOWED_S * seen.cpus
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("way", ["genai pa", "genai sdpa", "core"])
 def test_a_session_takes_as_long_as_a_bare_call(
     open_session: Callable[..., EngineSession], demo_ir: Path, way: str
@@ -452,6 +455,7 @@ def _seconds(made: Generation) -> tuple[float, float]:
     return (at_ns[0] - made.start_ns) / 1e9, (at_ns[-1] - at_ns[0]) / 1e9 / (len(at_ns) - 1)
 
 
+@pytest.mark.alone
 def test_our_loop_is_as_fast_as_the_engine_s(open_session: Callable[..., EngineSession]) -> None:
     """Interleaved in one process, the fastest first token and tpot are within a fifth of SDPA's.
 

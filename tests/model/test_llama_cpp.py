@@ -13,7 +13,7 @@ from llmbench.schema.run import Run as Measured
 from llmbench.store import reader
 from tests import command
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.alone]
 pytest.importorskip("xllamacpp")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("-n", "2", "-ic", "12", "--foreign-cpu-limit", "1", "--name", "x", "--quiet", "--overwrite")

@@ -55,6 +55,7 @@ def test_embeddings_that_are_tied_are_read_with_the_weights(demo_ir: Path) -> No
     assert KV_VALUES == found.kv_values
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "options", [("--engine", "core"), ("--attention", "pa"), ("--attention", "sdpa", "-bs", "2")]
 )
@@ -78,6 +79,7 @@ def test_every_engine_tells_its_bandwidth(
     assert "model cache" not in output
 
 
+@pytest.mark.alone
 def test_a_gguf_has_the_bandwidth_of_its_file(llmbench_workers: Run, demo_gguf: Path, tmp_path: Path) -> None:
     """What a step reads is what the file stores of the weights, and little of a cache so short."""
     run, _ = _measured(llmbench_workers, tmp_path, demo_gguf)
@@ -88,6 +90,7 @@ def test_a_gguf_has_the_bandwidth_of_its_file(llmbench_workers: Run, demo_gguf: 
     assert found["bandwidth"].median == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "way",
     [

@@ -89,6 +89,7 @@ def test_kokoro_cut_into_four_speaks_as_the_whole() -> None:
     assert 0.75 < min(times["parts"]) / min(times["whole"]) < 1.33
 
 
+@pytest.mark.alone
 def test_rtf_is_that_of_the_wav_file(llmbench: Run, tmp_path: Path) -> None:
     """Wall time over the duration in the file's header; stages and remainder are the wall; shares as the profile's."""
     options = ["-p", "Hello.", "-n", "2", "--foreign-cpu-limit", "1", "--name", "voice"]

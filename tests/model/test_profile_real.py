@@ -9,6 +9,7 @@ pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.mark.alone
 def test_the_products_take_most_of_the_time(llmbench_workers: Run, demo_ir: Path) -> None:
     """Of a model of 135M parameters about three quarters, in the first token and in the next ones.
 

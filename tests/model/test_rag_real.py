@@ -73,6 +73,7 @@ def test_every_command_of_the_page_runs_as_written(tmp_path: Path, server: str, 
         assert done.returncode in {0, 1}, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.alone
 def test_one_command_measures_a_question_with_real_models(
     tmp_path: Path, server: str, embedder: Path
 ) -> None:

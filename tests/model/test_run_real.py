@@ -1,3 +1,4 @@
+import shutil
 import statistics
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.model
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.mark.alone
 def test_a_longer_input_takes_longer_to_the_first_token(
     llmbench_workers: Run, demo_ir: Path, tmp_path: Path
 ) -> None:
@@ -47,13 +49,14 @@ def test_a_longer_input_takes_longer_to_the_first_token(
     assert {"avg", "mini", "median"} < set(frame["iteration"].astype(str))
 
 
-def test_the_gguf_runs_without_a_conversion(llmbench_workers: Run, demo_gguf: Path) -> None:
+def test_the_gguf_runs_without_a_conversion(llmbench_workers: Run, demo_gguf: Path, tmp_path: Path) -> None:
     """A GGUF file is a model, too; nothing is written beside it."""
-    before = set(demo_gguf.parent.iterdir())
-    done = llmbench_workers("run", "-m", str(demo_gguf), "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
+    (tmp_path / "models").mkdir()
+    model = shutil.copy(demo_gguf, tmp_path / "models")
+    done = llmbench_workers("run", "-m", str(model), "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
 
     outcome.assert_measured(done)
-    assert before == set(demo_gguf.parent.iterdir())
+    assert [model] == list((tmp_path / "models").iterdir())
 
 
 @pytest.mark.parametrize(

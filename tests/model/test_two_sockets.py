@@ -213,6 +213,7 @@ def test_strict_refuses_before_loading(llmbench_workers: Call, demo_ir: Path, tm
 SHORT = ("-n", "1", "-ic", "5", "--blocks", "2", "--foreign-cpu-limit", "1")
 
 
+@pytest.mark.alone
 def test_sockets_gives_its_whole_table(pair: Call, demo_ir: Path, tmp_path: Path) -> None:
     """Four setups, two lengths, two blocks: every latency and memory, their speed-ups, the proof and the sentence."""
     table = (
