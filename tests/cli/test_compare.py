@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.evaluation import evaluate
 from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
@@ -155,7 +156,7 @@ def test_every_form_goes_to_its_file(
     assert files["md"].read_text().startswith("### llmbench: regressed")
     assert "testsuites" == ET.fromstring(files["junit"].read_text()).tag  # noqa: S314  ours
     assert "regressed" == json.loads(files["json"].read_text())["comparisons"][0]["verdict"]
-    assert 13 == len(files["csv"].read_text().splitlines())
+    assert 3 + 2 * len(COMPARED) == len(files["csv"].read_text().splitlines())
 
 
 def test_an_output_in_no_folder_is_refused_first(

@@ -7,6 +7,7 @@ import pytest
 
 from llmbench.analysis import history
 from llmbench.analysis.comparison.compare import compare
+from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.report import summarize_run
 from llmbench.render.html import document, plots, svg
 from llmbench.render.html import page as html
@@ -415,14 +416,15 @@ def test_a_comparison_has_its_ratios(story_of: BuildRun, page_of: Callable[..., 
 def test_a_plot_of_many_changes_says_how_many_are_left_out(
     request_of: Build, launch_of: BuildLaunch, run_of: BuildRun
 ) -> None:
-    """Thirteen lengths of five metrics and the two means are 67 changes, of which 60 are drawn."""
+    """Thirteen lengths of each metric and the two means are 67 changes for five metrics, of which 60 are drawn."""
     base = ladder(request_of, launch_of, run_of, {n: n for n in range(10, 140, 10)})
     reports = [summarize_run(base), summarize_run(dataclasses.replace(base, id="later"))]
     page = Reader(html.page_value(reports, [compare(*reports)]))
 
+    count = 13 * len(COMPARED) + 2
     assert 60 == len(page.figure("change of each metric").marks)
-    assert "The first 60 of 67 are drawn." in page.text
-    assert 67 == len(page.column("change", of="verdict"))
+    assert f"The first 60 of {count} are drawn." in page.text
+    assert count == len(page.column("change", of="verdict"))
 
 
 def test_what_cannot_be_compared_says_why(story_of: BuildRun) -> None:

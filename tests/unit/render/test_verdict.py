@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from llmbench.analysis.comparison.compare import Comparison
-from llmbench.analysis.comparison.rule import Verdict
+from llmbench.analysis.comparison.rule import COMPARED, Verdict
 from llmbench.render.sentences.commands import run_command
 from llmbench.render.sentences.verdict import next_steps, sentence, verdict_lines
 from llmbench.render.views import comparison_table
@@ -174,10 +174,12 @@ def test_a_command_line_says_what_was_set() -> None:
 
 
 def test_lines_begin_with_the_means(comparison_of: Compare) -> None:
-    """Two primary means, then five metrics of each prompt; an alarm is marked, the undecided is a tilde."""
+    """Two primary means, then all metrics of each prompt; an alarm is marked, the undecided is a tilde."""
     found = verdict_lines(comparison_of("regressed"))
 
-    assert ["geomean", "geomean", *["P0"] * 5, *["P1"] * 5] == [line.where for line in found]
+    assert ["geomean", "geomean", *["P0"] * len(COMPARED), *["P1"] * len(COMPARED)] == [
+        line.where for line in found
+    ]
     undecided = verdict_lines(comparison_of("one launch"))
     words = [comparison_table(lines, ("base", "candidate")).rows[0][7] for lines in (found, undecided)]
     assert [("regressed", "!"), ("~", "")] == [(cell.text, cell.note) for cell in words]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from llmbench.analysis.comparison.rule import COMPARED
 from llmbench.analysis.history import setup_of
 from llmbench.analysis.noise import calibration
 from llmbench.analysis.noise.calibration import (
@@ -42,7 +43,7 @@ def test_a_session_has_the_logarithms_of_launch_medians(story_of: BuildRun) -> N
     assert pytest.approx([math.log(0.1), math.log(0.102), math.log(0.099)]) == first.logs
     assert (7, 8, 9) == session.blocks
     assert ("P0", run.cells[0].prompts[0].sha256) == (first.label, first.prompt)
-    assert 10 == len(session.series)  # two prompts, five metrics
+    assert 2 * len(COMPARED) == len(session.series)  # two prompts
     assert 0.0 == first.iteration_sd  # the iterations of a story's launch are the same
 
 
