@@ -89,6 +89,11 @@ class HistoryLine:
         """The same line with its last *count* runs; ``None`` is all."""
         return self if count is None else dataclasses.replace(self, entries=self.entries[-count:])
 
+    def has_any(self, names: Iterable[str]) -> bool:
+        """Return whether any of its runs has a figure of any of these metrics."""
+        wanted = set(names)
+        return any(wanted & row.figures.keys() for entry in self.entries for row in entry.rows)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:

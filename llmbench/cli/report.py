@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from llmbench.analysis.comparison.rule import Rule
-from llmbench.analysis.history import history_lines, level_changes
+from llmbench.analysis.history import HistoryLine, history_lines, level_changes
 from llmbench.analysis.metrics.table import HEADLINES, METRICS
 from llmbench.analysis.quality import KIND, quality_report
 from llmbench.analysis.report import Report, summarize_run
@@ -39,6 +39,7 @@ from llmbench.render.terminal.plots import render_plots
 from llmbench.render.terminal.quality import render_quality
 from llmbench.render.terminal.report import render_report
 from llmbench.render.terminal.speedup import render_speedup
+from llmbench.render.text import counted
 from llmbench.render.trace import trace_json
 from llmbench.schema.run import Run
 from llmbench.store.acceptances import read_acceptances, write_acceptances
@@ -104,7 +105,7 @@ def history(
     notes = _acceptances(
         next((path for path in paths or (REPORTS,) if path.is_dir()), None), accepted, reports
     )
-    found = [line.last(last) for line in history_lines(reports)]
+    found = _with_figures([line.last(last) for line in history_lines(reports)], names)
     kept = {entry.report.run.id for line in found for entry in line.entries}
     if csv is not None:
         write_output(csv, summary_csv(*(report for report in reports if report.run.id in kept)))
@@ -118,6 +119,18 @@ def history(
     if any(path is not None and is_standard_output(path) for path in (csv, html)):
         return code
     return worst([code, print_on_screen(lambda console: render_history(found, names, console, notes))])
+
+
+def _with_figures(lines: list[HistoryLine], names: tuple[str, ...]) -> list[HistoryLine]:
+    """Return the lines that have any of some metrics, and warn of the others; all where none has."""
+    found = [line for line in lines if line.has_any(names)]
+    left_out = len(lines) - len(found)
+    if found and left_out:
+        warn(
+            f"left out: {counted(left_out, 'configuration')} without {' or '.join(names)} "
+            "(runs that were cut short, or that measure something else)"
+        )
+    return found or lines
 
 
 def _acceptances(

@@ -110,7 +110,7 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 
 def settings_text(settings: Mapping[str, str]) -> str:
     """Return settings on one line: ``threads=4, device=CPU``; one without a value is not set."""
-    return ", ".join(f"{name}={setting_text(value)}" for name, value in settings.items())
+    return ", ".join(f"{name.removeprefix('is_')}={setting_text(value)}" for name, value in settings.items())
 
 
 def setting_text(value: str | None) -> str:

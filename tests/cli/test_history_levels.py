@@ -66,3 +66,17 @@ def test_an_acceptance_of_an_unknown_run_is_refused(llmbench: RunCommand, series
     assert 2 == done.returncode
     assert "is the beginning of 0 runs" in done.stderr
     assert not (series / "accepted.toml").exists()
+
+
+def test_what_has_no_figure_is_left_out_and_counted(llmbench: RunCommand, series: Path) -> None:
+    """A run that was cut short before its first request has no line of its own among those with figures."""
+    head = json.loads((series / "run0.jsonl").read_text().splitlines()[0]) | {"id": "cut"}
+    head["configurations"][0]["output_tokens"] = 5
+    (series / "cut.jsonl").write_text(json.dumps(head) + "\n")
+
+    among_others = llmbench("report", "history", "runs")
+    alone = llmbench("report", "history", "runs/cut.jsonl")
+
+    assert "left out: 1 configuration without first_token" in among_others.stderr
+    assert "cut" not in among_others.stdout.replace("cut short", "")
+    assert "cut" in alone.stdout.split()

@@ -36,7 +36,8 @@ def ask(demo_ir: Path) -> Iterator[Ask]:
         text=True,
     ) as process:
         assert process.stdout is not None
-        line = next(line for line in process.stdout if line.startswith("serving"))
+        loading, line = next(process.stdout), next(process.stdout)
+        assert ("loading", "serving") == (loading.split()[0], line.split()[0]), "the engine's log is printed"
         url = line.partition(" at ")[2].partition(";")[0]
 
         def call(path: str, body: dict[str, object]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from llmbench.engines.failures import engine_failures
 from llmbench.engines.openvino.device import import_openvino
+from llmbench.engines.openvino.engine_log import caught_output
 from llmbench.errors import InputError
 from llmbench.files.cache import file_sha256
 from llmbench.schema.config import RunConfig
@@ -20,7 +21,7 @@ def open_tokenizer(config: RunConfig) -> "Tokenizer":
     import_openvino()
     import openvino_genai
 
-    with engine_failures("reading the tokenizer"):
+    with caught_output(), engine_failures("reading the tokenizer"):
         found = Tokenizer(openvino_genai.Tokenizer(config.model))
     if config.stop_at_eos and found.eos_id is None:
         raise InputError(
@@ -37,7 +38,7 @@ def has_same_tokenizer(one: Path, other: Path) -> bool:
     import_openvino()
     import openvino_genai
 
-    with engine_failures("reading the tokenizers"):
+    with caught_output(), engine_failures("reading the tokenizers"):
         first, second = (openvino_genai.Tokenizer(str(model)).get_vocab() for model in (one, other))
     return bool(first == second)
 

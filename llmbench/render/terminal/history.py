@@ -56,11 +56,11 @@ def differing(lines: Sequence[HistoryLine]) -> tuple[str, ...]:
 
 
 def titles(line: HistoryLine, apart: Sequence[str]) -> Iterator[str]:
-    """What was measured on what, and when."""
+    """What was measured on what, and when; what is not set is left out, since most settings are not."""
     named, entry = dict(line.setup.named), line.entries[-1]
     if PurePath(named["model"]).is_absolute():
         named["model"] = entry.report.run.origin_of(entry.cell).name
-    settings = settings_text({name: named[name] for name in apart if name in named})
+    settings = settings_text({name: named[name] for name in apart if named.get(name)})
     parts = [*(named[name] for name in _TITLE), settings]
     yield ", ".join(part for part in parts if part)
     first, last = (minute(line.entries[end].report.run.started_at) for end in (0, -1))

@@ -110,13 +110,13 @@ def test_one_run_has_no_curve(week: list[Run]) -> None:
 
 
 def test_lines_are_told_apart_by_what_differs(week: list[Run]) -> None:
-    """A run of one thread has its setting in its title; what is the same in both is not said."""
+    """A run of one thread has its setting in its title; what is the same in both, or not set, is not said."""
     config = dataclasses.replace(week[0].cells[0], threads=1)
 
     shown = screen([week[0], dataclasses.replace(week[1], cells=(config,))])
 
     assert "threads=1" in shown
-    assert "threads=not set" in shown
+    assert "example/tiny, int8, genai, CPU, Example CPU 9000\n" in shown
     assert "device=" not in shown
 
 
