@@ -2,6 +2,7 @@
 
 from llmbench.schema.attention import FUSED
 from llmbench.schema.run import EffectiveSettings, Run
+from llmbench.schema.units import counted
 
 
 def effective_of(run: Run, cell: int) -> EffectiveSettings | None:
@@ -17,7 +18,7 @@ def describe_attention(effective: EffectiveSettings) -> str:
         return effective.attention or ""
     parts = [effective.attention or "unknown"]
     if proof.fusion is not None and not proof.fusion.is_whole:
-        parts.append(f"{proof.fusion.fused} of {proof.fusion.layers} layers fused")
+        parts.append(f"{proof.fusion.fused} of {counted(proof.fusion.layers, 'layer')} fused")
     requested = "instead of paged attention" if proof.fallback else proof.request
     return f"{', '.join(parts)} ({requested})"
 

@@ -9,6 +9,7 @@ from llmbench.analysis.attention import attention_alarms
 from llmbench.schema.config import INTERFERENCE_LIMIT
 from llmbench.schema.limits import describe_limits
 from llmbench.schema.run import Run
+from llmbench.schema.units import counted
 
 ONE_LAUNCH = "one launch: ± covers one process only; use --launches 5 for run-to-run variation"
 
@@ -24,13 +25,13 @@ def of_invalid(invalid: Sequence[tuple[str, ...]], measured: int) -> tuple[str, 
         found[0] if len(found) == len(invalid) else f"{found[0]} ({len(found)} of them)"
         for found in kinds.values()
     ]
-    return (f"{len(invalid)} of {measured} requests invalid: {'; '.join(shown)}",)
+    return (f"{len(invalid)} of {counted(measured, 'request')} invalid: {'; '.join(shown)}",)
 
 
 def alarms(run: Run, measured: int, invalid: int) -> Iterator[str]:
     """What a reader must see beside the figures."""
     if measured and invalid * 2 > measured:
-        yield f"INVALID: {invalid} of {measured} requests"
+        yield f"INVALID: {invalid} of {counted(measured, 'request')}"
     sentences = (placement_proof.describe_no_split(run, cell) for cell in range(len(run.cells)))
     yield from (sentence for sentence in sentences if sentence is not None)
     yield from attention_alarms(run)
@@ -69,7 +70,8 @@ def _limit_warnings(run: Run) -> Iterator[str]:
         return
     texts = describe_limits(limits)
     if limits.cpu_quota is not None and limits.cpu_quota < cpus:
-        yield f"CPU quota of {texts['CPU quota']} on {cpus} CPUs: latencies are those of this limit, not of the machine"
+        on = f"CPU quota of {texts['CPU quota']} on {counted(cpus, 'CPU')}"
+        yield f"{on}: latencies are those of this limit, not of the machine"
     if limits.cpu_weight is not None and limits.cpu_weight < 1:
         yield f"CPU weight {texts['CPU weight']}: beside other work this container gets less CPU time"
     if limits.performance_cap is not None and limits.performance_cap < 1:

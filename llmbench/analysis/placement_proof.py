@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement, Placement, total_placement
 from llmbench.schema.run import Run, Topology
-from llmbench.schema.units import format_list
+from llmbench.schema.units import counted, format_list
 
 LEAST_S = 0.3
 """Below this much time in all, the kernel's ticks say too little about who worked."""
@@ -120,7 +120,7 @@ def describe_no_split(run: Run, cell: int) -> str | None:
         where = f"{format_list(pinned.sockets)}, CPUs {format_list(pinned.cpus)}"
         parts.append(f"{len(pinned.sockets)} {noun} seen ({where})")
     if split is not None and split.without is not None:
-        parts.append(f"{split.without} threads without the policy and {split.with_policy} with it")
+        parts.append(f"{counted(split.without, 'thread')} without the policy and {split.with_policy} with it")
     return f"{'; '.join(parts)}. Every row is marked tensor_parallel=ineffective"
 
 

@@ -37,6 +37,7 @@ from llmbench.analysis.stats import Summary
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import ModelCache, Run
+from llmbench.schema.units import counted
 
 CACHE_SHARE = 1 / 3
 """A first token below this share of what the other lengths suggest may have been answered from a cache."""
@@ -182,7 +183,7 @@ def summarize_run(run: Run, names: Iterable[str] | None = None) -> Report:
 
 def _partial(row: Row) -> Row:
     planned = row.config.launches * row.config.iterations
-    why = f"partial: {row.measured} of {planned} iterations, and no launch finished"
+    why = f"partial: {row.measured} of {counted(planned, 'iteration')}, and no launch finished"
     return dataclasses.replace(
         row,
         launches=0,

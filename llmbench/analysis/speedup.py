@@ -16,7 +16,7 @@ from llmbench.errors import InputError, MachineError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Run, Topology
 from llmbench.schema.settings.any_workload import POLICY, TENSOR_PARALLEL
-from llmbench.schema.units import format_list
+from llmbench.schema.units import counted, format_list
 
 SPEEDUP_METRICS = (*PHASES, "memory")
 _THREADS = "INFERENCE_NUM_THREADS"
@@ -169,7 +169,7 @@ def setup_name(kind: Kind, sockets: Sequence[int]) -> str:
     """What a table calls a setup: ``socket 0 alone``, ``both sockets``, ``both sockets, tensor parallel``."""
     if kind is Kind.ONE:
         return f"socket {sockets[0]} alone"
-    every = "both sockets" if len(sockets) == 2 else f"all {len(sockets)} sockets"
+    every = "both sockets" if len(sockets) == 2 else f"all {counted(len(sockets), 'socket')}"
     return f"{every}, tensor parallel" if kind is Kind.SPLIT else every
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis.t_distribution import NORMAL, noncentral_t_cdf, t_cdf, t_quantile
+from llmbench.schema.units import counted
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -75,7 +76,7 @@ def summarize_values(values: Sequence[float], *, confidence: float = CONFIDENCE)
     rank = _tail_rank(n, (1 - confidence) / 2)
     if rank == 0:
         needed = math.ceil(1 - math.log2(1 - confidence))
-        warning = f"needs {needed} values for an interval at {confidence * 100:g} %"
+        warning = f"needs {counted(needed, 'value')} for an interval at {confidence * 100:g} %"
         return Summary(n=n, median=statistics.median(ordered), warnings=(warning,))
     return Summary(n=n, median=statistics.median(ordered), low=ordered[rank - 1], high=ordered[n - rank])
 

@@ -10,6 +10,7 @@ from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
 from llmbench.schema.limits import format_cpus
 from llmbench.schema.measurement import Conditions, Finish, Measurement
+from llmbench.schema.units import counted
 
 TICKS_ALLOWED_S = 0.02
 """Two ticks of 10 ms on each CPU: CPU time is counted in ticks, and as much may be an error of counting."""
@@ -164,7 +165,7 @@ def _limit_reasons(c: Conditions) -> Iterator[str]:
             f"limit {STOPPED_LIMIT:.0%}"
         )
     if (c.memory_stall_s or 0) > STOPPED_LIMIT * c.wall_s:
-        hits = f" (memory limit met {c.memory_limit_hits} times)" if c.memory_limit_hits else ""
+        hits = f" (memory limit met {counted(c.memory_limit_hits, 'time')})" if c.memory_limit_hits else ""
         yield (
             f"processes waited for memory for {(c.memory_stall_s or 0) / c.wall_s:.0%} of the time{hits}; "
             f"limit {STOPPED_LIMIT:.0%}"
@@ -172,10 +173,10 @@ def _limit_reasons(c: Conditions) -> Iterator[str]:
     if c.frozen_s:
         yield f"the control group was frozen for {c.frozen_s:.1f} s, as by docker pause"
     if c.stops:
-        yield f"the process was stopped by a signal {c.stops} times"
+        yield f"the process was stopped by a signal {counted(c.stops, 'time')}"
     if (c.major_faults or 0) > MAJOR_FAULTS_ALLOWED + MAJOR_FAULTS_PER_S * c.wall_s:
         yield (
-            f"memory was read from disk or swap {c.major_faults} times; "
+            f"memory was read from disk or swap {counted(c.major_faults or 0, 'time')}; "
             f"limit {MAJOR_FAULTS_PER_S} per second, and {MAJOR_FAULTS_ALLOWED}"
         )
 
@@ -198,7 +199,10 @@ def _output_reasons(m: Measurement, sequence: measurement.Sequence, config: RunC
         return found
     if sequence.finish is Finish.STOP and count < m.requested_tokens:
         if not config.stop_at_eos:
-            found.append(f"the end of the text cut the output to {count} of {m.requested_tokens} tokens")
+            found.append(
+                f"the end of the text cut the output to {count} of {counted(m.requested_tokens, 'token')}"
+            )
     else:
-        found.append(f"{count} tokens were generated, {m.requested_tokens} were requested")
+        verb = "was" if count == 1 else "were"
+        found.append(f"{counted(count, 'token')} {verb} generated, {m.requested_tokens} were requested")
     return found

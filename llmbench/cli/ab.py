@@ -43,6 +43,7 @@ from llmbench.runner.plan import plan_launches
 from llmbench.runner.profile import profile
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import WorkloadSettings
+from llmbench.schema.units import counted
 
 _OPENVINO = "ov"
 _LEAST_PROFILED = 3
@@ -68,7 +69,7 @@ Examples:
 @click.option(
     "--until",
     type=ShareType(),
-    help=f"Stop when the intervals of both means are so narrow; not before {LEAST_BLOCKS} blocks.",
+    help=f"Stop when the intervals of both means are so narrow; not before {counted(LEAST_BLOCKS, 'block')}.",
 )
 @click.option("--confirm", is_flag=True, help="Measure what seems slower again, before it counts.")
 @threshold_option()

@@ -19,7 +19,7 @@ from llmbench.cli.options.course import Course, blocks_option, course_options
 from llmbench.cli.options.sides import Side, read_side, single_options
 from llmbench.cli.options.types import Command, WordList
 from llmbench.errors import ExitCode, InputError, LaunchError, LlmbenchError
-from llmbench.render.text import counted, ratio_change
+from llmbench.render.text import ratio_change
 from llmbench.runner import interpreter, session
 from llmbench.runner.bisection import Bisected, BudgetUsedError, bisect_versions
 from llmbench.runner.environments import (
@@ -33,7 +33,7 @@ from llmbench.runner.environments import (
 from llmbench.runner.launchers import default_launcher
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Run
-from llmbench.schema.units import format_bytes, format_duration
+from llmbench.schema.units import counted, format_bytes, format_duration
 
 _NUMBERS = 1000
 """Launches of each comparison are numbered from another thousand on, so that none is like one before."""

@@ -21,7 +21,7 @@ from llmbench.errors import InputError
 from llmbench.models.manifest import Manifest
 from llmbench.schema.progress import Progress
 from llmbench.schema.tasks import DEFAULT_TASK
-from llmbench.schema.units import format_bytes, format_duration
+from llmbench.schema.units import counted, format_bytes, format_duration
 
 _CLOSE = 0.97
 """The agreement from which on a format needs no excuse."""
@@ -196,7 +196,7 @@ def describe_conversion(converted: Converted) -> tuple[str, ...]:
     """Describe a conversion in a few lines: where it is, what it is, how it was verified, and what that took."""
     manifest = converted.manifest
     size = sum(file.bytes for file in manifest.files.values())
-    context = f"{manifest.context_tokens} tokens" if manifest.context_tokens else "unknown"
+    context = counted(manifest.context_tokens, "token") if manifest.context_tokens else "unknown"
     if manifest.agreement is None:
         agreement = manifest.agreement_note or "not measured"
     elif manifest.task != DEFAULT_TASK:

@@ -14,7 +14,7 @@ from llmbench.runner.forecast import forecast
 from llmbench.runner.plan import PlannedLaunch
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import WorkloadSettings
-from llmbench.schema.units import format_duration
+from llmbench.schema.units import counted, format_duration
 
 
 def rehearse(
@@ -39,7 +39,9 @@ def describe_cells(cells: Sequence[RunConfig], planned: Sequence[PlannedLaunch])
     for cell, count in collections.Counter(launch.cell for launch in planned).items():
         config = cells[cell]
         work = f"{config.warmups} warm-up + {config.iterations} measured iterations"
-        length = f", {config.output_tokens} output tokens" if config.task_info.is_generating else ""
+        length = (
+            f", {counted(config.output_tokens, 'output token')}" if config.task_info.is_generating else ""
+        )
         apart = appended(distinctions[cell])
         yield (
             f"{count} {'launch' if count == 1 else 'launches'}: {config.model} on {config.device} with "

@@ -31,6 +31,7 @@ from llmbench.fleet.slurm import SlurmExecutor
 from llmbench.render.html.fleet import fleet_page
 from llmbench.render.terminal.fleet import render_fleet
 from llmbench.schema.fleet import FleetPlan
+from llmbench.schema.units import counted
 from llmbench.store.events import utc_now
 from llmbench.store.reader import new_id, slug
 
@@ -63,7 +64,7 @@ def share_of(values: Sequence[_Value], share: tuple[int, int]) -> tuple[_Value, 
     number, hosts = share
     if len(values) < hosts:
         raise InputError(
-            f"--spread: {len(values)} configurations for {hosts} hosts",
+            f"--spread: {counted(len(values), 'configuration')} for {counted(hosts, 'host')}",
             hint="sweep over more, or request fewer nodes",
         )
     return tuple(values[number - 1 :: hosts])
@@ -124,7 +125,7 @@ class _Fleet:
         if self._is_rehearsal:
             return self._rehearse(plan, folder, executor)
         policy = FleetPolicy(skips_unfit=self._given["skip_unfit"], patience_s=self._given["patience"])
-        say(f"fleet: {len(plan.hosts)} hosts of {plan.target}: {', '.join(plan.hosts)}")
+        say(f"fleet: {counted(len(plan.hosts), 'host')} of {plan.target}: {', '.join(plan.hosts)}")
         with FleetView() as view:
             dispatch = Dispatch(
                 plan=plan, folder=folder, executor=executor, policy=policy, on_progress=view.show
@@ -239,7 +240,7 @@ class FleetView:
             if self._printed.get(each.host) != (each.doing, each.reason):
                 self._printed[each.host] = (each.doing, each.reason)
                 why = f" ({each.reason})" if each.reason else ""
-                say(f"{each.host}: {each.doing}{why}, {each.measured} requests measured")
+                say(f"{each.host}: {each.doing}{why}, {counted(each.measured, 'request')} measured")
 
     def _table(self, hosts: Sequence[HostProgress]) -> Any:
         grid = Grid(title=f"{time.monotonic() - self._started:.0f} s", title_justify="left", box=None)

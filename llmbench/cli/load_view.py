@@ -15,6 +15,7 @@ from llmbench.render.terminal.report import render_report
 from llmbench.runner.session import SessionEvent
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import Run
+from llmbench.schema.units import counted
 from llmbench.store.events import LaunchEnded, LaunchStarted
 
 
@@ -47,7 +48,7 @@ class _LoadCourse(View):
             yield "starting the server" if time.monotonic() > self._launch_at else "cooling down"
             return
         yield (
-            f"{self._measured_count}/{self._config.iterations} requests"
+            f"{self._measured_count}/{counted(self._config.iterations, 'request')}"
             if self._measured_count
             else f"bringing the load up: {self._before}/{self._config.warmups}"
         )
@@ -74,7 +75,7 @@ class LoadView(_LoadCourse, ReportView):
         if isinstance(event, LaunchEnded) and event.failure is None:
             errors = f", {self._errors} failed" if self._errors else ""
             seconds = time.monotonic() - self._began
-            self._say(f"  {self._measured_count} requests{errors} in {seconds:.0f} s")
+            self._say(f"  {counted(self._measured_count, 'request')}{errors} in {seconds:.0f} s")
 
     def _loaded(self, event: LaunchStarted) -> None:
         apart = self._apart[event.configuration]

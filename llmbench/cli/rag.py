@@ -15,7 +15,6 @@ from llmbench.cli.options.table import parameters, parse_options
 from llmbench.cli.options.types import Command
 from llmbench.cli.retrieval_source import with_retrieval_models
 from llmbench.errors import InputError
-from llmbench.render.text import counted
 from llmbench.retrieval import database, server
 from llmbench.retrieval.documents import find_documents
 from llmbench.runner.configurations import configurations
@@ -23,7 +22,7 @@ from llmbench.runner.rag_index import Indexed, IndexRequest, index_documents
 from llmbench.schema.config import RunConfig
 from llmbench.schema.settings.table import PARAMETERS
 from llmbench.schema.tasks import RAG
-from llmbench.schema.units import format_duration
+from llmbench.schema.units import counted, format_duration
 from llmbench.workloads.rag.settings import RetrievalSettings, embedder_config
 
 _OPTIONS = ("documents", "database", "collection", "embedder", "chunk_size", "chunk_overlap")

@@ -42,6 +42,7 @@ from llmbench.render.terminal.speedup import render_speedup
 from llmbench.render.text import counted
 from llmbench.render.trace import trace_json
 from llmbench.schema.run import Run
+from llmbench.schema.units import counted
 from llmbench.store.acceptances import read_acceptances, write_acceptances
 
 
@@ -147,7 +148,8 @@ def _acceptances(
         fitting = [each for each in ids if each.startswith(name)]
         if len(fitting) != 1:
             raise InputError(
-                f"--accept {name} is the beginning of {len(fitting)} runs", hint="give the whole name of one"
+                f"--accept {name} is the beginning of {counted(len(fitting), 'run')}",
+                hint="give the whole name of one",
             )
         notes[fitting[0]] = note
     if added:

@@ -26,7 +26,7 @@ from llmbench.machine.interference import watch_interference
 from llmbench.models.resolve import ModelInfo
 from llmbench.render.terminal import run_log
 from llmbench.render.terminal.live import LiveLine
-from llmbench.render.text import appended, counted, load_time
+from llmbench.render.text import appended, load_time
 from llmbench.runner import session
 from llmbench.runner.forecast import Pace
 from llmbench.runner.launchers import default_launcher
@@ -36,7 +36,7 @@ from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Measurement
 from llmbench.schema.progress import Progress
 from llmbench.schema.run import Run
-from llmbench.schema.units import format_duration
+from llmbench.schema.units import counted, format_duration
 from llmbench.store import reader
 from llmbench.store.events import LaunchEnded, LaunchStarted
 
@@ -193,12 +193,12 @@ class View:
         now, request = time.monotonic(), self._request
         yield f"launch {self._number}/{self._count}"
         if self._config.is_load and self._seen:
-            yield f"{counted(len(self._seen), 'request')}"
+            yield counted(len(self._seen), "request")
         elif request is None:
             yield "cooling down" if now < self._launch_at else "loading the model"
         else:
             tokens = self.launcher.tokens()
-            count = "" if tokens is None else f" {tokens}/{self._config.output_tokens} tokens"
+            count = "" if tokens is None else f" {tokens}/{counted(self._config.output_tokens, 'token')}"
             where = run_log.position(self._config, prompt=request.prompt, iteration=request.iteration)
             yield f"{where}{count}"
         left = self._pace.left_s(now)
@@ -419,7 +419,8 @@ def explain_missing(*reports: Report, resume: str | None = None) -> None:
         launch, failure = failed[0]
         has_measured = any(each.measurements for each in launches)
         complain(
-            f"{len(failed)} of {len(launches)} launches failed; launch {launch.index + 1}: {failure.message}",
+            f"{len(failed)} of {counted(len(launches), 'launch', 'launches')} failed; "
+            f"launch {launch.index + 1}: {failure.message}",
             hint=f"go on with what is missing: {resume}" if resume and has_measured else None,
         )
     elif requests := [request for each in reports for request in each.rejected]:

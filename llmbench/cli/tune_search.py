@@ -34,13 +34,13 @@ from llmbench.errors import ExitCode, InputError, LaunchError
 from llmbench.machine import topology
 from llmbench.models.resolve import ModelInfo
 from llmbench.render.sentences.commands import recipe_text, run_command, tuned_properties
-from llmbench.render.text import change, counted, ratio_change, settings_text
+from llmbench.render.text import change, ratio_change, settings_text
 from llmbench.runner import plan, quality, space
 from llmbench.runner.quality import Judged, Trial
 from llmbench.schema.config import RunConfig
 from llmbench.schema.engines import ModelKind
 from llmbench.schema.run import Run, WorkloadSettings
-from llmbench.schema.units import Direction
+from llmbench.schema.units import Direction, counted
 
 _SEARCH_SHARE = 0.6
 """The share of the budget that the search may use; the rest is for the proof."""
@@ -240,7 +240,7 @@ class Search:
         if not self.bounds:
             say("too few blocks to bound what a candidate may gain; give a longer --budget")
         for candidates, gain in self.bounds:
-            names = "candidate" if candidates == 1 else f"any of {candidates} candidates"
+            names = "candidate" if candidates == 1 else f"any of {counted(candidates, 'candidate')}"
             say(f"by the race {names} is at most {max(gain, 1.0):.2f} {better} (95 % for all together)")
 
     def prove(self, best: RunConfig, blocks: int) -> ExitCode:

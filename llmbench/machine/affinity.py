@@ -10,7 +10,7 @@ from llmbench.errors import InputError, MachineError
 from llmbench.machine import procfs
 from llmbench.machine.topology import Node, parse_list, read_nodes
 from llmbench.schema.run import Topology
-from llmbench.schema.units import format_list
+from llmbench.schema.units import counted, format_list
 
 _PIN = "import os, sys; os.sched_setaffinity(0, map(int, sys.argv[1].split(','))); os.execvp(sys.argv[2], sys.argv[2:])"
 """Runs a command on some CPUs only, as taskset does, which not every machine has."""
@@ -102,7 +102,7 @@ def _cpus(requested: AffinityRequest, topology: Topology) -> tuple[int, ...]:
     cores, all_cores = len({cpu.core for cpu in usable}), len({cpu.core for cpu in wanted})
     if cores < all_cores:
         raise MachineError(
-            f"{what} has {all_cores} cores, and this process may use {cores} of them",
+            f"{what} has {counted(all_cores, 'core')}, and this process may use {cores} of them",
             hint=f"it may use the CPUs {format_list(topology.allowed)}: choose from those with --cores, "
             "or widen the cpuset of the container or job",
         )

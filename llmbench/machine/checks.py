@@ -17,7 +17,7 @@ from llmbench.machine.topology import Cache, Node
 from llmbench.schema.config import INTERFERENCE_LIMIT
 from llmbench.schema.limits import NOT_LIMITED, ResourceLimits, describe_limits, format_cpus
 from llmbench.schema.run import Environment, Split
-from llmbench.schema.units import format_bytes, format_list
+from llmbench.schema.units import counted, format_bytes, format_list
 
 CPUS = "sys/devices/system/cpu"
 """The folder of the CPUs below the root."""
@@ -229,7 +229,7 @@ def _limits(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             check="quota",
             weight=Weight.SPOILS,
-            found=f"the CPU quota of this container is {format_cpus(quota)}, on {len(seen.allowed)} CPUs",
+            found=f"the CPU quota of this container is {format_cpus(quota)}, on {counted(len(seen.allowed), 'CPU')}",
             effect="when it is used up, every thread stops until the next period: pauses inside tokens; a request that "
             "it stops for more than 1 % of the time is invalid",
             remedy="give it whole CPUs instead: docker run --cpuset-cpus=LIST, without --cpus",
@@ -246,7 +246,7 @@ def _limits(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             check="affinity",
             weight=Weight.NOTE,
-            found=f"this process may use {len(seen.allowed)} of {len(seen.cpus)} CPUs "
+            found=f"this process may use {len(seen.allowed)} of {counted(len(seen.cpus), 'CPU')} "
             f"({format_list(seen.allowed)})",
             effect="figures are those of these CPUs, not of the machine",
             remedy="widen the cpuset of the container or job, or call it without taskset",
@@ -339,7 +339,7 @@ def _sockets(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             check="smt",
             weight=Weight.NOTE,
-            found=f"SMT is on: {len(seen.cpus)} CPUs on {seen.cores} cores",
+            found=f"SMT is on: {counted(len(seen.cpus), 'CPU')} on {counted(seen.cores, 'core')}",
             effect="other processes on the second thread of a core slow the first, though CPUs look idle",
             remedy="echo off | sudo tee /sys/devices/system/cpu/smt/control",
         )
@@ -372,7 +372,7 @@ def _throttled(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             check="throttled",
             weight=Weight.NOTE,
-            found=f"a processor was throttled {count} times since boot",
+            found=f"a processor was throttled {counted(count, 'time')} since boot",
             effect="hot processors slow down in long runs; requests in which it happens are marked",
             remedy="see to the cooling; watch: sudo turbostat",
         )

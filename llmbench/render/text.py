@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from llmbench.analysis.stats import Ratio, Summary
 from llmbench.schema.config import Prompt
 from llmbench.schema.run import ModelCache
-from llmbench.schema.units import Unit, format_number
+from llmbench.schema.units import Unit, counted, format_number
 
 LEAST_FOR_MARGIN = 3
 """Launches from which on an interval is shown; only launches have intervals with fewer values."""
@@ -101,11 +101,6 @@ def load_time(seconds: float, state: ModelCache | None) -> str:
     """``2.05 s``, and how the model cache was found where one was requested."""
     found = f" (model cache {state.value})" if state not in (None, ModelCache.OFF) else ""
     return f"{seconds:.2f} s{found}"
-
-
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """``1 launch``, ``2 launches``."""
-    return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def settings_text(settings: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from llmbench.errors import MachineError
 from llmbench.machine.limits import read_resource_limits
 from llmbench.schema.config import RunConfig
 from llmbench.schema.limits import ResourceLimits, describe_priority, format_cpus
+from llmbench.schema.units import counted
 
 
 def check_quota(config: RunConfig, root: Path = Path("/")) -> None:
@@ -21,8 +22,9 @@ def check_quota(config: RunConfig, root: Path = Path("/")) -> None:
     threads, quota = requested_threads(config), read_resource_limits(root).cpu_quota
     if quota is None or threads is None or threads <= quota:
         return
+    verb = "was" if threads == 1 else "were"
     raise MachineError(
-        f"{threads} threads were requested, and the CPU quota of this container is {format_cpus(quota)}",
+        f"{counted(threads, 'thread')} {verb} requested, and the CPU quota of this container is {format_cpus(quota)}",
         hint=_remedy(quota),
     )
 

@@ -26,6 +26,7 @@ from llmbench.retrieval.index import VectorIndex
 from llmbench.runner.step import StepProcess
 from llmbench.schema.config import RunConfig
 from llmbench.schema.progress import Progress, ProgressCallback
+from llmbench.schema.units import counted
 from llmbench.workloads.rag.settings import RetrievalSettings, embedder_config
 
 BATCH = 16
@@ -109,7 +110,11 @@ def _ensure(settings: RetrievalSettings, cell: RunConfig, report: ProgressCallba
             index_documents(request, report)
             found = Collection.look(connection, address, key)
         if found is not None and not found.has(settings.index):
-            report(Progress(label=f"building the index {settings.index.recipe} on {found.count()} chunks"))
+            report(
+                Progress(
+                    label=f"building the index {settings.index.recipe} on {counted(found.count(), 'chunk')}"
+                )
+            )
             found.build(settings.index)
 
 

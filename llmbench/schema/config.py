@@ -15,6 +15,7 @@ from llmbench.schema.settings.base import ValueKind
 from llmbench.schema.settings.table import SETTINGS
 from llmbench.schema.settings.text import GENERATION_SETTINGS, LORA_MODES
 from llmbench.schema.tasks import DEFAULT_TASK, LOAD_BEGIN, TASKS, TaskInfo
+from llmbench.schema.units import counted
 
 PropertyValue = str | int | float | bool
 """A value of an OpenVINO property, as JSON can contain it."""
@@ -358,7 +359,7 @@ class RunConfig:
         how = (
             f"while surer than {sure:g}"
             if sure is not None
-            else f"of {self.num_assistant_tokens or ASSISTANT_TOKENS} tokens"
+            else f"of {counted(self.num_assistant_tokens or ASSISTANT_TOKENS, 'token')}"
         )
         return f"greedy, {kind} {how}"
 

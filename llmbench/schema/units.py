@@ -132,6 +132,11 @@ def format_list(numbers: Collection[int]) -> str:
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """``1 launch``, ``2 launches``."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def format_duration(seconds: float) -> str:
     """A wait as a person reads it: ``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
     whole = round(seconds)

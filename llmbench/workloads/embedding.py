@@ -15,6 +15,7 @@ from llmbench.models.resolve import check_context
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.measurement import Artifact, Sequence
 from llmbench.schema.run import WorkloadSettings
+from llmbench.schema.units import counted
 from llmbench.workloads.base import CalledRequest, LaunchContext, Observation
 from llmbench.workloads.text import corpus
 
@@ -46,7 +47,7 @@ def text_of_length(words: tuple[str, ...], start: int, length: int, count: Calla
     text += _FILLER * (length - count(text))
     if count(text) != length:
         raise InputError(
-            f"no text of {length} tokens could be made for this tokenizer",
+            f"no text of {counted(length, 'token')} could be made for this tokenizer",
             hint="choose another --input-tokens",
         )
     return text
@@ -179,7 +180,7 @@ class RerankWorkload:
         check_context(
             config,
             (needed, context_tokens),
-            f"question and text make {needed} tokens",
+            f"question and text make {counted(needed, 'token')}",
             hint="shorten the question, or use fewer --input-tokens",
         )
 

@@ -17,7 +17,7 @@ from llmbench.errors import InputError, LaunchError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Stage
 from llmbench.schema.run import WorkloadSettings
-from llmbench.schema.units import Nanoseconds
+from llmbench.schema.units import Nanoseconds, counted
 from llmbench.workloads.base import CalledRequest, LaunchContext, Observation, Workload
 
 _ROWS = 32
@@ -100,7 +100,7 @@ class OpenQuality:
         short = next((i for i, ids in enumerate(self.texts) if len(ids) < self.block_tokens), None)
         if short is not None:
             raise InputError(
-                f"text {config.prompts[short].set} has {len(self.texts[short])} tokens; "
+                f"text {config.prompts[short].set} has {counted(len(self.texts[short]), 'token')}; "
                 f"a block takes {self.block_tokens}",
                 hint="give a longer text, or fewer --block-tokens",
             )
@@ -170,7 +170,7 @@ def _base(ids: np.ndarray[Any, Any], file: Path, width: int) -> _FloatArray:
         found: _FloatArray = kept["log_probabilities"]
     if found.shape[-1] != width:
         raise InputError(
-            f"the base has a vocabulary of {found.shape[-1]} tokens, the candidate one of {width}",
+            f"the base has a vocabulary of {counted(found.shape[-1], 'token')}, the candidate one of {width}",
             hint="give a base of the same model",
         )
     return found

@@ -17,6 +17,7 @@ from llmbench.errors import InputError, cause_of
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Parameters
 from llmbench.schema.settings.serving import CONSTANT
+from llmbench.schema.units import counted
 
 _SPREAD = re.compile(r"(?P<kind>uniform|normal|lognormal):(?P<spread>\d+(?:\.\d+)?)")
 _WIDEST = 4
@@ -174,7 +175,11 @@ def read_trace(path: Path) -> tuple[Due, ...]:
         raise InputError(f"the trace {path}: {error}", hint=f"columns: {','.join(_COLUMNS)}") from None
     times = [due.at_s or 0.0 for due in found]
     if not found or len(found) > MAX_TRACE_LINES or times != sorted(times):
-        what = f"has {len(found)} requests" if times == sorted(times) else "has times that run backwards"
+        what = (
+            f"has {counted(len(found), 'request')}"
+            if times == sorted(times)
+            else "has times that run backwards"
+        )
         raise InputError(f"the trace {path} {what}", hint=f"1 to {MAX_TRACE_LINES} lines, times ascending")
     return tuple(dataclasses.replace(due, at_s=(due.at_s or 0.0) - times[0]) for due in found)
 

@@ -370,7 +370,7 @@ def test_row_41_threads_and_warnings_under_a_real_quota(tmp_path: Path) -> None:
         warned = _inside(group, *run, cwd=tmp_path)
 
     assert refused.returncode == 4
-    assert "1 threads were requested, and the CPU quota of this container is 0.3 CPUs" in refused.stderr
+    assert "1 thread was requested, and the CPU quota of this container is 0.3 CPUs" in refused.stderr
     assert warned.returncode == 0, warned.stderr
     assert "warning: the CPU quota of this container is 0.3 CPUs" in warned.stderr
     assert "CPU quota 0.3 CPUs" in warned.stdout

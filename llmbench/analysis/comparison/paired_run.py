@@ -12,6 +12,7 @@ from llmbench.analysis.report import summarize_run
 from llmbench.errors import InputError
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.schema.run import Run
+from llmbench.schema.units import counted
 
 
 def split_sides(run: Run) -> tuple[Run, Run]:
@@ -86,7 +87,7 @@ def finished_blocks(run: Run) -> int:
 def _remark(run: Run) -> str:
     """That fewer blocks were measured than were planned, where it is so."""
     planned, made = run.cells[0].launches, finished_blocks(run)
-    return f"Stopped early, after {made} of {planned} blocks" if made < planned else ""
+    return f"Stopped early, after {made} of {counted(planned, 'block')}" if made < planned else ""
 
 
 def is_narrow(comparison: Comparison, share: float) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from llmbench.analysis.comparison.differences import Difference, is_imported
 from llmbench.analysis.report import Report, Row, varied_settings
+from llmbench.schema.units import counted
 
 _WORDS = {
     "input_tokens": "input tokens",
@@ -98,8 +99,7 @@ def describe_group(row: Row, names: Sequence[str] = ()) -> str:
     """A row in words: its prompt, its length, and the settings that set it apart."""
     flat = varied_settings(row.config)
     apart = "".join(f", {name}={flat.get(name, '')}" for name in names)
-    tokens = "1 token" if row.input_tokens == 1 else f"{row.input_tokens} tokens"
-    return f"{row.prompt.label} of {row.prompt.set} ({tokens} in{apart})"
+    return f"{row.prompt.label} of {row.prompt.set} ({counted(row.input_tokens, 'token')} in{apart})"
 
 
 def _couple(base: Row, candidate: Row, vary: frozenset[str], *, by_index: bool) -> Couple:

@@ -27,6 +27,7 @@ from llmbench.errors import InputError
 from llmbench.models.resolve import ModelInfo
 from llmbench.schema.config import RunConfig
 from llmbench.schema.settings.serving import LOAD_PARAMETERS
+from llmbench.schema.units import counted
 
 _LEFT_OUT = frozenset({"launches"})
 """Options of ``run`` that blocks make pointless."""
@@ -195,7 +196,8 @@ def _of_side(name: str, value: Any, number: int) -> Any:
     if len(value) > len(SIDES):
         option = f"--{name.replace('_', '-')}"
         raise InputError(
-            f"{option} was given {len(value)} times", hint="once for both sides, or twice: for A, then for B"
+            f"{option} was given {counted(len(value), 'time')}",
+            hint="once for both sides, or twice: for A, then for B",
         )
     chosen = value[min(number, len(value) - 1)]
     return (chosen,) if (OPTIONS | LOAD_OPTIONS)[name][1].get("multiple") else chosen

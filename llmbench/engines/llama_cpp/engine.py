@@ -22,7 +22,7 @@ from llmbench.schema import measurement
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Finish
 from llmbench.schema.run import EffectiveSettings
-from llmbench.schema.units import Nanoseconds
+from llmbench.schema.units import Nanoseconds, counted
 
 _NOTES = (
     "llama.cpp through its own server in this process: queue, sampling and text are inside of a token's time",
@@ -213,7 +213,7 @@ def _suspicions(request: EngineRequest, streams: Sequence[_Stream]) -> tuple[str
         timings = stream.last.get("timings", {})
         if stream.last.get("tokens_evaluated", len(given)) != len(given) or stream.last.get("truncated"):
             found.append(
-                f"the engine read {stream.last.get('tokens_evaluated')} of {len(given)} input tokens"
+                f"the engine read {stream.last.get('tokens_evaluated')} of {counted(len(given), 'input token')}"
             )
         if timings.get("cache_n"):
             found.append(f"{timings['cache_n']} input tokens came from the engine's cache")

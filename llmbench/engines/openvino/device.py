@@ -11,6 +11,7 @@ from llmbench.engines.failures import engine_words
 from llmbench.errors import InputError, MachineError
 from llmbench.schema.config import PropertyValue, RunConfig
 from llmbench.schema.run import EffectiveSettings
+from llmbench.schema.units import counted
 
 # Accepted by Core and compile_model, though no device lists them.
 _CORE_PROPERTIES = ("CACHE_DIR", "CACHE_MODE", "ENABLE_MMAP", "FORCE_TBB_TERMINATE", "PERF_COUNT")
@@ -205,7 +206,7 @@ def one_product() -> Any:
 def _check_thread_count(requested: int, got: int) -> None:
     if got < requested:
         raise MachineError(
-            f"requested {requested} threads, got {got}",
+            f"requested {counted(requested, 'thread')}, got {got}",
             hint="use no more threads than the CPUs of this process (see nproc)",
         )
 

@@ -13,7 +13,7 @@ from typing import Any
 from llmbench.engines.base import Counters, EngineRequest
 from llmbench.schema import measurement
 from llmbench.schema.measurement import Finish
-from llmbench.schema.units import Nanoseconds, ns_from_ms
+from llmbench.schema.units import Nanoseconds, counted, ns_from_ms
 
 _US_PER_S = 1e6
 _UNKNOWN_STEPS = "the engine's steps do not show which token belongs to which sequence"
@@ -115,10 +115,12 @@ def _doubts(
 ) -> tuple[str, ...]:
     doubts = []
     if len(instants) != len(sizes):
-        doubts.append(f"the engine reports {len(instants)} instants for {len(sizes)} steps")
+        doubts.append(
+            f"the engine reports {counted(len(instants), 'instant')} for {counted(len(sizes), 'step')}"
+        )
     total = sum(map(len, made))
     if not is_search and sum(sizes) != total:
-        doubts.append(f"the engine's steps add up to {sum(sizes)} tokens, {total} came out")
+        doubts.append(f"the engine's steps add up to {counted(sum(sizes), 'token')}, {total} came out")
     elif len(made) > 1 and lay_out([len(tokens) for tokens in made], sizes) != list(steps):
         doubts.append(_UNKNOWN_STEPS)
     if any(later < earlier for earlier, later in pairwise(instants)):

@@ -37,6 +37,7 @@ from llmbench.engines.servers.request import (
     read_sampling,
 )
 from llmbench.errors import InputError
+from llmbench.schema.units import counted
 
 _OPEN_TOKENS = 1024
 """Output tokens of a request that names no limit, where the model's context is not known."""
@@ -279,12 +280,12 @@ class OpenAiServer:
         room = None if context is None else context - len(ids)
         if room is not None and (wanted or 1) > room:
             raise InputError(
-                f"{len(ids)} input + {wanted or 1} output tokens exceed the context of {context}"
+                f"{len(ids)} input + {counted(wanted or 1, 'output token')} exceed the context of {context}"
             )
         if self._present >= self._limits.requests:
             self._meters.refuse()
             raise _RefusedError(
-                503, f"the limit of {self._limits.requests} requests is reached", retry_after="1"
+                503, f"the limit of {counted(self._limits.requests, 'request')} is reached", retry_after="1"
             )
         return dataclasses.replace(sampling, output_tokens=wanted or room or _OPEN_TOKENS)
 

@@ -18,8 +18,9 @@ from llmbench.render.terminal.fleet import (
     outlier_sentences,
     spread_sentences,
 )
-from llmbench.render.text import change, counted, number_text
+from llmbench.render.text import change, number_text
 from llmbench.render.views import TONES
+from llmbench.schema.units import counted
 
 _LABELLED = 12
 """Hosts up to which each has its name below the plot; on hovering a mark has it always."""
@@ -98,7 +99,7 @@ def _metric_figure(lines: Sequence[FleetLine]) -> Figure:
     found = [
         (index, line, _points(line, hosts, _APART * (index - left_of))) for index, line in enumerate(drawn)
     ]
-    rest = f" The first {len(drawn)} of {len(lines)} rows." if len(lines) > len(drawn) else ""
+    rest = f" The first {len(drawn)} of {counted(len(lines), 'row')}." if len(lines) > len(drawn) else ""
     return Figure(
         title=request_metric(lines[0].metric).title,
         caption=f"Change from the median of all hosts. Bars: intervals at 95 % over launches. Cross: an outlier.{rest}",

@@ -13,7 +13,8 @@ from llmbench.render.html.series import colour, dash
 from llmbench.render.html.svg import Axis, Figure, Line, Marks, Shape, Sign
 from llmbench.render.sentences.level_changes import level_command, level_sentence
 from llmbench.render.terminal.history import differing, titles
-from llmbench.render.text import counted, minute, number_text, prompt_name
+from llmbench.render.text import minute, number_text, prompt_name
+from llmbench.schema.units import counted
 
 _TWO_DAYS_S = 2 * 86_400
 _LEAST_REACH = 8.0

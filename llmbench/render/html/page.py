@@ -27,8 +27,9 @@ from llmbench.render.sentences.verdict import (
     verdict_lines,
 )
 from llmbench.render.table import Table
-from llmbench.render.text import after, counted, margin, number_text
+from llmbench.render.text import after, margin, number_text
 from llmbench.schema.run import Provenance
+from llmbench.schema.units import counted
 
 _GRAVE = ("INVALID", "FALLBACK", "PLAIN ATTENTION")
 """Words of caveats without which the figures mislead."""
@@ -324,7 +325,7 @@ def _tiles(series: PlotSeries) -> Iterator[Tiles]:
             continue
         unit = METRICS[name].unit
         shortest, longest = rows[0], rows[-1]
-        note = f"{_reach(longest, name)}, at {longest.input_tokens} tokens in"
+        note = f"{_reach(longest, name)}, at {counted(longest.input_tokens, 'token')} in"
         if shortest.input_tokens < longest.input_tokens:
             center = number_text(shortest.summaries[name].median, unit)
             note += f"; {center} {_reach(shortest, name)} at {shortest.input_tokens}"

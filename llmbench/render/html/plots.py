@@ -16,7 +16,7 @@ from llmbench.render.sentences.verdict import VerdictLine, interval_text, verdic
 from llmbench.render.text import number_text, prompt_name, settings_text
 from llmbench.render.views import TONES
 from llmbench.schema.measurement import WORKED_SHARE
-from llmbench.schema.units import Unit
+from llmbench.schema.units import Unit, counted
 
 LOGARITHMIC_FROM = 128
 """Where the longest input is this many times the shortest, its axis is logarithmic."""
@@ -155,7 +155,9 @@ def _line(series: PlotSeries, name: str, dashed: int) -> Iterator[Shape]:
     )
     yield Marks(points=launches, colour=series.colour, name="launches", size=2.5, opacity=0.45)
     centres = tuple(
-        interval_point(row.input_tokens, row.summaries[name], unit, f"{shown}, {row.input_tokens} tokens in")
+        interval_point(
+            row.input_tokens, row.summaries[name], unit, f"{shown}, {counted(row.input_tokens, 'token')} in"
+        )
         for row in rows
     )
     yield Line(

@@ -7,9 +7,9 @@ from llmbench.render.html.document import Block, Figures, Notes, Page, Section, 
 from llmbench.render.html.series import colour
 from llmbench.render.html.svg import Axis, Figure, Line, Marks, Point
 from llmbench.render.quality import point_letter, quality_table, text_table
-from llmbench.render.text import counted, settings_text
+from llmbench.render.text import settings_text
 from llmbench.schema.run import Run
-from llmbench.schema.units import Unit
+from llmbench.schema.units import Unit, counted
 
 _LEAST = 1e-6
 

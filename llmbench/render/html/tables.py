@@ -17,11 +17,11 @@ from llmbench.render import views
 from llmbench.render.html.series import PlotSeries
 from llmbench.render.sentences.remarks import instants
 from llmbench.render.table import EMPTY, Cell, Column, Table, count_cell, quantity, texts
-from llmbench.render.text import counted, load_time, setting_text, settings_text, share
+from llmbench.render.text import load_time, setting_text, settings_text, share
 from llmbench.schema.limits import describe_limits
 from llmbench.schema.measurement import Placement
 from llmbench.schema.run import EffectiveSettings, Environment, Launch, Run
-from llmbench.schema.units import Unit, format_bytes
+from llmbench.schema.units import Unit, counted, format_bytes
 
 MAX_TABLE_ROWS = 2000
 """Rows of a table; what is left out is said."""
@@ -38,7 +38,7 @@ def _series_table(
     """Return a table with the name of each row's series, where there are several, cut at MAX_TABLE_ROWS."""
     is_named = len(series) > 1
     if total > MAX_TABLE_ROWS:
-        left = f"the first {MAX_TABLE_ROWS} of {total} rows; llmbench report csv writes all"
+        left = f"the first {MAX_TABLE_ROWS} of {counted(total, 'row')}; llmbench report csv writes all"
         fold = f"{fold}: {left}" if fold else left
     return Table(
         (*((Column("run", is_text=True),) if is_named else ()), *columns),
@@ -449,5 +449,5 @@ def prompt_table(runs: Sequence[Run]) -> Table:
 
 def _beginning(text: str | None, tokens: int | None) -> str:
     if text is None:
-        return f"synthetic, {tokens} tokens"
+        return f"synthetic, {counted(tokens or 0, 'token')}"
     return text if len(text) <= MAX_PROMPT else f"{text[:MAX_PROMPT]}… ({len(text)} characters)"

@@ -7,10 +7,10 @@ from llmbench.analysis.placement_proof import Effect
 from llmbench.analysis.report import Report
 from llmbench.analysis.validity import most_frequent_reason
 from llmbench.render.sentences.remarks import placement_sentence
-from llmbench.render.text import LEAST_FOR_MARGIN, counted
+from llmbench.render.text import LEAST_FOR_MARGIN
 from llmbench.schema.limits import describe_priority, format_cpus
 from llmbench.schema.run import Outcome, Run
-from llmbench.schema.units import format_bytes, format_count, format_list
+from llmbench.schema.units import counted, format_bytes, format_count, format_list
 
 _PACKAGES = {
     "openvino": "OpenVINO",

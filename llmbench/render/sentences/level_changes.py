@@ -6,8 +6,9 @@ They are for the terminal and the page alike.
 from llmbench.analysis.history import HistoryEntry, LevelChange
 from llmbench.analysis.stages import row_metric
 from llmbench.render.sentences.commands import ab_command, bisect_command, run_command
-from llmbench.render.text import counted, minute, ratio_change
+from llmbench.render.text import minute, ratio_change
 from llmbench.schema.config import RunConfig
+from llmbench.schema.units import counted
 
 _BLOCKS = 10
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from llmbench.analysis.load_curve import LoadCurve, load_curves
 from llmbench.analysis.load_validity import ClientAccount, client_account
 from llmbench.analysis.report import Report
-from llmbench.render.text import counted, in_brackets
+from llmbench.render.text import in_brackets
 from llmbench.schema.run import Launch
-from llmbench.schema.units import format_bytes, format_number
+from llmbench.schema.units import counted, format_bytes, format_number
 
 
 def error_lines(report: Report) -> Iterator[str]:

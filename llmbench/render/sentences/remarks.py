@@ -12,9 +12,9 @@ from llmbench.analysis.placement_proof import Proof, shares
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.speedup import setup_names
 from llmbench.analysis.stability import Stability
-from llmbench.render.text import after, change, counted, in_brackets, number_text, settings_text, share
+from llmbench.render.text import after, change, in_brackets, number_text, settings_text, share
 from llmbench.schema.config import Prompt
-from llmbench.schema.units import format_bytes, format_list
+from llmbench.schema.units import counted, format_bytes, format_list
 
 MOST_ROWS = 6
 """Rows that are named; of more their number is given."""
@@ -83,7 +83,7 @@ def _drifts(report: Report, found: Sequence[Stability]) -> Iterator[str]:
         where = _prompt(report, each.cell, each.prompt)
         yield f"{where}: not stable: {how} from the first measured iteration to the last"
     if drifting[MOST_ROWS:]:
-        yield f"not stable: {len(drifting) - MOST_ROWS} more prompts"
+        yield f"not stable: {counted(len(drifting) - MOST_ROWS, 'more prompt')}"
 
 
 def _late(report: Report, found: Sequence[Stability]) -> Iterator[str]:
@@ -168,7 +168,11 @@ def _worked(proof: Proof) -> str:
         is_one = len(proof.idle) == len(requested) - 1
         return "ONE SOCKET DID ALL THE WORK" if is_one else f"SOCKET {format_list(proof.idle)} DID NOT WORK"
     if proof.is_proved and requested:
-        return "both sockets worked" if len(requested) == 2 else f"all {len(requested)} sockets worked"
+        return (
+            "both sockets worked"
+            if len(requested) == 2
+            else f"all {counted(len(requested), 'socket')} worked"
+        )
     if requested:
         return "other processes hide which sockets worked; the shares are a guess"
     worked = placement.worked

@@ -16,7 +16,7 @@ from llmbench.render.sentences.card import describe_server
 from llmbench.render.sentences.commands import ab_command, run_command
 from llmbench.render.text import change, in_brackets, number_text, share
 from llmbench.schema.run import Launch, Run
-from llmbench.schema.units import NS_PER_S, format_duration
+from llmbench.schema.units import NS_PER_S, counted, format_duration
 
 MEAN = "geomean"
 """What the row of the geometric mean over several prompts is called."""
@@ -130,7 +130,9 @@ def lengths(comparison: Comparison) -> str:
     found = {pair.base.prompt.label: pair.base.input_tokens for pair in comparison.pairs if pair.changes}
     found = {name: tokens for name, tokens in found.items() if tokens}
     if len(found) > MOST_LENGTHS:
-        return f"input tokens: {min(found.values())} to {max(found.values())} in {len(found)} prompts"
+        return (
+            f"input tokens: {min(found.values())} to {max(found.values())} in {counted(len(found), 'prompt')}"
+        )
     text = ", ".join(f"{name} {tokens}" for name, tokens in found.items())
     return f"input tokens: {text}" if text else ""
 
@@ -218,7 +220,7 @@ def _rows(comparison: Comparison) -> str:
     kinds = collections.Counter(_kind(found) for found in rows)
     if set(kinds) <= {_kind(found) for found in comparison.primary}:
         return ""
-    return f"Of {len(rows)} rows {', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}"
+    return f"Of {counted(len(rows), 'row')} {', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}"
 
 
 def _kind(found: Change) -> str:
@@ -293,13 +295,13 @@ def _measure_again(comparison: Comparison, launches: int) -> Iterator[str]:
         for run, path in zip(runs, comparison.run_files, strict=True)
     )
     if comparison.is_paired and not (again is None and base.is_load):
-        yield f"to settle the undecided rows, measure {launches} blocks{time}:"
+        yield f"to settle the undecided rows, measure {counted(launches, 'block')}{time}:"
         yield f"  {again or f'llmbench ab A.toml B.toml --blocks {launches}'}"
     elif again is not None and len(commands) > 1 and _has_same_software(comparison):
-        yield f"to settle the undecided rows, measure both sides in {launches} blocks{time}:"
+        yield f"to settle the undecided rows, measure both sides in {counted(launches, 'block')}{time}:"
         yield f"  {again}"
     else:
-        yield f"to settle the undecided rows, measure both sides with {launches} launches{time}:"
+        yield f"to settle the undecided rows, measure both sides with {counted(launches, 'launch', 'launches')}{time}:"
         yield from (f"  {command}" for command in commands)
 
 

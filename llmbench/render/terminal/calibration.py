@@ -9,7 +9,8 @@ from llmbench.analysis.noise.false_alarms import MOST_SLOWDOWN, SIMULATIONS, Fal
 from llmbench.render import views
 from llmbench.render.table import units_of
 from llmbench.render.terminal.table import print_line, print_table
-from llmbench.render.text import counted, share
+from llmbench.render.text import share
+from llmbench.schema.units import counted
 
 
 def render_calibration(
@@ -30,7 +31,7 @@ def render_calibration(
 
 
 def _notes(calibration: Calibration, alarms: FalseAlarms, blocks: int) -> list[str]:
-    gate = f"{alarms.launches} + {alarms.launches} launches"
+    gate = f"{alarms.launches} + {counted(alarms.launches, 'launch', 'launches')}"
     notes = [
         "noise, change: standard deviations of logarithms in a launch, between launches, between sessions beyond that",
         f"visible: the smallest change that {gate} show 4 times in 5, without thresholds; ab: that of {blocks} blocks",
@@ -46,9 +47,10 @@ def _sentence(alarms: FalseAlarms) -> str:
     found = ((METRICS[name].title, by) for name, by in alarms.detectable.items())
     seen = ", ".join(f"{most if by is None else share(by)} ({title})" for title, by in found)
     across = "" if alarms.across is None else f", {_rate(alarms.across)} if measured in another session"
+    gate = f"{alarms.launches} + {counted(alarms.launches, 'launch', 'launches')}"
     return (
-        f"A gate of {alarms.launches} + {alarms.launches} launches here sees changes from {seen} on, 4 times in 5 and "
-        f"by its own thresholds and correction; false-alarm rate: {_rate(alarms.within)} "
+        f"A gate of {gate} here sees changes from {seen} on, 4 times in 5 and by its own thresholds and "
+        f"correction; false-alarm rate: {_rate(alarms.within)} "
         f"of unchanged builds{across}."
     )
 

@@ -8,7 +8,7 @@ from llmbench.machine import bandwidth
 from llmbench.machine.checks import Checkup, Weight
 from llmbench.machine.topology import Cache, Node
 from llmbench.render.text import settings_text
-from llmbench.schema.units import format_bytes, format_list
+from llmbench.schema.units import counted, format_bytes, format_list
 
 _WIDEST = 100
 _LABEL = len("PROBLEM ")
@@ -54,7 +54,7 @@ def _machine_lines(checkup: Checkup) -> Iterator[str]:
     for name, rate in checkup.bandwidth.items():
         what = "memory" if name == bandwidth.WHOLE else f"memory of socket {name}"
         doubt = "" if rate.is_beyond_caches else " (partly from caches: too little memory for larger arrays)"
-        yield f"{what}: {rate.bytes_per_s / 1e9:.1f} GB/s, a = b + c on {len(rate.cpus)} threads{doubt}"
+        yield f"{what}: {rate.bytes_per_s / 1e9:.1f} GB/s, a = b + c on {counted(len(rate.cpus), 'thread')}{doubt}"
 
 
 def _cache_lines(caches: tuple[Cache, ...], cpus: set[int]) -> Iterator[str]:

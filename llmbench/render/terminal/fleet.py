@@ -9,7 +9,8 @@ from llmbench.analysis.fleet import FleetChange, FleetLine, FleetReport, HostRes
 from llmbench.analysis.stages import request_metric
 from llmbench.render.table import EMPTY, Cell, Column, Table, TableColumn, count_cell, estimate, text_column
 from llmbench.render.terminal.table import print_line, print_table
-from llmbench.render.text import change, counted, settings_text, share
+from llmbench.render.text import change, settings_text, share
+from llmbench.schema.units import counted
 
 _USUAL = ("CPU", "cores", "memory")
 _MOST_DIFFERENCES = 3

@@ -10,7 +10,8 @@ from llmbench.analysis.history import HistoryLine, level_changes
 from llmbench.render import views
 from llmbench.render.sentences.level_changes import level_command, level_sentence
 from llmbench.render.terminal.table import print_line, print_table
-from llmbench.render.text import counted, minute, settings_text
+from llmbench.render.text import minute, settings_text
+from llmbench.schema.units import counted
 
 _TITLE = ("model", "weight format", "engine", "device", "CPU")
 

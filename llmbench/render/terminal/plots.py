@@ -14,7 +14,7 @@ from llmbench.analysis.metrics.table import HEADLINES, METRICS
 from llmbench.analysis.report import Report, Row
 from llmbench.render.terminal.table import print_line
 from llmbench.render.text import in_brackets
-from llmbench.schema.units import Unit
+from llmbench.schema.units import Unit, counted
 
 WIDEST = 72
 NARROWEST = 16
@@ -67,7 +67,9 @@ def render_plots(report: Report, console: Console) -> None:
         print_line(console, f"nothing to plot: it takes {needs}", style="dim")
     if len(cells) > CELLS:
         print_line(
-            console, f"{len(cells) - CELLS} more configurations: llmbench report html draws all", style="dim"
+            console,
+            f"{counted(len(cells) - CELLS, 'more configuration')}: llmbench report html draws all",
+            style="dim",
         )
 
 

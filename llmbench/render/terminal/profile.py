@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from llmbench.analysis.profile import SPLIT_KIND, ModelProfile, PartAttention, PassProfile
-from llmbench.schema.units import format_bytes, format_number
+from llmbench.schema.units import counted, format_bytes, format_number
 
 _UNNAMED = ("undef", "unknown")
 _TOP = 5
@@ -19,7 +19,8 @@ _SHOWN_SHARE = 0.005
 def profile_lines(found: ModelProfile) -> Iterator[str]:
     """Yield the profile as text."""
     threads = found.properties.get("INFERENCE_NUM_THREADS", "n/a")
-    yield f"{found.input_tokens} input tokens, {found.output_tokens} output tokens, {threads} threads"
+    tokens = f"{counted(found.input_tokens, 'input token')}, {counted(found.output_tokens, 'output token')}"
+    yield f"{tokens}, threads: {threads}"
     yield ""
     yield from _table(found)
     yield ""

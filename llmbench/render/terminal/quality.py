@@ -11,8 +11,8 @@ from llmbench.analysis.quality import QualityReport
 from llmbench.render.quality import point_letter, quality_table, text_table
 from llmbench.render.terminal.plots import axis_label, bare_figure, figure_text
 from llmbench.render.terminal.table import print_hidden, print_line, print_table
-from llmbench.render.text import counted, settings_text
-from llmbench.schema.units import Unit
+from llmbench.render.text import settings_text
+from llmbench.schema.units import Unit, counted
 
 _LEAST_WIDTH = 60
 """A narrower screen has no plot: its axes would leave no room for it."""

@@ -20,8 +20,8 @@ from llmbench.render.sentences.remarks import bandwidth_sentences, instants, pla
 from llmbench.render.stages import heaviest_stages, stage_table
 from llmbench.render.table import Table
 from llmbench.render.terminal.table import print_facts, print_hidden, print_line, print_table
-from llmbench.render.text import after, counted, load_time, settings_text
-from llmbench.schema.units import format_bytes
+from llmbench.render.text import after, load_time, settings_text
+from llmbench.schema.units import counted, format_bytes
 
 _ON_CARD = frozenset(
     (*PHASES, "decode_rate", "tokens_per_step", "text_rate", "recall", "right_chunk"),

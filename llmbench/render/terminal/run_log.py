@@ -17,7 +17,7 @@ from llmbench.schema.measurement import Measurement
 from llmbench.schema.run import EffectiveSettings, Pinning, Split
 from llmbench.schema.settings.any_workload import COMPILER
 from llmbench.schema.tasks import RAG
-from llmbench.schema.units import Unit, format_list
+from llmbench.schema.units import Unit, counted, format_list
 
 NOTE = "NOTE: "
 """How a line begins that is always shown."""
@@ -50,7 +50,11 @@ def effective_lines(effective: EffectiveSettings, config: RunConfig) -> tuple[st
         way.append(f"max batched tokens={effective.scheduler.get('max_num_batched_tokens', 'unknown')}")
         way.append(f"max sequences={effective.scheduler.get('max_num_seqs', 'unknown')}")
     ending = "up to" if config.stop_at_eos else "exactly"
-    count = f"{ending} {config.output_tokens} output tokens; " if config.task_info.is_generating else ""
+    count = (
+        f"{ending} {counted(config.output_tokens, 'output token')}; "
+        if config.task_info.is_generating
+        else ""
+    )
     permuted = "permuted each iteration" if config.prompts[0].is_permuted else "the same each iteration"
     permuted = "with another question each iteration" if config.task == RAG else permuted
     order = "; all iterations of one prompt, then the next one" if config.is_subsequent else ""
@@ -73,7 +77,7 @@ def pinning_lines(pinned: Pinning, split: Split | None) -> tuple[str, ...]:
         )
     if split is not None and split.is_effective:
         threads = f"threads {split.without} without the policy, {split.with_policy} with it"
-        found.append(f"tensor parallelism: {threads}: split over {split.parts} sockets")
+        found.append(f"tensor parallelism: {threads}: split over {counted(split.parts, 'socket')}")
     return (*found, *(f"{NOTE}{warning}" for warning in pinned.warnings))
 
 

@@ -15,8 +15,8 @@ from llmbench.render.sentences.card import card_lines, verdict_line
 from llmbench.render.sentences.remarks import placement_sentence
 from llmbench.render.table import Table
 from llmbench.render.terminal.table import print_facts, print_line, print_table, table_width
-from llmbench.render.text import counted
 from llmbench.render.views import TIMES_SIGN, ratio_interval
+from llmbench.schema.units import counted
 
 _BAR = 24
 """Characters of a bar as long as the number of sockets; less on a narrow screen."""
@@ -113,7 +113,7 @@ def notes(found: Speedup, report: Report) -> Iterator[str]:
             yield f"{each.name}: {placement_sentence(each.proof)}"
     yield from (f"note: {warning}" for warning in report.warnings if warning not in report.alarms)
     yield from (
-        f"note: {found.setups[row.cell].name}, {row.input_tokens} tokens: {warning}"
+        f"note: {found.setups[row.cell].name}, {counted(row.input_tokens, 'token')}: {warning}"
         for row in report.rows
         for warning in row.warnings
     )
@@ -127,14 +127,14 @@ def speedup_sentences(found: Speedup) -> Iterator[str]:
     count = len(found.split.sockets)
     gains = found.gains("first_token")
     if not gains:
-        yield f"Tensor parallelism over {count} sockets: no result, {_why_nothing(found)}."
+        yield f"Tensor parallelism over {counted(count, 'socket')}: no result, {_why_nothing(found)}."
         return
     length = max(gains)
     where = f" at {counted(length, 'token')}"
     parts = [f"first token {spoken(gains[length], where)}"]
     if length in (later := found.gains("next_token")):
         parts.append(f"next tokens {spoken(later[length])}")
-    yield f"Tensor parallelism over {count} sockets: {', '.join(parts)}; {payment(found)}."
+    yield f"Tensor parallelism over {counted(count, 'socket')}: {', '.join(parts)}; {payment(found)}."
     over = {name: ratios[length] for name, ratios in found.over_both.items() if length in ratios}
     if over:
         parts = [f"{METRICS[name].title} {spoken(over[name])}" for name in HEADLINES if name in over]

@@ -34,7 +34,7 @@ from llmbench.retrieval.index import Plan, VectorIndex
 from llmbench.schema.config import RunConfig
 from llmbench.schema.measurement import Stage
 from llmbench.schema.run import WorkloadSettings
-from llmbench.schema.units import Nanoseconds
+from llmbench.schema.units import Nanoseconds, counted
 from llmbench.workloads.base import LaunchContext, Observation
 from llmbench.workloads.rag.prompt import PromptWriter
 from llmbench.workloads.rag.questions import RagQuestion, questions_of
@@ -108,7 +108,7 @@ class OpenRag:
             )
         if collection.count() < self.settings.count:
             raise InputError(
-                f"collection {collection.key} has {collection.count()} chunks, fewer than "
+                f"collection {collection.key} has {counted(collection.count(), 'chunk')}, fewer than "
                 f"--retrieve-top-k {self.settings.count}",
                 hint="retrieve fewer, or index more documents",
             )
@@ -117,7 +117,7 @@ class OpenRag:
         self.findings = tuple(self._find(questions, exact) for questions in self._questions)
         self._check_context()
         launch.note(
-            f"{database.server_versions(connection)}; {collection.count()} chunks in {collection.key}"
+            f"{database.server_versions(connection)}; {counted(collection.count(), 'chunk')} in {collection.key}"
         )
         for note in plan_notes(self.searcher.explain(self.vector("a")), self.settings.index):
             launch.note(note)
@@ -269,5 +269,5 @@ class RagRequest:
             return suspicions(made)
         return (
             *suspicions(made),
-            f"the search returned {len(self._hits)} chunks of {self._rag.searcher.count}: {plan}",
+            f"the search returned {counted(len(self._hits), 'chunk')} of {self._rag.searcher.count}: {plan}",
         )

@@ -167,7 +167,7 @@ def test_an_ineffective_policy_is_an_alarm_and_a_mark(ran: Callable[..., Run]) -
 
     assert alarm == summarized.warnings[0]
     assert "INEFFECTIVE: tensor parallelism split nothing; 2 sockets seen (0-1, CPUs 0-1)" in alarm
-    assert "1 threads without the policy and 1 with it" in alarm
+    assert "1 thread without the policy and 1 with it" in alarm
     assert llm_bench.model_name(evaluate(run), 0).endswith(" [tensor_parallel=ineffective]")
 
 

@@ -53,15 +53,6 @@ def test_a_number_in_its_unit() -> None:
     assert "n/a" == text.number_text(None, Unit.MILLISECONDS)
 
 
-def test_counted_things() -> None:
-    """One is singular."""
-    assert ("1 launch", "2 launches", "0 iterations") == (
-        text.counted(1, "launch", "launches"),
-        text.counted(2, "launch", "launches"),
-        text.counted(0, "iteration"),
-    )
-
-
 @pytest.mark.parametrize(("tokens", "shown"), [(1, "P2, 1 token in"), (32, "P2, 32 tokens in")])
 def test_a_prompt_is_named_with_its_length(tokens: int, shown: str) -> None:
     """One token is no plural."""

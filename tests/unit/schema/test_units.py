@@ -1,5 +1,9 @@
+import re
+from pathlib import Path
+
 import pytest
 
+import llmbench
 from llmbench import errors
 from llmbench.errors import ExitCode
 from llmbench.schema import units
@@ -66,3 +70,30 @@ def test_an_engines_units_become_nanoseconds() -> None:
     assert 106_732_801_094 == units.ns_from_ms(106732.801094)
     assert 32_488_000 == units.ns_from_us(32488.0)
     assert units.seconds_between(1_000_000_000, 3_500_000_000) == pytest.approx(2.5)
+
+
+def test_counted_things() -> None:
+    """One is singular."""
+    assert ("1 launch", "2 launches", "0 iterations") == (
+        units.counted(1, "launch", "launches"),
+        units.counted(2, "launch", "launches"),
+        units.counted(0, "iteration"),
+    )
+
+
+def test_no_report_counts_one_tokens() -> None:
+    """What is counted in a report is written by `counted`; two numbers around a plus and a plain sum are no count."""
+    plural = re.compile(
+        r"\{[^{}]+\} (?:input |output |more )?(?:tokens|launches|requests|rows|prompts|iterations)\b"
+    )
+    sums = re.compile(
+        r"requests/s|\{launches\} launches|\{count\} |were made|rows are left out|2nd tokens throughput|event\.count"
+    )
+    found = [
+        f"{path.name}: {line.strip()}"
+        for path in (Path(llmbench.__file__).parent / "render").rglob("*.py")
+        for line in path.read_text().splitlines()
+        if plural.search(line) and not sums.search(line) and "counted(" not in line
+    ]
+
+    assert [] == found

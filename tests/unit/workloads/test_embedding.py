@@ -70,7 +70,7 @@ def test_a_text_has_exactly_the_length_requested(start: int, length: int) -> Non
 
 def test_a_length_below_the_special_tokens_is_refused() -> None:
     """No text has fewer tokens than those that every text gets."""
-    with pytest.raises(InputError, match="no text of 1 tokens"):
+    with pytest.raises(InputError, match="no text of 1 token "):
         text_of_length(WORDS, 0, 1, _count)
 
 
