@@ -39,7 +39,6 @@ from llmbench.render.terminal.plots import render_plots
 from llmbench.render.terminal.quality import render_quality
 from llmbench.render.terminal.report import render_report
 from llmbench.render.terminal.speedup import render_speedup
-from llmbench.render.text import counted
 from llmbench.render.trace import trace_json
 from llmbench.schema.run import Run
 from llmbench.schema.units import counted
