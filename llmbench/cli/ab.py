@@ -1,7 +1,7 @@
 """``llmbench ab``: two configurations measured in turns, in fresh processes, and the verdict on the second."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,14 @@ from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import converted_gguf, prepared
 from llmbench.cli.options.course import Course, blocks_option, course_options
 from llmbench.cli.options.load import load_workload
-from llmbench.cli.options.sides import Side, read_sides, side_options
+from llmbench.cli.options.sides import read_sides, side_options
 from llmbench.cli.options.table import option
 from llmbench.cli.options.types import PATH, ShareType
 from llmbench.cli.outputs import check_run_file
 from llmbench.cli.quality_gate import GATE, gate_options, gated
 from llmbench.cli.run_view import whole_code
 from llmbench.errors import ExitCode, LlmbenchError, worst
+from llmbench.models.resolve import Side
 from llmbench.render.terminal.profile import profile_summary
 from llmbench.runner.blocks import LEAST_BLOCKS
 from llmbench.runner.plan import plan_launches
@@ -118,7 +119,8 @@ def command(  # noqa: PLR0917
         trial.rehearse(sides)
         say(f"blocks: {blocks}, launches: {2 * blocks}; nothing was run")
         return ExitCode.OK
-    sides = _gated(sides, gate, trial)
+    base, candidate = gated(sides, gate, trial.course)
+    sides = base, candidate
     comparisons = [trial.measure(sides)]
     if confirm and comparisons[0].alarms:
         comparisons = list(settle(comparisons[0], trial.measure_again(sides, comparisons[0])))
@@ -170,8 +172,8 @@ class _Trial:
 
     def rehearse(self, sides: tuple[Side, Side]) -> None:
         """Refuse what measuring would refuse, and print how long it would take."""
-        cells, models = tuple(side.config for side in sides), [side.model_info for side in sides]
-        rehearse(cells, models, plan_launches(cells), self.course, workload=self.workload)
+        planned = plan_launches([side.config for side in sides])
+        rehearse(sides, planned, self.course, workload=self.workload)
 
     def measure(self, sides: tuple[Side, Side]) -> Comparison:
         """Measure the blocks, show what they say."""
@@ -200,16 +202,6 @@ class _Trial:
         say(f"written: {path}")
         found = annotate(compare_sides(run, self.rule))
         return dataclasses.replace(found, run_files=(str(path), str(path)))
-
-
-def _gated(sides: tuple[Side, Side], gate: Mapping[str, Any], trial: _Trial) -> tuple[Side, Side]:
-    """The sides, one that loses too much quality with the reason why it does not count."""
-    cells, models = zip(*((side.config, side.model_info) for side in sides), strict=True)
-    models = gated(cells, models, gate, trial.course)
-    base, candidate = (
-        dataclasses.replace(side, model_info=model) for side, model in zip(sides, models, strict=True)
-    )
-    return base, candidate
 
 
 def _narrowed(side: Side, prompts: frozenset[str]) -> Side:

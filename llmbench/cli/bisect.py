@@ -16,9 +16,10 @@ from llmbench.cli.block_view import measure_blocks
 from llmbench.cli.messages import say, warn
 from llmbench.cli.model_source import prepared
 from llmbench.cli.options.course import Course, blocks_option, course_options
-from llmbench.cli.options.sides import Side, read_side, single_options
+from llmbench.cli.options.sides import read_side, single_options
 from llmbench.cli.options.types import Command, WordList
 from llmbench.errors import ExitCode, InputError, LaunchError, LlmbenchError
+from llmbench.models.resolve import Side
 from llmbench.render.text import ratio_change
 from llmbench.runner import interpreter, session
 from llmbench.runner.bisection import Bisected, BudgetUsedError, bisect_versions

@@ -13,8 +13,8 @@ from llmbench.analysis.report import distinguish
 from llmbench.analysis.stages import request_metric
 from llmbench.cli.messages import shown
 from llmbench.cli.options.course import Course
-from llmbench.cli.options.sides import Side
 from llmbench.cli.run_view import View
+from llmbench.models.resolve import Side
 from llmbench.render.text import appended, change
 from llmbench.runner.blocks import Stop
 from llmbench.runner.plan import plan_launches
@@ -66,8 +66,8 @@ def measure_blocks(
     """
     cells = tuple(side.config for side in sides)
     planned = plan_launches(cells, seed=cells[0].seed + first_launch, first_index=first_launch)
-    view, models = show(is_quiet=course.is_quiet), [side.model_info for side in sides]
-    run = view.measure(cells, models, course, planned=planned, stop=stop or course.stop, workload=workload)
+    view = show(is_quiet=course.is_quiet)
+    run = view.measure(sides, course, planned=planned, stop=stop or course.stop, workload=workload)
     return run, view.path
 
 

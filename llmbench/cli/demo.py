@@ -13,7 +13,7 @@ from llmbench.cli.options.types import Command, check_folder
 from llmbench.cli.retrieval_source import demo_language_model
 from llmbench.cli.run_view import Display, RunView
 from llmbench.models import demo
-from llmbench.models.resolve import find_model_info
+from llmbench.models.resolve import Side, find_model_info
 from llmbench.runner.launchers.base import TimeLimits
 from llmbench.runner.session import Outputs, Policy
 from llmbench.schema.config import RunConfig
@@ -80,7 +80,7 @@ def command(num_iters: int, output_dir: Path, quiet: bool, explain: bool) -> int
     )
     policy = Policy(limits=TimeLimits(load_s=_LIMIT_S, request_s=_LIMIT_S))
     course = Course(outputs=Outputs(folder=output_dir, name=name), policy=policy)
-    code = RunView(display).measure_and_show((config,), (model_info,), course)
+    code = RunView(display).measure_and_show([Side(model_info=model_info, config=config)], course)
     run = reader.read_run(output_dir / f"{name}.jsonl")
     _show_texts(run)
     page = f"llmbench report html {shlex.quote(f'{output_dir / name}.jsonl')}"

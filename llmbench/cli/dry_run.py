@@ -7,7 +7,7 @@ from llmbench.analysis.report import distinguish
 from llmbench.cli.messages import say
 from llmbench.cli.options.course import Course
 from llmbench.cli.options.resolve import check_locations
-from llmbench.models.resolve import ModelInfo
+from llmbench.models.resolve import Side
 from llmbench.render.text import appended
 from llmbench.runner import session
 from llmbench.runner.forecast import forecast
@@ -18,14 +18,14 @@ from llmbench.schema.units import counted, format_duration
 
 
 def rehearse(
-    cells: Sequence[RunConfig],
-    models: Sequence[ModelInfo],
+    sides: Sequence[Side],
     planned: Sequence[PlannedLaunch],
     course: Course,
     *,
     workload: WorkloadSettings | None = None,
 ) -> None:
     """Raise what measuring would raise before its first launch; else print how long it would take."""
+    cells, models = [side.config for side in sides], [side.model_info for side in sides]
     check_locations(cells, is_strict=course.policy.must_split)
     session.check(cells, models, outputs=course.outputs, policy=course.policy, workload=workload)
     expected = forecast(cells, planned, models, course.outputs.folder)
@@ -47,5 +47,5 @@ def describe_cells(cells: Sequence[RunConfig], planned: Sequence[PlannedLaunch])
             f"{count} {'launch' if count == 1 else 'launches'}: {config.model} on {config.device} with "
             f"{config.engine}, prompts: {len(config.prompts)}, {work}{length}{apart}"
         )
-    requests = session.planned_requests(tuple(cells), planned)
+    requests = session.planned_requests(cells, planned)
     yield f"requests: {requests}, launches: {len(planned)}; nothing was run"

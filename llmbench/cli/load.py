@@ -141,10 +141,10 @@ def command(  # noqa: PLR0917
         check_resume(name for name in ctx.params if name not in _WITH_RESUME and is_typed(ctx, name))
         return LoadView(display, html=html, salvage=salvage).resume_and_show(find_run(resume), course)
     check_folder(course.outputs.folder, "--output-dir")
-    models, cells = load_configurations(options)
+    sides = load_configurations(options)
+    cells = [side.config for side in sides]
     return LoadView(display, html=html).measure_and_show(
-        cells,
-        models,
+        sides,
         course,
         workload=load_workload(options, cells, timeout_s),
         planned=plan.plan_launches(cells, seed=options["seed"] if order == "random" else None),

@@ -52,10 +52,10 @@ def command(*, is_json: bool, recipe: str | None, **options: Any) -> int:
     if given.get("model"):
         given["model"] = converted_gguf(str(given["model"]))
     options = prepared(parse_options({**given, "engine": "core", "foreign_cpu_limit": 1.0}))
-    _, config = resolve_one(
+    config = resolve_one(
         {**options, "is_text_enough": True},
         refusal="profile takes one configuration; these options make a sweep",
-    )
+    ).config
     check_locations((config,), is_strict=False)
     found = profile(config)
     if is_json:
@@ -71,7 +71,7 @@ def _profile_pipeline(recipe: str, given: dict[str, Any], *, is_json: bool) -> i
     values = {**recipe_options(recipe), **kept, "foreign_cpu_limit": 1.0}
     if values.get("task") != "pipeline":
         raise InputError(f"{recipe} describes no pipeline", hint="profile a model with -m")
-    _, config = resolve_one(parse_options(values), refusal="profile takes one configuration of {}")
+    config = resolve_one(parse_options(values), refusal="profile takes one configuration of {}").config
     check_locations((config,), is_strict=False)
     found = profile_pipeline(config)
     if is_json:

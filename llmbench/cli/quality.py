@@ -1,5 +1,6 @@
 """``llmbench quality``: what a weight format or a cache precision costs in quality, beside what it gains in latency."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,12 @@ from llmbench.cli.outputs import check_outputs, print_on_screen, write_output
 from llmbench.cli.quality_gate import QualityGate, find_base, limit_options, limits_of
 from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode, worst
-from llmbench.models.resolve import ModelInfo
+from llmbench.models.resolve import Side
 from llmbench.render.csv import csv_text
 from llmbench.render.quality import quality_table
 from llmbench.render.terminal.quality import render_quality
 from llmbench.runner import plan
 from llmbench.runner.quality import ENGLISH, LANGUAGES, Judged, Trial, read_texts
-from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Run
 
 _EXAMPLES = """\b
@@ -96,24 +96,25 @@ def command(  # noqa: PLR0917
         {"--csv": csv, "--html": html}, [Path(text) for text in texts if text not in LANGUAGES]
     )
     options["model"] = models = tuple(dict.fromkeys((*models, *options["model"])))
-    infos, cells = _with_plain_ones(*resolve_models(prepared(options)))
+    sides = _with_plain_ones(resolve_models(prepared(options)))
+    cells = [side.config for side in sides]
     limits = limits_of(options)
     trial = Trial(
-        base=find_base(base, infos, root=models[0]),
+        base=find_base(base, sides[0].model_info.path, root=models[0]),
         texts=read_texts(texts or (ENGLISH,), blocks * block_tokens),
         blocks=blocks,
         block_tokens=block_tokens,
         chunk_tokens=chunk_tokens,
     )
     gate = QualityGate(limits=limits, trial=trial)
-    judged = gate.measure(cells, infos, course)
-    latency = None if no_latency else _measure_latency(cells, infos, course)
+    judged = gate.measure(sides, course)
+    latency = None if no_latency else _measure_latency(sides, course)
     rows = quality_rows(
         distinguish(cells),
         judged.of_cells,
         limits,
         latency=latency,
-        file_bytes=[info.provenance.file_bytes for info in infos],
+        file_bytes=[side.model_info.provenance.file_bytes for side in sides],
     )
     found = quality_report(judged.run, rows)
     if found is None:
@@ -122,15 +123,13 @@ def command(  # noqa: PLR0917
     return worst([_show(found, files), _exit_code(rows, judged, latency)])
 
 
-def _with_plain_ones(
-    infos: Sequence[ModelInfo], cells: Sequence[RunConfig]
-) -> tuple[tuple[ModelInfo, ...], tuple[RunConfig, ...]]:
+def _with_plain_ones(sides: Sequence[Side]) -> tuple[Side, ...]:
     """Add to configurations that guess tokens ahead the same ones without, whose tokens they must have."""
-    found: dict[str, tuple[ModelInfo, RunConfig]] = {}
-    for info, config in zip(infos, cells, strict=True):
-        for each in (config.without_speculation, config):
-            found.setdefault(repr(each), (info, each))
-    return tuple(info for info, _ in found.values()), tuple(config for _, config in found.values())
+    found: dict[str, Side] = {}
+    for side in sides:
+        for config in (side.config.without_speculation, side.config):
+            found.setdefault(repr(config), dataclasses.replace(side, config=config))
+    return tuple(found.values())
 
 
 def _show(found: QualityReport, files: Mapping[str, Path]) -> ExitCode:
@@ -144,10 +143,11 @@ def _show(found: QualityReport, files: Mapping[str, Path]) -> ExitCode:
     return print_on_screen(lambda console: render_quality(found, console))
 
 
-def _measure_latency(cells: tuple[RunConfig, ...], infos: Sequence[ModelInfo], course: Course) -> Report:
+def _measure_latency(sides: Sequence[Side], course: Course) -> Report:
     """Measure all configurations as ``run`` does, in rounds; return the report."""
-    view, planned = View(is_quiet=course.is_quiet), plan.plan_launches(cells, seed=cells[0].seed)
-    run = view.measure(cells, infos, course.part("latency"), planned=planned, stop=course.stop)
+    view, cells = View(is_quiet=course.is_quiet), [side.config for side in sides]
+    planned = plan.plan_launches(cells, seed=cells[0].seed)
+    run = view.measure(sides, course.part("latency"), planned=planned, stop=course.stop)
     say(f"written: {view.path}")
     return summarize_run(run)
 

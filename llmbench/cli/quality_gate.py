@@ -14,12 +14,11 @@ from llmbench.cli.options.help import added
 from llmbench.cli.options.table import option
 from llmbench.cli.run_view import View
 from llmbench.errors import InputError
-from llmbench.models.resolve import ModelInfo, find_model_info
+from llmbench.models.resolve import ModelInfo, Side, find_model_info
 from llmbench.render.text import settings_text
 from llmbench.runner import quality
 from llmbench.runner.blocks import Stop
 from llmbench.runner.quality import Judged, Trial
-from llmbench.schema.config import RunConfig
 from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
 
 LIMITS = ("max_kld", "min_same_top")
@@ -38,13 +37,12 @@ def limits_of(options: Mapping[str, Any]) -> QualityLimits:
     return QualityLimits(**{name: options[name] for name in LIMITS})
 
 
-def find_base(name: str | None, models: Sequence[ModelInfo], *, root: str | None = None) -> ModelInfo:
-    """Return the base: a weight format below *root* (else beside the first model), a path, or by default the best.
+def find_base(name: str | None, first: str, *, root: str | None = None) -> ModelInfo:
+    """Return the base: a weight format below *root* (else beside the *first* model), a path, or by default the best.
 
     Raises:
         InputError: no such model.
     """
-    first = models[0].path
     root = root or first
     if name is not None:
         is_format = name.lower() in WEIGHT_FORMATS
@@ -82,8 +80,7 @@ class QualityGate:
 
     def measure(
         self,
-        cells: Sequence[RunConfig],
-        models: Sequence[ModelInfo],
+        sides: Sequence[Side],
         course: Course,
         *,
         stop: Stop | None = None,
@@ -91,8 +88,7 @@ class QualityGate:
         """Read the texts with the base and with the configurations, until *stop*; print where the run is kept."""
         with _QualityView(is_quiet=course.is_quiet) as view:
             judged = quality.measure_quality(
-                cells,
-                models,
+                sides,
                 self.trial,
                 outputs=course.outputs,
                 policy=course.policy,
@@ -104,26 +100,24 @@ class QualityGate:
         return judged
 
 
-def gated(
-    cells: Sequence[RunConfig],
-    models: Sequence[ModelInfo],
-    options: Mapping[str, Any],
-    course: Course,
-) -> tuple[ModelInfo, ...]:
-    """Return the models, those of configurations that lose too much with the reason why their rows are invalid."""
+def gated(sides: Sequence[Side], options: Mapping[str, Any], course: Course) -> tuple[Side, ...]:
+    """Return the sides, those that lose too much quality with the reason why their rows are invalid."""
     limits, base = limits_of(options), options["quality_base"]
     if not limits:
         if base is not None:
             raise InputError(
                 "--quality-base was given without a limit", hint="add --max-kld or --min-same-top"
             )
-        return tuple(models)
+        return tuple(sides)
     texts = quality.read_texts((quality.ENGLISH,), 8 * 256)
-    gate = QualityGate(limits=limits, trial=Trial(base=find_base(base, models), texts=texts))
-    judged = gate.measure(cells, models, course.part("quality"))
-    for settings, found in zip(distinguish(cells), judged.of_cells, strict=True):
+    gate = QualityGate(
+        limits=limits, trial=Trial(base=find_base(base, sides[0].model_info.path), texts=texts)
+    )
+    judged = gate.measure(sides, course.part("quality"))
+    apart = distinguish([side.config for side in sides])
+    for settings, found in zip(apart, judged.of_cells, strict=True):
         _tell(settings_text(settings), found, limits)
-    return quality.with_faults(models, judged.of_cells, limits)
+    return quality.with_faults(sides, judged.of_cells, limits)
 
 
 def _tell(settings: str, found: Quality | None, limits: QualityLimits) -> None:

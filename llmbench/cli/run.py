@@ -91,16 +91,16 @@ def command(  # noqa: PLR0917
     if pending:
         say(*(f"{model} would be fetched and converted first, once; nothing was run" for model in pending))
         return 0
-    model_infos, cells = resolve_models(prepared(options))
+    sides = resolve_models(prepared(options))
     if share is not None:
-        model_infos, cells = share_of(model_infos, share), share_of(cells, share)
+        sides = share_of(sides, share)
+    cells = [side.config for side in sides]
     planned = plan.plan_launches(cells, seed=options["seed"] if order == "random" else None)
     if dry_run:
-        rehearse(cells, model_infos, planned, course)
+        rehearse(sides, planned, course)
         say(*describe_cells(cells, planned))
         return 0
-    model_infos = gated(cells, model_infos, options, course)
-    return RunView(display).measure_and_show(cells, model_infos, course, planned=planned)
+    return RunView(display).measure_and_show(gated(sides, options, course), course, planned=planned)
 
 
 def _default_log(report: Path | None) -> str:

@@ -23,7 +23,7 @@ from llmbench.cli.options.types import LLM_BENCH, LOGS
 from llmbench.errors import ExitCode, OutputError, worst
 from llmbench.files.atomic import write_atomically
 from llmbench.machine.interference import watch_interference
-from llmbench.models.resolve import ModelInfo
+from llmbench.models.resolve import Side
 from llmbench.render.terminal import run_log
 from llmbench.render.terminal.live import LiveLine
 from llmbench.render.text import appended, load_time
@@ -91,15 +91,14 @@ class View:
         click.echo(shown(f"{kept} measurements are kept in {self.path}"), err=True)
         self._interrupted(run, self.path)
 
-    def measure(
-        self, cells: tuple[RunConfig, ...], models: Sequence[ModelInfo], course: Course, **more: Any
-    ) -> Run:
+    def measure(self, sides: Sequence[Side], course: Course, **more: Any) -> Run:
         """Measure under this view, once placements are found; *more* are other arguments of `session.measure`."""
+        cells = [side.config for side in sides]
         check_locations(cells, is_strict=course.policy.must_split)
         with self:
             return session.measure(
                 cells,
-                models=models,
+                models=[side.model_info for side in sides],
                 outputs=course.outputs,
                 policy=course.policy,
                 launcher=self.launcher,
@@ -288,11 +287,9 @@ class ReportView(View, abc.ABC):
         super().__init__(is_quiet=display.is_quiet, salvage=salvage)
         self._display = display
 
-    def measure_and_show(
-        self, cells: tuple[RunConfig, ...], models: Sequence[ModelInfo], course: Course, **more: Any
-    ) -> ExitCode:
+    def measure_and_show(self, sides: Sequence[Side], course: Course, **more: Any) -> ExitCode:
         """Do what `measure` does, write everything, show the report; return the exit code."""
-        run = self.measure(cells, models, course, **more)
+        run = self.measure(sides, course, **more)
         summarized = self._show_report(run, self.path)
         if self._display.is_lenient:
             return ExitCode.LAUNCH if run.lacks_launches else ExitCode.OK

@@ -77,10 +77,10 @@ def command(
             hint=f"set {_KEY_VARIABLE}, give --api-key-file, or leave out --host",
         )
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    _, config = resolve_one(
+    config = resolve_one(
         prepared(parse_options({**given, "engine": "genai-batching"})),
         refusal="serve takes one configuration; these options make a sweep",
-    )
+    ).config
     find_engine(config.engine).check(config)
     check_installed(SERVERS["genai"].packages, user="serve", extra="serve")
     with _listen(host, port) as listener:

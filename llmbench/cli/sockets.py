@@ -19,9 +19,8 @@ from llmbench.cli.outputs import check_outputs, write_output
 from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode
 from llmbench.machine import topology
-from llmbench.models.resolve import ModelInfo
+from llmbench.models.resolve import Side
 from llmbench.runner.plan import plan_launches
-from llmbench.schema.config import RunConfig
 from llmbench.schema.settings.any_workload import WEIGHT_FORMATS
 from llmbench.store import reader
 from llmbench.store.events import LaunchStarted
@@ -105,12 +104,14 @@ def command(
         summarized = report.summarize_run(reader.read_run(show))
         _show(summarized, show, is_json=is_json, html=html, is_explained=explain)
         return _exit_code(summarized)
-    model_info, base = _base(options)
-    cells = speedup.socket_configurations(base, topology.read_topology(), sockets)
+    side = resolve_one(
+        prepared(parse_options({name: value for name, value in options.items() if value is not None})),
+        refusal="sockets measures one configuration; these options make a sweep",
+    )
+    cells = speedup.socket_configurations(side.config, topology.read_topology(), sockets)
     view = _SocketView(is_quiet=course.is_quiet)
     run = view.measure(
-        cells,
-        [model_info] * len(cells),
+        [Side(model_info=side.model_info, config=cell) for cell in cells],
         course.with_policy(must_split=True),
         planned=plan_launches(cells, seed=cells[0].seed),
         stop=course.stop,
@@ -118,13 +119,6 @@ def command(
     summarized = report.summarize_run(run)
     _show(summarized, view.path, is_json=is_json, html=html, is_explained=explain)
     return _exit_code(summarized)
-
-
-def _base(options: dict[str, Any]) -> tuple[ModelInfo, RunConfig]:
-    return resolve_one(
-        prepared(parse_options({name: value for name, value in options.items() if value is not None})),
-        refusal="sockets measures one configuration; these options make a sweep",
-    )
 
 
 def _show(summarized: Report, path: Path, *, is_json: bool, html: Path | None, is_explained: bool) -> None:

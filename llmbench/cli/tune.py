@@ -1,7 +1,7 @@
 """``llmbench tune``: the fastest settings of a configuration, proved on launches that the search never saw."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ from llmbench.cli.model_source import prepared
 from llmbench.cli.options.course import Course, blocks_option, course_options
 from llmbench.cli.options.load import load_cells
 from llmbench.cli.options.resolve import resolve_models
-from llmbench.cli.options.sides import Side, read_side, single_options, typed_options
+from llmbench.cli.options.sides import read_side, single_options, typed_options
 from llmbench.cli.options.table import option, parse_options, recipe_options
 from llmbench.cli.options.types import PATH, Command, Size, WordChoice
 from llmbench.cli.quality_gate import GATE, gate_options
 from llmbench.cli.tune_search import Search
 from llmbench.errors import ExitCode, InputError
+from llmbench.models.resolve import Side
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import WorkloadSettings
 
@@ -127,8 +128,12 @@ def _of_requests(ctx: click.Context, options: Mapping[str, Any], typed: Mapping[
     options = {name: value for name, value in options.items() if name not in _OF_LOAD}
     return _Start(
         side=read_side(ctx, None, options, launches=1, prepare=prepared),
-        cells=lambda space: resolve_models(prepared(parse_options({**typed, **space})))[1],
+        cells=lambda space: _configs(resolve_models(prepared(parse_options({**typed, **space})))),
     )
+
+
+def _configs(sides: Sequence[Side]) -> tuple[RunConfig, ...]:
+    return tuple(side.config for side in sides)
 
 
 def _of_load(typed: Mapping[str, Any], request_s: float) -> _Start:
@@ -138,14 +143,14 @@ def _of_load(typed: Mapping[str, Any], request_s: float) -> _Start:
         raise InputError(
             "--for goodput needs the limits of a good request", hint="write --goodput ttft:500,tpot:50"
         )
-    models, cells, workload = load_cells(typed, request_s=request_s)
-    if len(cells) > 1:
+    sides, workload = load_cells(typed, request_s=request_s)
+    if len(sides) > 1:
         raise InputError(
-            f"this is a sweep of {len(cells)} loads, where one is wanted",
+            f"this is a sweep of {len(sides)} loads, where one is wanted",
             hint="give one value to each option",
         )
     return _Start(
-        side=Side(model_info=models[0], config=cells[0]),
-        cells=lambda space: load_cells({**typed, **space}, request_s=request_s)[1],
+        side=sides[0],
+        cells=lambda space: _configs(load_cells({**typed, **space}, request_s=request_s)[0]),
         workload=workload,
     )

@@ -26,13 +26,12 @@ from llmbench.cli.block_view import measure_blocks
 from llmbench.cli.dry_run import rehearse
 from llmbench.cli.messages import say
 from llmbench.cli.options.course import Course
-from llmbench.cli.options.sides import Side
 from llmbench.cli.outputs import write_output
 from llmbench.cli.quality_gate import QualityGate, find_base, limits_of
 from llmbench.cli.run_view import View
 from llmbench.errors import ExitCode, InputError, LaunchError
 from llmbench.machine import topology
-from llmbench.models.resolve import ModelInfo
+from llmbench.models.resolve import Side
 from llmbench.render.sentences.commands import recipe_text, run_command, tuned_properties
 from llmbench.render.text import change, ratio_change, settings_text
 from llmbench.runner import plan, quality, space
@@ -106,9 +105,8 @@ class Search:
     def rehearse(self, cells: Sequence[RunConfig] | None, blocks: int) -> None:
         """Print the candidates of the first race, and run nothing; raise what would be raised before it."""
         candidates, single = self._candidates(cells)
-        models = [self.side.model_info] * len(candidates)
         planned = plan.plan_launches(candidates, seed=candidates[DEFAULT].seed)
-        rehearse(candidates, models, planned, self.course.part(_FIRST), workload=self.workload)
+        rehearse(self._sides(candidates), planned, self.course.part(_FIRST), workload=self.workload)
         say(*(f"would try: {_changes(candidates[DEFAULT], each) or 'default'}" for each in candidates))
         size = (
             f"{counted(len(candidates), 'candidate')} in up to {counted(self.side.config.launches, 'block')}"
@@ -175,6 +173,9 @@ class Search:
             helpful=tuple(kept[cell] for cell in every.better_than_default(_WORTH)),
         )
 
+    def _sides(self, cells: Sequence[RunConfig]) -> list[Side]:
+        return [dataclasses.replace(self.side, config=cell) for cell in cells]
+
     def _standing(self, run: Run, left: Collection[int]) -> Standing:
         """Return the standing among those that were not dropped before."""
         times = times_of(run, self.metric)
@@ -188,8 +189,7 @@ class Search:
     ) -> Run:
         view = View(is_quiet=self.course.is_quiet)
         run = view.measure(
-            cells,
-            [self.side.model_info] * len(cells),
+            self._sides(cells),
             self.course.part(part),
             workload=self.workload,
             planned=plan.with_cell_first(plan.plan_launches(cells, seed=cells[0].seed), DEFAULT),
@@ -204,10 +204,9 @@ class Search:
         """Return the candidates that change something and keep the quality; the others are named."""
         if not self._has_logits:
             return list(cells)
-        models: Sequence[ModelInfo] = [self.side.model_info] * len(cells)
         read = [dataclasses.replace(cell, threads=None) for cell in cells]
         trial = Trial(
-            base=find_base(self.gate["quality_base"] or self.side.model_info.path, models),
+            base=find_base(self.gate["quality_base"] or self.side.model_info.path, self.side.model_info.path),
             texts=quality.read_texts((quality.ENGLISH,), _PROBE_BLOCKS * _PROBE_TOKENS),
             blocks=_PROBE_BLOCKS,
             block_tokens=_PROBE_TOKENS,
@@ -216,7 +215,7 @@ class Search:
         course = self.course.part(f"{part}-quality")
         share = _QUALITY_SHARE if part == _FIRST else _SEARCH_SHARE
         stop = dataclasses.replace(self.course.stop_of_part(self.began, share), least=1 + _LEAST_CELLS)
-        judged = QualityGate(limits=limits, trial=trial).measure(read, models, course, stop=stop)
+        judged = QualityGate(limits=limits, trial=trial).measure(self._sides(read), course, stop=stop)
         default = judged.of_cells[DEFAULT]
         if default is None:
             raise InputError(
@@ -245,10 +244,7 @@ class Search:
 
     def prove(self, best: RunConfig, blocks: int) -> ExitCode:
         """Compare the fastest candidate with the default on fresh launches; write its settings where it holds."""
-        sides = [
-            dataclasses.replace(self.side, config=dataclasses.replace(config, launches=blocks))
-            for config in (self.side.config, best)
-        ]
+        sides = [side.changed(launches=blocks) for side in self._sides([self.side.config, best])]
         say("", f"proof on {counted(blocks, 'block')} of fresh launches: {_changes(self.side.config, best)}")
         run, path = measure_blocks(
             sides,

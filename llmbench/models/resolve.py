@@ -3,7 +3,9 @@
 import dataclasses
 import hashlib
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, Self
 
 from llmbench.errors import InputError
 from llmbench.files.cache import file_sha256
@@ -37,6 +39,23 @@ class ModelInfo:
     weight_format: str | None = None
     faults: tuple[str, ...] = ()
     takes_images: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """What is measured, alone or beside others: a configuration, and the model that was found for it."""
+
+    model_info: ModelInfo
+    config: RunConfig
+
+    def changed(self, **changes: Any) -> Self:
+        """Return it with these changes of its configuration."""
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))
+
+    def with_faults(self, faults: Iterable[str]) -> Self:
+        """Return it with more reasons why no request of it counts."""
+        model_info = dataclasses.replace(self.model_info, faults=(*self.model_info.faults, *faults))
+        return dataclasses.replace(self, model_info=model_info)
 
 
 def find_model_info(

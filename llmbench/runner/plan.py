@@ -31,7 +31,7 @@ class PlannedRequest:
 
 
 def plan_launches(
-    cells: tuple[RunConfig, ...], *, seed: int | None = None, first_index: int = 0
+    cells: Sequence[RunConfig], *, seed: int | None = None, first_index: int = 0
 ) -> tuple[PlannedLaunch, ...]:
     """Return every cell's launches in rounds, one of each cell per round; shuffled inside a round by *seed*.
 
@@ -78,7 +78,7 @@ def _parts(config: RunConfig) -> Iterator[Sequence[int]]:
 
 
 def remaining(
-    cells: tuple[RunConfig, ...],
+    cells: Sequence[RunConfig],
     finished: Collection[tuple[int | None, int]],
     *,
     next_index: int,

@@ -11,7 +11,7 @@ from pathlib import Path
 from llmbench.analysis.quality import KIND, Quality, QualityLimits, qualities
 from llmbench.errors import InputError, readable
 from llmbench.files.cache import cache_folder
-from llmbench.models.resolve import ModelInfo
+from llmbench.models.resolve import ModelInfo, Side
 from llmbench.runner import session
 from llmbench.runner.blocks import Stop
 from llmbench.runner.launchers.base import Launcher
@@ -120,8 +120,7 @@ class Judged:
 
 
 def measure_quality(
-    configurations: Sequence[RunConfig],
-    models: Sequence[ModelInfo],
+    sides: Sequence[Side],
     trial: Trial,
     *,
     outputs: Outputs,
@@ -130,12 +129,12 @@ def measure_quality(
     on_event: OnEvent | None = None,
     stop: Stop | None = None,
 ) -> Judged:
-    """Score *configurations* against the base; those that read texts alike are read once.
+    """Score the configurations of *sides* against the base; those that read texts alike are read once.
 
     The base's distributions are kept in the cache folder meanwhile: 4 bytes for each scored token and each entry of
     the vocabulary.
     """
-    wanted = [quality_cell(config, trial) for config in configurations]
+    wanted = [quality_cell(side.config, trial) for side in sides]
     distinct = list(dict.fromkeys(map(repr, wanted)))
     first = {key: next(i for i, cell in enumerate(wanted) if repr(cell) == key) for key in distinct}
     base = dataclasses.replace(
@@ -146,7 +145,7 @@ def measure_quality(
         properties=EXACT,
     )
     cells = (base, *(wanted[first[key]] for key in distinct))
-    infos = (trial.base, *(models[first[key]] for key in distinct))
+    infos = (trial.base, *(sides[first[key]].model_info for key in distinct))
     cache_folder().mkdir(parents=True, exist_ok=True)
     folder = tempfile.mkdtemp(prefix="quality-", dir=cache_folder())
     try:
@@ -175,10 +174,10 @@ def measure_quality(
 
 
 def with_faults(
-    models: Sequence[ModelInfo], judged: Sequence[Quality | None], limits: QualityLimits
-) -> tuple[ModelInfo, ...]:
-    """Return the models with what is wrong with the quality of each, for which no request of it counts."""
+    sides: Sequence[Side], judged: Sequence[Quality | None], limits: QualityLimits
+) -> tuple[Side, ...]:
+    """Return the sides with what is wrong with the quality of each, for which no request of it counts."""
     return tuple(
-        dataclasses.replace(model, faults=(*model.faults, *(limits.faults(found) if found else _UNMEASURED)))
-        for model, found in zip(models, judged, strict=True)
+        side.with_faults(limits.faults(found) if found else _UNMEASURED)
+        for side, found in zip(sides, judged, strict=True)
     )

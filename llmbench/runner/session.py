@@ -409,7 +409,7 @@ def _mark(event: LaunchEvent, faults: tuple[str, ...]) -> LaunchEvent:
     return dataclasses.replace(event, suspicions=(*event.suspicions, *faults))
 
 
-def planned_requests(cells: tuple[RunConfig, ...], planned: Sequence[plan.PlannedLaunch]) -> int:
+def planned_requests(cells: Sequence[RunConfig], planned: Sequence[plan.PlannedLaunch]) -> int:
     """How many requests some launches make."""
     counts = {index: sum(1 for _ in plan.plan_requests(cell)) for index, cell in enumerate(cells)}
     return sum(counts[launch.cell] for launch in planned)

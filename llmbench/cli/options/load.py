@@ -11,7 +11,7 @@ from llmbench.analysis.stats import PERCENTILE_NEEDS
 from llmbench.cli.options.table import LOAD_OPTIONS, parse_options
 from llmbench.engines.servers.base import checked_url, served_model
 from llmbench.errors import InputError
-from llmbench.models.resolve import ModelInfo, find_model_info
+from llmbench.models.resolve import Side, find_model_info
 from llmbench.runner.configurations import configurations
 from llmbench.runner.interpreter import check_interpreter
 from llmbench.schema.config import RunConfig
@@ -106,10 +106,9 @@ def _check_numbers(given: Mapping[str, Any]) -> None:
         raise InputError(f"--shared-prefix {given['shared_prefix']}: at least 0 is needed")
 
 
-def load_configurations(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo, ...], tuple[RunConfig, ...]]:
-    """Return each configuration, one for each target, input length and level of load, and before them their models."""
-    found = [cell for target in read_targets(options) for cell in _cells(options, target)]
-    return tuple(model for model, _ in found), tuple(config for _, config in found)
+def load_configurations(options: Mapping[str, Any]) -> tuple[Side, ...]:
+    """Return each configuration with its model, one for each target, input length and level of load."""
+    return tuple(side for target in read_targets(options) for side in _sides(options, target))
 
 
 def read_targets(options: Mapping[str, Any]) -> list[Target]:
@@ -141,7 +140,7 @@ def read_targets(options: Mapping[str, Any]) -> list[Target]:
     return targets
 
 
-def _cells(options: Mapping[str, Any], target: Target) -> Iterator[tuple[ModelInfo, RunConfig]]:
+def _sides(options: Mapping[str, Any], target: Target) -> Iterator[Side]:
     engine, server = target
     model = options["model"] or served_model(server or "")
     for weight_format in dict.fromkeys(options["weight_format"]) or (None,):
@@ -160,7 +159,8 @@ def _cells(options: Mapping[str, Any], target: Target) -> Iterator[tuple[ModelIn
             }
             for base in configurations(values, model_info.path, model_info.weight_format):
                 for level in _levels(options):
-                    yield model_info, _with_level(base, server, level, options["warmups"])
+                    config = _with_level(base, server, level, options["warmups"])
+                    yield Side(model_info=model_info, config=config)
 
 
 def _levels(options: Mapping[str, Any]) -> Iterator[tuple[int | None, float | None]]:
@@ -204,10 +204,8 @@ def parse_load(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**parsed, **chosen, "warmups": parsed["warmups"] if "warmups" in values else None}
 
 
-def load_cells(
-    typed: Mapping[str, Any], *, request_s: float
-) -> tuple[tuple[ModelInfo, ...], tuple[RunConfig, ...], WorkloadSettings]:
-    """Return the configurations of a load, the model of each, and the kind of work; options not *typed* are default.
+def load_cells(typed: Mapping[str, Any], *, request_s: float) -> tuple[tuple[Side, ...], WorkloadSettings]:
+    """Return the configurations of a load with their models, and the kind of work; options not *typed* are default.
 
     A request may take *request_s* for its first token, and for each later one.
 
@@ -215,8 +213,8 @@ def load_cells(
         InputError: an option that a load does not have, or a value that it does not accept.
     """
     options = parse_load(typed)
-    models, cells = load_configurations(options)
-    return models, cells, load_workload(options, cells, request_s)
+    sides = load_configurations(options)
+    return sides, load_workload(options, [side.config for side in sides], request_s)
 
 
 def target_of_side(typed: Mapping[str, Any], number: int) -> dict[str, Any]:

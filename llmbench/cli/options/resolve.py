@@ -12,7 +12,7 @@ from llmbench.engines.catalog import check_capabilities
 from llmbench.errors import InputError, MachineError
 from llmbench.machine.limits import read_resource_limits
 from llmbench.models.resolve import (
-    ModelInfo,
+    Side,
     adapter_file,
     check_images,
     check_lengths,
@@ -23,13 +23,13 @@ from llmbench.runner import interpreter, limits, pinning
 from llmbench.runner.configurations import configurations
 from llmbench.schema.config import RunConfig
 
-Resolve = Callable[[Mapping[str, Any]], tuple[tuple[ModelInfo, ...], tuple[RunConfig, ...]]]
+Resolve = Callable[[Mapping[str, Any]], tuple[Side, ...]]
 """Finds the configurations that options describe, and the model of each."""
 
 MARK = f"tensor_parallel={Effect.INEFFECTIVE.value}"
 
 
-def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo, ...], tuple[RunConfig, ...]]:
+def resolve_configurations(options: Mapping[str, Any]) -> tuple[Side, ...]:
     """Return the configurations, one or the cells of a sweep, and the model of each; nothing is loaded.
 
     Where *is_text_enough* is among the options, a vision-language model needs no image.
@@ -71,18 +71,14 @@ def resolve_configurations(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo,
         check_lengths(config, model_info.context_tokens)
     if options["python"] is not None:
         interpreter.check_interpreter(options["python"], engine=engine)
-    return tuple(complete(model_info, config) for model_info, config in found), tuple(
-        config for _, config in found
-    )
+    return tuple(Side(model_info=complete(model_info, config), config=config) for model_info, config in found)
 
 
-def resolve_models(options: Mapping[str, Any]) -> tuple[tuple[ModelInfo, ...], tuple[RunConfig, ...]]:
+def resolve_models(options: Mapping[str, Any]) -> tuple[Side, ...]:
     """Return what `resolve_configurations` does for each of several models, one after the other."""
     models = options["model"]
     models = (models,) if isinstance(models, str) else models or (None,)
-    found = [resolve_configurations({**options, "model": model}) for model in models]
-    model_infos = tuple(model_info for each, _ in found for model_info in each)
-    return model_infos, tuple(config for _, each in found for config in each)
+    return tuple(side for model in models for side in resolve_configurations({**options, "model": model}))
 
 
 def resolve_one(
@@ -91,15 +87,15 @@ def resolve_one(
     refusal: str,
     hint: str = "give one value each",
     resolve: Resolve = resolve_models,
-) -> tuple[ModelInfo, RunConfig]:
+) -> Side:
     """Return the one configuration that options describe, and its model.
 
     Raises InputError where it is a sweep: *refusal*, in which ``{}`` is the number of its configurations.
     """
-    model_infos, configs = resolve(options)
-    if len(configs) != 1:
-        raise InputError(refusal.format(len(configs)), hint=hint)
-    return model_infos[0], configs[0]
+    found = resolve(options)
+    if len(found) != 1:
+        raise InputError(refusal.format(len(found)), hint=hint)
+    return found[0]
 
 
 def check_locations(cells: Sequence[RunConfig], *, is_strict: bool) -> None:

@@ -1,11 +1,10 @@
 """The options of ``ab``: each says what to measure for both sides, or, given twice, first for A and then for B."""
 
-import dataclasses
 import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import click
 
@@ -24,8 +23,7 @@ from llmbench.cli.options.table import (
     recipe_options,
 )
 from llmbench.errors import InputError
-from llmbench.models.resolve import ModelInfo
-from llmbench.schema.config import RunConfig
+from llmbench.models.resolve import Side
 from llmbench.schema.settings.serving import LOAD_PARAMETERS
 from llmbench.schema.units import counted
 
@@ -45,18 +43,6 @@ Prepare = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Returns options whose model is one that can be measured."""
 
 _PROMPTS = ("prompt", "prompt_file", "input_tokens")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """One of the two that are compared: its model, and the configuration to measure it in."""
-
-    model_info: ModelInfo
-    config: RunConfig
-
-    def changed(self, **changes: Any) -> Self:
-        """Return it with these changes of its configuration."""
-        return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))
 
 
 def side_options() -> list[click.Parameter]:
@@ -181,13 +167,12 @@ def _side(ctx: click.Context, values: Mapping[str, Any], name: str, prepare: Pre
     except click.UsageError as error:
         error.ctx = ctx
         raise
-    model_info, config = resolve_one(
+    return resolve_one(
         options,
         refusal=f"{name} is a sweep of {{}} configurations, where one is wanted",
         hint="give one value to each option; ab takes an option twice, once for each side",
         resolve=load_configurations if of_load else resolve_models,
     )
-    return Side(model_info=model_info, config=config)
 
 
 def _of_side(name: str, value: Any, number: int) -> Any:

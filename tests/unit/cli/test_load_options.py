@@ -65,8 +65,8 @@ def _words(draw: st.DrawFn, of_one: dict[str, st.SearchStrategy[object]]) -> lis
 def _loaded(*words: str) -> Loaded:
     """The configuration and the workload that the options of ``load`` describe."""
     options = load.command.make_context("load", list(words)).params
-    _, (config,) = load_configurations(options)
-    return config, load_workload(options, [config], options["timeout"])
+    (side,) = load_configurations(options)
+    return side.config, load_workload(options, [side.config], options["timeout"])
 
 
 def _compared(*words: str) -> tuple[Loaded, Loaded]:

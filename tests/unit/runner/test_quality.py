@@ -8,7 +8,7 @@ import pytest
 from llmbench.analysis.quality import Estimate, Quality, QualityLimits
 from llmbench.analysis.report import summarize_run
 from llmbench.errors import InputError
-from llmbench.models.resolve import ModelInfo, find_model_info
+from llmbench.models.resolve import ModelInfo, Side, find_model_info
 from llmbench.runner import session
 from llmbench.runner.launchers.inline import InlineLauncher
 from llmbench.runner.quality import LANGUAGES, Trial, quality_cell, read_texts, with_faults
@@ -109,11 +109,15 @@ def test_a_configuration_that_loses_too_much_is_measured_and_does_not_count(tmp_
     """Its rows are invalid, with the reason; those of the other configuration count."""
     config = RunConfig(model="first=1ms,next=1ms", engine="scripted", prompts=(PROMPT,), output_tokens=4)
     faster = dataclasses.replace(config, model="first=1ms,next=0.5ms")
-    models = [find_model_info(each.model, engine="scripted") for each in (config, faster)]
-    gated = with_faults(models, [_quality(0.1), _quality(0.3)], QualityLimits(max_kld=0.2))
+    sides = [
+        Side(model_info=find_model_info(each.model, engine="scripted"), config=each)
+        for each in (config, faster)
+    ]
+    gated = with_faults(sides, [_quality(0.1), _quality(0.3)], QualityLimits(max_kld=0.2))
+    models = [side.model_info for side in gated]
 
     outputs = session.Outputs(folder=tmp_path, name="gated")
-    run = session.measure((config, faster), models=gated, outputs=outputs, launcher=InlineLauncher())
+    run = session.measure((config, faster), models=models, outputs=outputs, launcher=InlineLauncher())
 
     good, bad = summarize_run(run).rows
     assert (1, 0) == (good.launches, bad.launches)
