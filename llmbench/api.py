@@ -64,7 +64,7 @@ class Run(Record):
         import pandas as pd
 
         from llmbench.analysis.evaluation import evaluate
-        from llmbench.analysis.tidy_layout import TIDY_COLUMNS
+        from llmbench.analysis.layouts import TIDY_COLUMNS
         from llmbench.render import tidy
 
         return pd.DataFrame(tidy.rows(evaluate(self)), columns=list(TIDY_COLUMNS))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.analysis import stats
+from llmbench.analysis.comparison.paired_run import finished_blocks
 from llmbench.analysis.metrics.table import HEADLINES, PHASES
 from llmbench.analysis.placement_proof import Proof
 from llmbench.analysis.report import Report, Row
@@ -205,7 +206,7 @@ def tabulate(report: Report) -> Speedup:
         base=base,
         lines=tuple(_line(rows, row, setups[row.cell], base) for row in ordered),
         over_both={name: rows.over(name, both, split) for name in PHASES},
-        blocks=_whole_blocks(run),
+        blocks=finished_blocks(run),
     )
 
 
@@ -219,13 +220,6 @@ def _setup(report: Report, cell: int) -> SocketSetup:
     return SocketSetup(
         cell=cell, kind=setup_kind(config), sockets=config.sockets, threads=threads, proof=report.proofs[cell]
     )
-
-
-def _whole_blocks(run: Run) -> int:
-    cells: dict[int | None, set[int]] = {}
-    for launch in run.launches:
-        cells.setdefault(launch.block, set()).add(launch.cell)
-    return sum(len(found) == len(run.cells) for block, found in cells.items() if block is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

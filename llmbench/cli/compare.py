@@ -210,7 +210,6 @@ def show_comparisons(comparisons: Sequence[Comparison]) -> ExitCode:
     """Print the tables on standard output; return 6 where that takes no more."""
 
     def render(console: Console) -> None:
-        """Print the comparisons one below the other."""
         for index, comparison in enumerate(comparisons):
             if index:
                 console.print()

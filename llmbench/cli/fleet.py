@@ -18,7 +18,7 @@ from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.fleet import FleetReport, HostResult, summarize_fleet
 from llmbench.analysis.metrics.table import HEADLINES
 from llmbench.analysis.report import summarize_run
-from llmbench.cli.messages import load_run, paused_collector, say, warn
+from llmbench.cli.messages import load_run, say, warn
 from llmbench.cli.options.help import GroupedOption, HelpCommand, dashed
 from llmbench.cli.options.types import ARGUMENTS, OUTPUT_FILE, Duration, ParsedType
 from llmbench.cli.outputs import check_outputs, is_standard_output, print_on_screen, write_output
@@ -33,7 +33,7 @@ from llmbench.render.terminal.fleet import render_fleet
 from llmbench.schema.fleet import FleetPlan
 from llmbench.schema.units import counted
 from llmbench.store.events import utc_now
-from llmbench.store.reader import new_id, slug
+from llmbench.store.reader import new_id, paused_collector, slug
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Value = TypeVar("_Value")

@@ -1,12 +1,9 @@
 """Messages on the terminal: without secrets, and without characters that steer a terminal."""
 
-import contextlib
-import gc
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,15 +88,3 @@ def load_run(path: Path, *, salvage: bool = False) -> "Run":
     run, warnings = read_run_or_report(path, salvage=salvage)
     warn(*warnings)
     return run
-
-
-@contextlib.contextmanager
-def paused_collector() -> Iterator[None]:
-    """Pause the cyclic garbage collector: it would scan the millions of values of a large run again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

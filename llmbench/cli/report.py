@@ -18,7 +18,7 @@ from llmbench.analysis.speedup import is_sockets_run, tabulate
 from llmbench.analysis.stages import named_metric
 from llmbench.cli.compare import compare_all, compare_command, comparison_page
 from llmbench.cli.fleet import fleet_report
-from llmbench.cli.messages import complain, load_run, paused_collector, salvage_option, warn
+from llmbench.cli.messages import complain, load_run, salvage_option, warn
 from llmbench.cli.options.help import HelpCommand, HelpGroup
 from llmbench.cli.options.types import OUTPUT_FILE, PATH, WordChoice
 from llmbench.cli.outputs import (
@@ -43,6 +43,7 @@ from llmbench.render.trace import trace_json
 from llmbench.schema.run import Run
 from llmbench.schema.units import counted
 from llmbench.store.acceptances import read_acceptances, write_acceptances
+from llmbench.store.reader import paused_collector
 
 
 @click.command(

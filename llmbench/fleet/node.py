@@ -124,7 +124,6 @@ def _run(command: Sequence[str], *, with_parent: bool) -> int:
     child = subprocess.Popen([*become, *command], env=_environment(os.environ))
 
     def end(_number: int, _frame: FrameType | None) -> None:
-        """Pass the signal on to the command."""
         child.terminate()
 
     signal.signal(signal.SIGTERM, end)

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from llmbench.analysis.comparison.compare import Comparison
 from llmbench.analysis.evaluation import Evaluation
-from llmbench.analysis.llm_bench_layout import LLM_BENCH_COLUMNS
+from llmbench.analysis.layouts import LLM_BENCH_COLUMNS, TIDY_COLUMNS
 from llmbench.analysis.report import Report
-from llmbench.analysis.tidy_layout import TIDY_COLUMNS
 from llmbench.render import tidy
 from llmbench.render.llm_bench import llm_bench_rows
 from llmbench.render.table import Cell, Table, TableValue

@@ -14,7 +14,7 @@ from pathlib import Path
 from llmbench.analysis import placement_proof, report
 from llmbench.analysis.attention import attention_mark
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
-from llmbench.analysis.llm_bench_layout import LLM_BENCH_PEAKS, LLM_BENCH_TIMES
+from llmbench.analysis.layouts import LLM_BENCH_PEAKS, LLM_BENCH_TIMES
 from llmbench.render.table import TableValue
 from llmbench.schema.measurement import Measurement, Memory
 from llmbench.schema.run import Launch, Run

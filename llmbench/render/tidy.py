@@ -10,12 +10,12 @@ from llmbench.analysis.bandwidth import BANDWIDTH, Decoding
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, Pair
 from llmbench.analysis.evaluation import EvaluatedRequest, Evaluation
+from llmbench.analysis.layouts import CELL_COLUMNS, IMAGE_COLUMNS
 from llmbench.analysis.metrics.base import Metric
 from llmbench.analysis.metrics.table import LAUNCH_METRICS, LOAD, METRICS
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import request_metric, row_metric
 from llmbench.analysis.stats import Summary
-from llmbench.analysis.tidy_layout import CELL_COLUMNS, IMAGE_COLUMNS
 from llmbench.render.sentences.verdict import is_open, launches_to_decide, model_of
 from llmbench.render.table import TableValue
 from llmbench.render.text import settings_text

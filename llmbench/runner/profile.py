@@ -118,7 +118,6 @@ class _Counters:
             seen: list[CounterReading] = []
 
             def read_after_first(count: int, _at_ns: int, seen: list[CounterReading] = seen) -> None:
-                """Read the counters when the first token has come."""
                 if count == 1:
                     seen.append(self._read(self._inferences + 1))
 

@@ -298,7 +298,7 @@ def is_run_file(path: Path) -> bool:
 
 def read_run_or_report(path: Path, *, salvage: bool = False) -> tuple[Run, tuple[str, ...]]:
     """The run in a run file or a report, and a sentence on each line of a run file that was left out."""
-    with _without_collections():
+    with paused_collector():
         if path.suffix == ".jsonl" or is_run_file(path):
             return read_with_warnings(path, salvage=salvage)
         from llmbench.store.importers import read_report
@@ -307,8 +307,8 @@ def read_run_or_report(path: Path, *, salvage: bool = False) -> tuple[Run, tuple
 
 
 @contextlib.contextmanager
-def _without_collections() -> Iterator[None]:
-    """No garbage collection while a run is read, nor of it later.
+def paused_collector() -> Iterator[None]:
+    """Collect no garbage in the block, nor what it made later.
 
     A run is a tree of many small objects and has no cycles; looking for some takes longer than reading it.
     """

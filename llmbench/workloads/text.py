@@ -92,7 +92,6 @@ def _starts(ring: tuple[int, ...], length: int, seed: int) -> list[int]:
     """
 
     def rank(start: int) -> bytes:
-        """Return the digest by which starts are ordered."""
         return hashlib.sha256(f"{seed}:{length}:{start}".encode()).digest()
 
     openings: dict[tuple[int, ...], int] = {}

@@ -12,7 +12,7 @@ import pytest
 
 from llmbench.analysis import report
 from llmbench.analysis.evaluation import Evaluation, evaluate
-from llmbench.analysis.llm_bench_layout import LLM_BENCH_COLUMNS
+from llmbench.analysis.layouts import LLM_BENCH_COLUMNS
 from llmbench.cli.main import invoke
 from llmbench.errors import ExitCode
 from llmbench.render.csv import llm_bench_csv

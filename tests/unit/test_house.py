@@ -37,7 +37,6 @@ NOUNS = {"serving", "embedding", "pairing", "pinning", "timing", "scripted"}
 STAND_ALONE = {
     "__main__.py": "`python -m llmbench`",
     "_version.py": "setuptools reads it without importing the package",
-    "analysis/tidy_layout.py": "writer and importer of the layout may not import each other",
     "cli/baseline.py": "what --baseline stands for",
     "cli/profile.py": "one file a subcommand",
     "convert/texts.py": "two steps read the same texts",

@@ -78,9 +78,10 @@ def _way(config: RunConfig) -> tuple[object, ...]:
 
 def finished_blocks(run: Run) -> int:
     """How many blocks have a finished launch of every configuration."""
-    by_block: dict[int | None, set[int]] = {}
+    by_block: dict[int, set[int]] = {}
     for launch in run.finished:
-        by_block.setdefault(launch.block, set()).add(launch.cell)
+        if launch.block is not None:
+            by_block.setdefault(launch.block, set()).add(launch.cell)
     return sum(len(cells) == len(run.cells) for cells in by_block.values())
 
 

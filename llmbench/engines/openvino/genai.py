@@ -168,7 +168,6 @@ class GenaiSession(TokenizedSession):
             return ()
 
         def note(_text: str, now: Callable[[], int] = time.perf_counter_ns) -> None:
-            """Record the instant of a callback, in ns."""
             seen.append(now())
             beat(len(seen), seen[-1])
 

@@ -48,7 +48,6 @@ def probe_split(properties: Mapping[str, PropertyValue] | None = None) -> Split:
     requested = {"PERFORMANCE_HINT": "LATENCY", **deciding}
 
     def compile_with(**more: PropertyValue) -> tuple[int, int]:
-        """Return threads and streams of the model under these properties."""
         compiled = openvino.Core().compile_model(model, "CPU", {**requested, **more})
         return compiled.get_property("INFERENCE_NUM_THREADS"), compiled.get_property("NUM_STREAMS")
 

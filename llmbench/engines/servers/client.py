@@ -381,7 +381,6 @@ def run_alone(client_url: str, work: Any) -> Any:
     """Return what a coroutine function of a client returns, in an event loop of its own."""
 
     async def whole() -> Any:
-        """Do the work with a client of its own, which is closed in the end."""
         client = Client(client_url, request_s=60.0)
         try:
             return await work(client)

@@ -121,7 +121,6 @@ class _Calls:
         seen = Completion(sent_ns=time.perf_counter_ns())
 
         def receive(part: Delivery) -> None:
-            """Hand a part over to the event loop, from the thread that reads."""
             loop.call_soon_threadsafe(parts.put_nowait, part)
 
         withdraw = self._backend.submit(

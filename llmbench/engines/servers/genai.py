@@ -103,7 +103,6 @@ class GenaiBackend(Server):
             self._fail_all()
 
         def withdraw() -> None:
-            """Forget the request, here and in the process."""
             self._forget(number)
             self._send(Withdraw(number))
 

@@ -89,7 +89,6 @@ class _Loop:
         started_ns = time.perf_counter_ns()
 
         def receive(found: StepOutput) -> None:
-            """Deliver what a step gave; a request that found no room ends with an error."""
             is_ignored = found.finish == "ignored"
             delivery = Delivery(
                 token_ids=found.token_ids,

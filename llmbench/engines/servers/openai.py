@@ -203,7 +203,6 @@ class OpenAiServer:
         """The endpoint behind the key, what it refuses as the protocol's errors."""
 
         async def respond(request: Request) -> Response:
-            """Return the response, or the refusal with its status."""
             try:
                 if path != "/health":
                     self._check_key(request)

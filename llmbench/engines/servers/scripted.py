@@ -136,7 +136,6 @@ def _clock(behaviour: Behaviour) -> StepClock:
     clock = StepClock(StepTimes(**{name: getattr(behaviour, name) for name in names}))
 
     def run() -> None:
-        """Make steps for ever."""
         while True:
             clock.step()
 

@@ -191,7 +191,6 @@ class ServedSession:
         ids = self.encode(_FIRST_TEXT, chat=False) if self.can_encode else ()
 
         async def find(client: Client) -> Dialect:
-            """Return what the server understands."""
             return await find_dialect(client, self.model, endpoint=endpoint, text=_FIRST_TEXT, ids=ids)
 
         found: Dialect = run_alone(self.server.url, find)

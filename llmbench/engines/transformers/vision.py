@@ -40,7 +40,6 @@ class StageWatch:
         """Return the function that notes the first call of a request."""
 
         def timed(*args: Any, **options: Any) -> Any:
-            """Call the part, and record the instants (ns) of its first call."""
             start_ns = time.perf_counter_ns()
             result = call(*args, **options)
             self.calls.setdefault(name, (start_ns, time.perf_counter_ns()))
@@ -107,7 +106,6 @@ class OptimumVisionSession(GenerateSession):
         self._watch.calls.clear()
 
         def generate(options: Mapping[str, Any]) -> Any:
-            """Call the processor and the library; return what went in and what came out."""
             inputs = self._prepare(question)
             return inputs, self._model.generate(**inputs, **options)
 

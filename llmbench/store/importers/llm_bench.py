@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from llmbench.analysis.llm_bench_layout import LLM_BENCH_COLUMNS, LLM_BENCH_PEAKS, LLM_BENCH_TIMES
+from llmbench.analysis.layouts import LLM_BENCH_COLUMNS, LLM_BENCH_PEAKS, LLM_BENCH_TIMES
 from llmbench.errors import InputError
 from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import Prompt, RunConfig

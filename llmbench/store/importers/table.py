@@ -121,7 +121,6 @@ def csv_lines(path: Path, text: str) -> tuple[list[str], Iterator[CsvLine]]:
     _, columns = next(rows)
 
     def lines() -> Iterator[CsvLine]:
-        """Yield the rows; raise InputError on a second header."""
         for where, cells in rows:
             if cells == columns:
                 raise InputError(

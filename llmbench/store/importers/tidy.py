@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmbench.analysis.layouts import CELL_COLUMNS, IMAGE_COLUMNS, METRIC_COLUMNS, TIDY_COLUMNS
 from llmbench.analysis.metrics.table import LAUNCH_METRICS, METRICS
-from llmbench.analysis.tidy_layout import CELL_COLUMNS, IMAGE_COLUMNS, METRIC_COLUMNS, TIDY_COLUMNS
 from llmbench.errors import InputError
 from llmbench.files.strict_json import JsonError, parse_json
 from llmbench.schema.config import GENERATION, Prompt, PropertyValue, RunConfig, weight_format_of

@@ -7,7 +7,7 @@ import pytest
 
 from llmbench.analysis import report
 from llmbench.analysis.evaluation import evaluate
-from llmbench.analysis.llm_bench_layout import LLM_BENCH_COLUMNS
+from llmbench.analysis.layouts import LLM_BENCH_COLUMNS
 from llmbench.render.csv import (
     csv_text,
     llm_bench_csv,

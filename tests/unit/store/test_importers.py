@@ -9,9 +9,8 @@ import pytest
 
 from llmbench.analysis import report
 from llmbench.analysis.evaluation import evaluate
-from llmbench.analysis.llm_bench_layout import LLM_BENCH_COLUMNS
+from llmbench.analysis.layouts import LLM_BENCH_COLUMNS, TIDY_COLUMNS
 from llmbench.analysis.metrics.table import METRICS
-from llmbench.analysis.tidy_layout import TIDY_COLUMNS
 from llmbench.errors import InputError
 from llmbench.render import csv as csv_render
 from llmbench.render import json as json_render
