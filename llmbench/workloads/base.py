@@ -10,9 +10,9 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from llmbench.engines.base import Beat, Codec, LoadedModel
+from llmbench.engines.base import Beat, Codec, EngineRequest, Generation, LoadedModel, Question
 from llmbench.errors import InputError, LaunchError
 from llmbench.schema.config import RunConfig
 from llmbench.schema.load import LoadWindow
@@ -51,6 +51,12 @@ class Observation:
     error: str | None = None
     conditions: Conditions | None = None
 
+    @classmethod
+    def of(cls, made: Generation, **more: Any) -> "Observation":
+        """Return what an engine observed, and what the workload knows beside it, or in its place."""
+        names = ("start_ns", "end_ns", "sequences", "stages", "infer_ns", "callback_ns", "conditions")
+        return cls(**({name: getattr(made, name) for name in names} | more))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchContext:
@@ -68,6 +74,19 @@ class LaunchContext:
     note: Callable[[str], object] = str
     parameters: Parameters = field(default_factory=dict)
     folder: Path = Path("reports")
+
+    def request(
+        self, config: RunConfig, input_ids: tuple[tuple[int, ...], ...], question: Question | None = None
+    ) -> EngineRequest:
+        """Return a request of the launch, of token ids or of a question in their place."""
+        return EngineRequest(
+            input_ids=input_ids,
+            output_tokens=config.output_tokens,
+            stop_at_eos=config.stop_at_eos,
+            beat=self.beat,
+            launch=self.index,
+            question=question,
+        )
 
 
 class WorkloadRequest(Protocol):

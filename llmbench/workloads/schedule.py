@@ -7,6 +7,7 @@ at once; in an open loop requests are due by the clock, whether earlier ones hav
 
 import csv
 import dataclasses
+import itertools
 import math
 import random
 import re
@@ -94,7 +95,7 @@ class LoadPlan:
         """Yield requests without end, the same in every launch; those of a trace follow the warm-ups and end."""
         rng = random.Random(self.config.seed)  # noqa: S311  a schedule, not a secret
         at_s = 0.0
-        for number in range(self.config.warmups) if self.trace else _count():
+        for number in range(self.config.warmups) if self.trace else itertools.count():
             yield Due(
                 number=number,
                 input_tokens=min(draw_length(self.input_spread, self.input_tokens, rng), self.longest),
@@ -124,13 +125,6 @@ class LoadPlan:
             if math.isinf(self.burstiness)
             else rng.gammavariate(self.burstiness, 1 / (rate * self.burstiness))
         )
-
-
-def _count() -> Iterator[int]:
-    number = 0
-    while True:
-        yield number
-        number += 1
 
 
 def draw_length(spread: str, center: int, rng: random.Random) -> int:

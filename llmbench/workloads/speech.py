@@ -95,12 +95,9 @@ def _observe(seconds: float, made: Generation) -> Observation:
     """Return what was observed of a sound; text without a word is marked."""
     sequences = tuple(replace(each, audio_s=seconds) for each in made.sequences)
     is_empty = not any((each.text or "").strip() for each in sequences)
-    return Observation(
-        start_ns=made.start_ns,
-        end_ns=made.end_ns,
+    return Observation.of(
+        made,
         requested_tokens=sequences[0].output_tokens,  # as many as the sound has
         sequences=sequences,
-        stages=made.stages,
-        infer_ns=made.infer_ns,
         suspicions=("no word was recognized",) if is_empty else (),
     )

@@ -226,13 +226,7 @@ class OpenText:
         input_ids = self.inputs.of(prompt, iteration)
         has_text = self.config.prompts[prompt].text is not None
         tokenize_ns = time.perf_counter_ns() - start_ns if has_text else None
-        request = EngineRequest(
-            input_ids=input_ids,
-            output_tokens=self.config.output_tokens,
-            stop_at_eos=self.config.stop_at_eos,
-            beat=self._launch.beat,
-            launch=self._launch.index,
-        )
+        request = self._launch.request(self.config, input_ids)
         return CalledRequest(
             partial(self.session.generate, request), partial(self._observe, prompt, request, tokenize_ns)
         )
@@ -250,18 +244,14 @@ class OpenText:
             else sequence
             for sequence in made.sequences
         )
-        return Observation(
-            start_ns=made.start_ns,
-            end_ns=made.end_ns,
+        return Observation.of(
+            made,
             requested_tokens=self.config.output_tokens,
             sequences=sequences,
-            infer_ns=made.infer_ns,
-            callback_ns=made.callback_ns,
             later_steps=len(made.sequences[0].at_ns) - 1 if self.config.is_speculative else None,
             tokenize_ns=tokenize_ns,
             detokenize_ns=time.perf_counter_ns() - start_ns,
             suspicions=suspicions(made),
-            conditions=made.conditions,
         )
 
 

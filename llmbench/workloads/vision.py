@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from llmbench.engines.base import Codec, EngineRequest, EngineSession, Generation, Question
+from llmbench.engines.base import Codec, EngineSession, Generation, Question
 from llmbench.engines.clock_check import suspicions
 from llmbench.errors import InputError
 from llmbench.models.image_tokens import image_token, tokens_per_slice
@@ -98,19 +98,13 @@ class OpenVision:
         images = () if found.earlier else found.images
         pixels = read_images(images, variant=iteration if found.is_permuted else 0, seed=self.config.seed)
         decoding_ns = time.perf_counter_ns() - start_ns
-        request = EngineRequest(
-            input_ids=(),
-            output_tokens=self.config.output_tokens,
-            stop_at_eos=self.config.stop_at_eos,
-            beat=self._launch.beat,
-            launch=self._launch.index,
-            question=Question(
-                text=found.text or "",
-                images=pixels,
-                is_chat=found.earlier is not None,
-                is_later=bool(found.earlier),
-            ),
+        question = Question(
+            text=found.text or "",
+            images=pixels,
+            is_chat=found.earlier is not None,
+            is_later=bool(found.earlier),
         )
+        request = self._launch.request(self.config, (), question)
         observe = partial(
             self._observe,
             found,
@@ -135,18 +129,13 @@ class OpenVision:
         text = self.session.decode(made.sequences[0].token_ids)
         detokenize_ns = time.perf_counter_ns() - start_ns
         sequence = dataclasses.replace(self.counted(made.sequences[0], prompt), text=text)
-        return Observation(
-            start_ns=made.start_ns,
-            end_ns=made.end_ns,
+        return Observation.of(
+            made,
             requested_tokens=self.config.output_tokens,
             sequences=(sequence,),
-            stages=made.stages,
-            infer_ns=made.infer_ns,
-            callback_ns=made.callback_ns,
             detokenize_ns=detokenize_ns,
             image_decoding_ns=decoding_ns,
             suspicions=(*suspicions(made), *(() if is_warmup else stage_doubts(made))),
-            conditions=made.conditions,
         )
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from llmbench.engines.base import (
     Codec,
     Embedder,
-    EngineRequest,
     EngineSession,
     Generation,
     LoadedModel,
@@ -216,14 +215,7 @@ class RagRequest:
             instants.append(now())
         ids = rag.writer.write(text, kept)
         instants.append(now())
-        request = EngineRequest(
-            input_ids=(ids,),
-            output_tokens=rag.config.output_tokens,
-            stop_at_eos=rag.config.stop_at_eos,
-            beat=rag.launch.beat,
-            launch=rag.launch.index,
-        )
-        self._generation = rag.session.generate(request)
+        self._generation = rag.session.generate(rag.launch.request(rag.config, (ids,)))
         self._instants = instants
 
     def observe(self) -> Observation:
@@ -236,17 +228,14 @@ class RagRequest:
             dataclasses.replace(sequence, text=self._rag.session.decode(sequence.token_ids))
             for sequence in made.sequences
         )
-        return Observation(
+        return Observation.of(
+            made,
             start_ns=self._instants[0],
-            end_ns=made.end_ns,
             requested_tokens=self._rag.config.output_tokens,
             sequences=sequences,
             stages=self._stages(made),
             scores=self._scores(plan),
-            infer_ns=made.infer_ns,
-            callback_ns=made.callback_ns,
             suspicions=self._suspicions(made, plan),
-            conditions=made.conditions,
         )
 
     def _stages(self, made: Generation) -> tuple[Stage, ...]:
