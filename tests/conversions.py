@@ -1,9 +1,10 @@
 """Models that tests convert or build, made once and kept in the user's cache folder until their causes change.
 
-A conversion is kept for one source, one set of package versions and one state of the code that converts; a second
-session with the same three converts nothing. What was not used for two weeks is removed.
+A conversion is kept for one source, one set of package versions and one state of the code that converts, comments and
+docstrings aside; a second session with the same three converts nothing. What was not used for two weeks is removed.
 """
 
+import ast
 import fcntl
 import hashlib
 import os
@@ -98,7 +99,7 @@ def _built(name: str, build: Callable[[Path], Path]) -> Path:
 def _kept(name: str, code: Iterable[Path], *causes: str) -> Iterator[Path]:
     """A folder of the cache for a name and these causes, held by one test at a time; tests of other models go on."""
     versions = [f"{package}={version}" for package, version in sorted(pipeline.converter_versions().items())]
-    parts = [file.read_bytes() for file in code] + [text.encode() for text in (*versions, *causes)]
+    parts = [text.encode() for text in (*map(_meaning, code), *versions, *causes)]
     key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
     parent = cache_folder() / "tests" / name
     folder = parent / key
@@ -108,6 +109,18 @@ def _kept(name: str, code: Iterable[Path], *causes: str) -> Iterator[Path]:
         os.utime(folder)
         _remove_unused(parent)
         yield folder
+
+
+def _meaning(file: Path) -> str:
+    """Return what a module does: its syntax without comments and docstrings."""
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
+            del node.body[0]
+    return ast.dump(tree)
 
 
 def _remove_unused(parent: Path) -> None:

@@ -28,7 +28,6 @@ from llmbench.fleet.executor import Executor, HostJob, read_target
 from llmbench.fleet.folder import FleetFolder
 from llmbench.fleet.ray import RayExecutor
 from llmbench.fleet.slurm import SlurmExecutor
-from llmbench.render.html.fleet import fleet_page
 from llmbench.render.terminal.fleet import render_fleet
 from llmbench.schema.fleet import FleetPlan
 from llmbench.schema.units import counted
@@ -320,6 +319,8 @@ def fleet_report(path: Path, html: Path | None) -> int:
     check_outputs({"--html": html}, [path])
     report = read_fleet(FleetFolder(path))
     if html is not None:
+        from llmbench.render.html.fleet import fleet_page
+
         write_output(html, fleet_page(report, path.resolve().name))
         if is_standard_output(html):
             return _fleet_code(report)

@@ -72,7 +72,6 @@ def test_the_readme_is_short_and_names_what_people_search_for() -> None:
 
 
 @pytest.mark.model
-@pytest.mark.alone
 @pytest.mark.convert
 def test_every_command_of_the_readme_runs_as_written(
     workspace: Path, real_folder: Path, conversions: dict[str, Converted]
