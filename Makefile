@@ -68,9 +68,10 @@ coverage: $(VENV)/.all
 	$(BIN)/pytest -m 'not model and not nightly' -n 2 --dist worksteal --cov --cov-report=
 	$(BIN)/coverage report --fail-under=90
 
-# What is too long for the gate: servers, databases and models under load for minutes.
+# What is too long for the gate: servers, databases and models under load for minutes. The log has what each test takes,
+# and where one is that takes half an hour.
 nightly: $(VENV)/.all
-	$(BIN)/pytest -m nightly -p no:randomly
+	$(BIN)/pytest -v -m nightly -p no:randomly --durations=0 -o faulthandler_timeout=1800
 
 # Nightly: twenty comparisons of a real model with itself, some twenty minutes on a quiet machine.
 aa: $(VENV)/.base

@@ -43,11 +43,21 @@ _SPECIAL = re.compile(r"[\\`*_\[\]|~#@]")
 def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
     """The comparisons one below the other, short enough for a comment: rows that decide come first, the rest is cut."""
     for most in _ROWS:
-        text = "\n".join("\n".join(_blocks(comparison, most)) for comparison in comparisons)
+        text = _below_each_other(comparisons, most)
         if len(text.encode()) <= COMMENT_BYTES:
             return text
     cut = text.encode()[:COMMENT_BYTES].decode(errors="ignore").rpartition("\n### ")[0]
     return f"{cut}\n{_ELSEWHERE}: comparisons are left out here.\n" if cut else text
+
+
+def _below_each_other(comparisons: Sequence[Comparison], most: int) -> str:
+    """Join the comparisons up to the first that makes the text too long for a comment."""
+    text = ""
+    for comparison in comparisons:
+        text += ("\n" if text else "") + "\n".join(_blocks(comparison, most))
+        if len(text.encode()) > COMMENT_BYTES:
+            break
+    return text
 
 
 def _by_weight(line: VerdictLine) -> int:
