@@ -48,21 +48,61 @@ def _printable(text: str, console: Console) -> str:
 
 
 def print_table(table: Table, console: Console) -> Table:
-    """Print the columns that the console holds, and return what was printed; lines are not wrapped."""
+    """Print the columns that the console holds, and return what was printed; lines are not wrapped.
+
+    Where names are too long even when they are cut, rows have numbers, and their names follow.
+    """
     shown = fit(table, console.width)
+    columns, keys = _columns(shown, console), list[str]()
+    if columns is None:
+        numbered, keys = _numbered(shown)
+        columns = _columns(numbered, console) or _texts(numbered)
+    else:
+        numbered = shown
+    _print(numbered, columns, console)
+    for key in keys:
+        print_line(console, key, style="dim")
+    return shown
+
+
+def _columns(table: Table, console: Console) -> list[list[str]] | None:
+    """Return head and cells of each column as the console holds them; ``None`` where rows cannot be told apart."""
+    whole = [
+        ["\n".join(_printable(line, console) for line in head.split("\n"))]
+        + [_printable(cell, console) for cell in cells]
+        for head, *cells in _texts(table)
+    ]
+    found = _cut(whole, [column.is_text for column in table.columns], console)
+    is_apart = all(len(set(cut[1:])) == len(set(texts[1:])) for cut, texts in zip(found, whole, strict=True))
+    has_names = bool(table.columns) and table.columns[0].is_text
+    return found if not has_names or (is_apart and _width(found) <= console.width) else None
+
+
+def _numbered(table: Table) -> tuple[Table, list[str]]:
+    """Return the table with a number in place of the names before its figures, and what each number is."""
+    count = next((i for i, column in enumerate(table.columns) if not column.is_text), len(table.columns))
+    heads = [column.head.replace("\n", " ") for column in table.columns[:count]]
+    names = [tuple(cell.text for cell in row[:count]) for row in table.rows]
+    numbers = {name: str(number) for number, name in enumerate(dict.fromkeys(names), start=1)}
+    rows = tuple(
+        (Cell(numbers[name], tone=row[0].tone), *row[count:])
+        for name, row in zip(names, table.rows, strict=True)
+    )
+    keys = [
+        f"{number}: {', '.join(' '.join(pair) for pair in zip(heads, name, strict=True))}"
+        for name, number in numbers.items()
+    ]
+    return Table((Column("#", is_text=True), *table.columns[count:]), rows), keys
+
+
+def _print(table: Table, columns: list[list[str]], console: Console) -> None:
     rich = RichTable(
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False
     )
-    printable = [
-        ["\n".join(_printable(line, console) for line in head.split("\n"))]
-        + [_printable(cell, console) for cell in cells]
-        for head, *cells in _texts(shown)
-    ]
-    columns = _cut(printable, [column.is_text for column in shown.columns], console)
-    for column, (head, *_) in zip(shown.columns, columns, strict=True):
+    for column, (head, *_) in zip(table.columns, columns, strict=True):
         justify: JustifyMethod = "left" if column.is_text else "right"
         rich.add_column(Text(head), justify=justify, no_wrap=True)
-    for index, row in enumerate(shown.rows, start=1):
+    for index, row in enumerate(table.rows, start=1):
         rich.add_row(
             *(
                 Text(texts[index], style=_STYLES.get(cell.tone, ""))
@@ -71,7 +111,6 @@ def print_table(table: Table, console: Console) -> Table:
         )
     options = console.options.update(width=max(console.width, _width(columns)))
     console.print(Segments(console.render(rich, options)), crop=False, end="")
-    return shown
 
 
 def print_hidden(table: Table, shown: Table, console: Console) -> None:
@@ -120,7 +159,7 @@ def _texts(table: Table) -> list[list[str]]:
 
 
 def _cut(columns: list[list[str]], is_text: Sequence[bool], console: Console) -> list[list[str]]:
-    """Shorten the widest columns of words by what the console cannot hold; what differs still differs."""
+    """Shorten the widest columns of words by what the console cannot hold; what differs still differs if it can."""
     widths = [_width([texts]) * words for texts, words in zip(columns, is_text, strict=True)]
     excess = _width(columns) - console.width
     while excess > 0 and max(widths, default=0) > _LEAST:
@@ -135,10 +174,7 @@ def _cut(columns: list[list[str]], is_text: Sequence[bool], console: Console) ->
 
 
 def _shortened(texts: Sequence[str], width: int, sign: str) -> list[str]:
-    """Return head and cells of a column in *width* characters: their begin, both ends, or where they differ.
-
-    Where none of these tells apart what differs, all of it is shown in several lines.
-    """
+    """Return head and cells of a column in *width* characters: their begin, both ends, or where they differ."""
     room, (head, *cells) = width - len(sign), texts
     same = os.path.commonprefix([cell for cell in cells if len(cell) > width])  # noqa: RUF071  of texts
     differ = max(0, len(same) - room // 2)
@@ -152,7 +188,7 @@ def _shortened(texts: Sequence[str], width: int, sign: str) -> list[str]:
         found = [cell if len(cell) <= width else cut(cell) for cell in cells]
         if len(set(found)) == len(set(cells)):
             return [shown, *found]
-    return [shown, *("\n".join(textwrap.wrap(cell, width)) for cell in cells)]
+    return [shown, *found]
 
 
 def _head(column: Column) -> str:
