@@ -119,10 +119,9 @@ def test_no_body_is_read_beyond_its_limit() -> None:
         assert (413, "close") == (status, headers["connection"])
         assert "the limit is 1000" in found["error"]["message"]
         with contextlib.closing(served.connect()) as connection:
-            pieces = iter([body[:600], body[600:1200], body[1200:]])
-            connection.request(
-                "POST", COMPLETIONS, pieces, encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
-            )
+            connection.putrequest("POST", COMPLETIONS)
+            connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders(b"258\r\n%b\r\n" % body[:600] * 2)  # 600 bytes, twice, and no end
             assert 413 == connection.getresponse().status
 
 
