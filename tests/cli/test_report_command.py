@@ -18,7 +18,7 @@ from llmbench.errors import ExitCode
 from llmbench.render.csv import llm_bench_csv
 from llmbench.render.json import llm_bench_json
 from llmbench.schema.measurement import Conditions
-from llmbench.schema.run import EffectiveSettings, MemoryRate, ModelCache, Run
+from llmbench.schema.run import EffectiveSettings, Failure, MemoryRate, ModelCache, Outcome, Run
 from llmbench.store import reader
 from tests import builders, run_files
 
@@ -289,6 +289,17 @@ def test_a_run_of_sockets_is_shown_as_it_was_when_it_ended(
     cut = dataclasses.replace(run, launches=run.launches[:2], is_complete=False)
     assert ExitCode.OK == invoke(["report", "show", str(run_file(cut, "cut.jsonl"))])
     assert "TTFT ms" in capsys.readouterr().out
+
+
+def test_sockets_with_a_failed_launch_is_exit_5_though_every_setup_has_others(run_file: Write) -> None:
+    """As with --keep-going: the run ended, and one launch of three of a setup failed."""
+    run = builders.sockets_run(wobble=0.01)
+    failure = Failure(phase="load", message="out of memory")
+    failed = dataclasses.replace(run.launches[0], outcome=Outcome.FAILED, failure=failure, measurements=())
+
+    assert ExitCode.OK == invoke(["sockets", "--show", str(run_file(run))])
+    broken = dataclasses.replace(run, launches=(failed, *run.launches[1:]))
+    assert ExitCode.LAUNCH == invoke(["sockets", "--show", str(run_file(broken, "failed.jsonl"))])
 
 
 def test_a_misspelt_metric_is_answered_with_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
