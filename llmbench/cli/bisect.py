@@ -148,6 +148,12 @@ def _find_versions(
     return found
 
 
+_UNMEASURABLE = (
+    "the warnings above have the causes; an IR that was converted with a newer version may crash an older one: "
+    "give the GGUF file, or convert with the oldest"
+)
+
+
 @dataclasses.dataclass(kw_only=True)
 class _Trial:
     """Environments as they are needed, and comparisons of two of them."""
@@ -165,7 +171,7 @@ class _Trial:
         """Return the versions from the oldest on that can be measured."""
         start = next((i for i, version in enumerate(versions) if self._side(version) is not None), None)
         if start is None or start == len(versions) - 1:
-            raise InputError("no two versions can be measured", hint="look at the warnings above")
+            raise InputError("no two versions can be measured", hint=_UNMEASURABLE)
         return tuple(versions[start:])
 
     def _side(self, version: str) -> Side | None:

@@ -62,6 +62,7 @@ def test_a_version_whose_figures_are_doubtful_is_not_measurable(llmbench_workers
     assert 2 == done.returncode
     assert "v1 is not measurable: non-finite logits" in done.stderr
     assert "no two versions can be measured" in done.stderr
+    assert "give the GGUF file, or convert with the oldest" in done.stderr
 
 
 @pytest.mark.parametrize(
