@@ -5,8 +5,9 @@ token by token, where their ids are known, else as texts; and only outputs that 
 """
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from llmbench.schema.config import Prompt, RunConfig
@@ -38,8 +39,9 @@ class Output(NamedTuple):
         is_known = len(sequence.token_ids) == count if sequence.token_ids else sequence.text is not None
         if count == 0 or not is_known:
             return False
-        is_ended = self.config.stop_at_eos and sequence.finish is Finish.STOP
-        return count == self.measurement.requested_tokens or is_ended
+        if count == self.measurement.requested_tokens:
+            return True
+        return self.config.stop_at_eos and sequence.finish is Finish.STOP
 
     def is_comparable(self, other: "Output") -> bool:
         """Whether both have token ids, or texts of as many tokens."""
@@ -70,13 +72,13 @@ def have_tokens(one: Output, other: "Output") -> bool:
     return bool(one.sequence.token_ids and other.sequence.token_ids)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PromptOutputs:
     """The requests of one prompt by iteration, in the order of their launches."""
 
     config: RunConfig
     prompt: Prompt
-    requests: dict[int, list[Measurement]]
+    requests: dict[int, list[Measurement]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def variants(self) -> Iterable[int]:
@@ -114,13 +116,12 @@ def outputs_of(run: Run) -> dict[CellPrompt, PromptOutputs]:
         config = run.config_of(launch)
         is_greedy = not config.do_sample and config.num_beams == 1  # what guesses ahead changes no token
         if launch.is_finished and is_greedy:
+            of_prompts = [
+                found.setdefault((launch.cell, index), PromptOutputs(config, prompt)).requests
+                for index, prompt in enumerate(config.prompts)
+            ]
             for m in launch.measurements:
-                location = launch.cell, m.prompt
-                if location not in found:
-                    found[location] = PromptOutputs(
-                        config=config, prompt=config.prompts[m.prompt], requests={}
-                    )
-                found[location].requests.setdefault(m.iteration, []).append(m)
+                of_prompts[m.prompt][m.iteration].append(m)
     return found
 
 
@@ -165,8 +166,7 @@ class _Judgement(NamedTuple):
     agreed: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Variant:
+class _Variant(NamedTuple):
     """The outputs for one variant of a prompt, as pairs to compare.
 
     With *is_one_enough* the variant is the same where one pair is, else where all are.

@@ -114,6 +114,7 @@ _DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
 }
 HEADER_NAME = _NAMES[Header]
 _MEASUREMENT = b'{"event":"%s",' % _NAMES[Measurement].encode()
+_ENCODER = msgspec.json.Encoder()
 
 
 class BadLineError(Exception):
@@ -151,6 +152,8 @@ def schema_of(line: bytes) -> int:
 
 def decode(line: bytes, schema: int = RUN_SCHEMA) -> Event:
     """Return the event of a line in a file of this *schema*, its types and values checked; raises BadLineError."""
+    if schema == RUN_SCHEMA and (measurement := _as_written(line)) is not None:
+        return measurement
     try:
         decoder = _DECODERS.get(name := name_of(line))
         if decoder is None:
@@ -163,6 +166,18 @@ def decode(line: bytes, schema: int = RUN_SCHEMA) -> Event:
         raise BadLineError(error.message) from error
 
 
+def _as_written(line: bytes) -> Event | None:
+    """The measurement of a line that is just what is written of it, as most are: none of its keys is a duplicate."""
+    if not line.startswith(_MEASUREMENT):
+        return None
+    try:
+        found = _DECODERS[_NAMES[Measurement]].decode(line)
+        is_same = _ENCODER.encode(found)[1:] == line[len(_MEASUREMENT) : -1]
+    except (ValueError, RecursionError, OverflowError, LlmbenchError):  # `decode` has the reason
+        return None
+    return found if is_same else None
+
+
 def name_of(line: bytes) -> str:
     """Return the name of a line's event; of measurements, which are many, it is seen in how we begin them.
 
@@ -172,7 +187,7 @@ def name_of(line: bytes) -> str:
 
 
 def _check_keys(line: bytes, kind: type[Any]) -> None:
-    """Refuse a duplicate key; measurements, which are many, are parsed for it only where a key that matters may be one.
+    """Refuse a duplicate key; measurements are parsed for it only where a key that matters may be one.
 
     We write each of these keys once into every measurement, and instants beside the input of each sequence or the
     duration of each stage. A quote inside a text is escaped, so a key with its quotes is never part of one.

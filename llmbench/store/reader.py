@@ -32,6 +32,7 @@ from llmbench.store.events import (
 )
 
 MAX_LINE_BYTES = 256 << 20
+_BUFFER_BYTES = 128 << 10
 MAX_NAME_BYTES = 200
 """File systems allow 255; the suffix and that of a temporary file come to it."""
 
@@ -137,7 +138,7 @@ def read_run_header(path: Path) -> Run | None:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=_BUFFER_BYTES) as file:
             number = 0
             while line := file.readline(MAX_LINE_BYTES):
                 number += 1

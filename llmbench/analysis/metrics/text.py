@@ -104,9 +104,14 @@ def decode_rate(m: Measurement) -> float | None:
     last = _shown(m)
     if last is None:
         return None
-    start = min([s.at_ns[0] for s in m.sequences if s.at_ns])
+    start = last.at_ns[0]
+    if len(m.sequences) > 1:
+        start = min(s.at_ns[0] for s in m.sequences if s.at_ns)
+        tokens = sum(_tokens_after(s, start) for s in m.sequences)
+    else:
+        tokens = _tokens_after(last, start)
     wait = last.at_ns[-1] - start
-    return sum([_tokens_after(s, start) for s in m.sequences]) * NS_PER_S / wait if wait else None
+    return tokens * NS_PER_S / wait if wait else None
 
 
 def _tokens_after(sequence: Sequence, instant_ns: int) -> int:

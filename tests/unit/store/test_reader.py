@@ -284,6 +284,29 @@ def test_no_content_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, 
         read_run(path)
 
 
+@pytest.mark.parametrize("key", ["event", "launch", "is_warmup", "start_ns", "end_ns", "sequences", "at_ns"])
+def test_a_key_that_stands_twice_in_a_request_is_an_error(tmp_path: Path, key: str) -> None:
+    """Even with the same value, in a line that is otherwise just as it was written."""
+    path = _write(tmp_path / "a.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    fields = json.loads(lines[2])
+    value = json.dumps((fields["sequences"][0] | fields)[key])
+    doubled = lines[2].replace(b'"%s":' % key.encode(), f'"{key}":{value},"{key}":'.encode())
+    path.write_bytes(b"".join([*lines[:2], doubled, *lines[3:]]))
+
+    with pytest.raises(InputError, match=rf"a\.jsonl:3: damaged line: duplicate key '{key}'"):
+        read_run(path)
+
+
+def test_a_number_too_large_to_write_is_read(tmp_path: Path) -> None:
+    """No token has such an id, but the file is no worse for it."""
+    path = _write(tmp_path / "a.jsonl")
+    text = path.read_text()
+    path.write_text(re.sub(r'"token_ids":\[[\d,]*\]', f'"token_ids":[{2**70}]', text, count=1))
+
+    assert (2**70,) == read_run(path).launches[0].measurements[0].sequences[0].token_ids
+
+
 def test_a_request_that_stands_twice_is_an_error(tmp_path: Path) -> None:
     """The line is named; with --salvage the first counts and the second is reported."""
     lines = _write(tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)
