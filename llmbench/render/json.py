@@ -21,7 +21,7 @@ from llmbench.analysis.stages import row_metric, stage_metrics
 from llmbench.analysis.stats import Summary
 from llmbench.render import llm_bench
 from llmbench.render.sentences.remarks import instants
-from llmbench.render.sentences.verdict import model_of, next_steps, sentence
+from llmbench.render.sentences.verdict import next_steps, sentence
 from llmbench.render.text import plain_json
 from llmbench.render.tidy import comparison_records, file_value
 from llmbench.schema.measurement import Measurement, SocketWork
@@ -287,7 +287,7 @@ def _comparison(comparison: Comparison) -> JsonValue:
 def _side_value(report: Report) -> JsonValue:
     run = report.run
     return {
-        "models": [model_of(run, cell) for cell in range(len(run.cells))],
+        "models": [run.origin_of(cell).name for cell in range(len(run.cells))],
         "weight_formats": [run.origin_of(cell).weight_format for cell in range(len(run.cells))],
         "engines": [config.engine for config in run.cells] if run.version else [],
         "versions": dict(run.software_of(0)),

@@ -16,7 +16,7 @@ from llmbench.analysis.metrics.table import LAUNCH_METRICS, LOAD, METRICS
 from llmbench.analysis.report import Report, Row
 from llmbench.analysis.stages import request_metric, row_metric
 from llmbench.analysis.stats import Summary
-from llmbench.render.sentences.verdict import is_open, launches_to_decide, model_of
+from llmbench.render.sentences.verdict import is_open, launches_to_decide
 from llmbench.render.table import TableValue
 from llmbench.render.text import settings_text
 from llmbench.schema.config import PLACES, Prompt, RunConfig
@@ -219,7 +219,7 @@ def _sides(comparison: Comparison) -> dict[str, TableValue]:
         cells = range(len(run.cells))
         found |= {
             side: run.id,
-            f"{side}_model": " / ".join(dict.fromkeys(model_of(run, cell) for cell in cells)),
+            f"{side}_model": " / ".join(dict.fromkeys(run.origin_of(cell).name for cell in cells)),
             f"{side}_engine": " / ".join(dict.fromkeys(each.engine for each in run.cells))
             if run.version
             else None,

@@ -221,5 +221,5 @@ def test_what_vary_lifts_is_named(
     assert ExitCode.OK == compare(*paths, "--vary", "model", "--md", str(md))
     shown = " ".join(capsys.readouterr().out.split())
     assert "changed: model: example/tiny -> other/model" in shown
-    assert "candidate: other/model int8, genai, OpenVINO 2026.4.1, Example CPU 9000 launches: 3 + 3" in shown
+    assert "candidate: model int8, genai, OpenVINO 2026.4.1, Example CPU 9000 launches: 3 + 3" in shown
     assert "- model: example/tiny → other/model" in md.read_text()

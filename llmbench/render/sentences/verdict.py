@@ -5,7 +5,6 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.compare import Comparison, Pair
@@ -88,7 +87,7 @@ def _side_line(report: Report) -> str:
     run = report.run
     cells = range(len(run.cells))
     models = dict.fromkeys(
-        f"{model_of(run, cell)} {run.origin_of(cell).weight_format or ''}".strip() for cell in cells
+        f"{run.origin_of(cell).name} {run.origin_of(cell).weight_format or ''}".strip() for cell in cells
     )
     targets = (describe_server(config.server) if config.server else config.engine for config in run.cells)
     engines = dict.fromkeys(targets) if run.version else {}
@@ -105,16 +104,6 @@ def _engine_version(run: Run, cell: int) -> str:
     package = "openvino" if engine.framework == "ov" else engine.packages[0]
     version = run.software_of(cell).get(package)
     return f"{'OpenVINO' if package == 'openvino' else package} {version}" if version else ""
-
-
-def model_of(run: Run, cell: int) -> str:
-    """Return a model's name, never a path: that of its source, else of its folder above ``pytorch/dldt/INT8``."""
-    origin, path = run.origin_of(cell), PurePath(run.cells[cell].model)
-    if run.cells[cell].engine_info.is_simulated:
-        return "script"
-    if origin.source_id:
-        return origin.source_id if origin.source == "hub" else PurePath(origin.source_id).name
-    return path.parts[path.parts.index("pytorch") - 1] if "pytorch" in path.parts[1:] else path.name
 
 
 def not_compared(comparison: Comparison) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """Runs over time on a terminal: a small curve for each prompt and metric, and a table of the runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
 
 from rich.console import Console
 
@@ -59,8 +58,7 @@ def differing(lines: Sequence[HistoryLine]) -> tuple[str, ...]:
 def titles(line: HistoryLine, apart: Sequence[str]) -> Iterator[str]:
     """What was measured on what, and when; what is not set is left out, since most settings are not."""
     named, entry = dict(line.setup.named), line.entries[-1]
-    if PurePath(named["model"]).is_absolute():
-        named["model"] = entry.report.run.origin_of(entry.cell).name
+    named["model"] = entry.report.run.origin_of(entry.cell).name
     settings = settings_text({name: named[name] for name in apart if named.get(name)})
     parts = [*(named[name] for name in _TITLE), settings]
     yield ", ".join(part for part in parts if part)

@@ -116,7 +116,7 @@ def test_lines_are_told_apart_by_what_differs(week: list[Run]) -> None:
     shown = screen([week[0], dataclasses.replace(week[1], cells=(config,))])
 
     assert "threads=1" in shown
-    assert "example/tiny, int8, genai, CPU, Example CPU 9000\n" in shown
+    assert "tiny, int8, genai, CPU, Example CPU 9000\n" in shown
     assert "device=" not in shown
 
 
