@@ -28,6 +28,23 @@ def save_decoder(xml: Path, *, is_fused: bool) -> Path:
     return xml
 
 
+def save_positions(xml: Path) -> None:
+    """Save a network whose logits are its cache_position."""
+    import numpy as np
+    from openvino import opset13 as op
+
+    from llmbench.engines.openvino.device import import_openvino
+
+    openvino = import_openvino()
+    ids = op.parameter([-1, -1], np.int64, name="input_ids")
+    positions = op.parameter([-1], np.int64, name="cache_position")
+    for each in (ids, positions):
+        each.output(0).set_names({each.get_friendly_name()})
+    logits = op.unsqueeze(op.convert(positions, "f32"), 0)
+    logits.output(0).set_names({"logits"})
+    openvino.save_model(openvino.Model([logits], [ids, positions], "positions"), xml)
+
+
 def unfuse(source: Path, folder: Path) -> int:
     """Copy the IR in *source* to *folder* with its attention as products and a softmax; return how many layers."""
     import numpy as np

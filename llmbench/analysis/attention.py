@@ -1,7 +1,7 @@
 """Which attention the launches of a run used, and what must be beside their figures where it is not the best one."""
 
 from llmbench.schema.attention import FUSED
-from llmbench.schema.run import EffectiveSettings, Run
+from llmbench.schema.run import WRONG_TOKENS, EffectiveSettings, Run
 from llmbench.schema.units import counted
 
 
@@ -24,13 +24,21 @@ def describe_attention(effective: EffectiveSettings) -> str:
 
 
 def attention_alarms(run: Run) -> tuple[str, ...]:
-    """Return what must be beside every figure: paged attention was replaced, or layers are not fused."""
-    found = (attention_alarm(launch.effective) for launch in run.launches)
-    return tuple(dict.fromkeys(alarm for alarm in found if alarm is not None))
+    """Return what must be beside every figure: wrong tokens, paged attention replaced, or layers not fused."""
+    return tuple(dict.fromkeys(alarm for each in run.launches for alarm in effective_alarms(each.effective)))
 
 
-def attention_alarm(effective: EffectiveSettings) -> str | None:
-    """Return what must be beside the figures of a launch with these settings; ``None`` where nothing must."""
+def effective_alarms(effective: EffectiveSettings) -> tuple[str, ...]:
+    """Return what must be beside the figures of a launch with these settings."""
+    alarm = _attention_alarm(effective)
+    return (*_wrong_tokens(effective), *([] if alarm is None else [alarm]))
+
+
+def _wrong_tokens(effective: EffectiveSettings) -> list[str]:
+    return [note for note in effective.notes if note.startswith(WRONG_TOKENS)]
+
+
+def _attention_alarm(effective: EffectiveSettings) -> str | None:
     proof = effective.attention_proof
     lost = _lost_layers(effective)
     if proof is not None and proof.fallback is not None:
@@ -42,12 +50,14 @@ def attention_alarm(effective: EffectiveSettings) -> str | None:
 
 
 def attention_mark(run: Run, cell: int) -> tuple[str, ...]:
-    """Return the mark that every row of a configuration carries where its attention is not the one it should be."""
+    """Return the marks of every row of a configuration: wrong tokens, an attention that is not what it should be."""
+    launches = [launch.effective for launch in run.launches if launch.cell == cell]
+    wrong = ("tokens=wrong",) if any(map(_wrong_tokens, launches)) else ()
     effective = effective_of(run, cell)
-    if effective is None or attention_alarm(effective) is None:
-        return ()
+    if effective is None or _attention_alarm(effective) is None:
+        return wrong
     proof = effective.attention_proof
-    return ("attention=fallback",) if proof and proof.fallback else ("attention=plain",)
+    return (*wrong, "attention=fallback" if proof and proof.fallback else "attention=plain")
 
 
 def has_same_attention(base: EffectiveSettings, candidate: EffectiveSettings) -> bool:

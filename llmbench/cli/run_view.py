@@ -14,7 +14,7 @@ from typing import Any, Self
 import click
 
 from llmbench.analysis import report, validity
-from llmbench.analysis.attention import attention_alarm
+from llmbench.analysis.attention import effective_alarms
 from llmbench.analysis.report import Report, distinguish
 from llmbench.cli.messages import complain, say, shown, warn
 from llmbench.cli.options.course import Course
@@ -213,13 +213,16 @@ class View:
         return validity.reasons(measurement, self._config, self._seen[-_LOOKED_AT:])
 
     def _warn_of_attention(self, event: LaunchStarted) -> None:
-        """Warn, once per run, where the attention is not the default one, or its layers are not fused."""
-        found = attention_alarm(event.effective)
-        if found is None or self._is_warned:
+        """Warn, once per run, of wrong tokens, and of an attention that is not the default one or not fused."""
+        found = effective_alarms(event.effective)
+        if not found or self._is_warned:
             return
         proof = event.effective.attention_proof
         is_fallback = proof is not None and proof.fallback is not None
-        warn(f"{found}; name --attention sdpa to measure it as it is" if is_fallback else found)
+        warn(
+            *found[:-1],
+            f"{found[-1]}; name --attention sdpa to measure it as it is" if is_fallback else found[-1],
+        )
         self._is_warned = True
 
     def _loaded(self, event: LaunchStarted) -> None:

@@ -14,6 +14,7 @@ from llmbench.engines.base import EngineRequest, EngineSession
 from llmbench.engines.catalog import find_engine
 from llmbench.engines.openvino.attention import read_executed
 from llmbench.errors import LlmbenchError
+from llmbench.files.strict_json import read_object
 from llmbench.models.attention import language_fusion
 from llmbench.models.integrity import MODEL_XML
 from llmbench.models.manifest import LEAST_AGREEMENT, GreedyTokens
@@ -170,6 +171,7 @@ class IrReader:
         import openvino
 
         model = openvino.Core().read_model(folder / MODEL_XML)
+        self._kernel = read_object(folder / "config.json").get("conv_kernel")
         self._ports = {port.get_any_name(): port for port in model.inputs}
         compiled = openvino.compile_model(model, "CPU", {"EXECUTION_MODE_HINT": "ACCURACY"})
         executed = read_executed(compiled)
@@ -184,7 +186,11 @@ class IrReader:
         return logits
 
     def _values(self, name: str, port: Any, ids: Sequence[int]) -> "Array":
-        """Return what an input gets; one that counts positions, as Mamba's cache_position, has one dimension."""
+        """Return what an input gets.
+
+        Mamba's cache_position has one dimension; by its length, that of the convolution, optimum-intel's IR knows that
+        a text begins.
+        """
         import numpy as np
 
         if name == "input_ids":
@@ -195,5 +201,7 @@ class IrReader:
             return np.zeros(1, dtype=np.int32)
         positions = np.arange(len(ids), dtype=np.int64)
         if name == "position_ids" or name.endswith("cache_position"):
-            return positions if len(port.get_partial_shape()) == 1 else positions[None]
+            if len(port.get_partial_shape()) != 1:
+                return positions[None]
+            return np.arange(self._kernel or len(ids), dtype=np.int64)
         return np.zeros((1, len(ids)), dtype=np.int64)

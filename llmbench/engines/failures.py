@@ -40,6 +40,11 @@ class _Row:
     hint: str
 
 
+WITHOUT_TEMPLATE = (
+    "leave out --apply-chat-template, or put a template the engine can read into the tokenizer's files"
+)
+"""What to do where the engine cannot apply a model's chat template."""
+
 _NOT_PAGED = "paged attention cannot run this model"
 _ROWS = (
     _Row(
@@ -96,7 +101,7 @@ _ROWS = (
     _Row(
         pattern=r"Expected \S+ (expression|statement|tag)|[Cc]hat.?template|[Jj]inja|Undefined(Error)?\b",
         error=InputError,
-        hint="leave out --apply-chat-template, or put a template the engine can read into the tokenizer's files",
+        hint=WITHOUT_TEMPLATE,
     ),
     _Row(
         pattern=r"stop_token_ids|eos_token_id",

@@ -18,6 +18,9 @@ _LENGTHS = (
     "max_sequence_length",
     "seq_length",
 )
+_WINDOWS = ("sliding_window", "window_size", "attention_window_size", "attention_chunk_size")
+"""Of Mistral and most others, GPT-Neo, RecurrentGemma, and Llama 4."""
+
 _ORIGINAL = "original_max_position_embeddings"
 _STRETCHED = frozenset({"yarn", "linear", "dynamic", "ntk"})
 """Kinds of scaling whose factor stretches the context; with others (llama3, longrope) the length includes it."""
@@ -35,8 +38,9 @@ def context_of_config(path: Path) -> int | None:
 def sliding_window_of_config(path: Path) -> int | None:
     """Return the sliding window of a model's attention by its ``config.json``; ``None`` where it has none."""
     found = (
-        _count(section.get("sliding_window"))
+        _count(section.get(key))
         for section in config_sections(path)
+        for key in _WINDOWS
         if section.get("use_sliding_window") is not False
     )
     return next((window for window in found if window is not None), None)

@@ -128,6 +128,12 @@ def check_language_model(folder: Path, network: Network, *, needs_state: bool) -
         return
     if not network.has_logits:
         raise _refusal(folder, _by_architecture(folder) or _EMBEDDING)
+    if needs_state and "cache_position" in network.inputs:
+        raise InputError(
+            f"{folder / MODEL_XML} is a state-space model (Mamba, by its input cache_position), which OpenVINO GenAI "
+            "and the core engine do not run",
+            hint="measure it with llmbench run --engine optimum",
+        )
     if network.has_state:
         return
     task = _by_architecture(folder)

@@ -12,6 +12,7 @@ from llmbench.errors import StrictError
 from llmbench.models.manifest import LEAST_AGREEMENT, GreedyTokens, read_manifest
 from llmbench.schema.config import RunConfig
 from llmbench.schema.engines import ModelKind
+from llmbench.schema.run import WRONG_TOKENS
 
 _CHECKED = 4
 """Tokens compared at most: later ones depend on the rounding of earlier ones."""
@@ -35,7 +36,7 @@ def check_greedy_tokens(config: RunConfig, session: LoadedModel, *, is_strict: b
         return ()
     if is_strict:
         raise StrictError(fault, hint=_remedy(config, expected))
-    return (f"WRONG TOKENS: {fault}; {_remedy(config, expected)}",)
+    return (f"{WRONG_TOKENS}: {fault}; {_remedy(config, expected)}",)
 
 
 def _expected(config: RunConfig) -> GreedyTokens | None:

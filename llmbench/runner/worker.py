@@ -337,6 +337,7 @@ def main() -> None:
     commands_fd, replies_fd, heartbeat_fd, parent = (int(argument) for argument in sys.argv[1:5])
     die_with_parent(parent)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+    faulthandler.enable(all_threads=False)  # a crash leaves its stack in the log
     count_stops()
     service = WorkerService(Heartbeat(heartbeat_fd).beat)
     with os.fdopen(commands_fd, "rb") as commands, os.fdopen(replies_fd, "wb") as replies:

@@ -19,6 +19,9 @@ from llmbench.schema.units import Bytes, Rate
 Parameters = Mapping[str, str | int | float | bool]
 """Parameters of a workload, by name."""
 
+WRONG_TOKENS = "WRONG TOKENS"
+"""How the note of a launch begins whose engine chooses other tokens than its model."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cpu:

@@ -32,6 +32,7 @@ def test_row_42_a_model_that_paged_attention_gets_wrong_is_reported_at_every_ste
 
     assert_measured(warned)
     assert "WRONG TOKENS: paged attention" in warned.stdout
+    assert "warning: WRONG TOKENS: paged attention" in warned.stderr
     recorded = [json.loads(line) for line in (tmp_path / "pa.jsonl").read_text().splitlines()]
     assert "WRONG TOKENS" in json.dumps(recorded)
     assert 3 == refused.returncode, refused.stderr

@@ -18,7 +18,8 @@ from typing import IO
 
 import msgspec
 
-from llmbench.errors import LaunchError
+from llmbench.engines.failures import WITHOUT_TEMPLATE
+from llmbench.errors import InputError, LaunchError, LlmbenchError
 from llmbench.files.redaction import redacted_tail
 from llmbench.machine.allocator import allocator_variables
 from llmbench.machine.memory import Kills
@@ -46,6 +47,8 @@ _LAST_BREATH_S = 20.0
 """How long a worker that has closed its pipe may take to be gone: to end it sooner would hide why it died."""
 _STILL_S = 0.1
 _OUT_OF_MEMORY = "out of memory: an allocation failed"
+_IN_TEMPLATE = re.compile(r"\btokenizer\.py\", line \d+ in _templated$")
+"""A frame of the stack of a worker that its chat template ended, as by a division by zero or an endless recursion."""
 _NO_MEMORY = re.compile(r"bad_alloc|MemoryError|Cannot allocate memory")
 
 
@@ -87,7 +90,17 @@ class ProcessLauncher:
                 try:
                     worker.ask(mine, phase="check", limit_s=limit_s)
                 except WorkerLostError as lost:
-                    raise LaunchError(lost.failure.message, hint=lost.failure.hint) from lost
+                    raise _error_of(lost.failure) from lost
+
+
+def _error_of(failure: Failure) -> LlmbenchError:
+    """Return the error of a check that ended with its worker; a chat template is wrong however often it is tried."""
+    if failure.signal is not None and any(_IN_TEMPLATE.search(line) for line in failure.log):
+        return InputError(
+            f"the model's chat template ends its reader, OpenVINO GenAI's, with {failure.signal}",
+            hint=WITHOUT_TEMPLATE,
+        )
+    return LaunchError(failure.message, hint=failure.hint)
 
 
 def _missing_token(tokens: int) -> str:

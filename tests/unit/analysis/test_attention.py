@@ -6,7 +6,7 @@ import pytest
 from llmbench.analysis import attention
 from llmbench.analysis.report import summarize_run
 from llmbench.schema.attention import CACHED, PAGED, PLAIN, AttentionProof, Fusion
-from llmbench.schema.run import EffectiveSettings, Run
+from llmbench.schema.run import WRONG_TOKENS, EffectiveSettings, Run
 from tests.unit.analysis.comparison.test_compare import compared
 
 BuildRun = Callable[..., Run]
@@ -75,6 +75,25 @@ def test_what_is_not_the_best_attention_stands_beside_every_figure(
     assert [words] * bool(words) == [
         text for text in report.alarms if "ATTENTION" in text or "FALLBACK" in text
     ]
+    assert {marks} == {row.marks for row in report.rows}
+
+
+@pytest.mark.parametrize(
+    ("effective", "marks"), [(GOOD, ("tokens=wrong",)), (FALLBACK, ("tokens=wrong", "attention=fallback"))]
+)
+def test_wrong_tokens_stand_beside_every_figure(
+    story_of: BuildRun, effective: EffectiveSettings, marks: tuple[str, ...]
+) -> None:
+    """An alarm before any other of the attention, once for all launches, and a mark of each row."""
+    note = f"{WRONG_TOKENS}: paged attention chooses other tokens than this model does"
+    run = using(story_of(), effective)
+    launches = tuple(
+        dataclasses.replace(launch, effective=dataclasses.replace(launch.effective, notes=("a note", note)))
+        for launch in run.launches
+    )
+    report = summarize_run(dataclasses.replace(run, launches=launches))
+
+    assert 1 == report.alarms.count(note)
     assert {marks} == {row.marks for row in report.rows}
 
 

@@ -1,9 +1,13 @@
 """Greedy tokens of the paths that ``run`` takes, against what the model itself chooses."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from llmbench.convert import generation
 from llmbench.convert.generation import Generated
+from tests import tiny_ir
 
 
 def _generated(*, pa: float | None, sdpa: float | None) -> Generated:
@@ -51,3 +55,16 @@ def test_a_text_beyond_the_window_repeats_the_others() -> None:
     """Exactly so many tokens."""
     assert [1, 2, 3, 1, 2, 3, 1] == generation.repeat_to([[1, 2], [3]], 7)
     assert [1] == generation.repeat_to([[1, 2], [3]], 1)
+
+
+@pytest.mark.parametrize(
+    ("config", "positions"), [({}, [0, 1, 2, 3, 4, 5]), ({"conv_kernel": 4}, [0, 1, 2, 3])]
+)
+def test_positions_of_a_mamba_say_that_a_text_begins(
+    tmp_path: Path, config: dict[str, int], positions: list[int]
+) -> None:
+    """optimum-intel's IR knows the beginning by as many positions as its convolution has; here they are its logits."""
+    tiny_ir.save_positions(tmp_path / "openvino_model.xml")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    assert positions == generation.IrReader(tmp_path).read([7, 8, 9, 7, 8, 9]).tolist()

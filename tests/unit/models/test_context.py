@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmbench.engines.scripted import ScriptedEngine
 from llmbench.errors import InputError
-from llmbench.models.context import context_of_config
+from llmbench.models.context import context_of_config, sliding_window_of_config
 from llmbench.models.resolve import check_lengths
 from llmbench.schema.config import Prompt, RunConfig
 from llmbench.workloads.base import LaunchContext
@@ -148,3 +148,26 @@ def test_a_prompt_beyond_the_context_is_refused_unless_requested(
             assert "--ignore-context-limit" in str(caught.value.hint)
         else:
             check()
+
+
+@pytest.mark.parametrize(
+    ("config", "window"),
+    [
+        ({"sliding_window": 4096}, 4096),
+        ({"sliding_window": None}, None),
+        ({"sliding_window": 4096, "use_sliding_window": False}, None),
+        ({"text_config": {"sliding_window": 512}}, 512),
+        ({"model_type": "gpt_neo", "window_size": 256}, 256),
+        ({"model_type": "recurrent_gemma", "attention_window_size": 2048}, 2048),
+        ({"text_config": {"model_type": "llama4_text", "attention_chunk_size": 8192}}, 8192),
+        ({"model_type": "llama"}, None),
+    ],
+)
+def test_the_window_is_found_by_each_of_its_names(
+    tmp_path: Path, config: dict[str, Any], window: int | None
+) -> None:
+    """Beyond it a conversion is verified with a longer text."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+
+    assert window == sliding_window_of_config(path)

@@ -46,6 +46,7 @@ NETWORKS = [
     ((IDS, MASK), "last_hidden_state", "BertModel", "for feature-extraction"),
     ((IDS, MASK), "logits", "BertForSequenceClassification", "for text-classification"),
     ((IDS, MASK), "logits", "BertForMaskedLM", "for fill-mask"),
+    ((IDS, MASK, "cache_position", BEAM), "logits", "MambaForCausalLM", "is a state-space model"),
     (("pixel_values",), "logits", "ViTForImageClassification", "for image-classification"),
 ]
 
@@ -61,7 +62,9 @@ def test_a_network_that_cannot_generate_is_refused_before_loading(
     with pytest.raises(InputError, match=expected) as caught:
         find_model_info(str(folder), engine=engine)
 
-    assert any(word in str(caught.value.hint) for word in ("text-generation-with-past", "'"))
+    assert any(
+        word in str(caught.value.hint) for word in ("text-generation-with-past", "--engine optimum", "'")
+    )
 
 
 @pytest.mark.parametrize(
