@@ -99,6 +99,11 @@ _ROWS = (
         hint="use --attention sdpa",
     ),
     _Row(
+        pattern=r"json\.exception",
+        error=InputError,
+        hint="config.json or generation_config.json of the model is damaged: fetch both again",
+    ),
+    _Row(
         pattern=r"Expected \S+ (expression|statement|tag)|[Cc]hat.?template|[Jj]inja|Undefined(Error)?\b",
         error=InputError,
         hint=WITHOUT_TEMPLATE,

@@ -84,6 +84,14 @@ CASES = [
     (RuntimeError("Port for tensor name beam_idx was not found."), 2, "beam_idx", "convert the model again"),
     (IndexError("map::at"), 2, "IndexError: map::at", "GGUF"),
     (
+        RuntimeError(
+            "[json.exception.parse_error.101] parse error at line 2, column 1: unexpected end of input"
+        ),
+        2,
+        "line 2, column 1",
+        "generation_config.json",
+    ),
+    (
         RuntimeError(f"{_GENAI}[load_gguf] gguf_tensor_to_f16 failed\n"),
         2,
         ": [load_gguf] gguf_tensor_to_f16 failed",
