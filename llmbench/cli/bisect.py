@@ -11,6 +11,7 @@ import click
 from llmbench.analysis.comparison.change import Change
 from llmbench.analysis.comparison.paired_run import compare_sides
 from llmbench.analysis.comparison.rule import Rule, Verdict, read_thresholds
+from llmbench.analysis.report import summarize_run
 from llmbench.analysis.stages import named_metric, row_metric
 from llmbench.cli.block_view import measure_blocks
 from llmbench.cli.messages import say, warn
@@ -18,11 +19,12 @@ from llmbench.cli.model_source import prepared
 from llmbench.cli.options.course import Course, blocks_option, course_options
 from llmbench.cli.options.sides import read_side, single_options
 from llmbench.cli.options.types import Command, WordList
+from llmbench.cli.run_view import missing_cause
 from llmbench.errors import ExitCode, InputError, LaunchError, LlmbenchError
 from llmbench.models.resolve import Side
 from llmbench.render.text import ratio_change
 from llmbench.runner import interpreter, session
-from llmbench.runner.bisection import Bisected, BudgetUsedError, bisect_versions
+from llmbench.runner.bisection import Bisected, BudgetUsedError, bisect_versions, first_measurable
 from llmbench.runner.environments import (
     known_versions,
     make_environment,
@@ -34,6 +36,7 @@ from llmbench.runner.environments import (
 from llmbench.runner.launchers import default_launcher
 from llmbench.schema.config import RunConfig
 from llmbench.schema.run import Run
+from llmbench.schema.tasks import TASKS
 from llmbench.schema.units import counted, format_bytes, format_duration
 
 _NUMBERS = 1000
@@ -96,9 +99,11 @@ def command(  # noqa: PLR0917
     compared with the one before it on launches of its own. A version that cannot be installed or measured is left out
     and named. The exit code is 1 where it became slower.
     """
+    _check_task(options.get("task"))
     package, first, last = read_span(span)
     chosen = _find_versions(package, first, last, versions)
     side = read_side(ctx, None, options, launches=blocks, prepare=prepared)
+    _check_task(side.config.task)
     rule = Rule(thresholds=read_thresholds((f"all={threshold}",)))
     trial = _Trial(
         make=(lambda version: run_maker(maker, version))
@@ -114,6 +119,14 @@ def command(  # noqa: PLR0917
     say("", *_sentences(found, package, threshold), f"{cost}{trial.disk_use()}")
     is_slower = found.since is not None and found.whole.verdict is Verdict.REGRESSED
     return ExitCode.REGRESSION if is_slower else ExitCode.OK
+
+
+def _check_task(task: str | None) -> None:
+    """Refuse what has no first token, and what needs more packages than those of its engine."""
+    if task is not None and TASKS[task].workload not in {"text", "vision"}:
+        raise InputError(
+            f"bisect does not measure {task}", hint="leave out -t: bisect compares text generation"
+        )
 
 
 def _known_metric(metric: str | None) -> str | None:
@@ -169,7 +182,7 @@ class _Trial:
 
     def from_first_measurable(self, versions: Sequence[str]) -> tuple[str, ...]:
         """Return the versions from the oldest on that can be measured."""
-        start = next((i for i, version in enumerate(versions) if self._side(version) is not None), None)
+        start = first_measurable(versions, lambda version: self._side(version) is not None)
         if start is None or start == len(versions) - 1:
             raise InputError("no two versions can be measured", hint=_UNMEASURABLE)
         return tuple(versions[start:])
@@ -235,10 +248,10 @@ class _Trial:
         """Return the change of the metric; without one so far, of that which changed most."""
         found = [] if run.lacks_launches else list(compare_sides(run, self.rule).primary)
         if not found:
-            reasons = (failure.message for _, failure in run.failures)
+            cause, hint = missing_cause(summarize_run(run))
             raise LaunchError(
-                f"{versions} could not be compared: {next(reasons, 'one has no valid request')}",
-                hint=f"look at the run: llmbench report show {run.id}",
+                f"{versions} could not be compared: {cause or 'they have no row in common'}",
+                hint=hint or f"look at the run: llmbench report show {run.id}",
             )
         self.metric = self.metric or max(found, key=lambda each: abs(each.ratio.ratio - 1)).metric
         picked = next(each for each in found if each.metric == self.metric)

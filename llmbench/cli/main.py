@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, cast
 
@@ -218,6 +219,9 @@ def main() -> NoReturn:
     """The entry point of the command ``llmbench``."""
     if not sys.platform.startswith("linux"):
         click.echo("error: llmbench measures on Linux only", err=True)
+        sys.exit(ExitCode.MACHINE)
+    if not Path("/proc/self/stat").exists():
+        click.echo("error: /proc is not mounted\nhint: mount -t proc proc /proc", err=True)
         sys.exit(ExitCode.MACHINE)
     _open_standard_descriptors()
     for stream in (sys.stdout, sys.stderr):

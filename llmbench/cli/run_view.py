@@ -409,28 +409,31 @@ def whole_code(*reports: Report, resume: str | None = None) -> ExitCode:
 
 
 def explain_missing(*reports: Report, resume: str | None = None) -> None:
-    """Print, as the last line, why a launch or a row is missing: a failed launch, or what makes requests invalid.
+    """Print, as the last line, why a launch or a row is missing; see `missing_cause`.
 
     *resume* is the command that goes on after a failed launch, where there is one and something was measured.
     """
-    launches = [launch for each in reports for launch in each.run.launches]
+    cause, hint = missing_cause(*reports)
+    has_failed = any(each.run.failures for each in reports)
+    has_measured = any(launch.measurements for each in reports for launch in each.run.launches)
+    if has_failed and has_measured and resume:
+        hint = f"go on with what is missing: {resume}"
+    if cause:
+        complain(cause, hint=hint)
+
+
+def missing_cause(*reports: Report) -> tuple[str, str | None]:
+    """Return why a launch or a row is missing: what failed, or makes requests invalid; and a remedy if it is known."""
     failed = [found for each in reports for found in each.run.failures]
     if failed:
         launch, failure = failed[0]
-        has_measured = any(each.measurements for each in launches)
-        complain(
-            f"{len(failed)} of {counted(len(launches), 'launch', 'launches')} failed; "
-            f"launch {launch.index + 1}: {failure.message}",
-            hint=f"go on with what is missing: {resume}" if resume and has_measured else None,
-        )
-    elif requests := [request for each in reports for request in each.rejected]:
-        is_busy = any(validity.is_disturbed(request.measurement, request.config) for request in requests)
-        reason = validity.most_frequent_reason(request.reasons for request in requests)
-        rows = {(request.launch.cell, request.prompt) for request in requests}
-        complain(
-            f"{counted(len(rows), 'row')} without a valid request: {reason}",
-            hint="end the other processes (llmbench doctor names them), or accept such results with "
-            "--foreign-cpu-limit 1"
-            if is_busy
-            else None,
-        )
+        count = counted(sum(len(each.run.launches) for each in reports), "launch", "launches")
+        return f"{len(failed)} of {count} failed; launch {launch.index + 1}: {failure.message}", None
+    requests = [request for each in reports for request in each.rejected]
+    if not requests:
+        return "", None
+    is_busy = any(validity.is_disturbed(request.measurement, request.config) for request in requests)
+    reason = validity.most_frequent_reason(request.reasons for request in requests)
+    rows = {(request.launch.cell, request.prompt) for request in requests}
+    hint = "end the other processes (llmbench doctor names them), or accept such results with --foreign-cpu-limit 1"
+    return f"{counted(len(rows), 'row')} without a valid request: {reason}", hint if is_busy else None

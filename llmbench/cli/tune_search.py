@@ -20,7 +20,7 @@ from llmbench.analysis.race import (
     largest_gain,
     times_of,
 )
-from llmbench.analysis.report import distinguish
+from llmbench.analysis.report import distinguish, summarize_run
 from llmbench.analysis.stages import request_metric
 from llmbench.cli.block_view import measure_blocks
 from llmbench.cli.dry_run import rehearse
@@ -28,7 +28,7 @@ from llmbench.cli.messages import say
 from llmbench.cli.options.course import Course
 from llmbench.cli.outputs import write_output
 from llmbench.cli.quality_gate import QualityGate, find_base, limits_of
-from llmbench.cli.run_view import View
+from llmbench.cli.run_view import View, missing_cause
 from llmbench.errors import ExitCode, InputError, LaunchError
 from llmbench.machine import topology
 from llmbench.models.resolve import Side
@@ -158,9 +158,10 @@ class Search:
         run = self._measure(tuple(kept), part, judge)
         times = times_of(run, self.metric)
         if DEFAULT not in times:
+            cause, hint = missing_cause(summarize_run(run))
             raise LaunchError(
-                "no launch of the default is valid, so that nothing can be compared with it",
-                hint=f"see why: llmbench report show {run.id}",
+                f"no launch of the default is valid, so that nothing can be compared with it: {cause}",
+                hint=hint or f"look at the run: llmbench report show {run.id}",
             )
         for cell in sorted(set(range(len(kept))) - {launch.cell for launch in run.launches}):
             say(f"left out: {apart[cell]}: {_NOT_REACHED}")

@@ -88,6 +88,11 @@ _ROWS = (
         hint="correct the precision or the group size of the KV cache",
     ),
     _Row(
+        pattern=r"Resource temporarily unavailable",
+        error=MachineError,
+        hint="raise this process's limits on address space and processes (ulimit -v, ulimit -u)",
+    ),
+    _Row(
         pattern=r"than available memory|memory than available",
         error=MachineError,
         hint="use a smaller cache_size or num_kv_blocks (--cb-config), or free memory",

@@ -142,3 +142,21 @@ def bisect_versions(versions: Sequence[str], oracle: Oracle, *, blocks: int) -> 
         comparisons=trial.comparisons,
         unmeasurable=tuple(trial.unmeasurable),
     )
+
+
+def first_measurable(versions: Sequence[str], is_measurable: Callable[[str], bool]) -> int | None:
+    """Return the position of the oldest version that can be measured; ``None`` where none can.
+
+    It is found by halving, as each trial makes an environment: what an engine once can do, later versions can too.
+    """
+    low, high = 0, len(versions) - 1
+    if is_measurable(versions[low]):
+        return low
+    while high > low and not is_measurable(versions[high]):
+        high -= 1
+    if high == low:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_measurable(versions[middle]) else (middle, high)
+    return high

@@ -22,9 +22,10 @@ from llmbench.engines.base import Beat, Engine, LoadedModel
 from llmbench.engines.failures import PagedAttentionError, engine_failures
 from llmbench.engines.openvino import model_cache as compiled
 from llmbench.engines.openvino import tensor_parallel
+from llmbench.engines.openvino.attention_trial import with_sdpa
 from llmbench.engines.openvino.device import check_effective
 from llmbench.engines.openvino.model_cache import Compiled
-from llmbench.errors import InputError, LaunchError, LlmbenchError, MachineError, StrictError
+from llmbench.errors import LaunchError, LlmbenchError, MachineError, StrictError
 from llmbench.machine import covariates, environment, topology
 from llmbench.machine.allocator import prove_allocator
 from llmbench.machine.energy import Meter
@@ -227,7 +228,7 @@ def _load(engine: Engine, config: RunConfig, *, is_strict: bool) -> _LoadedModel
     else:
         seconds = seconds_between(start_ns, time.perf_counter_ns())
         return _LoadedModel(session=session, config=config, seconds=seconds, memory=phase.stop())
-    loaded = _load(engine, _with_sdpa(config, cause), is_strict=is_strict)
+    loaded = _load(engine, with_sdpa(config, cause), is_strict=is_strict)
     return dataclasses.replace(loaded, fallback=cause.message)
 
 
@@ -249,19 +250,6 @@ def _with_request(effective: EffectiveSettings, config: RunConfig, fallback: str
     return dataclasses.replace(
         effective, attention_proof=dataclasses.replace(proof, request=request, fallback=fallback)
     )
-
-
-def _with_sdpa(config: RunConfig, cause: PagedAttentionError) -> RunConfig:
-    """Return the configuration with SDPA; raise InputError where it has what only paged attention can do."""
-    replaced = dataclasses.replace(config, attention="sdpa", is_attention_fixed=True)
-    try:
-        catalog.check_capabilities(replaced)
-    except InputError as error:
-        raise InputError(
-            f"{cause.message}; and {error.message}",
-            hint="leave out the option that needs paged attention, or use another model",
-        ) from cause
-    return replaced
 
 
 def shared_settings(command: Open) -> dict[str, str]:

@@ -18,7 +18,7 @@ class Capability(Enum):
     """
 
     PAGED = ("paged attention", "--attention pa")
-    SCHEDULER = ("a scheduler", "--cb-config")
+    SCHEDULER = ("scheduler", "--cb-config")
     BATCH = ("batches", "-bs")
     BEAMS = ("beam search", "--num-beams")
     SAMPLING = ("sampling", "--do-sample")

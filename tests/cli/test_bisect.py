@@ -72,6 +72,8 @@ def test_a_version_whose_figures_are_doubtful_is_not_measurable(llmbench_workers
         (("openvino-genai==1..2", "--versions", "a,b"), "both name versions"),
         (("build", "--versions", "a"), "1 version of build to search"),
         (("build", "--versions", "a,b", "--metric", "load"), "--metric load is not compared"),
+        (("build", "--versions", "a,b", "-t", "rag"), "bisect does not measure rag"),
+        (("build", "--versions", "a,b", "-t", "text_embed"), "bisect does not measure text_embed"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(

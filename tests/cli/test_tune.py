@@ -100,6 +100,8 @@ def test_a_default_without_a_valid_launch_is_no_winner(llmbench: RunCommand, spa
 
     assert 5 == done.returncode
     assert "no launch of the default is valid" in done.stderr
+    assert "other processes used" in done.stderr
+    assert "--foreign-cpu-limit 1" in done.stderr.splitlines()[-1]
     assert "the best" not in done.stdout
 
 

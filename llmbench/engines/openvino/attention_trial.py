@@ -4,6 +4,7 @@ One layer is compiled alone, which takes a second whatever the size of the model
 fits depends on the attention and on the size of its heads, so that the device's own list of values does not show it.
 """
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -27,67 +28,83 @@ def check_attention(config: RunConfig, properties: Mapping[str, PropertyValue]) 
 
     Raises:
         PagedAttentionError: the cause; SDPA may take the model.
-        InputError: the properties of the cache, and the cause.
+        InputError: the properties of the cache, or an option that needs paged attention, and the cause.
     """
-    model = Path(config.model)
-    if not (model / MODEL_XML).is_file():
+    if not (Path(config.model) / MODEL_XML).is_file():
         return
     is_paged = config.attention == "pa" and "pa" in config.engine_info.capabilities
     requested = {name: value for name, value in properties.items() if _OF_CACHE.match(name)}
-    if is_paged and (requested or _needs_paging(config)):
-        cause = paging_fault(str(model))
-        if cause is not None and _needs_paging(config):
-            raise PagedAttentionError(
-                f"paged attention cannot run this model: {cause}", hint="use --attention sdpa"
-            )
-        is_paged = cause is None
+    if is_paged and (requested or _needs_paging(config)) and (cause := paging_fault(config.model)):
+        error = PagedAttentionError(
+            f"paged attention cannot run this model: {cause}", hint="use --attention sdpa"
+        )
+        if config.is_attention_fixed:
+            raise error
+        config, is_paged = with_sdpa(config, error), False
     if requested:
-        _check_cache(model, config.device, requested, is_paged=is_paged)
+        _check_cache(config, requested, is_paged=is_paged)
+
+
+def with_sdpa(config: RunConfig, cause: PagedAttentionError) -> RunConfig:
+    """Return the configuration with SDPA; raise InputError where it has what only paged attention can do."""
+    replaced = dataclasses.replace(config, attention="sdpa", is_attention_fixed=True)
+    try:
+        check_capabilities(replaced)
+    except InputError as error:
+        raise InputError(
+            f"{cause.message}; and {error.message}",
+            hint="leave out the option that needs paged attention, or use another model",
+        ) from cause
+    return replaced
 
 
 def _needs_paging(config: RunConfig) -> bool:
     """Whether SDPA may not replace paged attention: it was requested, or another option needs it."""
-    if config.is_attention_fixed:
-        return True
     try:
         check_capabilities(dataclasses.replace(config, attention="sdpa"))
     except InputError:
         return True
-    return False
+    return config.is_attention_fixed
 
 
 @functools.cache
 def paging_fault(model: str) -> str | None:
-    """Return why paged attention cannot take an IR, by applying its transformation; ``None`` where it can."""
-    try:
-        _paged(model)
-    except RuntimeError as error:
-        return engine_words(error)
+    """Return why paged attention cannot take an IR, by applying its transformation; ``None`` where it can.
+
+    ``None`` also where the IR cannot be read, which loading it reports.
+    """
+    with contextlib.suppress(RuntimeError):
+        network = _read(model)
+        try:
+            _page(network)
+        except RuntimeError as error:
+            return engine_words(error)
     return None
 
 
-def _paged(model: str) -> Any:
+def _page(network: Any) -> None:
     from openvino._offline_transformations import paged_attention_transformation
 
-    network = _read(model)
     paged_attention_transformation(network)
-    return network
 
 
 def _read(model: str) -> Any:
     return import_openvino().Core().read_model(Path(model) / MODEL_XML)
 
 
-def _check_cache(model: Path, device: str, requested: Mapping[str, PropertyValue], *, is_paged: bool) -> None:
+def _check_cache(config: RunConfig, requested: Mapping[str, PropertyValue], *, is_paged: bool) -> None:
     """Compile the first layer with the attention that it will have; raise an InputError where that fails."""
-    layer = _first_layer(
-        _paged(str(model)) if is_paged else _read(str(model)), _PAGED if is_paged else _FUSED
-    )
+    try:
+        network = _read(config.model)
+        if is_paged:
+            _page(network)
+    except RuntimeError:
+        return  # loading reports it
+    layer = _first_layer(network, _PAGED if is_paged else _FUSED)
     if layer is None:
         return
-    core = import_openvino().Core()
     try:
-        core.compile_model(layer, device, dict(requested))
+        import_openvino().Core().compile_model(layer, config.device, dict(requested))
     except RuntimeError as error:
         given = ", ".join(f"{name}={value}" for name, value in requested.items())
         raise InputError(

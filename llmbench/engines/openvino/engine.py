@@ -22,7 +22,11 @@ class OpenvinoEngine(Generic[_Session]):
         check_capabilities(config)
         properties = compile_properties(config)
         check_device(config.device, properties)
+        self.check_options(config)
         check_attention(config, properties)
+
+    def check_options(self, config: RunConfig) -> None:
+        """Refuse options of this engine only."""
 
     def open_tokenizer(self, config: RunConfig) -> Tokenizer | None:
         """Return the tokenizer beside the model."""

@@ -208,9 +208,8 @@ class GenaiEngine(OpenvinoEngine[GenaiSession]):
 
     session = GenaiSession
 
-    def check(self, config: RunConfig) -> None:
-        """Refuse what the pipeline or the device cannot do, before anything is loaded."""
-        super().check(config)
+    def check_options(self, config: RunConfig) -> None:
+        """Refuse adapters, a draft and scheduler settings that the pipeline cannot use."""
         check_adapters(config)
         _check_draft(config)
         for scheduler in (config.scheduler, config.draft_scheduler):

@@ -68,6 +68,7 @@ CASES = [
         "gets u3",
         "correct the precision",
     ),
+    (RuntimeError("Resource temporarily unavailable"), 4, "temporarily unavailable", "ulimit -v"),
     (
         RuntimeError("Requested cache blocks require more memory than available on the system"),
         4,

@@ -7,7 +7,7 @@ from llmbench.analysis import stats
 from llmbench.analysis.comparison.change import Change, decide
 from llmbench.analysis.comparison.rule import Verdict
 from llmbench.errors import InputError
-from llmbench.runner.bisection import Bisected, BudgetUsedError, bisect_versions
+from llmbench.runner.bisection import Bisected, BudgetUsedError, bisect_versions, first_measurable
 
 VERSIONS = ("v1", "v2", "v3", "v4", "v5", "v6")
 NOISE, BLOCKS = 0.02, 6
@@ -113,3 +113,21 @@ def test_a_budget_that_ends_leaves_the_span_that_is_left(
 
     assert span is None or found.is_used
     assert (span or (None, None)) == (found.before, found.since)
+
+
+@pytest.mark.parametrize(
+    ("first", "newest", "trials"),
+    [(0, 127, 1), (1, 127, 9), (64, 127, 9), (127, 127, 9), (64, 125, 11), (128, 127, 128)],
+)
+def test_the_oldest_measurable_version_is_found_by_halving(first: int, newest: int, trials: int) -> None:
+    """Of 128 versions, of which some at either end cannot be measured; each trial makes an environment."""
+    tried: list[str] = []
+
+    def is_measurable(version: str) -> bool:
+        tried.append(version)
+        return first <= int(version) <= newest
+
+    found = first_measurable([str(number) for number in range(128)], is_measurable)
+
+    assert found == (first if first < 128 else None)
+    assert len(tried) <= trials
