@@ -52,7 +52,7 @@ def test_a_longer_input_takes_longer_to_the_first_token(
 def test_the_gguf_runs_without_a_conversion(llmbench_workers: Run, demo_gguf: Path, tmp_path: Path) -> None:
     """A GGUF file is a model, too; nothing is written beside it."""
     (tmp_path / "models").mkdir()
-    model = shutil.copy(demo_gguf, tmp_path / "models")
+    model = Path(shutil.copy(demo_gguf, tmp_path / "models"))
     done = llmbench_workers("run", "-m", str(model), "-n", "1", "-ic", "4", "--foreign-cpu-limit", "1")
 
     outcome.assert_measured(done)

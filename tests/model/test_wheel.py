@@ -65,7 +65,7 @@ def test_the_demo_runs_from_the_wheel(site: Path, tmp_path: Path) -> None:
         "html",
         "-o",
         "run.html",
-        codes=(0, 2),
+        codes=(0, 2, 5),
         folder=tmp_path,
         PYTHONPATH=str(site),
     )
