@@ -151,10 +151,15 @@ class Report:
         return output_agreement.within(self.run)
 
 
-def summarize_run(run: Run, names: Iterable[str] | None = None) -> Report:
-    """Return the rows of a run over the measurements that count; *names* are the metrics, ``None`` for all it has."""
+def summarize_run(
+    run: Run, names: Iterable[str] | None = None, evaluation: Evaluation | None = None
+) -> Report:
+    """Return the rows of a run over the measurements that count; *names* are the metrics, ``None`` for all it has.
+
+    The *evaluation* of that run is used where it was made before.
+    """
     names = (*LOAD_METRICS, *ROW_METRICS, *stage_metrics(run)) if names is None else tuple(names)
-    evaluation = evaluate(run)
+    evaluation = evaluation or evaluate(run)
     columns = _Columns(
         evaluation=evaluation,
         loads=[name for name in names if name in LOAD_METRICS],

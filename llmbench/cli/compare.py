@@ -38,8 +38,8 @@ def comparison_page(comparisons: Sequence[Comparison]) -> str:
     from llmbench.render.html import page as html
 
     sides = [report for each in comparisons for report in (each.base, each.candidate)]
-    runs = {id(report.run): report.run for report in sides}
-    return html.page([summarize_run(run) for run in runs.values()], comparisons)
+    known = {id(report.run): report.evaluation for report in sides}
+    return html.page([summarize_run(each.run, evaluation=each) for each in known.values()], comparisons)
 
 
 FORMS: dict[str, tuple[str, Callable[[Sequence[Comparison]], str]]] = {

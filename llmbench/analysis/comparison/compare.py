@@ -5,6 +5,7 @@ stricter questions, so that many rows do not make many false alarms.
 """
 
 import dataclasses
+import functools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Mean:
     changes: tuple[Change, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what takes long is computed once
 class Comparison:
     """One base and one candidate.
 
@@ -114,7 +115,7 @@ class Comparison:
             return Verdict.INCONCLUSIVE
         return Verdict.IMPROVED if Verdict.IMPROVED in output else Verdict.UNCHANGED
 
-    @property
+    @functools.cached_property
     def agreement(self) -> Agreement:
         """Whether greedy search generated the same on both sides, for equal prompts that were compared."""
         locations = (
