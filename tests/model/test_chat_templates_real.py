@@ -12,7 +12,11 @@ from llmbench.errors import ExitCode
 from tests import conversions
 from tests.conftest import RunCommand
 
-pytestmark = [pytest.mark.model, pytest.mark.convert]
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.convert,
+    pytest.mark.fault(50, "a chat template that its reader cannot apply, or that ends its process"),
+]
 UNREAD = {
     "divides by zero": ("{{ 1 / 0 }}", "SIGFPE"),
     "never ends": ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "SIGSEGV"),

@@ -36,6 +36,9 @@ from llmbench.render.trace import trace_json
 from llmbench.schema.run import EffectiveSettings, Run
 from tests.builders import story_of
 
+item_7 = pytest.mark.security(
+    7, "input is not trusted: capped, no duplicate keys, no NaN, nothing steers a reader"
+)
 STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 NAMES = st.text(st.characters(), min_size=1, max_size=8) | st.sampled_from(
     [
@@ -126,6 +129,7 @@ def allowed_in(what: str) -> str:
     return "\n\t" if what.startswith("csv") else "\n"
 
 
+@item_7
 @settings(max_examples=8, deadline=None)
 @given(NAMES)
 @example("\x1b]0;owned\x07\x9b2J\u202e\u2066\r\x00\ufeff\U000e0041\ud83d")

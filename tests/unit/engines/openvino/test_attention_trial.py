@@ -12,6 +12,10 @@ from llmbench.errors import InputError
 from llmbench.schema.config import Prompt, PropertyValue, RunConfig
 from tests.tiny_ir import save_decoder
 
+pytestmark = pytest.mark.fault(
+    49, "cache properties, an adapter, or a kind of attention that the model cannot take"
+)
+
 Make = Callable[..., RunConfig]
 WAYS = {
     "default": {},

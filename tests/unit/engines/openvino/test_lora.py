@@ -9,6 +9,10 @@ from llmbench.errors import InputError
 from llmbench.models.resolve import adapter_file
 from llmbench.schema.config import Prompt, RunConfig
 
+row_49 = pytest.mark.fault(
+    49, "cache properties, an adapter, or a kind of attention that the model cannot take"
+)
+
 LAYERS = ("layers.0.q_proj", "layers.1.q_proj")
 
 
@@ -47,6 +51,7 @@ def test_an_adapter_is_taken_and_hashed(tmp_path: Path) -> None:
     assert entry[1].startswith("sha256:")
 
 
+@row_49
 def test_what_is_no_adapter_is_refused_before_loading(tmp_path: Path) -> None:
     """No file, another format, and tensors that are not LoRA's."""
     with pytest.raises(InputError, match="cannot be read: No such file"):
@@ -104,6 +109,7 @@ def test_matrices_of_the_model_s_size_are_accepted(tmp_path: Path, shape: str) -
     check_adapters(config)
 
 
+@row_49
 @pytest.mark.parametrize(("matrix_a", "matrix_b"), [([8, 32], [96, 8]), ([8, 64], [48, 8])])
 def test_matrices_of_another_size_are_refused_before_loading(
     tmp_path: Path, matrix_a: list[int], matrix_b: list[int]
@@ -117,6 +123,7 @@ def test_matrices_of_another_size_are_refused_before_loading(
         check_adapters(config)
 
 
+@row_49
 @pytest.mark.parametrize(
     ("matrix_a", "matrix_b", "sizes"),
     [
@@ -135,6 +142,7 @@ def test_matrices_that_cannot_be_multiplied_are_refused_before_loading(
         check_adapters(_config(_sized(tmp_path, matrix_a, matrix_b)))
 
 
+@row_49
 @pytest.mark.parametrize(
     "layer", ["model.layers.7.q_proj", "transformer.h.0.attn.c_attn", "layers.0.q_projector"]
 )
@@ -147,6 +155,7 @@ def test_an_adapter_without_a_place_is_refused_before_loading(tmp_path: Path, la
         check_adapters(dataclasses.replace(_config(adapter), model=str(tmp_path)))
 
 
+@row_49
 def test_no_adapter_fits_a_gguf(tmp_path: Path) -> None:
     """GenAI names its layers otherwise, whatever the adapter: refused before the file is read."""
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
@@ -157,6 +166,7 @@ def test_no_adapter_fits_a_gguf(tmp_path: Path) -> None:
     assert "convert the Hugging Face model" in (refused.value.hint or "")
 
 
+@row_49
 def test_a_truncated_adapter_is_refused_before_loading(tmp_path: Path) -> None:
     """Its head is whole, and lists more bytes than the file has."""
     adapter = _lora(tmp_path)
