@@ -49,6 +49,7 @@ def run(llmbench_process: Callable[..., Done], tmp_path: Path) -> Callable[..., 
     return call
 
 
+@pytest.mark.model
 @pytest.mark.convert
 def test_a_hub_s_model_is_converted_once_and_measured(run: Callable[..., Done], tmp_path: Path) -> None:
     """To int8 unless another format is wanted; the second time no hub is needed."""

@@ -13,6 +13,7 @@ row_42 = pytest.mark.fault(42, "the effective path gives other tokens than the s
 
 
 @row_42
+@pytest.mark.model
 @pytest.mark.convert
 def test_row_42_a_model_that_paged_attention_gets_wrong_is_reported_at_every_step(
     llmbench_workers: RunCommand, tmp_path: Path

@@ -127,7 +127,7 @@ def test_no_value_of_a_measured_row_is_wrong_in_silence(
     ],
 )
 def test_one_value_in_another_unit_is_refused(read: Callable[[str], Run], column: str, value: float) -> None:
-    """Though the first token is a small part of the whole: 0.03 in place of 31.9 ms, of 443 ms."""
+    """Though the first token is a small part of the whole: 0.03 instead of 31.9 ms, of 443 ms."""
     rows = rows_of(REAL)
     cell = rows[0].index(column)
     rows[4][cell] = _scaled(rows[4][cell], value)
@@ -149,7 +149,7 @@ def test_one_value_in_another_unit_is_refused(read: Callable[[str], Run], column
 def test_a_line_of_another_shape_is_refused(
     read: Callable[[str], Run], layout: str, change: Callable[[str], str], message: str
 ) -> None:
-    """A field too few or too many, a row that stands twice, the end of a file that was cut."""
+    """A field too few or too many, a row that occurs twice, the end of a file that was cut."""
     text, number = TEXTS[layout]
     lines = text.splitlines()
     lines[number - 1] = change(lines[number - 1])
@@ -196,7 +196,7 @@ def test_summary_rows_that_are_missing_change_nothing(read: Callable[[str], Run]
 
 
 def test_averages_that_are_not_those_of_the_rows_are_named(read: Callable[[str], Run]) -> None:
-    """Two values of a row changed places, which nothing in the row itself shows: 17.8 and 31.9 ms."""
+    """Two values of a row are swapped, which nothing in the row itself shows: 17.8 and 31.9 ms."""
     rows = rows_of(REAL)
     first, other = rows[0].index("1st_latency(ms)"), rows[0].index("2nd_avg_latency(ms)")
     rows[4][first], rows[4][other] = rows[4][other], rows[4][first]

@@ -146,7 +146,7 @@ def test_matrices_that_cannot_be_multiplied_are_refused_before_loading(
 @pytest.mark.parametrize(
     "layer", ["model.layers.7.q_proj", "transformer.h.0.attn.c_attn", "layers.0.q_projector"]
 )
-def test_an_adapter_without_a_place_is_refused_before_loading(tmp_path: Path, layer: str) -> None:
+def test_an_adapter_that_fits_no_layer_is_refused_before_loading(tmp_path: Path, layer: str) -> None:
     """No product of the IR has its name, as the engine would report after loading."""
     (tmp_path / "openvino_model.xml").write_text(_IR.format(shape="96, 64"))
     adapter = _sized(tmp_path, [8, 64], [96, 8], layer=layer)
