@@ -100,7 +100,6 @@ def _install_completion(ctx: click.Context, _param: click.Parameter, shell: str 
 @click.command(
     cls=Subcommands,
     context_settings={
-        "help_option_names": ["-h", "--help"],
         "token_normalize_func": dashed,
         "max_content_width": 100,
         "show_default": True,

@@ -31,7 +31,7 @@ _BUILD = ("index", "hnsw_m", "ef_construction", "ivf_lists")
 
 @click.group(
     cls=HelpGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    context_settings={"show_default": True},
     epilog="""
     llmbench rag index --documents docs""",
 )

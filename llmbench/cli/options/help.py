@@ -66,9 +66,15 @@ class HelpFormatter(click.HelpFormatter):
 
 
 class HelpContext(click.Context):
-    """A context whose help is written by `HelpFormatter`."""
+    """A context whose help is written by `HelpFormatter`, and asked for by ``-h`` as well.
+
+    click keeps a command's option of help as it was when first asked for, so that no parent may be what names it.
+    """
 
     formatter_class = HelpFormatter
+
+    def __init__(self, command: click.Command, **settings: Any) -> None:
+        super().__init__(command, **{"help_option_names": ["-h", "--help"]} | settings)
 
 
 class HelpCommand(click.Command):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from llmbench.cli.main import SUBCOMMANDS, cli
-from llmbench.cli.options.help import OTHER, HelpFormatter
+from llmbench.cli.options.help import OTHER, HelpCommand, HelpFormatter
 from llmbench.cli.options.table import OPTIONS
 from tests.command import RunCommand
 
@@ -81,6 +81,14 @@ def test_values_have_one_spelling() -> None:
     for command in _commands():
         text = _help(*command.split(), "--help")
         assert not re.search(r" (INTEGER|FLOAT|\[\w+\|\w+.*\])(  |$)", text, re.MULTILINE), command
+
+
+def test_a_command_has_its_options_of_help_without_a_parent() -> None:
+    """The parser of a command that is first made alone is that of the whole command line, too."""
+    command = HelpCommand("alone")
+    context = command.make_context("alone", [])
+
+    assert {"-h", "--help"} == set(command.get_help_option_names(context))
 
 
 @pytest.mark.parametrize("line", _examples())
